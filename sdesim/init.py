@@ -1,0 +1,56 @@
+"""Laws of the agents' initial states. Like the noise, a draw depends on (seed, simulation, agent, coordinate) alone."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from sdesim import random
+from sdesim.fields import number
+from sdesim.noise import _gaussian
+from sdesim.random import Stream, Words
+
+
+class AbstractInit(eqx.Module):
+    """A law of initial states."""
+
+    def draw(self, words: Words, dtype) -> Array:
+        """States of the agents of one simulation, (agents, dims)."""
+        raise NotImplementedError
+
+    def __call__(self, seed: Array, sims: Array, agents: int, dims: int, dtype, stream=Stream.POSITION) -> Array:
+        """States of the simulations numbered `sims`, of shape (agents, dims, len(sims))."""
+
+        def one(*key):
+            return self.draw(random.words(key, agents, dims, 0), dtype)
+
+        return jax.vmap(one, out_axes=-1)(*random.simulation_key(seed, stream, sims))
+
+
+class Uniform(AbstractInit):
+    """Independent coordinates uniform on (low, high)."""
+
+    low: Array = eqx.field(converter=number)
+    high: Array = eqx.field(converter=number)
+
+    def draw(self, words, dtype):
+        return self.low + (self.high - self.low) * random.uniform(words.own, dtype)
+
+
+class Normal(AbstractInit):
+    """Independent normal coordinates."""
+
+    mean: Array = eqx.field(converter=number, default=0.0)
+    std: Array = eqx.field(converter=number, default=1.0)
+
+    def draw(self, words, dtype):
+        return self.mean + self.std * _gaussian(words, dtype)
+
+
+class Point(AbstractInit):
+    """Every agent of every simulation at one point, a number or (dims,)."""
+
+    x: Array = eqx.field(converter=number, default=0.0)
+
+    def draw(self, words, dtype):
+        return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)

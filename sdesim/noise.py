@@ -1,0 +1,270 @@
+"""Laws of the gradient noise.
+
+A law describes zeta, the fluctuation of one sample's descent direction about its mean: -g = -grad f + zeta. A minibatch
+of b samples has the law's covariance divided by b. The integrator adds sqrt(eta dt) zeta, which at dt = eta is the SGD
+iteration for any law, and below it an approximation of the SDE dx = ... + sqrt(eta / b) B dW with B B^T the covariance.
+
+A law has two parts. `variates` turns random words into dimensionless numbers, one each agent and coordinate. `apply`
+makes zeta of them, and may look at the agents' state and gradients. `diffuse` does the same with Brownian increments,
+so that the SDE of a law of any shape can be driven from outside, by diffrax or by a test.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sdesim import random
+from sdesim.coupling import per_agent
+from sdesim.fields import check_choice, check_sign, concrete, number
+from sdesim.random import Words
+
+Agents = Float[Array, "agents dims"]
+
+
+class AbstractNoise(eqx.Module):
+    """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent."""
+
+    blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
+    state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
+
+    def iteration_only(self) -> str | None:
+        """Why the law has no SDE below dt = eta, or None."""
+        return None
+
+    def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
+        raise NotImplementedError
+
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array) -> Agents:
+        """zeta of a minibatch, from variates `z`, at agents `x` whose gradients are given."""
+        raise NotImplementedError
+
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array) -> Agents:
+        """B(x) dw / sqrt(batch), for `dw` of independent standard components."""
+        raise NotImplementedError
+
+
+def _over_batch(z: Agents, batch: Array) -> Agents:
+    return z / per_agent(jnp.sqrt(batch), z)
+
+
+class Silent(AbstractNoise):
+    """No noise: gradient descent."""
+
+    blocks = 0
+
+    def variates(self, blocks, dtype, batch):
+        return jnp.zeros((), dtype)
+
+    def apply(self, z, x, gradient, batch):
+        return jnp.zeros_like(x)
+
+    def diffuse(self, dw, x, gradient, batch):
+        return jnp.zeros_like(x)
+
+
+class AbstractAdditive(AbstractNoise):
+    """Noise that is the same everywhere: zeta = amplitude * z with independent components.
+
+    amplitude: what one unit of the variates is worth; a number, or one a coordinate (dims,).
+    """
+
+    @property
+    def amplitude(self) -> Array:
+        raise NotImplementedError
+
+    @property
+    def variate_std(self) -> float | Array:
+        """Standard deviation of the variates."""
+        return 1.0
+
+    @property
+    def std(self) -> Array:
+        """Standard deviation of zeta for one sample, a number or one a coordinate."""
+        return self.amplitude * self.variate_std
+
+    def apply(self, z, x, gradient, batch):
+        return _over_batch(_per_coordinate(self.amplitude) * z, batch)
+
+    def diffuse(self, dw, x, gradient, batch):
+        return _over_batch(_per_coordinate(self.std) * dw, batch)
+
+
+def _per_coordinate(values: Array) -> Array:
+    return values if values.ndim == 0 else values[None, :]
+
+
+def _gaussian(words: Words, dtype) -> Agents:
+    """The Box-Muller pair of each block, its two numbers to the two agents of the block."""
+    radius = jnp.sqrt(-2 * jnp.log(random.uniform(words.first, dtype)))
+    return radius * random.turn_sine(words.second, words.odd, dtype)
+
+
+class Uniform(AbstractAdditive):
+    """Independent components uniform on (-half_width, half_width): the noise of BS 4.3."""
+
+    half_width: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("half_width", self.half_width)
+
+    @property
+    def amplitude(self):
+        return self.half_width
+
+    @property
+    def variate_std(self):
+        return 1 / np.sqrt(3.0).item()
+
+    def variates(self, blocks, dtype, batch):
+        return random.centered(blocks[0].own, dtype)
+
+
+class Gaussian(AbstractAdditive):
+    """Independent normal components of standard deviation `sigma`, a number or one a coordinate (dims,)."""
+
+    sigma: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("sigma", self.sigma)
+
+    @property
+    def amplitude(self):
+        return self.sigma
+
+    def variates(self, blocks, dtype, batch):
+        return _gaussian(blocks[0], dtype)
+
+
+class StudentT(AbstractAdditive):
+    """Independent Student-t components: zeta = scale * t(freedom). Heavy tails, as gradients of networks show.
+
+    scale: a number or one a coordinate. freedom: degrees of freedom > 0; at 2 or less the variance is infinite, and
+    the law has no SDE: it runs at dt = eta alone.
+    """
+
+    scale: Array = eqx.field(converter=number)
+    freedom: Array = eqx.field(converter=number)
+
+    # Bailey's polar method makes one exact variate of two words, so each agent of a pair takes a block of its own.
+    blocks = 2
+
+    def __check_init__(self):
+        check_sign("scale", self.scale)
+        check_sign("freedom", self.freedom, zero=False)
+
+    @property
+    def amplitude(self):
+        return self.scale
+
+    @property
+    def variate_std(self):
+        return jnp.sqrt(self.freedom / (self.freedom - 2))
+
+    def iteration_only(self):
+        freedom = concrete(self.freedom, np.min)
+        if freedom is not None and freedom <= 2:
+            return f"StudentT of freedom={freedom:g} has no variance (it needs freedom > 2)"
+        return None
+
+    def variates(self, blocks, dtype, batch):
+        even, odd = blocks
+        first = jnp.where(even.odd, odd.first, even.first)
+        second = jnp.where(even.odd, odd.second, even.second)
+        u = random.uniform(first, dtype)
+        # expm1 keeps the middle of the law exact for large freedom, where u^(-2/freedom) is close to 1
+        radius = jnp.sqrt(self.freedom * jnp.expm1(-2 / self.freedom * jnp.log(u)))
+        return radius * random.turn_sine(second, even.odd, dtype)
+
+
+class Diffusion(AbstractNoise):
+    """Gaussian noise with a state-dependent matrix: zeta = B(x) z, z standard normal, x one agent's state (dims,).
+
+    matrix: a function of x, of shape (dims,), to B of shape (dims,) for kind "diagonal" or (dims, dims) for "full".
+        An `equinox.Module` keeps its numbers sweepable.
+    """
+
+    matrix: Callable[[Array], Array]
+    kind: Literal["diagonal", "full"] = eqx.field(static=True, default="diagonal")
+
+    state_dependent = True
+
+    def __check_init__(self):
+        check_choice("kind", self.kind, ("diagonal", "full"))
+
+    def variates(self, blocks, dtype, batch):
+        return _gaussian(blocks[0], dtype)
+
+    def apply(self, z, x, gradient, batch):
+        def one(xi, zi):
+            b = jnp.asarray(self.matrix(xi))
+            expected = xi.shape if self.kind == "diagonal" else xi.shape * 2
+            if b.shape != expected:
+                raise ValueError(f"noise.matrix: a {self.kind} B(x) must have shape {expected}, got {b.shape}")
+            return b * zi if self.kind == "diagonal" else b @ zi
+
+        return _over_batch(jax.vmap(one)(x, z), batch)
+
+    def diffuse(self, dw, x, gradient, batch):
+        return self.apply(dw, x, gradient, batch)
+
+
+class GammaMultiplicative(AbstractNoise):
+    """Multiplicative noise of Z 5.2: a minibatch's gradient is xi * grad f, with xi ~ Gamma(b shape, b shape), mean 1.
+
+    With the loss `zhang_multiplicative(shape, rate)` this is Z 5.23-5.24, x <- x - eta u^2 x with u^2 ~ Gamma(shape,
+    rate). Its SDE has diffusion grad f / sqrt(b shape) (geometric Brownian motion for a quadratic); the Gamma law
+    itself runs at dt = eta alone.
+    """
+
+    shape: Array = eqx.field(converter=number)
+
+    state_dependent = True
+
+    def __check_init__(self):
+        check_sign("shape", self.shape, zero=False)
+
+    def iteration_only(self):
+        return "Gamma multiplicative noise is not the increment of an SDE"
+
+    def variates(self, blocks, dtype, batch):
+        words = blocks[0]
+        # A rejection sampler: JAX's own, with one key an agent and coordinate made of the block's words.
+        data = jnp.stack([jnp.where(words.odd, ~words.first, words.first), words.second], -1)
+        shape = jnp.broadcast_to(per_agent(self.shape * batch, words.first), words.first.shape)
+        keys = jax.random.wrap_key_data(data, impl="threefry2x32")
+        draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
+        return draw(keys, shape.astype(dtype)) / shape - 1
+
+    def apply(self, z, x, gradient, batch):
+        return -z * gradient
+
+    def diffuse(self, dw, x, gradient, batch):
+        return dw * gradient / per_agent(jnp.sqrt(self.shape * batch), gradient)
+
+
+def zhang_multiplicative(shape: float, rate: float):
+    """Loss and noise of Z's multiplicative model: E[(x u)^2] / 2 with u^2 ~ Gamma(shape, rate) (Z 5.22).
+
+    Returns:
+        (Quadratic of curvature shape / rate, GammaMultiplicative(shape)).
+    """
+    from sdesim.objectives import Quadratic
+
+    check_sign("rate", rate, zero=False)
+    return Quadratic(shape / rate), GammaMultiplicative(shape)
+
+
+LAWS: dict[str, type[AbstractNoise]] = {
+    "silent": Silent,
+    "uniform": Uniform,
+    "gaussian": Gaussian,
+    "student-t": StudentT,
+    "diffusion": Diffusion,
+    "gamma-multiplicative": GammaMultiplicative,
+}
+"""Every law by name."""

@@ -1,0 +1,190 @@
+"""Loss functions that agents descend, and what is known of them.
+
+An objective gives `loss(x)` of one point `x` of shape (dims,) as a scalar; its gradient is automatic. Anything plain
+jax.numpy will do: `Function(fn)` wraps a user's function, and `Dynamics` does so by itself.
+
+Constants marked [C] are chosen: the available text of Boffi and Slotine has lost its numbers, and these make the
+paper's statements about its figures hold. Whoever has the paper passes its numbers instead.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sdesim.fields import number
+
+
+class AbstractObjective(eqx.Module):
+    """A loss. `dims` is the number of dimensions it is made for, None for any."""
+
+    @property
+    def dims(self) -> int | None:
+        return None
+
+    def loss(self, x: Float[Array, " dims"]) -> Float[Array, ""]:
+        raise NotImplementedError
+
+    def gradient(self, x: Float[Array, " dims"]) -> Float[Array, " dims"]:
+        return jax.grad(self.loss)(x)
+
+    def smoothed(self, x: Float[Array, " dims"], half_width) -> Float[Array, ""]:
+        """The loss convolved with noise uniform on (-half_width, half_width) in each coordinate (BS 4).
+
+        Raises:
+            NotImplementedError: where no closed form is known.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no closed form of its smoothed loss")
+
+
+class Function(AbstractObjective):
+    """A user's loss: `fn(x)` of a point of shape (dims,) to a scalar; in one dimension fn may take the number itself."""
+
+    fn: Callable[[Array], Any]
+
+    def loss(self, x):
+        if x.shape == (1,):
+            whole = jax.eval_shape(self.fn, x)
+            if getattr(whole, "shape", None) != ():
+                return jnp.asarray(self.fn(x[0]))
+        return jnp.asarray(self.fn(x))
+
+
+def as_objective(loss) -> AbstractObjective:
+    """An objective as it is, or a function of a point wrapped as one.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if isinstance(loss, AbstractObjective):
+        return loss
+    if callable(loss):
+        return Function(loss)
+    raise TypeError(f"objective={loss!r}: must be an objective of sdesim or a function of a point to a scalar loss")
+
+
+def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
+    """Refuse a loss that does not fit `dims`, does not trace, or is no scalar.
+
+    Raises:
+        ValueError: naming the loss, what it returned and what would be right.
+    """
+    if objective.dims is not None and objective.dims != dims:
+        raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
+    try:
+        value = jax.eval_shape(objective.loss, jax.ShapeDtypeStruct((dims,), dtype))
+    except Exception as error:
+        raise ValueError(
+            f"objective: the loss cannot be evaluated at a point of shape ({dims},): {type(error).__name__}: {error}"
+        ) from error
+    if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            f"objective: the loss of a point of shape ({dims},) has shape {value.shape} and type {value.dtype}; "
+            "it must be one real number (sum over the coordinates?)"
+        )
+
+
+class Quadratic(AbstractObjective):
+    """1/2 (x - minimum)^T A (x - minimum).
+
+    curvature: A as a number (times the identity), a vector (its diagonal), or a symmetric matrix (dims, dims).
+    minimum: a number or a vector (dims,).
+    """
+
+    curvature: Array = eqx.field(converter=number, default=1.0)
+    minimum: Array = eqx.field(converter=number, default=0.0)
+
+    @property
+    def dims(self):
+        sizes = [a.shape[-1] for a in (self.curvature, self.minimum) if a.ndim]
+        return sizes[0] if sizes else None
+
+    def loss(self, x):
+        z = x - self.minimum
+        return 0.5 * jnp.sum(z * (self.curvature @ z if self.curvature.ndim == 2 else self.curvature * z))
+
+
+class LogCosh(AbstractObjective):
+    """sum of strength x^2 / 2 + log cosh x: strongly convex, not quadratic, curvature in [strength, strength + 1]."""
+
+    strength: Array = eqx.field(converter=number, default=1.0)
+
+    def loss(self, x):
+        # log cosh x = logaddexp(x, -x) - log 2, which does not overflow
+        return jnp.sum(0.5 * self.strength * x * x + jnp.logaddexp(x, -x) - np.log(2.0))
+
+
+class QuarticDoubleWell(AbstractObjective):
+    """sum of 1/4 (1 - x^2)^2: minima at -1 and 1, a saddle at 0 (Z 5.3)."""
+
+    def loss(self, x):
+        return 0.25 * jnp.sum((1 - x * x) ** 2)
+
+
+class OscillatingDoubleWell(AbstractObjective):
+    """The paper's one-dimensional model loss: a tilted double well with oscillations (BS 40), constants [C].
+
+        f(x) = scale (x^4 - well x^2 - tilt x - a1 cos(w1 x) + a2 sin(w2 x))
+
+    With the default constants the deepest minimum is at 1.851, and the minima of the loss smoothed at half width 0.4
+    are at -1.672, -0.009 and 1.700.
+    """
+
+    scale: Array = eqx.field(converter=number, default=0.1)
+    well: Array = eqx.field(converter=number, default=5.0)
+    tilt: Array = eqx.field(converter=number, default=0.75)
+    a1: Array = eqx.field(converter=number, default=6.0)
+    w1: Array = eqx.field(converter=number, default=3.6)
+    a2: Array = eqx.field(converter=number, default=4.0)
+    w2: Array = eqx.field(converter=number, default=16.0)
+
+    @property
+    def dims(self):
+        return 1
+
+    def loss(self, x):
+        z = x[0]
+        smooth = z**4 - self.well * z**2 - self.tilt * z
+        return self.scale * (smooth - self.a1 * jnp.cos(self.w1 * z) + self.a2 * jnp.sin(self.w2 * z))
+
+    def smoothed(self, x, half_width):
+        z, h = x[0], jnp.asarray(half_width, x.dtype)
+        # Uniform noise has second moment h^2 / 3 and fourth h^4 / 5, and damps a wave of frequency w by sin(wh)/(wh).
+        smooth = z**4 + 2 * h**2 * z**2 + h**4 / 5 - self.well * (z**2 + h**2 / 3) - self.tilt * z
+        slow, fast = (jnp.sinc(w * h / np.pi) for w in (self.w1, self.w2))
+        return self.scale * (
+            smooth - self.a1 * slow * jnp.cos(self.w1 * z) + self.a2 * fast * jnp.sin(self.w2 * z)
+        )
+
+
+class CoupledDoubleWells(AbstractObjective):
+    """The paper's d-dimensional model loss: separable double wells, all pairs coupled by cosines (BS 44), constants [C].
+
+        f(x) = scale (sum_i (x_i^4 - well x_i^2 + tilt x_i) - a/(d-1) sum_{i<j} cos(w x_i) cos(w x_j))
+
+    in O(d) operations. With the default constants the uncorrupted minima are at -1.439 (global) and 1.389.
+    """
+
+    scale: Array = eqx.field(converter=number, default=0.15)
+    well: Array = eqx.field(converter=number, default=4.0)
+    tilt: Array = eqx.field(converter=number, default=0.4)
+    a: Array = eqx.field(converter=number, default=6.0)
+    w: Array = eqx.field(converter=number, default=4.4)
+
+    def loss(self, x):
+        wells = jnp.sum(x**4 - self.well * x**2 + self.tilt * x)
+        return self.scale * (wells - self._pairs(jnp.cos(self.w * x)))
+
+    def smoothed(self, x, half_width):
+        h = jnp.asarray(half_width, x.dtype)
+        moments = x**4 + 2 * h**2 * x**2 + h**4 / 5 - self.well * (x**2 + h**2 / 3) + self.tilt * x
+        damped = jnp.sinc(self.w * h / np.pi) * jnp.cos(self.w * x)
+        return self.scale * (jnp.sum(moments) - self._pairs(damped))
+
+    def _pairs(self, z):
+        """a/(d-1) sum_{i<j} z_i z_j; in one dimension there is no pair."""
+        return self.a * (jnp.sum(z) ** 2 - jnp.sum(z * z)) / (2 * max(z.size - 1, 1))

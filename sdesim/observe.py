@@ -1,0 +1,303 @@
+"""What to watch while a simulation runs, in memory that does not grow with the number of steps.
+
+An observable looks at one simulation at a time. There are two kinds:
+
+- a *series* is recorded every so many steps (`simulate(..., every=)`), from the initial state on;
+- an *accumulator* keeps a running summary, updated at the same times, or at every step where it must
+  (`every_step`, which makes the run slower).
+
+Results carry the simulation axis, so that Monte Carlo errors come from independent simulations.
+"""
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sdesim.coupling import Mean
+from sdesim.dynamics import Dynamics, State
+from sdesim.fields import check_choice, number
+
+
+class View(NamedTuple):
+    """One simulation at one step, as an observable sees it."""
+
+    state: State
+    step: Array
+    model: Dynamics
+    mean: Mean
+
+    @property
+    def quorum(self) -> Array:
+        """Mean of the agents, (dims,)."""
+        return self.mean(self.state.x)
+
+
+class AbstractObservable(eqx.Module):
+    """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or a name of its own)."""
+
+    name: ClassVar[str]
+
+
+class AbstractSeries(AbstractObservable):
+    axes: ClassVar[tuple[str, ...]] = ()
+
+    def value(self, view: View) -> Array:
+        raise NotImplementedError
+
+
+class Quorum(AbstractSeries):
+    """Mean of the agents, (dims,)."""
+
+    name = "quorum"
+    axes = ("dim",)
+
+    def value(self, view):
+        return view.quorum
+
+
+class Center(AbstractSeries):
+    """The signal that the coupling pulls agents towards, (dims,): the center variable of EASGD, the root of a tree."""
+
+    name = "center"
+    axes = ("dim",)
+
+    def value(self, view):
+        s = view.state
+        return view.model.coupling.center(s.x, s.shared, s.t, view.mean)
+
+
+class Spread(AbstractSeries):
+    """sum_i |x^i - mean|^2, the square distance from synchronization that BS 22 bounds."""
+
+    name = "spread"
+
+    def value(self, view):
+        return jnp.sum((view.state.x - view.quorum[None]) ** 2)
+
+
+class QuorumLoss(AbstractSeries):
+    """Loss of the mean of the agents."""
+
+    name = "quorum_loss"
+
+    def value(self, view):
+        return view.model.objective.loss(view.quorum)
+
+
+class MeanLoss(AbstractSeries):
+    """Mean of the agents' losses."""
+
+    name = "mean_loss"
+
+    def value(self, view):
+        return jnp.mean(view.model.losses(view.state.x))
+
+
+class Snapshot(AbstractSeries):
+    """The agents themselves, (agents, dims), or the first `agents` of them: thinned trajectories."""
+
+    agents: int | None = eqx.field(static=True, default=None)
+
+    name = "snapshot"
+    axes = ("agent", "dim")
+
+    def value(self, view):
+        return view.state.x[: self.agents]
+
+
+class AbstractAccumulator(AbstractObservable):
+    """Init, update and finish a running summary of one simulation. `axes` names each output's axes."""
+
+    every_step: ClassVar[bool] = False
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def init(self, view: View) -> Any:
+        raise NotImplementedError
+
+    def update(self, total: Any, view: View) -> Any:
+        raise NotImplementedError
+
+    def finish(self, total: Any) -> dict[str, Array]:
+        raise NotImplementedError
+
+
+def _welford(count, mean, square, value):
+    """The running count, mean and sum of square deviations after one more value, stable in float32."""
+    count = count + 1
+    step = value - mean
+    mean = mean + step / count
+    return count, mean, square + step * (value - mean)
+
+
+class Moments(AbstractAccumulator):
+    """Mean and variance over time of each agent's and of the quorum's coordinates, from step `after` on.
+
+    Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
+    `quorum_mean` and `quorum_var`, (dims,); `count`, the number of records.
+    """
+
+    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+
+    name = "moments"
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "agents_mean": ("dim",),
+        "agents_var": ("dim",),
+        "quorum_mean": ("dim",),
+        "quorum_var": ("dim",),
+        "count": (),
+    }
+
+    def init(self, view):
+        x = view.state.x
+        q = view.quorum
+        return jnp.zeros((), x.dtype), jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros_like(q), jnp.zeros_like(q)
+
+    def update(self, total, view):
+        count, xm, xs, qm, qs = total
+        new_count, new_xm, new_xs = _welford(count, xm, xs, view.state.x)
+        _, new_qm, new_qs = _welford(count, qm, qs, view.quorum)
+        counts = view.step > self.after
+        new = (new_count, new_xm, new_xs, new_qm, new_qs)
+        return tuple(jnp.where(counts, n, o) for n, o in zip(new, total, strict=True))
+
+    def finish(self, total):
+        count, xm, xs, qm, qs = total
+        safe = jnp.maximum(count, 1)
+        pooled = jnp.mean(xm, axis=0)
+        between = jnp.mean((xm - pooled[None]) ** 2, axis=0)
+        return {
+            "agents_mean": pooled,
+            "agents_var": jnp.mean(xs, axis=0) / safe + between,
+            "quorum_mean": qm,
+            "quorum_var": qs / safe,
+            "count": count,
+        }
+
+
+class Histogram(AbstractAccumulator):
+    """How often agents' coordinates fell into each of `bins` equal bins of (low, high), all coordinates pooled.
+
+    Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number).
+    """
+
+    low: Array = eqx.field(converter=number)
+    high: Array = eqx.field(converter=number)
+    bins: int = eqx.field(static=True, default=120)
+    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+
+    name = "histogram"
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("bin",)}
+
+    def init(self, view):
+        return jnp.zeros(self.bins + 2, jnp.int32)
+
+    def update(self, total, view):
+        x = view.state.x.ravel()
+        place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
+        place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
+        return total.at[place].add((view.step > self.after).astype(jnp.int32))
+
+    def finish(self, total):
+        return {"count": total}
+
+
+class Occupancy(AbstractAccumulator):
+    """Share of time that agents, and the quorum, spend within `radius` of each center, from step `after` on.
+
+    centers: (basins,) in one dimension or (basins, dims). Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
+    """
+
+    centers: Array = eqx.field(converter=number)
+    radius: Array = eqx.field(converter=number)
+    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+
+    name = "occupancy"
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
+
+    def _inside(self, x):
+        """(points, dims) -> share of the points in each basin, (basins,)."""
+        centers = self.centers.reshape(self.centers.shape[0], -1)
+        square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
+        return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
+
+    def init(self, view):
+        zeros = jnp.zeros(self.centers.shape[0], view.state.x.dtype)
+        return jnp.zeros((), view.state.x.dtype), zeros, zeros
+
+    def update(self, total, view):
+        count, agents, quorum = total
+        counts = (view.step > self.after).astype(agents.dtype)
+        inside, center = self._inside(view.state.x), self._inside(view.quorum[None])
+        return count + counts, agents + counts * inside, quorum + counts * center
+
+    def finish(self, total):
+        count, agents, quorum = total
+        safe = jnp.maximum(count, 1)
+        return {"agents": agents / safe, "quorum": quorum / safe}
+
+
+class FirstPassage(AbstractAccumulator):
+    """The first step after which the quorum, or each agent, is within `radius` of `target`; -1 for never.
+
+    Looks at every step, which makes the run slower. Output: `step`, a scalar, or (agents,) for of="agents".
+    """
+
+    target: Array = eqx.field(converter=number)
+    radius: Array = eqx.field(converter=number)
+    of: Literal["quorum", "agents"] = eqx.field(static=True, default="quorum")
+
+    name = "first_passage"
+    every_step = True
+
+    def __check_init__(self):
+        check_choice("of", self.of, ("quorum", "agents"))
+
+    @property
+    def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return {"step": ("agent",) if self.of == "agents" else ()}
+
+    def _points(self, view):
+        return view.state.x if self.of == "agents" else view.quorum[None]
+
+    def init(self, view):
+        return jnp.full(self._points(view).shape[:1], -1, jnp.int32)
+
+    def update(self, total, view):
+        points = self._points(view)
+        away = points - jnp.broadcast_to(self.target, points.shape)
+        inside = jnp.sum(away**2, axis=1) < self.radius**2
+        return jnp.where((total < 0) & inside, view.step.astype(jnp.int32), total)
+
+    def finish(self, total):
+        return {"step": total if self.of == "agents" else total[0]}
+
+
+class FirstNonFinite(AbstractAccumulator):
+    """The first step after which the state is not finite; -1 for never. The integrator uses it to date a divergence."""
+
+    name = "first_non_finite"
+    every_step = True
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ()}
+
+    def init(self, view):
+        return jnp.full((), -1, jnp.int32)
+
+    def update(self, total, view):
+        s = view.state
+        finite = jnp.isfinite(s.x).all() if s.v is None else jnp.isfinite(s.x).all() & jnp.isfinite(s.v).all()
+        return jnp.where((total < 0) & ~finite, view.step.astype(jnp.int32), total)
+
+    def finish(self, total):
+        return {"step": total}
+
+
+def monte_carlo(values, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the simulation axis and its standard error, from the spread of independent simulations."""
+    values = np.asarray(values, float)
+    n = values.shape[axis]
+    if n < 2:
+        return values.mean(axis), np.full(values.mean(axis).shape, np.nan)
+    return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(n)

@@ -1,0 +1,137 @@
+"""Counter-based random words: a pure function that XLA fuses into the integration step.
+
+Noise is data here. Every random word of sdesim is
+
+    Threefry-2x32-20(key, counter),   key = Threefry(seed; stream, simulation),
+                                      counter = (agent pair and coordinate, step),
+
+so it depends on (seed, stream, simulation, agent, coordinate, step) and on nothing else: not on how many agents,
+simulations or devices run together, not on the coupling, not on its gain. Runs that differ in a parameter alone are
+therefore paired, and any simulation of a batch can be run again by itself.
+
+One Threefry block makes two words. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate at one step.
+
+Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
+
+Reference: Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011).
+"""
+
+import enum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, UInt32
+
+COORDINATE_BITS = 16
+MAX_DIMS = 1 << COORDINATE_BITS
+MAX_AGENTS = 2 << (32 - COORDINATE_BITS)
+MAX_STEPS = (1 << 31) - 1  # step numbers are int32 in loops
+MAX_SIMS = 1 << 32
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = np.uint32(0x1BD11BDA)
+
+
+class Stream(enum.IntEnum):
+    """What a random word is for: streams of one seed are independent of each other."""
+
+    NOISE = 0  # the gradient noise; laws that need more than one block an agent pair use the following numbers too
+    POSITION = 16  # initial positions
+    VELOCITY = 18  # initial velocities
+
+
+class Words(NamedTuple):
+    """One Threefry block for each agent and coordinate; agents 2i and 2i + 1 see the same block.
+
+    first, second: the two words of the block, uint32 of shape (agents, dims).
+    odd: bool of shape (agents, dims), true for the agents 2i + 1.
+    """
+
+    first: UInt32[Array, "agents dims"]
+    second: UInt32[Array, "agents dims"]
+    odd: Array
+
+    @property
+    def own(self) -> Array:
+        """The one word of the block that belongs to each agent."""
+        return jnp.where(self.odd, self.second, self.first)
+
+
+def threefry2x32(key0, key1, count0, count1):
+    """Threefry-2x32 with 20 rounds, elementwise on uint32 arrays; bit for bit JAX's own primitive.
+
+    Written out in jnp so that XLA fuses it with whatever consumes the words, instead of storing them first.
+    """
+    keys = (key0, key1, key0 ^ key1 ^ _PARITY)
+    a, b = count0 + key0, count1 + key1
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            a = a + b
+            b = ((b << np.uint32(rotation)) | (b >> np.uint32(32 - rotation))) ^ a
+        a = a + keys[(group + 1) % 3]
+        b = b + (keys[(group + 2) % 3] + np.uint32(group + 1))
+    return a, b
+
+
+def seed_words(seed) -> Array:
+    """The two uint32 words of a seed, an integer in [0, 2**64); an array of two words passes through.
+
+    Raises:
+        ValueError: if the seed is not such an integer.
+    """
+    if isinstance(seed, jax.Array | np.ndarray) and seed.shape == (2,):
+        return jnp.asarray(seed, jnp.uint32)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 1 << 64:
+        raise ValueError(f"seed={seed!r}: must be an integer from 0 to 2**64 - 1")
+    return jnp.asarray([int(seed) & 0xFFFFFFFF, int(seed) >> 32], jnp.uint32)
+
+
+def simulation_key(seed: Array, stream, simulation):
+    """The key (two uint32 words, each of the shape of `simulation`) of one stream of each simulation."""
+    simulation = jnp.asarray(simulation, jnp.uint32)
+    stream = jnp.full_like(simulation, stream)
+    return threefry2x32(*(jnp.broadcast_to(word, simulation.shape) for word in seed), stream, simulation)
+
+
+def words(key, agents: int, dims: int, step) -> Words:
+    """The blocks of all agents and coordinates of one simulation at one step.
+
+    Args:
+        key: two uint32 scalars, from `simulation_key`.
+        agents, dims: sizes; static.
+        step: the step's number, a uint32 scalar.
+    """
+    shape = (agents, dims)
+    agent = lax.broadcasted_iota(jnp.uint32, shape, 0)
+    coordinate = lax.broadcasted_iota(jnp.uint32, shape, 1)
+    count0 = ((agent >> np.uint32(1)) << np.uint32(COORDINATE_BITS)) | coordinate
+    count1 = jnp.broadcast_to(jnp.asarray(step, jnp.uint32), shape)
+    first, second = threefry2x32(*(jnp.broadcast_to(word, shape) for word in key), count0, count1)
+    return Words(first, second, (agent & np.uint32(1)) == 1)
+
+
+def centered(word, dtype) -> Array:
+    """A word as a number uniform on (-1, 1): the odd multiples of 2**-23, symmetric about 0 and exact in float32.
+
+    The same number in float32 and in float64, so that turning x64 on does not change the noise.
+    """
+    return (word >> np.uint32(9)).astype(jnp.int32).astype(dtype) * 2.0**-22 + (2.0**-23 - 1.0)
+
+
+def uniform(word, dtype) -> Array:
+    """A word as a number uniform on (0, 1): the odd multiples of 2**-24, exact in float32 and in float64."""
+    return (word >> np.uint32(9)).astype(jnp.int32).astype(dtype) * 2.0**-23 + 2.0**-24
+
+
+def turn_sine(word, odd, dtype) -> Array:
+    """sin(2 pi u) where `odd`, else cos(2 pi u), for u = uniform(word).
+
+    The quarter turn between the two is added to the integer, where it is exact, so one sine serves both.
+    """
+    quarter = jnp.where(odd, np.uint32(0), np.uint32(1 << 21))
+    turn = (((word >> np.uint32(9)) + quarter) & np.uint32((1 << 23) - 1)).astype(jnp.int32).astype(dtype)
+    half = turn * 2.0**-23 + (2.0**-24 - 0.5)  # in (-1/2, 1/2): sin(2 pi u) = -sin(2 pi (u - 1/2))
+    return -jnp.sin(half * (2 * np.pi))

@@ -1,0 +1,32 @@
+"""Learning rates as functions of the step.
+
+A schedule maps the step's number, a traced integer, to the learning rate: a scalar, or one an agent (agents,). Any
+function of that form is accepted, optax's schedules among them; the classes here keep their numbers sweepable.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from sdesim.fields import number
+
+
+class Halving(eqx.Module):
+    """initial, halved every `every` steps, never below `floor` (the schedule of BS Fig. 2)."""
+
+    initial: Array = eqx.field(converter=number)
+    every: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32))
+    floor: Array = eqx.field(converter=number, default=0.0)
+
+    def __call__(self, step):
+        halvings = jnp.asarray(step, jnp.int32) // self.every
+        return jnp.maximum(self.initial * jnp.exp2(-halvings.astype(self.initial.dtype)), self.floor)
+
+
+class PerStep(eqx.Module):
+    """One learning rate a step, from an array (steps,) or (steps, agents); the last one goes on."""
+
+    values: Array = eqx.field(converter=number)
+
+    def __call__(self, step):
+        return self.values[jnp.minimum(jnp.asarray(step, jnp.int32), self.values.shape[0] - 1)]
