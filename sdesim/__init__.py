@@ -1,0 +1,49 @@
+"""sdesim: stochastic differential equations of coupled stochastic-gradient agents, at scale."""
+
+from sdesim import coupling, init, noise, objectives, observe, schedules
+from sdesim._version import __version__
+from sdesim.coupling import (
+    AbstractCoupling,
+    Elastic,
+    Filtered,
+    LinearFilter,
+    Quorum,
+    SaturatingFilter,
+    Spiking,
+    StateDependent,
+    Tree,
+    Uncoupled,
+)
+from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
+from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
+from sdesim.result import Result, load
+
+__all__ = [
+    "AbstractCoupling",
+    "DivergenceWarning",
+    "Dynamics",
+    "Elastic",
+    "Filtered",
+    "Friction",
+    "HeavyBall",
+    "LinearFilter",
+    "Nesterov",
+    "Quorum",
+    "Result",
+    "SaturatingFilter",
+    "Spiking",
+    "StabilityWarning",
+    "StateDependent",
+    "Tree",
+    "Uncoupled",
+    "__version__",
+    "coupling",
+    "init",
+    "iterate",
+    "load",
+    "noise",
+    "objectives",
+    "observe",
+    "schedules",
+    "simulate",
+]

@@ -1,0 +1,619 @@
+"""`simulate`: many independent simulations of coupled agents, by one compiled Euler-Maruyama loop.
+
+Users see (sims, agents, dims). Inside, a *lane* is one simulation, and lanes are the last axis of every array, where
+they vectorize; rules and losses are written for one lane and vmapped over that axis. A sweep puts its whole grid on
+the same axis. `_advance` is the hot path: everything that a faster engine has to replace.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, PyTree
+from tqdm.auto import tqdm
+
+from sdesim import random
+from sdesim.coupling import ORDERS, ArrayMean, Order
+from sdesim.dynamics import Dynamics, State
+from sdesim.fields import (
+    available_memory,
+    check_choice,
+    check_count,
+    check_sign,
+    concrete,
+    is_traced,
+)
+from sdesim.init import AbstractInit, Point
+from sdesim.objectives import check_loss
+from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
+from sdesim.random import Stream
+from sdesim.result import Result
+from sdesim.steps import em_step, sgd_step
+
+CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
+
+
+class StabilityWarning(UserWarning):
+    """The coupling is too stiff for the step: the run will very likely diverge."""
+
+
+class DivergenceWarning(UserWarning):
+    """Some simulations became non-finite. Their results are kept as they are and marked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is static about a run: a new value of any of these compiles again."""
+
+    agents: int
+    dims: int
+    method: Literal["em", "sgd"]
+    order: Order
+    matched: bool  # dt is the model's matched step
+    epoch: int | None
+    every: int | None  # steps between records, None without observables
+    start: int = 0  # the first step's number, where it matters (records and epochs)
+
+    @property
+    def stride(self) -> int | None:
+        """Steps between two moments at which something other than stepping may happen; None if nothing does."""
+        if self.every is None and self.epoch is None:
+            return None
+        return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
+
+
+@dataclasses.dataclass
+class Lanes:
+    """The outcome of a run, simulations on the last axis of every array.
+
+    observed: name -> array. axes: name -> names of its axes before the last. diverged: first non-finite step, or -1.
+    """
+
+    state: State
+    observed: dict[str, Array]
+    axes: dict[str, tuple[str, ...]]
+    diverged: np.ndarray
+    step: int
+    records: np.ndarray
+    seconds: float
+
+
+# -- the compiled part -----------------------------------------------------------------------------------------------
+
+
+def _law_kick(model: Dynamics, keys, plan: Plan, step, dtype):
+    """sqrt(dt) zeta from the noise law and this step's random words."""
+    blocks = [random.words((keys[i, 0], keys[i, 1]), plan.agents, plan.dims, step) for i in range(model.noise.blocks)]
+
+    def kick(x, gradients, rates, dt):
+        z = model.noise.variates(blocks, dtype, model.batch)
+        return jnp.sqrt(dt) * model.noise_force(z, x, gradients, rates)
+
+    return kick
+
+
+def _given_kick(model: Dynamics, dw):
+    """B dw from the caller's Brownian increments."""
+
+    def kick(x, gradients, rates, dt):
+        return model.brownian_force(dw, x, gradients, rates)
+
+    return kick
+
+
+def _one_step(plan: Plan, model: Dynamics, state: State, keys, step, dt, period, dw) -> State:
+    """One step of one simulation."""
+    mean = ArrayMean(plan.agents)
+    kick = _law_kick(model, keys, plan, step, state.x.dtype) if dw is None else _given_kick(model, dw)
+    if plan.method == "sgd":
+        return sgd_step(model, state, step, period, kick, mean, plan.order)
+    return em_step(model, state, step, None if plan.matched else dt, kick, mean, plan.order)
+
+
+def _advance_lanes(
+    plan: Plan, model, axes, observables, state, keys, totals, buffers, dt, period, increments, start, first, blocks, stride
+):
+    """`blocks` blocks of `stride` steps of all lanes from step `first`; between blocks, records and epochs.
+
+    blocks and stride may be traced, so that runs of any length share one program; as Python integers they make loops
+    that reverse-mode differentiation can follow.
+    """
+    lanes = lambda fn, *in_axes: jax.vmap(fn, in_axes=in_axes, out_axes=-1)
+    view = lambda m, s, step: View(s, step, m, ArrayMean(plan.agents))
+    watch = [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator) and o.every_step]
+    series = [o for o in observables if isinstance(o, AbstractSeries)]
+
+    def update(indices, totals, state, step):
+        """`step` is the number of the step just taken, plus one."""
+        totals = list(totals)
+        for i in indices:
+            one = lambda m, total, s, o=observables[i]: o.update(total, view(m, s, step))
+            totals[i] = lanes(one, axes, -1, -1)(model, totals[i], state)
+        return tuple(totals)
+
+    def step_body(step, carry):
+        state, totals = carry
+        dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
+        one = functools.partial(_one_step, plan)
+        state = lanes(one, axes, -1, -1, None, None, None, None if dw is None else -1)(
+            model, state, keys, step, dt, period, dw
+        )
+        return state, update(watch, totals, state, step + 1)
+
+    def renew(state):
+        def one(model, s):
+            return s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
+
+        return lanes(one, axes, -1)(model, state)
+
+    def record(step, state, totals, buffers):
+        totals = update(
+            [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator) and i not in watch],
+            totals,
+            state,
+            step,
+        )
+        buffers = tuple(
+            lax.dynamic_update_index_in_dim(
+                buffer, lanes(lambda m, s, o=o: o.value(view(m, s, step)), axes, -1)(model, state), (step - start) // plan.every, 0
+            )
+            for o, buffer in zip(series, buffers, strict=True)
+        )
+        return totals, buffers
+
+    def block_body(block, carry):
+        state, totals, buffers = carry
+        begin = first + block * stride
+        if plan.epoch is not None:
+            state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
+        state, totals = lax.fori_loop(begin, begin + stride, step_body, (state, totals))
+        if plan.every is not None:
+            end = begin + stride
+            due = (end - start) % plan.every == 0
+            totals, buffers = lax.cond(
+                due, lambda s, t, b: record(end, s, t, b), lambda s, t, b: (t, b), state, totals, buffers
+            )
+        return state, totals, buffers
+
+    return lax.fori_loop(0, blocks, block_body, (state, totals, buffers))
+
+
+_advance = eqx.filter_jit(_advance_lanes)
+
+
+@eqx.filter_jit
+def _finite(state: State) -> Array:
+    """Which lanes are finite."""
+    leaves = [a for a in (state.x, state.v) if a is not None]
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(a).all(axis=(0, 1)) for a in leaves])
+
+
+# -- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _progress(total: int, first: int, label: str, show: bool):
+    return tqdm(total=total, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not show, leave=False)
+
+
+def run_lanes(
+    plan: Plan,
+    model: Dynamics,
+    axes: PyTree,
+    state: State,
+    sims: Array,
+    seed: Array,
+    *,
+    first: int,
+    steps: int,
+    observables: Sequence[AbstractObservable] = (),
+    dt: Array | None = None,
+    period: int = 1,
+    increments: Callable[[int, int], Array] | None = None,
+    progress: bool = False,
+    label: str = "simulate",
+) -> Lanes:
+    """Run lanes for `steps` steps from step number `first`, in chunks, watching for divergence.
+
+    axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+    sims: the simulation number of each lane, which with `seed` decides its noise.
+    increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes).
+    """
+    began = time.perf_counter()
+    observables = tuple(observables)
+    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed))
+    advance = _advance_lanes if traced else _advance
+    plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
+    every = plan.every
+    dtype = state.x.dtype
+    keys = jnp.stack(
+        [jnp.stack(random.simulation_key(seed, Stream.NOISE + i, sims)) for i in range(max(1, model.noise.blocks))]
+    )
+    view = lambda m, s: View(s, jnp.asarray(first, jnp.int32), m, ArrayMean(plan.agents))
+    lanes = lambda fn: jax.vmap(fn, in_axes=(axes, -1), out_axes=-1)
+    totals = tuple(
+        lanes(lambda m, s, o=o: o.init(view(m, s)))(model, state) if isinstance(o, AbstractAccumulator) else ()
+        for o in observables
+    )
+    series = [o for o in observables if isinstance(o, AbstractSeries)]
+    records = 1 + steps // every if every is not None else 0
+    buffers = []
+    for o in series:
+        value = lanes(lambda m, s, o=o: o.value(view(m, s)))(model, state)
+        buffers.append(jnp.zeros((records, *value.shape), value.dtype).at[0].set(value))
+    buffers = tuple(buffers)
+
+    diverged = np.full(sims.shape, -1)
+    stride = plan.stride
+    cost = state.x.size  # agent-steps of one step
+    target = max(1, int(2e6 / cost))  # steps a chunk; then from the measured speed
+    end, now = first + steps, first
+    compiled_before = False
+    with _progress(steps, first, label, progress) as bar:
+        while now < end:
+            left = end - now
+            if traced and increments is None:
+                target = left
+            if stride is None or stride > left:
+                blocks, length = 1, min(target, left) if stride is None else left
+            else:
+                blocks, length = max(1, min(target, left) // stride), stride
+            count = blocks * length
+            given = None if increments is None else increments(now - first, now - first + count)
+            loop = (blocks, length) if traced else (jnp.asarray(blocks, jnp.int32), jnp.asarray(length, jnp.int32))
+            begin = now if traced else jnp.asarray(now, jnp.int32)
+            origin = first if traced else jnp.asarray(first, jnp.int32)
+            arguments = (jnp.asarray(period, jnp.int32), given, origin, begin, *loop)
+            clock = time.perf_counter()
+            new = advance(plan, model, axes, observables, state, keys, totals, buffers, dt, *arguments)
+            if not traced:
+                finite = np.asarray(_finite(new[0]))
+                fresh = ~finite & (diverged < 0)
+                if fresh.any():
+                    diverged[fresh] = _date_divergence(
+                        plan, model, axes, state, keys, dt, (arguments[0], given, origin, begin), count
+                    )[fresh]
+                spent = time.perf_counter() - clock
+                if compiled_before or spent < CHUNK_SECONDS:
+                    target = int(np.clip(count * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target))
+                compiled_before = True
+            state, totals, buffers = new
+            now += count
+            bar.update(count)
+
+    observed: dict[str, Array] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for o, buffer in zip(series, buffers, strict=True):
+        observed[o.name], names[o.name] = buffer, ("step", *o.axes)
+    for o, total in zip(observables, totals, strict=True):
+        if isinstance(o, AbstractAccumulator):
+            for key, value in jax.vmap(o.finish, in_axes=-1, out_axes=-1)(total).items():
+                observed[f"{o.name}_{key}"], names[f"{o.name}_{key}"] = value, tuple(o.axes[key])
+    if not traced:
+        jax.block_until_ready(state.x)
+    steps_recorded = first + np.arange(records) * every if every is not None else np.zeros(0, int)
+    return Lanes(state, observed, names, diverged, end, steps_recorded, time.perf_counter() - began)
+
+
+def _date_divergence(plan: Plan, model, axes, state, keys, dt, arguments, count: int) -> np.ndarray:
+    """The first non-finite step of each lane within a chunk, found by running the chunk again and looking each step."""
+    plan = dataclasses.replace(plan, every=None)
+    watch = (FirstNonFinite(),)
+    totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
+    stride = plan.stride
+    blocks, length = (1, count) if stride is None or stride > count else (count // stride, stride)
+    loop = (jnp.asarray(blocks, jnp.int32), jnp.asarray(length, jnp.int32))
+    _, (first_bad,), _ = _advance(plan, model, axes, watch, state, keys, totals, (), dt, *arguments, *loop)
+    return np.asarray(first_bad)
+
+
+def warn_of_divergence(diverged: np.ndarray, label: str = "") -> None:
+    """Say which share of the simulations diverged and when the first one did, if any did."""
+    bad = np.flatnonzero(diverged.ravel() >= 0)
+    if bad.size:
+        first = bad[np.argmin(diverged.ravel()[bad])]
+        warnings.warn(
+            f"{label}{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at "
+            f"step {diverged.ravel()[first]} (simulation {first}). They are kept and marked in `diverged`; a smaller "
+            "eta or gain would be stable.",
+            DivergenceWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None) -> None:
+    """Warn where the step times the coupling's own stiffness exceeds 2, the limit of any explicit step."""
+    step = jnp.asarray(0, jnp.int32)
+    if is_traced(eqx.filter(model, eqx.is_array)):
+        return
+    rates = model.at_step(step)
+    length = concrete(rates.h if dt is None or plan.matched else dt, np.max)
+    clock = concrete(jnp.asarray(rates.clock), np.max)
+    for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
+        stiffness = None if rule is None else rule.stiffness(plan.agents, plan.order)
+        if length is None or clock is None or stiffness is None or length * clock * stiffness <= 2:
+            continue
+        excess = length * clock * stiffness / 2
+        gain = concrete(getattr(rule, "k", None), np.max)
+        detail = f" (k={gain:g} would have to be at most {gain / excess:.4g})" if gain is not None else ""
+        warnings.warn(
+            f"{name}: eta * stiffness = {2 * excess:.3g} is beyond the stability limit 2 of {type(rule).__name__} "
+            f"with {plan.agents} agents: reduce its rates or eta {excess:.3g} times{detail}",
+            StabilityWarning,
+            stacklevel=4,
+        )
+
+
+# -- arguments -------------------------------------------------------------------------------------------------------
+
+
+def make_plan(
+    model: Dynamics, *, agents, dims, method, order, dt, epoch, observe, every, steps
+) -> tuple[Plan, tuple[AbstractObservable, ...], Array | None]:
+    """Check the arguments that shape a run, and say what is static about it."""
+    if not isinstance(model, Dynamics):
+        raise TypeError(f"model={model!r}: must be a sdesim.Dynamics")
+    check_count("agents", agents, most=random.MAX_AGENTS)
+    check_count("dims", dims, most=random.MAX_DIMS)
+    check_count("steps", steps, least=0, most=random.MAX_STEPS)
+    check_choice("order", order, ORDERS)
+    if epoch is not None:
+        check_count("epoch", epoch)
+    observables = (observe,) if isinstance(observe, AbstractObservable) else tuple(observe)
+    for o in observables:
+        if not isinstance(o, AbstractObservable):
+            raise TypeError(f"observe={o!r}: must be an observable of sdesim.observe, or several")
+    names = [o.name for o in observables]
+    if len(set(names)) < len(names):
+        raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
+    if every is not None:
+        check_count("every", every)
+    if observables and every is None:
+        every = max(1, math.ceil(steps / 100))
+    check_loss(model.objective, dims, jnp.result_type(float))
+    for name in ("eta", "batch"):
+        value = getattr(model, name)
+        if not callable(value) and value.ndim and value.shape != (agents,):
+            raise ValueError(f"{name}: must be a number or of shape (agents,) = ({agents},), got shape {value.shape}")
+    if dt is not None:
+        check_sign("dt", dt, zero=False)
+        if (reason := model.noise.iteration_only()) is not None and method == "em":
+            matched = concrete(model.matched_step(), np.max)
+            if callable(model.eta) or matched is None or not math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6):
+                raise ValueError(f"dt={dt}: {reason}, so it runs at the matched step alone: leave dt out")
+        dt = jnp.asarray(dt, jnp.result_type(float))
+    if model.weak_order == 2 and order == "gauss-seidel":
+        raise ValueError("order='gauss-seidel': the modified drift of weak_order=2 belongs to order 'jacobi'")
+    plan = Plan(agents, dims, method, order, dt is None, epoch, every if observables else None)
+    return plan, observables, dt
+
+
+def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, velocity=None, tile: int = 1) -> Array:
+    """Initial positions (or velocities) of the lanes, (agents, dims, lanes); `tile` repeats the simulations.
+
+    Raises:
+        ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite.
+    """
+    dtype = jnp.result_type(float)
+    shape = (sims.size // tile, plan.agents, plan.dims)
+    stream = Stream.POSITION if velocity is None else Stream.VELOCITY
+    if isinstance(init, AbstractInit):
+        return init(seed, sims, plan.agents, plan.dims, dtype, stream)
+    x = jnp.asarray(init, dtype)
+    name = "init" if velocity is None else "velocity"
+    try:
+        x = jnp.broadcast_to(x, shape) if x.ndim in (0, 3) else jnp.broadcast_to(x[(None,) * (3 - x.ndim)], shape)
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{name}: an array of shape {x.shape} does not fit (sims, agents, dims) = {shape}; give that shape, "
+            "(agents, dims), (dims,), or a law of sdesim.init"
+        ) from error
+    if not is_traced(x) and not bool(jnp.isfinite(x).all()):
+        bad = int(jnp.sum(~jnp.isfinite(x)))
+        raise ValueError(f"{name}: {bad} of {x.size} initial values are not finite; all must be")
+    return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
+
+
+def check_memory(plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | None) -> int:
+    """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
+
+    Raises:
+        MemoryError: with what the run needs, what there is, and how to fit.
+    """
+    itemsize = jnp.dtype(jnp.result_type(float)).itemsize
+    arrays = 1 if model.momentum is None else 2
+    one = plan.agents * plan.dims * itemsize * (4 * arrays + 2)  # state at the chunk's start and end, work, results
+    if plan.every is not None:
+        records = 1 + steps // plan.every
+        sizes = {"agent": plan.agents, "dim": plan.dims}
+        for o in observables:
+            if isinstance(o, AbstractSeries):
+                shape = [sizes.get(a, 1) for a in o.axes]
+                if getattr(o, "agents", None):
+                    shape[0] = min(shape[0], o.agents)  # pyright: ignore[reportAttributeAccessIssue]
+                one += 2 * records * math.prod(shape) * itemsize
+            else:
+                one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
+    need = one * lanes
+    have = available_memory() if limit is None else limit
+    if have is not None and need > have:
+        fit = have // one
+        advice = f"sims={fit} would fit" if fit else "fewer agents or dims, or a larger `every`, would be needed"
+        raise MemoryError(
+            f"{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about {need / 2**30:.2f} GiB, "
+            f"{have / 2**30:.2f} GiB are free: {advice}; run the rest with first_sim="
+        )
+    return need
+
+
+def simulate(
+    model: Dynamics,
+    *,
+    agents: int | None = None,
+    sims: int | None = None,
+    steps: int,
+    dims: int | None = None,
+    seed: int | None = None,
+    init: AbstractInit | Result | Any = None,
+    velocity: Any = None,
+    dt: float | Array | None = None,
+    order: Order = "jacobi",
+    epoch: int | None = None,
+    observe: AbstractObservable | Sequence[AbstractObservable] = (),
+    every: int | None = None,
+    increments: Any = None,
+    first_sim: int | None = None,
+    memory: int | None = None,
+    progress: bool = False,
+) -> Result:
+    """Simulate a model by Euler-Maruyama.
+
+    Args:
+        model: the dynamics.
+        agents, sims, dims: agents p of one simulation, independent simulations, dimensions d; 1 each by default, or
+            those of the result that `init` continues.
+        steps: number of steps.
+        seed: of all random numbers, 0 to 2**64 - 1; 0 by default. Noise depends on (seed, simulation, agent, step,
+            coordinate) alone.
+        init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
+            `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
+        velocity: initial displacements a matched step, as `init`; at rest by default.
+        dt: length of a step. By default the model's matched step (eta, or sqrt(eta) with iteration momentum), at
+            which Euler-Maruyama is the SGD iteration; smaller to resolve the SDE.
+        order: "jacobi" or "gauss-seidel", see `sdesim.steps`.
+        epoch: steps between two calls of the rule's `renew` with the agents' losses (the spikes of SD-QSGD).
+        observe: observables of `sdesim.observe`. every: steps between two records; about a hundredth of `steps`.
+        increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of variance dt each; the
+            model's noise supplies the diffusion that multiplies them.
+        first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
+        memory: bytes that may be used; what is free by default.
+        progress: show a bar with the time left, after two seconds.
+
+    Returns:
+        A `Result`. Simulations that became non-finite are kept and marked, and a `DivergenceWarning` says when.
+
+    Raises:
+        ValueError, TypeError: for a bad argument: its name, its value and what would be right.
+        MemoryError: before allocating more than is free.
+    """
+    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim)
+    run = dict(steps=steps, order=order, epoch=epoch, observe=observe, every=every, increments=increments)
+    return _simulate(model, "em", 1, dt, arguments, run, memory, progress)
+
+
+def iterate(
+    model: Dynamics,
+    *,
+    agents: int | None = None,
+    sims: int | None = None,
+    steps: int,
+    dims: int | None = None,
+    seed: int | None = None,
+    init: AbstractInit | Result | Any = None,
+    velocity: Any = None,
+    order: Order = "jacobi",
+    period: int = 1,
+    epoch: int | None = None,
+    observe: AbstractObservable | Sequence[AbstractObservable] = (),
+    every: int | None = None,
+    increments: Any = None,
+    first_sim: int | None = None,
+    memory: int | None = None,
+    progress: bool = False,
+) -> Result:
+    """Run the discrete algorithm of a model (`sdesim.steps.sgd_step`), with its own order and communication period.
+
+    Arguments, results and errors are those of `simulate`, and so is the noise; `period` is the number of iterations
+    between two communications (tau of Zhang's algorithms). `increments` are of unit variance.
+    """
+    check_count("period", period)
+    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim)
+    run = dict(steps=steps, order=order, epoch=epoch, observe=observe, every=every, increments=increments)
+    return _simulate(model, "sgd", period, None, arguments, run, memory, progress)
+
+
+def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Result:
+    init = arguments["init"]
+    previous = init if isinstance(init, Result) else None
+    defaults = dict(agents=1, sims=1, dims=None, seed=0, first_sim=0)
+    for name, default in defaults.items():
+        given, kept = arguments[name], None if previous is None else previous.sizes[name]
+        if given is not None and kept is not None and given != kept:
+            raise ValueError(f"{name}={given}: the result that init continues has {name}={kept}; leave it out")
+        arguments[name] = given if given is not None else default if kept is None else kept
+    if arguments["dims"] is None:
+        arguments["dims"] = getattr(getattr(model, "objective", None), "dims", None) or 1
+    agents, sims, dims = arguments["agents"], arguments["sims"], arguments["dims"]
+    steps, increments = run["steps"], run["increments"]
+    plan, observables, dt = make_plan(
+        model,
+        agents=agents,
+        dims=dims,
+        method=method,
+        dt=dt,
+        **{k: run[k] for k in ("order", "epoch", "observe", "every", "steps")},
+    )
+    check_count("sims", sims, most=random.MAX_SIMS)
+    check_count("first_sim", arguments["first_sim"], least=0, most=random.MAX_SIMS - sims)
+    seed = random.seed_words(arguments["seed"])
+    first = 0 if previous is None else previous.step
+    if first + steps > random.MAX_STEPS:
+        raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
+    check_memory(plan, model, sims, steps, observables, memory)
+    warn_of_stiffness(model, plan, dt)
+    numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
+    axes = jax.tree.map(lambda _: None, model)
+    mean = ArrayMean(agents)
+    if previous is None:
+        x = initial_lanes(model, Point(0.0) if init is None else init, plan, numbers, seed)
+        v = None
+        if arguments["velocity"] is not None:
+            if model.momentum is None:
+                raise ValueError("velocity: the model has no momentum")
+            v = initial_lanes(model, arguments["velocity"], plan, numbers, seed, velocity=True)
+        state = start_lanes(model, axes, x, v, mean)
+    else:
+        state = previous.restart(model, mean)
+    given = None
+    if increments is not None:
+        increments = jnp.asarray(increments, jnp.result_type(float))
+        if increments.shape != (steps, sims, agents, dims):
+            raise ValueError(
+                f"increments: must have shape (steps, sims, agents, dims) = {(steps, sims, agents, dims)}, "
+                f"got {increments.shape}"
+            )
+        given = lambda a, b: jnp.moveaxis(increments[a:b], 1, -1)
+    lanes = run_lanes(
+        plan,
+        model,
+        axes,
+        state,
+        numbers,
+        seed,
+        first=first,
+        steps=steps,
+        observables=observables,
+        dt=dt,
+        period=period,
+        increments=given,
+        progress=progress,
+    )
+    if previous is not None:
+        lanes.diverged = np.where(previous.diverged >= 0, previous.diverged, lanes.diverged)
+    warn_of_divergence(lanes.diverged)
+    return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period)
+
+
+def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean) -> State:
+    """The state of lanes that start from positions `x` and displacements `v`, (agents, dims, lanes)."""
+    if v is None:
+        return jax.vmap(lambda m, x: m.init(x, mean), in_axes=(axes, -1), out_axes=-1)(model, x)
+    return jax.vmap(lambda m, x, v: m.init(x, mean, v), in_axes=(axes, -1, -1), out_axes=-1)(model, x, v)

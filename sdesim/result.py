@@ -1,0 +1,194 @@
+"""What a run returns: arrays with the simulation axis first, labelled data, and files that a run continues from."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim.dynamics import Dynamics, State
+from sdesim.store import provenance, write_dataset
+
+if TYPE_CHECKING:
+    from sdesim.integrate import Lanes, Plan
+
+_SHARED = "shared_"
+
+
+@dataclasses.dataclass(eq=False)
+class Result:
+    """The outcome of `simulate`.
+
+    agents: final positions, (sims, agents, dims).
+    quorum: their mean over agents, (sims, dims).
+    center: the signal that the coupling pulls towards, (sims, dims): EASGD's center variable, a tree's root.
+    velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum.
+    observed: what `observe` recorded, by name, simulation axis first. records: the steps of the series' records.
+    diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
+    step: number of steps taken since the start of the run that this one continued; time: of the coupling, (sims,).
+    """
+
+    agents: Array
+    quorum: Array
+    center: Array
+    velocity: Array | None
+    observed: dict[str, Array]
+    observed_axes: dict[str, tuple[str, ...]]
+    records: np.ndarray
+    diverged: np.ndarray
+    step: int
+    seed: Any
+    first_sim: int
+    seconds: float
+    state: State  # simulations on the last axis
+    settings: dict[str, Any]
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a run that continues this one keeps: agents, sims, dims, seed and first_sim."""
+        sims, agents, dims = self.agents.shape
+        return {"agents": agents, "sims": sims, "dims": dims, "seed": self.seed, "first_sim": self.first_sim}
+
+    @property
+    def time(self) -> Array:
+        return self.state.t
+
+    @classmethod
+    def from_lanes(
+        cls, lanes: "Lanes", model: Dynamics, plan: "Plan", seed, first_sim: int, period: int, mean=None
+    ) -> "Result":
+        from sdesim.coupling import ArrayMean
+
+        mean = ArrayMean(plan.agents) if mean is None else mean
+        state = lanes.state
+        first = lambda a: jnp.moveaxis(a, -1, 0)
+        center = jax.vmap(lambda s: model.coupling.center(s.x, s.shared, s.t, mean), in_axes=-1)(state)
+        velocity = None if state.v is None else first(state.v) / model.matched_step(max(lanes.step - 1, 0))
+        settings = {
+            "method": plan.method,
+            "order": plan.order,
+            "period": period,
+            "epoch": plan.epoch,
+            "every": plan.every,
+            "model": repr(model),
+        }
+        return cls(
+            agents=first(state.x),
+            quorum=first(jnp.mean(state.x, axis=0)),
+            center=center,
+            velocity=velocity,
+            observed={name: first(value) for name, value in lanes.observed.items()},
+            observed_axes={name: axes for name, axes in lanes.axes.items()},
+            records=lanes.records,
+            diverged=lanes.diverged,
+            step=lanes.step,
+            seed=seed,
+            first_sim=first_sim,
+            seconds=lanes.seconds,
+            state=state,
+            settings=settings,
+        )
+
+    def restart(self, model: Dynamics, mean) -> State:
+        """The state from which `model` goes on, checked to be of the same form.
+
+        Raises:
+            ValueError: where the model that continues has other state than the one that ran.
+        """
+        fresh = jax.eval_shape(
+            lambda x: jax.vmap(lambda x: model.init(x, mean), in_axes=-1, out_axes=-1)(x), self.state.x
+        )
+        shapes = [a.shape for a in jax.tree.leaves(fresh)]
+        leaves = jax.tree.leaves(self.state)
+        if shapes != [a.shape for a in leaves]:
+            raise ValueError(
+                "init: the result to continue has another state (momentum, coupling or dtype) than the model: "
+                f"{[a.shape for a in leaves]} where {shapes} is needed"
+            )
+        return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+    def to_xarray(self) -> xr.Dataset:
+        """All of it as a labelled Dataset, with provenance in the attributes."""
+        sim = self.first_sim + np.arange(self.agents.shape[0])
+        variables: dict[str, Any] = {
+            "agents": (("sim", "agent", "dim"), np.asarray(self.agents)),
+            "quorum": (("sim", "dim"), np.asarray(self.quorum)),
+            "center": (("sim", "dim"), np.asarray(self.center)),
+            "diverged": (("sim",), self.diverged),
+        }
+        if self.velocity is not None:
+            variables["velocity"] = (("sim", "agent", "dim"), np.asarray(self.velocity))
+        taken = set(variables)
+        for name, value in self.observed.items():
+            axes = tuple(f"{name}_agent" if a == "agent" else a for a in self.observed_axes[name])
+            if value.ndim - 1 > len(axes):
+                axes = (*axes, *(f"{name}_axis{i}" for i in range(value.ndim - 1 - len(axes))))
+            axes = tuple(f"{name}_{a}" if a in ("bin", "basin") else a for a in axes)
+            variables[f"{name}_series" if name in taken else name] = (("sim", *axes), np.asarray(value))
+        for i, leaf in enumerate(jax.tree.leaves(self.state)):
+            variables[f"{_SHARED}{i}"] = (
+                (*(f"{_SHARED}{i}_{n}" for n in range(leaf.ndim - 1)), "sim"),
+                np.asarray(leaf),
+            )
+        attributes = {
+            **provenance(),
+            **{k: json.dumps(v) for k, v in self.settings.items()},
+            "seed": str(self.seed),
+            "first_sim": self.first_sim,
+            "step": self.step,
+            "seconds": self.seconds,
+            "observed_axes": json.dumps(self.observed_axes),
+            "sdesim_kind": "result",
+        }
+        coordinates: dict[str, Any] = {"sim": sim}
+        if self.records.size:
+            coordinates["step"] = self.records
+        return xr.Dataset(variables, coordinates, attributes)
+
+    def save(self, path) -> None:
+        """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""
+        write_dataset(self.to_xarray(), path)
+
+
+def load(path) -> Result:
+    """Read a `Result` that `Result.save` wrote; `simulate(model, init=load(path), steps=...)` continues it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds no result of sdesim.
+    """
+    with xr.open_dataset(path, engine="h5netcdf") as opened:
+        data = opened.load()
+    if data.attrs.get("sdesim_kind") != "result":
+        raise ValueError(f"path={str(path)!r}: not a result saved by sdesim")
+    axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}
+    observed = {
+        name: jnp.asarray(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes
+    }
+    leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(v.startswith(_SHARED) for v in data))]
+    velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
+    # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
+    rest = leaves[1 if velocity is None else 2 : -1]
+    state = State(leaves[0], None if velocity is None else leaves[1], rest, (), leaves[-1])
+    settings = {k: json.loads(data.attrs[k]) for k in ("method", "order", "period", "epoch", "every", "model")}
+    seed = data.attrs["seed"]
+    return Result(
+        agents=jnp.asarray(data["agents"].values),
+        quorum=jnp.asarray(data["quorum"].values),
+        center=jnp.asarray(data["center"].values),
+        velocity=velocity,
+        observed=observed,
+        observed_axes=axes,
+        records=data["step"].values if "step" in data.coords else np.zeros(0, int),
+        diverged=data["diverged"].values,
+        step=int(data.attrs["step"]),
+        seed=int(seed),
+        first_sim=int(data.attrs["first_sim"]),
+        seconds=float(data.attrs["seconds"]),
+        state=state,
+        settings=settings,
+    )
