@@ -17,6 +17,7 @@ from sdesim.coupling import (
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
 from sdesim.result import Result, load
+from sdesim.sweep import sweep
 
 __all__ = [
     "AbstractCoupling",
@@ -46,4 +47,5 @@ __all__ = [
     "observe",
     "schedules",
     "simulate",
+    "sweep",
 ]

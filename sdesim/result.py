@@ -111,6 +111,12 @@ class Result:
             )
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
+    @staticmethod
+    def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
+        """Names of the axes of one simulation's value: those that differ in size between observables say whose."""
+        axes = (*axes, *(f"axis{i}" for i in range(count - len(axes))))
+        return tuple(a if a in ("step", "dim") else f"{name}_{a}" for a in axes)
+
     def to_xarray(self) -> xr.Dataset:
         """All of it as a labelled Dataset, with provenance in the attributes."""
         sim = self.first_sim + np.arange(self.agents.shape[0])
@@ -124,10 +130,7 @@ class Result:
             variables["velocity"] = (("sim", "agent", "dim"), np.asarray(self.velocity))
         taken = set(variables)
         for name, value in self.observed.items():
-            axes = tuple(f"{name}_agent" if a == "agent" else a for a in self.observed_axes[name])
-            if value.ndim - 1 > len(axes):
-                axes = (*axes, *(f"{name}_axis{i}" for i in range(value.ndim - 1 - len(axes))))
-            axes = tuple(f"{name}_{a}" if a in ("bin", "basin") else a for a in axes)
+            axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
             variables[f"{name}_series" if name in taken else name] = (("sim", *axes), np.asarray(value))
         for i, leaf in enumerate(jax.tree.leaves(self.state)):
             variables[f"{_SHARED}{i}"] = (

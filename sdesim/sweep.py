@@ -1,0 +1,238 @@
+"""`sweep`: one model over a grid of its numbers, as labelled data with Monte Carlo errors.
+
+Numbers are traced, so a grid over them is one compiled program: each (grid point, simulation) is a lane of the
+integrator. Sizes (agents, dims, steps) shape the program, so each of their values compiles once. Noise depends on
+(seed, simulation, agent, step, coordinate) alone: all grid points see the same noise, and comparisons are paired.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim import random
+from sdesim.coupling import ArrayMean, Order
+from sdesim.dynamics import Dynamics, State
+from sdesim.fields import check_choice, check_count
+from sdesim.init import Point
+from sdesim.integrate import (
+    check_memory,
+    initial_lanes,
+    make_plan,
+    run_lanes,
+    start_lanes,
+    warn_of_divergence,
+    warn_of_stiffness,
+)
+from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, monte_carlo
+from sdesim.result import Result
+from sdesim.store import provenance
+
+SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
+"""Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
+
+
+def numeric_fields(module: eqx.Module, prefix: str = "") -> dict[str, Any]:
+    """Every number in a model by its dotted name, such as "coupling.k", "noise.half_width", "eta"."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        if isinstance(value, eqx.Module):
+            found.update(numeric_fields(value, f"{prefix}{field.name}."))
+        elif eqx.is_array(value) or (value is None and field.name in ("center_rate", "up", "down")):
+            found[prefix + field.name] = value
+    return found
+
+
+def with_value(module, name: str, value):
+    """The model with one number changed, by its dotted name; checked as at construction."""
+    head, _, rest = name.partition(".")
+    return dataclasses.replace(module, **{head: with_value(getattr(module, head), rest, value) if rest else value})
+
+
+def _leaf(module, name: str):
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
+    """The model with a value for each lane in every swept leaf, the vmap axes that say so, and its extreme point."""
+    axes = jax.tree.map(lambda _: None, model)
+    extreme = model
+    points = list(itertools.product(*(range(len(v)) for v in grid.values())))
+    for i, (name, values) in enumerate(grid.items()):
+        changed = [_leaf(with_value(model, name, v), name) for v in values]
+        shapes = {a.shape for a in changed}
+        if len(shapes) > 1:
+            raise ValueError(f"{name}: all values of a sweep must have one shape, got {sorted(shapes)}")
+        extreme = with_value(extreme, name, values[int(np.argmax([float(np.max(np.asarray(a))) for a in changed]))])
+        lanes = jnp.repeat(jnp.stack([changed[point[i]] for point in points], axis=-1), sims, axis=-1)
+        none = lambda leaf: leaf is None
+        model = eqx.tree_at(lambda m, n=name: _leaf(m, n), model, lanes, is_leaf=none)
+        axes = eqx.tree_at(lambda m, n=name: _leaf(m, n), axes, -1, is_leaf=none)
+    return model, axes, extreme, max(1, len(points))
+
+
+def _check_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> None:
+    known = [*numeric_fields(model), *SIZES]
+    for name, values in grid.items():
+        check_choice("grid", name, known)
+        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
+            raise ValueError(f"grid[{name!r}]={values!r}: must be a non-empty sequence of values")
+
+
+def sweep(
+    model: Dynamics,
+    grid: Mapping[str, Sequence],
+    *,
+    steps: int | None = None,
+    agents: int | None = None,
+    sims: int = 1,
+    dims: int | None = None,
+    seed: int = 0,
+    init=None,
+    velocity=None,
+    dt: float | None = None,
+    order: Order = "jacobi",
+    epoch: int | None = None,
+    observe=(),
+    every: int | None = None,
+    keep_agents: bool = True,
+    first_sim: int = 0,
+    memory: int | None = None,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Simulate a model at every point of a grid.
+
+    Args:
+        grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
+            and the sizes "agents", "dims" and "steps". Numbers run in one compiled program, sizes compile anew.
+        keep_agents: keep the final agents (grid..., sim, agent, dim); turn off for large sweeps.
+        Others: as for `simulate`.
+
+    Returns:
+        A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim. Variables: `agents`, `quorum`, `center`,
+        `spread` (sum_i |x^i - quorum|^2) and `quorum_loss` at the end, what `observe` recorded, `diverged` (first
+        non-finite step or -1); and of each that has no agent axis its mean over simulations `NAME_mean` and Monte
+        Carlo standard error `NAME_stderr`. Where sizes differ, what a point does not have is NaN.
+
+    Raises:
+        ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`.
+        MemoryError: as `simulate`.
+    """
+    _check_grid(model, grid)
+    sizes = {name: grid[name] for name in SIZES if name in grid}
+    numbers = {name: values for name, values in grid.items() if name not in SIZES}
+    given = {"steps": steps, "agents": agents, "dims": dims}
+    for name in sizes:
+        if given[name] is not None:
+            raise ValueError(f"{name}={given[name]}: is in the grid already; leave it out")
+    if steps is None and "steps" not in sizes:
+        raise ValueError("steps=None: give the number of steps, or put them in the grid")
+    given["agents"] = 1 if agents is None else agents
+    given["dims"] = (model.objective.dims or 1) if dims is None else dims
+    run = dict(dt=dt, order=order, epoch=epoch, observe=observe, every=every)
+    places = dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, memory=memory)
+    parts = [
+        _one_size(model, numbers, {**given, **dict(zip(sizes, point, strict=True))}, run, places, keep_agents, progress)
+        for point in itertools.product(*sizes.values())
+    ]
+    data = _combine(parts, {SIZES[name]: list(values) for name, values in sizes.items()})
+    data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
+    warn_of_divergence(data["diverged"].values)
+    described = {name: np.asarray(values).tolist() for name, values in grid.items()}
+    settings = dict(given, sims=sims, seed=str(seed), grid=described, dt=dt, order=order, epoch=epoch, model=repr(model))
+    data.attrs = {**provenance(), "settings": json.dumps(settings)}
+    return data
+
+
+def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
+    """Nest the datasets of all sizes, the last named varying fastest; absent agents and dims become NaN."""
+    for name, values in reversed(sizes.items()):
+        groups = [parts[i : i + len(values)] for i in range(0, len(parts), len(values))]
+        along = xr.IndexVariable(name, values)
+        parts = [xr.concat(group, dim=along, join="outer", combine_attrs="drop") for group in groups]
+    return parts[0]
+
+
+def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.Dataset:
+    """All numeric grid points at one choice of sizes."""
+    sims, seed, init, velocity, first_sim, memory = places.values()
+    agents, dims, steps = given["agents"], given["dims"], given["steps"]
+    check_count("sims", sims, most=random.MAX_SIMS)
+    check_count("first_sim", first_sim, least=0, most=random.MAX_SIMS - sims)
+    on_lanes, axes, extreme, points = _on_lanes(model, numbers, sims)
+    plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)
+    check_memory(plan, model, points * sims, steps, observables, memory)
+    warn_of_stiffness(extreme, plan, dt)
+    words = random.seed_words(seed)
+    lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
+    mean = ArrayMean(agents)
+    x = initial_lanes(model, Point(0.0) if init is None else init, plan, lane_sims, words, tile=points)
+    v = None
+    if velocity is not None:
+        v = initial_lanes(model, velocity, plan, lane_sims, words, velocity=True, tile=points)
+    lanes = run_lanes(
+        plan,
+        on_lanes,
+        axes,
+        start_lanes(on_lanes, axes, x, v, mean),
+        lane_sims,
+        words,
+        first=0,
+        steps=steps,
+        observables=observables,
+        dt=dt,
+        progress=progress,
+        label="sweep",
+    )
+    final = eqx.filter_jit(jax.vmap(lambda m, s: _final(m, s, mean), in_axes=(axes, -1)))(on_lanes, lanes.state)
+    return _label(lanes, final, numbers, sims, keep_agents, plan)
+
+
+def _final(model: Dynamics, state: State, mean) -> dict[str, Array]:
+    """What is said of the end of one simulation."""
+    view = View(state, jnp.zeros((), jnp.int32), model, mean)
+    return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
+
+
+def _label(lanes, final, numbers, sims, keep_agents, plan) -> xr.Dataset:
+    """Lanes as a labelled Dataset, with means and standard errors over the simulations."""
+    names = tuple(numbers)
+    counts = tuple(len(v) for v in numbers.values())
+    lane_axes = (*names, "sim")
+    unfold = lambda a: np.asarray(a).reshape(*counts, sims, *np.shape(a)[1:])
+    first = lambda a: unfold(jnp.moveaxis(a, -1, 0))
+    variables: dict[str, Any] = {"diverged": (lane_axes, unfold(lanes.diverged))}
+    if keep_agents:
+        variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
+    for name, value in final.items():
+        variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value))
+    for name, value in lanes.observed.items():
+        axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)
+        variables[f"{name}_series" if name in variables else name] = ((*lane_axes, *axes), first(value))
+    summaries: dict[str, Any] = {}
+    for name, (axes, value) in variables.items():
+        if name == "diverged" or any(a.endswith("agent") for a in axes):
+            continue
+        mean, stderr = monte_carlo(value, axis=len(names))
+        rest = tuple(a for a in axes if a != "sim")
+        summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
+    coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": np.arange(sims)}
+    if keep_agents:
+        coordinates["agent"] = np.arange(plan.agents)
+    if lanes.records.size:
+        coordinates["step"] = lanes.records
+    for name, values in numbers.items():
+        flat = np.asarray(values)
+        coordinates[name] = flat if flat.ndim == 1 else np.arange(len(values))
+    return xr.Dataset({**variables, **summaries}, coordinates)
