@@ -1,0 +1,65 @@
+"""The documentation is true: its Python runs as printed, its links lead somewhere, and it leaves no part out."""
+
+import pathlib
+import re
+import warnings
+
+import matplotlib
+import pytest
+
+import sdesim
+from sdesim import coupling, noise, objectives
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+
+
+@page
+@pytest.mark.relaxed
+@pytest.mark.usefixtures("float32")
+def test_code_runs(page, tmp_path, monkeypatch):
+    """The blocks of a page in order, in one namespace, in the precision and promotion that readers have.
+
+    A warning about the model is an error in an example.
+    """
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    text = page.read_text(encoding="utf-8")
+    namespace = {"__name__": "__docs__"}
+    blocks = list(FENCE.finditer(text))
+    assert blocks, f"{page.name} shows no Python"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", sdesim.StabilityWarning)
+        warnings.simplefilter("error", sdesim.DivergenceWarning)
+        for block in blocks:
+            before = text.count("\n", 0, block.start(1))  # so that a traceback names the line of the page
+            exec(compile("\n" * before + block[1], str(page), "exec"), namespace)
+
+
+@page
+def test_links_lead_somewhere(page):
+    local = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("known", [coupling.RULES, noise.LAWS], ids=["rules", "laws"])
+def test_models_page_names_every(known):
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [part.__name__ for part in known.values() if f"`{part.__name__}" not in text] == []
+
+
+@pytest.mark.parametrize("loss", [objectives.OscillatingDoubleWell(), objectives.CoupledDoubleWells()])
+def test_models_page_states_the_chosen_constants(loss):
+    """The constants [C] in the page are those of the code."""
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    name = type(loss).__name__
+    stated = re.search(rf"defaults of `{name}`:\s+`([^`]+)`", text)
+    assert stated, f"no constants of {name} in docs/models.md"
+    pairs = dict(pair.split("=") for pair in stated[1].split(", "))
+    assert {key: float(value) for key, value in pairs.items()} == pytest.approx(
+        {field: float(getattr(loss, field)) for field in type(loss).__dataclass_fields__}, rel=1e-6
+    )
