@@ -2,6 +2,7 @@
 
 from sdesim import coupling, init, noise, objectives, observe, schedules
 from sdesim._version import __version__
+from sdesim.couple import couple
 from sdesim.coupling import (
     AbstractCoupling,
     Elastic,
@@ -18,6 +19,7 @@ from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
 from sdesim.result import Result, load
 from sdesim.sweep import sweep
+from sdesim.terms import diffrax_solve, diffrax_state, diffrax_terms
 
 __all__ = [
     "AbstractCoupling",
@@ -38,7 +40,11 @@ __all__ = [
     "Tree",
     "Uncoupled",
     "__version__",
+    "couple",
     "coupling",
+    "diffrax_solve",
+    "diffrax_state",
+    "diffrax_terms",
     "init",
     "iterate",
     "load",

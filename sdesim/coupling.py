@@ -90,8 +90,8 @@ class AbstractCoupling(eqx.Module):
     """
 
     def init(self, x: PyTree, mean: Mean) -> PyTree:
-        """The shared state that goes with initial agents `x`; none by default."""
-        return ()
+        """The shared state that goes with initial agents `x`; None by default."""
+        return None
 
     def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         """The velocity that the coupling gives each agent, of the structure of `x`."""
@@ -112,13 +112,18 @@ class AbstractCoupling(eqx.Module):
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default."""
         return mean(x)
 
-    def stiffness(self, agents: int, order: Order = "jacobi") -> float | None:
+    def stiffness(self, agents: int) -> float | None:
         """The fastest rate of the coupling alone, or None where it is not known beforehand.
 
-        An explicit step of length h is unstable beyond h * stiffness = 2. Gauss-Seidel order damps pull and flow one
-        after the other, so there the larger of the two rates counts, not their sum.
+        An explicit step of length h is unstable beyond h * stiffness = 2.
         """
         return None
+
+    def amplification(self, step: float, agents: int, order: Order) -> float | None:
+        """The factor by which one step of length `step` of the coupling alone multiplies its fastest mode, or None
+        where it is not known. Above 1 the step is unstable."""
+        rate = self.stiffness(agents)
+        return None if rate is None else abs(1 - step * rate)
 
 
 class Uncoupled(AbstractCoupling):
@@ -127,7 +132,7 @@ class Uncoupled(AbstractCoupling):
     def pull(self, x, shared, t, mean):
         return jax.tree.map(jnp.zeros_like, x)
 
-    def stiffness(self, agents, order="jacobi"):
+    def stiffness(self, agents):
         return 0.0
 
 
@@ -145,7 +150,7 @@ class Quorum(AbstractCoupling):
     def pull(self, x, shared, t, mean):
         return _toward(mean(x), x, _gain(self.k, x, t))
 
-    def stiffness(self, agents, order="jacobi"):
+    def stiffness(self, agents):
         return concrete(self.k, np.max)
 
 
@@ -189,14 +194,25 @@ class Elastic(AbstractCoupling):
     def center(self, x, shared, t, mean):
         return shared
 
-    def stiffness(self, agents, order="jacobi"):
-        k = concrete(self.k, np.max)
-        if k is None:
+    def stiffness(self, agents):
+        rates = self._rates(agents)
+        return None if rates is None else sum(rates)
+
+    def amplification(self, step, agents, order):
+        rates = self._rates(agents)
+        if rates is None:
             return None
-        rate = concrete(self.k, np.mean) * agents if self.center_rate is None else concrete(self.center_rate, np.max)
-        if rate is None:
+        alpha, beta = (step * rate for rate in rates)
+        if order == "jacobi":
+            return max(abs(1 - alpha), abs(1 - alpha - beta))
+        return max(abs(1 - alpha), abs((1 - alpha) * (1 - beta)))  # so that DOWNPOUR, alpha = 1, is stable (Z 6.2)
+
+    def _rates(self, agents: int) -> tuple[float, float] | None:
+        k, mean_k = concrete(self.k, np.max), concrete(self.k, np.mean)
+        if k is None or mean_k is None:
             return None
-        return k + rate if order == "jacobi" else max(k, rate)
+        rate = mean_k * agents if self.center_rate is None else concrete(self.center_rate, np.max)
+        return None if rate is None else (k, rate)
 
 
 def _weighted_pull(gains: Array, x: PyTree, mean: Mean) -> PyTree:
@@ -249,8 +265,8 @@ class Spiking(AbstractCoupling):
     duration: Array = eqx.field(converter=number)
 
     def init(self, x, mean):
-        # No spike yet: the epoch began infinitely long ago.
-        return {"best": jnp.zeros((), jnp.int32), "start": jnp.full((), -jnp.inf, self.k.dtype)}
+        # No spike yet: the epoch began long ago. Not at -inf, of which an adaptive solver would take differences.
+        return {"best": jnp.zeros((), jnp.int32), "start": jnp.full((), -1e30, self.k.dtype)}
 
     def renew(self, x, shared, t, losses):
         # A diverged agent must not lead: argmin would return the first NaN.
@@ -270,7 +286,7 @@ class Spiking(AbstractCoupling):
     def center(self, x, shared, t, mean):
         return _weighted_center(self.gains(shared, t, mean.agents), x, mean)
 
-    def stiffness(self, agents, order="jacobi"):
+    def stiffness(self, agents):
         k, magnification = concrete(self.k, np.max), concrete(self.magnification, np.max)
         return None if k is None or magnification is None else k * max(1.0, magnification)
 
@@ -398,7 +414,7 @@ class Tree(AbstractCoupling):
         """The root."""
         return jax.tree.map(lambda a: a[0], shared[-1])
 
-    def stiffness(self, agents, order="jacobi"):
+    def stiffness(self, agents):
         k = concrete(self.k, np.max)
         if k is None:
             return None
@@ -415,9 +431,10 @@ class Tree(AbstractCoupling):
                 matrix[row, row - 1] = -to_child
             if row < size - 1:
                 matrix[row, row + 1] = -to_parent
-        if order == "jacobi":
-            return float(np.abs(np.linalg.eigvals(matrix)).max())
-        return float(max(k, np.abs(np.linalg.eigvals(matrix[1:, 1:])).max()))
+        return float(np.abs(np.linalg.eigvals(matrix)).max())
+
+    def amplification(self, step, agents, order):
+        return super().amplification(step, agents, order) if order == "jacobi" else None
 
 
 RULES: dict[str, type[AbstractCoupling]] = {

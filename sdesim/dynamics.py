@@ -201,7 +201,7 @@ class Dynamics(eqx.Module):
             v = None
         elif v is None:
             v = jnp.zeros_like(x)
-        velocity_shared = () if self.velocity_coupling is None else self.velocity_coupling.init(v, mean)
+        velocity_shared = None if self.velocity_coupling is None else self.velocity_coupling.init(v, mean)
         return State(x, v, self.coupling.init(x, mean), velocity_shared, jnp.asarray(t, x.dtype))
 
     # -- the parts that every stepper composes -----------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Dynamics(eqx.Module):
             dx, dshared = pull - gradients, flow
             if self.weak_order == 2:
                 dx, dshared = self._modified(dx, dshared, state, mean, rates)
-            return State(_scaled(rates.drift, dx), None, dshared, (), clock)
+            return State(_scaled(rates.drift, dx), None, dshared, None, clock)
         velocity_pull, velocity_flow = self.velocity_field(state, mean)
         # The friction of a function of time is singular at 0; the SDE takes it from one matched step on.
         mu = self.momentum.friction(jnp.maximum(t / rates.clock, rates.h), rates.h)
@@ -252,7 +252,7 @@ class Dynamics(eqx.Module):
     def velocity_field(self, state: State, mean: Mean):
         """Pull on the velocities and flow of what they share; zero without velocity coupling."""
         if self.velocity_coupling is None or state.v is None:
-            return jnp.zeros_like(state.x), ()
+            return jnp.zeros_like(state.x), None
         arguments = (state.v, state.velocity_shared, state.t, mean)
         return self.velocity_coupling.pull(*arguments), self.velocity_coupling.flow(*arguments)
 

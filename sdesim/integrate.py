@@ -330,7 +330,7 @@ def warn_of_divergence(diverged: np.ndarray, label: str = "") -> None:
 
 
 def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None) -> None:
-    """Warn where the step times the coupling's own stiffness exceeds 2, the limit of any explicit step."""
+    """Warn where one step of the coupling alone amplifies: beyond step * stiffness = 2 in Jacobi order."""
     step = jnp.asarray(0, jnp.int32)
     if is_traced(eqx.filter(model, eqx.is_array)):
         return
@@ -338,15 +338,21 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None) -> None:
     length = concrete(rates.h if dt is None or plan.matched else dt, np.max)
     clock = concrete(jnp.asarray(rates.clock), np.max)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
-        stiffness = None if rule is None else rule.stiffness(plan.agents, plan.order)
-        if length is None or clock is None or stiffness is None or length * clock * stiffness <= 2:
+        if rule is None or length is None or clock is None:
             continue
-        excess = length * clock * stiffness / 2
-        gain = concrete(getattr(rule, "k", None), np.max)
-        detail = f" (k={gain:g} would have to be at most {gain / excess:.4g})" if gain is not None else ""
+        tick = length * clock
+        growth = rule.amplification(tick, plan.agents, plan.order)
+        if growth is None or growth <= 1:
+            continue
+        detail = ""
+        if plan.order == "jacobi" and (stiffness := rule.stiffness(plan.agents)):
+            excess = tick * stiffness / 2
+            gain = concrete(getattr(rule, "k", None), np.max)
+            detail = f"eta * stiffness = {2 * excess:.3g} is beyond the limit 2; reduce its rates or eta {excess:.3g} times"
+            detail += f" (k={gain:g} to at most {gain / excess:.4g})" if gain else ""
         warnings.warn(
-            f"{name}: eta * stiffness = {2 * excess:.3g} is beyond the stability limit 2 of {type(rule).__name__} "
-            f"with {plan.agents} agents: reduce its rates or eta {excess:.3g} times{detail}",
+            f"{name}: unstable: a step of {type(rule).__name__} with {plan.agents} agents multiplies its fastest mode "
+            f"by {growth:.3g}. {detail}",
             StabilityWarning,
             stacklevel=4,
         )

@@ -32,6 +32,11 @@ class AbstractNoise(eqx.Module):
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
 
+    @property
+    def diagonal(self) -> bool:
+        """Whether each coordinate's noise comes from its own Brownian motion alone."""
+        return True
+
     def iteration_only(self) -> str | None:
         """Why the law has no SDE below dt = eta, or None."""
         return None
@@ -195,6 +200,10 @@ class Diffusion(AbstractNoise):
 
     def __check_init__(self):
         check_choice("kind", self.kind, ("diagonal", "full"))
+
+    @property
+    def diagonal(self):
+        return self.kind == "diagonal"
 
     def variates(self, blocks, dtype, batch):
         return _gaussian(blocks[0], dtype)

@@ -176,7 +176,7 @@ def load(path) -> Result:
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
     rest = leaves[1 if velocity is None else 2 : -1]
-    state = State(leaves[0], None if velocity is None else leaves[1], rest, (), leaves[-1])
+    state = State(leaves[0], None if velocity is None else leaves[1], rest, None, leaves[-1])
     settings = {k: json.loads(data.attrs[k]) for k in ("method", "order", "period", "epoch", "every", "model")}
     seed = data.attrs["seed"]
     return Result(

@@ -50,7 +50,7 @@ def em_step(
     if v is None or model.momentum is None:
         if model.weak_order == 2 and order == "jacobi":
             drift = model.drift(state, mean, step)
-            return State(x + dt * drift.x + noise, None, _advance(shared, drift.shared, dt), (), t + dt)
+            return State(x + dt * drift.x + noise, None, _advance(shared, drift.shared, dt), None, t + dt)
         x = x + dt * force + noise if order == "gauss-seidel" else x + dt * (force + pull) + noise
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)

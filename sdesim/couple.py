@@ -1,0 +1,160 @@
+"""`couple`: a coupling rule as an optax transformation, for networks trained with the rules that are simulated here.
+
+Parameters are one pytree whose leaves stack the agents on their first axis. Put `couple` last in a chain, after the
+optimizer that turns gradients into steps:
+
+    optimizer = optax.chain(optax.sgd(eta), sdesim.couple(sdesim.Quorum(k=3.0), eta))
+
+which is the iteration x <- x - eta g + eta pull. No update rule is written here: velocities come from the rule.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+
+from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, per_agent
+from sdesim.fields import check_choice, check_count, check_sign, number
+from sdesim.steps import _advance
+
+
+class CoupleState(NamedTuple):
+    """shared: the rule's shared state. t: its time. count: iterations done. step: the optimizer's last step (its
+    velocity), kept where gradients are taken ahead of the agents, else None."""
+
+    shared: PyTree
+    t: Array
+    count: Array
+    step: PyTree
+
+
+class Coupled(optax.GradientTransformationExtraArgs):
+    """What `couple` returns: an optax transformation that also answers three questions about its own state.
+
+    `state` is the state of this transformation or of any chain that holds it.
+    """
+
+    rule: AbstractCoupling
+    order: Order
+    eta: Any
+    lookahead: Array | None
+    period: int
+    mean: Mean | None
+
+    def gradient_point(self, params: PyTree, state: PyTree, eta=None) -> PyTree:
+        """Where gradients are to be taken: `params` itself, except with look-ahead or in Gauss-Seidel order."""
+        own = find_state(state)
+        point = params
+        if self.order == "gauss-seidel":
+            point = _plus(point, self._pull(params, own, self._rate(eta)))
+        if self.lookahead is not None:
+            point = jax.tree.map(lambda x, v: x + self.lookahead * v, point, own.step)
+        return point
+
+    def renew(self, params: PyTree, state: PyTree, losses: Array) -> PyTree:
+        """`state` after the rule's jump at the start of an epoch, given each agent's loss, (agents,)."""
+
+        def jump(own):
+            if not isinstance(own, CoupleState):
+                return own
+            return own._replace(shared=self.rule.renew(params, own.shared, own.t, losses))
+
+        return jax.tree.map(jump, state, is_leaf=lambda s: isinstance(s, CoupleState))
+
+    def center(self, params: PyTree, state: PyTree) -> PyTree:
+        """The quorum or center variable, without agent axis."""
+        own = find_state(state)
+        return self.rule.center(params, own.shared, own.t, self._mean(params))
+
+    def _mean(self, params: PyTree) -> Mean:
+        return ArrayMean(jax.tree.leaves(params)[0].shape[0]) if self.mean is None else self.mean
+
+    def _rate(self, eta) -> Array:
+        eta = self.eta if eta is None else eta
+        if eta is None:
+            raise ValueError("eta=None: give the learning rate to couple() or to update(..., eta=)")
+        return number(eta)
+
+    def _exchange(self, own: CoupleState) -> Array:
+        """1 at the iterations at which agents communicate, else 0."""
+        return (own.count % self.period == 0).astype(own.t.dtype)
+
+    def _pull(self, params: PyTree, own: CoupleState, eta: Array) -> PyTree:
+        pull = self.rule.pull(params, own.shared, own.t, self._mean(params))
+        weight = eta * self._exchange(own)
+        return jax.tree.map(lambda a: per_agent(weight, a).astype(a.dtype) * a, pull)
+
+
+def _plus(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def find_state(state: PyTree) -> CoupleState:
+    """The state of `couple` within the state of a chain.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    found = [
+        s for s in jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, CoupleState)) if isinstance(s, CoupleState)
+    ]
+    if len(found) != 1:
+        raise ValueError(f"state: must hold the state of one couple() transformation, holds {len(found)}")
+    return found[0]
+
+
+def couple(
+    rule: AbstractCoupling,
+    eta: Any = None,
+    *,
+    order: Order = "jacobi",
+    lookahead: float | Array | None = None,
+    period: int = 1,
+    mean: Mean | None = None,
+) -> Coupled:
+    """A coupling rule as a gradient transformation: adds eta * pull to the steps of the agents.
+
+    Args:
+        rule: any coupling rule.
+        eta: learning rate: a number, one an agent (agents,), or None to pass it to each `update(..., eta=)`.
+        order: "jacobi", or "gauss-seidel": the pull acts before the gradient, which is then taken at
+            `gradient_point`, and the shared state follows the new agents.
+        lookahead: momentum delta of Nesterov's scheme in Zhang's form: gradients are to be taken at
+            `gradient_point`, x + delta v, with v the steps of the optimizer before it in the chain,
+            `optax.sgd(eta, momentum=delta)`. None for heavy ball or no momentum.
+        period: iterations between two communications.
+        mean: the mean over agents, where they are not all on the first axis of the leaves here.
+
+    Raises:
+        ValueError: for a bad order, period or rate.
+    """
+    check_choice("order", order, ORDERS)
+    check_count("period", period)
+    check_sign("eta", eta)
+    if not isinstance(rule, AbstractCoupling):
+        raise TypeError(f"rule={rule!r}: must be a coupling rule of sdesim.coupling")
+
+    def init(params):
+        leaf = jax.tree.leaves(params)[0]
+        step = None if lookahead is None else jax.tree.map(jnp.zeros_like, params)
+        shared = rule.init(params, coupled._mean(params))
+        return CoupleState(shared, jnp.zeros((), leaf.dtype), jnp.zeros((), jnp.int32), step)
+
+    def update(updates, state, params=None, *, eta=None, **extra):
+        if params is None:
+            raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
+        rate = coupled._rate(eta)
+        common = jnp.mean(rate)
+        new_updates = _plus(updates, coupled._pull(params, state, rate))
+        seen = _plus(params, new_updates) if order == "gauss-seidel" else params
+        flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
+        shared = _advance(state.shared, flow, common * coupled._exchange(state))
+        t = state.t + common.astype(state.t.dtype)
+        return new_updates, CoupleState(shared, t, state.count + 1, None if lookahead is None else updates)
+
+    coupled = Coupled(init, update)
+    coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
+    coupled.lookahead = None if lookahead is None else number(lookahead)
+    return coupled

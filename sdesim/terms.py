@@ -1,0 +1,154 @@
+"""Every `Dynamics` as a pair of diffrax terms, so that diffrax's solvers, adaptive steps and Brownian trees run it.
+
+The noise is Gaussian with the covariance of the model's law, whatever its shape: an SDE has no other. The terms are of
+one simulation, and `jax.vmap` over keys runs many.
+"""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float
+
+from sdesim.coupling import ArrayMean
+from sdesim.dynamics import Dynamics, State
+from sdesim.fields import check_count
+from sdesim.noise import StudentT
+
+
+class _Diffusion(lx.AbstractLinearOperator):
+    """Brownian increments (agents, dims) to the noise of a whole state: on the velocities where there are any, else on
+    the positions. An operator made of arrays, because diffrax maps and differentiates over it.
+
+    matrix: of each agent, (agents, dims, dims), or its diagonal, (agents, dims). rest: the state at rest.
+    """
+
+    matrix: Array
+    rest: State
+
+    def mv(self, vector):
+        force = self.matrix * vector if self.matrix.ndim == 2 else jnp.einsum("aij,aj->ai", self.matrix, vector)
+        return self.rest._replace(x=force) if self.rest.v is None else self.rest._replace(v=force)
+
+    def as_matrix(self):
+        raise NotImplementedError("the diffusion is applied, never assembled")
+
+    def transpose(self):
+        raise NotImplementedError("the diffusion is applied, never transposed")
+
+    def in_structure(self):
+        return jax.ShapeDtypeStruct(self.rest.x.shape, self.rest.x.dtype)
+
+    def out_structure(self):
+        return jax.eval_shape(lambda: self.rest)
+
+
+for _question in (lx.is_symmetric, lx.is_positive_semidefinite, lx.is_negative_semidefinite):
+    _question.register(_Diffusion)(lambda _: False)  # lineax asks each operator at construction
+
+
+def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v=None) -> State:
+    """The initial state `y0` that goes with agents `x` and, with momentum, displacements `v` (at rest by default)."""
+    return eqx.filter(model.init(x, ArrayMean(x.shape[0]), v), eqx.is_inexact_array)
+
+
+def diffrax_terms(
+    model: Dynamics, x: Float[Array, "agents dims"], path: diffrax.AbstractPath, *, steps: int | None = None
+) -> diffrax.MultiTerm:
+    """Drift and diffusion of a model: MultiTerm(ODETerm, ControlTerm) over the state of `diffrax_state`.
+
+    Args:
+        x: agents, for their number and for what the coupling shares at the start.
+        path: Brownian motion of shape (agents, dims), such as `diffrax.VirtualBrownianTree(..., shape=x.shape)`.
+        steps: only for a learning rate that depends on the step: the number of steps that time is divided into.
+
+    Raises:
+        ValueError: for a law without variance, and for a schedule without `steps`.
+    """
+    if isinstance(model.noise, StudentT) and (reason := model.noise.iteration_only()):
+        raise ValueError(f"noise: {reason}, so no Gaussian noise has its covariance")
+    if callable(model.eta) and steps is None:
+        raise ValueError("steps=None: the learning rate depends on the step; say how many steps time is divided into")
+    mean = ArrayMean(x.shape[0])
+    # What does not flow (the index of the best agent) is no part of the state that diffrax integrates.
+    still = eqx.filter(model.init(x, mean), eqx.is_inexact_array, inverse=True)
+    whole = lambda y: eqx.combine(y, still)
+    ends = None
+    if callable(model.eta):
+        check_count("steps", steps)
+        ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
+
+    def step_at(t):
+        if ends is None:
+            return 0
+        return jnp.minimum(jnp.searchsorted(ends, t, side="right"), ends.shape[0] - 1).astype(jnp.int32)
+
+    def drift(t, y, args):
+        return eqx.filter(model.drift(whole(y), mean, step_at(t)), eqx.is_inexact_array)
+
+    def diffusion(t, y, args):
+        rates = model.at_step(step_at(t))
+        point = model.gradient_point(y.x, y.v)
+        gradients = model.gradients(point) if model.noise.state_dependent else point
+        scale = jnp.sqrt(rates.h) if y.v is None else rates.h * jnp.sqrt(rates.h)
+        force = lambda dw: scale * model.brownian_force(dw, point, gradients, rates)
+        if model.noise.diagonal:
+            matrix = force(jnp.ones_like(point))
+        else:
+            basis = jnp.eye(point.shape[1], dtype=point.dtype)
+            matrix = jax.vmap(lambda e: force(jnp.broadcast_to(e[None], point.shape)), out_axes=-1)(basis)
+        return _Diffusion(matrix, jax.tree.map(jnp.zeros_like, y))
+
+    return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path))
+
+
+def check_solver(model: Dynamics, solver: diffrax.AbstractSolver) -> None:
+    """Refuse a solver that does not converge to the model's SDE, which is Itô's.
+
+    Raises:
+        ValueError: for state-dependent noise with a solver that is not Itô's.
+    """
+    if model.noise.state_dependent and not isinstance(solver, diffrax.AbstractItoSolver):
+        raise ValueError(
+            f"solver={type(solver).__name__}: {type(model.noise).__name__} noise depends on the state, and the model is "
+            "an Itô SDE; this solver converges to another interpretation of it. Use an Itô solver such as "
+            "diffrax.Euler or diffrax.ItoMilstein"
+        )
+
+
+def diffrax_solve(
+    model: Dynamics,
+    x: Float[Array, "agents dims"],
+    *,
+    key: Array,
+    t1: float,
+    dt0: float | None,
+    solver: diffrax.AbstractSolver | None = None,
+    path: diffrax.AbstractPath | None = None,
+    v: Array | None = None,
+    steps: int | None = None,
+    **options,
+) -> diffrax.Solution:
+    """Solve one simulation of a model from agents `x` at time 0 to `t1` with diffrax.
+
+    Args:
+        key: a JAX key for a `diffrax.VirtualBrownianTree` fine enough for `dt0`, unless a `path` is given.
+        solver: `diffrax.Euler()` by default. options: to `diffrax.diffeqsolve` (saveat, stepsize_controller, ...).
+
+    Returns:
+        diffrax's Solution; `ys.x` are the agents at the saved times.
+
+    Raises:
+        ValueError: as `diffrax_terms` and `check_solver`.
+    """
+    solver = diffrax.Euler() if solver is None else solver
+    check_solver(model, solver)
+    if path is None:
+        levy = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+        tolerance = t1 * 2.0**-20 if dt0 is None else dt0 / 4
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        path = diffrax.VirtualBrownianTree(0.0, t1, tol=tolerance, shape=shape, key=key, levy_area=levy)
+    terms = diffrax_terms(model, x, path, steps=steps)
+    options.setdefault("max_steps", None)
+    return diffrax.diffeqsolve(terms, solver, 0.0, t1, dt0, diffrax_state(model, x, v), **options)

@@ -1,0 +1,153 @@
+"""diffrax runs every model, and its Euler on our increments is our Euler-Maruyama."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sdesim
+from sdesim import coupling, noise
+
+AGENTS, DIMS = 4, 2
+
+
+class Given(diffrax.AbstractPath):
+    """A Brownian path known at the steps: its increments as given."""
+
+    dw: jax.Array
+    dt: float
+
+    @property
+    def t0(self):
+        return 0.0
+
+    @property
+    def t1(self):
+        return self.dw.shape[0] * self.dt
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        return self.dw[jnp.round(t0 / self.dt).astype(int)]
+
+
+def loss(x):
+    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x))
+
+
+def start():
+    return jnp.asarray(np.random.default_rng(1).normal(size=(AGENTS, DIMS)))
+
+
+RULES = {
+    "uncoupled": coupling.Uncoupled(),
+    "quorum": coupling.Quorum(2.0),
+    "elastic": coupling.Elastic(0.5),
+    "state-dependent": coupling.StateDependent(lambda x, t: jnp.exp(-jnp.sum(x * x) - t)),
+    "spiking": coupling.Spiking(1.0, 3.0, 0.5, 1.0),
+    "filtered": coupling.Filtered(1.0, coupling.SaturatingFilter(2.0, 0.5)),
+    "tree": coupling.Tree(0.5, (2, 2)),
+}
+LAWS = {
+    "gaussian": noise.Gaussian(0.7),
+    "uniform": noise.Uniform(1.2),
+    "student-t": noise.StudentT(0.5, 5.0),
+    "diagonal": noise.Diffusion(lambda x: 0.5 * jnp.sqrt(1 + x * x)),
+    "full": noise.Diffusion(lambda x: 0.3 * jnp.eye(DIMS) + 0.1 * x[:, None] * jnp.ones((1, DIMS)), "full"),
+    "gamma": noise.GammaMultiplicative(2.0),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("rule", RULES)
+def test_euler_on_the_same_increments_is_the_same_path(rule, law):
+    assert set(RULES) == set(coupling.RULES)
+    dt, steps = 0.05, 20
+    model = sdesim.Dynamics(loss, RULES[rule], LAWS[law], eta=0.05, batch=3.0)
+    dw = np.sqrt(dt) * np.random.default_rng(2).normal(size=(steps, AGENTS, DIMS))
+    # at dt = eta, which laws that only the iteration has can run too
+    ours = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=steps, init=start(), increments=dw[:, None])
+    theirs = sdesim.diffrax_solve(
+        model, start(), key=jax.random.key(0), t1=steps * dt, dt0=dt, path=Given(jnp.asarray(dw), dt)
+    )
+    np.testing.assert_allclose(theirs.ys.x[-1], ours.agents[0], rtol=1e-10, atol=1e-12)
+    assert np.abs(ours.agents[0] - start()).max() > 0.1
+
+
+@pytest.mark.parametrize("momentum", [sdesim.Friction(1.5), sdesim.Nesterov(0.7), sdesim.HeavyBall(0.7)])
+def test_second_order_terms_have_the_same_limit(momentum):
+    """Ours is semi-implicit and diffrax's Euler explicit, so paths agree in the limit: halving dt halves the gap."""
+    horizon = 1.0
+    model = sdesim.Dynamics(
+        loss, coupling.Elastic(0.5), noise.Gaussian(0.7), 0.04, momentum, velocity_coupling=coupling.Quorum(0.4)
+    )
+    gaps = []
+    for steps in (200, 400, 800):
+        dt = horizon / steps
+        rng = np.random.default_rng(2)
+        fine = np.sqrt(horizon / 800) * rng.normal(size=(800, AGENTS, DIMS))
+        dw = fine.reshape(steps, 800 // steps, AGENTS, DIMS).sum(1)
+        ours = sdesim.simulate(
+            model, agents=AGENTS, dims=DIMS, steps=steps, init=start(), dt=dt, increments=dw[:, None]
+        )
+        theirs = sdesim.diffrax_solve(
+            model, start(), key=jax.random.key(0), t1=horizon, dt0=dt, path=Given(jnp.asarray(dw), dt)
+        )
+        gaps.append(float(np.abs(theirs.ys.x[-1] - ours.agents[0]).max()))
+    assert gaps[0] < 0.1
+    for coarse, fine in zip(gaps, gaps[1:], strict=False):
+        assert 1.8 < coarse / fine < 2.2
+
+
+def test_schedule_runs_by_step_number():
+    schedule = sdesim.schedules.Halving(0.1, 4, 0.02)
+    model = sdesim.Dynamics(loss, coupling.Quorum(2.0), eta=schedule)
+    steps = 16
+    times = np.concatenate([[0.0], np.cumsum([float(schedule(n)) for n in range(steps)])])
+    ours = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=steps, init=start())
+    theirs = sdesim.diffrax_solve(
+        model,
+        start(),
+        key=jax.random.key(0),
+        t1=float(times[-1]),
+        dt0=None,
+        steps=steps,
+        stepsize_controller=diffrax.StepTo(ts=times),
+    )
+    np.testing.assert_allclose(theirs.ys.x[-1], ours.agents[0], rtol=1e-10)
+    with pytest.raises(ValueError, match="steps=None"):
+        sdesim.diffrax_terms(model, start(), Given(jnp.zeros((1, AGENTS, DIMS)), 0.1))
+
+
+def test_adaptive_and_higher_order_solvers_agree_with_a_fine_euler():
+    """One Brownian tree, three solvers: stochastic Runge-Kutta and adaptive Heun find the path of a fine Euler."""
+    model = sdesim.Dynamics(loss, coupling.Elastic(0.5), noise.Uniform(1.0), eta=0.3)
+    x, t1 = start(), 1.0
+    path = diffrax.VirtualBrownianTree(
+        0.0, t1, 2**-13, jax.ShapeDtypeStruct(x.shape, x.dtype), jax.random.key(5), diffrax.SpaceTimeLevyArea
+    )
+    run = lambda solver, dt0, **options: np.asarray(
+        sdesim.diffrax_solve(model, x, key=jax.random.key(0), t1=t1, dt0=dt0, solver=solver, path=path, **options).ys.x[
+            -1
+        ]
+    )
+    fine = run(diffrax.Euler(), 2**-12)
+    rough = run(diffrax.Euler(), 2**-4)
+    srk = run(diffrax.ShARK(), 2**-4)
+    adaptive = run(
+        diffrax.Heun(), 2**-6, stepsize_controller=diffrax.ClipStepSizeController(
+            diffrax.PIDController(rtol=1e-3, atol=1e-4, dtmin=2**-12), store_rejected_steps=200
+        )
+    )
+    assert np.abs(srk - fine).max() < np.abs(rough - fine).max() / 10
+    assert np.abs(adaptive - fine).max() < np.abs(rough - fine).max() / 10
+
+
+def test_what_has_no_diffrax_form_is_refused_with_the_reason():
+    x = start()
+    multiplicative = sdesim.Dynamics(loss, noise=LAWS["diagonal"])
+    with pytest.raises(ValueError, match="Itô solver"):
+        sdesim.diffrax_solve(multiplicative, x, key=jax.random.key(0), t1=1.0, dt0=0.1, solver=diffrax.Heun())
+    sdesim.diffrax_solve(multiplicative, x, key=jax.random.key(0), t1=1.0, dt0=0.1, solver=diffrax.ItoMilstein())
+    heavy = sdesim.Dynamics(loss, noise=noise.StudentT(1.0, 1.5))
+    with pytest.raises(ValueError, match="no variance"):
+        sdesim.diffrax_solve(heavy, x, key=jax.random.key(0), t1=1.0, dt0=0.1)

@@ -1,0 +1,153 @@
+"""One definition, three consumers: the SDE integrator, the discrete iteration and the optax transformation agree.
+
+For every rule of the registry, both orders, without and with momentum, with zero and with shared non-zero noise.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sdesim
+from sdesim import coupling
+
+AGENTS, SHAPES, STEPS, ETA, DELTA = 6, {"w": (2, 2), "b": (1,)}, 20, 0.05, 0.8
+DIMS = sum(int(np.prod(s)) for s in SHAPES.values())
+
+RULES = {
+    "uncoupled": [coupling.Uncoupled()],
+    "quorum": [
+        coupling.Quorum(2.0),
+        coupling.Quorum(np.linspace(0.5, 2, AGENTS)),
+        coupling.Quorum(lambda x, t: 1 + 1 / (1 + t)),
+    ],
+    "elastic": [
+        coupling.Elastic(0.7),
+        coupling.Elastic(2.0, 1.0),
+        coupling.Elastic(np.linspace(0.2, 0.8, AGENTS)),
+    ],
+    "state-dependent": [
+        coupling.StateDependent(lambda x, t: jnp.exp(-sum(jnp.sum(a * a) for a in jax.tree.leaves(x))))
+    ],
+    "spiking": [coupling.Spiking(1.0, 6.0, 0.2, 0.5)],
+    "filtered": [
+        coupling.Filtered(2.0, coupling.LinearFilter(1.5)),
+        coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
+    ],
+    "tree": [coupling.Tree(1.0, (3, 2)), coupling.Tree(1.0, (2, 3), up=2.0, down=0.5)],
+}
+CASES = [(name, i) for name, rules in RULES.items() for i in range(len(rules))]
+MOMENTA = {"none": None, "heavy-ball": sdesim.HeavyBall(DELTA), "nesterov": sdesim.Nesterov(DELTA)}
+
+
+def loss(x):
+    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[1]
+
+
+def split(x):
+    """(agents, dims) -> a pytree of stacked parameters, as a trainer has them."""
+    w = int(np.prod(SHAPES["w"]))
+    return {"w": x[:, :w].reshape(-1, *SHAPES["w"]), "b": x[:, w:].reshape(-1, *SHAPES["b"])}
+
+
+def join(params):
+    return jnp.concatenate([a.reshape(a.shape[0], -1) for a in (params["w"], params["b"])], axis=1)
+
+
+def train(rule, order, momentum, x, increments, epoch):
+    """The same run through optax, on parameters in a pytree, gradients taken where `couple` says."""
+    look = DELTA if momentum == "nesterov" else None
+    couple = sdesim.couple(rule, ETA, order=order, lookahead=look)
+    optimizer = optax.chain(optax.sgd(ETA, momentum=None if momentum == "none" else DELTA), couple)
+    params = split(x)
+    state = optimizer.init(params)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes types; our own modules do not
+        for n in range(STEPS):
+            if epoch and n % epoch == 0:
+                state = couple.renew(params, state, jax.vmap(loss)(join(params)))
+            point = join(couple.gradient_point(params, state))
+            gradients = jax.vmap(jax.grad(loss))(point) - increments[n]
+            updates, state = optimizer.update(split(gradients), state, params)
+            params = optax.apply_updates(params, updates)
+    return join(params), join(jax.tree.map(lambda a: a[None], couple.center(params, state)))[0]
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["silent", "noisy"])
+@pytest.mark.parametrize("momentum", MOMENTA)
+@pytest.mark.parametrize("order", coupling.ORDERS)
+@pytest.mark.parametrize(("name", "which"), CASES, ids=[f"{n}-{i}" for n, i in CASES])
+def test_three_consumers_agree(name, which, order, momentum, noisy):
+    rule = RULES[name][which]
+    epoch = 7 if name == "spiking" else None
+    rng = np.random.default_rng(3)
+    x = jnp.asarray(rng.normal(size=(AGENTS, DIMS)))
+    z = rng.normal(size=(STEPS, AGENTS, DIMS)) if noisy else np.zeros((STEPS, AGENTS, DIMS))
+    sigma = 1.7
+    model = sdesim.Dynamics(loss, rule, sdesim.noise.Gaussian(sigma), ETA, MOMENTA[momentum])
+    dt = float(model.matched_step())
+    sizes = dict(agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order=order, epoch=epoch)
+    em = sdesim.simulate(model, increments=np.sqrt(dt) * z[:, None], **sizes)
+    sgd = sdesim.iterate(model, increments=z[:, None], **sizes)
+    params, center = train(rule, order, momentum, x, jnp.asarray(sigma * z), epoch)
+    assert np.ptp(em.agents) > 0.1  # the agents have not all gone to one point, where any two rules agree
+    for other in (sgd.agents[0], params):
+        np.testing.assert_allclose(em.agents[0], other, rtol=1e-12, atol=1e-12)
+    for other in (sgd.center[0], center):
+        np.testing.assert_allclose(em.center[0], other, rtol=1e-12, atol=1e-12)
+
+
+def test_every_rule_of_the_registry_is_tested():
+    assert set(RULES) == set(coupling.RULES)
+    for name, rules in RULES.items():
+        assert all(type(rule) is coupling.RULES[name] for rule in rules)
+
+
+@pytest.mark.parametrize("order", coupling.ORDERS)
+def test_communication_period_agrees_with_optax(order):
+    rule, period = coupling.Elastic(2.0, 3.0), 4
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(AGENTS, DIMS)))
+    model = sdesim.Dynamics(loss, rule, eta=ETA)
+    run = sdesim.iterate(model, agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order=order, period=period)
+    couple = sdesim.couple(rule, ETA, order=order, period=period)
+    params, state = x, couple.init(x)
+    for _ in range(STEPS):
+        gradients = jax.vmap(jax.grad(loss))(couple.gradient_point(params, state))
+        updates, state = couple.update(-ETA * gradients, state, params)
+        params = params + updates
+    np.testing.assert_allclose(run.agents[0], params, rtol=1e-12, atol=1e-12)
+    every = sdesim.iterate(model, agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order=order)
+    assert np.abs(run.agents - every.agents).max() > 1e-2
+
+
+def test_learning_rate_an_agent_and_at_update():
+    """eta one an agent, and eta passed at update, give the iteration whose drift each agent scales by its own."""
+    eta = jnp.asarray(np.linspace(0.02, 0.08, AGENTS))
+    rule = coupling.Quorum(2.0)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(AGENTS, DIMS)))
+    model = sdesim.Dynamics(loss, rule, eta=eta)
+    run = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=STEPS, init=x)
+    for given, later in ((eta, {}), (None, {"eta": eta})):
+        couple = sdesim.couple(rule, given)
+        params, state = x, couple.init(x)
+        for _ in range(STEPS):
+            gradients = jax.vmap(jax.grad(loss))(params)
+            updates, state = couple.update(-eta[:, None] * gradients, state, params, **later)
+            params = params + updates
+        np.testing.assert_allclose(run.agents[0], params, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="eta=None"):
+        sdesim.couple(rule).update(x, couple.init(x), x)
+
+
+def test_downpour_is_the_gauss_seidel_elastic_rule():
+    """Z 6.2: DOWNPOUR with period 1 is alpha = 1, beta = agents; here its own iteration, written out."""
+    rule = coupling.Elastic.from_moving_rates(1.0, AGENTS, ETA)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(AGENTS, DIMS)))
+    model = sdesim.Dynamics(loss, rule, eta=ETA)
+    run = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order="gauss-seidel")
+    center = x.mean(0)
+    for _ in range(STEPS):
+        agents = center - ETA * jax.vmap(jax.grad(loss))(jnp.broadcast_to(center, x.shape))
+        center = center + jnp.sum(agents - center, 0)
+    np.testing.assert_allclose(run.agents[0], agents, rtol=1e-10)
+    np.testing.assert_allclose(run.center[0], center, rtol=1e-10)
