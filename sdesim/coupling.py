@@ -216,7 +216,7 @@ class Elastic(AbstractCoupling):
 
 
 def _weighted_pull(gains: Array, x: PyTree, mean: Mean) -> PyTree:
-    """sum_j k_j (x^j - x^i), for gains of shape (agents,); nothing is divided by the sum of the gains, which may be 0."""
+    """sum_j k_j (x^j - x^i), for gains (agents,); nothing is divided by the sum of the gains, which may be 0."""
     total = mean.agents * mean(gains)
     return jax.tree.map(lambda m, a: mean.agents * m[None] - total * a, mean(x, gains), x)
 
@@ -307,9 +307,7 @@ class SaturatingFilter(eqx.Module):
     width: Array = eqx.field(converter=number)
 
     def __call__(self, center, x, t, mean):
-        return jax.tree.map(
-            lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center
-        )
+        return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
 
 
 class Filtered(AbstractCoupling):
@@ -420,6 +418,8 @@ class Tree(AbstractCoupling):
             return None
         up = concrete(self.up, np.max)
         down = k if self.down is None else concrete(self.down, np.max)
+        if down is None:
+            return None
         # The mode in which all nodes of a level move together and levels alternate is the fastest: one row a level.
         size = len(self.fanout) + 1
         matrix = np.zeros((size, size))

@@ -214,22 +214,23 @@ class Dynamics(eqx.Module):
 
     def gradient_point(self, x: Agents, v: Agents | None) -> Agents:
         """Where agents take their gradients: at x, or ahead of it with Nesterov's momentum."""
-        ahead = None if self.momentum is None or v is None else self.momentum.lookahead
-        return x if ahead is None else x + ahead * v
+        if v is None or self.momentum is None or self.momentum.lookahead is None:
+            return x
+        return x + self.momentum.lookahead * v
 
-    def drift(self, state: State, mean: Mean, step=0) -> State:
+    def drift(self, state: State, mean: Mean, step: Array | int = 0) -> State:
         """The velocity of the whole state (its `t` field: of the coupling's time) at `state.t`; explicit, unsplit."""
         rates = self.at_step(step)
-        x, v, shared, velocity_shared, t = state
+        x, v, shared, _, t = state
         gradients = self.gradients(self.gradient_point(x, v))
         pull = self.coupling.pull(x, shared, t, mean)
         flow = self.coupling.flow(x, shared, t, mean)
         clock = jnp.asarray(rates.clock, t.dtype)
         if v is None or self.momentum is None:
-            dx, dshared = pull - gradients, flow
+            dx, dshared = _scaled(rates.drift, pull - gradients), flow
             if self.weak_order == 2:
                 dx, dshared = self._modified(dx, dshared, state, mean, rates)
-            return State(_scaled(rates.drift, dx), None, dshared, None, clock)
+            return State(dx, None, dshared, None, clock)
         velocity_pull, velocity_flow = self.velocity_field(state, mean)
         # The friction of a function of time is singular at 0; the SDE takes it from one matched step on.
         mu = self.momentum.friction(jnp.maximum(t / rates.clock, rates.h), rates.h)
@@ -239,14 +240,14 @@ class Dynamics(eqx.Module):
         return State(dx, dv, scale(flow), scale(velocity_flow), clock)
 
     def _modified(self, dx, dshared, state: State, mean: Mean, rates: Rates):
-        """F - (h/2) (dF/dX) F, by one forward-mode product."""
+        """F - (h/2) (dF/dX) F, by one forward-mode product; X includes the time, for gains that depend on it."""
 
-        def whole(x, shared):
-            pull = self.coupling.pull(x, shared, state.t, mean)
-            return pull - self.gradients(x), self.coupling.flow(x, shared, state.t, mean)
+        def whole(x, shared, t):
+            pull = self.coupling.pull(x, shared, t, mean)
+            return _scaled(rates.drift, pull - self.gradients(x)), self.coupling.flow(x, shared, t, mean)
 
-        tangent = (dx, jax.tree.map(lambda s, d: _tangent(s, d), state.shared, dshared))
-        _, change = jax.jvp(whole, (state.x, state.shared), tangent)
+        tangent = (dx, jax.tree.map(lambda s, d: _tangent(s, d), state.shared, dshared), jnp.ones_like(state.t))
+        _, change = jax.jvp(whole, (state.x, state.shared, state.t), tangent)
         return jax.tree.map(lambda f, c: f - 0.5 * rates.h * c, (dx, dshared), change)
 
     def velocity_field(self, state: State, mean: Mean):

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 
@@ -23,7 +24,7 @@ def number(value) -> Array:
 
 def is_traced(tree: Any) -> bool:
     """Whether any leaf is a tracer: inside jit, vmap or grad, where values cannot be looked at."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def concrete(value, reduce: Callable[[np.ndarray], Any]) -> float | None:

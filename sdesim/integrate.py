@@ -120,7 +120,21 @@ def _one_step(plan: Plan, model: Dynamics, state: State, keys, step, dt, period,
 
 
 def _advance_lanes(
-    plan: Plan, model, axes, observables, state, keys, totals, buffers, dt, period, increments, start, first, blocks, stride
+    plan: Plan,
+    model,
+    axes,
+    observables,
+    state,
+    keys,
+    totals,
+    buffers,
+    dt,
+    period,
+    increments,
+    start,
+    first,
+    blocks,
+    stride,
 ):
     """`blocks` blocks of `stride` steps of all lanes from step `first`; between blocks, records and epochs.
 
@@ -162,13 +176,10 @@ def _advance_lanes(
             state,
             step,
         )
-        buffers = tuple(
-            lax.dynamic_update_index_in_dim(
-                buffer, lanes(lambda m, s, o=o: o.value(view(m, s, step)), axes, -1)(model, state), (step - start) // plan.every, 0
-            )
-            for o, buffer in zip(series, buffers, strict=True)
-        )
-        return totals, buffers
+        place = (step - start) // plan.every
+        values = [lanes(lambda m, s, o=o: o.value(view(m, s, step)), axes, -1)(model, state) for o in series]
+        write = lambda buffer, value: lax.dynamic_update_index_in_dim(buffer, value, place, 0)
+        return totals, tuple(map(write, buffers, values))
 
     def block_body(block, carry):
         state, totals, buffers = carry
@@ -233,7 +244,6 @@ def run_lanes(
     advance = _advance_lanes if traced else _advance
     plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
     every = plan.every
-    dtype = state.x.dtype
     keys = jnp.stack(
         [jnp.stack(random.simulation_key(seed, Stream.NOISE + i, sims)) for i in range(max(1, model.noise.blocks))]
     )
@@ -310,8 +320,11 @@ def _date_divergence(plan: Plan, model, axes, state, keys, dt, arguments, count:
     totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
     stride = plan.stride
     blocks, length = (1, count) if stride is None or stride > count else (count // stride, stride)
+    period, given, origin, begin = arguments
     loop = (jnp.asarray(blocks, jnp.int32), jnp.asarray(length, jnp.int32))
-    _, (first_bad,), _ = _advance(plan, model, axes, watch, state, keys, totals, (), dt, *arguments, *loop)
+    _, (first_bad,), _ = _advance(
+        plan, model, axes, watch, state, keys, totals, (), dt, period, given, origin, begin, *loop
+    )
     return np.asarray(first_bad)
 
 
@@ -348,7 +361,7 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None) -> None:
         if plan.order == "jacobi" and (stiffness := rule.stiffness(plan.agents)):
             excess = tick * stiffness / 2
             gain = concrete(getattr(rule, "k", None), np.max)
-            detail = f"eta * stiffness = {2 * excess:.3g} is beyond the limit 2; reduce its rates or eta {excess:.3g} times"
+            detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
             detail += f" (k={gain:g} to at most {gain / excess:.4g})" if gain else ""
         warnings.warn(
             f"{name}: unstable: a step of {type(rule).__name__} with {plan.agents} agents multiplies its fastest mode "
@@ -393,7 +406,8 @@ def make_plan(
         check_sign("dt", dt, zero=False)
         if (reason := model.noise.iteration_only()) is not None and method == "em":
             matched = concrete(model.matched_step(), np.max)
-            if callable(model.eta) or matched is None or not math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6):
+            fits = matched is not None and math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6)
+            if callable(model.eta) or not fits:
                 raise ValueError(f"dt={dt}: {reason}, so it runs at the matched step alone: leave dt out")
         dt = jnp.asarray(dt, jnp.result_type(float))
     if model.weak_order == 2 and order == "gauss-seidel":

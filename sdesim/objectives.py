@@ -42,7 +42,7 @@ class AbstractObjective(eqx.Module):
 
 
 class Function(AbstractObjective):
-    """A user's loss: `fn(x)` of a point of shape (dims,) to a scalar; in one dimension fn may take the number itself."""
+    """A user's loss: `fn(x)` of a point (dims,) to a scalar; in one dimension fn may take the number itself."""
 
     fn: Callable[[Array], Any]
 
@@ -156,13 +156,11 @@ class OscillatingDoubleWell(AbstractObjective):
         # Uniform noise has second moment h^2 / 3 and fourth h^4 / 5, and damps a wave of frequency w by sin(wh)/(wh).
         smooth = z**4 + 2 * h**2 * z**2 + h**4 / 5 - self.well * (z**2 + h**2 / 3) - self.tilt * z
         slow, fast = (jnp.sinc(w * h / np.pi) for w in (self.w1, self.w2))
-        return self.scale * (
-            smooth - self.a1 * slow * jnp.cos(self.w1 * z) + self.a2 * fast * jnp.sin(self.w2 * z)
-        )
+        return self.scale * (smooth - self.a1 * slow * jnp.cos(self.w1 * z) + self.a2 * fast * jnp.sin(self.w2 * z))
 
 
 class CoupledDoubleWells(AbstractObjective):
-    """The paper's d-dimensional model loss: separable double wells, all pairs coupled by cosines (BS 44), constants [C].
+    """The paper's d-dimensional model loss: double wells, all pairs coupled by cosines (BS 44), constants [C].
 
         f(x) = scale (sum_i (x_i^4 - well x_i^2 + tilt x_i) - a/(d-1) sum_{i<j} cos(w x_i) cos(w x_j))
 

@@ -36,7 +36,7 @@ class View(NamedTuple):
 
 
 class AbstractObservable(eqx.Module):
-    """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or a name of its own)."""
+    """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or its own name)."""
 
     name: ClassVar[str]
 

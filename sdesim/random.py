@@ -109,7 +109,8 @@ def words(key, agents: int, dims: int, step) -> Words:
     coordinate = lax.broadcasted_iota(jnp.uint32, shape, 1)
     count0 = ((agent >> np.uint32(1)) << np.uint32(COORDINATE_BITS)) | coordinate
     count1 = jnp.broadcast_to(jnp.asarray(step, jnp.uint32), shape)
-    first, second = threefry2x32(*(jnp.broadcast_to(word, shape) for word in key), count0, count1)
+    key0, key1 = (jnp.broadcast_to(word, shape) for word in key)
+    first, second = threefry2x32(key0, key1, count0, count1)
     return Words(first, second, (agent & np.uint32(1)) == 1)
 
 

@@ -169,10 +169,8 @@ def load(path) -> Result:
     if data.attrs.get("sdesim_kind") != "result":
         raise ValueError(f"path={str(path)!r}: not a result saved by sdesim")
     axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}
-    observed = {
-        name: jnp.asarray(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes
-    }
-    leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(v.startswith(_SHARED) for v in data))]
+    observed = {name: jnp.asarray(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
+    leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
     rest = leaves[1 if velocity is None else 2 : -1]

@@ -62,9 +62,7 @@ def em_step(
     return State(x, v, _advance(shared, flow, tick), velocity_shared, t + tick)
 
 
-def sgd_step(
-    model: Dynamics, state: State, step: Array, period: Array, kick: Kick, mean: Mean, order: Order
-) -> State:
+def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Kick, mean: Mean, order: Order) -> State:
     """One iteration of the discrete algorithm, in its own variables: learning rate, momentum, moving rates.
 
         x <- x - eta g + eta pull        or        v <- delta v - eta g,  x <- x + v + eta pull

@@ -43,7 +43,7 @@ def provenance() -> dict[str, str]:
         "platform": platform.platform(),
         **{f"{name}_version": importlib.metadata.version(name) for name in packages},
         "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
-        "x64": str(bool(jax.config.jax_enable_x64)),
+        "x64": str(jax.dtypes.canonicalize_dtype(float).itemsize == 8),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

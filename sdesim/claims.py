@@ -1,0 +1,147 @@
+"""A statement of a paper as a statistic, a threshold and a verdict with its Monte Carlo error.
+
+A `Statement` is the sentence and how to measure it; a `Claim` is what was found. The verdict is "holds" or "fails"
+where the value is more than three standard errors from the threshold, and "undecided" nearer to it.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from sdesim.store import replacing
+
+Op = Literal[">=", "<="]
+Verdict = Literal["holds", "undecided", "fails"]
+DECISIVE = 3.0  # standard errors
+GROUPS = 20  # of the jackknife
+
+
+class Ensemble(Protocol):
+    """Independent simulations that a statistic looks at."""
+
+    @property
+    def sims(self) -> int: ...
+
+    def take(self, sims: np.ndarray) -> "Ensemble":
+        """The same with the simulations of these indices alone."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """A sentence and how to measure it.
+
+    statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant.
+    counted: whether it decides the outcome; what is known to be weak is shown with what was found, and `note` says why.
+    smoke: threshold at smoke size, None where a few simulations cannot tell.
+    """
+
+    id: str
+    statement: str
+    statistic: Callable[[Any], float | np.ndarray]
+    op: Op
+    threshold: float
+    counted: bool = True
+    smoke: float | None = None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What was found of a statement."""
+
+    id: str
+    statement: str
+    value: float
+    stderr: float
+    op: Op
+    threshold: float
+    verdict: Verdict
+    counted: bool
+
+
+def verdict(value: float, stderr: float, op: Op, threshold: float) -> Verdict:
+    """Holds or fails by more than three standard errors, else undecided. What is not a number fails."""
+    margin = value - threshold if op == ">=" else threshold - value
+    if not math.isfinite(margin) or not math.isfinite(stderr):
+        return "fails"
+    if abs(margin) < DECISIVE * stderr:
+        return "undecided"
+    return "holds" if margin >= 0 else "fails"
+
+
+def measure(statistic: Callable[[Any], float | np.ndarray], ensemble: Ensemble) -> tuple[float, float]:
+    """The value of a statistic and its standard error over independent simulations.
+
+    One number a simulation: the mean and its standard error; for a share of the simulations never below that of one
+    simulation more and one less, so that 200 of 200 is not infinitely sure. One number an ensemble: the jackknife that
+    leaves out one of 20 groups of simulations at a time.
+    """
+    value = np.asarray(statistic(ensemble))
+    n = ensemble.sims
+    if value.ndim == 1:
+        share = value.mean()
+        if value.dtype == bool:
+            softened = (value.sum() + 1) / (n + 2)
+            return float(share), math.sqrt(max(share * (1 - share), softened * (1 - softened)) / n)
+        return float(share), float(value.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    groups = [g for g in np.array_split(np.arange(n), min(GROUPS, n)) if g.size]
+    if len(groups) < 2:
+        return float(value), math.nan
+    without = np.array([float(statistic(ensemble.take(np.setdiff1d(np.arange(n), g)))) for g in groups])
+    g = len(groups)
+    return float(value), float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2)))
+
+
+def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = False) -> list[Claim]:
+    """Measure every statement; at smoke size those that have a smoke threshold."""
+    claims = []
+    for s in statements:
+        threshold = s.smoke if smoke else s.threshold
+        if threshold is None:
+            continue
+        value, stderr = measure(s.statistic, ensemble)
+        found = verdict(value, stderr, s.op, threshold)
+        text = f"{s.statement} [{s.note}]" if s.note else s.statement
+        claims.append(Claim(s.id, text, value, stderr, s.op, threshold, found, s.counted))
+    return claims
+
+
+def table(claims: Sequence[Claim]) -> str:
+    """The claims as aligned text."""
+    rows = [
+        (
+            c.id,
+            f"{c.value:.4g}",
+            f"± {c.stderr:.1g}",
+            f"{c.op} {c.threshold:g}",
+            c.verdict if c.counted else f"({c.verdict})",
+            c.statement,
+        )
+        for c in claims
+    ]
+    head = ("claim", "value", "error", "needs", "verdict", "statement")
+    widths = [max(len(r[i]) for r in (head, *rows)) for i in range(5)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[5]]) for r in (head, *rows)]
+    counted = [c for c in claims if c.counted]
+    tally = {v: sum(c.verdict == v for c in counted) for v in ("holds", "undecided", "fails")}
+    lines.append(
+        f"{len(counted)} counted: {tally['holds']} hold, {tally['undecided']} undecided, {tally['fails']} fail"
+        + (f"; {len(claims) - len(counted)} shown in brackets, not counted" if len(claims) > len(counted) else "")
+    )
+    return "\n".join(lines)
+
+
+def failed(claims: Sequence[Claim]) -> list[Claim]:
+    """The counted claims that fail."""
+    return [c for c in claims if c.counted and c.verdict == "fails"]
+
+
+def write(claims: Sequence[Claim], path) -> None:
+    """Write the claims as a JSON list, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps([dataclasses.asdict(c) for c in claims], indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,168 @@
+"""The command line: `sdesim figure NAME`."""
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from sdesim._version import __version__
+
+USAGE = """\
+usage: sdesim figure NAME [--preset smoke|default|paper] [--seed N] [--out DIR] [any field of the configuration]
+       sdesim figure --list            the figures there are
+       sdesim figure NAME --help       the fields of a figure's configuration
+       sdesim --version
+
+Simulates coupled stochastic-gradient agents and regenerates the figures of the papers.
+
+`sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
+each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
+preset; 2 for wrong usage; 130 if interrupted.
+"""
+
+
+class UsageError(Exception):
+    """A mistake on the command line, told in one line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # A job in the background starts with Ctrl-C ignored; a long run must stop when asked to, wherever it runs.
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return _main(arguments)
+    except UsageError as error:
+        print(f"sdesim: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nsdesim: interrupted; no half-written file is left", file=sys.stderr)
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command == "--version":
+        print(f"sdesim {__version__}")
+        return 0
+    if command == "figure":
+        return _figure(rest)
+    with _as_usage():
+        from sdesim.fields import check_choice
+
+        check_choice("command", command, ("figure", "--version", "--help"))
+    return 2
+
+
+@contextlib.contextmanager
+def _as_usage():
+    """Bad values, which name themselves, as errors of usage."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def _figure(arguments: list[str]) -> int:
+    # Imported here: JAX takes a second that --version and --help need not wait for.
+    from sdesim.experiments import EXPERIMENTS
+    from sdesim.fields import check_choice
+
+    if arguments[:1] in (["--list"], ["-l"]):
+        width = max(map(len, EXPERIMENTS))
+        for name, experiment in EXPERIMENTS.items():
+            print(f"{name.ljust(width)}  {experiment.title}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    with _as_usage():
+        check_choice("figure", name, EXPERIMENTS)
+        experiment = EXPERIMENTS[name]
+        preset, rest = _take_option(rest, "--preset", "default")
+        config = experiment.preset(preset)
+    out, config = _parse(name, experiment.title, config, preset, rest)
+    return _regenerate(experiment, config, preset, out)
+
+
+def _take_option(arguments: list[str], option: str, default: str) -> tuple[str, list[str]]:
+    """The value of an option that decides the defaults of all others, and the arguments without it."""
+    kept, value = [], default
+    iterator = iter(arguments)
+    for argument in iterator:
+        if argument == option:
+            value = next(iterator, None)
+            if value is None:
+                raise ValueError(f"{option}: needs a value")
+        elif argument.startswith(option + "="):
+            value = argument.partition("=")[2]
+        else:
+            kept.append(argument)
+    return value, kept
+
+
+def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
+    """The output folder and the configuration, by tyro over the configuration's own dataclass."""
+
+    def figure(
+        config: tyro.conf.OmitArgPrefixes[Any],
+        out: Path = Path("figures"),
+    ) -> tuple[Path, Any]:
+        """Placeholder docstring, replaced below.
+
+        Args:
+            config: Fields of the configuration; the defaults are those of the preset.
+            out: Folder to write to, made if it is not there.
+        """
+        return out, config
+
+    figure.__annotations__["config"] = tyro.conf.OmitArgPrefixes[type(config)]
+    figure.__defaults__ = (config, Path("figures"))
+    description = f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper)."
+    with _one_line_errors():
+        return tyro.cli(figure, prog=f"sdesim figure {name}", description=description, args=arguments)
+
+
+@contextlib.contextmanager
+def _one_line_errors():
+    """A configuration that refuses its values says so in one line."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def _regenerate(experiment, config, preset: str, out: Path) -> int:
+    from sdesim import claims
+    from sdesim.experiments.base import regenerate
+
+    with warnings.catch_warnings(record=True) as caught, _as_usage():
+        warnings.simplefilter("always", UserWarning)
+        done = regenerate(experiment, config, preset, out, progress=sys.stderr.isatty())
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            print(f"sdesim: warning: {warning.message}", file=sys.stderr)
+    print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n")
+    print(claims.table(done.claims))
+    paths = ", ".join(str(path) for path in done.files.values())
+    print("\n" + textwrap.fill(f"wrote {paths} ({done.seconds:.1f} s)", 120, break_on_hyphens=False))
+    as_preset = dataclasses.replace(config, seed=0) == dataclasses.replace(experiment.preset(preset), seed=0)
+    if not as_preset:
+        print("the configuration is not the preset's: its claims are shown and do not decide the exit status")
+    return 1 if preset == "default" and as_preset and claims.failed(done.claims) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Shared looks of the figures."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import gaussian_kde
+
+from sdesim.store import replacing
+
+LOSS = "#f28e2b"  # true loss: orange, as in the paper
+SMOOTHED = "#1f77b4"  # smoothed loss: blue
+AGENTS = "#7f7f7f"
+QUORUM = "#b2182b"
+
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.4,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "mathtext.fontset": "cm",
+}
+
+
+@contextmanager
+def looks() -> Iterator[None]:
+    """The style of all figures, without touching the user's own settings."""
+    with matplotlib.style.context("default"), matplotlib.rc_context(_STYLE):
+        yield
+
+
+def density(values: np.ndarray, grid: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Gaussian kernel density estimate of finite `values` on `grid`, with an absolute bandwidth in units of x."""
+    values = np.asarray(values, float).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return np.full(grid.shape, np.nan)
+    spread = values.std(ddof=1) if values.size > 1 else 0.0
+    if spread < 1e-9:  # one point: the kernel itself
+        return np.exp(-0.5 * ((grid - values[0]) / bandwidth) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
+    if values.size > 20_000:  # the estimate from fine bins, to far below the bandwidth the same
+        edges = np.linspace(values.min(), values.max() + 1e-9, int(np.ptp(values) / bandwidth * 20) + 2)
+        counts, _ = np.histogram(values, edges)
+        centers = (edges[1:] + edges[:-1]) / 2
+        return gaussian_kde(centers, bandwidth / _weighted_std(centers, counts), weights=counts)(grid)
+    return gaussian_kde(values, bandwidth / spread)(grid)
+
+
+def _weighted_std(x: np.ndarray, weights: np.ndarray) -> float:
+    """The spread by which gaussian_kde scales its bandwidth, with its own correction for weights."""
+    return float(np.sqrt(np.cov(x, aweights=weights)))
+
+
+def silverman(values: np.ndarray) -> float:
+    """Silverman's rule of thumb for a bandwidth, robust to heavy tails."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if values.size < 2:
+        return 0.05
+    spread = min(values.std(ddof=1), np.subtract(*np.percentile(values, [75, 25])) / 1.349 or np.inf)
+    return float(max(0.9 * spread * values.size**-0.2, 1e-3))
+
+
+def unit_range(values: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """`values` scaled so that over the points of `window` they run from 0 to 1."""
+    low, high = values[window].min(), values[window].max()
+    return (values - low) / (high - low)
+
+
+def letter(axes: Axes, index: int, title: str) -> None:
+    """The panel's letter and title."""
+    axes.set_title(f"({chr(ord('a') + index)})  {title}", loc="left")
+
+
+def save(figure: Figure, path) -> None:
+    """Write a picture, whole or not at all; the format is the path's suffix."""
+    with replacing(path) as temporary:
+        # no time stamp: the same data give the same file
+        stamp = {"CreationDate": None} if str(path).endswith(".pdf") else {}
+        # matplotlib's own mathematical fonts carry dates before 1990, of which fontTools warns when a PDF embeds them
+        logging.getLogger("fontTools").setLevel(logging.ERROR)
+        figure.savefig(temporary, metadata=stamp)
