@@ -1,0 +1,73 @@
+"""Strict JAX for all tests: float64 oracles, no silent broadcasting of ranks, no implicit change of dtype."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Compilation makes the first example slow and says nothing of the others; a failure must be the same for everyone.
+hypothesis.settings.register_profile("sdesim", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("sdesim")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes minutes; left out unless asked for")
+    config.addinivalue_line("markers", "relaxed: runs code of others that mixes dtypes or ranks (optax, diffrax)")
+
+
+@pytest.fixture(autouse=True)
+def _promotion(request):
+    """Standard promotion for tests marked `relaxed`, because strict promotion breaks optax."""
+    if request.node.get_closest_marker("relaxed") is None:
+        yield
+        return
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture
+def float32():
+    """The precision that users get by default."""
+    with jax.enable_x64(False):
+        yield
+
+
+@pytest.fixture
+def z_scores():
+    """z_scores(values, expected): of the mean over the first axis, whose entries are independent."""
+
+    def scores(values, expected):
+        values = np.asarray(values, float)
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        return (values.mean(axis=0) - expected) / error
+
+    return scores
+
+
+@pytest.fixture
+def fit_order():
+    """fit_order(steps, samples, statistic) -> (order, its standard error) of error = constant * step ** order.
+
+    samples: (len(steps), simulations), one error a simulation. The statistic of the simulations (axis -1) is fitted by
+    log error = a + order log step + c step, least squares; the last term takes up the next power of the step, which
+    would bend a straight line. The standard error is that of the bootstrap over simulations, which keeps the pairing
+    of paths between steps.
+    """
+
+    def fit(steps, samples, statistic, resamples=300):
+        samples, steps = np.asarray(samples, float), np.asarray(steps, float)
+        row = np.linalg.pinv(np.stack([np.ones_like(steps), np.log(steps), steps], axis=1))[1]
+        order = lambda s: row @ np.log(np.abs(statistic(s)))
+        rng = np.random.default_rng(0)
+        picks = rng.integers(0, samples.shape[1], (resamples, samples.shape[1]))
+        return order(samples), np.std([order(samples[:, p]) for p in picks], ddof=1)
+
+    return fit

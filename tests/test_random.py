@@ -1,0 +1,253 @@
+"""The generator: bits against JAX's own and published vectors; increments against independence, end to end."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import sdesim
+from sdesim import noise, random
+from sdesim.random import Stream
+
+try:
+    from jax.extend.random import threefry_2x32
+except ImportError:
+    from jax._src.prng import threefry_2x32
+
+
+def jax_threefry(key0, key1, count0, count1):
+    """JAX's primitive for arrays of keys, one block each."""
+    one = lambda k0, k1, c0, c1: threefry_2x32(jnp.stack([k0, k1]), jnp.stack([c0, c1]))
+    return np.asarray(jax.jit(jax.vmap(one))(key0, key1, count0, count1)).T
+
+
+# -- bits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
+    ],
+)
+def test_known_answers(counter, key, expected):
+    """The vectors that Salmon et al. publish with Random123 for Threefry-2x32-20."""
+    words = [np.uint32(w) for w in (*key, *counter)]
+    with np.errstate(over="ignore"):
+        assert tuple(int(w) for w in random.threefry2x32(*words)) == expected
+    assert tuple(int(w) for w in random.threefry2x32(*map(jnp.asarray, words))) == expected
+
+
+def test_bit_exact_with_jax():
+    rng = np.random.default_rng(1)
+    arguments = rng.integers(0, 2**32, (4, 20_000), dtype=np.uint64).astype(np.uint32)
+    arguments[:, :2] = [[0, 2**32 - 1]] * 4
+    ours = np.stack(jax.jit(random.threefry2x32)(*jnp.asarray(arguments)))
+    np.testing.assert_array_equal(ours, jax_threefry(*arguments))
+
+
+@pytest.mark.parametrize(("stream", "simulation", "step"), [(0, 0, 0), (1, 7, 3), (16, 2**32 - 1, 2**31 - 2)])
+def test_words_are_the_documented_blocks(stream, simulation, step):
+    seed = 0x0123456789ABCDEF
+    agents, dims = 5, 3
+    key = random.simulation_key(random.seed_words(seed), stream, simulation)
+    words = random.words(key, agents, dims, step)
+
+    u32 = lambda *values: [np.array([v], np.uint32) for v in values]
+    k0, k1 = jax_threefry(*u32(0x89ABCDEF, 0x01234567, stream, simulation))[:, 0]
+    for agent in range(agents):
+        for coordinate in range(dims):
+            block = jax_threefry(*u32(k0, k1, (agent // 2) * 2**16 + coordinate, step))[:, 0]
+            assert (words.first[agent, coordinate], words.second[agent, coordinate]) == tuple(block)
+            assert words.own[agent, coordinate] == block[agent % 2]
+
+
+def test_blocks_of_a_step_are_distinct_up_to_the_limits():
+    """The last agents and coordinates that are allowed still have counters of their own."""
+    agents, dims = np.array([0, 1, 2, 3, random.MAX_AGENTS - 2, random.MAX_AGENTS - 1]), random.MAX_DIMS
+    counters = {((a // 2) << random.COORDINATE_BITS) | c for a in agents for c in (0, 1, dims - 1)}
+    assert len(counters) == 9 and max(counters) == 2**32 - 1
+
+
+def test_words_do_not_depend_on_sizes():
+    key = random.simulation_key(random.seed_words(3), 0, 11)
+    large, small = random.words(key, 7, 5, 9), random.words(key, 2, 3, 9)
+    for a, b in zip(large, small, strict=True):
+        np.testing.assert_array_equal(a[:2, :3], b)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64, 1.0, True, "3", None])
+def test_seed_is_refused(seed):
+    with pytest.raises(ValueError, match=r"^seed=.*integer from 0 to 2\*\*64 - 1"):
+        random.seed_words(seed)
+
+
+def test_every_bit_of_the_seed_counts():
+    draws = [random.words(random.simulation_key(random.seed_words(1 << i), 0, 0), 2, 1, 0).own for i in range(64)]
+    assert len({tuple(np.asarray(d).ravel().tolist()) for d in draws}) == 64
+
+
+# -- words to numbers ------------------------------------------------------------------------------------------------
+
+
+def test_uniform_map_is_exact_and_symmetric():
+    words = jnp.asarray([0, 511, 512, 2**31 - 1, 2**31, 2**32 - 1], jnp.uint32)
+    u, c = (np.asarray(f(words, jnp.float64)) for f in (random.uniform, random.centered))
+    np.testing.assert_array_equal(u, (2 * (np.asarray(words) >> 9).astype(float) + 1) / 2**24)
+    np.testing.assert_array_equal(c, 2 * u - 1)
+    assert u.min() > 0 and u.max() < 1 and c[0] == -c[-1]
+
+
+def test_maps_agree_between_precisions():
+    words = jnp.asarray(np.random.default_rng(2).integers(0, 2**32, 100_000, dtype=np.uint64).astype(np.uint32))
+    for f in (random.uniform, random.centered):
+        np.testing.assert_array_equal(f(words, jnp.float32).astype(jnp.float64), f(words, jnp.float64))
+    for odd in (True, False):
+        single, double = (np.asarray(random.turn_sine(words, jnp.asarray(odd), t)) for t in (jnp.float32, jnp.float64))
+        turn = 2 * np.pi * np.asarray(random.uniform(words, jnp.float64))
+        np.testing.assert_allclose(double, np.sin(turn) if odd else np.cos(turn), rtol=0, atol=1e-15)
+        # The argument, up to pi, is rounded to float32: half a unit in its last place is 1.2e-7.
+        np.testing.assert_allclose(single, double, rtol=0, atol=3e-7)
+
+
+# -- increments, as a run sees them ----------------------------------------------------------------------------------
+
+LAWS = {
+    "uniform": noise.Uniform(np.sqrt(3.0)),
+    "gaussian": noise.Gaussian(1.0),
+    "student": noise.StudentT(np.sqrt(0.6), 5.0),
+}  # all of unit variance
+SIMS, AGENTS, DIMS, STEPS = 48, 6, 3, 300
+COUNT = SIMS * AGENTS * DIMS * STEPS
+
+
+def flat(x):
+    """No force: a run at eta = 1 adds up the bare noise."""
+    return 0.0 * jnp.sum(x)
+
+
+def increments(law, *, seed=20, sims=SIMS, agents=AGENTS, dims=DIMS, steps=STEPS, coupling=None, **options):
+    model = sdesim.Dynamics(flat, noise=law, eta=1.0, **({} if coupling is None else {"coupling": coupling}))
+    result = sdesim.simulate(
+        model, agents=agents, sims=sims, dims=dims, steps=steps, seed=seed, observe=sdesim.observe.Snapshot(), every=1,
+        **options,
+    )  # fmt: skip
+    return np.diff(np.asarray(result.observed["snapshot"], float), axis=1)  # (sims, steps, agents, dims)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: increments(law) for name, law in LAWS.items()}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_law_of_the_increments(drawn, name):
+    """Kolmogorov-Smirnov of all and of 7 parts of them: threshold 1e-5 each, false alarms 3e-4 in all."""
+    law = {"uniform": stats.uniform(-np.sqrt(3), 2 * np.sqrt(3)), "gaussian": stats.norm()}
+    law["student"] = stats.t(5, scale=np.sqrt(0.6))
+    z = drawn[name]
+    splits = [z, z[:, :, 0::2], z[:, :, 1::2], z[:, :, 0], z[..., 0], z[..., -1], z[:, :20], z[:4]]
+    for part in splits:
+        assert stats.kstest(part.ravel(), law[name].cdf).pvalue > 1e-5
+    # The test has power: a scale wrong by 3% is refused.
+    assert stats.kstest(1.03 * z.ravel(), law[name].cdf).pvalue < 1e-5
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_moments_of_the_increments(drawn, name, z_scores):
+    """Mean, variance and third moment, two-sided at 4.5 sigma: 7e-6 each; the fourth where it has a finite variance."""
+    z = drawn[name].ravel()
+    moments = {1: 0.0, 2: 1.0, 3: 0.0} if name != "student" else {1: 0.0, 2: 1.0}
+    if name != "student":
+        moments |= {4: {"uniform": 1.8, "gaussian": 3.0}[name], 6: {"uniform": 27 / 7, "gaussian": 15.0}[name]}
+    for power, expected in moments.items():
+        assert abs(z_scores(z**power, expected)) < 4.5, power
+
+
+def pairs_of(z):
+    """What must be uncorrelated: increments, (sims, steps, agents, dims), at two places of one axis."""
+    return {
+        "next step": (z[:, :-1], z[:, 1:]),
+        "step after next": (z[:, :-2], z[:, 2:]),
+        "64 steps on": (z[:, :-64], z[:, 64:]),
+        "agents of one block": (z[:, :, 0::2], z[:, :, 1::2]),
+        "agents of neighbor blocks": (z[:, :, :-2], z[:, :, 2:]),
+        "coordinates": (z[..., :-1], z[..., 1:]),
+        "simulations": (z[:-1], z[1:]),
+        "simulation and step": (z[:-1, 1:], z[1:, :-1]),
+        "agent and step": (z[:, 1:, :-1], z[:, :-1, 1:]),
+    }
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_increments_are_uncorrelated(drawn, name, z_scores):
+    """Products of values, of squares and of signs: 9 x 3 z-scores of 3 laws within 4.5 sigma, false alarms 6e-4.
+
+    The squares matter: the two numbers of a Box-Muller block share a radius, and are independent all the same.
+    """
+    z = drawn[name]
+    squares = z**2 - 1 if name != "student" else np.minimum(z**2, 9) - np.mean(np.minimum(z**2, 9))
+    for values in (z, squares, np.sign(z)):
+        for where, (a, b) in pairs_of(values).items():
+            assert abs(z_scores((a * b).ravel(), 0.0)) < 4.5, where
+    # The test has power: a leak of 2% of one step's noise into the next is seen.
+    leak = z[:, 1:] + 0.02 * z[:, :-1]
+    assert abs(z_scores((leak[:, 1:] * leak[:, :-1]).ravel(), 0.0)) > 4.5
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_seeds_and_streams_are_uncorrelated(drawn, name, z_scores):
+    z = drawn[name]
+    assert abs(z_scores((z * increments(LAWS[name], seed=21)).ravel(), 0.0)) < 4.5
+    assert abs(z_scores((z * increments(LAWS[name], seed=20 + 2**32)).ravel(), 0.0)) < 4.5
+    seed, sims = random.seed_words(20), jnp.arange(20_000, dtype=jnp.uint32)
+    draw = {
+        s: np.asarray(sdesim.init.Uniform(-1.0, 1.0)(seed, sims, 2, 1, jnp.float64, s)).ravel()
+        for s in (*Stream, Stream.NOISE + 1)
+    }
+    streams = list(draw)
+    for i, a in enumerate(streams):
+        for b in streams[:i]:
+            assert abs(z_scores(draw[a] * draw[b], 0.0)) < 4.5, (a, b)
+
+
+# -- noise is data: it depends on (seed, simulation, agent, coordinate, step) alone ----------------------------------
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_increments_do_not_depend_on_what_else_runs(drawn, name):
+    """Rounding of the sums apart, which differences of positions of size 50 have at 1e-14."""
+    z, law = drawn[name], LAWS[name]
+    exact = dict(rtol=0, atol=1e-12)
+    np.testing.assert_allclose(increments(law, sims=5, first_sim=40), z[40:45], **exact)
+    np.testing.assert_allclose(increments(law, agents=3), z[:, :, :3], **exact)
+    np.testing.assert_allclose(increments(law, dims=1), z[..., :1], **exact)
+    np.testing.assert_allclose(increments(law, steps=40), z[:, :40], **exact)
+
+
+@pytest.mark.parametrize("k", [0.0, 0.3, 1.5])
+@pytest.mark.parametrize("name", LAWS)
+def test_increments_do_not_depend_on_the_coupling(drawn, name, k):
+    law, sizes = LAWS[name], dict(sims=4, steps=30)
+    model = sdesim.Dynamics(flat, noise=law, coupling=sdesim.Quorum(k), eta=1.0)
+    result = sdesim.simulate(
+        model, agents=AGENTS, dims=DIMS, seed=20, observe=sdesim.observe.Snapshot(), every=1, **sizes
+    )
+    x = np.asarray(result.observed["snapshot"])
+    pull = k * (x.mean(axis=2, keepdims=True) - x)
+    np.testing.assert_allclose(np.diff(x, axis=1) - pull[:, :-1], drawn[name][:4, :30], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("uniform", 0.0), ("gaussian", 3e-6), ("student", 1e-5)])
+def test_noise_is_the_same_in_float32(name, tolerance):
+    """One step from 0 is the bare noise. Uniform noise is exact; the others carry float32's log, sine and root."""
+    law = {"uniform": noise.Uniform, "gaussian": noise.Gaussian, "student": lambda s: noise.StudentT(s, 5.0)}[name]
+    one_step = lambda: np.asarray(increments(law(1.0), sims=2000, steps=1))
+    double = one_step()
+    with jax.enable_x64(False):
+        single = one_step()
+    np.testing.assert_allclose(single, double, rtol=tolerance, atol=tolerance)
+    assert np.abs(double).max() > 0.9
