@@ -8,7 +8,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -26,6 +26,8 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
 preset; 2 for wrong usage; 130 if interrupted.
 """
+
+_OUT = "Folder to write to, made if it is not there."
 
 
 class UsageError(Exception):
@@ -116,32 +118,17 @@ def _take_option(arguments: list[str], option: str, default: str) -> tuple[str, 
 def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
 
-    def figure(
-        config: tyro.conf.OmitArgPrefixes[Any],
-        out: Path = Path("figures"),
-    ) -> tuple[Path, Any]:
-        """Placeholder docstring, replaced below.
-
-        Args:
-            config: Fields of the configuration; the defaults are those of the preset.
-            out: Folder to write to, made if it is not there.
-        """
-        return out, config
-
-    figure.__annotations__["config"] = tyro.conf.OmitArgPrefixes[type(config)]
-    figure.__defaults__ = (config, Path("figures"))
+    command = dataclasses.make_dataclass(
+        "figure",
+        [
+            ("config", Annotated[type(config), tyro.conf.arg(name="")], dataclasses.field(default=config)),
+            ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
+        ],
+    )
     description = f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper)."
-    with _one_line_errors():
-        return tyro.cli(figure, prog=f"sdesim figure {name}", description=description, args=arguments)
-
-
-@contextlib.contextmanager
-def _one_line_errors():
-    """A configuration that refuses its values says so in one line."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
+    with _as_usage():
+        parsed: Any = tyro.cli(command, prog=f"sdesim figure {name}", description=description, args=arguments)
+    return parsed.out, parsed.config
 
 
 def _regenerate(experiment, config, preset: str, out: Path) -> int:

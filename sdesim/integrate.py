@@ -186,7 +186,8 @@ def _advance_lanes(
         begin = first + block * stride
         if plan.epoch is not None:
             state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
-        state, totals = lax.fori_loop(begin, begin + stride, step_body, (state, totals))
+        # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
+        state, totals = lax.fori_loop(0, stride, lambda i, carry: step_body(begin + i, carry), (state, totals))
         if plan.every is not None:
             end = begin + stride
             due = (end - start) % plan.every == 0

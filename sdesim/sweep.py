@@ -8,6 +8,7 @@ integrator. Sizes (agents, dims, steps) shape the program, so each of their valu
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,22 +65,31 @@ def _leaf(module, name: str):
     return module
 
 
-def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
-    """The model with a value for each lane in every swept leaf, the vmap axes that say so, and its extreme point."""
-    axes = jax.tree.map(lambda _: None, model)
-    extreme = model
-    points = list(itertools.product(*(range(len(v)) for v in grid.values())))
-    for i, (name, values) in enumerate(grid.items()):
-        changed = [_leaf(with_value(model, name, v), name) for v in values]
+def _extreme(model: Dynamics, grid: Mapping[str, Sequence]) -> Dynamics:
+    """The model with the largest value of every swept number: the stiffest, and of the form that all points have.
+
+    Each value of the grid is put into the model once, so that all are checked before anything runs.
+    """
+    for name, values in grid.items():
+        changed = [np.asarray(_leaf(with_value(model, name, v), name)) for v in values]
         shapes = {a.shape for a in changed}
         if len(shapes) > 1:
             raise ValueError(f"{name}: all values of a sweep must have one shape, got {sorted(shapes)}")
-        extreme = with_value(extreme, name, values[int(np.argmax([float(np.max(np.asarray(a))) for a in changed]))])
-        lanes = jnp.repeat(jnp.stack([changed[point[i]] for point in points], axis=-1), sims, axis=-1)
-        none = lambda leaf: leaf is None
-        model = eqx.tree_at(lambda m, n=name: _leaf(m, n), model, lanes, is_leaf=none)
-        axes = eqx.tree_at(lambda m, n=name: _leaf(m, n), axes, -1, is_leaf=none)
-    return model, axes, extreme, max(1, len(points))
+        model = with_value(model, name, values[int(np.argmax([a.max() for a in changed]))])
+    return model
+
+
+def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
+    """The model with a value for each lane in every swept leaf, and the vmap axes that say so."""
+    axes = jax.tree.map(lambda _: None, model)
+    points = np.array(list(itertools.product(*(range(len(v)) for v in grid.values()))), int)
+    absent = lambda leaf: leaf is None
+    for i, (name, values) in enumerate(grid.items()):
+        dtype = _leaf(with_value(model, name, values[0]), name).dtype
+        lanes = jnp.asarray(np.repeat(np.stack([np.asarray(values[p]) for p in points[:, i]], -1), sims, -1), dtype)
+        model = eqx.tree_at(lambda m, n=name: _leaf(m, n), model, lanes, is_leaf=absent)
+        axes = eqx.tree_at(lambda m, n=name: _leaf(m, n), axes, -1, is_leaf=absent)
+    return model, axes
 
 
 def _check_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> None:
@@ -170,10 +180,12 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     agents, dims, steps = given["agents"], given["dims"], given["steps"]
     check_count("sims", sims, most=random.MAX_SIMS)
     check_count("first_sim", first_sim, least=0, most=random.MAX_SIMS - sims)
-    on_lanes, axes, extreme, points = _on_lanes(model, numbers, sims)
+    points = math.prod(len(values) for values in numbers.values())
+    extreme = _extreme(model, numbers)
     plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)
     check_memory(plan, model, points * sims, steps, observables, memory)
     warn_of_stiffness(extreme, plan, dt)
+    on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
     mean = ArrayMean(agents)

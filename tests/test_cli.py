@@ -1,0 +1,143 @@
+"""The command line, as a user runs it: subprocesses, exit status, files, one-line errors, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sdesim import __version__
+from sdesim.experiments import EXPERIMENTS
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "sdesim.cli", *map(str, arguments)]
+
+
+def sdesim(*arguments, **options):
+    # 32-bit floats, as users run it, whatever the tests use
+    environment = {**os.environ, "JAX_ENABLE_X64": "0"}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def test_main_job_at_smoke_size(tmp_path):
+    done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {f"bs-fig1.{s}" for s in ("png", "pdf", "nc", "claims.json")}
+    rows = json.loads((tmp_path / "bs-fig1.claims.json").read_text())
+    assert all(row["verdict"] == "holds" for row in rows if row["counted"])
+    for row in rows:
+        assert row["id"] in done.stdout
+    assert "counted:" in done.stdout
+    assert (tmp_path / "bs-fig1.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (tmp_path / "bs-fig1.pdf").read_bytes()[:5] == b"%PDF-"
+
+
+def test_configuration_fields_are_options(tmp_path):
+    changes = ["--sims", 4, "--steps", 30, "--k", 0, 1, 2, 3, 4, 5, "--loss.w2", 12.0, "--seed", 7]
+    done = sdesim("figure", "bs-fig1", "--out", tmp_path, *changes)
+    # at the default preset claims decide the exit status, but not for another configuration
+    assert done.returncode == 0, done.stderr
+    assert "the configuration is not the preset's" in done.stdout
+    assert "fails" in done.stdout
+    assert "seed 7" in done.stdout
+
+
+def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch, capsys):
+    """In process, on an experiment that is the default preset and whose statements cannot hold."""
+    import dataclasses
+
+    from sdesim import cli, experiments
+
+    fig1 = EXPERIMENTS["bs-fig1"]
+    small = dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5)
+    broken = dataclasses.replace(fig1, presets={"smoke": small, "default": small, "paper": small})
+    monkeypatch.setitem(experiments.EXPERIMENTS, "bs-fig1", broken)
+    assert cli.main(["figure", "bs-fig1", "--out", str(tmp_path)]) == 1
+    assert cli.main(["figure", "bs-fig1", "--out", str(tmp_path), "--preset", "smoke"]) == 0
+    assert "fail" in capsys.readouterr().out
+
+
+def test_list_version_and_help():
+    listed = sdesim("figure", "--list")
+    assert listed.returncode == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(EXPERIMENTS)
+    assert sdesim("--version").stdout.strip() == f"sdesim {__version__}"
+    for arguments in (["--help"], ["figure", "--help"]):
+        done = sdesim(*arguments)
+        assert done.returncode == 0
+        assert "sdesim figure NAME" in done.stdout
+    fields = sdesim("figure", "bs-fig3", "--help")
+    assert fields.returncode == 0
+    for option in ("--agents", "--seed", "--momentum", "--loss.w1", "--out", "--preset", "Learning rate"):
+        assert option in fields.stdout
+
+
+ERRORS = {
+    "unknown figure": (["figure", "bs-fg1"], "did you mean 'bs-fig1'"),
+    "unknown command": (["figur"], "did you mean 'figure'"),
+    "unknown preset": (["figure", "bs-fig1", "--preset", "smok"], "preset='smok': did you mean 'smoke'"),
+    "preset without value": (["figure", "bs-fig1", "--preset"], "--preset: needs a value"),
+    "unknown option": (["figure", "bs-fig1", "--agentz", "3"], "agentz"),
+    "negative size": (["figure", "bs-fig1", "--agents", "-3"], "agents=-3: must be an integer of at least 1"),
+    "zero size": (["figure", "bs-fig1", "--steps", "0"], "steps=0"),
+    "not a number": (["figure", "bs-fig1", "--eta", "fast"], "fast"),
+    "negative rate": (["figure", "bs-fig1", "--eta", "-1"], "eta=-1.0: must be finite and greater than 0"),
+    "negative seed": (["figure", "bs-fig1", "--preset", "smoke", "--seed", "-1"], "seed=-1"),
+    "too few gains": (["figure", "bs-fig1", "--k", "1", "2"], "six gains"),
+    "too much memory": (["figure", "bs-fig1", "--sims", "1000000000", "--steps", "3"], "GiB"),
+    "no figure": (["figure"], "usage"),
+    "nothing": ([], "usage"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_wrong_usage_exits_with_2_and_says_what_would_be_right(case, tmp_path):
+    arguments, message = ERRORS[case]
+    done = sdesim(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    if done.stderr.startswith("sdesim: error:"):
+        assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("**/*.*"))
+
+
+def test_unwritable_folder(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", blocked / "figures")
+    assert done.returncode == 2
+    assert "must be a folder that can be written to" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_too_stiff_a_coupling_warns_with_the_limit(tmp_path):
+    changes = ["--sims", 2, "--agents", 4, "--steps", 400, "--k", 0, 1, 2, 3, 4, 50]
+    done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", tmp_path, *changes)
+    assert "warning: coupling: unstable" in done.stderr
+    assert "to at most 40" in done.stderr  # 2 / eta
+    assert "simulations (16.7%) diverged" in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    process = subprocess.Popen(
+        command("figure", "bs-fig1", "--preset", "paper", "--out", tmp_path / "figures"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_ENABLE_X64": "0"},
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "figures").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(4)  # well inside the computation, which takes minutes
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert list((tmp_path / "figures").iterdir()) == []

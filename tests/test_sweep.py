@@ -1,0 +1,134 @@
+"""Sweeps: a grid point is the simulation that `simulate` would run, labelled, paired and with Monte Carlo errors."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sdesim
+from sdesim.sweep import numeric_fields, with_value
+
+TRACES = []
+
+
+def loss(x):
+    TRACES.append(x.shape)
+    return jnp.sum(0.25 * x**4 - 0.5 * x**2)
+
+
+def model(**changes):
+    parts = dict(coupling=sdesim.Quorum(1.0), noise=sdesim.noise.Uniform(1.0), eta=0.05)
+    return sdesim.Dynamics(loss, **{**parts, **changes})
+
+
+RUN = dict(sims=3, steps=25, init=sdesim.init.Uniform(-1, 1), seed=5)
+
+
+def test_each_point_is_the_simulation_at_that_point():
+    grid = {"coupling.k": [0.0, 2.0], "noise.half_width": [0.5, 1.0, 3.0], "agents": [3, 4]}
+    data = sdesim.sweep(model(), grid, dims=2, observe=sdesim.observe.Spread(), every=5, **RUN)
+    assert data["agents"].dims == ("coupling.k", "noise.half_width", "n_agents", "sim", "agent", "dim")
+    for k in grid["coupling.k"]:
+        for w in grid["noise.half_width"]:
+            for p in grid["agents"]:
+                one = data.sel({"coupling.k": k, "noise.half_width": w, "n_agents": p})
+                alone = model(coupling=sdesim.Quorum(k), noise=sdesim.noise.Uniform(w))
+                r = sdesim.simulate(alone, agents=p, dims=2, observe=sdesim.observe.Spread(), every=5, **RUN)
+                np.testing.assert_allclose(one["agents"].values[:, :p], r.agents, rtol=1e-12)
+                assert np.isnan(one["agents"].values[:, p:]).all()  # agents that this size does not have
+                np.testing.assert_allclose(one["quorum"], r.quorum, rtol=1e-12)
+                np.testing.assert_allclose(one["spread_series"], r.observed["spread"], rtol=1e-10)
+                np.testing.assert_allclose(one["spread"], r.observed["spread"][:, -1], rtol=1e-10)
+
+
+def test_monte_carlo_errors_are_those_of_the_simulations():
+    data = sdesim.sweep(model(), {"eta": [0.01, 0.05]}, agents=4, **RUN)
+    q = data["quorum"].values
+    np.testing.assert_allclose(data["quorum_mean"], q.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(data["quorum_stderr"], q.std(1, ddof=1) / np.sqrt(3), rtol=1e-12)
+
+
+def test_grid_points_share_their_noise():
+    """Free agents that differ in the gain alone are the same agents: common random numbers."""
+    data = sdesim.sweep(model(), {"coupling.k": [0.0, 0.0, 1.0]}, agents=4, **RUN)["agents"].values
+    np.testing.assert_array_equal(data[0], data[1])
+    assert 0.5 < np.corrcoef(data[0].ravel(), data[2].ravel())[0, 1] < 0.9999
+
+
+def test_new_values_do_not_compile_again():
+    run = dict(RUN, agents=4)
+    same = model()
+    sdesim.sweep(same, {"coupling.k": [0.5, 1.0], "eta": [0.1, 0.2]}, **run)
+    before = len(TRACES)
+    sdesim.sweep(same, {"coupling.k": [0.7, 3.0], "eta": [0.3, 0.01]}, **run)
+    # shapes are checked by an abstract evaluation of the loss, and the summary at the end is small
+    checks = len(TRACES) - before
+    assert checks <= 4
+    sdesim.sweep(same, {"coupling.k": [0.7, 3.0], "eta": [0.3, 0.01]}, **{**run, "agents": 5})
+    assert len(TRACES) - before - checks > checks  # a new size does
+
+
+def test_optional_rates_momentum_and_steps_can_be_swept():
+    elastic = model(coupling=sdesim.Elastic(1.0), momentum=sdesim.Nesterov(0.5))
+    data = sdesim.sweep(
+        elastic,
+        {"coupling.center_rate": [0.5, 2.0], "momentum.delta": [0.0, 0.9], "steps": [3, 6]},
+        agents=4,
+        **{k: v for k, v in RUN.items() if k != "steps"},
+    )
+    for rate in (0.5, 2.0):
+        for delta in (0.0, 0.9):
+            for steps in (3, 6):
+                alone = model(coupling=sdesim.Elastic(1.0, rate), momentum=sdesim.Nesterov(delta))
+                r = sdesim.simulate(alone, agents=4, **{**RUN, "steps": steps})
+                one = data.sel({"coupling.center_rate": rate, "momentum.delta": delta, "n_steps": steps})
+                np.testing.assert_allclose(one["center"], r.center, rtol=1e-12)
+
+
+def test_sizes_nest_in_the_order_of_the_grid():
+    grid = {"steps": [2, 4], "dims": [1, 2], "eta": [0.1, 0.2]}
+    run = {k: v for k, v in RUN.items() if k != "steps"}
+    data = sdesim.sweep(model(), grid, agents=2, **run)
+    for steps in (2, 4):
+        for dims in (1, 2):
+            r = sdesim.simulate(model(eta=0.2), agents=2, dims=dims, steps=steps, **run)
+            one = data.sel(n_steps=steps, n_dims=dims, eta=0.2)
+            np.testing.assert_allclose(one["quorum"].values[:, :dims], r.quorum, rtol=1e-12)
+
+
+def test_divergence_is_marked_at_its_grid_point():
+    with pytest.warns(sdesim.DivergenceWarning, match="3 of 6 simulations"):
+        data = sdesim.sweep(model(), {"eta": [0.05, 5.0]}, agents=4, **{**RUN, "init": sdesim.init.Point(3.0)})
+    assert (data["diverged"].sel(eta=0.05) == -1).all()
+    assert (data["diverged"].sel(eta=5.0) > 0).all()
+    assert not np.isfinite(data["quorum_mean"].sel(eta=5.0)).any()  # not dropped in silence
+
+
+def test_numeric_fields_and_values():
+    names = numeric_fields(model(coupling=sdesim.Elastic(1.0)))
+    assert list(names) == ["coupling.k", "coupling.center_rate", "noise.half_width", "eta", "batch"]
+    changed = with_value(model(), "noise.half_width", 2.0)
+    assert changed.noise.half_width == 2.0
+    assert changed.coupling.k == 1.0
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"coupling.kk": [1]}, "did you mean 'coupling.k'"),
+        ({"agent": [1]}, "did you mean 'agents'"),
+        ({"coupling.k": []}, "non-empty sequence"),
+        ({"coupling.k": 3.0}, "non-empty sequence"),
+        ({"eta": [0.1, -1.0]}, "eta=-1.0: must be finite and greater than 0"),
+        ({"noise.half_width": [-1.0]}, "half_width=-1.0"),
+        ({"agents": [4, 0]}, "agents=0: must be an integer from 1"),
+        ({"steps": [5]}, "steps=25: is in the grid already"),
+    ],
+)
+def test_bad_grids_are_refused(grid, message):
+    with pytest.raises(ValueError, match=message):
+        sdesim.sweep(model(), grid, **RUN)
+
+
+def test_what_a_sweep_needs_is_estimated_before_it_is_allocated():
+    with pytest.raises(MemoryError, match="sims="):
+        sdesim.sweep(model(), {"eta": np.linspace(0.01, 0.1, 1000)}, agents=1000, memory=10**6, **RUN)
