@@ -289,9 +289,7 @@ def run_lanes(
                 finite = np.asarray(_finite(new[0]))
                 fresh = ~finite & (diverged < 0)
                 if fresh.any():
-                    diverged[fresh] = _date_divergence(
-                        plan, model, axes, state, keys, dt, (arguments[0], given, origin, begin), count
-                    )[fresh]
+                    diverged[fresh] = _date_divergence(plan, model, axes, state, keys, dt, arguments)[fresh]
                 spent = time.perf_counter() - clock
                 if compiled_before or spent < CHUNK_SECONDS:
                     target = int(np.clip(count * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target))
@@ -314,18 +312,12 @@ def run_lanes(
     return Lanes(state, observed, names, diverged, end, steps_recorded, time.perf_counter() - began)
 
 
-def _date_divergence(plan: Plan, model, axes, state, keys, dt, arguments, count: int) -> np.ndarray:
+def _date_divergence(plan: Plan, model, axes, state, keys, dt, arguments) -> np.ndarray:
     """The first non-finite step of each lane within a chunk, found by running the chunk again and looking each step."""
     plan = dataclasses.replace(plan, every=None)
     watch = (FirstNonFinite(),)
     totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
-    stride = plan.stride
-    blocks, length = (1, count) if stride is None or stride > count else (count // stride, stride)
-    period, given, origin, begin = arguments
-    loop = (jnp.asarray(blocks, jnp.int32), jnp.asarray(length, jnp.int32))
-    _, (first_bad,), _ = _advance(
-        plan, model, axes, watch, state, keys, totals, (), dt, period, given, origin, begin, *loop
-    )
+    _, (first_bad,), _ = _advance(plan, model, axes, watch, state, keys, totals, (), dt, *arguments)
     return np.asarray(first_bad)
 
 
@@ -387,7 +379,8 @@ def make_plan(
     check_choice("order", order, ORDERS)
     if epoch is not None:
         check_count("epoch", epoch)
-    observables = (observe,) if isinstance(observe, AbstractObservable) else tuple(observe)
+    several = isinstance(observe, Sequence) and not isinstance(observe, str)
+    observables = tuple(observe) if several else (observe,)
     for o in observables:
         if not isinstance(o, AbstractObservable):
             raise TypeError(f"observe={o!r}: must be an observable of sdesim.observe, or several")
