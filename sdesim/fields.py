@@ -18,7 +18,7 @@ def number(value) -> Array:
         return value
     try:
         return jnp.asarray(value, jnp.result_type(float))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # a string or a ragged list is a ValueError to NumPy
         raise TypeError(f"{value!r}: must be a number or an array of numbers") from error
 
 

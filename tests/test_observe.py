@@ -176,7 +176,7 @@ def test_what_is_no_observable_is_refused(watch):
 
 
 def test_two_of_a_name_are_refused():
-    with pytest.raises(ValueError, match="^observe: each name may appear once, got spread, spread"):
+    with pytest.raises(ValueError, match=r"^observe: each name may appear once, got spread, spread"):
         run([observe.Spread(), observe.Spread()])
 
 
@@ -187,7 +187,7 @@ def test_bad_intervals_are_refused(every):
 
 
 def test_first_passage_of_something_else_is_refused():
-    with pytest.raises(ValueError, match="^of='agent': did you mean 'agents'"):
+    with pytest.raises(ValueError, match=r"^of='agent': did you mean 'agents'"):
         observe.FirstPassage(0.0, 1.0, "agent")
 
 
