@@ -380,7 +380,7 @@ def make_plan(
     if epoch is not None:
         check_count("epoch", epoch)
     several = isinstance(observe, Sequence) and not isinstance(observe, str)
-    observables = tuple(observe) if several else (observe,)
+    observables: tuple[Any, ...] = tuple(observe) if several else (observe,)
     for o in observables:
         if not isinstance(o, AbstractObservable):
             raise TypeError(f"observe={o!r}: must be an observable of sdesim.observe, or several")

@@ -37,7 +37,7 @@ _STYLE = {
 @contextmanager
 def looks() -> Iterator[None]:
     """The style of all figures, without touching the user's own settings."""
-    with matplotlib.style.context("default"), matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context("default"), matplotlib.rc_context(_STYLE):  # pyright: ignore[reportArgumentType]
         yield
 
 

@@ -130,10 +130,11 @@ def sweep(
         Others: as for `simulate`.
 
     Returns:
-        A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim. Variables: `agents`, `quorum`, `center`,
-        `spread` (sum_i |x^i - quorum|^2) and `quorum_loss` at the end, what `observe` recorded, `diverged` (first
-        non-finite step or -1); and of each that has no agent axis its mean over simulations `NAME_mean` and Monte
-        Carlo standard error `NAME_stderr`. Where sizes differ, what a point does not have is NaN.
+        A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
+        Variables: `agents`, `quorum`, `center`, `spread` (sum_i |x^i - quorum|^2) and `quorum_loss` at the end, what
+        `observe` recorded, `diverged` (first non-finite step or -1); and of each that has no agent axis its mean over
+        simulations `NAME_mean` and Monte Carlo standard error `NAME_stderr`. Where sizes differ, what a point does not
+        have is NaN.
 
     Raises:
         ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`.
@@ -160,7 +161,9 @@ def sweep(
     data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
     warn_of_divergence(data["diverged"].values)
     described = {name: np.asarray(values).tolist() for name, values in grid.items()}
-    settings = dict(given, sims=sims, seed=str(seed), grid=described, dt=dt, order=order, epoch=epoch, model=repr(model))
+    settings = dict(
+        given, sims=sims, seed=str(seed), grid=described, dt=dt, order=order, epoch=epoch, model=repr(model)
+    )
     data.attrs = {**provenance(), "settings": json.dumps(settings)}
     return data
 

@@ -111,8 +111,8 @@ def check_solver(model: Dynamics, solver: diffrax.AbstractSolver) -> None:
     """
     if model.noise.state_dependent and not isinstance(solver, diffrax.AbstractItoSolver):
         raise ValueError(
-            f"solver={type(solver).__name__}: {type(model.noise).__name__} noise depends on the state, and the model is "
-            "an Itô SDE; this solver converges to another interpretation of it. Use an Itô solver such as "
+            f"solver={type(solver).__name__}: {type(model.noise).__name__} noise depends on the state, and the model "
+            "is an Itô SDE; this solver converges to another interpretation of it. Use an Itô solver such as "
             "diffrax.Euler or diffrax.ItoMilstein"
         )
 

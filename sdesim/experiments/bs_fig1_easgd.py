@@ -1,8 +1,8 @@
 """bs-fig1-easgd: Figure 1 with EASGD in place of QSGD, its center variable in place of the quorum.
 
-Command: sdesim figure bs-fig1-easgd. The paper's text speaks of QSGD alone; the same statements are asked of EASGD. With
-elastic symmetry the center's rate k * agents would exceed the stability limit at these gains, so the center moves by
-`center_rate` [C] a unit of time.
+Command: sdesim figure bs-fig1-easgd. The paper's text speaks of QSGD alone; the same statements are asked of EASGD.
+With elastic symmetry the center's rate k * agents would exceed the stability limit at these gains, so the center moves
+by `center_rate` [C] a unit of time.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """bs-fig2: Figure 1 with a learning rate that is halved to a floor (BS Fig. 2).
 
-Command: sdesim figure bs-fig2. The schedule turns the consensus of intermediate coupling into convergence to the deepest
-minimum of the true loss, and does much less for uncoupled agents.
+Command: sdesim figure bs-fig2. The schedule turns the consensus of intermediate coupling into convergence to the
+deepest minimum of the true loss, and does much less for uncoupled agents.
 """
 
 import dataclasses
@@ -47,13 +47,11 @@ def ensemble(config: Config, data: xr.Dataset) -> one.Panels:
         f"constant {panel}": xr.Dataset({n: data[f"constant_{n}"].isel(constant_k=i) for n in ("agents", "quorum")})
         for i, panel in enumerate("ac")
     }
-    return one.panels(data, **constant)
+    return one.panels(data, "quorum", **constant)
 
 
 def plot(config: Config, data):
-    title = (
-        f"QSGD, learning rate halved every {config.halve_every} iterations, final points (Boffi & Slotine, Fig. 2)"
-    )
+    title = f"QSGD, learning rate halved every {config.halve_every} iterations, final points (Boffi & Slotine, Fig. 2)"
     return one.plot(config, data, title)
 
 

@@ -156,9 +156,7 @@ def statements(config: Config) -> list[Statement]:
             0.97,
             smoke=0.6,
         ),
-        Statement(
-            "3f-quorum-sharp", "its quorum is sharp (robust width)", lambda e: one.width(q(e, "f")), "<=", 0.06
-        ),
+        Statement("3f-quorum-sharp", "its quorum is sharp (robust width)", lambda e: one.width(q(e, "f")), "<=", 0.06),
         Statement(
             "3f-agents-at-minimum",
             "and agents are there too (share within 0.4)",

@@ -270,9 +270,16 @@ def plot(config: Config, data: xr.Dataset, title: str, signal: str = "quorum", s
         agents = plotting.density(one["agents"].values, grid, 0.05)
         q = one[signal].values
         quorum = plotting.density(q, grid, min(0.05, plotting.silverman(q)))
-        panel.plot(grid, plotting.unit_range(true, inside), color=plotting.LOSS, lw=1.0, label="loss (scaled)", zorder=1)
         panel.plot(
-            grid, plotting.unit_range(smoothed, inside), color=plotting.SMOOTHED, lw=1.4, label="smoothed loss (scaled)", zorder=2
+            grid, plotting.unit_range(true, inside), color=plotting.LOSS, lw=1.0, label="loss (scaled)", zorder=1
+        )
+        panel.plot(
+            grid,
+            plotting.unit_range(smoothed, inside),
+            color=plotting.SMOOTHED,
+            lw=1.4,
+            label="smoothed loss (scaled)",
+            zorder=2,
         )
         panel.fill_between(grid, agents / np.nanmax(agents), color=plotting.AGENTS, alpha=0.35, lw=0, zorder=0)
         panel.plot(grid, agents / np.nanmax(agents), color=plotting.AGENTS, lw=1.0, label="agents", zorder=3)
