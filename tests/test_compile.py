@@ -72,7 +72,7 @@ MODELS = {
         coupling=coupling.Elastic(np.linspace(0.2, 0.5, 4)), eta=np.linspace(0.02, 0.05, 4), batch=np.arange(1.0, 5)
     ),
     "state-dependent": model_of(coupling=coupling.StateDependent(Bell(array(2.0))), noise=noise.StudentT(0.5, 4.0)),
-    "spiking": model_of(coupling=coupling.Spiking(1.0, 3.0, 0.2, 0.17)),
+    "spiking": model_of(coupling=coupling.Spiking(1.0, 3.0, 0.2, 0.14)),
     "filtered": model_of(coupling=coupling.Filtered(1.0, coupling.LinearFilter(2.0))),
     "saturating": model_of(coupling=coupling.Filtered(1.0, coupling.SaturatingFilter(2.0, 0.4))),
     "tree": model_of(coupling=coupling.Tree(0.6, (2, 2), up=1.2, down=0.5), noise=noise.Diffusion(Root(array(0.5)))),
