@@ -1,0 +1,153 @@
+"""Elementwise functions that both GPU backends of Pallas can compile, written where they lack them.
+
+Triton lacks `round` and `erf`; Mosaic lacks `sqrt`, `log1p`, `tan` and many more. What is here in their place also runs
+in interpret mode, so that tests on a CPU check the arithmetic of the GPU. Sines are those of `sdesim.vectorize`.
+
+XLA folds (x + c) - c into x, which undoes the rounding that the sum is for. Where such a sum stands below, a maximum
+that changes nothing keeps XLA from it.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from sdesim.vectorize import _PI, _SIN
+
+_F, _U = np.float32, np.uint32
+_MAGIC = _F(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, for numbers to 2**22
+
+
+def _const(x, value):
+    return lax.full_like(x, _F(value))
+
+
+def _rounded(x):
+    """x + magic, whose lowest bits are those of the nearest integer to x."""
+    return lax.max(x + _MAGIC, _const(x, 0))
+
+
+def _signed(y, bits):
+    """y with its sign flipped where the lowest of `bits` is set."""
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(y, _U) ^ (bits << _U(31)), _F)
+
+
+def _sine_from(x, n, parity):
+    """(-1)^parity sin(x - n pi), in the same operations as on the CPU."""
+    r = ((x - n * _PI[0]) - n * _PI[1]) - n * _PI[2]
+    half_pi = _const(x, np.pi / 2)
+    r = lax.min(lax.max(r, -half_pi), half_pi)  # beyond the range of the reduction it stays a sine: within [-1, 1]
+    s = r * r
+    y = r + r * s * (_SIN[0] + s * (_SIN[1] + s * (_SIN[2] + s * _SIN[3])))
+    return _signed(y, parity)
+
+
+def _sin(x, **_):
+    m = _rounded(x * _F(1 / np.pi))
+    return _sine_from(x, m - _MAGIC, lax.bitcast_convert_type(m, _U))
+
+
+def _cos(x, **_):
+    # The nearest integer to x / pi - 1/2; the 1/2 and the magic number must not be folded into one.
+    m = _rounded(lax.max(x * _F(1 / np.pi) - _F(0.5), _const(x, -(2.0**22))))
+    n = lax.max(m - _MAGIC, _const(x, -(2.0**22)))
+    return _sine_from(x, n + _F(0.5), lax.bitcast_convert_type(m, _U) + _U(1))
+
+
+def _tan(x, **_):
+    return _sin(x) / _cos(x)
+
+
+def _sqrt(x, **_):
+    """x / sqrt(x), but 0 and infinity themselves, which alone equal their halves."""
+    return lax.select(x * _F(0.5) == x, x, x * lax.rsqrt(x))
+
+
+def _round(x, rounding_method=None, **_):
+    """To the nearest integer, halves to even; numbers from 2**22 are left as they are."""
+    if rounding_method is not None and int(rounding_method) == 0:  # halves away from zero
+        whole = _floor(lax.abs(x) + _F(0.5))
+        return lax.select(x < _F(0), -whole, whole)
+    small = lax.abs(x) < _F(2.0**22)
+    return lax.select(small, _rounded(lax.select(small, x, _const(x, 0))) - _MAGIC, x)
+
+
+def _floor(x, **_):
+    n = _round(x)
+    return lax.select(n > x, n - _F(1), n)
+
+
+def _ceil(x, **_):
+    return -_floor(-x)
+
+
+def _log1p(x, **_):
+    """log u * x / (u - 1), u = 1 + x: the rounding of u cancels (Goldberg 1991)."""
+    u = lax.max(x + _F(1), _const(x, 0))
+    d = u - _F(1)
+    safe = lax.select(d == _F(0), _const(x, 1), d)
+    y = lax.select(d == _F(0), x, lax.log(u) * (x / safe))
+    return lax.select(x < _F(-1), lax.log(x), lax.select(u == u * _F(0.5), lax.log(u), y))  # nan; -inf and inf
+
+
+def _expm1(x, **_):
+    """(u - 1) x / log u, u = exp x, for the same reason (Kahan); exp x - 1 where nothing cancels."""
+    u = lax.max(lax.exp(x), _const(x, 0))
+    d = u - _F(1)
+    log = lax.log(lax.select(u == u * _F(0.5), _const(x, 2), u))
+    middle = lax.select(d == _F(0), x, d * (x / lax.select(log == _F(0), _const(x, 1), log)))
+    return lax.select(lax.abs(x) < _F(1), middle, d)
+
+
+def _sinh(x, **_):
+    e = _expm1(lax.abs(x))
+    y = _F(0.5) * (e + e / (e + _F(1)))
+    return lax.select(x < _F(0), -y, y)
+
+
+def _cosh(x, **_):
+    u = lax.exp(lax.abs(x))
+    return _F(0.5) * (u + _F(1) / u)
+
+
+def _is_finite(x, **_):
+    return x - x == _F(0)
+
+
+def _integer_pow(x, y, **_):
+    if y < 0:
+        return _F(1) / _integer_pow(x, -y)
+    out, square = None, x
+    while y:
+        if y & 1:
+            out = square if out is None else out * square
+        y >>= 1
+        square = square * square if y else square
+    return jnp.ones_like(x) if out is None else out
+
+
+RULES = dict(
+    add_any=lambda a, b: a + b,
+    ceil=_ceil,
+    clamp=lambda low, x, high: lax.min(lax.max(x, low), high),
+    cos=_cos,
+    cosh=_cosh,
+    expm1=_expm1,
+    floor=_floor,
+    integer_pow=_integer_pow,
+    is_finite=_is_finite,
+    log1p=_log1p,
+    round=_round,
+    sin=_sin,
+    sinh=_sinh,
+    sqrt=_sqrt,
+    square=lambda x, **_: x * x,
+    tan=_tan,
+)
+"""By primitive, for float32 (`clamp` and `integer_pow` of integers are left to the backend)."""
+
+NATIVE = frozenset(
+    """abs add and atan2 bitcast_convert_type clamp convert_element_type div eq exp exp2 ge gt integer_pow le log
+    logistic lt max min mul ne neg not or pow rem rsqrt select_n shift_left shift_right_arithmetic shift_right_logical
+    sign sub tanh xor acos acosh asin asinh atan atanh cbrt erf erf_inv nextafter""".split()
+)
+"""What is handed to the backend as it is. Where one of the two cannot compile it, its own message says so."""
