@@ -7,7 +7,7 @@ import pytest
 import sdesim
 from sdesim import noise, observe
 
-SIMS, AGENTS, STEPS = 5, 4, 60
+SIMS, AGENTS, STEPS = 12, 4, 60
 
 
 def model_of(dims):
@@ -94,9 +94,9 @@ def test_moments(path, every, after):
 @pytest.mark.parametrize(("every", "after"), [(1, 0), (4, 25)])
 def test_histogram(path, every, after):
     dims, x, _ = path
-    out = run(observe.Histogram(-1.0, 1.5, 11, after), every=every, dims=dims).observed["histogram_count"]
+    out = run(observe.Histogram(-0.5, 0.75, 11, after), every=every, dims=dims).observed["histogram_count"]
     records = [n for n in range(every, STEPS + 1, every) if n > after]
-    edges = np.concatenate([[-np.inf], np.linspace(-1.0, 1.5, 12), [np.inf]])
+    edges = np.concatenate([[-np.inf], np.linspace(-0.5, 0.75, 12), [np.inf]])
     for sim in range(SIMS):
         np.testing.assert_array_equal(out[sim], np.histogram(x[sim, records].ravel(), edges)[0])
     assert np.all(np.asarray(out)[:, [0, -1]].sum(axis=0) > 0)  # some of them fell outside, on both sides
@@ -136,7 +136,7 @@ def test_occupancy_of_basins_on_a_line(path):
 def test_first_passage(path, of, every):
     """To the step, however rarely other things are recorded; -1 for those that never arrive."""
     dims, x, _ = path
-    target, radius = np.full(dims, 1.1), 0.6
+    target, radius = np.full(dims, 0.7), 0.5 * np.sqrt(dims)
     points = x if of == "agents" else x.mean(axis=2, keepdims=True)
     inside = np.sum((points[:, 1:] - target) ** 2, axis=-1) < radius**2  # (sims, steps, points)
     expected = np.where(inside.any(axis=1), inside.argmax(axis=1) + 1, -1)
