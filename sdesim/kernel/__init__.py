@@ -1,0 +1,229 @@
+"""The fused GPU kernel: a block of simulations stays in registers for hundreds of steps.
+
+A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
+between two steps. The step is the one that the CPU runs (`engine._one_step`, with the rule, the law, the loss and its
+gradient in it), traced for one simulation and evaluated on blocks by `sdesim.lowering`. Random words have the counters
+of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
+
+A block is S simulations by W places. A place is a pair of agents of one simulation, whose coordinates, and several of
+which, are unrolled; means over agents are sums along the block. Simulations that are small enough are unrolled whole
+(`Shape.unrolled`), and a place is then a simulation of its own.
+
+There are two backends: Mosaic, with a simulation a warp, and the older Triton, which also runs in interpret mode on a
+CPU. **Neither has run on a GPU yet**: tests compare interpret mode with the plain path, and compile for CUDA.
+"""
+
+import contextlib
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+from jaxtyping import Array, PyTree
+
+from sdesim.coupling import ArrayMean
+from sdesim.dynamics import Dynamics, State
+from sdesim.kernel.cells import Unsupported
+from sdesim.kernel.launch import Kernel, Places, mosaic, triton
+from sdesim.kernel.layout import WARP, Backend, Rows, from_blocks, shape_of, to_blocks
+from sdesim.kernel.program import STATE, Outside, Step, trace
+from sdesim.observe import AbstractAccumulator
+
+__all__ = ["Backend", "Unsupported", "advance", "refusal"]
+
+MAX_AGENTS = 1024
+MAX_DIMS = 8
+MAX_THREAD_NUMBERS = 128  # of the whole state
+LAUNCH = 256  # steps
+
+
+class _Program(NamedTuple):
+    """The traced step. inputs: its variables for the leaves of the state and the number of the simulation. outside:
+    what is computed before a launch."""
+
+    step: Step
+    inputs: list
+    outside: Outside
+
+
+def _is_none(leaf) -> bool:
+    return leaf is None
+
+
+def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
+    from sdesim.engine import _one_step  # the engine imports this module
+
+    leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
+    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
+    kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
+    shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]
+    own = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 2]
+
+    def one(common, mine, lane, number):
+        (numbers, seed, dt, period), (state, sim) = common, lane
+        sources = {1: iter(numbers), 2: iter(mine)}
+        whole = [leaf if k == 0 else next(sources[k]) for leaf, k in zip(leaves, kind, strict=True)]
+        return _one_step(plan, jax.tree.unflatten(tree, whole), state, sim, seed, number, dt, period, None)
+
+    like = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
+    of_lane = lambda a: jax.ShapeDtypeStruct(a.shape[:-1], a.dtype)
+    common = (shared, seed, dt, period)
+    step = trace(one, jax.tree.map(like, common), [of_lane(a) for a in own], jax.tree.map(of_lane, (state, sims)))
+    inputs = [v for v in step.jaxpr.invars if step.needs[v] == STATE]
+    return _Program(step, inputs, step.outside(jax.tree.leaves(common), own))
+
+
+def advance(
+    plan,
+    model: Dynamics,
+    axes: PyTree,
+    state: State,
+    sims: Array,
+    seed: Array,
+    dt,
+    period,
+    first,
+    steps,
+    *,
+    backend: Backend = "mosaic",
+    interpret: bool = False,
+) -> State:
+    """`steps` steps of all lanes from step number `first`.
+
+    axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; or None for none.
+    state: lanes on the last axis of every leaf. sims: uint32 (lanes,), the lanes' numbers. seed: two uint32 words.
+    dt: length of a step; None where the plan is matched.
+    first, steps, period: integers, traced or not; new ones never recompile.
+    interpret: run on a CPU, slowly; Triton only.
+
+    Raises:
+        Unsupported: where `refusal` has a reason.
+    """
+    numbers = (jnp.asarray(n, jnp.int32) for n in (period, first, steps))
+    return _advance(plan, model, axes, state, sims, seed, dt, *numbers, backend, interpret)
+
+
+def _advance_blocks(plan, model, axes, state, sims, seed, dt, period, first, steps, backend, interpret) -> State:
+    program = _program(plan, model, axes, state, sims, seed, dt, period)
+    shape = shape_of(plan.agents, plan.dims, backend)
+    lanes = math.ceil(sims.shape[0] / shape.lanes) * shape.lanes
+    whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
+    kept = Rows(whole.width)  # what the steps do not change
+
+    def add(rows, leaf):
+        leaf = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
+        return rows.add(leaf.reshape(*leaf.shape[:-1], *rows.width))
+
+    leaves, tree = jax.tree.flatten(state)
+    agents = 1 if state.v is None else 2  # the first leaves of a state are x and v
+    moves = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+    scalars, clock = Rows((1,)), Rows((LAUNCH,))
+    places = Places(
+        shared=[scalars.add(a[..., None]) for a in program.outside.shared],
+        clock=[clock.add(a) for a in jax.eval_shape(program.outside.clock, jnp.zeros(LAUNCH, jnp.int32))],
+        own=[add(kept, a) for a in program.outside.own],
+        sims=add(kept, sims),
+        state=[add(whole if move else kept, a) for a, move in zip(leaves[agents:], moves[agents:], strict=True)],
+    )
+    sizes = (plan.agents, plan.dims, agents)
+    kernel = Kernel(program.step, program.inputs, places, shape, *sizes, moves, exact=not plan.fast)
+    rows = whole.packed(np.float32)
+    blocks = jnp.concatenate([to_blocks(a, shape, lanes) for a in leaves[:agents]])
+    fixed = [source.packed(kind) for source in (scalars, kept) for kind in (np.float32, np.int32)]
+    launch = (mosaic if backend == "mosaic" else functools.partial(triton, interpret=interpret))(
+        kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (rows, blocks)]
+    )
+
+    def some_steps(carry):
+        done, rows, blocks = carry
+        count = jnp.minimum(steps - done, LAUNCH)
+        table = Rows((LAUNCH,))
+        for a in program.outside.clock(first + done + jnp.arange(LAUNCH, dtype=jnp.int32)):
+            table.add(a)
+        tables = [table.packed(kind) for kind in (np.float32, np.int32)]
+        return done + count, *launch(count[None], *tables, *fixed, rows, blocks)
+
+    start = (jnp.zeros((), jnp.int32), rows, blocks)
+    _, rows, blocks = lax.while_loop(lambda carry: carry[0] < steps, some_steps, start)
+    new = [from_blocks(b, shape, a) for b, a in zip(jnp.split(blocks, agents), leaves[:agents], strict=True)]
+    for leaf, place in zip(leaves[agents:], places.state, strict=True):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            part = rows[place.row : place.row + math.prod(place.shape)].reshape(*place.shape, lanes)
+            leaf = part[..., : leaf.shape[-1]]
+        new.append(leaf)
+    return jax.tree.unflatten(tree, new)
+
+
+_advance = eqx.filter_jit(_advance_blocks)
+
+
+def refusal(
+    plan,
+    model: Dynamics,
+    axes: PyTree,
+    observables,
+    increments,
+    dtype,
+    backend: Backend = "mosaic",
+) -> str | None:
+    """Why a run cannot use the kernel, in one line; None if it can. Takes about half a second."""
+    if jnp.dtype(dtype) != jnp.float32:
+        return f"numbers of type {jnp.dtype(dtype).name}; the kernel computes in float32"
+    if plan.agents > MAX_AGENTS:
+        return f"{plan.agents} agents; the kernel holds {MAX_AGENTS} at most"
+    if plan.dims > MAX_DIMS:
+        return f"{plan.dims} dimensions; the kernel unrolls {MAX_DIMS} at most"
+    shape = shape_of(plan.agents, plan.dims, backend)
+    cells = plan.agents if shape.unrolled else 2 * shape.tiles
+    threads = WARP * shape.warps
+    numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 if model.momentum is None else 2)
+    if numbers > MAX_THREAD_NUMBERS:
+        return f"{numbers} numbers of the state a thread; its registers hold {MAX_THREAD_NUMBERS}"
+    if increments is not None:
+        return "increments of the caller"
+    watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
+    if watching:
+        return f"an observable of every step: {', '.join(watching)}"
+    try:
+        _lowered(plan, model, axes, backend)
+    except Exception as error:  # whatever the backend says of a user's loss
+        line = (str(error).strip().splitlines() or [""])[0]
+        return line if isinstance(error, Unsupported) else f"{type(error).__name__}: {line}"
+    return None
+
+
+def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
+    """The program of a few lanes, lowered for CUDA; a GPU is not needed for that."""
+    lanes = 8
+    shaped = lambda a, *more: jax.ShapeDtypeStruct((*a.shape, *more), a.dtype)
+    leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
+    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
+    is_array = [eqx.is_array(leaf) for leaf in leaves]
+    cut = lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape[:-1] if s else leaf.shape, leaf.dtype)
+    one = [cut(leaf, s) for leaf, s, a in zip(leaves, swept, is_array, strict=True) if a]
+    all_lanes = [shaped(a, lanes) if s else a for a, s in zip(one, itertools.compress(swept, is_array), strict=True)]
+
+    def whole(arrays):
+        source = iter(arrays)
+        return jax.tree.unflatten(tree, [next(source) if a else leaf for leaf, a in zip(leaves, is_array, strict=True)])
+
+    x = jax.ShapeDtypeStruct((plan.agents, plan.dims), jnp.float32)
+    state = jax.eval_shape(lambda arrays, x: whole(arrays).init(x, ArrayMean(plan.agents)), one, x)
+    number, word = jax.ShapeDtypeStruct((), jnp.int32), lambda n: jax.ShapeDtypeStruct((n,), jnp.uint32)
+    dt = None if plan.matched else jax.ShapeDtypeStruct((), jnp.float32)
+
+    def run(arrays, state, sims, seed, dt, *numbers):
+        return _advance_blocks(plan, whole(arrays), axes, state, sims, seed, dt, *numbers, backend, False)
+
+    states = jax.tree.map(lambda a: shaped(a, lanes), state)
+    described = jax.default_backend() == "gpu"
+    device = AbstractDevice("NVIDIA H200", 132, "gpu")  # where there is none, Triton's lowering asks for one to suppose
+    with contextlib.nullcontext() if described else use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
+        traced = jax.jit(run).trace(all_lanes, states, word(lanes), word(2), dt, number, number, number)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()

@@ -1,0 +1,175 @@
+"""Values of a program inside the kernel, and what can be done to them.
+
+A *cell* is a number (NumPy), a scalar of the kernel, a value a simulation, or a block of values for many agents of many
+simulations. Coordinates are unrolled into cells of their own, so that no array of the kernel has more axes than a
+block.
+
+Agents 2i and 2i + 1, which share a block of random words, are two cells of the same place. What their words have in
+common is then one and the same operation on one and the same cell, and `Machine.bind` does it once.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+
+from sdesim.kernel import primitives
+from sdesim.vectorize import _bind
+
+MAX_CELLS = 64  # numbers of one array that are unrolled
+
+
+class Unsupported(Exception):
+    """What a kernel cannot do, in one line."""
+
+
+class Value(NamedTuple):
+    """An array of one simulation, as cells.
+
+    shape: of the array. agent: its axis that runs over agents, inside the cells, or None. cells: an array of cells, of
+    the array's axes, each of its length, or of length 1 where all cells are the same or the axis is the agents'; then
+    two more axes for the copies of the agents' cells: tiles, and even and odd agents.
+    """
+
+    shape: tuple[int, ...]
+    agent: int | None
+    cells: np.ndarray
+
+    def full(self) -> np.ndarray:
+        """The cells with every axis of its length, other than the agents'."""
+        lengths = [1 if axis == self.agent else n for axis, n in enumerate(self.shape)]
+        return np.broadcast_to(self.cells, (*lengths, *self.cells.shape[-2:]))
+
+
+def cells_of(flat: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """An array of objects, which NumPy must not look into."""
+    cells = np.empty(len(flat), object)
+    for i, cell in enumerate(flat):
+        cells[i] = cell
+    return cells.reshape(shape)
+
+
+def constant(array) -> Value:
+    array = np.asarray(array)
+    if array.size > MAX_CELLS:
+        raise Unsupported(f"an array of {array.size} numbers, {MAX_CELLS} at most")
+    cells = cells_of([array.dtype.type(n) for n in array.ravel()], (*array.shape, 1, 1))
+    return Value(array.shape, None, cells)
+
+
+class Number(NamedTuple):
+    """The number of an agent, 2 pair + parity, before anything but its parts is asked for."""
+
+    pair: Any
+    parity: int
+
+
+class Machine:
+    """A block of the kernel, and what can be done to cells.
+
+    shape: of a block. agents: their number. pairs: for each tile, the numbers of its agent pairs as a block of int32;
+    empty where agents are unrolled. pin(array): the array in the layout that the backend wants of its rank.
+    hold(array): the array, and for the compiler a thing it must not look into, where it would fold constants.
+    exact: sines and cosines of the backend in place of polynomials.
+    """
+
+    def __init__(self, shape: tuple[int, int], agents: int, pairs: list, pin: Callable, hold: Callable, exact=False):
+        self.shape, self.agents, self.pairs, self.pin, self.hold = shape, agents, pairs, pin, hold
+        self.rules = primitives.EXACT if exact else primitives.RULES
+        self._products: dict[int, tuple] = {}  # by the id of an array: the factor and the array it is a product of
+        self._done: dict[Any, Any] = {}
+        self._kept: list = []  # keys hold ids: what they are the ids of must stay alive
+
+    def widen(self, cell, rank: int):
+        """A cell as an array of the given rank: 1 is one a simulation, 2 a block."""
+        if isinstance(cell, Number):
+            cell = cell.pair * np.asarray(2, cell.pair.dtype)[()] + np.asarray(cell.parity, cell.pair.dtype)[()]
+        have = np.ndim(cell)
+        if have == rank:
+            return cell
+        shape = self.shape if rank == 2 else self.shape[:1]
+        return self._once(
+            ("widen", rank), (cell,), lambda: self.pin(lax.broadcast_in_dim(cell, shape, tuple(range(have))))
+        )
+
+    def _once(self, what, cells: Sequence[Any], make: Callable[[], Any]):
+        """make(), or what it made before of the same cells."""
+        name = lambda c: (c.dtype.name, c.tobytes()) if isinstance(c, np.generic) else id(c)
+        key = (what, *map(name, cells))
+        if key not in self._done:
+            self._kept.extend(cells)
+            self._done[key] = make()
+        return self._done[key]
+
+    def bind(self, primitive, params: dict, cells: Sequence[Any], dtype):
+        """An elementwise operation on cells."""
+        name = primitive.name
+        first, last = cells[0], cells[-1]
+        if isinstance(first, Number) and isinstance(last, np.generic) and int(last) == 1:
+            if name == "shift_right_logical":
+                return first.pair
+            if name == "and":
+                return np.asarray(first.parity, dtype)[()]
+        if isinstance(first, Number) and name == "convert_element_type" and np.issubdtype(dtype, np.integer):
+            pair = self.bind(primitive, params, [first.pair], dtype)
+            return Number(pair, first.parity)
+        if name == "select_n" and isinstance(first, np.generic):
+            return cells[1 + int(first)]
+        what = (name, str(sorted(params.items(), key=lambda item: item[0])))
+        return self._once(what, cells, lambda: self._apply(primitive, params, cells, dtype))
+
+    def _apply(self, primitive, params, cells, dtype):
+        name = primitive.name
+        if all(isinstance(c, np.generic) for c in cells):
+            with jax.ensure_compile_time_eval():
+                return np.asarray(_bind(primitive, list(cells), params)[0])[()]
+        rank = max(2 if isinstance(c, Number) else np.ndim(c) for c in cells)
+        if name == "div" and dtype == np.float32 and np.ndim(cells[1]) < rank:
+            # One division for a simulation or for all in place of one for each agent.
+            inverse = self.bind(lax.div_p, {}, [np.float32(1), cells[1]], dtype)
+            return self.bind(lax.mul_p, {}, [cells[0], inverse], dtype)
+        if name == "mul" and dtype == np.float32:
+            return self._product(cells, rank)
+        arrays = [self.widen(c, rank) for c in cells]
+        if name in self.rules and (dtype == np.float32 or name == "is_finite"):
+            return self.rules[name](self.hold, *arrays, **params)
+        return _bind(primitive, arrays, params)[0]
+
+    def _product(self, cells: Sequence[Any], rank: int):
+        """A product; factors that all agents share are multiplied with each other first, once for all."""
+        factor, array = sorted(cells, key=np.ndim)
+        if np.ndim(factor) == rank:
+            return lax.mul(factor, array)
+        if id(array) in self._products:
+            inner, array = self._products[id(array)]
+            factor = self.bind(lax.mul_p, {}, [factor, inner], np.float32)
+        product = lax.mul(self.widen(factor, rank), array)
+        self._products[id(product)] = (factor, array)
+        self._kept += [product, array]
+        return product
+
+    def total(self, name: str, value: np.ndarray, fill, dtype):
+        """The sum, maximum or minimum over agents of cells (tiles, parity)."""
+        copies = []
+        for tile, pair in enumerate(self.pairs):
+            for parity in (0, 1):
+                cell = self.widen(value[min(tile, value.shape[0] - 1), min(parity, value.shape[1] - 1)], 2)
+                count = (self.agents - parity + 1) // 2  # agents of this parity
+                if (tile + 1) * self.shape[1] > count:
+                    outside = self.widen(np.asarray(fill, dtype)[()], 2)
+                    cell = lax.select(pair < np.int32(count), cell, outside)
+                copies.append(cell)
+        whole = functools.reduce(lambda a, b: _bind(COMBINE[name], [a, b], {})[0], copies)
+        return self.pin(REDUCE[name](whole))
+
+
+COMBINE = {"reduce_sum": lax.add_p, "reduce_max": lax.max_p, "reduce_min": lax.min_p, "reduce_prod": lax.mul_p}
+REDUCE = {
+    "reduce_sum": lambda a: lax.reduce_sum(a, (1,)),
+    "reduce_max": lambda a: lax.reduce_max(a, (1,)),
+    "reduce_min": lambda a: lax.reduce_min(a, (1,)),
+}
+FILL = {"reduce_sum": 0, "reduce_max": -np.inf, "reduce_min": np.inf}

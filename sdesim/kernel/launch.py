@@ -1,0 +1,184 @@
+"""The kernel's body, and its launch by either backend."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+
+from sdesim.kernel.cells import Machine, Unsupported, Value, cells_of
+from sdesim.kernel.layout import WARP, Place, Shape, take
+from sdesim.kernel.lowering import evaluate
+from sdesim.kernel.program import Step
+
+
+class Places(NamedTuple):
+    """Where the kernel finds the values of the program's variables. state: leaves other than agents."""
+
+    shared: list[Place]
+    clock: list[Place]
+    own: list[Place]
+    sims: Place
+    state: list[Place]
+
+
+class Refs(NamedTuple):
+    """What the kernel reads and writes; by type where it is a dictionary."""
+
+    count: Any  # of steps
+    clock: dict
+    shared: dict
+    kept: dict
+    rows: Any
+    blocks: Any
+    new_rows: Any
+    new_blocks: Any
+
+
+class Kernel(NamedTuple):
+    """The kernel's body, a function of what the backend does and of the refs.
+
+    step, inputs: the program, and its variables for the leaves of the state and the number of the simulation.
+    agents, dims: of a simulation. arrays: how many leaves of the state, its first ones, are arrays over agents.
+    moves: which leaves a step changes. exact: see `Machine`.
+    """
+
+    step: Step
+    inputs: list
+    places: Places
+    shape: Shape
+    agents: int
+    dims: int
+    arrays: int
+    moves: list[bool]
+    exact: bool
+
+    def __call__(self, io: "IO", refs: Refs) -> None:
+        step, places, shape = self.step, self.places, self.shape
+        block = (shape.sims, shape.places)
+        pairs = []
+        if not shape.unrolled:
+            place = io.pin(lax.broadcasted_iota(np.int32, block, 1))
+            pairs = [place + np.int32(tile * shape.places) for tile in range(shape.tiles)]
+        kept = lambda place: take(place, lambda kind, row: io.load(refs.kept[kind], row, shape.unrolled))
+        inputs: dict[Any, Value] = {self.inputs[-1]: kept(places.sims)}
+        shared = (take(p, lambda kind, row: refs.shared[kind][row, 0]) for p in places.shared)
+        inputs.update(zip(step.shared, shared, strict=True))
+        inputs.update(zip(step.own, map(kept, places.own), strict=True))
+        start = self._state(io, refs, kept)
+
+        def one_step(i, carry):
+            machine = Machine(block, self.agents, pairs, io.pin, io.hold, exact=self.exact)
+            clock = (take(p, lambda kind, row: refs.clock[kind][row, i]) for p in places.clock)
+            now = self._unpacked(carry, start)
+            known = {**inputs, **dict(zip(step.clock, clock, strict=True))}
+            known.update(zip(self.inputs, now, strict=False))
+            return self._packed(evaluate(machine, step, known), now, machine)
+
+        carry = lax.fori_loop(np.int32(0), refs.count[0], one_step, self._packed(start, start, None))
+        for i, cell in enumerate(carry):
+            agents = refs.blocks.shape[0]
+            if i < agents:
+                io.store(refs.new_blocks, i, cell, True)
+            else:
+                io.store(refs.new_rows, i - agents, cell, shape.unrolled)
+
+    def _state(self, io: "IO", refs: Refs, kept) -> list[Value]:
+        """The state at the launch's start."""
+        unrolled = self.shape.unrolled
+        grid = (self.agents, self.dims, 1, 1) if unrolled else (1, self.dims, self.shape.tiles, 2)
+        size = math.prod(grid)
+        start = []
+        for leaf in range(self.arrays):
+            cells = [io.load(refs.blocks, i, True) for i in range(leaf * size, (leaf + 1) * size)]
+            start.append(Value((self.agents, self.dims), None if unrolled else 0, cells_of(cells, grid)))
+        moving = lambda place: take(place, lambda kind, row: io.load(refs.rows, row, unrolled))
+        for place, move in zip(self.places.state, self.moves[self.arrays :], strict=True):
+            start.append(moving(place) if move else kept(place))
+        return start
+
+    def _unpacked(self, carry: tuple, like: list[Value]) -> list[Value]:
+        cells, out = iter(carry), []
+        for value, move in zip(like, self.moves, strict=True):
+            if move:
+                mine = [next(cells) for _ in range(value.cells.size)]
+                value = value._replace(cells=cells_of(mine, value.cells.shape))
+            out.append(value)
+        return out
+
+    def _packed(self, values: list[Value], like: list[Value], machine: Machine | None) -> tuple:
+        """The cells of the leaves that move, in arrays of the ranks that they have in `like`."""
+        out = []
+        for value, old, move in zip(values, like, self.moves, strict=True):
+            if not move:
+                continue
+            if value.agent != old.agent and value.cells.shape[0] > 1:
+                raise Unsupported("numbers that differ between agents")
+            cells = np.broadcast_to(value.full() if value.agent == old.agent else value.cells, old.cells.shape).ravel()
+            ranks = [np.ndim(cell) for cell in old.cells.ravel()]
+            out.extend(cells if machine is None else [machine.widen(c, n) for c, n in zip(cells, ranks, strict=True)])
+        return tuple(out)
+
+
+class IO(NamedTuple):
+    """load(ref, row, block) and store(ref, row, cell, block) of this program's part of a row: a block, or a value a
+    simulation."""
+
+    load: Callable
+    store: Callable
+    pin: Callable
+    hold: Callable
+
+
+def _part(shape: Shape, index, row: int, block: bool) -> tuple:
+    mine = pl.ds(index * np.int32(shape.sims), shape.sims)
+    return (row, mine, slice(None)) if block else (row, mine)
+
+
+def _named(refs) -> Refs:
+    count, *refs = refs
+    pairs = [dict(zip((np.float32, np.int32), refs[i : i + 2], strict=True)) for i in (0, 2, 4)]
+    return Refs(count, *pairs, *refs[6:])
+
+
+def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
+    from jax.experimental.pallas import triton as pltriton
+
+    def kernel(*refs):
+        part = functools.partial(_part, shape, pl.program_id(0))
+
+        def store(ref, row, cell, block):
+            ref[part(row, block)] = cell
+
+        body(IO(lambda ref, row, block: ref[part(row, block)], store, lambda a: a, hold), _named(refs))
+
+    hold = lax.optimization_barrier if interpret else lambda a: a
+    parameters = pltriton.CompilerParams(num_warps=shape.warps, num_stages=1)
+    return pl.pallas_call(kernel, grid=(grid,), out_shape=outputs, interpret=interpret, compiler_params=parameters)
+
+
+def mosaic(body, shape: Shape, grid: int, outputs):
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    # A row of the block is a warp's; its places go round the warp's lanes.
+    tiling = plgpu.Tiling(((4, WARP), (1,)))
+    layout = plgpu.Layout.TILED(tiling, warp_dims=(-3,), lane_dims=(-2,), vector_dim=-1)
+    of_rank = lambda rank: layout if rank == 2 else layout.reduce(1)
+    pin = lambda a: plgpu.layout_cast(a, of_rank(a.ndim)) if a.ndim else a
+
+    def kernel(*refs):
+        part = functools.partial(_part, shape, lax.axis_index("block"))
+
+        def load(ref, row, block):
+            return plgpu.load(ref, part(row, block), layout=of_rank(1 + block), optimized=False)
+
+        def store(ref, row, cell, block):
+            ref[part(row, block)] = cell
+
+        body(IO(load, store, pin, lambda a: a), _named(refs))
+
+    parameters = plgpu.CompilerParams()
+    return plgpu.kernel(kernel, out_type=outputs, grid=(grid,), grid_names=("block",), compiler_params=parameters)

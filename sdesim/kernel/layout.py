@@ -1,0 +1,122 @@
+"""How simulations are laid out over blocks, and how their numbers are packed for the kernel to read."""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+from jaxtyping import Array
+
+from sdesim.kernel.cells import MAX_CELLS, Unsupported, Value, cells_of
+
+Backend = Literal["mosaic", "triton"]
+
+UNROLLED = 8  # numbers of a simulation's positions that are all cells of their own
+MAX_TILES = 5
+THREAD_NUMBERS = 16  # of each array of the state, where there is a choice
+WARP = 32
+
+
+class Shape(NamedTuple):
+    """How simulations are laid out.
+
+    sims, places: of a block. tiles: blocks side by side that hold the pairs of agents of a simulation. unrolled:
+    whether a place is a simulation. warps: of a block.
+    """
+
+    sims: int
+    places: int
+    tiles: int
+    unrolled: bool
+    warps: int
+
+    @property
+    def lanes(self) -> int:
+        """Simulations of a block."""
+        return self.sims * self.places if self.unrolled else self.sims
+
+
+def shape_of(agents: int, dims: int, backend: Backend) -> Shape:
+    """A layout of few idle places and about `THREAD_NUMBERS` numbers a thread."""
+    if agents == 1 or agents * dims <= UNROLLED:
+        count = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
+        return Shape(4, WARP * count, 1, True, 4) if backend == "mosaic" else Shape(1, WARP * count, 1, True, 1)
+    pairs = (agents + 1) // 2
+    if backend == "mosaic":  # four warps, each a simulation
+        return Shape(4, math.ceil(pairs / WARP) * WARP, 1, False, 4)
+    # Triton wants powers of two: several tiles waste less than one. The largest of the best is the least code.
+    tilings = [(tiles, pl.next_power_of_2(math.ceil(pairs / tiles))) for tiles in range(1, MAX_TILES + 1)]
+    tiles, places = min(tilings, key=lambda tiling: (tiling[0] * tiling[1], tiling[0]))
+    numbers = WARP * THREAD_NUMBERS  # of a warp
+    one = 2 * tiles * places * dims
+    sims = max(1, numbers // pl.next_power_of_2(one))
+    return Shape(sims, places, tiles, False, min(8, max(1, pl.next_power_of_2(one * sims // numbers))))
+
+
+class Place(NamedTuple):
+    """Where an array lies in `Rows`: its kind, first row, shape and type."""
+
+    kind: type
+    row: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class Rows:
+    """Arrays of numbers of 32 bits, packed into the rows of one array of float32 and of one of int32."""
+
+    def __init__(self, width: tuple[int, ...]):
+        self.width = width
+        self._count: dict[type, int] = {np.float32: 0, np.int32: 0}
+        self._parts: dict[type, list[Array]] = {np.float32: [], np.int32: []}
+
+    def add(self, array) -> Place:
+        """Pack an array (..., *width), or only make its place if it is a shape."""
+        shape, dtype = array.shape[: len(array.shape) - len(self.width)], array.dtype
+        if dtype not in (np.float32, np.int32, np.uint32, np.bool_):
+            raise Unsupported(f"numbers of type {dtype}")
+        if math.prod(shape) > MAX_CELLS:
+            raise Unsupported(f"an array of {math.prod(shape)} numbers, {MAX_CELLS} at most")
+        kind = np.float32 if dtype == np.float32 else np.int32
+        if not isinstance(array, jax.ShapeDtypeStruct):
+            bits = lax.bitcast_convert_type(array, np.int32) if dtype == np.uint32 else array.astype(kind)
+            self._parts[kind].append(bits.reshape(-1, *self.width))
+        place = Place(kind, self._count[kind], shape, dtype)
+        self._count[kind] += math.prod(shape)
+        return place
+
+    def packed(self, kind: type) -> Array:
+        rows = self._parts[kind]
+        return jnp.concatenate(rows) if rows else jnp.zeros((1, *self.width), kind)
+
+
+def take(place: Place, read) -> Value:
+    """The value that was packed at `place`; `read(kind, row)` gives a row's cell."""
+    cells = [read(place.kind, row) for row in range(place.row, place.row + math.prod(place.shape))]
+    if place.dtype == np.uint32:
+        cells = [lax.convert_element_type(c, np.uint32) for c in cells]  # wraps, which keeps the bits
+    elif place.dtype == np.bool_:
+        cells = [c != np.int32(0) for c in cells]
+    return Value(place.shape, None, cells_of(cells, (*place.shape, 1, 1)))
+
+
+def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
+    """(agents, dims, lanes) as (cells, simulations, places) or, unrolled, (cells, rows of simulations, places)."""
+    agents, dims, count = x.shape
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - count)))
+    if shape.unrolled:
+        return x.reshape(agents * dims, lanes // shape.places, shape.places)
+    x = jnp.pad(x, ((0, 2 * shape.tiles * shape.places - agents), (0, 0), (0, 0)))
+    x = x.reshape(shape.tiles, shape.places, 2, dims, lanes)
+    return x.transpose(3, 0, 2, 4, 1).reshape(-1, lanes, shape.places)
+
+
+def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:
+    agents, dims, count = like.shape
+    if shape.unrolled:
+        return blocks.reshape(agents, dims, -1)[..., :count]
+    x = blocks.reshape(dims, shape.tiles, 2, -1, shape.places).transpose(1, 4, 2, 0, 3)
+    return x.reshape(-1, dims, x.shape[-1])[:agents, :, :count]

@@ -1,0 +1,237 @@
+"""The program of one simulation, evaluated on cells: a rule, a law or a loss is never written twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.extend.core import Literal
+
+from sdesim.kernel import primitives
+from sdesim.kernel.cells import COMBINE, FILL, REDUCE, Machine, Number, Unsupported, Value, cells_of, constant
+from sdesim.kernel.program import Step
+
+
+def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Value]:
+    """The program's outputs, from values of the state's inputs and of `shared`, `clock` and `own`."""
+    values = dict(inputs)
+
+    def read(v) -> Value:
+        return constant(v.val) if isinstance(v, Literal) else values[v]
+
+    for eqn in step.inner:
+        values[eqn.outvars[0]] = _equation(machine, eqn, [read(v) for v in eqn.invars])
+    return [read(v) for v in step.jaxpr.outvars]
+
+
+def _equation(machine: Machine, eqn, inputs: list[Value]) -> Value:
+    name, params, aval = eqn.primitive.name, eqn.params, eqn.outvars[0].aval
+    if len(eqn.outvars) > 1:
+        raise Unsupported(f"the primitive {name}")
+    if name in _RESHAPING:
+        return _RESHAPING[name](inputs, params, aval.shape)
+    if name == "iota":
+        return _iota(machine, params)
+    if name in COMBINE:
+        return _reduce(machine, name, inputs[0], params["axes"], aval.dtype)
+    if name == "dot_general":
+        return _dot(machine, inputs, params["dimension_numbers"], aval.dtype)
+    if name in ("copy", "copy_p", "stop_gradient"):
+        return inputs[0]
+    return _elementwise(machine, eqn.primitive, params, inputs, aval)
+
+
+def _elementwise(machine: Machine, primitive, params, inputs: list[Value], aval) -> Value:
+    rank, known = len(aval.shape), primitive.name in primitives.NATIVE or primitive.name in primitives.RULES
+    # Axes of length 1 stand for all; so do scalars.
+    fits = lambda shape: (
+        not shape or (len(shape) == rank and all(n in (1, m) for n, m in zip(shape, aval.shape, strict=True)))
+    )
+    if not known or not all(fits(v.shape) for v in inputs):
+        raise Unsupported(f"the primitive {primitive.name}")
+    axes = {v.agent for v in inputs if v.agent is not None}
+    if len(axes) > 1:
+        raise Unsupported("an array over agents twice")
+    agent = axes.pop() if axes else None
+    operands = [v.cells.reshape((1,) * (rank - len(v.shape)) + v.cells.shape) for v in inputs]
+    lengths = np.broadcast_shapes(*(o.shape for o in operands))
+    if agent is not None and lengths[agent] > 1:
+        raise Unsupported("numbers that differ between agents")
+    whole = [np.broadcast_to(o, lengths) for o in operands]
+    cells = [machine.bind(primitive, params, [o[i] for o in whole], aval.dtype) for i in np.ndindex(lengths)]
+    return Value(aval.shape, agent, cells_of(cells, lengths))
+
+
+def _iota(machine: Machine, params) -> Value:
+    shape, axis, dtype = params["shape"], params["dimension"], params["dtype"]
+    size = shape[axis]
+    if machine.pairs and axis == 0 and size == machine.agents:
+        # One array for the even and the odd agents, so that what comes of it is done once for both.
+        pairs = [lax.convert_element_type(pair, dtype) for pair in machine.pairs]
+        cells = [Number(pair, parity) for pair in pairs for parity in (0, 1)]
+        return Value(shape, axis, cells_of(cells, (*(1,) * len(shape), len(machine.pairs), 2)))
+    row = constant(np.arange(size, dtype=dtype))
+    return _broadcast([row], {"broadcast_dimensions": (axis,)}, shape)
+
+
+def _reduce(machine: Machine, name: str, value: Value, axes, dtype) -> Value:
+    axes = list(axes)
+    if value.agent is not None and value.agent in axes:
+        at = value.agent
+        if name not in REDUCE:
+            raise Unsupported(f"the primitive {name} over agents")
+        outer = value.cells.shape[:-2]
+        totals = [machine.total(name, value.cells[i], FILL[name], dtype) for i in np.ndindex(outer)]
+        cells = cells_of(totals, (*outer[:at], *outer[at + 1 :], 1, 1))
+        value = Value((*value.shape[:at], *value.shape[at + 1 :]), None, cells)
+        axes = [a - (a > at) for a in axes if a != at]
+    for axis in sorted(axes, reverse=True):
+        value = _fold(machine, name, value, axis, dtype)
+    return value
+
+
+def _fold(machine: Machine, name: str, value: Value, axis: int, dtype) -> Value:
+    """A reduction over one axis of cells."""
+    combine = COMBINE[name]
+    parts = [np.take(value.cells, i, axis) for i in range(value.cells.shape[axis])]
+    shape = parts[0].shape
+    whole = list(parts[0].ravel())
+    for part in parts[1:]:
+        whole = [machine.bind(combine, {}, [a, b], dtype) for a, b in zip(whole, part.ravel(), strict=True)]
+    if name == "reduce_sum" and len(parts) < value.shape[axis]:  # one cell stands for all
+        count = np.asarray(value.shape[axis], dtype)[()]
+        whole = [machine.bind(lax.mul_p, {}, [a, count], dtype) for a in whole]
+    elif name == "reduce_prod" and len(parts) < value.shape[axis]:
+        raise Unsupported("the product of a number by itself along an axis")
+    agent = None if value.agent is None else value.agent - (value.agent > axis)
+    return Value((*value.shape[:axis], *value.shape[axis + 1 :]), agent, cells_of(whole, shape))
+
+
+def _dot(machine: Machine, inputs: list[Value], dimension_numbers, dtype) -> Value:
+    """The product of every pair of cells that meet, summed."""
+    contracting, batch = dimension_numbers
+    free = [
+        [a for a in range(len(v.shape)) if a not in c and a not in b]
+        for v, c, b in zip(inputs, contracting, batch, strict=True)
+    ]
+    sizes = [inputs[0].shape[a] for a in batch[0]] + [v.shape[a] for v, f in zip(inputs, free, strict=True) for a in f]
+    sizes += [inputs[0].shape[a] for a in contracting[0]]
+    start = (len(batch[0]), len(batch[0]) + len(free[0]))
+    last = range(len(sizes) - len(contracting[0]), len(sizes))
+    factors = []
+    for v, c, b, f, at in zip(inputs, contracting, batch, free, start, strict=True):
+        turned = _transpose([v], {"permutation": (*b, *f, *c)}, ())
+        places = (*range(len(b)), *range(at, at + len(f)), *last)
+        factors.append(_broadcast([turned], {"broadcast_dimensions": places}, tuple(sizes)))
+    product = _elementwise(machine, lax.mul_p, {}, factors, jax.ShapeDtypeStruct(tuple(sizes), dtype))
+    return _reduce(machine, "reduce_sum", product, last, dtype)
+
+
+def _broadcast(inputs, params, shape) -> Value:
+    value, places = inputs[0], params["broadcast_dimensions"]
+    lengths = [1] * len(shape)
+    for axis, place in enumerate(places):
+        lengths[place] = value.cells.shape[axis]
+    agent = None if value.agent is None else places[value.agent]
+    return Value(tuple(shape), agent, value.cells.reshape(*lengths, *value.cells.shape[-2:]))
+
+
+def _transpose(inputs, params, _) -> Value:
+    value, order = inputs[0], tuple(params["permutation"])
+    rank = len(order)
+    agent = None if value.agent is None else order.index(value.agent)
+    cells = value.cells.transpose((*order, rank, rank + 1))
+    return Value(tuple(value.shape[a] for a in order), agent, cells)
+
+
+def _reshape(inputs, params, shape) -> Value:
+    value = inputs[0]
+    if params.get("dimensions") is not None:
+        raise Unsupported("the primitive reshape with an order of axes")
+    agent = None
+    longer = [[a for a, n in enumerate(lengths) if n != 1] for lengths in (value.shape, shape)]
+    if [value.shape[a] for a in longer[0]] == [shape[a] for a in longer[1]]:  # axes of length 1 come and go
+        lengths = [1] * len(shape)
+        for old, new in zip(*longer, strict=True):
+            lengths[new] = value.cells.shape[old]
+            agent = new if old == value.agent else agent
+        return Value(tuple(shape), agent, value.cells.reshape(*lengths, *value.cells.shape[-2:]))
+    if value.agent is not None:
+        before = int(np.prod(value.shape[: value.agent]))
+        fits = [a for a, n in enumerate(shape) if n == value.shape[value.agent] and int(np.prod(shape[:a])) == before]
+        if not fits:
+            raise Unsupported("a reshape across agents")
+        agent = fits[0]
+    lengths = [1 if a == agent else n for a, n in enumerate(shape)]
+    cells = value.full()
+    return Value(tuple(shape), agent, cells.reshape(*lengths, *cells.shape[-2:]))
+
+
+def _squeeze(inputs, params, shape) -> Value:
+    return _reshape(inputs, {}, shape)
+
+
+def _slice(inputs, params, shape) -> Value:
+    value = inputs[0]
+    strides = params["strides"] or (1,) * len(shape)
+    cells = value.cells
+    for axis, cut in enumerate(zip(params["start_indices"], params["limit_indices"], strides, strict=True)):
+        if axis == value.agent:
+            if cut != (0, value.shape[axis], 1):
+                raise Unsupported("a slice of the agents")
+        elif cells.shape[axis] > 1:
+            cells = cells[(slice(None),) * axis + (slice(*cut),)]
+    return Value(tuple(shape), value.agent, cells)
+
+
+def _pad(inputs, params, shape) -> Value:
+    value, fill = inputs
+    config = params["padding_config"]
+    if any(low < 0 or high < 0 for low, high, _ in config):
+        raise Unsupported("a pad that cuts")
+    if value.agent is not None and config[value.agent] != (0, 0, 0):
+        raise Unsupported("a pad of the agents")
+    inner = value.full()
+    lengths = [1 if a == value.agent else n for a, n in enumerate(shape)]
+    cells = np.empty((*lengths, *inner.shape[-2:]), object)
+    for index in np.ndindex(cells.shape):
+        cells[index] = fill.cells[0, 0]
+    stops = [low + (n - 1) * (gap + 1) + 1 for n, (low, _, gap) in zip(inner.shape, config, strict=False)]
+    cells[tuple(slice(c[0], stop, c[2] + 1) for c, stop in zip(config, stops, strict=True))] = inner
+    return Value(tuple(shape), value.agent, cells)
+
+
+def _rev(inputs, params, shape) -> Value:
+    value = inputs[0]
+    if value.agent in params["dimensions"]:
+        raise Unsupported("the agents in reverse")
+    return value._replace(cells=np.flip(value.cells, params["dimensions"]))
+
+
+def _concatenate(inputs, params, shape) -> Value:
+    axis = params["dimension"]
+    agents = {v.agent for v in inputs if v.agent is not None}
+    if axis in agents or len(agents) > 1:
+        raise Unsupported("a concatenation of agents")
+    agent = agents.pop() if agents else None
+    parts = []
+    for v in inputs:
+        lengths = [1 if a == agent else n for a, n in enumerate(v.shape)]
+        copies = np.broadcast_shapes(*(u.cells.shape[-2:] for u in inputs))
+        if agent is not None and v.cells.shape[agent] > 1:
+            raise Unsupported("numbers that differ between agents")
+        parts.append(np.broadcast_to(v.cells, (*lengths, *copies)))
+    return Value(tuple(shape), agent, np.concatenate(parts, axis))
+
+
+_RESHAPING: dict[str, Callable[[list[Value], Any, tuple[int, ...]], Value]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "pad": _pad,
+    "reshape": _reshape,
+    "rev": _rev,
+    "slice": _slice,
+    "squeeze": _squeeze,
+    "transpose": _transpose,
+}
