@@ -1,4 +1,4 @@
-"""The command line: `sdesim figure NAME`."""
+"""The command line: `sdesim figure NAME`, `sdesim bench`."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,8 @@ USAGE = """\
 usage: sdesim figure NAME [--preset smoke|default|paper] [--seed N] [--out DIR] [any field of the configuration]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
+       sdesim bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
+       sdesim bench --help             the other options of the benchmark
        sdesim --version
 
 Simulates coupled stochastic-gradient agents and regenerates the figures of the papers.
@@ -25,6 +27,9 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 `sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
 preset; 2 for wrong usage; 130 if interrupted.
+
+`sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
+--out draws bench.png, --record appends what matters to the benchmark record. Exit status: 1 if nothing could be run.
 """
 
 _OUT = "Folder to write to, made if it is not there."
@@ -60,10 +65,12 @@ def _main(arguments: list[str]) -> int:
         return 0
     if command == "figure":
         return _figure(rest)
+    if command == "bench":
+        return _bench(rest)
     with _as_usage():
         from sdesim.fields import check_choice
 
-        check_choice("command", command, ("figure", "--version", "--help"))
+        check_choice("command", command, ("figure", "bench", "--version", "--help"))
     return 2
 
 
@@ -74,6 +81,14 @@ def _as_usage():
         yield
     except (ValueError, TypeError, MemoryError) as error:
         raise UsageError(" ".join(str(error).split())) from error
+
+
+def _bench(arguments: list[str]) -> int:
+    from sdesim.bench import command
+
+    with _as_usage():
+        options = command.parse(arguments)
+    return 0 if command.run(options).rows else 1
 
 
 def _figure(arguments: list[str]) -> int:

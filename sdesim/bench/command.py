@@ -1,0 +1,144 @@
+"""`sdesim bench`: measure, print, write."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from sdesim.bench import gpu as gpus
+from sdesim.bench import interleaved, native, report
+from sdesim.bench.peers import VARIANTS, Variant
+from sdesim.bench.workloads import WORKLOADS, Workload, scaling
+from sdesim.fields import check_choice, check_count
+from sdesim.store import check_writable
+
+RECORD = pathlib.Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measure sdesim on one core against every other way to run the same iteration that is installed."""
+
+    quick: bool = False
+    """Fewer steps, rounds and variants, no scaling: under a minute."""
+    json: pathlib.Path | None = None
+    """File to write all rows to."""
+    out: pathlib.Path | None = None
+    """Folder to write the picture bench.png to."""
+    record: pathlib.Path | None = None
+    """Append the rows that matter to this record; without a file, to docs/benchmarks.md of the source."""
+    workloads: tuple[str, ...] = ()
+    """Workloads, by name; all by default."""
+    variants: tuple[str, ...] = ()
+    """Variants, by name; all that are installed by default."""
+    rounds: int | None = None
+    """Interleaved rounds; 7 by default, 3 with --quick."""
+    steps: int | None = None
+    """Steps of every workload, in place of its own."""
+    scaling: bool = True
+    """Measure how sdesim's speed depends on the sizes."""
+
+    def check(self) -> None:
+        """Refuse values that mean nothing here.
+
+        Raises:
+            ValueError: naming the option, its value and what would be right.
+        """
+        for name in self.workloads:
+            check_choice("workloads", name, WORKLOADS)
+        for name in self.variants:
+            check_choice("variants", name, VARIANTS)
+        for name in ("rounds", "steps"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.out is not None:
+            check_writable(self.out)
+        for name in ("json", "record"):
+            path = getattr(self, name)
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise ValueError(f"{name}={str(path)!r}: must be a file in a folder that exists")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Options of the command line.
+
+    Raises:
+        ValueError: for a bad value, and for --record without a file where sdesim is not run from its source.
+    """
+    arguments = list(arguments)
+    for i, argument in enumerate(arguments):
+        bare = argument == "--record" and (i + 1 == len(arguments) or arguments[i + 1].startswith("-"))
+        if bare:
+            if not RECORD.exists():
+                raise ValueError("--record: sdesim does not run from its source here; give a file")
+            arguments[i] = f"--record={RECORD}"
+    options = tyro.cli(Options, prog="sdesim bench", args=arguments)
+    options.check()
+    return options
+
+
+def run(options: Options) -> report.Report:
+    """Measure what the options ask for, print it and write it."""
+    rounds = options.rounds or (3 if options.quick else 7)
+    say = lambda line: print(f"sdesim: {line}", file=sys.stderr, flush=True)
+    result = report.Report([], {}, {}, {}, {})
+    chosen = [WORKLOADS[name] for name in options.workloads or WORKLOADS]
+    if options.steps is not None:
+        chosen = [dataclasses.replace(workload, steps=options.steps) for workload in chosen]
+    for workload in chosen:
+        variants = _variants(workload, options, say if workload is chosen[0] else None)
+        say(f"{workload.name}: {', '.join(v.name for v in variants)}")
+        result.workloads[workload.name] = workload
+        result.variants.update({v.name: v for v in variants})
+        result.rows.extend(interleaved.measure(workload, variants, rounds, say))
+    device = interleaved.device(chosen[0])
+    if native.compiler() is not None:
+        rate = interleaved.generator_rate(chosen[0], options.quick)
+        # Both words of a block are used in every workload: one word an agent's coordinate and step.
+        result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in chosen})
+    if options.scaling and not options.quick:
+        for size, workloads in scaling().items():
+            say(f"scaling in {size}")
+            result.series[size] = workloads
+            for workload in workloads:
+                result.rows.extend(interleaved.measure(workload, [VARIANTS["sdesim"]], min(rounds, 3), say))
+    if device["platform"] == "gpu":
+        say(f"on the GPU, {device['kind']}")
+        rows, ceilings = gpus.run(device, rounds, say)
+        result.rows.extend(rows)
+        result.ceilings.update(ceilings)
+        result.workloads.update({w.name: w for w in gpus.workloads()})
+    _write(result, options, device["kind"] if device["platform"] == "gpu" else "")
+    return result
+
+
+def _variants(workload: Workload, options: Options, say) -> list[Variant]:
+    wanted = [VARIANTS[name] for name in options.variants] or list(VARIANTS.values())
+    here = [v for v in wanted if v.installed()]
+    if say is not None and len(here) < len(wanted):
+        say(f"not installed, so not measured: {', '.join(v.name for v in wanted if v not in here)}")
+    if options.quick:
+        here = [dataclasses.replace(v, share=v.quick or v.share) for v in here if v.quick or options.variants]
+    if options.quick and not options.variants and workload.name != "w1-uniform":
+        # One workload says what more cores give and how NumPy does; diffrax compiles W2 slowly.
+        here = [v for v in here if v.cores is not None and v.name != "numpy" and not (v.gaussian and workload.dims > 1)]
+    return [v for v in here if v.fits(workload)]
+
+
+def _write(result: report.Report, options: Options, gpu: str) -> None:
+    print(f"{report.hardware(gpu)}\n{report.versions()}\n")
+    print(report.table(result))
+    written = []
+    if options.json is not None:
+        report.write_json(result.rows, options.json)
+        written.append(str(options.json))
+    if options.out is not None:
+        report.picture(result, options.out / "bench.png")
+        written.append(str(options.out / "bench.png"))
+    if options.record is not None:
+        count = report.record(result, options.record, gpu)
+        written.append(f"{count} rows to {options.record}")
+    if written:
+        print(f"\nwrote {', '.join(written)}")

@@ -1,0 +1,215 @@
+"""Interleaved rounds of variants, each in its own process on the cores it is given."""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+
+from sdesim.bench.peers import VARIANTS, Variant
+from sdesim.bench.workloads import Workload
+
+# The mask is set before anything is imported: a package may count the cores at its import.
+_BOOT = """import os, sys
+if hasattr(os, "sched_setaffinity"): os.sched_setaffinity(0, {cores})
+from sdesim.bench.worker import main
+main()"""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One variant of one workload. min, median, max: of its rate over the rounds, in `unit`.
+
+    compile_s: seconds of the first run beyond a warm one. peak_mb: memory beyond what the process held after its
+    imports. A ratio is None where there is nothing to compare with.
+    """
+
+    workload: str
+    variant: str
+    min: float
+    median: float
+    max: float
+    unit: str
+    ratio_to_naive: float | None
+    ratio_to_cpp: float | None
+    compile_s: float
+    peak_mb: float
+
+
+class WorkerError(Exception):
+    """A variant failed, in one line."""
+
+
+def all_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+class Worker:
+    """A process that holds one variant of one workload. It starts importing at once, on one core.
+
+    cores: those it runs on; None for all. platform: of JAX; None for what it finds.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        workload: Workload,
+        cores: list[int] | None = None,
+        *,
+        importing_on: int | None = None,
+        platform: str | None = "cpu",
+    ):
+        self.variant, self.workload = variant, variant.part(workload)
+        everything = cores is None
+        self.cores = all_cores() if cores is None else cores
+        # Several can import at the same time, but one that will have all cores should see them from the start.
+        first = self.cores if everything or importing_on is None else [importing_on]
+        environment = dict(os.environ)
+        if not everything:
+            environment.update(dict.fromkeys(_THREADS, "1"))
+        if platform is not None:
+            environment["JAX_PLATFORMS"] = platform
+        environment["JAX_ENABLE_X64"] = "0"
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share a GPU
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _BOOT.format(cores=first)),
+                *(variant.name, json.dumps(dataclasses.asdict(self.workload))),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, do: str, **arguments) -> dict:
+        """The reply to a request.
+
+        Raises:
+            WorkerError: if the worker failed or died.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().strip().splitlines()
+            raise WorkerError(said[-1] if said else f"the process ended with {self._process.returncode}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(reply["error"])
+        return reply
+
+    def start(self) -> None:
+        self.ask("start", cores=self.cores)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def measure(
+    workload: Workload,
+    variants: Sequence[Variant],
+    rounds: int,
+    say: Callable[[str], None] = lambda line: None,
+    platform: str = "cpu",
+) -> list[Row]:
+    """Rates of the variants on a workload, in interleaved rounds.
+
+    One-core variants share one core, and only one process runs at any time. Variants that fail are left out, and `say`
+    is told why.
+    """
+    cores = all_cores()
+    workers: list[Worker] = []
+    try:
+        for i, variant in enumerate(variants):
+            own = None if variant.cores is None else cores[-1:]
+            workers.append(Worker(variant, workload, own, importing_on=cores[i % len(cores)], platform=platform))
+
+        def ask(worker: Worker, do: str, **arguments) -> dict | None:
+            """The reply, or None from a worker that fails and is from then on left out."""
+            try:
+                return worker.ask(do, **arguments)
+            except WorkerError as error:
+                say(f"{workload.name}: {worker.variant.name} is left out: {error}")
+                worker.close()
+                workers.remove(worker)
+                return None
+
+        for worker in list(workers):
+            ask(worker, "start", cores=worker.cores)
+        replies = {worker.variant.name: ask(worker, "compile") for worker in list(workers)}
+        first = {name: reply["seconds"] for name, reply in replies.items() if reply}
+        seconds: dict[str, list[float]] = {name: [] for name in first}
+        for i in range(rounds):
+            turn = i % max(len(workers), 1)  # who comes after whom should not always be the same
+            for worker in workers[turn:] + workers[:turn]:
+                if reply := ask(worker, "measure", seed=i + 1):
+                    seconds[worker.variant.name].append(reply["seconds"])
+        replies = {worker.variant.name: ask(worker, "peak") for worker in list(workers)}
+        peaks = {name: reply["mb"] for name, reply in replies.items() if reply}
+    finally:
+        for worker in workers:
+            worker.close()
+    work = {worker.variant.name: worker.workload.work for worker in workers}
+    return _rows(workload, work, first, seconds, peaks)
+
+
+def _rows(workload: Workload, work, first, seconds, peaks) -> list[Row]:
+    rates = {name: sorted(work[name] / 1e6 / s for s in seconds[name]) for name in peaks}
+    middle = {name: statistics.median(r) for name, r in rates.items()}
+    ratio = lambda name, to: middle[name] / middle[to] if to in middle else None
+    return [
+        Row(
+            workload=workload.name,
+            variant=name,
+            min=r[0],
+            median=middle[name],
+            max=r[-1],
+            unit=workload.unit,
+            ratio_to_naive=ratio(name, "naive"),
+            ratio_to_cpp=ratio(name, "cpp"),
+            compile_s=max(first[name] - statistics.median(seconds[name]), 0.0),
+            peak_mb=peaks[name],
+        )
+        for name, r in rates.items()
+    ]
+
+
+def generator_rate(workload: Workload, quick: bool) -> float:
+    """Million agent-coordinate-steps a second for which one core can make the random words, and do nothing else.
+
+    Raises:
+        WorkerError: without a working compiler.
+    """
+    with Worker(VARIANTS["cpp"], workload, all_cores()[-1:]) as worker:
+        worker.start()
+        blocks = 1_000_000 if quick else 10_000_000
+        return max(worker.ask("words", blocks=blocks)["rate"] for _ in range(3)) / 1e6
+
+
+def device(workload: Workload) -> dict:
+    """What JAX computes on by default, found in a process that ends: this one takes no memory of a GPU."""
+    with Worker(VARIANTS["naive"], workload, platform=None) as worker:
+        return worker.ask("device")

@@ -1,0 +1,245 @@
+"""What the benchmark says: a table, a file, a picture, and rows of the record."""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sdesim import plotting
+from sdesim._version import __version__
+from sdesim.bench import native
+from sdesim.bench.interleaved import Row, all_cores
+from sdesim.bench.peers import VARIANTS, Variant
+from sdesim.bench.workloads import Workload
+from sdesim.store import _commit, replacing
+
+HEAD = """\
+# Benchmark record
+
+One table, to which `sdesim bench --record` appends.
+
+"""
+COLUMNS = (
+    "date",
+    "hardware",
+    "versions",
+    "workload",
+    "sizes",
+    "variant",
+    "median (min to max)",
+    "unit",
+    "x naive",
+    "x C++",
+    "compile s",
+    "peak MB",
+)
+RECORDED = ("naive", "cpp")  # beside everything of sdesim
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """workloads, variants: as they were run, by name. series: a size -> its workloads, in order.
+
+    ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
+    """
+
+    rows: list[Row]
+    workloads: dict[str, Workload]
+    variants: dict[str, Variant]
+    series: dict[str, list[Workload]]
+    ceilings: dict[str, tuple[float, str]]
+
+    def of(self, workload: str) -> list[Row]:
+        return [row for row in self.rows if row.workload == workload]
+
+    @property
+    def compared(self) -> list[str]:
+        """Workloads that are no point of a series."""
+        points = {w.name for workloads in self.series.values() for w in workloads}
+        return list(dict.fromkeys(row.workload for row in self.rows if row.workload not in points))
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "-"
+    if value >= 10 ** (digits - 1):
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def _lines(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    """Columns of text, the first to the left and the others to the right."""
+    table = [tuple(head), *map(tuple, body)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+
+
+def table(report: Report) -> str:
+    """All rows as text, one block a workload."""
+    parts = []
+    head = ("", "min", "median", "max", "x naive", "x C++", "compile s", "peak MB")
+    for name in report.compared:
+        rows = report.of(name)
+        workload = report.workloads.get(name)
+        title = workload.describe() if workload else name
+        body = [(VARIANTS[r.variant].title, *_cells(r)) for r in rows]
+        notes = [
+            f"{VARIANTS[r.variant].title}: {note}"
+            for r in rows
+            if (note := _note(report.variants.get(r.variant), workload))
+        ]
+        if name in report.ceilings:
+            rate, why = report.ceilings[name]
+            notes.append(f"ceiling ({why}): {_number(rate)} {rows[0].unit}")
+        parts += [f"{name}  {title}", f"in {rows[0].unit}", *_lines(head, body), *notes, ""]
+    for size, workloads in report.series.items():
+        body = [(w.name, *_cells(r)) for w in workloads for r in report.of(w.name)]
+        if body:
+            parts += [f"scaling in {size}: sdesim on one core", *_lines(head, body), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    values = (row.min, row.median, row.max, row.ratio_to_naive, row.ratio_to_cpp)
+    return (*(_number(v) for v in values), f"{row.compile_s:.2f}", f"{row.peak_mb:.0f}")
+
+
+def _note(variant: Variant | None, workload: Workload | None) -> str:
+    """How a variant's run differs from the workload."""
+    if workload is None or variant is None:
+        return ""
+    notes = []
+    if (steps := variant.part(workload).steps) != workload.steps:
+        notes.append(f"{steps} steps")
+    if variant.gaussian and workload.noise != "gaussian":
+        notes.append("Gaussian noise of the same variance")
+    if variant.cores is None:
+        notes.append(f"{len(all_cores())} cores")
+    return ", ".join(notes)
+
+
+def write_json(rows: Sequence[Row], path: pathlib.Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
+
+
+# -- the picture -------------------------------------------------------------------------------------------------------
+
+
+def picture(report: Report, path: pathlib.Path) -> None:
+    """A panel a workload with every variant and the ceiling, and a panel a series."""
+    names = [name for name in report.compared if report.of(name)[0].unit != "s"]
+    series = {size: points for size, points in report.series.items() if any(report.of(w.name) for w in points)}
+    columns = 2 if len(names) + len(series) > 1 else 1
+    count = -(-(len(names) + len(series)) // columns)
+    matplotlib.use("agg")
+    with plotting.looks():
+        figure, axes = plt.subplots(count, columns, figsize=(5.2 * columns, 2.7 * count), layout="constrained")
+        panels = list(np.atleast_1d(axes).flat)
+        for i, (panel, name) in enumerate(zip(panels, names, strict=False)):
+            _bars(panel, report, name)
+            plotting.letter(panel, i, name)
+        for i, (panel, size) in enumerate(zip(panels[len(names) :], series, strict=False)):
+            _curve(panel, report, size)
+            plotting.letter(panel, len(names) + i, f"scaling in {size}, one core")
+        for panel in panels[len(names) + len(series) :]:
+            panel.set_axis_off()
+        plotting.save(figure, path)
+        plt.close(figure)
+
+
+def _bars(panel, report: Report, name: str) -> None:
+    rows = report.of(name)
+    places = np.arange(len(rows))[::-1]
+    medians = np.array([r.median for r in rows])
+    spread = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
+    colors = [plotting.SMOOTHED if r.variant.startswith("sdesim") else plotting.AGENTS for r in rows]
+    panel.barh(places, medians, xerr=spread, color=colors, height=0.7, error_kw={"lw": 0.8})
+    if name in report.ceilings:
+        rate, why = report.ceilings[name]
+        panel.axvline(rate, color=plotting.QUORUM, ls="--", lw=1)
+        beside = dict(textcoords="offset points", color=plotting.QUORUM, ha="right", va="top", size=7)
+        panel.annotate(why, (rate, 1), (-3, 9), xycoords=("data", "axes fraction"), **beside)
+    behind = dict(facecolor="white", edgecolor="none", pad=0.5)
+    for place, row in zip(places, rows, strict=True):
+        ratio = "" if row.ratio_to_naive is None else f" ({_number(row.ratio_to_naive)} x)"
+        at = dict(xytext=(4, 0), textcoords="offset points", va="center", size=8, bbox=behind)
+        panel.annotate(f"{_number(row.median)}{ratio}", (row.max, place), **at)
+    panel.set_yticks(places, [VARIANTS[r.variant].title for r in rows])
+    ceiling = report.ceilings.get(name, (0.0, ""))[0]
+    panel.set_xlim(0, max(max(r.max for r in rows) * 1.3, ceiling * 1.05))
+    panel.set_xlabel(rows[0].unit)
+
+
+def _curve(panel, report: Report, size: str) -> None:
+    field = {"simulations": "sims", "dimensions": "dims"}.get(size, size)
+    points = [(getattr(w, field), row) for w in report.series[size] for row in report.of(w.name)]
+    values = [value for value, _ in points]
+    panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=plotting.SMOOTHED)
+    panel.fill_between(values, [r.min for _, r in points], [r.max for _, r in points], alpha=0.2, lw=0)
+    panel.set_xscale("log")
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel(size)
+    panel.set_ylabel(points[0][1].unit)
+
+
+# -- the record --------------------------------------------------------------------------------------------------------
+
+
+def hardware(gpu: str = "") -> str:
+    """The machine in a few words."""
+    model, width = native.cpu()
+    return f"{model}, {len(all_cores())} cores, {width}-bit vectors" + (f"; {gpu}" if gpu else "")
+
+
+def versions() -> str:
+    """sdesim with its commit, and what decides its speed."""
+    parts = [f"sdesim {__version__} ({_short(_commit())})", f"Python {platform.python_version()}"]
+    parts += [f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib")]
+    if (command := native.compiler()) is not None:
+        said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout.splitlines()
+        parts += [said[0].strip()] if said else []
+    return ", ".join(parts)
+
+
+def _short(commit: str) -> str:
+    number, _, state = commit.partition("-")
+    return number[:12] + (f"-{state}" if state else "")
+
+
+def record(report: Report, path: pathlib.Path, gpu: str = "") -> int:
+    """Append a row for each workload and variant that matters to the record; return how many.
+
+    The table of the record is the last thing in its file; a file that is not there is begun.
+    """
+    kept = [r for r in report.rows if r.variant in RECORDED or r.variant.startswith("sdesim")]
+    kept = [r for r in kept if r.workload in report.compared]
+    stamp = (datetime.now(UTC).date().isoformat(), hardware(gpu), versions())
+    text = path.read_text(encoding="utf-8") if path.exists() else HEAD
+    if "| " + " | ".join(COLUMNS) + " |" not in text:
+        text = text.rstrip("\n") + "\n\n" + _row(COLUMNS) + _row(["---"] * len(COLUMNS))
+    for r in kept:
+        w = report.workloads.get(r.workload)
+        sizes = "" if w is None else f"{w.sims} x {w.agents} x {w.dims} x {w.steps}"
+        speed = f"{_number(r.median)} ({_number(r.min)} to {_number(r.max)})"
+        text += _row((*stamp, r.workload, sizes, r.variant, speed, r.unit, *_cells(r)[3:]))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return len(kept)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |\n"

@@ -1,0 +1,148 @@
+"""One variant of one workload in a process of its own, which runs it when told to.
+
+Apart, so that each has its own peak memory and compile time and sees the cores it is given from its first import on;
+idle between its turns, so that rounds of several variants can be interleaved. Requests and replies are lines of JSON.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+from sdesim.bench.peers import VARIANTS, Run
+from sdesim.bench.workloads import Workload
+
+
+def pin(cores: list[int]) -> None:
+    """Run on these cores alone, where the system lets us choose."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setaffinity(0, cores)
+
+
+def memory(field: str) -> float:
+    """VmRSS (now) or VmHWM (at most) of this process in megabytes; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+class Worker:
+    """The requests, by name."""
+
+    def __init__(self, variant: str, workload: Workload):
+        self.variant, self.workload = VARIANTS[variant], workload
+        self.before, self.gpu = 0.0, None
+        self.run: Run = lambda seed: None
+
+    def start(self, cores: list[int]) -> dict:
+        """Import what the variant needs, and stay on these cores from here on."""
+        for name in self.variant.needs:
+            importlib.import_module(name)
+        pin(cores)
+        if self.variant.name in ("naive", "sdesim", "diffrax-unsafe", "diffrax-tree"):
+            # The backend's start is no part of compilation. With several cores sdesim has a say in it, and does it.
+            import jax
+
+            device = jax.devices()[0]
+            self.gpu = device if device.platform == "gpu" else None
+        self.before = memory("VmRSS")
+        return {}
+
+    def compile(self) -> dict:
+        """The first run, with all that comes before it."""
+        began = time.perf_counter()
+        self.run = self.variant.build(self.workload)
+        result = self.run(0)
+        seconds = time.perf_counter() - began
+        if not np.isfinite(_state(result)).all():
+            raise FloatingPointError("its final state is not finite")
+        return {"seconds": seconds}
+
+    def measure(self, seed: int) -> dict:
+        began = time.perf_counter()
+        self.run(seed)
+        return {"seconds": time.perf_counter() - began}
+
+    def peak(self) -> dict:
+        """Megabytes above what the process held after its imports, compilation included; on a GPU, of its memory."""
+        if self.gpu:
+            return {"mb": (self.gpu.memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20}
+        return {"mb": max(memory("VmHWM") - self.before, 0.0)}
+
+    def state(self, seed: int) -> dict:
+        """The final state, for tests."""
+        return {"state": _state(self.run(seed)).astype(float).tolist()}
+
+    def words(self, blocks: int) -> dict:
+        """Random words a second of the generator alone, in C++."""
+        from sdesim.bench.native import Native
+
+        program = Native()
+        program.words(blocks // 10, 0)
+        began = time.perf_counter()
+        count = program.words(blocks, 0)
+        return {"rate": count / (time.perf_counter() - began)}
+
+    def device(self) -> dict:
+        """What JAX computes on here, and how many multiprocessors it has if it is a GPU."""
+        import jax
+
+        first = jax.devices()[0]
+        return {"platform": first.platform, "kind": first.device_kind, "units": getattr(first, "core_count", 0)}
+
+    def bandwidth(self) -> dict:
+        """Bytes a second that the device reads and writes, by the best of several passes over a gigabyte."""
+        import jax
+        import jax.numpy as jnp
+
+        x = jnp.zeros(1 << 28, jnp.float32)
+        step = jax.jit(lambda x: x + 1.0).lower(x).compile()
+        times = []
+        for _ in range(10):
+            began = time.perf_counter()
+            step(x).block_until_ready()
+            times.append(time.perf_counter() - began)
+        return {"rate": 2 * x.nbytes / min(times)}
+
+    def figure(self, name: str, preset: str) -> dict:
+        """Seconds to compute the data of a figure, after a first time that compiles."""
+        from sdesim.experiments import EXPERIMENTS
+
+        experiment = EXPERIMENTS[name]
+        spent = []
+        for _ in range(4):
+            began = time.perf_counter()
+            experiment.run(experiment.preset(preset), False)
+            spent.append(time.perf_counter() - began)
+        return {"first": spent[0], "seconds": spent[1:]}
+
+
+def _state(result) -> np.ndarray:
+    return np.asarray(getattr(result, "agents", result))
+
+
+def serve(variant: str, workload: dict, requests, replies) -> None:
+    worker = Worker(variant, Workload(**workload))
+    for line in requests:
+        request = json.loads(line)
+        try:
+            reply = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # told to the parent, which goes on without this variant
+            reply = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def main() -> None:
+    """Serve the variant and workload of the command line until there are no more requests."""
+    # Libraries that print must not break the protocol.
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):  # the parent tells the user
+        serve(sys.argv[1], json.loads(sys.argv[2]), sys.stdin, replies)
