@@ -257,13 +257,13 @@ class Dynamics(eqx.Module):
         arguments = (state.v, state.velocity_shared, state.t, mean)
         return self.velocity_coupling.pull(*arguments), self.velocity_coupling.flow(*arguments)
 
-    def noise_force(self, z: Agents, x: Agents, gradients: Agents, rates: Rates) -> Agents:
-        """zeta of each agent's minibatch from the law's variates `z`, with the agents' own noise factors."""
-        return _scaled(rates.noise, self.noise.apply(z, x, gradients, self.batch))
+    def noise_force(self, z: Agents, x: Agents, gradients: Agents, rates: Rates, scale: Array) -> Agents:
+        """scale * zeta of each agent's minibatch from the law's variates `z`, with the agents' own noise factors."""
+        return self.noise.apply(z, x, gradients, self.batch, scale if rates.noise is None else scale * rates.noise)
 
-    def brownian_force(self, dw: Agents, x: Agents, gradients: Agents, rates: Rates) -> Agents:
-        """B dw / sqrt(b) of each agent for Brownian increments dw, with the agents' own noise factors."""
-        return _scaled(rates.noise, self.noise.diffuse(dw, x, gradients, self.batch))
+    def brownian_force(self, dw: Agents, x: Agents, gradients: Agents, rates: Rates, scale: Array) -> Agents:
+        """scale * B dw / sqrt(b) of each agent for Brownian increments, with the agents' own noise factors."""
+        return self.noise.diffuse(dw, x, gradients, self.batch, scale if rates.noise is None else scale * rates.noise)
 
 
 def _tangent(primal, tangent):

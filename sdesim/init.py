@@ -21,10 +21,8 @@ class AbstractInit(eqx.Module):
     def __call__(self, seed: Array, sims: Array, agents: int, dims: int, dtype, stream=Stream.POSITION) -> Array:
         """States of the simulations numbered `sims`, of shape (agents, dims, len(sims))."""
 
-        def one(*key):
-            return self.draw(random.words(key, agents, dims, 0), dtype)
-
-        return jax.vmap(one, out_axes=-1)(*random.simulation_key(seed, stream, sims))
+        key = random.step_key(seed, stream, 0)
+        return jax.vmap(lambda sim: self.draw(random.words(key, sim, agents, dims), dtype), out_axes=-1)(sims)
 
 
 class Uniform(AbstractInit):

@@ -1,45 +1,30 @@
-"""`simulate`: many independent simulations of coupled agents, by one compiled Euler-Maruyama loop.
+"""`simulate` and `iterate`: many independent simulations of coupled agents, in one call.
 
-Users see (sims, agents, dims). Inside, a *lane* is one simulation, and lanes are the last axis of every array, where
-they vectorize; rules and losses are written for one lane and vmapped over that axis. A sweep puts its whole grid on
-the same axis. `_advance` is the hot path: everything that a faster engine has to replace.
+Here the arguments are checked and warned of, initial states are drawn, memory is estimated, and results are put into
+the users' order, (sims, agents, dims). The steps themselves are the engine's.
 """
 
-import dataclasses
-import functools
 import math
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, PyTree
-from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipywidgets
+from jaxtyping import Array
 
 from sdesim import random
 from sdesim.coupling import ORDERS, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import (
-    available_memory,
-    check_choice,
-    check_count,
-    check_sign,
-    concrete,
-    is_traced,
-)
+from sdesim.engine import Plan, run_lanes
+from sdesim.fields import available_memory, check_choice, check_count, check_sign, concrete, is_traced
 from sdesim.init import AbstractInit, Point
 from sdesim.objectives import check_loss
-from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
+from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.random import Stream
 from sdesim.result import Result
-from sdesim.steps import em_step, sgd_step
-
-CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 
 
 class StabilityWarning(UserWarning):
@@ -48,277 +33,6 @@ class StabilityWarning(UserWarning):
 
 class DivergenceWarning(UserWarning):
     """Some simulations became non-finite. Their results are kept as they are and marked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is static about a run: a new value of any of these compiles again."""
-
-    agents: int
-    dims: int
-    method: Literal["em", "sgd"]
-    order: Order
-    matched: bool  # dt is the model's matched step
-    epoch: int | None
-    every: int | None  # steps between records, None without observables
-    start: int = 0  # the first step's number, where it matters (records and epochs)
-
-    @property
-    def stride(self) -> int | None:
-        """Steps between two moments at which something other than stepping may happen; None if nothing does."""
-        if self.every is None and self.epoch is None:
-            return None
-        return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
-
-
-@dataclasses.dataclass
-class Lanes:
-    """The outcome of a run, simulations on the last axis of every array.
-
-    observed: name -> array. axes: name -> names of its axes before the last. diverged: first non-finite step, or -1.
-    """
-
-    state: State
-    observed: dict[str, Array]
-    axes: dict[str, tuple[str, ...]]
-    diverged: np.ndarray
-    step: int
-    records: np.ndarray
-    seconds: float
-
-
-# -- the compiled part -----------------------------------------------------------------------------------------------
-
-
-def _law_kick(model: Dynamics, keys, plan: Plan, step, dtype):
-    """sqrt(dt) zeta from the noise law and this step's random words."""
-    blocks = [random.words((keys[i, 0], keys[i, 1]), plan.agents, plan.dims, step) for i in range(model.noise.blocks)]
-
-    def kick(x, gradients, rates, dt):
-        z = model.noise.variates(blocks, dtype, model.batch)
-        return jnp.sqrt(dt) * model.noise_force(z, x, gradients, rates)
-
-    return kick
-
-
-def _given_kick(model: Dynamics, dw):
-    """B dw from the caller's Brownian increments."""
-
-    def kick(x, gradients, rates, dt):
-        return model.brownian_force(dw, x, gradients, rates)
-
-    return kick
-
-
-def _one_step(plan: Plan, model: Dynamics, state: State, keys, step, dt, period, dw) -> State:
-    """One step of one simulation."""
-    mean = ArrayMean(plan.agents)
-    kick = _law_kick(model, keys, plan, step, state.x.dtype) if dw is None else _given_kick(model, dw)
-    if plan.method == "sgd":
-        return sgd_step(model, state, step, period, kick, mean, plan.order)
-    return em_step(model, state, step, None if plan.matched else dt, kick, mean, plan.order)
-
-
-def _advance_lanes(
-    plan: Plan,
-    model,
-    axes,
-    observables,
-    state,
-    keys,
-    totals,
-    buffers,
-    dt,
-    period,
-    increments,
-    start,
-    first,
-    blocks,
-    stride,
-):
-    """`blocks` blocks of `stride` steps of all lanes from step `first`; between blocks, records and epochs.
-
-    blocks and stride may be traced, so that runs of any length share one program; as Python integers they make loops
-    that reverse-mode differentiation can follow.
-    """
-    lanes = lambda fn, *in_axes: jax.vmap(fn, in_axes=in_axes, out_axes=-1)
-    view = lambda m, s, step: View(s, step, m, ArrayMean(plan.agents))
-    watch = [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator) and o.every_step]
-    series = [o for o in observables if isinstance(o, AbstractSeries)]
-
-    def update(indices, totals, state, step):
-        """`step` is the number of the step just taken, plus one."""
-        totals = list(totals)
-        for i in indices:
-            one = lambda m, total, s, o=observables[i]: o.update(total, view(m, s, step))
-            totals[i] = lanes(one, axes, -1, -1)(model, totals[i], state)
-        return tuple(totals)
-
-    def step_body(step, carry):
-        state, totals = carry
-        dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
-        one = functools.partial(_one_step, plan)
-        state = lanes(one, axes, -1, -1, None, None, None, None if dw is None else -1)(
-            model, state, keys, step, dt, period, dw
-        )
-        return state, update(watch, totals, state, step + 1)
-
-    def renew(state):
-        def one(model, s):
-            return s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
-
-        return lanes(one, axes, -1)(model, state)
-
-    def record(step, state, totals, buffers):
-        totals = update(
-            [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator) and i not in watch],
-            totals,
-            state,
-            step,
-        )
-        place = (step - start) // plan.every
-        values = [lanes(lambda m, s, o=o: o.value(view(m, s, step)), axes, -1)(model, state) for o in series]
-        write = lambda buffer, value: lax.dynamic_update_index_in_dim(buffer, value, place, 0)
-        return totals, tuple(map(write, buffers, values))
-
-    def block_body(block, carry):
-        state, totals, buffers = carry
-        begin = first + block * stride
-        if plan.epoch is not None:
-            state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
-        # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
-        state, totals = lax.fori_loop(0, stride, lambda i, carry: step_body(begin + i, carry), (state, totals))
-        if plan.every is not None:
-            end = begin + stride
-            due = (end - start) % plan.every == 0
-            totals, buffers = lax.cond(
-                due, lambda s, t, b: record(end, s, t, b), lambda s, t, b: (t, b), state, totals, buffers
-            )
-        return state, totals, buffers
-
-    return lax.fori_loop(0, blocks, block_body, (state, totals, buffers))
-
-
-_advance = eqx.filter_jit(_advance_lanes)
-
-
-@eqx.filter_jit
-def _finite(state: State) -> Array:
-    """Which lanes are finite."""
-    leaves = [a for a in (state.x, state.v) if a is not None]
-    return functools.reduce(jnp.logical_and, [jnp.isfinite(a).all(axis=(0, 1)) for a in leaves])
-
-
-# -- the run ---------------------------------------------------------------------------------------------------------
-
-
-def _progress(total: int, first: int, label: str, show: bool):
-    return tqdm(total=total, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not show, leave=False)
-
-
-def run_lanes(
-    plan: Plan,
-    model: Dynamics,
-    axes: PyTree,
-    state: State,
-    sims: Array,
-    seed: Array,
-    *,
-    first: int,
-    steps: int,
-    observables: Sequence[AbstractObservable] = (),
-    dt: Array | None = None,
-    period: int = 1,
-    increments: Callable[[int, int], Array] | None = None,
-    progress: bool = False,
-    label: str = "simulate",
-) -> Lanes:
-    """Run lanes for `steps` steps from step number `first`, in chunks, watching for divergence.
-
-    axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
-    sims: the simulation number of each lane, which with `seed` decides its noise.
-    increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes).
-    """
-    began = time.perf_counter()
-    observables = tuple(observables)
-    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed))
-    advance = _advance_lanes if traced else _advance
-    plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
-    every = plan.every
-    keys = jnp.stack(
-        [jnp.stack(random.simulation_key(seed, Stream.NOISE + i, sims)) for i in range(max(1, model.noise.blocks))]
-    )
-    view = lambda m, s: View(s, jnp.asarray(first, jnp.int32), m, ArrayMean(plan.agents))
-    lanes = lambda fn: jax.vmap(fn, in_axes=(axes, -1), out_axes=-1)
-    totals = tuple(
-        lanes(lambda m, s, o=o: o.init(view(m, s)))(model, state) if isinstance(o, AbstractAccumulator) else ()
-        for o in observables
-    )
-    series = [o for o in observables if isinstance(o, AbstractSeries)]
-    records = 1 + steps // every if every is not None else 0
-    buffers = []
-    for o in series:
-        value = lanes(lambda m, s, o=o: o.value(view(m, s)))(model, state)
-        buffers.append(jnp.zeros((records, *value.shape), value.dtype).at[0].set(value))
-    buffers = tuple(buffers)
-
-    diverged = np.full(sims.shape, -1)
-    stride = plan.stride
-    cost = state.x.size  # agent-steps of one step
-    target = max(1, int(2e6 / cost))  # steps a chunk; then from the measured speed
-    end, now = first + steps, first
-    compiled_before = False
-    with _progress(steps, first, label, progress) as bar:
-        while now < end:
-            left = end - now
-            if traced and increments is None:
-                target = left
-            if stride is None or stride > left:
-                blocks, length = 1, min(target, left) if stride is None else left
-            else:
-                blocks, length = max(1, min(target, left) // stride), stride
-            count = blocks * length
-            given = None if increments is None else increments(now - first, now - first + count)
-            loop = (blocks, length) if traced else (jnp.asarray(blocks, jnp.int32), jnp.asarray(length, jnp.int32))
-            begin = now if traced else jnp.asarray(now, jnp.int32)
-            origin = first if traced else jnp.asarray(first, jnp.int32)
-            arguments = (jnp.asarray(period, jnp.int32), given, origin, begin, *loop)
-            clock = time.perf_counter()
-            new = advance(plan, model, axes, observables, state, keys, totals, buffers, dt, *arguments)
-            if not traced:
-                finite = np.asarray(_finite(new[0]))
-                fresh = ~finite & (diverged < 0)
-                if fresh.any():
-                    diverged[fresh] = _date_divergence(plan, model, axes, state, keys, dt, arguments)[fresh]
-                spent = time.perf_counter() - clock
-                if compiled_before or spent < CHUNK_SECONDS:
-                    target = int(np.clip(count * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target))
-                compiled_before = True
-            state, totals, buffers = new
-            now += count
-            bar.update(count)
-
-    observed: dict[str, Array] = {}
-    names: dict[str, tuple[str, ...]] = {}
-    for o, buffer in zip(series, buffers, strict=True):
-        observed[o.name], names[o.name] = buffer, ("step", *o.axes)
-    for o, total in zip(observables, totals, strict=True):
-        if isinstance(o, AbstractAccumulator):
-            for key, value in jax.vmap(o.finish, in_axes=-1, out_axes=-1)(total).items():
-                observed[f"{o.name}_{key}"], names[f"{o.name}_{key}"] = value, tuple(o.axes[key])
-    if not traced:
-        jax.block_until_ready(state.x)
-    steps_recorded = first + np.arange(records) * every if every is not None else np.zeros(0, int)
-    return Lanes(state, observed, names, diverged, end, steps_recorded, time.perf_counter() - began)
-
-
-def _date_divergence(plan: Plan, model, axes, state, keys, dt, arguments) -> np.ndarray:
-    """The first non-finite step of each lane within a chunk, found by running the chunk again and looking each step."""
-    plan = dataclasses.replace(plan, every=None)
-    watch = (FirstNonFinite(),)
-    totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
-    _, (first_bad,), _ = _advance(plan, model, axes, watch, state, keys, totals, (), dt, *arguments)
-    return np.asarray(first_bad)
 
 
 def warn_of_divergence(diverged: np.ndarray, label: str = "") -> None:

@@ -44,17 +44,16 @@ class AbstractNoise(eqx.Module):
     def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
         raise NotImplementedError
 
-    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array) -> Agents:
-        """zeta of a minibatch, from variates `z`, at agents `x` whose gradients are given."""
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
+        """scale * zeta of a minibatch, from variates `z`, at agents `x` whose gradients are given.
+
+        scale: a number or one an agent, handed in so that a law can multiply all its factors before they meet arrays.
+        """
         raise NotImplementedError
 
-    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array) -> Agents:
-        """B(x) dw / sqrt(batch), for `dw` of independent standard components."""
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
+        """scale * B(x) dw / sqrt(batch), for `dw` of independent standard components."""
         raise NotImplementedError
-
-
-def _over_batch(z: Agents, batch: Array) -> Agents:
-    return z / per_agent(jnp.sqrt(batch), z)
 
 
 class Silent(AbstractNoise):
@@ -65,10 +64,10 @@ class Silent(AbstractNoise):
     def variates(self, blocks, dtype, batch):
         return jnp.zeros((), dtype)
 
-    def apply(self, z, x, gradient, batch):
+    def apply(self, z, x, gradient, batch, scale):
         return jnp.zeros_like(x)
 
-    def diffuse(self, dw, x, gradient, batch):
+    def diffuse(self, dw, x, gradient, batch, scale):
         return jnp.zeros_like(x)
 
 
@@ -92,15 +91,20 @@ class AbstractAdditive(AbstractNoise):
         """Standard deviation of zeta for one sample, a number or one a coordinate."""
         return self.amplitude * self.variate_std
 
-    def apply(self, z, x, gradient, batch):
-        return _over_batch(_per_coordinate(self.amplitude) * z, batch)
+    def apply(self, z, x, gradient, batch, scale):
+        return _factor(self.amplitude, scale / jnp.sqrt(batch)) * z
 
-    def diffuse(self, dw, x, gradient, batch):
-        return _over_batch(_per_coordinate(self.std) * dw, batch)
+    def diffuse(self, dw, x, gradient, batch, scale):
+        return _factor(self.std, scale / jnp.sqrt(batch)) * dw
 
 
-def _per_coordinate(values: Array) -> Array:
-    return values if values.ndim == 0 else values[None, :]
+def _factor(coordinates: Array, agents: Array) -> Array:
+    """The product of a factor for each coordinate (dims,) and one for each agent (agents,); either may be a number."""
+    column = agents if agents.ndim == 0 else agents[:, None]
+    row = coordinates if coordinates.ndim == 0 else coordinates[None, :]
+    if column.ndim and row.ndim:
+        row = jnp.broadcast_to(row, (column.shape[0], row.shape[1]))
+    return column * row
 
 
 def _gaussian(words: Words, dtype) -> Agents:
@@ -208,7 +212,7 @@ class Diffusion(AbstractNoise):
     def variates(self, blocks, dtype, batch):
         return _gaussian(blocks[0], dtype)
 
-    def apply(self, z, x, gradient, batch):
+    def apply(self, z, x, gradient, batch, scale):
         def one(xi, zi):
             b = jnp.asarray(self.matrix(xi))
             expected = xi.shape if self.kind == "diagonal" else xi.shape * 2
@@ -216,10 +220,10 @@ class Diffusion(AbstractNoise):
                 raise ValueError(f"noise.matrix: a {self.kind} B(x) must have shape {expected}, got {b.shape}")
             return b * zi if self.kind == "diagonal" else b @ zi
 
-        return _over_batch(jax.vmap(one)(x, z), batch)
+        return per_agent(scale / jnp.sqrt(batch), z) * jax.vmap(one)(x, z)
 
-    def diffuse(self, dw, x, gradient, batch):
-        return self.apply(dw, x, gradient, batch)
+    def diffuse(self, dw, x, gradient, batch, scale):
+        return self.apply(dw, x, gradient, batch, scale)
 
 
 class GammaMultiplicative(AbstractNoise):
@@ -249,11 +253,11 @@ class GammaMultiplicative(AbstractNoise):
         draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
         return draw(keys, shape.astype(dtype)) / shape - 1
 
-    def apply(self, z, x, gradient, batch):
-        return -z * gradient
+    def apply(self, z, x, gradient, batch, scale):
+        return per_agent(-scale, z) * z * gradient
 
-    def diffuse(self, dw, x, gradient, batch):
-        return dw * gradient / per_agent(jnp.sqrt(self.shape * batch), gradient)
+    def diffuse(self, dw, x, gradient, batch, scale):
+        return per_agent(scale / jnp.sqrt(self.shape * batch), dw) * dw * gradient
 
 
 def zhang_multiplicative(shape: float, rate: float):

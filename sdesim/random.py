@@ -2,14 +2,15 @@
 
 Noise is data here. Every random word of sdesim is
 
-    Threefry-2x32-20(key, counter),   key = Threefry(seed; stream, simulation),
-                                      counter = (agent pair and coordinate, step),
+    Threefry-2x32-20(key, counter),   key = Threefry(seed; stream, step),
+                                      counter = (agent pair and coordinate, simulation),
 
 so it depends on (seed, stream, simulation, agent, coordinate, step) and on nothing else: not on how many agents,
 simulations or devices run together, not on the coupling, not on its gain. Runs that differ in a parameter alone are
 therefore paired, and any simulation of a batch can be run again by itself.
 
-One Threefry block makes two words. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate at one step.
+One Threefry block makes two words. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate at one step. The
+key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
 
 Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
 
@@ -32,6 +33,8 @@ MAX_STEPS = (1 << 31) - 1  # step numbers are int32 in loops
 MAX_SIMS = 1 << 32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+# sin(pi r) = r P(r^2) for |r| <= 1/2, to 1.7e-7
+_SINE = tuple(np.float32(c) for c in (3.14159258, -5.16770688, 2.55003138, -0.598045174, 0.0772201281))
 _PARITY = np.uint32(0x1BD11BDA)
 
 
@@ -89,29 +92,44 @@ def seed_words(seed) -> Array:
     return jnp.asarray([int(seed) & 0xFFFFFFFF, int(seed) >> 32], jnp.uint32)
 
 
-def simulation_key(seed: Array, stream, simulation):
-    """The key (two uint32 words, each of the shape of `simulation`) of one stream of each simulation."""
-    simulation = jnp.asarray(simulation, jnp.uint32)
-    stream = jnp.full_like(simulation, stream)
-    return threefry2x32(*(jnp.broadcast_to(word, simulation.shape) for word in seed), stream, simulation)
+def step_key(seed: Array, stream, step):
+    """The key, two uint32 scalars, of one stream at one step. seed: two uint32 words, from `seed_words`."""
+    return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))
 
 
-def words(key, agents: int, dims: int, step) -> Words:
+def blocks(key0, key1, simulation, pairs: int, dims: int) -> tuple[Array, Array]:
+    """The blocks of all pairs of agents and coordinates of one simulation at one step: two words, (pairs, dims) each.
+
+    key0, key1: from `step_key`, and the simulation's number: uint32 scalars. pairs, dims: sizes; static.
+    """
+    return _blocks(key0, key1, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
+
+
+def _blocks(key0, key1, simulation, pair):
+    coordinate = lax.broadcasted_iota(jnp.uint32, pair.shape, 1)
+    count0 = (pair << np.uint32(COORDINATE_BITS)) | coordinate
+    return threefry2x32(key0, key1, count0, jnp.full_like(pair, simulation))
+
+
+PAIRED = "words_of_agents"
+"""The name under which a traced program shows that it asks for `words`, for an engine that keeps agents in pairs."""
+
+
+def words(key, simulation, agents: int, dims: int) -> Words:
     """The blocks of all agents and coordinates of one simulation at one step.
 
     Args:
-        key: two uint32 scalars, from `simulation_key`.
+        key: two uint32 scalars, from `step_key`.
+        simulation: its number, a uint32 scalar.
         agents, dims: sizes; static.
-        step: the step's number, a uint32 scalar.
     """
-    shape = (agents, dims)
-    agent = lax.broadcasted_iota(jnp.uint32, shape, 0)
-    coordinate = lax.broadcasted_iota(jnp.uint32, shape, 1)
-    count0 = ((agent >> np.uint32(1)) << np.uint32(COORDINATE_BITS)) | coordinate
-    count1 = jnp.broadcast_to(jnp.asarray(step, jnp.uint32), shape)
-    key0, key1 = (jnp.broadcast_to(word, shape) for word in key)
-    first, second = threefry2x32(key0, key1, count0, count1)
-    return Words(first, second, (agent & np.uint32(1)) == 1)
+
+    def words_of_agents(key0, key1, simulation):
+        agent = lax.broadcasted_iota(jnp.uint32, (agents, dims), 0)
+        first, second = _blocks(key0, key1, simulation, agent >> np.uint32(1))
+        return first, second, (agent & np.uint32(1)) == 1
+
+    return Words(*jax.jit(words_of_agents)(*key, jnp.asarray(simulation, jnp.uint32)))
 
 
 def centered(word, dtype) -> Array:
@@ -130,9 +148,16 @@ def uniform(word, dtype) -> Array:
 def turn_sine(word, odd, dtype) -> Array:
     """sin(2 pi u) where `odd`, else cos(2 pi u), for u = uniform(word).
 
-    The quarter turn between the two is added to the integer, where it is exact, so one sine serves both.
+    The quarter turn between the two is added to the integer, where it is exact, so one sine serves both. In float32 the
+    sine is a polynomial, with an exact reduction of the angle: the same on every device, and one that vectorizes.
     """
     quarter = jnp.where(odd, np.uint32(0), np.uint32(1 << 21))
     turn = (((word >> np.uint32(9)) + quarter) & np.uint32((1 << 23) - 1)).astype(jnp.int32).astype(dtype)
-    half = turn * 2.0**-23 + (2.0**-24 - 0.5)  # in (-1/2, 1/2): sin(2 pi u) = -sin(2 pi (u - 1/2))
-    return -jnp.sin(half * (2 * np.pi))
+    angle = turn * 2.0**-22 + (2.0**-23 - 1.0)  # 2 u - 1 in (-1, 1), exact: sin(2 pi u) = -sin(pi (2 u - 1))
+    if dtype == jnp.float64:
+        return -jnp.sin(angle * np.pi)
+    n = jnp.round(angle)
+    r = angle - n
+    s = r * r
+    sine = r * (_SINE[0] + s * (_SINE[1] + s * (_SINE[2] + s * (_SINE[3] + s * _SINE[4]))))
+    return jnp.where(n == 0, -sine, sine)

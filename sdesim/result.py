@@ -14,7 +14,7 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.store import provenance, write_dataset
 
 if TYPE_CHECKING:
-    from sdesim.integrate import Lanes, Plan
+    from sdesim.engine import Lanes, Plan
 
 _SHARED = "shared_"
 

@@ -6,7 +6,7 @@ Both compose the same parts of a `Dynamics`, and both take the order in which pu
 - "gauss-seidel": first the pull on the agents, then the gradient at where it took them, then the shared state from
   the new agents (Z 6.3).
 
-A kick, `kick(x, gradients, rates, dt)`, gives sqrt(dt) zeta or B dW for agents at x. Whether it comes from a law and
+A kick, `kick(x, gradients, rates, dt, scale)`, gives scale sqrt(dt) zeta or scale B dW for agents at x. Whether it comes from a law and
 random words or from increments of the caller is not a stepper's business.
 """
 
@@ -19,7 +19,7 @@ from jaxtyping import Array
 from sdesim.coupling import Mean, Order
 from sdesim.dynamics import Agents, Dynamics, Rates, State, _scaled
 
-Kick = Callable[[Agents, Agents, Rates, Array], Agents]
+Kick = Callable[[Agents, Agents, Rates, Array, Array], Agents]
 
 
 def _advance(tree, velocity, dt):
@@ -46,7 +46,7 @@ def em_step(
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
     force = _scaled(rates.drift, -gradients)
-    noise = jnp.sqrt(rates.h) * kick(point, gradients, rates, dt)
+    noise = kick(point, gradients, rates, dt, jnp.sqrt(rates.h) * (1 if v is None else rates.h))
     if v is None or model.momentum is None:
         if model.weak_order == 2 and order == "jacobi":
             drift = model.drift(state, mean, step)
@@ -55,7 +55,7 @@ def em_step(
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         friction = model.momentum.friction(t / rates.clock + dt, rates.h)
-        v = v + dt * (rates.h * force - friction * v + rates.clock * velocity_pull) + rates.h * noise
+        v = v + dt * (rates.h * force - friction * v + rates.clock * velocity_pull) + noise
         x = x + dt / rates.h * v if order == "gauss-seidel" else x + dt / rates.h * v + tick * pull
         velocity_shared = _advance(velocity_shared, velocity_flow, tick)
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
@@ -79,14 +79,14 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
         x = x + pull
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
-    one = jnp.ones_like(rates.h)
-    descent = _scaled(rates.drift, -gradients) + kick(point, gradients, rates, one)
+    eta = rates.h if v is None else rates.h**2
+    descent = eta * _scaled(rates.drift, -gradients) + kick(point, gradients, rates, jnp.ones_like(eta), eta)
     if v is None or model.momentum is None:
-        x = x + rates.h * descent
+        x = x + descent
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         delta = 1 - rates.h * model.momentum.friction(t / rates.clock + rates.h, rates.h)
-        v = delta * v + rates.h**2 * descent + exchange * velocity_pull
+        v = delta * v + descent + exchange * velocity_pull
         x = x + v
         velocity_shared = _advance(velocity_shared, velocity_flow, exchange)
     if order == "jacobi":

@@ -22,13 +22,13 @@ from jaxtyping import Array
 from sdesim import random
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
+from sdesim.engine import run_lanes
 from sdesim.fields import check_choice, check_count
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
     initial_lanes,
     make_plan,
-    run_lanes,
     start_lanes,
     warn_of_divergence,
     warn_of_stiffness,

@@ -92,7 +92,7 @@ def diffrax_terms(
         point = model.gradient_point(y.x, y.v)
         gradients = model.gradients(point) if model.noise.state_dependent else point
         scale = jnp.sqrt(rates.h) if y.v is None else rates.h * jnp.sqrt(rates.h)
-        force = lambda dw: scale * model.brownian_force(dw, point, gradients, rates)
+        force = lambda dw: model.brownian_force(dw, point, gradients, rates, scale)
         if model.noise.diagonal:
             matrix = force(jnp.ones_like(point))
         else:

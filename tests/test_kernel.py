@@ -1,0 +1,363 @@
+"""The fused kernel against the plain path, in interpret mode, and its compilation for CUDA. No GPU is needed here."""
+
+import inspect
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from sdesim import coupling, kernel, objectives, random
+from sdesim.coupling import ArrayMean, Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
+from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
+from sdesim.engine import Plan
+from sdesim.integrate import iterate, simulate, start_lanes
+from sdesim.kernel import primitives
+from sdesim.kernel.layout import shape_of
+from sdesim.noise import Diffusion, GammaMultiplicative, Gaussian, Silent, StudentT, Uniform
+from sdesim.objectives import (
+    AbstractObjective,
+    CoupledDoubleWells,
+    Function,
+    LogCosh,
+    OscillatingDoubleWell,
+    Quadratic,
+    QuarticDoubleWell,
+)
+from sdesim.observe import FirstNonFinite
+from sdesim.schedules import Halving, PerStep
+
+pytestmark = pytest.mark.usefixtures("float32")
+
+SEED, SIMS = 11, 7
+
+
+def start(agents, dims, sims=SIMS):
+    return np.random.default_rng(agents).normal(size=(sims, agents, dims)).astype(np.float32)
+
+
+def plan_of(agents, dims, method="em", order="jacobi", dt=None):
+    return Plan(agents, dims, method, order, dt is None, None, None)
+
+
+def fused(model, x, steps, *, method="em", order="jacobi", dt=None, period=1, axes=None, state=None, first=0):
+    """The kernel's state after `steps` steps from (sims, agents, dims)."""
+    sims, agents, dims = x.shape
+    none = jax.tree.map(lambda _: None, model) if axes is None else axes
+    if state is None:
+        state = start_lanes(model, none, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(agents))
+    plan = plan_of(agents, dims, method, order, dt)
+    length = None if dt is None else jnp.asarray(dt, jnp.float32)
+    arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), length, period, first, steps)
+    return kernel.advance(plan, model, none, state, *arguments, backend="triton", interpret=True)
+
+
+def assert_close(got, expected, steps, growth):
+    """Two programs of the same arithmetic: each step rounds by 2 units in the last place of the positions at most, and
+    what it rounded grows by `growth` a step at most, the step's length times the steepest slope of the drift."""
+    unit = np.spacing(np.float32(np.abs(expected.x).max()))
+    bound = 2 * unit * sum((1 + growth) ** s for s in range(steps))
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+def decreasing(x, t):
+    return jnp.exp(-jnp.sum(x * x))
+
+
+def banana(x):
+    return x[0] ** 2 + 0.5 * x[1] * x[2] + jnp.sum(jnp.log1p(x[1:] ** 2)) + jnp.sinh(x[0] / 4)
+
+
+# name: model, agents, dims, how it runs, growth of a step: its length times (curvature + gain, or gain * (agents + 1))
+CASES = {
+    "quorum-uniform": (
+        lambda: Dynamics(OscillatingDoubleWell(), Quorum(1.0), Uniform(8.0), eta=1e-3),
+        (250, 1),
+        {},
+        1e-3 * 111,
+    ),
+    "uncoupled-silent": (lambda: Dynamics(QuarticDoubleWell(), eta=0.01), (33, 1), {}, 0.01 * 30),
+    "several-tiles": (lambda: Dynamics(LogCosh(), Quorum(2.0), Gaussian(1.0)), (600, 1), {"sims": 3}, 0.01 * 4),
+    "one-agent": (lambda: Dynamics(LogCosh(), Elastic(2.0), Gaussian(1.0)), (1, 1), {}, 0.01 * 6),
+    "tree-unrolled": (lambda: Dynamics(LogCosh(), Tree(1.0, (4, 2)), Uniform(1.0)), (8, 1), {}, 0.01 * 7),
+    "elastic-gaussian-nesterov-schedule": (
+        lambda: Dynamics(
+            CoupledDoubleWells(), Elastic(1.0), Gaussian(1.0), momentum=Nesterov(0.9), eta=Halving(1e-3, 7, 2e-4)
+        ),
+        (26, 3),
+        {},
+        1e-3**0.5 * (1 + 1e-3**0.5 * 80 + 1e-3**0.5 * 27 + 3.2),
+    ),
+    "quorum-student-heavy-ball": (
+        lambda: Dynamics(LogCosh(), Quorum(1.0), StudentT(1.0, 3.0), momentum=HeavyBall(0.9)),
+        (13, 1),
+        {"order": "gauss-seidel"},
+        0.1 * (1 + 0.1 * 3 + 1),
+    ),
+    "elastic-friction-velocities": (
+        lambda: Dynamics(
+            LogCosh(), Elastic(1.0, 3.0), Gaussian(1.0), momentum=Friction(lambda t: 3 / t), velocity_coupling=Quorum(1.0)
+        ),
+        (33, 1),
+        {"dt": 0.005},
+        0.005 * (1 / 0.01 + 4 + 1),
+    ),
+    "state-dependent-diffusion": (
+        lambda: Dynamics(
+            Quadratic([[2.0, 0.5], [0.5, 1.0]]), StateDependent(decreasing), Diffusion(lambda x: jnp.sqrt(1 + x * x))
+        ),
+        (13, 2),
+        {"dt": 0.002},
+        0.002 * (3 + 13),
+    ),
+    "filtered-full-diffusion": (
+        lambda: Dynamics(
+            banana, Filtered(1.0, SaturatingFilter(3.0, 0.5)), Diffusion(lambda x: jnp.outer(x, x) / 9, "full")
+        ),
+        (13, 3),
+        {},
+        0.01 * 8 + 0.01,
+    ),
+    "second-order-per-step": (
+        lambda: Dynamics(LogCosh(), Quorum(2.0), Uniform(1.0), weak_order=2, eta=PerStep([0.01, 0.02, 0.03])),
+        (14, 2),
+        {},
+        0.03 * 4,
+    ),
+    "iteration-period-batch": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Gaussian([1.0, 2.0]), momentum=Nesterov(0.5), batch=3.0),
+        (9, 2),
+        {"method": "sgd", "period": 3},
+        0.01 * (10 + 2) + 0.5,
+    ),
+    "iteration-gauss-seidel": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0)),
+        (21, 1),
+        {"method": "sgd", "order": "gauss-seidel"},
+        0.01 * (2 + 22),
+    ),
+    "own-rates-unrolled": (
+        lambda: Dynamics(LogCosh(), Quorum([1.0, 2.0, 3.0]), Uniform(1.0), eta=jnp.array([0.01, 0.02, 0.03])),
+        (3, 2),
+        {},
+        0.03 * 5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_kernel_is_the_plain_path(name):
+    make, (agents, dims), run, growth = CASES[name]
+    run = dict(run)
+    x = start(agents, dims, run.pop("sims", SIMS))
+    model = make()
+    plain = {k: v for k, v in run.items() if k not in ("method",)}
+    fn = iterate if run.get("method") == "sgd" else simulate
+    for steps in (2, 20):
+        expected = fn(model, agents=agents, sims=len(x), dims=dims, steps=steps, seed=SEED, init=x, **plain).state
+        assert_close(fused(model, x, steps, **run), expected, steps, growth)
+
+
+def test_a_spike():
+    model = Dynamics(LogCosh(), Spiking(1.0, 3.0, 0.05, 0.15), Uniform(1.0))
+    x = start(11, 1)
+    state = start_lanes(model, None, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(11))
+    spike = lambda s: s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
+    state = jax.vmap(spike, in_axes=-1, out_axes=-1)(state)
+    assert len(np.unique(state.shared["best"])) > 1  # or the test would not tell whose spike it is
+    expected = simulate(model, agents=11, sims=SIMS, steps=20, seed=SEED, init=x, epoch=20).state
+    assert_close(fused(model, x, 20, state=state), expected, 20, 0.01 * (2 + 3 + 1))
+
+
+@pytest.mark.parametrize("agents", [25, 4])
+def test_a_sweep_has_a_number_for_each_lane(agents):
+    gains, sigmas = np.linspace(0, 5, SIMS, dtype=np.float32), np.linspace(1, 2, SIMS, dtype=np.float32)
+    halving = Halving(0.01, 7)
+    model = Dynamics(LogCosh(), Elastic(1.0, 2.0), Gaussian(1.0), eta=halving)
+    swept = lambda m: (m.coupling.k, m.noise.sigma, m.eta.initial)
+    values = (jnp.asarray(gains), jnp.asarray(np.stack([sigmas])), jnp.asarray(0.01 * sigmas))
+    axes = eqx.tree_at(swept, jax.tree.map(lambda _: None, model), (-1, -1, -1), is_leaf=lambda a: a is None)
+    x = start(agents, 1)
+    got = fused(eqx.tree_at(swept, model, values), x, 20, axes=axes)
+    for lane in range(SIMS):
+        one = eqx.tree_at(swept, model, tuple(v[..., lane] for v in values))
+        run = dict(agents=agents, sims=1, steps=20, seed=SEED, first_sim=lane)
+        expected = simulate(one, init=x[lane : lane + 1], **run).state
+        assert_close(jax.tree.map(lambda a, n=lane: a[..., n : n + 1], got), expected, 20, 0.02 * (2 + 7))
+
+
+def test_launches_go_on_where_the_last_one_ended(monkeypatch):
+    monkeypatch.setattr(kernel, "LAUNCH", 8)
+    traces = []
+
+    def loss(x):
+        traces.append(1)
+        return jnp.sum(jnp.cosh(x))
+
+    model = Dynamics(loss, Quorum(1.0), Uniform(1.0), eta=Halving(0.02, 5), momentum=Nesterov(0.5))
+    x = start(10, 1)
+    expected = simulate(model, agents=10, sims=SIMS, steps=20, seed=SEED, init=x).state
+    whole = fused(model, x, 20)
+    count = len(traces)
+    half = fused(model, x, 9)
+    parts = fused(model, x, 11, state=half, first=9)
+    assert len(traces) == count  # other numbers of steps, and another first step, compile nothing
+    assert_close(whole, expected, 20, 0.15 * (1 + 0.15 * 30 + 4))
+    for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = eqx.tree_at(lambda m: m.coupling.k, model, jnp.asarray(3.0, jnp.float32))
+    assert not np.array_equal(fused(other, x, 20).x, whole.x)
+    assert len(traces) == count
+
+
+def test_divergence_is_not_hidden():
+    model = Dynamics(lambda x: -jnp.sum(x**4) + jnp.sum(jnp.sin(x)), Quorum(1.0), Uniform(1.0))
+    x = np.full((SIMS, 10, 1), 0.1, np.float32)
+    x[3] = 30.0
+    end = np.asarray(fused(model, x, 20).x)
+    assert (np.isfinite(end).all(axis=(0, 1)) == (np.arange(SIMS) != 3)).all()
+
+
+def test_sines_of_the_backend():
+    """fast=False: what is in the kernel then is no polynomial, as its length shows."""
+    model = Dynamics(OscillatingDoubleWell(), Quorum(1.0), Uniform(1.0))
+    none, plan = jax.tree.map(lambda _: None, model), plan_of(64, 1)
+    fast, exact = (
+        kernel._lowered(eqx.tree_at(lambda p: p.fast, plan, f) if False else plan, model, none, "triton")
+        for f in (True, False)
+    )
+    assert len(fast) == len(exact)
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+
+def rule(name, x, **params):
+    return np.asarray(jax.jit(lambda x: primitives.RULES[name](lax.optimization_barrier, x, **params))(x), np.float64)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sines(name):
+    x = np.linspace(-1e3, 1e3, 400_001, dtype=np.float32)
+    assert np.abs(rule(name, x) - getattr(np, name)(x.astype(float))).max() < 2e-7
+    far = np.float32([1e5, 1e7, -1e12, 3e38])
+    assert (np.abs(rule(name, far)) <= 1).all()
+    assert np.isnan(rule(name, np.float32([np.inf, np.nan]))).all()
+
+
+@pytest.mark.parametrize(
+    "name, low, high, units",
+    [("sqrt", 1e-30, 1e30, 2), ("log1p", -0.999, 1e4, 4), ("expm1", -20, 80, 5), ("sinh", -80, 80, 7), ("cosh", -80, 80, 3)],
+)
+def test_functions_to_units_in_the_last_place(name, low, high, units):
+    near = np.float32([1e-30, 1e-10, 1e-8, 1e-6, 1e-4]) if low < 0 else np.geomspace(low, high, 10_000)
+    x = np.concatenate([np.linspace(low, high, 100_000), near, -near if low < 0 else near]).astype(np.float32)
+    exact = getattr(np, name)(x.astype(float))
+    assert (np.abs(rule(name, x) - exact) <= units * np.spacing(np.abs(exact).astype(np.float32))).all()
+
+
+def test_functions_where_they_end():
+    inf = np.float32(np.inf)
+    np.testing.assert_array_equal(rule("sqrt", np.float32([0, inf, -1, np.nan])), [0, inf, np.nan, np.nan])
+    np.testing.assert_array_equal(rule("log1p", np.float32([-1, inf, -2, 0])), [-inf, inf, np.nan, 0])
+    np.testing.assert_array_equal(rule("expm1", np.float32([-inf, inf, np.nan, 0])), [-1, inf, np.nan, 0])
+    np.testing.assert_array_equal(rule("is_finite", np.float32([-inf, inf, np.nan, 3e38])), [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round"])
+def test_whole_numbers(name):
+    x = np.concatenate([np.arange(-9, 9, 0.25), [0.49999997, 4194303.5, 8388609.0, -1e20, 3e38]]).astype(np.float32)
+    params = {"rounding_method": lax.RoundingMethod.TO_NEAREST_EVEN} if name == "round" else {}
+    np.testing.assert_array_equal(rule(name, x, **params), getattr(np, name)(x.astype(float)))
+
+
+# -- compilation for CUDA ----------------------------------------------------------------------------------------------
+
+REGISTERED = [
+    c for _, c in inspect.getmembers(objectives, inspect.isclass)
+    if issubclass(c, AbstractObjective) and c not in (AbstractObjective, Function)
+]  # fmt: skip
+MARK = {"triton": "gpu.triton", "mosaic": "mosaic_gpu"}
+
+
+def lowered(model, agents, dims, backend):
+    return kernel._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend)
+
+
+@pytest.mark.parametrize("backend", ["triton", "mosaic"])
+@pytest.mark.parametrize("noise", [Uniform, Gaussian])
+@pytest.mark.parametrize("objective", REGISTERED, ids=lambda c: c.__name__)
+def test_every_objective_compiles_for_cuda(objective, noise, backend):
+    model = Dynamics(objective(), Quorum(1.0), noise(1.0))
+    dims = objective().dims or 3
+    assert MARK[backend] in lowered(model, 50, dims, backend)
+
+
+@pytest.mark.parametrize("backend", ["triton", "mosaic"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_compiles_for_cuda(name, backend):
+    make, (agents, dims), run, _ = CASES[name]
+    plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
+    model = make()
+    assert kernel.refusal(plan, model, None, (), None, jnp.float32, backend) is None
+
+
+@pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
+def test_layouts(agents, dims):
+    for backend in ("triton", "mosaic"):
+        shape = shape_of(agents, dims, backend)
+        if not shape.unrolled:
+            assert shape.tiles * shape.places * 2 >= agents
+        if backend == "triton":
+            assert all(n & (n - 1) == 0 for n in (shape.sims, shape.places, shape.warps))
+        else:
+            assert shape.places % 32 == 0 and shape.sims == shape.warps == 4
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def reason(model, agents=20, dims=1, observables=(), increments=None, dtype=jnp.float32, backend="mosaic"):
+    return kernel.refusal(plan_of(agents, dims), model, None, observables, increments, dtype, backend)
+
+
+def test_what_it_refuses():
+    model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
+    assert reason(model) is None
+    assert "float64" in reason(model, dtype=jnp.float64)
+    assert "1025 agents" in reason(model, agents=1025)
+    assert "9 dimensions" in reason(model, dims=9)
+    assert "a thread" in reason(model, agents=1024, dims=8)
+    assert "increments" in reason(model, increments=jnp.zeros((1, 1, 20, 1)))
+    assert "every step" in reason(model, observables=(FirstNonFinite(),))
+
+
+@pytest.mark.parametrize(
+    "model, says",
+    [
+        (lambda: Dynamics(LogCosh(), Quorum(1.0), GammaMultiplicative(1.0)), "primitive"),
+        (lambda: Dynamics(LogCosh(), Tree(1.0, (5, 4)), Uniform(1.0)), "differ between agents"),
+        (lambda: Dynamics(LogCosh(), Quorum(jnp.arange(20.0)), Uniform(1.0)), "differ between agents"),
+        (lambda: Dynamics(lambda x: jnp.sum(jax.lax.lgamma(x + 9)), Quorum(1.0)), "digamma"),
+        (lambda: Dynamics(lambda x: jnp.sum(jnp.sort(x)), Quorum(1.0)), "sort"),
+        (lambda: Dynamics(lambda x: jnp.sum(x @ jnp.ones((1, 100))), Quorum(1.0)), "100 numbers"),
+    ],
+)
+def test_what_does_not_lower_is_refused_in_one_line(model, says):
+    model = model()
+    line = reason(model)
+    assert says in line and "\n" not in line
+    with pytest.raises(kernel.Unsupported):
+        fused(model, start(20, 1), 1)
+
+
+def test_all_rules_are_tested_or_refused():
+    tested = {type(make().coupling) for make, *_ in CASES.values()} | {Spiking}
+    assert tested == set(coupling.RULES.values())
+    laws = {type(make().noise) for make, *_ in CASES.values()}
+    assert laws == {Silent, Uniform, Gaussian, StudentT, Diffusion}
