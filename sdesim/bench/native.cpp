@@ -91,9 +91,15 @@ struct Problem {
     float eta, k, delta, amplitude, start;
 };
 
-// The key of each simulation: Threefry(seed; stream of the noise, simulation).
-void keys(const u32* seed, int first, u32* k0, u32* k1) {
-    for (int s = 0; s < B; ++s) threefry(seed[0], seed[1], 0, static_cast<u32>(first + s), k0[s], k1[s]);
+struct Key {
+    u32 first, second;
+};
+
+// The key of one step: Threefry(seed; stream of the noise, step).
+Key step_key(const u32* seed, u32 step) {
+    Key key;
+    threefry(seed[0], seed[1], 0, step, key.first, key.second);
+    return key;
 }
 
 // The gradient of the oscillating double well.
@@ -106,14 +112,13 @@ template <bool GAUSSIAN>
 void oscillating(const Problem& p, const u32* seed, float* out) {
     const int pairs = p.agents / 2;
     const auto x = std::make_unique<float[]>(static_cast<std::size_t>(p.agents) * B);
-    alignas(64) u32 k0[B], k1[B];
     alignas(64) float sum[B], pull[B];
     const float keep = 1.0f - p.eta * p.k, kick = p.eta * p.amplitude;
     for (int first = 0; first < p.sims; first += B) {
-        keys(seed, first, k0, k1);
         for (int i = 0; i < p.agents * B; ++i) x[i] = p.start;
         for (int s = 0; s < B; ++s) sum[s] = p.start * p.agents;
         for (u32 t = 0; t < static_cast<u32>(p.steps); ++t) {
+            const Key key = step_key(seed, t);
             for (int s = 0; s < B; ++s) pull[s] = p.eta * p.k / p.agents * sum[s], sum[s] = 0.0f;
             for (u32 i = 0; i < static_cast<u32>(pairs); ++i) {
                 float* const even = x.get() + 2 * i * B;
@@ -122,7 +127,7 @@ void oscillating(const Problem& p, const u32* seed, float* out) {
                 for (int s = 0; s < B; ++s) {
                     u32 a, b;
                     float ze, zo;
-                    threefry(k0[s], k1[s], i << 16, t, a, b);
+                    threefry(key.first, key.second, i << 16, static_cast<u32>(first + s), a, b);
                     variates<GAUSSIAN>(a, b, ze, zo);
                     const float xe = even[s] * keep + pull[s] - p.eta * slope(even[s]) + kick * ze;
                     const float xo = odd[s] * keep + pull[s] - p.eta * slope(odd[s]) + kick * zo;
@@ -146,14 +151,15 @@ void wells(const Problem& p, const u32* seed, float* out) {
     const std::size_t size = static_cast<std::size_t>(p.agents) * lanes;
     std::vector<float> x(size, p.start), v(size), mean(lanes, p.start), next(lanes), sums(n);
     std::vector<float> sine(2 * lanes), cosine(2 * lanes), total(2 * lanes);
-    std::vector<u32> k0(lanes), k1(lanes), coordinate(lanes);
+    std::vector<u32> simulation(lanes), coordinate(lanes);
     for (int l = 0; l < d * n; ++l) {
-        threefry(seed[0], seed[1], 0, static_cast<u32>(l % n), k0[l], k1[l]);
+        simulation[l] = static_cast<u32>(l % n);
         coordinate[l] = static_cast<u32>(l / n);
     }
     const float scale = 0.15f, cross = 6.0f * 4.4f / (d > 1 ? d - 1 : 1), turns = 4.4f / PI;
     const float keep = 1.0f - p.eta * p.k, pull = p.eta * p.k, kick = p.eta * p.amplitude;
     for (u32 t = 0; t < static_cast<u32>(p.steps); ++t) {
+        const Key key = step_key(seed, t);
         for (u32 i = 0; i < static_cast<u32>(p.agents / 2); ++i) {
             for (int agent = 0; agent < 2; ++agent) {
                 const float* const xs = x.data() + static_cast<std::size_t>(2 * i + agent) * lanes;
@@ -181,7 +187,7 @@ void wells(const Problem& p, const u32* seed, float* out) {
             for (int l = 0; l < lanes; ++l) {
                 u32 a, b;
                 float ze, zo;
-                threefry(k0[l], k1[l], (i << 16) | coordinate[l], t, a, b);
+                threefry(key.first, key.second, (i << 16) | coordinate[l], simulation[l], a, b);
                 variates<GAUSSIAN>(a, b, ze, zo);
                 const float even = p.delta * ve[l] - p.eta * gradient(xe[l] + p.delta * ve[l], l) + kick * ze;
                 const float odd = p.delta * vo[l] - p.eta * gradient(xo[l] + p.delta * vo[l], lanes + l) + kick * zo;
@@ -215,15 +221,15 @@ void sdesim_run(int dims, int gaussian, int sims, int agents, int steps, const u
         gaussian ? wells<true>(p, seed, out) : wells<false>(p, seed, out);
 }
 
-// The generator alone, `blocks` blocks for each of B keys, folded into one word: a bound on any step that uses it.
+// The generator alone, `blocks` blocks of B simulations, folded into one word: a bound on any step that uses it.
 u32 sdesim_words(u32 blocks, const u32* seed) {
-    alignas(64) u32 k0[B], k1[B], fold[B] = {};
-    keys(seed, 0, k0, k1);
+    const Key key = step_key(seed, 0);
+    alignas(64) u32 fold[B] = {};
     for (u32 i = 0; i < blocks; ++i)
 #pragma GCC ivdep
         for (int s = 0; s < B; ++s) {
             u32 a, b;
-            threefry(k0[s], k1[s], i, 0, a, b);
+            threefry(key.first, key.second, i, static_cast<u32>(s), a, b);
             fold[s] ^= a + b;
         }
     u32 all = 0;
