@@ -31,7 +31,17 @@ from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.kernel.cells import Unsupported
 from sdesim.kernel.launch import Kernel, Places, mosaic, triton
-from sdesim.kernel.layout import WARP, Backend, Rows, from_blocks, shape_of, to_blocks
+from sdesim.kernel.layout import (
+    WARP,
+    AgentPlace,
+    Backend,
+    Rows,
+    agent_axis,
+    from_blocks,
+    over_places,
+    shape_of,
+    to_blocks,
+)
 from sdesim.kernel.program import STATE, Outside, Step, trace
 from sdesim.observe import AbstractAccumulator
 
@@ -124,8 +134,20 @@ def _advance_blocks(plan, model, axes, state, sims, seed, dt, period, first, ste
     agents = 1 if state.v is None else 2  # the first leaves of a state are x and v
     moves = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
     scalars, clock = Rows((1,)), Rows((LAUNCH,))
+    agent = [agent_axis(a.shape, plan.agents, plan.dims, shape) for a in program.outside.shared]
+    by_agent = [jnp.zeros((1, shape.sims, shape.places), jnp.float32)]
+
+    def add_shared(a, axis):
+        if axis is None or a.dtype != jnp.float32:
+            return scalars.add(a[..., None])
+        cells = over_places(jnp.moveaxis(a, axis, 0).reshape(plan.agents, -1), shape)
+        cells = cells.reshape(-1, 1, shape.places)
+        place = AgentPlace(sum(len(part) for part in by_agent), a.shape, axis)
+        by_agent.append(jnp.broadcast_to(cells, (len(cells), shape.sims, shape.places)))
+        return place
+
     places = Places(
-        shared=[scalars.add(a[..., None]) for a in program.outside.shared],
+        shared=[add_shared(a, axis) for a, axis in zip(program.outside.shared, agent, strict=True)],
         clock=[clock.add(a) for a in jax.eval_shape(program.outside.clock, jnp.zeros(LAUNCH, jnp.int32))],
         own=[add(kept, a) for a in program.outside.own],
         sims=add(kept, sims),
@@ -136,6 +158,7 @@ def _advance_blocks(plan, model, axes, state, sims, seed, dt, period, first, ste
     rows = whole.packed(np.float32)
     blocks = jnp.concatenate([to_blocks(a, shape, lanes) for a in leaves[:agents]])
     fixed = [source.packed(kind) for source in (scalars, kept) for kind in (np.float32, np.int32)]
+    fixed.append(jnp.concatenate(by_agent))
     launch = (mosaic if backend == "mosaic" else functools.partial(triton, interpret=interpret))(
         kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (rows, blocks)]
     )

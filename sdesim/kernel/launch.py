@@ -10,7 +10,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 
 from sdesim.kernel.cells import Machine, Unsupported, Value, cells_of
-from sdesim.kernel.layout import WARP, Place, Shape, take
+from sdesim.kernel.layout import WARP, AgentPlace, Place, Shape, take
 from sdesim.kernel.lowering import evaluate
 from sdesim.kernel.program import Step
 
@@ -18,7 +18,7 @@ from sdesim.kernel.program import Step
 class Places(NamedTuple):
     """Where the kernel finds the values of the program's variables. state: leaves other than agents."""
 
-    shared: list[Place]
+    shared: list[Place | AgentPlace]
     clock: list[Place]
     own: list[Place]
     sims: Place
@@ -32,6 +32,7 @@ class Refs(NamedTuple):
     clock: dict
     shared: dict
     kept: dict
+    by_agent: Any
     rows: Any
     blocks: Any
     new_rows: Any
@@ -65,8 +66,7 @@ class Kernel(NamedTuple):
             pairs = [place + np.int32(tile * shape.places) for tile in range(shape.tiles)]
         kept = lambda place: take(place, lambda kind, row: io.load(refs.kept[kind], row, shape.unrolled))
         inputs: dict[Any, Value] = {self.inputs[-1]: kept(places.sims)}
-        shared = (take(p, lambda kind, row: refs.shared[kind][row, 0]) for p in places.shared)
-        inputs.update(zip(step.shared, shared, strict=True))
+        inputs.update((v, self._shared(io, refs, p)) for v, p in zip(step.shared, places.shared, strict=True))
         inputs.update(zip(step.own, map(kept, places.own), strict=True))
         start = self._state(io, refs, kept)
 
@@ -85,6 +85,14 @@ class Kernel(NamedTuple):
                 io.store(refs.new_blocks, i, cell, True)
             else:
                 io.store(refs.new_rows, i - agents, cell, shape.unrolled)
+
+    def _shared(self, io: "IO", refs: Refs, place: Place | AgentPlace) -> Value:
+        if isinstance(place, Place):
+            return take(place, lambda kind, row: refs.shared[kind][row, 0])
+        lengths = [1 if a == place.axis else n for a, n in enumerate(place.shape)]
+        grid = (*lengths, self.shape.tiles, 2)
+        cells = [io.load_same(refs.by_agent, place.row + i) for i in range(math.prod(grid))]
+        return Value(place.shape, place.axis, cells_of(cells, grid))
 
     def _state(self, io: "IO", refs: Refs, kept) -> list[Value]:
         """The state at the launch's start."""
@@ -125,9 +133,10 @@ class Kernel(NamedTuple):
 
 class IO(NamedTuple):
     """load(ref, row, block) and store(ref, row, cell, block) of this program's part of a row: a block, or a value a
-    simulation."""
+    simulation. load_same(ref, row): a block that all programs read."""
 
     load: Callable
+    load_same: Callable
     store: Callable
     pin: Callable
     hold: Callable
@@ -153,7 +162,8 @@ def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
         def store(ref, row, cell, block):
             ref[part(row, block)] = cell
 
-        body(IO(lambda ref, row, block: ref[part(row, block)], store, lambda a: a, hold), _named(refs))
+        load = lambda ref, row, block: ref[part(row, block)]
+        body(IO(load, lambda ref, row: ref[row], store, lambda a: a, hold), _named(refs))
 
     hold = lax.optimization_barrier if interpret else lambda a: a
     parameters = pltriton.CompilerParams(num_warps=shape.warps, num_stages=1)
@@ -178,7 +188,11 @@ def mosaic(body, shape: Shape, grid: int, outputs):
         def store(ref, row, cell, block):
             ref[part(row, block)] = cell
 
-        body(IO(load, store, pin, lambda a: a), _named(refs))
+        def load_same(ref, row):
+            everywhere = (row, pl.ds(0, shape.sims), slice(None))
+            return plgpu.load(ref, everywhere, layout=layout, optimized=False)
+
+        body(IO(load, load_same, store, pin, lambda a: a), _named(refs))
 
     parameters = plgpu.CompilerParams()
     return plgpu.kernel(kernel, out_type=outputs, grid=(grid,), grid_names=("block",), compiler_params=parameters)

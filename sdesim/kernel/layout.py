@@ -65,6 +65,22 @@ class Place(NamedTuple):
     dtype: Any
 
 
+class AgentPlace(NamedTuple):
+    """Where a number for each agent lies among the blocks that are the same for all simulations: its first row, the
+    array's shape, and its axis over agents."""
+
+    row: int
+    shape: tuple[int, ...]
+    axis: int
+
+
+def agent_axis(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> int | None:
+    """The axis of an array that is as long as there are agents, if it has one and that is no number of dimensions."""
+    if shape.unrolled or agents == dims or array.count(agents) != 1:
+        return None
+    return array.index(agents)
+
+
 class Rows:
     """Arrays of numbers of 32 bits, packed into the rows of one array of float32 and of one of int32."""
 
@@ -103,15 +119,20 @@ def take(place: Place, read) -> Value:
     return Value(place.shape, None, cells_of(cells, (*place.shape, 1, 1)))
 
 
+def over_places(x: Array, shape: Shape) -> Array:
+    """(agents, cells, ...) as (cells, tiles, parity, ..., places), for simulations that are not unrolled."""
+    x = jnp.pad(x, [(0, 2 * shape.tiles * shape.places - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+    x = x.reshape(shape.tiles, shape.places, 2, *x.shape[1:])
+    return jnp.moveaxis(jnp.moveaxis(x, 3, 0), 2, -1)
+
+
 def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
     """(agents, dims, lanes) as (cells, simulations, places) or, unrolled, (cells, rows of simulations, places)."""
     agents, dims, count = x.shape
     x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - count)))
     if shape.unrolled:
         return x.reshape(agents * dims, lanes // shape.places, shape.places)
-    x = jnp.pad(x, ((0, 2 * shape.tiles * shape.places - agents), (0, 0), (0, 0)))
-    x = x.reshape(shape.tiles, shape.places, 2, dims, lanes)
-    return x.transpose(3, 0, 2, 4, 1).reshape(-1, lanes, shape.places)
+    return over_places(x, shape).reshape(-1, lanes, shape.places)
 
 
 def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:

@@ -51,8 +51,11 @@ def _cos(hold, x, **_):
 
 
 def _sqrt(hold, x, **_):
-    """x / sqrt(x), but 0 and infinity themselves, which alone equal their halves."""
-    return lax.select(x * _F(0.5) == x, x, x * lax.rsqrt(x))
+    """x / sqrt(x) and one step of Newton's; but 0 and infinity themselves, which alone equal their halves."""
+    r = lax.rsqrt(x)
+    y = x * r
+    y = y + (_F(0.5) * r) * (x - y * y)
+    return lax.select(x * _F(0.5) == x, x, y)
 
 
 def _round(hold, x, rounding_method=None, **_):
