@@ -8,6 +8,7 @@ it looks at progress, divergence and Ctrl-C. None of the cuts changes a result: 
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import math
@@ -37,6 +38,7 @@ from sdesim.vectorize import Halves, lanes
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 2_000_000  # agent-steps of the first chunk, before the speed is known
 CACHE_BYTES = 512 * 1024  # of a core, for the state of a block before and after a step
+THREAD_BYTES = 64 * 1024  # of state, below which a second thread costs more than it gives
 WIDTH = 16  # lanes in a vector register, at the most
 
 
@@ -153,7 +155,7 @@ def _advance_lanes(
 
     # Agents 2i and 2i + 1 share a block of random words. XLA's fused loops have one result, and one complex number
     # holds two agents: so both words of a block are used, and the state is one array in one kernel.
-    paired = plan.dims == 1 and plan.agents % 2 == 0 and not watching and increments is None
+    paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and increments is None
     paired = paired and model.noise.blocks > 0 and state.x.dtype == jnp.float32
     pack = _packed if paired else lambda state: state
     unpack = _unpacked if paired else lambda state: state
@@ -287,27 +289,23 @@ def run_lanes(
     plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
     count = sims.shape[0]
     workers = 1 if traced or jax.default_backend() != "cpu" else len(os.sched_getaffinity(0))
-    cuts = [0, count] if workers == 1 and traced else _cuts(count, state, workers)
+    blocks = [(0, count)] if traced or jax.default_backend() != "cpu" else _blocks(count, state, workers)
     stop = threading.Event()
-    with tqdm(
-        total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress, leave=False
-    ) as bar:
+    bar = tqdm(total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress)
+    with bar:
         run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, bar.update, stop)
 
         def block(a: int, b: int) -> Lanes:
-            if b - a == count:
+            if blocks == [(0, count)]:
                 return _run_block(run, model, state, sims, increments)
-            part = lambda leaf: leaf[..., a:b]
-            mine = jax.tree.map(lambda leaf, axis: leaf if axis is None else part(leaf), model, axes, is_leaf=_is_none)
+            # Beyond the last lane, that lane again, so that whole vectors are at work.
+            part = lambda leaf: leaf[..., a:b] if b <= count else leaf[..., np.minimum(np.arange(a, b), count - 1)]
+            mine = jax.tree.map(lambda axis, leaf: leaf if axis is None else part(leaf), axes, model, is_leaf=_is_none)
             given = None if increments is None else lambda i, j: part(increments(i, j))
-            return _run_block(run, mine, jax.tree.map(part, state), sims[a:b], given)
+            return _run_block(run, mine, jax.tree.map(part, state), part(sims), given)
 
-        blocks = list(zip(cuts, cuts[1:], strict=False))
-        if len(blocks) == 1 or workers == 1:
-            parts = [block(a, b) for a, b in blocks]
-        else:
-            parts = _in_threads(block, blocks, workers, stop)
-    return dataclasses.replace(_joined(parts), seconds=time.perf_counter() - began)
+        parts = [block(a, b) for a, b in blocks] if workers == 1 else _in_threads(block, blocks, workers, stop)
+    return dataclasses.replace(_joined(parts, count), seconds=time.perf_counter() - began)
 
 
 def _is_none(leaf) -> bool:
@@ -319,21 +317,38 @@ def _inside_a_trace() -> bool:
     return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
-def _cuts(count: int, state: State, workers: int) -> list[int]:
-    """Where to cut the lanes into blocks: whole vectors, in the cache, and as many for each worker."""
+def _blocks(count: int, state: State, workers: int) -> list[tuple[int, int]]:
+    """Blocks of lanes, (first, end): whole vectors, within the cache, and as many for each worker.
+
+    The last one may end beyond the lanes there are; fewer lanes than a vector are one block as they are.
+    """
+    if count < WIDTH:
+        return [(0, count)]
     one = 2 * sum(leaf.nbytes for leaf in (state.x, state.v) if leaf is not None) / count  # before and after a step
-    size = max(WIDTH, int(CACHE_BYTES / one) // WIDTH * WIDTH)
-    blocks = math.ceil(count / size)
-    if count >= 2 * WIDTH * workers and count * one > 64 * 1024:  # below, threads would cost more than they give
-        blocks = math.ceil(blocks / workers) * workers
-    size = max(WIDTH, math.ceil(count / blocks / WIDTH) * WIDTH)
-    return [*range(0, count, size), count]
+    vectors = math.ceil(count / WIDTH)
+    blocks = min(vectors, math.ceil(count * one / CACHE_BYTES))
+    if count * one > THREAD_BYTES:
+        blocks = min(vectors, math.ceil(blocks / workers) * workers)
+    edges = [WIDTH * (vectors * i // blocks) for i in range(blocks + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+# What a user may have set for a stretch of code, which JAX keeps for each thread.
+_THREAD_LOCAL = ("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans")
 
 
 def _in_threads(block, blocks, workers: int, stop: threading.Event) -> list[Lanes]:
     """All blocks, one thread a core; XLA releases Python's lock while it computes."""
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in _THREAD_LOCAL}
+
+    def as_here(a: int, b: int) -> Lanes:
+        with contextlib.ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(getattr(jax, name)(value))
+            return block(a, b)
+
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(block, a, b) for a, b in blocks]
+        futures = [pool.submit(as_here, a, b) for a, b in blocks]
         try:
             return [future.result() for future in futures]
         except BaseException:  # Ctrl-C too: let every thread finish its chunk, and no more
@@ -343,15 +358,15 @@ def _in_threads(block, blocks, workers: int, stop: threading.Event) -> list[Lane
             raise
 
 
-def _joined(parts: list[Lanes]) -> Lanes:
-    if len(parts) == 1:
+def _joined(parts: list[Lanes], count: int) -> Lanes:
+    if len(parts) == 1 and parts[0].diverged.size == count:
         return parts[0]
-    join = lambda *leaves: jnp.concatenate(leaves, axis=-1)
+    join = lambda *leaves: jnp.concatenate(leaves, axis=-1)[..., :count]
     return dataclasses.replace(
         parts[0],
         state=jax.tree.map(join, *(p.state for p in parts)),
         observed={name: join(*(p.observed[name] for p in parts)) for name in parts[0].observed},
-        diverged=np.concatenate([p.diverged for p in parts]),
+        diverged=np.concatenate([p.diverged for p in parts])[:count],
     )
 
 

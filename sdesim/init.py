@@ -1,7 +1,6 @@
 """Laws of the agents' initial states. Like the noise, a draw depends on (seed, simulation, agent, coordinate) alone."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -9,6 +8,7 @@ from sdesim import random
 from sdesim.fields import number
 from sdesim.noise import _gaussian
 from sdesim.random import Stream, Words
+from sdesim.vectorize import lanes
 
 
 class AbstractInit(eqx.Module):
@@ -20,9 +20,13 @@ class AbstractInit(eqx.Module):
 
     def __call__(self, seed: Array, sims: Array, agents: int, dims: int, dtype, stream=Stream.POSITION) -> Array:
         """States of the simulations numbered `sims`, of shape (agents, dims, len(sims))."""
+        return _draw(self, seed, sims, agents, dims, jnp.dtype(dtype), int(stream))
 
-        key = random.step_key(seed, stream, 0)
-        return jax.vmap(lambda sim: self.draw(random.words(key, sim, agents, dims), dtype), out_axes=-1)(sims)
+
+@eqx.filter_jit
+def _draw(law: AbstractInit, seed, sims, agents: int, dims: int, dtype, stream: int) -> Array:
+    key = random.step_key(seed, stream, 0)
+    return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
 
 class Uniform(AbstractInit):

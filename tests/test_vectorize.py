@@ -1,0 +1,223 @@
+"""The engine's evaluation over lanes: equal to jax.vmap, to one simulation by itself, and to the library's sine."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sdesim
+from sdesim import coupling, engine, noise, vectorize
+from sdesim.vectorize import Halves, lanes
+
+# -- sine and cosine -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ours", "exact"), [(vectorize.sin, np.sin), (vectorize.cos, np.cos)])
+@pytest.mark.parametrize("reach", [1.0, 30.0, 1e3])
+def test_sine_and_cosine_are_good_to_2e_7(ours, exact, reach):
+    x = np.random.default_rng(0).uniform(-reach, reach, 500_000).astype(np.float32)
+    edges = np.arange(-300, 301)[:, None] * np.pi / 2 + np.array([-1e-4, 0, 1e-4])  # where the reduction changes
+    x = np.concatenate([x, edges.ravel()[np.abs(edges.ravel()) <= reach].astype(np.float32), np.float32([0.0, -0.0])])
+    found = np.asarray(jax.jit(ours)(x), float)
+    assert np.abs(found - exact(x.astype(float))).max() <= 2e-7
+    assert not np.isfinite(np.asarray(ours(np.float32([np.nan, np.inf, -np.inf])))).any()
+
+
+@pytest.mark.parametrize(("ours", "library"), [(vectorize.sin, jnp.sin), (vectorize.cos, jnp.cos)])
+def test_sine_and_cosine_are_differentiable(ours, library):
+    """Built on the bits of a float, they would have derivative 0 by themselves."""
+    x = jnp.linspace(-7, 7, 101, dtype=jnp.float32)
+    for order in (1, 2):
+        derivative = lambda f, n=order: jax.vmap(jax.grad(f) if n == 1 else jax.grad(jax.grad(f)))(x)
+        np.testing.assert_allclose(derivative(ours), derivative(library), atol=3e-7)
+
+
+# -- lanes -----------------------------------------------------------------------------------------------------------
+
+
+def everything(x, w, k):
+    """Most of what a loss or a rule may do to agents x (6, 3), with weights w (6,) and a number k."""
+    m = jnp.mean(x, axis=0)
+    y = k * (m[None] - x) + jnp.sin(x) * jnp.tan(0.1 * x)
+    y = y + jnp.where(x > 0, x[:, ::-1], jnp.clip(x, -1.0, 0.5))
+    matrix = jnp.arange(9.0).reshape(3, 3) / 9
+    y = y + x @ matrix + jnp.einsum("ij,kj->ik", x, x) @ x
+    y = y.at[2].add(jnp.sort(x[:, 0])[:3]) + jnp.concatenate([x[3:], x[:3]])
+    y = y + jnp.cumsum(x, axis=0) + jax.nn.softmax(x, axis=1) + x[jnp.argmax(w)][None]
+    y = y + jax.lax.fori_loop(0, 3, lambda i, a: jnp.cos(a) + w[i], x)
+    best = jnp.max(y), jnp.argmin(w), jnp.all(x > -9), jnp.prod(jnp.abs(x), axis=0), jnp.linalg.norm(y, axis=1)
+    return y, best, jnp.broadcast_to(m, (6, 3)), jnp.logaddexp(x, -x).reshape(3, 6).T, w * 2
+
+
+def close(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("axes", [(-1, -1, None), (-1, None, -1), (None, -1, None), (-1, -1, -1)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_lanes_are_vmap_over_the_last_axis(axes, dtype):
+    rng = np.random.default_rng(1)
+    shapes = [(6, 3), (6,), ()]
+    arrays = [
+        jnp.asarray(rng.normal(size=(*s, 5) if a == -1 else s), dtype) for s, a in zip(shapes, axes, strict=True)
+    ]
+    with jax.numpy_dtype_promotion("standard"):
+        expected = jax.vmap(everything, in_axes=axes, out_axes=-1)(*arrays)
+        close(lanes(everything, axes)(*arrays), expected)
+        close(jax.jit(lanes(everything, axes, fast=False))(*arrays), expected)
+
+
+def test_agents_in_halves_give_the_same():
+    """Halves are a way to hold an array: merged, results are those of the whole array."""
+    rng = np.random.default_rng(2)
+    x, w, k = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((6, 3, 5), (6, 5), (5,)))
+    merge = lambda tree: jax.tree.map(
+        lambda a: a.merged() if isinstance(a, Halves) else a, tree, is_leaf=lambda a: isinstance(a, Halves)
+    )
+    with jax.numpy_dtype_promotion("standard"):
+        whole = lanes(everything, (-1, -1, -1))(x, w, k)
+        halved = lanes(everything, (-1, -1, -1))(Halves.split(x), Halves.split(w), k)
+    assert any(isinstance(a, Halves) for a in jax.tree.leaves(halved, is_leaf=lambda a: isinstance(a, Halves)))
+    close(merge(halved), whole)
+
+
+def test_simple_steps_stay_in_halves():
+    """No interleaving in the hot step, which would cost more than the halves save."""
+    loss = lambda x: x**4 - jnp.cos(3 * x)
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(loss, coupling.Elastic(0.1), noise.Gaussian(1.0), 0.01, sdesim.Nesterov(0.5))
+        program = compiled_text(model, agents=8)
+    loops = [part for part in program.split("\n\n") if "while/body/while/body" in part and "c64[4,1,32]" in part]
+    steps = [line for part in loops for line in part.splitlines() if " fusion(" in line]
+    assert sum("= c64[4,1,32]" in line for line in steps) == 2  # one kernel each for velocities and positions
+    assert not any("= f32[8,1,32]" in line for line in steps)  # and the whole state nowhere in the loop
+
+
+def compiled_text(model, agents, sims=32):
+    texts = []
+    advance = engine._compiled()
+
+    def spy(*arguments):
+        texts.append(advance.lower(*arguments).compile().compiled.as_text())
+        return advance(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_compiled", lambda: spy)
+        sdesim.simulate(model, agents=agents, sims=sims, steps=3)
+    return texts[0]
+
+
+# -- fast and plain paths --------------------------------------------------------------------------------------------
+
+# made in the test, for numbers take the precision of the time
+RULES = {
+    "uncoupled": lambda: coupling.Uncoupled(),
+    "quorum": lambda: coupling.Quorum(3.0),
+    "quorum of (x, t)": lambda: coupling.Quorum(lambda x, t: 2 + jnp.sin(5 * x[0]) * jnp.exp(-t)),
+    "gains": lambda: coupling.Quorum(np.linspace(1, 4, 6)),
+    "elastic": lambda: coupling.Elastic(2.0, 3.0),
+    "state-dependent": lambda: coupling.StateDependent(lambda x, t: jnp.exp(-jnp.sum(x * x))),
+    "spiking": lambda: coupling.Spiking(1.0, 6.0, 0.2, 0.5),
+    "filtered": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
+    "tree": lambda: coupling.Tree(1.0, (3, 2)),
+}
+LAWS = {
+    "silent": lambda: noise.Silent(),
+    "uniform": lambda: noise.Uniform(4.0),
+    "gaussian": lambda: noise.Gaussian(3.0),
+    "student": lambda: noise.StudentT(2.0, 4.0),
+    "diagonal": lambda: noise.Diffusion(lambda x: 1 + jnp.sin(x) ** 2),
+}
+MOMENTA = {
+    "none": lambda: None,
+    "nesterov": lambda: sdesim.Nesterov(0.9),
+    "friction": lambda: sdesim.Friction(lambda t: 3 / t),
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "law", "momentum", "dims"),
+    [(r, "uniform", "none", 1) for r in RULES]
+    + [("quorum", law, "nesterov", 1) for law in LAWS]
+    + [("elastic", "gaussian", m, 1) for m in MOMENTA]
+    + [("elastic", "gaussian", "nesterov", 3), ("tree", "student", "friction", 2)],
+)
+def test_fast_path_equals_plain_path_in_float32(rule, law, momentum, dims, monkeypatch):
+    """20 steps with polynomials, halves, blocks and threads, and with none of them: equal to rounding."""
+    loss = lambda x: jnp.sum(0.2 * x**4 - x**2 + 0.3 * jnp.sin(4 * x) + 0.2 * jnp.cos(7 * x))
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(loss, RULES[rule](), LAWS[law](), 0.02, MOMENTA[momentum]())
+        sizes = dict(agents=6, sims=37, dims=dims, steps=20, init=sdesim.init.Uniform(-2, 2), epoch=5)
+        monkeypatch.setattr(engine, "CACHE_BYTES", 1)
+        monkeypatch.setattr(engine, "THREAD_BYTES", 0)
+        fast = sdesim.simulate(model, **sizes)
+        monkeypatch.undo()
+        plain = jax.jit(lambda _: plainly(model, sizes))(0)
+    scale = np.abs(np.asarray(plain)).max()
+    # 20 steps of some 20 roundings each at 6e-8, and sines good to 2e-7, grown by a curvature of up to 20 at 0.02
+    assert np.abs(np.asarray(fast.agents) - np.asarray(plain)).max() < 2e-4 * scale
+    assert np.abs(np.asarray(fast.agents) - np.asarray(plain)).max() > 0  # another path indeed
+    assert scale > 1
+
+
+def plainly(model, sizes):
+    """The same run by jax.vmap with the library's sine, inside a trace, where the engine does nothing special."""
+    with pytest.MonkeyPatch.context() as patch:
+        vmapped = lambda fn, axes, fast=True: jax.vmap(fn, in_axes=axes, out_axes=-1)
+        patch.setattr(engine, "lanes", numbered(vmapped))
+        return sdesim.simulate(model, fast=False, **sizes).agents
+
+
+def numbered(vmapped):
+    """jax.vmap does not take functions as arguments: those in a model are closed over."""
+    import equinox as eqx
+
+    def over(fn, axes, fast=True):
+        def run(*arguments):
+            arrays, static = eqx.partition(arguments, eqx.is_array_like)
+            spread = jax.tree.map(
+                lambda axis, part: jax.tree.map(lambda _: axis, part), tuple(axes), arrays, is_leaf=lambda a: a is None
+            )
+            return vmapped(lambda *a: fn(*eqx.combine(a, static)), spread)(*arrays)
+
+        return run
+
+    return over
+
+
+def test_blocks_are_whole_vectors_and_cover_the_lanes():
+    for count in (1, 7, 16, 17, 50, 200, 1200, 5000):
+        state = sdesim.dynamics.State(jnp.zeros((250, 1, count), jnp.float32), None, None, None, jnp.zeros(count))
+        for workers in (1, 2, 3, 8):
+            blocks = engine._blocks(count, state, workers)
+            assert blocks[0][0] == 0 and all(a[1] == b[0] for a, b in zip(blocks, blocks[1:], strict=False))
+            assert count <= blocks[-1][1] < count + engine.WIDTH or blocks == [(0, count)]
+            if len(blocks) > 1:
+                assert all((b - a) % engine.WIDTH == 0 for a, b in blocks)
+                assert max(b - a for a, b in blocks) * 2000 <= engine.CACHE_BYTES + engine.WIDTH * 2000
+                assert len(blocks) >= min(workers, -(-count // engine.WIDTH))
+
+
+def test_results_do_not_depend_on_blocks_or_threads(monkeypatch):
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(lambda x: 0.5 * x * x, coupling.Elastic(0.1), noise.Gaussian(1.0), 0.05)
+        run = lambda: sdesim.simulate(
+            model, agents=10, sims=70, steps=40, observe=[sdesim.observe.Spread(), sdesim.observe.Moments()], every=10
+        )
+        whole = run()
+        monkeypatch.setattr(engine, "CACHE_BYTES", 1)
+        monkeypatch.setattr(engine, "THREAD_BYTES", 0)
+        blocks = run()
+    np.testing.assert_allclose(blocks.agents, whole.agents, rtol=1e-5, atol=1e-6)
+    for name in whole.observed:
+        np.testing.assert_allclose(blocks.observed[name], whole.observed[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_call_inside_jit_runs_without_our_compiler_options():
+    model = sdesim.Dynamics(lambda x: 0.5 * x * x, coupling.Quorum(1.0), noise.Gaussian(1.0), 0.05)
+    sizes = dict(agents=4, sims=3, steps=20)
+    outside = sdesim.simulate(model, **sizes).agents
+    inside = jax.jit(lambda: sdesim.simulate(model, **sizes).agents)()
+    np.testing.assert_allclose(inside, outside, rtol=1e-12)
