@@ -1,6 +1,7 @@
 """The fused kernel against the plain path, in interpret mode, and its compilation for CUDA. No GPU is needed here."""
 
 import inspect
+import itertools
 
 import equinox as eqx
 import jax
@@ -326,8 +327,9 @@ def test_every_case_compiles_for_cuda(name, backend):
 
 @pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
 def test_layouts(agents, dims):
-    for backend in ("triton", "mosaic"):
-        shape = shape_of(agents, dims, backend)
+    for backend, lanes in itertools.product(("triton", "mosaic"), (1, 30_000, 1 << 20)):
+        shape = shape_of(agents, dims, backend, lanes)
+        assert shape.lanes <= max(4 * 32, lanes // 512)  # a GPU has hundreds of places for blocks
         if not shape.unrolled:
             assert shape.tiles * shape.places * 2 >= agents
         if backend == "triton":

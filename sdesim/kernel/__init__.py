@@ -51,6 +51,7 @@ MAX_AGENTS = 1024
 MAX_DIMS = 8
 MAX_THREAD_NUMBERS = 128  # of the whole state
 LAUNCH = 256  # steps
+MANY = 1 << 20  # lanes that fill any GPU
 
 
 class _Program(NamedTuple):
@@ -115,13 +116,13 @@ def advance(
     Raises:
         Unsupported: where `refusal` has a reason.
     """
-    numbers = (jnp.asarray(n, jnp.int32) for n in (period, first, steps))
-    return _advance(plan, model, axes, state, sims, seed, dt, *numbers, backend, interpret)
+    period, first, steps = (jnp.asarray(n, jnp.int32) for n in (period, first, steps))
+    return _advance(plan, model, axes, state, sims, seed, dt, period, first, steps, backend, interpret)
 
 
 def _advance_blocks(plan, model, axes, state, sims, seed, dt, period, first, steps, backend, interpret) -> State:
     program = _program(plan, model, axes, state, sims, seed, dt, period)
-    shape = shape_of(plan.agents, plan.dims, backend)
+    shape = shape_of(plan.agents, plan.dims, backend, sims.shape[0])
     lanes = math.ceil(sims.shape[0] / shape.lanes) * shape.lanes
     whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
     kept = Rows(whole.width)  # what the steps do not change
@@ -202,7 +203,7 @@ def refusal(
         return f"{plan.agents} agents; the kernel holds {MAX_AGENTS} at most"
     if plan.dims > MAX_DIMS:
         return f"{plan.dims} dimensions; the kernel unrolls {MAX_DIMS} at most"
-    shape = shape_of(plan.agents, plan.dims, backend)
+    shape = shape_of(plan.agents, plan.dims, backend, MANY)
     cells = plan.agents if shape.unrolled else 2 * shape.tiles
     threads = WARP * shape.warps
     numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 if model.momentum is None else 2)
@@ -222,8 +223,8 @@ def refusal(
 
 
 def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
-    """The program of a few lanes, lowered for CUDA; a GPU is not needed for that."""
-    lanes = 8
+    """The program of many lanes, lowered for CUDA; a GPU is not needed for that."""
+    lanes = MANY
     shaped = lambda a, *more: jax.ShapeDtypeStruct((*a.shape, *more), a.dtype)
     leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
     swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
@@ -241,8 +242,9 @@ def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
     number, word = jax.ShapeDtypeStruct((), jnp.int32), lambda n: jax.ShapeDtypeStruct((n,), jnp.uint32)
     dt = None if plan.matched else jax.ShapeDtypeStruct((), jnp.float32)
 
-    def run(arrays, state, sims, seed, dt, *numbers):
-        return _advance_blocks(plan, whole(arrays), axes, state, sims, seed, dt, *numbers, backend, False)
+    def run(arrays, state, sims, seed, dt, period, first, steps):
+        rest = (sims, seed, dt, period, first, steps, backend, False)
+        return _advance_blocks(plan, whole(arrays), axes, state, *rest)
 
     states = jax.tree.map(lambda a: shaped(a, lanes), state)
     described = jax.default_backend() == "gpu"

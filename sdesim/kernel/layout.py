@@ -18,6 +18,7 @@ UNROLLED = 8  # numbers of a simulation's positions that are all cells of their 
 MAX_TILES = 5
 THREAD_NUMBERS = 16  # of each array of the state, where there is a choice
 WARP = 32
+FILL = 2048  # warps that keep a large GPU busy
 
 
 class Shape(NamedTuple):
@@ -39,10 +40,12 @@ class Shape(NamedTuple):
         return self.sims * self.places if self.unrolled else self.sims
 
 
-def shape_of(agents: int, dims: int, backend: Backend) -> Shape:
-    """A layout of few idle places and about `THREAD_NUMBERS` numbers a thread."""
+def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
+    """A layout of few idle places; of up to `THREAD_NUMBERS` numbers a thread, if the lanes still fill a GPU then."""
+    fill = 1 << max(0, (lanes // FILL).bit_length() - 1)  # lanes that a warp may take
     if agents == 1 or agents * dims <= UNROLLED:
-        count = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
+        most = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
+        count = min(most, max(1, fill // WARP))
         return Shape(4, WARP * count, 1, True, 4) if backend == "mosaic" else Shape(1, WARP * count, 1, True, 1)
     pairs = (agents + 1) // 2
     if backend == "mosaic":  # four warps, each a simulation
@@ -52,7 +55,7 @@ def shape_of(agents: int, dims: int, backend: Backend) -> Shape:
     tiles, places = min(tilings, key=lambda tiling: (tiling[0] * tiling[1], tiling[0]))
     numbers = WARP * THREAD_NUMBERS  # of a warp
     one = 2 * tiles * places * dims
-    sims = max(1, numbers // pl.next_power_of_2(one))
+    sims = min(fill, max(1, numbers // pl.next_power_of_2(one)))
     return Shape(sims, places, tiles, False, min(8, max(1, pl.next_power_of_2(one * sims // numbers))))
 
 
