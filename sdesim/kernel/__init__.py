@@ -2,8 +2,8 @@
 
 A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
 between two steps. The step is the one that the CPU runs (`engine._one_step`, with the rule, the law, the loss and its
-gradient in it), traced for one simulation and evaluated on blocks by `sdesim.lowering`. Random words have the counters
-of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
+gradient in it), traced for one simulation and evaluated on blocks by `sdesim.kernel.lowering`. Random words have the
+counters of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
 
 A block is S simulations by W places. A place is a pair of agents of one simulation, whose coordinates, and several of
 which, are unrolled; means over agents are sums along the block. Simulations that are small enough are unrolled whole

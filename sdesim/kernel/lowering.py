@@ -12,6 +12,8 @@ from sdesim.kernel import primitives
 from sdesim.kernel.cells import COMBINE, FILL, REDUCE, Machine, Number, Unsupported, Value, cells_of, constant
 from sdesim.kernel.program import Step
 
+_IDENTITIES = frozenset(("copy", "copy_p", "optimization_barrier", "stop_gradient"))
+
 
 def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Value]:
     """The program's outputs, from values of the state's inputs and of `shared`, `clock` and `own`."""
@@ -21,7 +23,10 @@ def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Val
         return constant(v.val) if isinstance(v, Literal) else values[v]
 
     for eqn in step.inner:
-        values[eqn.outvars[0]] = _equation(machine, eqn, [read(v) for v in eqn.invars])
+        operands = [read(v) for v in eqn.invars]
+        if eqn.primitive.name not in _IDENTITIES:
+            operands = [_equation(machine, eqn, operands)]
+        values.update(zip(eqn.outvars, operands, strict=True))
     return [read(v) for v in step.jaxpr.outvars]
 
 
@@ -37,8 +42,6 @@ def _equation(machine: Machine, eqn, inputs: list[Value]) -> Value:
         return _reduce(machine, name, inputs[0], params["axes"], aval.dtype)
     if name == "dot_general":
         return _dot(machine, inputs, params["dimension_numbers"], aval.dtype)
-    if name in ("copy", "copy_p", "stop_gradient"):
-        return inputs[0]
     return _elementwise(machine, eqn.primitive, params, inputs, aval)
 
 
