@@ -165,10 +165,10 @@ def _advance_lanes(
         dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
         one = functools.partial(_one_step, plan)
         if paired:
-            state = jax.tree.map(lambda a: Halves(a.real, a.imag) if jnp.iscomplexobj(a) else a, state)
+            state = jax.tree.map(lambda a: _halves(a) if jnp.iscomplexobj(a) else a, state)
         state = over(one, axes, -1, -1, None, None, None, None, -1)(model, state, sims, seed, step, dt, period, dw)
         if paired:
-            state = jax.tree.map(lambda a: lax.complex(*a) if isinstance(a, Halves) else a, state, is_leaf=lambda a: isinstance(a, Halves))
+            state = jax.tree.map(_complex, state, is_leaf=lambda a: isinstance(a, Halves))
         return state, update(watching, totals, state, step + 1)
 
     def renew(state):
@@ -206,14 +206,23 @@ def _advance_lanes(
     return lax.fori_loop(0, blocks, block_body, (state, totals, buffers))
 
 
+def _halves(z: Array) -> Halves:
+    return Halves(z.real[:, None], z.imag[:, None])
+
+
+def _complex(a):
+    """Halves of shape (pairs, 1, lanes) as complex numbers (pairs, lanes); anything else as it is."""
+    return lax.complex(a.even[:, 0], a.odd[:, 0]) if isinstance(a, Halves) else a
+
+
 def _packed(state: State) -> State:
     """Positions and velocities as one complex number a pair of agents."""
-    pack = lambda a: None if a is None else lax.complex(a[0::2], a[1::2])
+    pack = lambda a: None if a is None else _complex(Halves.split(a))
     return state._replace(x=pack(state.x), v=pack(state.v))
 
 
 def _unpacked(state: State) -> State:
-    unpack = lambda a: None if a is None else Halves(a.real, a.imag).merged()
+    unpack = lambda a: None if a is None else _halves(a).merged()
     return state._replace(x=unpack(state.x), v=unpack(state.v))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from sdesim.coupling import Mean, Order
@@ -56,6 +57,7 @@ def em_step(
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         friction = model.momentum.friction(t / rates.clock + dt, rates.h)
         v = v + dt * (rates.h * force - friction * v + rates.clock * velocity_pull) + noise
+        v = lax.optimization_barrier(v)  # or XLA computes it, noise and gradient too, a second time within x
         x = x + dt / rates.h * v if order == "gauss-seidel" else x + dt / rates.h * v + tick * pull
         velocity_shared = _advance(velocity_shared, velocity_flow, tick)
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
@@ -86,7 +88,7 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         delta = 1 - rates.h * model.momentum.friction(t / rates.clock + rates.h, rates.h)
-        v = delta * v + descent + exchange * velocity_pull
+        v = lax.optimization_barrier(delta * v + descent + exchange * velocity_pull)
         x = x + v
         velocity_shared = _advance(velocity_shared, velocity_flow, exchange)
     if order == "jacobi":

@@ -64,15 +64,10 @@ def _tan(x: Array) -> Array:
 
 _REPLACED: dict[str, Callable[[Array], Array]] = {"sin": sin, "cos": cos, "tan": _tan}
 _ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy copy_p cos cosh
+    """abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp convert_element_type copy copy_p cos cosh
     digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max
-    min mul ne neg nextafter not or pow reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
+    min mul ne neg nextafter not optimization_barrier or pow reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
     shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
-)
-# Their parameters name axes, and the lanes come after all of those.
-_AXIS_FREE = frozenset(
-    """argmax argmin bitcast_convert_type cumlogsumexp cummax cummin cumprod cumsum expand_dims reduce_and reduce_max
-    reduce_min reduce_or reduce_prod reduce_sum rev squeeze""".split()
 )
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
@@ -125,57 +120,86 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
         closed, shape = jax.make_jaxpr(one_lane, return_shape=True)(*abstract)
         pairs = next((v.shape[0] // 2 for v in values if v.odd is not None), None)
         program = _Program(size, fast, pairs)
-        out = program.evaluate(closed.jaxpr, [_Value(c, False) for c in closed.consts], values)
+        out = program.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], values)
         return jax.tree.unflatten(jax.tree.structure(shape), [v.result(size) for v in out])
 
     return run
 
 
+def _tight(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(d for d in shape if d != 1)
+
+
 class _Value(NamedTuple):
     """A value of one lane.
 
-    array: with the lanes on its last axis if `mapped`, the same for all lanes otherwise.
+    shape: in one lane, of all agents.
+    array: the same for all lanes, of that shape; or, if `mapped`, with the lanes on the last axis, and without the axes
+        of length 1. Adding and removing those is then no operation at all, between which XLA could not see that a step
+        may write where it reads.
     odd: None, or the odd agents, when `array` holds the even ones alone.
     """
 
     array: Any
+    shape: tuple[int, ...]
     mapped: bool
     odd: Any = None
 
     @classmethod
     def of(cls, leaf, mapped: bool) -> "_Value":
         if _is_halves(leaf):
-            return cls(leaf.even, mapped, leaf.odd)
-        return cls(jnp.asarray(leaf, jnp.int32 if type(leaf) is int else None), mapped)
+            even, odd = cls.of(leaf.even, mapped), cls.of(leaf.odd, mapped)
+            return cls(even.array, (2 * even.shape[0], *even.shape[1:]), mapped, odd.array)
+        array = jnp.asarray(leaf, jnp.int32 if type(leaf) is int else None)
+        return cls.mapped_of(array) if mapped else cls(array, array.shape, False)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape in one lane, of all agents."""
-        shape = jnp.shape(self.array)
-        shape = shape[:-1] if self.mapped else shape
-        return shape if self.odd is None else (2 * shape[0], *shape[1:])
+    @classmethod
+    def mapped_of(cls, array: Array) -> "_Value":
+        *shape, size = array.shape
+        return cls(array.reshape(*_tight(shape), size), tuple(shape), True)
 
     def full(self, shape: tuple[int, ...], size: int) -> Array:
-        """The value with the lanes on the last axis, as an operand of the given shape of one lane."""
-        if self.mapped and jnp.shape(self.array) == (*shape, size):
-            return self.array
-        rank = jnp.ndim(self.array) - self.mapped
-        dims = (*range(rank), len(shape)) if self.mapped else tuple(range(rank))
-        return lax.broadcast_in_dim(self.array, (*shape, size), dims)
+        """The value as an operand of the given shape of one lane: tight, with the lanes on the last axis."""
+        place = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
+        dims = tuple(place[d] for d, length in enumerate(self.shape) if length != 1)
+        array = self.array if self.mapped else jnp.reshape(self.array, _tight(self.shape))
+        return self.spread(array, dims, shape, size)
 
-    def whole(self) -> "_Value":
-        return self if self.odd is None else _Value(Halves(self.array, self.odd).merged(), self.mapped)
+    def spread(self, array: Array, dims: tuple[int, ...], shape: tuple[int, ...], size: int) -> Array:
+        """`array`, whose axes are the axes `dims` of the tight `shape` (and the lanes), broadcast to all of it."""
+        target = (*_tight(shape), size)
+        if self.mapped:
+            dims = (*dims, len(target) - 1)
+        return array if jnp.shape(array) == target else lax.broadcast_in_dim(array, target, dims)
+
+    def loose(self, size: int) -> Array:
+        """The array with all its axes, and the lanes last if it has them."""
+        return jnp.reshape(self.array, (*self.shape, size)) if self.mapped else self.array
+
+    def whole(self, size: int) -> "_Value":
+        if self.odd is None:
+            return self
+        both = Halves(self.half(False).loose(size), self.half(True).loose(size)).merged()
+        return _Value.mapped_of(both) if self.mapped else _Value(both, self.shape, False)
 
     def half(self, odd: bool) -> "_Value":
         """The even or the odd agents of an array of agents; what has no axis of agents is everybody's."""
+        shape = (self.shape[0] // 2, *self.shape[1:]) if self.shape else ()
         if self.odd is not None:
-            return _Value(self.odd if odd else self.array, self.mapped)
-        return self if self.shape[:1] in ((), (1,)) else _Value(self.array[int(odd) :: 2], self.mapped)
+            return _Value(self.odd if odd else self.array, shape, self.mapped)
+        if self.shape[:1] in ((), (1,)):
+            return self
+        part = self.array[int(odd) :: 2]  # an axis of agents that is longer than 1 leads, tight or not
+        return _Value(part.reshape(*_tight(shape), -1) if self.mapped else part, shape, self.mapped)
 
     def result(self, size: int):
         if self.odd is None:
-            return self.full(self.shape, size)
-        return Halves(*(self.half(odd).full(self.half(odd).shape, size) for odd in (False, True)))
+            return self.full(self.shape, size).reshape(*self.shape, size)
+        return Halves(*(self.half(odd).result(size) for odd in (False, True)))
+
+
+def _constant(array) -> _Value:
+    return _Value(array, jnp.shape(array), False)
 
 
 class _Program(NamedTuple):
@@ -187,34 +211,49 @@ class _Program(NamedTuple):
 
     def evaluate(self, jaxpr: Jaxpr, consts: Sequence[_Value], args: Sequence[_Value]) -> list[_Value]:
         values: dict[Any, _Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
-        read = lambda v: _Value(v.val, False) if isinstance(v, Literal) else values[v]
+        read = lambda v: _constant(v.val) if isinstance(v, Literal) else values[v]
         for eqn in jaxpr.eqns:
             inputs = [read(v) for v in eqn.invars]
-            name = eqn.primitive.name
-            inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
-            if self.pairs is not None and eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] % 2 == 0:
-                outputs = self.blocks(eqn, inputs)
-            elif name in _INLINED and inner is not None:
-                inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-                outputs = self.evaluate(inner.jaxpr, [_Value(c, False) for c in inner.consts], inputs)
-            elif any(v.odd is not None for v in inputs) and (halved := self.by_halves(eqn, inputs)) is not None:
-                outputs = halved
-            elif self.pairs is not None and _adds_agents(eqn, 2 * self.pairs):
-                same = self.apply(eqn, inputs, _halved(eqn.params), (self.pairs, *eqn.outvars[0].aval.shape[1:]))[0]
-                outputs = [_Value(same.array, same.mapped, same.array)]
-            else:
-                outputs = self.apply(eqn, [v.whole() for v in inputs], eqn.params, eqn.outvars[0].aval.shape)
-            values.update(zip(eqn.outvars, outputs, strict=True))
+            values.update(zip(eqn.outvars, self.results(eqn, inputs), strict=True))
         return [read(v) for v in jaxpr.outvars]
+
+    def results(self, eqn, inputs: list[_Value]) -> list[_Value]:
+        """The results of one equation, by the best way there is."""
+        name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
+        inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
+        if self.pairs is not None and eqn.params.get("name") == random.PAIRED and shape[0] == 2 * self.pairs:
+            return self.blocks(eqn, inputs)
+        if name in _INLINED and inner is not None:
+            inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+            return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
+        if any(v.odd is not None for v in inputs):
+            if name == "optimization_barrier":
+                return [self.barrier(v) for v in inputs]
+            halved = self.by_halves(eqn, inputs)
+            if halved is not None:
+                return halved
+        elif self.pairs is not None and _adds_agents(eqn, 2 * self.pairs):
+            same = self.apply(eqn, inputs, _halved(eqn.params), (self.pairs, *shape[1:]))[0]
+            return [_Value(same.array, shape, same.mapped, same.array)]
+        return self.apply(eqn, [v.whole(self.size) for v in inputs], eqn.params, shape)
 
     def blocks(self, eqn, inputs: list[_Value]) -> list[_Value]:
         """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
-        one = [jax.ShapeDtypeStruct(v.shape, v.array.dtype) for v in inputs]
+        one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
         closed = jax.make_jaxpr(lambda *words: random.blocks(*words, agents // 2, dims))(*one)
-        first, second = self.evaluate(closed.jaxpr, [_Value(c, False) for c in closed.consts], inputs)
-        parity = [jnp.full((agents // 2, dims), odd) for odd in (False, True)]
-        return [_Value(w.array, w.mapped, w.array) for w in (first, second)] + [_Value(parity[0], False, parity[1])]
+        words = self.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], inputs)
+        even, odd = (jnp.full((agents // 2, dims), parity) for parity in (False, True))
+        return [_Value(w.array, (agents, dims), w.mapped, w.array) for w in words] + [
+            _Value(even, (agents, dims), False, odd)
+        ]
+
+    def barrier(self, value: _Value) -> _Value:
+        """What must be computed once, before it is used: both halves in one array, or each would be computed alone."""
+        if value.odd is None:
+            return value._replace(array=lax.optimization_barrier(value.array))
+        both = lax.optimization_barrier(lax.complex(value.array, value.odd))
+        return value._replace(array=both.real, odd=both.imag)
 
     def by_halves(self, eqn, inputs: list[_Value]) -> list[_Value] | None:
         """One primitive on each half, or None if it does not leave the agents where they are."""
@@ -235,8 +274,8 @@ class _Program(NamedTuple):
         same = all(a.array is b.array for a, b in zip(*halves, strict=True))
         odd = even if same else self.apply(eqn, halves[1], params, shape)[0]
         if combine:
-            return [_Value(combine(even.array, odd.array), even.mapped)]
-        return [_Value(even.array, even.mapped, odd.array)]
+            return [even._replace(array=combine(even.array, odd.array))]
+        return [_Value(even.array, out.shape, even.mapped, odd.array)]
 
     def apply(self, eqn, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
         """One primitive, on whole values; `shape` is that of its first result in one lane."""
@@ -244,33 +283,36 @@ class _Program(NamedTuple):
         bind = lambda *arrays, **changed: _bind(eqn.primitive, arrays, {**params, **changed})
         mapped = any(v.mapped for v in inputs)
         if self.fast and name in _REPLACED and eqn.outvars[0].aval.dtype == jnp.float32:
-            return [_Value(_REPLACED[name](inputs[0].array), mapped)]
+            return [_Value(_REPLACED[name](inputs[0].array), shape, mapped)]
         if not mapped:
-            return [_Value(a, False) for a in bind(*(v.array for v in inputs))]
-        first = inputs[0]
-        if name in _ELEMENTWISE:
+            return [_constant(a) for a in bind(*(v.array for v in inputs))]
+        first, tight = inputs[0], (*_tight(shape), size)
+        place = {d: i for i, d in enumerate(d for d, length in enumerate(first.shape) if length != 1)}
+        if name in _ELEMENTWISE and (name != "bitcast_convert_type" or first.shape == shape):
             scalars = name not in ("select_n", "clamp")  # these take no scalar among arrays
             lone = lambda v: scalars and not v.mapped and not v.shape
-            out = bind(*(v.array if lone(v) else v.full(shape, size) for v in inputs))
-        elif name in _AXIS_FREE:
-            out = bind(first.array)
+            out = bind(*(v.array if lone(v) else v.full(shape, size) for v in inputs))[0]
         elif name == "broadcast_in_dim":
-            dims = (*params["broadcast_dimensions"], len(params["shape"]))
-            out = bind(first.array, shape=(*params["shape"], size), broadcast_dimensions=dims)
-        elif name == "reshape" and params["dimensions"] is None:
-            out = bind(first.array, new_sizes=(*params["new_sizes"], size))
+            to = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
+            dims = tuple(to[params["broadcast_dimensions"][d]] for d in place)
+            out = first.spread(first.array, dims, shape, size)
+        elif name in ("squeeze", "expand_dims") or (name == "reshape" and params["dimensions"] is None):
+            out = jnp.reshape(first.array, tight)
+        elif name in _COMBINE:
+            axes = tuple(place[d] for d in params["axes"] if d in place)
+            out = bind(first.array, axes=axes)[0] if axes else first.array
         elif name == "transpose":
-            out = bind(first.array, permutation=(*params["permutation"], len(first.shape)))
+            out = bind(first.array, permutation=(*(place[d] for d in params["permutation"] if d in place), len(place)))[0]
         elif name == "slice":
-            strides = None if params["strides"] is None else (*params["strides"], 1)
-            starts, limits = (*params["start_indices"], 0), (*params["limit_indices"], size)
-            out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)
-        elif name == "concatenate":
-            out = bind(*(v.full(v.shape, size) for v in inputs))
+            pick = lambda values, end: (*(values[d] for d in place), end)
+            strides = None if params["strides"] is None else pick(params["strides"], 1)
+            starts, limits = pick(params["start_indices"], 0), pick(params["limit_indices"], size)
+            out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)[0].reshape(tight)
         else:  # whatever else there is: right, if not always fast
             over = [-1 if v.mapped else None for v in inputs]
-            out = jax.vmap(lambda *arrays: bind(*arrays), in_axes=over, out_axes=-1)(*(v.array for v in inputs))
-        return [_Value(a, True) for a in out]
+            out = jax.vmap(lambda *arrays: bind(*arrays), in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
+            return [_Value.mapped_of(a) for a in out]
+        return [_Value(out, shape, True)]
 
 
 _COMBINE = {
