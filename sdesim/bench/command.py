@@ -10,7 +10,7 @@ import tyro
 from sdesim.bench import gpu as gpus
 from sdesim.bench import interleaved, native, report
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.workloads import WORKLOADS, Workload, scaling
+from sdesim.bench.workloads import WORKLOADS, Workload, over_cores, scaling
 from sdesim.fields import check_choice, check_count
 from sdesim.store import check_writable
 
@@ -83,7 +83,7 @@ def run(options: Options) -> report.Report:
     """Measure what the options ask for, print it and write it."""
     rounds = options.rounds or (3 if options.quick else 7)
     say = lambda line: print(f"sdesim: {line}", file=sys.stderr, flush=True)
-    result = report.Report([], {}, {}, {}, {})
+    result = report.Report()
     chosen = [WORKLOADS[name] for name in options.workloads or WORKLOADS]
     if options.steps is not None:
         chosen = [dataclasses.replace(workload, steps=options.steps) for workload in chosen]
@@ -93,22 +93,29 @@ def run(options: Options) -> report.Report:
         result.workloads[workload.name] = workload
         result.variants.update({v.name: v for v in variants})
         result.rows.extend(interleaved.measure(workload, variants, rounds, say))
-    device = interleaved.device(chosen[0])
-    if native.compiler() is not None:
-        rate = interleaved.generator_rate(chosen[0], options.quick)
-        # Both words of a block are used in every workload: one word an agent's coordinate and step.
-        result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in chosen})
+    device = {"platform": "", "kind": ""}
+    try:
+        device = interleaved.device(chosen[0])
+        if native.compiler() is not None:
+            rate = interleaved.generator_rate(chosen[0], options.quick)
+            # Both words of a block are used in every workload: one word an agent's coordinate and step.
+            result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in chosen})
+    except interleaved.WorkerError as error:
+        say(f"the ceiling is left out: {error}")
     if options.scaling and not options.quick:
-        for size, workloads in scaling().items():
-            say(f"scaling in {size}")
-            result.series[size] = workloads
-            for workload in workloads:
-                result.rows.extend(interleaved.measure(workload, [VARIANTS["sdesim"]], min(rounds, 3), say))
+        say("scaling")
+        series = {**scaling(), "cores": over_cores(len(interleaved.all_cores()))}
+        for size, points in series.items():
+            result.series[size] = points
+            for value, workload in points:
+                variant = dataclasses.replace(VARIANTS["sdesim"], cores=value if size == "cores" else 1)
+                result.rows.extend(interleaved.measure(workload, [variant], min(rounds, 3), say))
     if device["platform"] == "gpu":
         say(f"on the GPU, {device['kind']}")
-        rows, ceilings = gpus.run(device, rounds, say)
+        rows, ceilings, notes = gpus.run(device, rounds, say)
         result.rows.extend(rows)
         result.ceilings.update(ceilings)
+        result.notes.extend(notes)
         result.workloads.update({w.name: w for w in gpus.workloads()})
     _write(result, options, device["kind"] if device["platform"] == "gpu" else "")
     return result

@@ -28,9 +28,12 @@ def workloads() -> list[Workload]:
     ]
 
 
-def run(device: dict, rounds: int, say: Callable[[str], None]) -> tuple[list[Row], dict[str, tuple[float, str]]]:
-    """Rows of the GPU, and for each workload the least of the ceilings with its name."""
+def run(
+    device: dict, rounds: int, say: Callable[[str], None]
+) -> tuple[list[Row], dict[str, tuple[float, str]], list[str]]:
+    """Rows of the GPU, the ceiling of each workload with its reason, and the floors in words."""
     rows: list[Row] = []
+    notes: list[str] = []
     ceilings: dict[str, tuple[float, str]] = {}
     for workload in workloads():
         rows += measure(workload, [VARIANTS["naive"], VARIANTS["sdesim"]], rounds, say, "cuda")
@@ -38,20 +41,18 @@ def run(device: dict, rounds: int, say: Callable[[str], None]) -> tuple[list[Row
         try:
             worker.start()
             moved = worker.ask("bandwidth")["rate"] / STATE_BYTES / 1e6
-            say(f"bandwidth floor: {moved:.3g} million agent-steps/s, if each step reads and writes the state")
+            notes.append(f"bandwidth floor: {moved:.3g} million agent-steps/s, if each step reads and writes the state")
             clock = _clock()
-            for workload in workloads():
-                if clock is not None and device["units"]:
-                    rate = device["units"] * LANES * clock / INSTRUCTIONS[workload.noise] / 1e6
-                    ceilings[workload.name] = rate, "instructions"
-            for noise, count in INSTRUCTIONS.items():
-                if clock is not None and device["units"]:
-                    rate = device["units"] * LANES * clock / count / 1e6
-                    say(f"instruction floor, {noise} noise: {rate:.3g} million agent-steps/s at {count} an agent-step")
+            issued = device["units"] * LANES * clock / 1e6 if clock is not None else 0.0  # million instructions/s
+            if issued:
+                ceilings.update({w.name: (issued / INSTRUCTIONS[w.noise], "instructions") for w in workloads()})
+            for noise, count in INSTRUCTIONS.items() if issued else ():
+                rate = f"{issued / count:.3g} million agent-steps/s at {count} instructions each"
+                notes.append(f"instruction floor, {noise} noise: {rate}, at the highest clock")
             rows.append(_figure(worker.ask("figure", name="bs-fig1", preset="paper"), worker.ask("peak")["mb"]))
         except WorkerError as error:
             say(f"floors and figure are left out: {error}")
-    return rows, ceilings
+    return rows, ceilings, notes
 
 
 def _clock() -> float | None:

@@ -67,12 +67,12 @@ class Worker:
         platform: str | None = "cpu",
     ):
         self.variant, self.workload = variant, variant.part(workload)
-        everything = cores is None
         self.cores = all_cores() if cores is None else cores
-        # Several can import at the same time, but one that will have all cores should see them from the start.
-        first = self.cores if everything or importing_on is None else [importing_on]
+        # Those of one core can import at the same time; one of several should see all of its own from the start.
+        one = len(self.cores) == 1
+        first = [importing_on] if one and importing_on is not None else self.cores
         environment = dict(os.environ)
-        if not everything:
+        if one:
             environment.update(dict.fromkeys(_THREADS, "1"))
         if platform is not None:
             environment["JAX_PLATFORMS"] = platform
@@ -144,7 +144,8 @@ def measure(
     workers: list[Worker] = []
     try:
         for i, variant in enumerate(variants):
-            own = None if variant.cores is None else cores[-1:]
+            count = variant.cores if platform == "cpu" else None  # a GPU's host is not what is measured
+            own = cores if count is None else cores[-count:]
             workers.append(Worker(variant, workload, own, importing_on=cores[i % len(cores)], platform=platform))
 
         def ask(worker: Worker, do: str, **arguments) -> dict | None:
@@ -162,16 +163,22 @@ def measure(
         replies = {worker.variant.name: ask(worker, "compile") for worker in list(workers)}
         first = {name: reply["seconds"] for name, reply in replies.items() if reply}
         seconds: dict[str, list[float]] = {name: [] for name in first}
+        wall = cpu = 0.0  # of those that have one core
         for i in range(rounds):
             turn = i % max(len(workers), 1)  # who comes after whom should not always be the same
             for worker in workers[turn:] + workers[:turn]:
                 if reply := ask(worker, "measure", seed=i + 1):
                     seconds[worker.variant.name].append(reply["seconds"])
+                    if len(worker.cores) == 1:
+                        wall, cpu = wall + reply["seconds"], cpu + reply["cpu"]
         replies = {worker.variant.name: ask(worker, "peak") for worker in list(workers)}
         peaks = {name: reply["mb"] for name, reply in replies.items() if reply}
     finally:
         for worker in workers:
             worker.close()
+    if platform == "cpu" and cpu < 0.9 * wall:
+        share = f"other processes took {1 - cpu / wall:.0%} of the core"
+        say(f"{workload.name}: {share}; figures of a busy machine mean little")
     work = {worker.variant.name: worker.workload.work for worker in workers}
     return _rows(workload, work, first, seconds, peaks)
 

@@ -46,16 +46,17 @@ RECORDED = ("naive", "cpp")  # beside everything of sdesim
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """workloads, variants: as they were run, by name. series: a size -> its workloads, in order.
+    """workloads, variants: as they were run, by name. series: a size -> its values with their workloads.
 
     ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
     """
 
-    rows: list[Row]
-    workloads: dict[str, Workload]
-    variants: dict[str, Variant]
-    series: dict[str, list[Workload]]
-    ceilings: dict[str, tuple[float, str]]
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    workloads: dict[str, Workload] = dataclasses.field(default_factory=dict)
+    variants: dict[str, Variant] = dataclasses.field(default_factory=dict)
+    series: dict[str, list[tuple[int, Workload]]] = dataclasses.field(default_factory=dict)
+    ceilings: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def of(self, workload: str) -> list[Row]:
         return [row for row in self.rows if row.workload == workload]
@@ -63,7 +64,7 @@ class Report:
     @property
     def compared(self) -> list[str]:
         """Workloads that are no point of a series."""
-        points = {w.name for workloads in self.series.values() for w in workloads}
+        points = {w.name for points in self.series.values() for _, w in points}
         return list(dict.fromkeys(row.workload for row in self.rows if row.workload not in points))
 
 
@@ -105,11 +106,16 @@ def table(report: Report) -> str:
             rate, why = report.ceilings[name]
             notes.append(f"ceiling ({why}): {_number(rate)} {rows[0].unit}")
         parts += [f"{name}  {title}", f"in {rows[0].unit}", *_lines(head, body), *notes, ""]
-    for size, workloads in report.series.items():
-        body = [(w.name, *_cells(r)) for w in workloads for r in report.of(w.name)]
+    for size, points in report.series.items():
+        body = [(w.name, *_cells(r)) for _, w in points for r in report.of(w.name)]
         if body:
-            parts += [f"scaling in {size}: sdesim on one core", *_lines(head, body), ""]
+            parts += [_series_title(size), *_lines(head, body), ""]
+    parts += report.notes
     return "\n".join(parts).rstrip()
+
+
+def _series_title(size: str) -> str:
+    return f"scaling in {size}" + ("" if size == "cores" else ", one core")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -142,7 +148,7 @@ def write_json(rows: Sequence[Row], path: pathlib.Path) -> None:
 def picture(report: Report, path: pathlib.Path) -> None:
     """A panel a workload with every variant and the ceiling, and a panel a series."""
     names = [name for name in report.compared if report.of(name)[0].unit != "s"]
-    series = {size: points for size, points in report.series.items() if any(report.of(w.name) for w in points)}
+    series = {size: points for size, points in report.series.items() if any(report.of(w.name) for _, w in points)}
     columns = 2 if len(names) + len(series) > 1 else 1
     count = -(-(len(names) + len(series)) // columns)
     matplotlib.use("agg")
@@ -154,7 +160,7 @@ def picture(report: Report, path: pathlib.Path) -> None:
             plotting.letter(panel, i, name)
         for i, (panel, size) in enumerate(zip(panels[len(names) :], series, strict=False)):
             _curve(panel, report, size)
-            plotting.letter(panel, len(names) + i, f"scaling in {size}, one core")
+            plotting.letter(panel, len(names) + i, _series_title(size))
         for panel in panels[len(names) + len(series) :]:
             panel.set_axis_off()
         plotting.save(figure, path)
@@ -185,8 +191,7 @@ def _bars(panel, report: Report, name: str) -> None:
 
 
 def _curve(panel, report: Report, size: str) -> None:
-    field = {"simulations": "sims", "dimensions": "dims"}.get(size, size)
-    points = [(getattr(w, field), row) for w in report.series[size] for row in report.of(w.name)]
+    points = [(value, row) for value, w in report.series[size] for row in report.of(w.name)]
     values = [value for value, _ in points]
     panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=plotting.SMOOTHED)
     panel.fill_between(values, [r.min for _, r in points], [r.max for _, r in points], alpha=0.2, lw=0)

@@ -72,20 +72,27 @@ WORKLOADS: dict[str, Workload] = {
 """Every workload by name. The constants are those of the figures they stand for."""
 
 
-def scaling() -> dict[str, list[Workload]]:
-    """Series of workloads that differ in one size; in all but the steps, at about equal work a run."""
+def scaling() -> dict[str, list[tuple[int, Workload]]]:
+    """Series of workloads that differ in one size, given with it; in all but the steps, at about equal work a run."""
     w1, w2 = WORKLOADS["w1-uniform"], WORKLOADS["w2"]
-    work = 2e7
+    work = 1e8
 
-    def sized(base: Workload, size: str, value: int) -> Workload:
-        other = dataclasses.replace(base, **{size: value}, name=f"{base.name}, {size}={value}")
-        if size == "steps":
-            return other
-        return dataclasses.replace(other, steps=max(10, round(work / (other.work / other.steps))))
+    def sized(base: Workload, size: str, values: tuple[int, ...]) -> list[tuple[int, Workload]]:
+        named = [dataclasses.replace(base, **{size: n}, name=f"{base.name}, {size}={n}") for n in values]
+        if size != "steps":
+            named = [dataclasses.replace(w, steps=max(10, round(work * w.steps / w.work))) for w in named]
+        return list(zip(values, named, strict=True))
 
     return {
-        "simulations": [sized(w1, "sims", n) for n in (1, 8, 50, 200, 1000, 5000)],
-        "agents": [sized(w1, "agents", n) for n in (1, 10, 100, 1000, 10_000)],
-        "dimensions": [sized(w2, "dims", n) for n in (2, 10, 50, 200)],
-        "steps": [sized(w1, "steps", n) for n in (10, 100, 1000, 10_000)],
+        "simulations": sized(w1, "sims", (1, 8, 50, 200, 1000, 5000)),
+        "agents": sized(w1, "agents", (1, 10, 100, 1000, 10_000)),
+        "dimensions": sized(w2, "dims", (2, 10, 50, 200)),
+        "steps": sized(w1, "steps", (10, 100, 1000, 10_000)),
     }
+
+
+def over_cores(cores: int) -> list[tuple[int, Workload]]:
+    """A larger W1 for 1, 2, 4, ... and all of so many cores."""
+    counts = sorted({*(1 << i for i in range(cores.bit_length()) if 1 << i <= cores), cores})
+    large = dataclasses.replace(WORKLOADS["w1-uniform"], sims=1000)
+    return [(n, dataclasses.replace(large, name=f"w1-uniform, sims=1000, cores={n}")) for n in counts]
