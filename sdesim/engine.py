@@ -37,9 +37,10 @@ from sdesim.vectorize import Halves, lanes
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 2_000_000  # agent-steps of the first chunk, before the speed is known
-CACHE_BYTES = 512 * 1024  # of a core, for the state of a block before and after a step
+CACHE_BYTES = 1024 * 1024  # of a core, for the state of a block before and after a step
 THREAD_BYTES = 64 * 1024  # of state, below which a second thread costs more than it gives
 WIDTH = 16  # lanes in a vector register, at the most
+LEAST = 4  # vectors in a block, if there are that many: shorter rows cost more than the cache saves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,7 +336,7 @@ def _blocks(count: int, state: State, workers: int) -> list[tuple[int, int]]:
         return [(0, count)]
     one = 2 * sum(leaf.nbytes for leaf in (state.x, state.v) if leaf is not None) / count  # before and after a step
     vectors = math.ceil(count / WIDTH)
-    blocks = min(vectors, math.ceil(count * one / CACHE_BYTES))
+    blocks = min(math.ceil(vectors / LEAST), math.ceil(count * one / CACHE_BYTES))
     if count * one > THREAD_BYTES:
         blocks = min(vectors, math.ceil(blocks / workers) * workers)
     edges = [WIDTH * (vectors * i // blocks) for i in range(blocks + 1)]
