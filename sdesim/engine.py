@@ -36,7 +36,7 @@ from sdesim.steps import em_step, sgd_step
 from sdesim.vectorize import Halves, lanes
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
-FIRST_CHUNK = 2_000_000  # agent-steps of the first chunk, before the speed is known
+FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
 CACHE_BYTES = 1024 * 1024  # of a core, for the state of a block before and after a step
 THREAD_BYTES = 64 * 1024  # of state, below which a second thread costs more than it gives
 WIDTH = 16  # lanes in a vector register, at the most

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics, State
 from sdesim.store import provenance, write_dataset
+from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
     from sdesim.engine import Lanes, Plan
@@ -66,8 +68,7 @@ class Result:
         mean = ArrayMean(plan.agents) if mean is None else mean
         state = lanes.state
         first = lambda a: jnp.moveaxis(a, -1, 0)
-        center = jax.vmap(lambda s: model.coupling.center(s.x, s.shared, s.t, mean), in_axes=-1)(state)
-        velocity = None if state.v is None else first(state.v) / model.matched_step(max(lanes.step - 1, 0))
+        agents, quorum, center, velocity = _ends(model, state, jnp.asarray(max(lanes.step - 1, 0), jnp.int32), mean)
         settings = {
             "method": plan.method,
             "order": plan.order,
@@ -77,8 +78,8 @@ class Result:
             "model": repr(model),
         }
         return cls(
-            agents=first(state.x),
-            quorum=first(jnp.mean(state.x, axis=0)),
+            agents=agents,
+            quorum=quorum,
             center=center,
             velocity=velocity,
             observed={name: first(value) for name, value in lanes.observed.items()},
@@ -155,6 +156,15 @@ class Result:
     def save(self, path) -> None:
         """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""
         write_dataset(self.to_xarray(), path)
+
+
+@eqx.filter_jit
+def _ends(model: Dynamics, state: State, last_step: Array, mean):
+    """Positions, quorum, center and velocities at the end, simulation axis first."""
+    first = lambda a: jnp.moveaxis(a, -1, 0)
+    center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (None, -1))(model, state)
+    velocity = None if state.v is None else first(state.v) / model.matched_step(last_step)
+    return first(state.x), first(jnp.mean(state.x, axis=0)), first(center), velocity
 
 
 def load(path) -> Result:

@@ -261,20 +261,18 @@ class _Program(NamedTuple):
         agents = 2 * self.pairs if self.pairs else 0
         if any(v.odd is not None and v.shape[0] != agents for v in inputs):
             return None
-        combine = None
-        if name in _COMBINE and 0 in eqn.params["axes"]:
-            combine, shape = _COMBINE[name], out.shape
-        elif out.shape[:1] == (agents,) and _keeps_agents(eqn):
-            shape = (agents // 2, *out.shape[1:])
-        else:
+        if name in _COMBINE and 0 in eqn.params["axes"]:  # the two halves into one first, so that one array is reduced
+            value = inputs[0]
+            shape = (agents // 2, *value.shape[1:])
+            one = _Value(_COMBINE[name](value.array, value.odd), shape, value.mapped)
+            return self.apply(eqn, [one], eqn.params, out.shape)
+        if out.shape[:1] != (agents,) or not _keeps_agents(eqn):
             return None
-        params = eqn.params if combine else _halved(eqn.params)
+        params, shape = _halved(eqn.params), (agents // 2, *out.shape[1:])
         halves = [[v.half(odd) for v in inputs] for odd in (False, True)]
         even = self.apply(eqn, halves[0], params, shape)[0]
         same = all(a.array is b.array for a, b in zip(*halves, strict=True))
         odd = even if same else self.apply(eqn, halves[1], params, shape)[0]
-        if combine:
-            return [even._replace(array=combine(even.array, odd.array))]
         return [_Value(even.array, out.shape, even.mapped, odd.array)]
 
     def apply(self, eqn, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
