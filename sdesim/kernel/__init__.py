@@ -1,7 +1,7 @@
 """The fused GPU kernel: a block of simulations stays in registers for hundreds of steps.
 
 A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
-between two steps. The step is the one that the CPU runs (`engine._one_step`, with the rule, the law, the loss and its
+between two steps. The step is the one that the CPU runs (`advance.one_step`, with the rule, the law, the loss and its
 gradient in it), traced for one simulation and evaluated on blocks by `sdesim.kernel.lowering`. Random words have the
 counters of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
 
@@ -17,7 +17,7 @@ import contextlib
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -45,7 +45,7 @@ from sdesim.kernel.layout import (
 from sdesim.kernel.program import STATE, Outside, Step, trace
 from sdesim.observe import AbstractAccumulator
 
-__all__ = ["Backend", "Unsupported", "advance", "refusal"]
+__all__ = ["Backend", "Unsupported", "advance", "backend_for", "refusal"]
 
 MAX_AGENTS = 1024
 MAX_DIMS = 8
@@ -68,7 +68,7 @@ def _is_none(leaf) -> bool:
 
 
 def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
-    from sdesim.engine import _one_step  # the engine imports this module
+    from sdesim.advance import one_step
 
     leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
     swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
@@ -80,7 +80,7 @@ def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, see
         (numbers, seed, dt, period), (state, sim) = common, lane
         sources = {1: iter(numbers), 2: iter(mine)}
         whole = [leaf if k == 0 else next(sources[k]) for leaf, k in zip(leaves, kind, strict=True)]
-        return _one_step(plan, jax.tree.unflatten(tree, whole), state, sim, seed, number, dt, period, None)
+        return one_step(plan, jax.tree.unflatten(tree, whole), state, sim, seed, number, dt, period, None)
 
     like = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
     of_lane = lambda a: jax.ShapeDtypeStruct(a.shape[:-1], a.dtype)
@@ -217,9 +217,20 @@ def refusal(
     try:
         _lowered(plan, model, axes, backend)
     except Exception as error:  # whatever the backend says of a user's loss
-        line = (str(error).strip().splitlines() or [""])[0]
+        line = (str(error).strip().splitlines() or [""])[0].partition(" Please file an issue")[0]
         return line if isinstance(error, Unsupported) else f"{type(error).__name__}: {line}"
     return None
+
+
+def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[Backend | None, str]:
+    """The backend that can run the model, Mosaic before Triton, or None and the reason."""
+    reasons = {}
+    for backend in get_args(Backend):
+        reason = refusal(plan, model, axes, observables, increments, dtype, backend)
+        if reason is None:
+            return backend, ""
+        reasons[backend] = reason
+    return None, reasons["mosaic"]
 
 
 def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:

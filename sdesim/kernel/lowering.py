@@ -24,9 +24,13 @@ def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Val
 
     for eqn in step.inner:
         operands = [read(v) for v in eqn.invars]
-        if eqn.primitive.name not in _IDENTITIES:
-            operands = [_equation(machine, eqn, operands)]
-        values.update(zip(eqn.outvars, operands, strict=True))
+        if eqn.primitive.name == "split":
+            outputs = _split(operands[0], eqn.params["sizes"], eqn.params["axis"])
+        elif eqn.primitive.name in _IDENTITIES:
+            outputs = operands
+        else:
+            outputs = [_equation(machine, eqn, operands)]
+        values.update(zip(eqn.outvars, outputs, strict=True))
     return [read(v) for v in step.jaxpr.outvars]
 
 
@@ -40,6 +44,8 @@ def _equation(machine: Machine, eqn, inputs: list[Value]) -> Value:
         return _iota(machine, params)
     if name in COMBINE:
         return _reduce(machine, name, inputs[0], params["axes"], aval.dtype)
+    if name == "cumsum":
+        return _cumulative(machine, inputs[0], params["axis"], params["reverse"], aval.dtype)
     if name == "dot_general":
         return _dot(machine, inputs, params["dimension_numbers"], aval.dtype)
     return _elementwise(machine, eqn.primitive, params, inputs, aval)
@@ -109,6 +115,17 @@ def _fold(machine: Machine, name: str, value: Value, axis: int, dtype) -> Value:
         raise Unsupported("the product of a number by itself along an axis")
     agent = None if value.agent is None else value.agent - (value.agent > axis)
     return Value((*value.shape[:axis], *value.shape[axis + 1 :]), agent, cells_of(whole, shape))
+
+
+def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype) -> Value:
+    if axis == value.agent:
+        raise Unsupported("a cumulative sum over agents")
+    parts = list(np.moveaxis(value.full(), axis, 0))[:: -1 if reverse else 1]
+    sums = [parts[0]]
+    for part in parts[1:]:
+        both = zip(sums[-1].ravel(), part.ravel(), strict=True)
+        sums.append(cells_of([machine.bind(lax.add_p, {}, [a, b], dtype) for a, b in both], part.shape))
+    return Value(value.shape, value.agent, np.stack(sums[:: -1 if reverse else 1], axis))
 
 
 def _dot(machine: Machine, inputs: list[Value], dimension_numbers, dtype) -> Value:
@@ -186,6 +203,17 @@ def _slice(inputs, params, shape) -> Value:
         elif cells.shape[axis] > 1:
             cells = cells[(slice(None),) * axis + (slice(*cut),)]
     return Value(tuple(shape), value.agent, cells)
+
+
+def _split(value: Value, sizes, axis: int) -> list[Value]:
+    starts = np.cumsum([0, *sizes])
+    out = []
+    for start, size in zip(starts, sizes, strict=False):
+        shape = tuple(size if a == axis else n for a, n in enumerate(value.shape))
+        first = [start if a == axis else 0 for a in range(len(shape))]
+        last = [f + n for f, n in zip(first, shape, strict=True)]
+        out.append(_slice([value], dict(start_indices=first, limit_indices=last, strides=None), shape))
+    return out
 
 
 def _pad(inputs, params, shape) -> Value:
