@@ -189,7 +189,7 @@ class Dynamics(eqx.Module):
         h = self.momentum.matched_step(eta)
         return Rates(eta, h, eta / h, drift, noise)
 
-    def matched_step(self, step=0) -> Array:
+    def matched_step(self, step: int | Array = 0) -> Array:
         """The dt at which Euler-Maruyama is the discrete algorithm: eta, or sqrt(eta) with iteration momentum."""
         return self.at_step(step).h
 

@@ -6,8 +6,8 @@ Both compose the same parts of a `Dynamics`, and both take the order in which pu
 - "gauss-seidel": first the pull on the agents, then the gradient at where it took them, then the shared state from
   the new agents (Z 6.3).
 
-A kick, `kick(x, gradients, rates, dt, scale)`, gives scale sqrt(dt) zeta or scale B dW for agents at x. Whether it comes from a law and
-random words or from increments of the caller is not a stepper's business.
+A kick, `kick(x, gradients, rates, dt, scale)`, gives scale sqrt(dt) zeta or scale B dW for agents at x. Whether it
+comes from a law and random words or from increments of the caller is not a stepper's business.
 """
 
 from collections.abc import Callable

@@ -63,12 +63,14 @@ def _tan(x: Array) -> Array:
 
 
 _REPLACED: dict[str, Callable[[Array], Array]] = {"sin": sin, "cos": cos, "tan": _tan}
-_ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp convert_element_type copy copy_p cos cosh
-    digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max
-    min mul ne neg nextafter not optimization_barrier or pow reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
-    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
-)
+_ELEMENTWISE_NAMES = """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
+    convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt
+    integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not optimization_barrier
+    or pow reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign
+    sin sinh sqrt square stop_gradient sub tan tanh xor
+"""
+_ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
@@ -114,7 +116,8 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
         def one_lane(*arrays):
             given = iter(arrays)
-            return fn(*jax.tree.unflatten(tree, [next(given) if n else a for a, n in zip(leaves, numeric, strict=True)]))
+            whole = [next(given) if n else leaf for leaf, n in zip(leaves, numeric, strict=True)]
+            return fn(*jax.tree.unflatten(tree, whole))
 
         abstract = [jax.ShapeDtypeStruct(v.shape, v.array.dtype) for v in values]
         closed, shape = jax.make_jaxpr(one_lane, return_shape=True)(*abstract)
@@ -192,7 +195,7 @@ class _Value(NamedTuple):
         part = self.array[int(odd) :: 2]  # an axis of agents that is longer than 1 leads, tight or not
         return _Value(part.reshape(*_tight(shape), -1) if self.mapped else part, shape, self.mapped)
 
-    def result(self, size: int):
+    def result(self, size: int) -> Any:
         if self.odd is None:
             return self.full(self.shape, size).reshape(*self.shape, size)
         return Halves(*(self.half(odd).result(size) for odd in (False, True)))
@@ -241,7 +244,7 @@ class _Program(NamedTuple):
         """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
         one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
-        closed = jax.make_jaxpr(lambda *words: random.blocks(*words, agents // 2, dims))(*one)
+        closed = jax.make_jaxpr(lambda k0, k1, sim: random.blocks(k0, k1, sim, agents // 2, dims))(*one)
         words = self.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], inputs)
         even, odd = (jnp.full((agents // 2, dims), parity) for parity in (False, True))
         return [_Value(w.array, (agents, dims), w.mapped, w.array) for w in words] + [
@@ -300,7 +303,8 @@ class _Program(NamedTuple):
             axes = tuple(place[d] for d in params["axes"] if d in place)
             out = bind(first.array, axes=axes)[0] if axes else first.array
         elif name == "transpose":
-            out = bind(first.array, permutation=(*(place[d] for d in params["permutation"] if d in place), len(place)))[0]
+            order = (*(place[d] for d in params["permutation"] if d in place), len(place))
+            out = bind(first.array, permutation=order)[0]
         elif name == "slice":
             pick = lambda values, end: (*(values[d] for d in place), end)
             strides = None if params["strides"] is None else pick(params["strides"], 1)
@@ -308,7 +312,7 @@ class _Program(NamedTuple):
             out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)[0].reshape(tight)
         else:  # whatever else there is: right, if not always fast
             over = [-1 if v.mapped else None for v in inputs]
-            out = jax.vmap(lambda *arrays: bind(*arrays), in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
+            out = jax.vmap(bind, in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
             return [_Value.mapped_of(a) for a in out]
         return [_Value(out, shape, True)]
 

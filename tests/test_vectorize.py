@@ -1,5 +1,7 @@
 """The engine's evaluation over lanes: equal to jax.vmap, to one simulation by itself, and to the library's sine."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,9 +62,7 @@ def close(found, expected):
 def test_lanes_are_vmap_over_the_last_axis(axes, dtype):
     rng = np.random.default_rng(1)
     shapes = [(6, 3), (6,), ()]
-    arrays = [
-        jnp.asarray(rng.normal(size=(*s, 5) if a == -1 else s), dtype) for s, a in zip(shapes, axes, strict=True)
-    ]
+    arrays = [jnp.asarray(rng.normal(size=(*s, 5) if a == -1 else s), dtype) for s, a in zip(shapes, axes, strict=True)]
     with jax.numpy_dtype_promotion("standard"):
         expected = jax.vmap(everything, in_axes=axes, out_axes=-1)(*arrays)
         close(lanes(everything, axes)(*arrays), expected)
@@ -192,12 +192,14 @@ def test_blocks_are_whole_vectors_and_cover_the_lanes():
         state = sdesim.dynamics.State(jnp.zeros((250, 1, count), jnp.float32), None, None, None, jnp.zeros(count))
         for workers in (1, 2, 3, 8):
             blocks = engine._blocks(count, state, workers)
-            assert blocks[0][0] == 0 and all(a[1] == b[0] for a, b in zip(blocks, blocks[1:], strict=False))
+            assert blocks[0][0] == 0 and all(a[1] == b[0] for a, b in itertools.pairwise(blocks))
             assert count <= blocks[-1][1] < count + engine.WIDTH or blocks == [(0, count)]
             if len(blocks) > 1:
                 assert all((b - a) % engine.WIDTH == 0 for a, b in blocks)
                 least = engine.LEAST * engine.WIDTH
-                assert max(b - a for a, b in blocks) * 2000 <= max(engine.CACHE_BYTES, least * 2000) + engine.WIDTH * 2000
+                assert (
+                    max(b - a for a, b in blocks) * 2000 <= max(engine.CACHE_BYTES, least * 2000) + engine.WIDTH * 2000
+                )
                 assert len(blocks) >= min(workers, -(-count // engine.WIDTH))
 
 

@@ -1,0 +1,191 @@
+"""The compiled loop: steps of all lanes, and between blocks of steps, records and epochs.
+
+A *lane* is one simulation, or one simulation of one point of a sweep. Lanes are the last axis of every array, where
+neighbors in memory do the same to different numbers; rules, losses and observables are written for one lane and put
+over that axis by `vectorize.lanes`. `advance_lanes` is the hot path; who calls it, in which blocks and chunks, is the
+engine's business.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PyTree
+
+from sdesim import random
+from sdesim.coupling import ArrayMean, Order
+from sdesim.dynamics import Dynamics, State
+from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
+from sdesim.random import Stream
+from sdesim.steps import em_step, sgd_step
+from sdesim.vectorize import Halves, lanes
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is static about a run: a new value of any of these compiles again."""
+
+    agents: int
+    dims: int
+    method: Literal["em", "sgd"]
+    order: Order
+    matched: bool  # dt is the model's matched step
+    epoch: int | None
+    every: int | None  # steps between records, None without observables
+    fast: bool = True  # polynomials for sines
+    start: int = 0  # the first step's number, where it matters (epochs)
+
+    @property
+    def stride(self) -> int | None:
+        """Steps between two moments at which something other than stepping may happen; None if nothing does."""
+        if self.every is None and self.epoch is None:
+            return None
+        return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
+
+
+def _law_kick(model: Dynamics, seed, sim, plan: Plan, step, dtype):
+    """scale * sqrt(dt) zeta from the noise law and this step's random words."""
+    keys = [random.step_key(seed, Stream.NOISE + i, step) for i in range(model.noise.blocks)]
+    blocks = [random.words(key, sim, plan.agents, plan.dims) for key in keys]
+
+    def kick(x, gradients, rates, dt, scale):
+        z = model.noise.variates(blocks, dtype, model.batch)
+        return model.noise_force(z, x, gradients, rates, scale * jnp.sqrt(dt))
+
+    return kick
+
+
+def _given_kick(model: Dynamics, dw):
+    """scale * B dw from the caller's Brownian increments."""
+
+    def kick(x, gradients, rates, dt, scale):
+        return model.brownian_force(dw, x, gradients, rates, scale)
+
+    return kick
+
+
+def one_step(plan: Plan, model: Dynamics, state: State, sim, seed, step, dt, period, dw) -> State:
+    """One step of the simulation numbered `sim`, with noise from `seed` (two words) or the increments `dw`."""
+    mean = ArrayMean(plan.agents)
+    kick = _law_kick(model, seed, sim, plan, step, state.x.dtype) if dw is None else _given_kick(model, dw)
+    if plan.method == "sgd":
+        return sgd_step(model, state, step, period, kick, mean, plan.order)
+    return em_step(model, state, step, None if plan.matched else dt, kick, mean, plan.order)
+
+
+def view_of(plan: Plan, model: Dynamics, state: State, step) -> View:
+    return View(state, step, model, ArrayMean(plan.agents))
+
+
+def advance_lanes(
+    plan: Plan,
+    model: Dynamics,
+    axes: PyTree,
+    observables: tuple[AbstractObservable, ...],
+    state: State,
+    sims: Array,
+    seed: Array,
+    totals: tuple,
+    buffers: tuple,
+    dt,
+    period,
+    increments,
+    start,
+    first,
+    blocks,
+    stride,
+):
+    """`blocks` blocks of `stride` steps of all lanes from step `first`; between blocks, records and epochs.
+
+    blocks and stride may be traced, so that runs of any length share one program; as Python integers they make loops
+    that reverse-mode differentiation can follow.
+    """
+    over = lambda fn, *in_axes: lanes(fn, in_axes, fast=plan.fast)
+    accumulators = [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator)]
+    watching = [i for i in accumulators if observables[i].every_step]  # pyright: ignore[reportAttributeAccessIssue]
+    series = [o for o in observables if isinstance(o, AbstractSeries)]
+
+    def update(indices, totals, state, step):
+        """`step` is the number of the step just taken, plus one."""
+        totals = list(totals)
+        for i in indices:
+            one = lambda m, total, s, n, o=observables[i]: o.update(total, view_of(plan, m, s, n))
+            totals[i] = over(one, axes, -1, -1, None)(model, totals[i], state, step)
+        return tuple(totals)
+
+    # Agents 2i and 2i + 1 share a block of random words. XLA's fused loops have one result, and one complex number
+    # holds two agents: so both words of a block are used, and the state is one array in one kernel.
+    paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and increments is None
+    paired = paired and model.noise.blocks > 0 and state.x.dtype == jnp.float32
+    pack = _packed if paired else lambda state: state
+    unpack = _unpacked if paired else lambda state: state
+
+    def step_body(step, carry):
+        state, totals = carry
+        dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
+        one = functools.partial(one_step, plan)
+        if paired:
+            state = jax.tree.map(lambda a: _halves(a) if jnp.iscomplexobj(a) else a, state)
+        state = over(one, axes, -1, -1, None, None, None, None, -1)(model, state, sims, seed, step, dt, period, dw)
+        if paired:
+            state = jax.tree.map(_complex, state, is_leaf=lambda a: isinstance(a, Halves))
+        return state, update(watching, totals, state, step + 1)
+
+    def renew(state):
+        def one(model, s):
+            return s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
+
+        return over(one, axes, -1)(model, state)
+
+    def record(step, state, totals, buffers):
+        totals = update([i for i in accumulators if i not in watching], totals, state, step)
+        place = (step - start) // plan.every
+        values = [
+            over(lambda m, s, n, o=o: o.value(view_of(plan, m, s, n)), axes, -1, None)(model, state, step)
+            for o in series
+        ]
+        write = lambda buffer, value: lax.dynamic_update_index_in_dim(buffer, value, place, 0)
+        return totals, tuple(map(write, buffers, values))
+
+    def block_body(block, carry):
+        state, totals, buffers = carry
+        begin = jnp.asarray(first + block * stride, jnp.int32)
+        if plan.epoch is not None:
+            state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
+        # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
+        steps = (0, stride, lambda i, carry: step_body(begin + jnp.asarray(i, jnp.int32), carry))
+        state, totals = lax.fori_loop(*steps, (pack(state), totals))
+        state = unpack(state)
+        if plan.every is not None:
+            end = begin + stride
+            due = (end - start) % plan.every == 0
+            totals, buffers = lax.cond(
+                due, lambda s, t, b: record(end, s, t, b), lambda s, t, b: (t, b), state, totals, buffers
+            )
+        return state, totals, buffers
+
+    return lax.fori_loop(0, blocks, block_body, (state, totals, buffers))
+
+
+def _halves(z: Array) -> Halves:
+    return Halves(z.real[:, None], z.imag[:, None])
+
+
+def _complex(a):
+    """Halves of shape (pairs, 1, lanes) as complex numbers (pairs, lanes); anything else as it is."""
+    return lax.complex(a.even[:, 0], a.odd[:, 0]) if isinstance(a, Halves) else a
+
+
+def _packed(state: State) -> State:
+    """Positions and velocities as one complex number a pair of agents."""
+    pack = lambda a: None if a is None else _complex(Halves.split(a))
+    return state._replace(x=pack(state.x), v=pack(state.v))
+
+
+def _unpacked(state: State) -> State:
+    unpack = lambda a: None if a is None else _halves(a).merged()
+    return state._replace(x=unpack(state.x), v=unpack(state.v))
