@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from sdesim import random
+from sdesim import kernel, random
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
@@ -37,6 +37,7 @@ class Plan:
     epoch: int | None
     every: int | None  # steps between records, None without observables
     fast: bool = True  # polynomials for sines
+    kernel: Literal["mosaic", "triton", "interpret"] | None = None  # the GPU kernel for the steps between records
     start: int = 0  # the first step's number, where it matters (epochs)
 
     @property
@@ -156,12 +157,20 @@ def advance_lanes(
         begin = jnp.asarray(first + block * stride, jnp.int32)
         if plan.epoch is not None:
             state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
+        if plan.kernel is not None:
+            backend = "triton" if plan.kernel == "interpret" else plan.kernel
+            arguments = (model, axes, state, sims, seed, dt, period, begin, stride)
+            options = dict(backend=backend, interpret=plan.kernel == "interpret")
+            state = kernel.advance(dataclasses.replace(plan, kernel=None), *arguments, **options)
+            return recorded(begin + stride, state, totals, buffers)
         # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
         steps = (0, stride, lambda i, carry: step_body(begin + jnp.asarray(i, jnp.int32), carry))
         state, totals = lax.fori_loop(*steps, (pack(state), totals))
-        state = unpack(state)
+        return recorded(begin + stride, unpack(state), totals, buffers)
+
+    def recorded(end, state, totals, buffers):
+        """The carry of a block that ended after step `end`, with a record if one is due."""
         if plan.every is not None:
-            end = begin + stride
             due = (end - start) % plan.every == 0
             totals, buffers = lax.cond(
                 due, lambda s, t, b: record(end, s, t, b), lambda s, t, b: (t, b), state, totals, buffers

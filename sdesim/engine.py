@@ -14,6 +14,7 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipywidgets
 
+from sdesim import kernel
 from sdesim.advance import Plan, advance_lanes, view_of
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import is_traced
@@ -36,6 +38,10 @@ CACHE_BYTES = 1024 * 1024  # of a core, for the state of a block before and afte
 THREAD_BYTES = 64 * 1024  # of state, below which a second thread costs more than it gives
 WIDTH = 16  # lanes in a vector register, at the most
 LEAST = 2  # vectors in a block, if there are that many: shorter rows cost more than the cache saves
+
+
+class EngineWarning(UserWarning):
+    """A run is right and slower than it could be."""
 
 
 @dataclasses.dataclass
@@ -124,6 +130,8 @@ def run_lanes(
     began = time.perf_counter()
     traced = is_traced((eqx.filter(model, eqx.is_array), state, seed)) or _inside_a_trace()
     plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
+    if not traced:
+        plan = dataclasses.replace(plan, kernel=_kernel_for(plan, model, axes, observables, increments, state.x.dtype))
     count = sims.shape[0]
     workers = 1 if traced or jax.default_backend() != "cpu" else len(os.sched_getaffinity(0))
     blocks = [(0, count)] if traced or jax.default_backend() != "cpu" else _blocks(count, state, workers)
@@ -143,6 +151,24 @@ def run_lanes(
 
         parts = [block(a, b) for a, b in blocks] if workers == 1 else _in_threads(block, blocks, workers, stop)
     return dataclasses.replace(_joined(parts, count), seconds=time.perf_counter() - began)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, EngineWarning, stacklevel=5)
+
+
+def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype):
+    """The backend of the GPU kernel that can take a run; None, and on a GPU a word about it, where none can."""
+    if jax.default_backend() != "gpu":
+        return None
+    reason = None
+    for backend in ("mosaic", "triton"):
+        reason = kernel.refusal(plan, model, axes, tuple(observables), increments, dtype, backend)
+        if reason is None:
+            return backend
+    _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {reason}")
+    return None
 
 
 def _part_of(increments, part, i: int, j: int) -> Array:
@@ -229,7 +255,15 @@ def _run_block(run: _Run, model: Dynamics, state: State, sims: Array, increments
         given = None if increments is None else increments(now - first, now - first + count)
         steps = (number(run.period), given, number(first), number(now), number(blocks), number(stride))
         clock = time.perf_counter()
-        new = advance(plan, model, axes, observables, state, sims, run.seed, totals, buffers, run.dt, *steps)
+        before = (model, axes, observables, state, sims, run.seed, totals, buffers, run.dt, *steps)
+        try:
+            new = advance(plan, *before)
+        except Exception as error:
+            if plan.kernel is None:
+                raise
+            _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {type(error).__name__}: {error}")
+            plan = dataclasses.replace(plan, kernel=None)
+            new = advance(plan, *before)
         if not run.traced:
             fresh = ~np.asarray(_finite(new[0])) & (diverged < 0)
             if fresh.any():
@@ -284,7 +318,7 @@ def _finished(observables, totals, buffers) -> tuple[dict[str, Array], dict[str,
 
 def _date_divergence(run: _Run, model: Dynamics, state: State, sims, steps) -> np.ndarray:
     """The first non-finite step of each lane within a chunk, found by running the chunk again and looking each step."""
-    plan = dataclasses.replace(run.plan, every=None)
+    plan = dataclasses.replace(run.plan, every=None, kernel=None)
     watch = (FirstNonFinite(),)
     totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
     _, (first_bad,), _ = _compiled()(plan, model, run.axes, watch, state, sims, run.seed, totals, (), run.dt, *steps)
