@@ -160,8 +160,8 @@ def advance_lanes(
         if plan.kernel is not None:
             backend = "triton" if plan.kernel == "interpret" else plan.kernel
             arguments = (model, axes, state, sims, seed, dt, period, begin, stride)
-            options = dict(backend=backend, interpret=plan.kernel == "interpret")
-            state = kernel.advance(dataclasses.replace(plan, kernel=None), *arguments, **options)
+            scan = dataclasses.replace(plan, kernel=None)
+            state = kernel.advance(scan, *arguments, backend=backend, interpret=plan.kernel == "interpret")
             return recorded(begin + stride, state, totals, buffers)
         # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
         steps = (0, stride, lambda i, carry: step_body(begin + jnp.asarray(i, jnp.int32), carry))

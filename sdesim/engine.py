@@ -158,17 +158,22 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, EngineWarning, stacklevel=5)
 
 
-def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype):
+_KERNELS: dict[Any, str | None] = {}  # the kernel's answers, which take half a second each
+
+
+def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> Any:
     """The backend of the GPU kernel that can take a run; None, and on a GPU a word about it, where none can."""
     if jax.default_backend() != "gpu":
         return None
-    reason = None
-    for backend in ("mosaic", "triton"):
-        reason = kernel.refusal(plan, model, axes, tuple(observables), increments, dtype, backend)
-        if reason is None:
-            return backend
-    _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {reason}")
-    return None
+    leaves, structure = jax.tree.flatten(model)
+    form = tuple((leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves)
+    swept = tuple(jax.tree.leaves(axes, is_leaf=_is_none))
+    key = (plan, structure, form, swept, tuple(o.name for o in observables), increments is None, dtype)
+    if key not in _KERNELS:
+        _KERNELS[key], reason = kernel.backend_for(plan, model, axes, tuple(observables), increments, dtype)
+        if _KERNELS[key] is None:
+            _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {reason}")
+    return _KERNELS[key]
 
 
 def _part_of(increments, part, i: int, j: int) -> Array:

@@ -156,8 +156,9 @@ def turn_sine(word, odd, dtype) -> Array:
     angle = turn * 2.0**-22 + (2.0**-23 - 1.0)  # 2 u - 1 in (-1, 1), exact: sin(2 pi u) = -sin(pi (2 u - 1))
     if dtype == jnp.float64:
         return -jnp.sin(angle * np.pi)
-    n = jnp.round(angle)
-    r = angle - n
+    # -sin(pi a) by the sine's symmetry about 1/2: |a| folded into (0, 1/2), exactly, with the sign of -a.
+    folded = 0.5 - jnp.abs(jnp.abs(angle) - 0.5)
+    sign = ~lax.bitcast_convert_type(angle, jnp.uint32) & np.uint32(1 << 31)
+    r = lax.bitcast_convert_type(lax.bitcast_convert_type(folded, jnp.uint32) | sign, jnp.float32)
     s = r * r
-    sine = r * (_SINE[0] + s * (_SINE[1] + s * (_SINE[2] + s * (_SINE[3] + s * _SINE[4]))))
-    return jnp.where(n == 0, -sine, sine)
+    return r * (_SINE[0] + s * (_SINE[1] + s * (_SINE[2] + s * (_SINE[3] + s * _SINE[4]))))

@@ -11,7 +11,7 @@ from sdesim.bench.peers import VARIANTS
 from sdesim.bench.workloads import WORKLOADS, Workload
 
 # Instructions an agent-step needs, counted in code compiled for sm_90 with polynomial sines.
-INSTRUCTIONS = {"uniform": 90, "gaussian": 106}
+INSTRUCTIONS = {"uniform": 89, "gaussian": 118}
 LANES = 128  # instructions a multiprocessor issues in one cycle, one for each of its lanes
 STATE_BYTES = 8  # one float32 read and written: what a step that keeps nothing in registers moves at least
 
