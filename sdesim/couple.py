@@ -140,14 +140,17 @@ def couple(
         leaf = jax.tree.leaves(params)[0]
         step = None if lookahead is None else jax.tree.map(jnp.zeros_like, params)
         shared = rule.init(params, coupled._mean(params))
-        return CoupleState(shared, jnp.zeros((), leaf.dtype), jnp.zeros((), jnp.int32), step)
+        # Time needs more digits than bfloat16 parameters have.
+        t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
+        return CoupleState(shared, t, jnp.zeros((), jnp.int32), step)
 
     def update(updates, state, params=None, *, eta=None, **extra):
         if params is None:
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
         rate = coupled._rate(eta)
         common = jnp.mean(rate)
-        new_updates = _plus(updates, coupled._pull(params, state, rate))
+        pull = coupled._pull(params, state, rate)
+        new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
         seen = _plus(params, new_updates) if order == "gauss-seidel" else params
         flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
         shared = _advance(state.shared, flow, common * coupled._exchange(state))

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import concrete, number
+from sdesim.fields import check_sign, concrete, number
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -151,7 +151,7 @@ class Quorum(AbstractCoupling):
         return _toward(mean(x), x, _gain(self.k, x, t))
 
     def stiffness(self, agents):
-        return concrete(self.k, np.max)
+        return 0.0 if agents == 1 else concrete(self.k, np.max)  # one agent is its own mean
 
 
 class Elastic(AbstractCoupling):
@@ -264,6 +264,11 @@ class Spiking(AbstractCoupling):
     relaxation: Array = eqx.field(converter=number)
     duration: Array = eqx.field(converter=number)
 
+    def __check_init__(self):
+        for name in ("magnification", "duration"):
+            check_sign(name, getattr(self, name))
+        check_sign("relaxation", self.relaxation, zero=False)
+
     def init(self, x, mean):
         # No spike yet: the epoch began long ago. Not at -inf, of which an adaptive solver would take differences.
         return {"best": jnp.zeros((), jnp.int32), "start": jnp.full((), -1e30, self.k.dtype)}
@@ -296,6 +301,9 @@ class LinearFilter(eqx.Module):
 
     rate: Array = eqx.field(converter=number)
 
+    def __check_init__(self):
+        check_sign("rate", self.rate)
+
     def __call__(self, center, x, t, mean):
         return _scaled_difference(self.rate, mean(x), center)
 
@@ -305,6 +313,10 @@ class SaturatingFilter(eqx.Module):
 
     rate: Array = eqx.field(converter=number)
     width: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("rate", self.rate)
+        check_sign("width", self.width, zero=False)
 
     def __call__(self, center, x, t, mean):
         return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
@@ -334,6 +346,14 @@ class Filtered(AbstractCoupling):
     def flow(self, x, shared, t, mean):
         return self.filter(shared, x, t, mean)
 
+    def stiffness(self, agents):
+        k, rate = concrete(self.k, np.max), concrete(getattr(self.filter, "rate", None), np.max)
+        known = isinstance(self.filter, LinearFilter | SaturatingFilter)  # whose slope is nowhere more than their rate
+        return None if not known or k is None or rate is None else k + rate
+
+    def amplification(self, step, agents, order):
+        return super().amplification(step, agents, order) if order == "jacobi" else None
+
     def center(self, x, shared, t, mean):
         output = getattr(self.filter, "output", None)
         return shared if output is None else output(shared)
@@ -354,13 +374,15 @@ class Tree(AbstractCoupling):
     """
 
     k: Array = eqx.field(converter=number)
-    fanout: tuple[int, ...] = eqx.field(static=True, converter=tuple)
+    fanout: tuple[int, ...] = eqx.field(static=True, converter=lambda f: tuple(f) if np.ndim(f) else (f,))
     up: Array | None = eqx.field(converter=lambda r: None if r is None else number(r), default=None)
     down: Array | None = eqx.field(converter=lambda r: None if r is None else number(r), default=None)
 
     def __check_init__(self):
-        if not self.fanout or any(not isinstance(f, int) or f < 1 for f in self.fanout):
+        if not self.fanout or any(not isinstance(f, int | np.integer) or f < 1 for f in self.fanout):
             raise ValueError(f"fanout={self.fanout}: must be a tuple of positive integers, leaves first")
+        for name in ("up", "down"):
+            check_sign(name, getattr(self, name))
 
     def _levels(self, values: PyTree) -> list[PyTree]:
         """Each level's node values from those of the level above the leaves, by averaging children up to the root."""

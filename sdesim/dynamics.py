@@ -4,14 +4,16 @@ First order (BS 2-6), h = eta:
 
     dx^i = (-grad f(x^i) + pull^i) dt + sqrt(h / b) B dW^i,        dshared = flow dt
 
-Second order (BS 33-34), with v the displacement in one matched step h, so that the physical velocity is v / h:
+Second order (BS 33-34), with v the velocity in units of 1 / u:
 
-    dx^i = (v^i / h + c pull^i) dt
-    dv^i = (-h grad f(x^i + lookahead v^i) - mu v^i + c velocity_pull^i) dt + h sqrt(h / b) B dW^i,  dshared = c flow dt
+    dx^i = (v^i / u + c pull^i) dt
+    dv^i = (-u grad f(x^i + lookahead v^i) - mu v^i + c velocity_pull^i) dt + u sqrt(h / b) B dW^i,  dshared = c flow dt
 
 The *matched step* h is the dt at which Euler-Maruyama is the discrete algorithm: eta for SGD; sqrt(eta) for the
-iteration with momentum delta, with friction mu = (1 - delta) / h. c = eta / h converts the coupling's own time, which
-advances by eta each iteration, into the time of the SDE. `Friction` states the SDE in continuous time, h = eta, c = 1.
+iteration with momentum delta, with friction mu = (1 - delta) / h. There v is the displacement in one iteration, u = h,
+which is what the algorithm keeps when a schedule changes eta. c = eta / h converts the coupling's own time, which
+advances by eta each iteration, into the time of the SDE. `Friction` states the SDE in continuous time: h = eta and
+c = u = 1.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -37,6 +39,10 @@ class AbstractMomentum(eqx.Module):
         """h, the dt at which the SDE is the iteration."""
         raise NotImplementedError
 
+    def velocity_unit(self, h: Array) -> Array:
+        """u, what a displacement is to be divided by to be a velocity: h for iterations, whose v is a displacement."""
+        return h
+
     def friction(self, t_end: Array, h: Array) -> Array:
         """mu of the step that ends at time `t_end`, in 1/time."""
         raise NotImplementedError
@@ -48,7 +54,7 @@ class AbstractMomentum(eqx.Module):
 
 
 class HeavyBall(AbstractMomentum):
-    """v <- delta v - eta g(x), x <- x + v + eta pull (Z 2.6); 0 <= delta < 1."""
+    """v <- delta v - eta g(x), x <- x + v + eta pull (Z 2.6); 0 <= delta <= 1, and 1 is no friction."""
 
     delta: Array = eqx.field(converter=number)
 
@@ -87,6 +93,9 @@ class Friction(AbstractMomentum):
     def matched_step(self, eta):
         return eta
 
+    def velocity_unit(self, h):
+        return jnp.ones_like(h)
+
     def friction(self, t_end, h):
         return jnp.asarray(self.mu(t_end)) if callable(self.mu) else self.mu
 
@@ -94,7 +103,8 @@ class Friction(AbstractMomentum):
 class State(NamedTuple):
     """The state of one simulation.
 
-    x: positions (agents, dims). v: displacements in one matched step (agents, dims), None without momentum.
+    x: positions (agents, dims). v: velocities (agents, dims), None without momentum: displacements in one iteration, or
+        with `Friction` physical velocities.
     shared, velocity_shared: what the two coupling rules share. t: the time of the coupling, a scalar.
     """
 
@@ -108,13 +118,14 @@ class State(NamedTuple):
 class Rates(NamedTuple):
     """What the learning rate of one step means: see the module's head.
 
-    eta: the learning rate that defines time, a scalar. h: matched step. clock: c.
+    eta: the learning rate that defines time, a scalar. h: matched step. clock: c. unit: u.
     drift, noise: factors an agent on its drift and on its noise, of shape (agents,), or None for 1.
     """
 
     eta: Array
     h: Array
     clock: Array | float
+    unit: Array
     drift: Array | None
     noise: Array | None
 
@@ -158,6 +169,8 @@ class Dynamics(eqx.Module):
                 raise TypeError(f"{name}={getattr(self, name)!r}: must be one of sdesim.{name}")
         if self.momentum is not None and not isinstance(self.momentum, AbstractMomentum):
             raise TypeError(f"momentum={self.momentum!r}: must be None, Nesterov, HeavyBall or Friction")
+        if self.velocity_coupling is not None and not isinstance(self.velocity_coupling, AbstractCoupling):
+            raise TypeError(f"velocity_coupling={self.velocity_coupling!r}: must be one of sdesim.coupling")
         if self.velocity_coupling is not None and self.momentum is None:
             raise ValueError("velocity_coupling: there is no velocity to couple without momentum")
         check_sign("eta", self.eta, zero=False)
@@ -185,9 +198,9 @@ class Dynamics(eqx.Module):
             else:
                 noise = jnp.sqrt(own / eta)
         if self.momentum is None:
-            return Rates(eta, eta, 1.0, drift, noise)
+            return Rates(eta, eta, 1.0, eta, drift, noise)
         h = self.momentum.matched_step(eta)
-        return Rates(eta, h, eta / h, drift, noise)
+        return Rates(eta, h, eta / h, self.momentum.velocity_unit(h), drift, noise)
 
     def matched_step(self, step: int | Array = 0) -> Array:
         """The dt at which Euler-Maruyama is the discrete algorithm: eta, or sqrt(eta) with iteration momentum."""
@@ -234,8 +247,8 @@ class Dynamics(eqx.Module):
         velocity_pull, velocity_flow = self.velocity_field(state, mean)
         # The friction of a function of time is singular at 0; the SDE takes it from one matched step on.
         mu = self.momentum.friction(jnp.maximum(t / rates.clock, rates.h), rates.h)
-        dx = v / rates.h + _scaled(rates.drift, rates.clock * pull)
-        dv = _scaled(rates.drift, -rates.h * gradients) - mu * v + rates.clock * velocity_pull
+        dx = v / rates.unit + _scaled(rates.drift, rates.clock * pull)
+        dv = _scaled(rates.drift, -rates.unit * gradients) - mu * v + rates.clock * velocity_pull
         scale = lambda tree: jax.tree.map(lambda a: rates.clock * a, tree)
         return State(dx, dv, scale(flow), scale(velocity_flow), clock)
 

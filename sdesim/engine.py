@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import itertools
 import math
 import os
 import threading
@@ -128,8 +127,9 @@ def run_lanes(
     increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes).
     """
     began = time.perf_counter()
-    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed)) or _inside_a_trace()
-    plan = dataclasses.replace(plan, start=first if plan.epoch else 0)
+    given = None if increments is None else increments(0, 0)
+    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed, dt, given)) or _inside_a_trace()
+    plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
     if not traced:
         plan = dataclasses.replace(plan, kernel=_kernel_for(plan, model, axes, observables, increments, state.x.dtype))
     count = sims.shape[0]
@@ -201,8 +201,8 @@ def _blocks(count: int, state: State, workers: int) -> list[tuple[int, int]]:
     blocks = min(math.ceil(vectors / LEAST), math.ceil(count * one / CACHE_BYTES))
     if count * one > THREAD_BYTES:
         blocks = min(vectors, math.ceil(blocks / workers) * workers)
-    edges = [WIDTH * (vectors * i // blocks) for i in range(blocks + 1)]
-    return list(itertools.pairwise(edges))
+    size = WIDTH * math.ceil(vectors / blocks)  # one for all: another size would be another program to compile
+    return [(first, first + size) for first in range(0, count, size)]
 
 
 # What a user may have set for a stretch of code, which JAX keeps for each thread.
@@ -272,7 +272,9 @@ def _run_block(run: _Run, model: Dynamics, state: State, sims: Array, increments
         if not run.traced:
             fresh = ~np.asarray(_finite(new[0])) & (diverged < 0)
             if fresh.any():
-                diverged[fresh] = _date_divergence(run, model, state, sims, steps)[fresh]
+                dated = _date_divergence(run, model, state, sims, steps)
+                # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
+                diverged[fresh] = np.where(dated < 0, now + count, dated)[fresh]
             spent = time.perf_counter() - clock
             if warm or spent < CHUNK_SECONDS:  # a first call that compiled says nothing of the speed
                 target = int(np.clip(count * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target)) or 1

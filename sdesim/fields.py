@@ -1,10 +1,13 @@
 """What every module of sdesim shares: numbers as traced leaves, and checks of the arguments of public functions."""
 
+import dataclasses
 import difflib
+import json
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +33,30 @@ def is_traced(tree: Any) -> bool:
 def concrete(value, reduce: Callable[[np.ndarray], Any]) -> float | None:
     """reduce(value) as a float, or None where the value is absent, a function, or being traced."""
     return None if value is None or callable(value) or is_traced(value) else float(reduce(np.asarray(value)))
+
+
+def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
+    """Every number in a model by its dotted name, such as "coupling.k", "noise.half_width", "eta"."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        if isinstance(value, eqx.Module):
+            found.update(numeric_fields(value, f"{prefix}{field.name}."))
+        elif eqx.is_array(value) or (value is None and field.name in ("center_rate", "up", "down")):
+            found[prefix + field.name] = value
+    return found
+
+
+def described(module) -> dict[str, Any]:
+    """The numbers of a model by name, and the parts it is made of: what a file says of it."""
+    numbers = {n: None if v is None else np.asarray(v).tolist() for n, v in numeric_fields(module).items()}
+    return {"parts": repr(module), "numbers": numbers}
+
+
+def to_json(value) -> str:
+    """JSON of Python's and NumPy's numbers and arrays; anything else as it prints."""
+    plain = lambda v: np.asarray(v).tolist() if isinstance(v, np.generic | np.ndarray | jax.Array) else repr(v)
+    return json.dumps(value, default=plain)
 
 
 def check_count(name: str, value, *, least: int = 1, most: int | None = None) -> int:

@@ -19,8 +19,9 @@ from sdesim import random
 from sdesim.coupling import ORDERS, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import Plan, run_lanes
-from sdesim.fields import available_memory, check_choice, check_count, check_sign, concrete, is_traced
+from sdesim.fields import available_memory, check_choice, check_count, check_sign, concrete, is_traced, number
 from sdesim.init import AbstractInit, Point
+from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_loss
 from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.random import Stream
@@ -36,47 +37,57 @@ class DivergenceWarning(UserWarning):
     """Some simulations became non-finite. Their results are kept as they are and marked."""
 
 
-def warn_of_divergence(diverged: np.ndarray, label: str = "") -> None:
-    """Say which share of the simulations diverged and when the first one did, if any did."""
+def warn_of_divergence(diverged: np.ndarray, first_sim: int = 0) -> None:
+    """Say which share of the simulations diverged and when the first one did; simulations are on the last axis."""
     bad = np.flatnonzero(diverged.ravel() >= 0)
-    if bad.size:
-        first = bad[np.argmin(diverged.ravel()[bad])]
-        warnings.warn(
-            f"{label}{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at "
-            f"step {diverged.ravel()[first]} (simulation {first}). They are kept and marked in `diverged`; a smaller "
-            "eta or gain would be stable.",
-            DivergenceWarning,
-            stacklevel=3,
-        )
-
-
-def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None) -> None:
-    """Warn where one step of the coupling alone amplifies: beyond step * stiffness = 2 in Jacobi order."""
-    step = jnp.asarray(0, jnp.int32)
-    if is_traced(eqx.filter(model, eqx.is_array)):
+    if not bad.size:
         return
-    rates = model.at_step(step)
-    length = concrete(rates.h if dt is None or plan.matched else dt, np.max)
-    clock = concrete(jnp.asarray(rates.clock), np.max)
+    first = bad[np.argmin(diverged.ravel()[bad])]
+    warnings.warn(
+        f"{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at step "
+        f"{diverged.ravel()[first]} (simulation {first_sim + first % diverged.shape[-1]}). They are kept and marked in "
+        "`diverged`; a smaller eta or gain would be stable.",
+        DivergenceWarning,
+        stacklevel=3,
+    )
+
+
+def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int = 0, steps: int = 1) -> None:
+    """Warn where one step of the coupling alone amplifies: beyond step * stiffness = 2 in Jacobi order.
+
+    A learning rate that depends on the step is looked at at some steps of the run; of rates that differ between agents,
+    the largest counts.
+    """
+    if is_traced((eqx.filter(model, eqx.is_array), dt)):
+        return
+    tick = max(
+        _tick(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in range(5 if callable(model.eta) else 1)
+    )
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
-        if rule is None or length is None or clock is None:
+        growth = None if rule is None else rule.amplification(tick, plan.agents, plan.order)
+        if rule is None or growth is None or growth <= 1 or not tick > 0:
             continue
-        tick = length * clock
-        growth = rule.amplification(tick, plan.agents, plan.order)
-        if growth is None or growth <= 1:
-            continue
-        detail = ""
-        if plan.order == "jacobi" and (stiffness := rule.stiffness(plan.agents)):
+        what = (
+            f"{name}: unstable: a step of {type(rule).__name__} with {plan.agents} agents multiplies its fastest mode"
+        )
+        stiffness = rule.stiffness(plan.agents)
+        detail = "reduce its rates or eta"
+        if plan.order == "jacobi" and stiffness is not None and stiffness > 0:
             excess = tick * stiffness / 2
             gain = concrete(getattr(rule, "k", None), np.max)
             detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
-            detail += f" (k={gain:g} to at most {gain / excess:.4g})" if gain else ""
-        warnings.warn(
-            f"{name}: unstable: a step of {type(rule).__name__} with {plan.agents} agents multiplies its fastest mode "
-            f"by {growth:.3g}. {detail}",
-            StabilityWarning,
-            stacklevel=4,
-        )
+            if gain and getattr(rule, "center_rate", None) is None:
+                detail += f" (k={gain:g} to at most {gain / excess:.4g})"
+        elif stiffness is not None and stiffness < 0:
+            detail = "a negative gain pushes agents apart"
+        warnings.warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning, stacklevel=4)
+
+
+def _tick(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> float:
+    """How far the coupling's time advances at a step, for the fastest agent."""
+    rates = model.at_step(jnp.asarray(step, jnp.int32))
+    length = rates.h if dt is None or plan.matched else dt
+    return float(jnp.max(length * rates.clock)) * (1.0 if rates.drift is None else float(jnp.max(rates.drift)))
 
 
 # -- arguments -------------------------------------------------------------------------------------------------------
@@ -93,7 +104,7 @@ def make_plan(
     check_count("steps", steps, least=0, most=random.MAX_STEPS)
     check_choice("order", order, ORDERS)
     if epoch is not None:
-        check_count("epoch", epoch)
+        epoch = check_count("epoch", epoch)
     several = isinstance(observe, Sequence) and not isinstance(observe, str)
     observables: tuple[Any, ...] = tuple(observe) if several else (observe,)
     for o in observables:
@@ -103,7 +114,7 @@ def make_plan(
     if len(set(names)) < len(names):
         raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
     if every is not None:
-        check_count("every", every)
+        every = check_count("every", every)
     if observables and every is None:
         every = max(1, math.ceil(steps / 100))
     check_loss(model.objective, dims, jnp.result_type(float))
@@ -111,7 +122,19 @@ def make_plan(
         value = getattr(model, name)
         if not callable(value) and value.ndim and value.shape != (agents,):
             raise ValueError(f"{name}: must be a number or of shape (agents,) = ({agents},), got shape {value.shape}")
+    k = getattr(model.coupling, "k", None)
+    if isinstance(k, jax.Array) and k.ndim and k.shape != (agents,):
+        raise ValueError(f"coupling.k: must be a number or of shape (agents,) = ({agents},), got shape {k.shape}")
+    if isinstance(model.noise, AbstractAdditive) and model.noise.amplitude.shape not in ((), (dims,)):
+        raise ValueError(
+            f"noise: must have one number or one a coordinate, of shape (dims,) = ({dims},), got shape "
+            f"{model.noise.amplitude.shape}"
+        )
     if dt is not None:
+        try:
+            dt = number(dt)
+        except TypeError as error:
+            raise TypeError(f"dt={dt!r}: must be a number") from error
         check_sign("dt", dt, zero=False)
         if (reason := model.noise.iteration_only()) is not None and method == "em":
             matched = concrete(model.matched_step(), np.max)
@@ -151,7 +174,9 @@ def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, v
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
 
 
-def check_memory(plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | None) -> int:
+def check_memory(
+    plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | None, points: int = 1
+) -> int:
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
 
     Raises:
@@ -168,13 +193,13 @@ def check_memory(plan: Plan, model: Dynamics, lanes: int, steps: int, observable
                 shape = [sizes.get(a, 1) for a in o.axes]
                 if getattr(o, "agents", None):
                     shape[0] = min(shape[0], o.agents)  # pyright: ignore[reportAttributeAccessIssue]
-                one += 2 * records * math.prod(shape) * itemsize
+                one += 4 * records * math.prod(shape) * itemsize
             else:
                 one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
     need = one * lanes
     have = available_memory() if limit is None else limit
     if have is not None and need > have:
-        fit = have // one
+        fit = have // one // points
         advice = f"sims={fit} would fit" if fit else "fewer agents or dims, or a larger `every`, would be needed"
         raise MemoryError(
             f"{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about {need / 2**30:.2f} GiB, "
@@ -215,7 +240,8 @@ def simulate(
             coordinate) alone.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
             `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
-        velocity: initial displacements a matched step, as `init`; at rest by default.
+        velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical
+            velocities. At rest by default.
         dt: length of a step. By default the model's matched step (eta, or sqrt(eta) with iteration momentum), at
             which Euler-Maruyama is the SGD iteration; smaller to resolve the SDE.
         order: "jacobi" or "gauss-seidel", see `sdesim.steps`.
@@ -296,11 +322,13 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     check_count("sims", sims, most=random.MAX_SIMS)
     check_count("first_sim", arguments["first_sim"], least=0, most=random.MAX_SIMS - sims)
     seed = random.seed_words(arguments["seed"])
+    if not is_traced(seed):  # as a number, which a file can hold and a continued run can compare
+        arguments["seed"] = int(seed[0]) | int(seed[1]) << 32
     first = 0 if previous is None else previous.step
     if first + steps > random.MAX_STEPS:
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
     check_memory(plan, model, sims, steps, observables, memory)
-    warn_of_stiffness(model, plan, dt)
+    warn_of_stiffness(model, plan, dt, first, steps)
     numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
     axes = jax.tree.map(lambda _: None, model)
     mean = ArrayMean(agents)
@@ -313,6 +341,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
             v = initial_lanes(model, arguments["velocity"], plan, numbers, seed, velocity=True)
         state = start_lanes(model, axes, x, v, mean)
     else:
+        if arguments["velocity"] is not None:
+            raise ValueError("velocity: the result that init continues has velocities; leave it out")
         state = previous.restart(model, mean)
     given = None
     if increments is not None:
@@ -340,8 +370,9 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     )
     if previous is not None:
         lanes.diverged = np.where(previous.diverged >= 0, previous.diverged, lanes.diverged)
-    warn_of_divergence(lanes.diverged)
-    return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period)
+    warn_of_divergence(lanes.diverged, arguments["first_sim"])
+    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": repr(arguments["init"])}
+    return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period, called)
 
 
 @eqx.filter_jit

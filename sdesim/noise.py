@@ -229,6 +229,8 @@ class Diffusion(AbstractNoise):
 class GammaMultiplicative(AbstractNoise):
     """Multiplicative noise of Z 5.2: a minibatch's gradient is xi * grad f, with xi ~ Gamma(b shape, b shape), mean 1.
 
+    Each agent and each coordinate has a xi of its own (Z's model has one coordinate).
+
     With the loss `zhang_multiplicative(shape, rate)` this is Z 5.23-5.24, x <- x - eta u^2 x with u^2 ~ Gamma(shape,
     rate). Its SDE has diffusion grad f / sqrt(b shape) (geometric Brownian motion for a quadratic); the Gamma law
     itself runs at dt = eta alone.

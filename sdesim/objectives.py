@@ -47,11 +47,16 @@ class Function(AbstractObjective):
     fn: Callable[[Array], Any]
 
     def loss(self, x):
-        if x.shape == (1,):
-            whole = jax.eval_shape(self.fn, x)
-            if getattr(whole, "shape", None) != ():
-                return jnp.asarray(self.fn(x[0]))
+        if x.shape == (1,) and not self._takes(x):
+            return jnp.asarray(self.fn(x[0]))
         return jnp.asarray(self.fn(x))
+
+    def _takes(self, x) -> bool:
+        """Whether fn makes one number of a point of shape (1,); if not, it may be a function of the number itself."""
+        try:
+            return getattr(jax.eval_shape(self.fn, x), "shape", None) == ()
+        except Exception:  # told by the call with the number, if that fails too
+            return False
 
 
 def as_objective(loss) -> AbstractObjective:

@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_choice, number
+from sdesim.fields import check_choice, check_count, concrete, number
 
 
 class View(NamedTuple):
@@ -104,6 +104,10 @@ class Snapshot(AbstractSeries):
     name = "snapshot"
     axes = ("agent", "dim")
 
+    def __check_init__(self):
+        if self.agents is not None:
+            check_count("agents", self.agents)
+
     def value(self, view):
         return view.state.x[: self.agents]
 
@@ -133,7 +137,7 @@ def _welford(count, mean, square, value):
 
 
 class Moments(AbstractAccumulator):
-    """Mean and variance over time of each agent's and of the quorum's coordinates, from step `after` on.
+    """Mean and variance over time of each agent's and of the quorum's coordinates, after step `after`.
 
     Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
     `quorum_mean` and `quorum_var`, (dims,); `count`, the number of records.
@@ -191,6 +195,11 @@ class Histogram(AbstractAccumulator):
     name = "histogram"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("bin",)}
 
+    def __check_init__(self):
+        check_count("bins", self.bins)
+        if (width := concrete(self.high - self.low, np.min)) is not None and not width > 0:
+            raise ValueError(f"low={self.low}, high={self.high}: low must be less than high")
+
     def init(self, view):
         return jnp.zeros(self.bins + 2, jnp.int32)
 
@@ -205,7 +214,7 @@ class Histogram(AbstractAccumulator):
 
 
 class Occupancy(AbstractAccumulator):
-    """Share of time that agents, and the quorum, spend within `radius` of each center, from step `after` on.
+    """Share of time that agents, and the quorum, spend within `radius` of each center, after step `after`.
 
     centers: (basins,) in one dimension or (basins, dims). Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
     """
@@ -220,6 +229,8 @@ class Occupancy(AbstractAccumulator):
     def _inside(self, x):
         """(points, dims) -> share of the points in each basin, (basins,)."""
         centers = self.centers.reshape(self.centers.shape[0], -1)
+        if centers.shape[1] != x.shape[-1]:
+            raise ValueError(f"centers: of shape {self.centers.shape}, must be (basins, dims) with dims={x.shape[-1]}")
         square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
 
@@ -242,7 +253,8 @@ class Occupancy(AbstractAccumulator):
 class FirstPassage(AbstractAccumulator):
     """The first step after which the quorum, or each agent, is within `radius` of `target`; -1 for never.
 
-    Looks at every step, which makes the run slower. Output: `step`, a scalar, or (agents,) for of="agents".
+    Looks after every step, the first at the earliest, wherever the run starts; this makes the run slower. Output:
+    `step`, a scalar, or (agents,) for of="agents".
     """
 
     target: Array = eqx.field(converter=number)

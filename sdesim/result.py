@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics, State
+from sdesim.fields import described, is_traced, to_json
 from sdesim.store import provenance, write_dataset
 from sdesim.vectorize import lanes
 
@@ -61,7 +63,7 @@ class Result:
 
     @classmethod
     def from_lanes(
-        cls, lanes: "Lanes", model: Dynamics, plan: "Plan", seed, first_sim: int, period: int, mean=None
+        cls, lanes: "Lanes", model: Dynamics, plan: "Plan", seed, first_sim: int, period: int, called, mean=None
     ) -> "Result":
         from sdesim.coupling import ArrayMean
 
@@ -75,7 +77,9 @@ class Result:
             "period": period,
             "epoch": plan.epoch,
             "every": plan.every,
-            "model": repr(model),
+            "fast": plan.fast,
+            **called,
+            "model": None if is_traced(eqx.filter(model, eqx.is_array)) else described(model),
         }
         return cls(
             agents=agents,
@@ -110,6 +114,8 @@ class Result:
                 "init: the result to continue has another state (momentum, coupling or dtype) than the model: "
                 f"{[a.shape for a in leaves]} where {shapes} is needed"
             )
+        kinds = [a.dtype for a in jax.tree.leaves(fresh)]  # a float32 result goes on in float64 if x64 is on
+        leaves = [jnp.asarray(a, kind) for a, kind in zip(leaves, kinds, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
     @staticmethod
@@ -140,7 +146,7 @@ class Result:
             )
         attributes = {
             **provenance(),
-            **{k: json.dumps(v) for k, v in self.settings.items()},
+            "settings": to_json(self.settings),
             "seed": str(self.seed),
             "first_sim": self.first_sim,
             "step": self.step,
@@ -163,7 +169,7 @@ def _ends(model: Dynamics, state: State, last_step: Array, mean):
     """Positions, quorum, center and velocities at the end, simulation axis first."""
     first = lambda a: jnp.moveaxis(a, -1, 0)
     center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (None, -1))(model, state)
-    velocity = None if state.v is None else first(state.v) / model.matched_step(last_step)
+    velocity = None if state.v is None else first(state.v) / model.at_step(last_step).unit
     return first(state.x), first(jnp.mean(state.x, axis=0)), first(center), velocity
 
 
@@ -174,6 +180,8 @@ def load(path) -> Result:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no result of sdesim.
     """
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"path={str(path)!r}: there is no such file")
     with xr.open_dataset(path, engine="h5netcdf") as opened:
         data = opened.load()
     if data.attrs.get("sdesim_kind") != "result":
@@ -185,7 +193,7 @@ def load(path) -> Result:
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
     rest = leaves[1 if velocity is None else 2 : -1]
     state = State(leaves[0], None if velocity is None else leaves[1], rest, None, leaves[-1])
-    settings = {k: json.loads(data.attrs[k]) for k in ("method", "order", "period", "epoch", "every", "model")}
+    settings = json.loads(data.attrs["settings"])
     seed = data.attrs["seed"]
     return Result(
         agents=jnp.asarray(data["agents"].values),

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sdesim.fields import number
+from sdesim.fields import check_sign, number
 
 
 class Halving(eqx.Module):
@@ -17,6 +17,11 @@ class Halving(eqx.Module):
     initial: Array = eqx.field(converter=number)
     every: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32))
     floor: Array = eqx.field(converter=number, default=0.0)
+
+    def __check_init__(self):
+        check_sign("initial", self.initial, zero=False)
+        check_sign("every", self.every, zero=False)
+        check_sign("floor", self.floor)
 
     def __call__(self, step):
         halvings = jnp.asarray(step, jnp.int32) // self.every

@@ -25,7 +25,7 @@ Kick = Callable[[Agents, Agents, Rates, Array, Array], Agents]
 
 def _advance(tree, velocity, dt):
     """tree + dt * velocity, for the leaves that flow; an agent's index does not."""
-    move = lambda s, f: s + dt * f if jnp.issubdtype(s.dtype, jnp.inexact) else s
+    move = lambda s, f: (s + dt.astype(s.dtype) * f).astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
     return jax.tree.map(move, tree, velocity)
 
 
@@ -47,7 +47,7 @@ def em_step(
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
     force = _scaled(rates.drift, -gradients)
-    noise = kick(point, gradients, rates, dt, jnp.sqrt(rates.h) * (1 if v is None else rates.h))
+    noise = kick(point, gradients, rates, dt, jnp.sqrt(rates.h) * (1 if v is None else rates.unit))
     if v is None or model.momentum is None:
         if model.weak_order == 2 and order == "jacobi":
             drift = model.drift(state, mean, step)
@@ -56,9 +56,9 @@ def em_step(
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         friction = model.momentum.friction(t / rates.clock + dt, rates.h)
-        v = v + dt * (rates.h * force - friction * v + rates.clock * velocity_pull) + noise
+        v = v + dt * (rates.unit * force - friction * v + rates.clock * velocity_pull) + noise
         v = lax.optimization_barrier(v)  # or XLA computes it, noise and gradient too, a second time within x
-        x = x + dt / rates.h * v if order == "gauss-seidel" else x + dt / rates.h * v + tick * pull
+        x = x + dt / rates.unit * v if order == "gauss-seidel" else x + dt / rates.unit * v + tick * pull
         velocity_shared = _advance(velocity_shared, velocity_flow, tick)
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
     return State(x, v, _advance(shared, flow, tick), velocity_shared, t + tick)
@@ -81,7 +81,7 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
         x = x + pull
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
-    eta = rates.h if v is None else rates.h**2
+    eta = rates.h if v is None else rates.h * rates.unit
     descent = eta * _scaled(rates.drift, -gradients) + kick(point, gradients, rates, jnp.ones_like(eta), eta)
     if v is None or model.momentum is None:
         x = x + descent
@@ -89,7 +89,7 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         delta = 1 - rates.h * model.momentum.friction(t / rates.clock + rates.h, rates.h)
         v = lax.optimization_barrier(delta * v + descent + exchange * velocity_pull)
-        x = x + v
+        x = x + rates.h / rates.unit * v
         velocity_shared = _advance(velocity_shared, velocity_flow, exchange)
     if order == "jacobi":
         x = x + pull

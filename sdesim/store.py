@@ -52,6 +52,8 @@ def provenance() -> dict[str, str]:
 def replacing(path) -> Iterator[pathlib.Path]:
     """A temporary name beside `path` to write to; renamed to `path` on success, removed on any failure."""
     path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={str(path)!r}: its folder does not exist; make it first")
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = pathlib.Path(name)

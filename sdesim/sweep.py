@@ -7,7 +7,6 @@ integrator. Sizes (agents, dims, steps) shape the program, so each of their valu
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +18,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from sdesim import random
+from sdesim import random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import run_lanes
-from sdesim.fields import check_choice, check_count
+from sdesim.fields import check_choice, check_count, described, numeric_fields, to_json
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
@@ -39,18 +38,6 @@ from sdesim.store import provenance
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
-
-
-def numeric_fields(module: eqx.Module, prefix: str = "") -> dict[str, Any]:
-    """Every number in a model by its dotted name, such as "coupling.k", "noise.half_width", "eta"."""
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(module):
-        value = getattr(module, field.name)
-        if isinstance(value, eqx.Module):
-            found.update(numeric_fields(value, f"{prefix}{field.name}."))
-        elif eqx.is_array(value) or (value is None and field.name in ("center_rate", "up", "down")):
-            found[prefix + field.name] = value
-    return found
 
 
 def with_value(module, name: str, value):
@@ -98,6 +85,8 @@ def _check_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> None:
         check_choice("grid", name, known)
         if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
             raise ValueError(f"grid[{name!r}]={values!r}: must be a non-empty sequence of values")
+        if any(v is None for v in values):
+            raise ValueError(f"grid[{name!r}]={values!r}: must be numbers; leave {name} out for its default")
 
 
 def sweep(
@@ -159,12 +148,12 @@ def sweep(
     ]
     data = _combine(parts, {SIZES[name]: list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
-    warn_of_divergence(data["diverged"].values)
-    described = {name: np.asarray(values).tolist() for name, values in grid.items()}
-    settings = dict(
-        given, sims=sims, seed=str(seed), grid=described, dt=dt, order=order, epoch=epoch, model=repr(model)
-    )
-    data.attrs = {**provenance(), "settings": json.dumps(settings)}
+    warn_of_divergence(data["diverged"].values, first_sim)
+    values = {name: np.asarray(v).tolist() for name, v in grid.items()}
+    kept = {name: value for name, value in given.items() if name not in sizes}
+    places.pop("memory")
+    settings = {**kept, **run, **places, "grid": values, "model": described(model)}
+    data.attrs = {**provenance(), "settings": to_json(settings)}
     return data
 
 
@@ -186,8 +175,17 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     points = math.prod(len(values) for values in numbers.values())
     extreme = _extreme(model, numbers)
     plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)
-    check_memory(plan, model, points * sims, steps, observables, memory)
-    warn_of_stiffness(extreme, plan, dt)
+    if dt is not None:
+        for name, values in numbers.items():  # the largest value may have an SDE where another has none
+            for value in values:
+                if (reason := with_value(model, name, value).noise.iteration_only()) is not None:
+                    raise ValueError(
+                        f"dt, {name}={value}: {reason}, so it runs at the matched step alone: leave dt out"
+                    )
+    if velocity is not None and model.momentum is None:
+        raise ValueError("velocity: the model has no momentum")
+    check_memory(plan, model, points * sims, steps, observables, memory, points)
+    warn_of_stiffness(extreme, plan, dt, 0, steps)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
@@ -210,8 +208,14 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         progress=progress,
         label="sweep",
     )
-    final = eqx.filter_jit(jax.vmap(lambda m, s: _final(m, s, mean), in_axes=(axes, -1)))(on_lanes, lanes.state)
-    return _label(lanes, final, numbers, sims, keep_agents, plan)
+    return _label(lanes, _finals(on_lanes, axes, lanes.state, mean), numbers, sims, keep_agents, plan, first_sim)
+
+
+@eqx.filter_jit
+def _finals(model: Dynamics, axes, state: State, mean) -> dict[str, Array]:
+    """`_final` of all lanes, lanes on the first axis."""
+    over = vectorize.lanes(lambda m, s: _final(m, s, mean), (axes, -1))(model, state)
+    return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), over)
 
 
 def _final(model: Dynamics, state: State, mean) -> dict[str, Array]:
@@ -220,7 +224,7 @@ def _final(model: Dynamics, state: State, mean) -> dict[str, Array]:
     return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
 
 
-def _label(lanes, final, numbers, sims, keep_agents, plan) -> xr.Dataset:
+def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Dataset:
     """Lanes as a labelled Dataset, with means and standard errors over the simulations."""
     names = tuple(numbers)
     counts = tuple(len(v) for v in numbers.values())
@@ -242,7 +246,7 @@ def _label(lanes, final, numbers, sims, keep_agents, plan) -> xr.Dataset:
         mean, stderr = monte_carlo(value, axis=len(names))
         rest = tuple(a for a in axes if a != "sim")
         summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
-    coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": np.arange(sims)}
+    coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": first_sim + np.arange(sims)}
     if keep_agents:
         coordinates["agent"] = np.arange(plan.agents)
     if lanes.records.size:

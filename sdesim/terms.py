@@ -91,7 +91,7 @@ def diffrax_terms(
         rates = model.at_step(step_at(t))
         point = model.gradient_point(y.x, y.v)
         gradients = model.gradients(point) if model.noise.state_dependent else point
-        scale = jnp.sqrt(rates.h) if y.v is None else rates.h * jnp.sqrt(rates.h)
+        scale = jnp.sqrt(rates.h) * (1 if y.v is None else rates.unit)
         force = lambda dw: model.brownian_force(dw, point, gradients, rates, scale)
         if model.noise.diagonal:
             matrix = force(jnp.ones_like(point))

@@ -20,12 +20,14 @@ from sdesim import random
 # n * _PI[0] is exact for |n| < 2**13, and the sum of the parts is pi to 2**-50.
 _PI = tuple(np.float32(part) for part in (3.140625, 9.670257568359375e-4, 6.277114152908325e-7))
 _SIN = tuple(np.float32(c) for c in (-0.166666571, 8.33301728e-3, -1.98066142e-4, 2.60005279e-6))
+_REACH = np.float32(np.pi / 2)
 _MAGIC = np.float32(3 * 2**22)  # an integer added to it stands in its lowest bits
 
 
 def _sine_from(x: Array, n: Array, odd: Array) -> Array:
     """sin(x - n pi) for |x - n pi| up to about pi / 2, with its sign flipped where the lowest bit of `odd` is set."""
     r = ((x - n * _PI[0]) - n * _PI[1]) - n * _PI[2]
+    r = jnp.maximum(jnp.minimum(r, _REACH), -_REACH)  # far out the reduction fails, and a sine must stay bounded still
     s = r * r
     y = r + r * s * (_SIN[0] + s * (_SIN[1] + s * (_SIN[2] + s * _SIN[3])))
     sign = lax.bitcast_convert_type(odd, jnp.uint32) << np.uint32(31)
@@ -36,8 +38,8 @@ def _sine_from(x: Array, n: Array, odd: Array) -> Array:
 def sin(x: Array) -> Array:
     """Sine of float32 by range reduction and an odd polynomial; absolute error at most 2e-7 for |x| <= 1e3.
 
-    Beyond, the error grows as the spacing of float32 does. Past 1e7, where that spacing is of the order of a period and
-    a float32 has no phase, the result means nothing and need not be in [-1, 1].
+    Beyond, the error grows as the spacing of float32 does. Past 1e7 that spacing is of the order of a period, a float32
+    has no phase, and the result is no more than some number in [-1, 1].
     """
     n = jnp.round(x * np.float32(1 / np.pi))
     # An integer in the low bits of a float costs an addition; a conversion to integers, with its care for what is out

@@ -271,7 +271,21 @@ def test_stiffness_of_unknown_gains_is_unknown():
     assert coupling.Quorum(lambda x, t: t).stiffness(3) is None
     assert coupling.Elastic(lambda x, t: t).stiffness(3) is None
     assert coupling.StateDependent(lambda x, t: t).stiffness(3) is None
-    assert coupling.Filtered(1.0, coupling.LinearFilter(1.0)).stiffness(3) is None
+    assert coupling.Filtered(1.0, lambda center, x, t, mean: -center).stiffness(3) is None
+
+
+@pytest.mark.parametrize("filter", [coupling.LinearFilter(3.0), coupling.SaturatingFilter(3.0, 0.5)])
+def test_stiffness_of_known_filters(filter):
+    """k + rate, as for EASGD; the saturating filter is nowhere steeper than in its middle."""
+    rule = coupling.Filtered(2.0, filter)
+
+    def velocity(z):
+        pull = rule.pull(z[:-1, None], z[-1:], jnp.asarray(0.0), MEAN)[:, 0]
+        return jnp.concatenate([pull, rule.flow(z[:-1, None], z[-1:], jnp.asarray(0.0), MEAN)])
+
+    jacobian = jax.jacfwd(velocity)(jnp.zeros(P + 1))
+    np.testing.assert_allclose(np.abs(np.linalg.eigvals(jacobian)).max(), 5.0, rtol=1e-9)
+    assert rule.stiffness(P) == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("order", coupling.ORDERS)

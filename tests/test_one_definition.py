@@ -147,7 +147,7 @@ def test_downpour_is_the_gauss_seidel_elastic_rule():
     run = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order="gauss-seidel")
     center = x.mean(0)
     for _ in range(STEPS):
-        agents = center - ETA * jax.vmap(jax.grad(loss))(jnp.broadcast_to(center, x.shape))
+        agents = center[None] - ETA * jax.vmap(jax.grad(loss))(jnp.broadcast_to(center, x.shape))
         center = center + jnp.sum(agents - center[None], 0)
     np.testing.assert_allclose(run.agents[0], agents, rtol=1e-10)
     np.testing.assert_allclose(run.center[0], center, rtol=1e-10)

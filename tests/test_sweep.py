@@ -130,5 +130,5 @@ def test_bad_grids_are_refused(grid, message):
 
 
 def test_what_a_sweep_needs_is_estimated_before_it_is_allocated():
-    with pytest.raises(MemoryError, match="sims="):
-        sdesim.sweep(model(), {"eta": np.linspace(0.01, 0.1, 1000)}, agents=1000, memory=10**6, **RUN)
+    with pytest.raises(MemoryError, match="sims=2 would fit"):  # at each of the 1000 points
+        sdesim.sweep(model(), {"eta": np.linspace(0.01, 0.1, 1000)}, agents=1000, memory=10**8, **RUN)
