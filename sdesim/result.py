@@ -104,9 +104,8 @@ class Result:
         Raises:
             ValueError: where the model that continues has other state than the one that ran.
         """
-        fresh = jax.eval_shape(
-            lambda x: jax.vmap(lambda x: model.init(x, mean), in_axes=-1, out_axes=-1)(x), self.state.x
-        )
+        x = jax.ShapeDtypeStruct(self.state.x.shape, jnp.result_type(float))
+        fresh = jax.eval_shape(jax.vmap(lambda x: model.init(x, mean), in_axes=-1, out_axes=-1), x)
         shapes = [a.shape for a in jax.tree.leaves(fresh)]
         leaves = jax.tree.leaves(self.state)
         if shapes != [a.shape for a in leaves]:
