@@ -140,7 +140,10 @@ def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]
             ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
         ],
     )
-    description = f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper)."
+    description = (
+        f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper). They are chosen such that the "
+        "paper's statements hold, its own numbers being lost; put those in if you have them."
+    )
     with _as_usage():
         parsed: Any = tyro.cli(command, prog=f"sdesim figure {name}", description=description, args=arguments)
     return parsed.out, parsed.config
