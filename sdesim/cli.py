@@ -141,8 +141,8 @@ def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]
         ],
     )
     description = (
-        f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper). They are chosen such that the "
-        "paper's statements hold, its own numbers being lost; put those in if you have them."
+        f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper). They are chosen such that "
+        "the paper's statements hold, its own numbers being lost; put those in if you have them."
     )
     with _as_usage():
         parsed: Any = tyro.cli(command, prog=f"sdesim figure {name}", description=description, args=arguments)
