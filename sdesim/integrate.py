@@ -87,7 +87,9 @@ def _tick(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> float:
     """How far the coupling's time advances at a step, for the fastest agent."""
     rates = model.at_step(jnp.asarray(step, jnp.int32))
     length = rates.h if dt is None or plan.matched else dt
-    return float(jnp.max(length * rates.clock)) * (1.0 if rates.drift is None else float(jnp.max(rates.drift)))
+    factor = jnp.ones_like(rates.h) if rates.drift is None else jnp.max(rates.drift)
+    tick = jnp.max(length * rates.clock) * factor
+    return 0.0 if is_traced(tick) else float(tick)  # inside a jit nothing can be looked at
 
 
 # -- arguments -------------------------------------------------------------------------------------------------------
