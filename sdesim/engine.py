@@ -166,7 +166,7 @@ def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, incremen
     if jax.default_backend() != "gpu":
         return None
     leaves, structure = jax.tree.flatten(model)
-    form = tuple((leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves)
+    form = tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
     swept = tuple(jax.tree.leaves(axes, is_leaf=_is_none))
     key = (plan, structure, form, swept, tuple(o.name for o in observables), increments is None, dtype)
     if key not in _KERNELS:

@@ -72,6 +72,9 @@ def as_objective(loss) -> AbstractObjective:
     raise TypeError(f"objective={loss!r}: must be an objective of sdesim or a function of a point to a scalar loss")
 
 
+_CHECKED: set[Any] = set()  # losses that were found fit: tracing one takes milliseconds, as long as a short run
+
+
 def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
     """Refuse a loss that does not fit `dims`, does not trace, or is no scalar.
 
@@ -80,6 +83,10 @@ def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
     """
     if objective.dims is not None and objective.dims != dims:
         raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
+    leaves, structure = jax.tree.flatten(objective)
+    form = tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
+    if (key := (structure, form, dims, dtype)) in _CHECKED:
+        return
     try:
         value = jax.eval_shape(objective.loss, jax.ShapeDtypeStruct((dims,), dtype))
     except Exception as error:
@@ -91,6 +98,7 @@ def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
             f"objective: the loss of a point of shape ({dims},) has shape {value.shape} and type {value.dtype}; "
             "it must be one real number (sum over the coordinates?)"
         )
+    _CHECKED.add(key)
 
 
 class Quadratic(AbstractObjective):

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described, is_traced, to_json
+from sdesim.fields import described, to_json
 from sdesim.store import provenance, write_dataset
 from sdesim.vectorize import lanes
 
@@ -79,7 +79,7 @@ class Result:
             "every": plan.every,
             "fast": plan.fast,
             **called,
-            "model": None if is_traced(eqx.filter(model, eqx.is_array)) else described(model),
+            "model": model,
         }
         return cls(
             agents=agents,
@@ -117,6 +117,10 @@ class Result:
         leaves = [jnp.asarray(a, kind) for a, kind in zip(leaves, kinds, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
+    def _described(self):
+        model = self.settings["model"]
+        return described(model) if isinstance(model, Dynamics) else model  # as it was read from a file
+
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
         """Names of the axes of one simulation's value: those that differ in size between observables say whose."""
@@ -145,7 +149,7 @@ class Result:
             )
         attributes = {
             **provenance(),
-            "settings": to_json(self.settings),
+            "settings": to_json({**self.settings, "model": self._described()}),
             "seed": str(self.seed),
             "first_sim": self.first_sim,
             "step": self.step,
