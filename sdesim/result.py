@@ -49,7 +49,7 @@ class Result:
     first_sim: int
     seconds: float
     state: State  # simulations on the last axis
-    settings: dict[str, Any]
+    run: dict[str, Any]  # how it was called, with the model
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Result:
             first_sim=first_sim,
             seconds=lanes.seconds,
             state=state,
-            settings=settings,
+            run=settings,
         )
 
     def restart(self, model: Dynamics, mean) -> State:
@@ -117,9 +117,11 @@ class Result:
         leaves = [jnp.asarray(a, kind) for a, kind in zip(leaves, kinds, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
-    def _described(self):
-        model = self.settings["model"]
-        return described(model) if isinstance(model, Dynamics) else model  # as it was read from a file
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the run was called, with the model's parts and numbers: what a file says of it."""
+        model = self.run["model"]
+        return {**self.run, "model": described(model) if isinstance(model, Dynamics) else model}
 
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -149,7 +151,7 @@ class Result:
             )
         attributes = {
             **provenance(),
-            "settings": to_json({**self.settings, "model": self._described()}),
+            "settings": to_json(self.settings),
             "seed": str(self.seed),
             "first_sim": self.first_sim,
             "step": self.step,
@@ -212,5 +214,5 @@ def load(path) -> Result:
         first_sim=int(data.attrs["first_sim"]),
         seconds=float(data.attrs["seconds"]),
         state=state,
-        settings=settings,
+        run=settings,
     )
