@@ -27,7 +27,7 @@ from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipy
 from sdesim import kernel
 from sdesim.advance import Plan, advance_lanes, view_of
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import is_traced
+from sdesim.fields import form, is_traced
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.vectorize import lanes
 
@@ -165,10 +165,8 @@ def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, incremen
     """The backend of the GPU kernel that can take a run; None, and on a GPU a word about it, where none can."""
     if jax.default_backend() != "gpu":
         return None
-    leaves, structure = jax.tree.flatten(model)
-    form = tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
     swept = tuple(jax.tree.leaves(axes, is_leaf=_is_none))
-    key = (plan, structure, form, swept, tuple(o.name for o in observables), increments is None, dtype)
+    key = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
     if key not in _KERNELS:
         _KERNELS[key], reason = kernel.backend_for(plan, model, axes, tuple(observables), increments, dtype)
         if _KERNELS[key] is None:

@@ -47,6 +47,12 @@ def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def form(module) -> tuple:
+    """What a module is but for the values of its arrays, as a key: structure, shapes, types, and what is no array."""
+    leaves, structure = jax.tree.flatten(module)
+    return structure, tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
+
+
 def described(module) -> dict[str, Any]:
     """The numbers of a model by name, and the parts it is made of: what a file says of it."""
     numbers = {n: None if v is None else np.asarray(v).tolist() for n, v in numeric_fields(module).items()}

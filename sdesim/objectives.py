@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sdesim.fields import number
+from sdesim.fields import form, number
 
 
 class AbstractObjective(eqx.Module):
@@ -83,9 +83,7 @@ def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
     """
     if objective.dims is not None and objective.dims != dims:
         raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
-    leaves, structure = jax.tree.flatten(objective)
-    form = tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
-    if (key := (structure, form, dims, dtype)) in _CHECKED:
+    if (key := (form(objective), dims, dtype)) in _CHECKED:
         return
     try:
         value = jax.eval_shape(objective.loss, jax.ShapeDtypeStruct((dims,), dtype))
