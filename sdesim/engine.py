@@ -133,7 +133,7 @@ def run_lanes(
     if not traced:
         plan = dataclasses.replace(plan, kernel=_kernel_for(plan, model, axes, observables, increments, state.x.dtype))
     count = sims.shape[0]
-    workers = 1 if traced or jax.default_backend() != "cpu" else len(os.sched_getaffinity(0))
+    workers = 1 if traced or jax.default_backend() != "cpu" else _cores()
     blocks = [(0, count)] if traced or jax.default_backend() != "cpu" else _blocks(count, state, workers)
     stop = threading.Event()
     bar = tqdm(total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress)
@@ -180,6 +180,11 @@ def _part_of(increments, part, i: int, j: int) -> Array:
 
 def _is_none(leaf) -> bool:
     return leaf is None
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system keeps a set of them for each process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _inside_a_trace() -> bool:
