@@ -52,7 +52,7 @@ def em_step(
         if model.weak_order == 2 and order == "jacobi":
             drift = model.drift(state, mean, step)
             return State(x + dt * drift.x + noise, None, _advance(shared, drift.shared, dt), None, t + dt)
-        x = x + dt * force + noise if order == "gauss-seidel" else x + dt * (force + pull) + noise
+        x = x + dt * force + noise if order == "gauss-seidel" else noise + (x + dt * (force + pull))
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
         friction = model.momentum.friction(t / rates.clock + dt, rates.h)
