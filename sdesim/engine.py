@@ -144,10 +144,10 @@ def run_lanes(
             if blocks == [(0, count)]:
                 return _run_block(run, model, state, sims, increments)
             # Beyond the last lane, that lane again, so that whole vectors are at work.
-            part = lambda leaf: leaf[..., a:b] if b <= count else leaf[..., np.minimum(np.arange(a, b), count - 1)]
-            mine = jax.tree.map(lambda axis, leaf: leaf if axis is None else part(leaf), axes, model, is_leaf=_is_none)
-            given = None if increments is None else functools.partial(_part_of, increments, part)
-            return _run_block(run, mine, jax.tree.map(part, state), part(sims), given)
+            part = functools.partial(_lanes_at, lanes=np.minimum(np.arange(a, b), count - 1))
+            kept, swept = eqx.partition(model, jax.tree.map(_is_none, axes, is_leaf=_is_none))
+            given = None if increments is None else _composed(part, increments)
+            return _run_block(run, eqx.combine(kept, part(swept)), part(state), part(sims), given)
 
         parts = [block(a, b) for a, b in blocks] if workers == 1 else _in_threads(block, blocks, workers, stop)
     return dataclasses.replace(_joined(parts, count), seconds=time.perf_counter() - began)
@@ -174,8 +174,13 @@ def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, incremen
     return _KERNELS[key]
 
 
-def _part_of(increments, part, i: int, j: int) -> Array:
-    return part(increments(i, j))
+def _composed(outer, inner):
+    return lambda *args: outer(inner(*args))
+
+
+@jax.jit
+def _lanes_at(tree: PyTree, lanes: np.ndarray) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[..., lanes], tree)
 
 
 def _is_none(leaf) -> bool:

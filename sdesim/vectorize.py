@@ -338,8 +338,8 @@ def _is_pairs_of_lanes(value: _Value) -> bool:
 def _sum_of_pairs(even: Array, odd: Array) -> Array:
     """The sum of both over the pairs of agents, (lanes,).
 
-    On a CPU as a product with ones: that kernel reads complex numbers as they lie in memory, where a reduction would have
-    XLA write their real and imaginary parts into an array of their own first.
+    On a CPU as a product with ones: that kernel reads complex numbers as they lie in memory, where for a reduction XLA
+    writes their real and imaginary parts into an array of their own first.
     """
     if jax.default_backend() != "cpu":
         return jnp.sum(even + odd, axis=0)

@@ -32,7 +32,7 @@ def _signed(y, bits):
 
 def _sine_from(x, n, parity):
     """(-1)^parity sin(x - n pi), in the same operations as on the CPU."""
-    r = ((x - n * _PI[0]) - n * _PI[1]) - n * _PI[2]
+    r = (x - n * _PI[0]) - n * _PI[1]
     half_pi = _const(x, np.pi / 2)
     r = lax.min(lax.max(r, -half_pi), half_pi)  # beyond the range of the reduction it stays a sine: within [-1, 1]
     s = r * r
