@@ -1,11 +1,12 @@
-"""Regenerate every figure of this folder: python figures/regenerate.py [options of `sdesim figure`]."""
+"""Regenerate every figure of this folder and its gallery: python figures/regenerate.py [options].
+
+The same as `sdesim figure all --out figures`.
+"""
 
 import sys
 from pathlib import Path
 
 from sdesim.cli import main
-from sdesim.experiments import EXPERIMENTS
 
 if __name__ == "__main__":
-    here = str(Path(__file__).parent)
-    sys.exit(max([main(["figure", name, "--out", here, *sys.argv[1:]]) for name in EXPERIMENTS]))
+    sys.exit(main(["figure", "all", "--out", str(Path(__file__).parent), *sys.argv[1:]]))

@@ -16,6 +16,7 @@ from sdesim.store import replacing
 
 Op = Literal[">=", "<="]
 Verdict = Literal["holds", "undecided", "fails"]
+Statistic = float | np.ndarray | tuple[float, float]
 DECISIVE = 3.0  # standard errors
 GROUPS = 20  # of the jackknife
 
@@ -35,14 +36,15 @@ class Ensemble(Protocol):
 class Statement:
     """A sentence and how to measure it.
 
-    statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant.
+    statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant; or to a pair
+        (value, standard error) where the statistic knows its own error.
     counted: whether it decides the outcome; what is known to be weak is shown with what was found, and `note` says why.
     smoke: threshold at smoke size, None where a few simulations cannot tell.
     """
 
     id: str
     statement: str
-    statistic: Callable[[Any], float | np.ndarray]
+    statistic: Callable[[Any], Statistic]
     op: Op
     threshold: float
     counted: bool = True
@@ -74,14 +76,17 @@ def verdict(value: float, stderr: float, op: Op, threshold: float) -> Verdict:
     return "holds" if margin >= 0 else "fails"
 
 
-def measure(statistic: Callable[[Any], float | np.ndarray], ensemble: Ensemble) -> tuple[float, float]:
+def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[float, float]:
     """The value of a statistic and its standard error over independent simulations.
 
     One number a simulation: the mean and its standard error; for a share of the simulations never below that of one
     simulation more and one less, so that 200 of 200 is not infinitely sure. One number an ensemble: the jackknife that
-    leaves out one of 20 groups of simulations at a time.
+    leaves out one of 20 groups of simulations at a time. A pair is its own answer.
     """
-    value = np.asarray(statistic(ensemble))
+    found = statistic(ensemble)
+    if isinstance(found, tuple):
+        return found
+    value = np.asarray(found)
     n = ensemble.sims
     if value.ndim == 1:
         share = value.mean()

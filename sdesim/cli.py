@@ -16,6 +16,7 @@ from sdesim._version import __version__
 
 USAGE = """\
 usage: sdesim figure NAME [--preset smoke|default|paper] [--seed N] [--out DIR] [any field of the configuration]
+       sdesim figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
        sdesim bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
@@ -26,7 +27,8 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 
 `sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
-preset; 2 for wrong usage; 130 if interrupted.
+preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure, and writes README.md, which
+shows them all.
 
 `sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
 --out draws bench.png, --record appends what matters to the benchmark record. Exit status: 1 if nothing could be run.
@@ -105,13 +107,47 @@ def _figure(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     name, *rest = arguments
+    if name == "all":
+        return _all_figures(rest)
     with _as_usage():
-        check_choice("figure", name, EXPERIMENTS)
+        check_choice("figure", name, [*EXPERIMENTS, "all"])
         experiment = EXPERIMENTS[name]
         preset, rest = _take_option(rest, "--preset", "default")
         config = experiment.preset(preset)
     out, config = _parse(name, experiment.title, config, preset, rest)
     return _regenerate(experiment, config, preset, out)
+
+
+def _all_figures(arguments: list[str]) -> int:
+    """Every figure, one after another, whatever becomes of one; the status is that of the worst."""
+    from sdesim.experiments import EXPERIMENTS
+    from sdesim.experiments.base import PRESETS
+    from sdesim.experiments.gallery import write_gallery
+    from sdesim.fields import check_choice
+
+    with _as_usage():
+        preset, rest = _take_option(arguments, "--preset", "default")
+        check_choice("preset", preset, PRESETS)
+        out, rest = _take_option(rest, "--out", "figures")
+        seed, rest = _take_option(rest, "--seed", "0")
+        if rest or not seed.isdecimal():
+            wrong = rest[0] if rest else f"--seed {seed}"
+            raise ValueError(f"{wrong}: `sdesim figure all` takes --preset, --seed (a whole number) and --out alone")
+    statuses = {}
+    for i, (name, experiment) in enumerate(EXPERIMENTS.items(), 1):
+        print(f"[{i} of {len(EXPERIMENTS)}] {name}", flush=True)
+        config = dataclasses.replace(experiment.preset(preset), seed=int(seed))
+        try:
+            statuses[name] = _regenerate(experiment, config, preset, Path(out))
+        except UsageError as error:
+            print(f"sdesim: error: {error}", file=sys.stderr)
+            statuses[name] = 2
+        print(flush=True)
+    bad = [name for name, status in statuses.items() if status]
+    print(f"{len(statuses)} figures; gallery: {write_gallery(EXPERIMENTS, Path(out))}")
+    if bad:
+        print(f"not as the papers say, or not drawn: {', '.join(bad)}")
+    return max(statuses.values())
 
 
 def _take_option(arguments: list[str], option: str, default: str) -> tuple[str, list[str]]:

@@ -61,6 +61,30 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch,
     assert "fail" in capsys.readouterr().out
 
 
+def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
+    """In process, on two small experiments, of which the first cannot be run."""
+    import dataclasses
+
+    from sdesim import cli, experiments
+
+    fig1 = EXPERIMENTS["bs-fig1"]
+    tiny = dict.fromkeys(("smoke", "default", "paper"), dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5))
+    for name in list(EXPERIMENTS):
+        monkeypatch.delitem(experiments.EXPERIMENTS, name)
+
+    def refuse(config, progress):
+        raise ValueError("agents=0: must be positive")
+
+    monkeypatch.setitem(experiments.EXPERIMENTS, "a", dataclasses.replace(fig1, name="a", presets=tiny, run=refuse))
+    monkeypatch.setitem(experiments.EXPERIMENTS, "b", dataclasses.replace(fig1, name="b", presets=tiny))
+    assert cli.main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert "agents=0" in told.err and "not drawn: a" in told.out and "seed 3" in told.out
+    assert (tmp_path / "b.png").exists() and "## b" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    for wrong in (["--sims", "3"], ["--preset", "smok"], ["--seed", "x"]):
+        assert cli.main(["figure", "all", *wrong]) == 2
+
+
 def test_list_version_and_help():
     listed = sdesim("figure", "--list")
     assert listed.returncode == 0

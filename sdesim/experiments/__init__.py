@@ -1,11 +1,19 @@
 """Experiments of the papers, one file a figure: configuration, run, picture and claims."""
 
-from sdesim.experiments import bs_fig1, bs_fig1_easgd, bs_fig2, bs_fig3
+import importlib
+import pkgutil
+
 from sdesim.experiments.base import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {
-    e.name: e for e in (bs_fig1.EXPERIMENT, bs_fig1_easgd.EXPERIMENT, bs_fig2.EXPERIMENT, bs_fig3.EXPERIMENT)
-}
+
+def _experiments() -> dict[str, Experiment]:
+    """Those of all modules here that have one, by name; 2 before 10."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return {m.EXPERIMENT.name: m.EXPERIMENT for m in modules if hasattr(m, "EXPERIMENT")}
+
+
+EXPERIMENTS: dict[str, Experiment] = _experiments()
 """Every experiment by the name that the command line knows it by."""
 
 __all__ = ["EXPERIMENTS", "Experiment"]

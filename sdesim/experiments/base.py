@@ -22,6 +22,7 @@ PRESETS = ("smoke", "default", "paper")
 class Experiment:
     """One figure of a paper.
 
+    says: what the paper says of it, or what is asked, in a sentence or two, for the gallery.
     presets: configurations, frozen dataclasses with a `seed`: "smoke" (seconds, for tests), "default" (the calibrated
         size), "paper" (the size of the paper).
     run: (configuration, progress) to labelled data. plot: (configuration, data) to a figure.
@@ -30,6 +31,7 @@ class Experiment:
 
     name: str
     title: str
+    says: str
     presets: dict[str, Any]
     run: Callable[[Any, bool], xr.Dataset]
     plot: Callable[[Any, xr.Dataset], Figure]

@@ -168,6 +168,9 @@ def statements(config: Config, name: str = "quorum") -> list[Statement]:
 EXPERIMENT = Experiment(
     "bs-fig1",
     "Boffi & Slotine, Fig. 1: QSGD in one dimension for six coupling gains",
+    "Uncoupled agents are spread nearly uniformly and only their mean is sharp. With moderate coupling agents "
+    "and quorum concentrate in the deepest minimum of the smoothed loss. With strong coupling they stay near "
+    "where they began.",
     PRESETS,
     run,
     plot,

@@ -41,6 +41,7 @@ def statements(config: Config):
 EXPERIMENT = Experiment(
     "bs-fig1-easgd",
     "Fig. 1 of Boffi & Slotine with EASGD and its center variable",
+    "What is said of the quorum in Figure 1, asked of the center variable of EASGD.",
     PRESETS,
     run,
     plot,

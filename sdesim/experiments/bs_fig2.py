@@ -157,6 +157,7 @@ def statements(config: Config) -> list[Statement]:
 EXPERIMENT = Experiment(
     "bs-fig2",
     "Boffi & Slotine, Fig. 2: as Fig. 1, with the learning rate halved to a floor",
+    "Lowering the learning rate helps agents settle locally and changes little about which minimum the quorum finds.",
     PRESETS,
     run,
     plot,

@@ -188,6 +188,8 @@ def statements(config: Config) -> list[Statement]:
 EXPERIMENT = Experiment(
     "bs-fig3",
     "Boffi & Slotine, Fig. 3: QSGD with Nesterov momentum in one dimension",
+    "With momentum the trend is that of Figure 1 at much higher gains: differences of velocity keep agents "
+    "apart that their positions would not.",
     PRESETS,
     run,
     plot,
