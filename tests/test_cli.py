@@ -69,14 +69,13 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
 
     fig1 = EXPERIMENTS["bs-fig1"]
     tiny = dict.fromkeys(("smoke", "default", "paper"), dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5))
-    for name in list(EXPERIMENTS):
-        monkeypatch.delitem(experiments.EXPERIMENTS, name)
 
     def refuse(config, progress):
         raise ValueError("agents=0: must be positive")
 
-    monkeypatch.setitem(experiments.EXPERIMENTS, "a", dataclasses.replace(fig1, name="a", presets=tiny, run=refuse))
-    monkeypatch.setitem(experiments.EXPERIMENTS, "b", dataclasses.replace(fig1, name="b", presets=tiny))
+    two = {"a": dataclasses.replace(fig1, name="a", presets=tiny, run=refuse)}
+    two["b"] = dataclasses.replace(fig1, name="b", presets=tiny)
+    monkeypatch.setattr(experiments, "EXPERIMENTS", two)
     assert cli.main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "agents=0" in told.err and "not drawn: a" in told.out and "seed 3" in told.out
