@@ -120,13 +120,18 @@ class Quadratic(AbstractObjective):
 
 
 class LogCosh(AbstractObjective):
-    """sum of strength x^2 / 2 + log cosh x: strongly convex, not quadratic, curvature in [strength, strength + 1]."""
+    """sum of strength x^2 / 2 + weight log cosh x: not quadratic, and its curvature is bounded everywhere.
+
+    Curvature lies between strength and strength + weight. With weight >= 0 < strength the loss is strongly convex; with
+    weight < -strength < 0 it is a double well in each coordinate whose concavity is at most -(strength + weight).
+    """
 
     strength: Array = eqx.field(converter=number, default=1.0)
+    weight: Array = eqx.field(converter=number, default=1.0)
 
     def loss(self, x):
         # log cosh x = logaddexp(x, -x) - log 2, which does not overflow
-        return jnp.sum(0.5 * self.strength * x * x + jnp.logaddexp(x, -x) - np.log(2.0))
+        return jnp.sum(0.5 * self.strength * x * x + self.weight * (jnp.logaddexp(x, -x) - np.log(2.0)))
 
 
 class QuarticDoubleWell(AbstractObjective):
