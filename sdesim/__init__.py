@@ -1,6 +1,6 @@
 """sdesim: stochastic differential equations of coupled stochastic-gradient agents, at scale."""
 
-from sdesim import coupling, init, noise, objectives, observe, schedules
+from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
 from sdesim._version import __version__
 from sdesim.couple import couple
 from sdesim.coupling import (
@@ -40,6 +40,7 @@ __all__ = [
     "Tree",
     "Uncoupled",
     "__version__",
+    "analysis",
     "couple",
     "coupling",
     "diffrax_solve",

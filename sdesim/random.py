@@ -44,6 +44,8 @@ class Stream(enum.IntEnum):
     NOISE = 0  # the gradient noise; laws that need more than one block an agent pair use the following numbers too
     POSITION = 16  # initial positions
     VELOCITY = 18  # initial velocities
+    SHUFFLE = 20  # a trainer's order of its images
+    DROPOUT = 21  # a trainer's dropout and augmentation
 
 
 class Words(NamedTuple):

@@ -1,7 +1,8 @@
-"""Learning rates as functions of the step.
+"""Learning rates as functions of the step, and gains as functions of time.
 
 A schedule maps the step's number, a traced integer, to the learning rate: a scalar, or one an agent (agents,). Any
-function of that form is accepted, optax's schedules among them; the classes here keep their numbers sweepable.
+function of that form is accepted, optax's schedules among them. A gain is a function of an agent's state and the time
+of the coupling. The classes here keep their numbers sweepable.
 """
 
 import equinox as eqx
@@ -35,3 +36,23 @@ class PerStep(eqx.Module):
 
     def __call__(self, step):
         return self.values[jnp.minimum(jnp.asarray(step, jnp.int32), self.values.shape[0] - 1)]
+
+
+class Growth(eqx.Module):
+    """A coupling gain that grows as a power of time, initial (1 + t / time)^power, for `Quorum(k=Growth(...))`.
+
+    initial: the gain at t = 0, in 1/time. time: when the growth sets in, in units of the coupling's time, which
+    advances by the learning rate each iteration. power: 0 is a constant gain, 1 linear growth.
+    """
+
+    initial: Array = eqx.field(converter=number)
+    time: Array = eqx.field(converter=number)
+    power: Array = eqx.field(converter=number, default=1.0)
+
+    def __check_init__(self):
+        check_sign("initial", self.initial)
+        check_sign("time", self.time, zero=False)
+        check_sign("power", self.power)
+
+    def __call__(self, x, t):
+        return self.initial * jnp.exp(self.power * jnp.log1p(t / self.time))

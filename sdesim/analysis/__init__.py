@@ -1,0 +1,36 @@
+"""What to ask of a model of your own: how fast, how tight, how often, how long, how smooth, and which gain is best.
+
+Every number comes with the standard error of independent simulations, or with the error of a quadrature where nothing
+is random.
+
+- `synchronization`: when the agents of recorded runs have come together, and how close they stay.
+- `contraction_rate`: how fast runs that see the same noise forget where they began.
+- `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
+- `smoothed_loss`: the expectation of any loss under any noise law.
+- `best_k`: a search for the best gain, or any other number, on any observable.
+"""
+
+from sdesim.analysis.contraction import Contraction, contraction_rate
+from sdesim.analysis.estimate import Estimate, stationary_mean
+from sdesim.analysis.passages import Passages, first_passage, survival
+from sdesim.analysis.regions import Ball, Box, occupancy
+from sdesim.analysis.search import Search, best_k
+from sdesim.analysis.smoothing import smoothed_loss
+from sdesim.analysis.synchronization import synchronization
+
+__all__ = [
+    "Ball",
+    "Box",
+    "Contraction",
+    "Estimate",
+    "Passages",
+    "Search",
+    "best_k",
+    "contraction_rate",
+    "first_passage",
+    "occupancy",
+    "smoothed_loss",
+    "stationary_mean",
+    "survival",
+    "synchronization",
+]

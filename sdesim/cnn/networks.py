@@ -1,0 +1,152 @@
+"""Networks of the papers, in Flax: modules of one agent, images (batch, height, width, channels) to logits.
+
+A trainer stacks the parameters of all agents and maps one module over them. A convolution mapped over its kernels is
+a grouped convolution, which XLA runs slowly on a CPU, and inside a loop very slowly. So a convolution here is a product
+of patches with a matrix, which maps to a batched matrix product.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Initializer = Callable[..., Array]
+
+
+def fan_in_uniform(key, shape, dtype=jnp.float32) -> Array:
+    """U(-1/sqrt(m), 1/sqrt(m)), m the number of inputs of a dense layer (BS 6.1)."""
+    reach = shape[0] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -reach, reach)
+
+
+def patches(x: Float[Array, "batch height width channels"], rows: int, columns: int) -> Array:
+    """All windows of rows x columns pixels, (batch, height - rows + 1, width - columns + 1, pixels * channels)."""
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    if height < 1 or width < 1:
+        raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are smaller than a {rows} x {columns} kernel")
+    shifted = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+    return jnp.concatenate(shifted, axis=-1)
+
+
+class Convolution(nn.Module):
+    """A convolution of stride 1 with a kernel of `size` (rows, columns), as a product with patches.
+
+    same: pad with zeros, so that the map keeps its size. bias: add one a feature.
+    """
+
+    features: int
+    size: tuple[int, int]
+    same: bool = False
+    bias: bool = True
+    init: Initializer = nn.initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x):
+        if self.same:
+            border = [(n // 2, (n - 1) // 2) for n in self.size]
+            x = jnp.pad(x, ((0, 0), *border, (0, 0)))
+        kernel = self.param("kernel", self.init, (*self.size, x.shape[-1], self.features))
+        y = patches(x, *self.size) @ kernel.reshape(-1, self.features).astype(x.dtype)
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype) if self.bias else y
+
+
+def max_pool(x: Float[Array, "batch height width channels"]) -> Array:
+    """The largest of each 2 x 2 square; an odd last row or column is left out."""
+    rows, columns = x.shape[1] // 2, x.shape[2] // 2
+    if not rows or not columns:
+        raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are too small for a pool of 2 x 2")
+    squares = x[:, : 2 * rows, : 2 * columns].reshape(x.shape[0], rows, 2, columns, 2, x.shape[3])
+    return squares.max(axis=(2, 4))
+
+
+class BatchNorm(nn.Module):
+    """Normalisation by the statistics of the batch, in training and in evaluation alike (BS 6.1).
+
+    What a network says of an image therefore depends on the batch it comes in: evaluation keeps size and order fixed.
+    """
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        over = tuple(range(x.ndim - 1))
+        exact = x.astype(jnp.float32)  # sums over a batch in half precision would lose what they normalise by
+        centered = exact - jnp.mean(exact, axis=over)
+        normal = centered * jax.lax.rsqrt(jnp.mean(centered * centered, axis=over) + self.epsilon)
+        return (normal * scale + bias).astype(x.dtype)
+
+
+class ThreeLayer(nn.Module):
+    """The network of BS 6.1: three times convolution (9, 5, 3), ReLU, max-pool, batch norm; dropout; one dense layer.
+
+    32 x 32 images give maps of 24, 12, 8, 4, 2 and 1 pixels a side. channels [D]: those of Zhang's seven-layer network,
+    whose maps are the same. dropout [C].
+    """
+
+    classes: int = 10
+    channels: tuple[int, int, int] = (64, 128, 64)
+    sizes: tuple[int, int, int] = (9, 5, 3)
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        for features, size in zip(self.channels, self.sizes, strict=True):
+            x = BatchNorm()(max_pool(nn.relu(Convolution(features, (size, size))(x))))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x.reshape(x.shape[0], -1))
+        return nn.Dense(self.classes, kernel_init=fan_in_uniform, bias_init=_bias_like(x.shape[-1]))(x)
+
+
+class SevenLayer(nn.Module):
+    """The network of Z 4.1 for 28 x 28 crops: convolutions 5, 5, 3 and ReLU, two max-pools, 256 units with dropout.
+
+    Zhang sets biases to zero; the law of the weights is not given, and is Kaiming's here [C].
+    """
+
+    classes: int = 10
+    channels: tuple[int, int, int] = (64, 128, 64)
+    units: int = 256
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = max_pool(nn.relu(Convolution(self.channels[0], (5, 5))(x)))
+        x = max_pool(nn.relu(Convolution(self.channels[1], (5, 5))(x)))
+        x = nn.relu(Convolution(self.channels[2], (3, 3))(x)).reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(self.units, kernel_init=nn.initializers.he_normal())(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.classes, kernel_init=nn.initializers.he_normal())(x)
+
+
+class LowRank(nn.Module):
+    """The low-rank network of Z 6.1.2: each convolution as a column and a row filter, ranks 10, 51 and 51."""
+
+    classes: int = 10
+    ranks: tuple[int, int, int] = (10, 51, 51)
+    channels: tuple[int, int, int] = (96, 128, 256)
+    units: int = 256
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        for rank, features in zip(self.ranks, self.channels, strict=True):
+            x = Convolution(rank, (5, 1), same=True, bias=False)(x)
+            x = max_pool(nn.relu(Convolution(features, (1, 5), same=True)(x)))
+        x = nn.relu(Convolution(64, (1, 1))(x)).reshape(x.shape[0], -1)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.relu(nn.Dense(self.units, kernel_init=nn.initializers.he_normal())(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.classes, kernel_init=nn.initializers.he_normal())(x)
+
+
+NETWORKS: dict[str, type[nn.Module]] = {"three-layer": ThreeLayer, "seven-layer": SevenLayer, "low-rank": LowRank}
+"""The papers' networks by name."""
+
+
+def _bias_like(inputs: int) -> Any:
+    reach = inputs**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -reach, reach)

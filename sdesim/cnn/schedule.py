@@ -1,0 +1,68 @@
+"""The learning-rate schedule of BS 6.1: each agent's own rate falls when its own validation loss stalls."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from sdesim.fields import check_count, check_sign
+
+
+class Stall(NamedTuple):
+    """Divide an agent's learning rate by the next of `factors` after `patience` epochs without a new reference.
+
+    The reference is the validation loss at epoch 1. A later loss that differs from it by more than `tolerance` of it
+    becomes the new reference. After the last factor the rate stays. factors: 5, 2, 2 (BS 6.1). tolerance [C]: its
+    number is lost in the text.
+    """
+
+    factors: tuple[float, ...] = (5.0, 2.0, 2.0)
+    patience: int = 5
+    tolerance: float = 0.01
+
+    def check(self) -> "Stall":
+        """Itself, if its numbers make sense; else a ValueError."""
+        check_count("patience", self.patience)
+        check_sign("tolerance", self.tolerance)
+        for factor in self.factors:
+            check_sign("factors", factor, zero=False)
+        return self
+
+    def start(self, eta: Array) -> "StallState":
+        """The state before the first epoch, for rates of any shape (..., agents)."""
+        zeros = jnp.zeros(eta.shape, jnp.int32)
+        return StallState(eta, jnp.full_like(eta, jnp.nan), zeros, zeros)
+
+    def after_epoch(self, state: "StallState", loss: Array) -> "StallState":
+        """The state after an epoch that ended with validation losses of the shape of the rates."""
+        # Written so that a loss that is not a number is no new reference, and any loss is where there is none yet.
+        moved = jnp.isnan(state.reference) | (jnp.abs(loss - state.reference) > self.tolerance * state.reference)
+        reference = jnp.where(moved, loss, state.reference)
+        stalled = jnp.where(moved, 0, state.stalled + 1)
+        drop = (stalled >= self.patience) & (state.drops < len(self.factors))
+        factors = jnp.asarray((*self.factors, 1.0), state.eta.dtype)
+        eta = jnp.where(drop, state.eta / factors[state.drops], state.eta)
+        return StallState(eta, reference, jnp.where(drop, 0, stalled), state.drops + drop)
+
+
+class StallState(NamedTuple):
+    """eta: learning rates now, (..., agents). reference: of the validation loss. stalled: epochs since it was set.
+    drops: how often the rate fell."""
+
+    eta: Array
+    reference: Array
+    stalled: Array
+    drops: Array
+
+
+class Constant(NamedTuple):
+    """Rates that stay."""
+
+    def check(self) -> "Constant":
+        return self
+
+    def start(self, eta: Array) -> StallState:
+        return Stall().start(eta)
+
+    def after_epoch(self, state: StallState, loss: Array) -> StallState:
+        return state

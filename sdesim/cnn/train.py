@@ -1,0 +1,353 @@
+"""`train`: networks of many runs of p coupled agents, measured each epoch, written as it goes, resumable.
+
+The steps themselves are `step.py`'s, the rules those of `sdesim.coupling`. Here is the loop: epochs in chunks between
+which progress is shown, measurements, the learning-rate schedule, the store and the checkpoints.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim import random
+from sdesim.cnn import step as steps
+from sdesim.cnn.algorithms import Algorithm, over_runs
+from sdesim.cnn.data import Split
+from sdesim.cnn.schedule import Constant, Stall
+from sdesim.cnn.step import Pixels, RunState, Task
+from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.store import check_writable, provenance, write_dataset
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+CHUNK_SECONDS = 2.0  # of work between two lines of progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What is told between chunks of an epoch. seconds: of training so far; left: estimated, to the end."""
+
+    epoch: int
+    epochs: int
+    done: int
+    steps: int
+    images_per_second: float
+    seconds: float
+    left: float
+    latest: dict[str, float]
+
+
+def line(p: Progress) -> str:
+    """One line of progress: epoch, losses and accuracy of the last measurement, spread, images a second, time left."""
+    told = "  ".join(f"{name} {value:.4g}" for name, value in p.latest.items())
+    left = time.strftime("%H:%M:%S", time.gmtime(p.left))
+    return (
+        f"epoch {p.epoch}/{p.epochs}  step {p.done}/{p.steps}  {told}  {p.images_per_second:.0f} images/s  {left} left"
+    )
+
+
+def _print(p: Progress) -> None:
+    print("\r\x1b[K" + line(p), end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
+
+
+# -- what is compiled --------------------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _start(task, algorithm, seed, runs, agents, image, same):
+    return steps.start(task, algorithm, seed, runs, agents, image, same)
+
+
+@eqx.filter_jit
+def _shuffled(seed, epoch, runs, agents, size, batches, batch):
+    """An epoch's batches, (steps, runs, agents, batch); what is left of the last one is left out."""
+    order = steps.shuffled(seed, epoch, runs, agents, size)[..., : batches * batch]
+    return jnp.moveaxis(order.reshape(*order.shape[:2], batches, batch), 2, 0)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _take_steps(kept, state):
+    task, algorithm, pixels, seed, runs, eta, order, first, end = kept
+    return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end)
+
+
+@eqx.filter_jit
+def _measure(task, algorithm, state, train, validation, test, seed, runs, order):
+    models = steps.tested(algorithm, state)
+    found = {}
+    for name, pixels in (("train", train), ("validation", validation), ("test", test)):
+        if pixels.y.shape[0]:
+            found[f"{name}_loss"], found[f"{name}_accuracy"] = steps.evaluate(task, models, pixels)
+    layers = steps.spread_by_layer(state.params)
+    found["spread_by_layer"] = jnp.stack(list(layers.values()), axis=-1)
+    found["spread"] = found["spread_by_layer"].sum(axis=-1)
+    found["gradient_noise"] = steps.gradient_noise(task, train, state.params, seed, runs, order)
+    return found
+
+
+_renew = eqx.filter_jit(steps.renew)
+
+DIMS = {
+    **{f"{s}_{m}": ("run", "model") for s in ("train", "validation", "test") for m in ("loss", "accuracy")},
+    "batch_loss": ("run", "agent"),
+    "spread_by_layer": ("run", "layer"),
+    "spread": ("run",),
+    "gradient_noise": ("run", "agent"),
+    "eta": ("run", "agent"),
+    "seconds": (),
+}
+
+
+# -- the trainer -------------------------------------------------------------------------------------------------------
+
+
+def train(
+    network: nn.Module,
+    data: Split,
+    algorithm: Algorithm,
+    *,
+    eta: Any = 0.05,
+    agents: int = 1,
+    epochs: int = 10,
+    batch: int = 128,
+    runs: int | Sequence[int] = 1,
+    seed: int = 0,
+    same_start: bool = False,
+    schedule: Stall | Constant | None = None,
+    weight_decay: float = 0.0,
+    crop: int | None = None,
+    precision: str = "float32",
+    evaluation_batch: int = 250,
+    train_images: int = 5000,
+    folder: str | pathlib.Path | None = None,
+    resume: bool = False,
+    progress: bool | Callable[[Progress], Any] = False,
+) -> xr.Dataset:
+    """Train networks: `runs` independent runs of `agents` coupled agents each, as one program.
+
+    Args:
+        network: any Flax module, called as network(images, train=bool) with images (batch, height, width, channels),
+            to logits (batch, classes); random numbers, if it wants them, under the name "dropout".
+        data: from `sdesim.cnn.data.split`.
+        algorithm: from `sdesim.cnn.algorithm`, or one of your own with any coupling rule. Its numbers may lead with an
+            axis of runs, and differ between them.
+        eta: learning rate: a number, or (runs,), or (runs, agents).
+        epochs: passes of each agent through the training set, each in its own order. batch: images a step and agent.
+        runs: how many, or their numbers; runs of one number start alike and see the same batches, so that runs that
+            differ in an algorithm's number are paired.
+        seed: of all random numbers.
+        same_start: all agents of a run start at one point; at different points otherwise.
+        schedule: of the learning rates; `Stall()`, the paper's, by default; `Constant()` for none.
+        weight_decay, crop: see `Task`. precision: "float32", "tf32" (matrix products, on GPUs) or "bfloat16".
+        evaluation_batch: images a batch in evaluation; results of networks with batch statistics depend on it.
+        train_images: of the training set, the first so many are evaluated.
+        folder: where history.nc and the checkpoints are written after each epoch; None keeps nothing on disk.
+        resume: go on from the folder's last epoch, to the numbers that an uninterrupted training would have given.
+        progress: show a line as it goes, or call a function with each `Progress`.
+
+    Returns:
+        Of epoch 0 (the start) to `epochs`, for each run: train, validation and test loss and accuracy of every model
+        (the agents and, last, "center": the quorum or center variable), batch_loss (mean training loss of the epoch's
+        batches, with dropout), spread sum_i |x^i - mean|^2 in all and by layer, gradient_noise (trace of one sample's
+        covariance), eta, seconds; `diverged`, the first step at which a run's loss was not finite, or -1: such a run is
+        kept, and the others go on.
+
+    Raises:
+        ValueError, FileExistsError: for bad arguments, or a folder that holds another training.
+    """
+    numbers = np.arange(runs) if isinstance(runs, int) else np.asarray(runs)
+    _check(agents, epochs, batch, numbers, precision, data, train_images)
+    task = Task(network, batch, evaluation_batch, crop, weight_decay, precision)
+    schedule = Stall() if schedule is None else schedule
+    schedule.check()
+    algorithm = over_runs(algorithm, len(numbers))
+    check_sign("eta", eta, zero=False)
+    rates = jnp.asarray(eta, jnp.float32)
+    rates = jnp.broadcast_to(rates[:, None] if rates.ndim == 1 else rates, (len(numbers), agents))
+    words, lanes = random.seed_words(seed), jnp.asarray(numbers, jnp.uint32)
+    parts = {
+        name: Pixels(
+            jnp.asarray(getattr(data, f"{name}_x")),
+            jnp.asarray(getattr(data, f"{name}_y")),
+            jnp.asarray(data.mean),
+            jnp.asarray(data.std),
+        )
+        for name in ("train", "validation", "test")
+    }
+    seen = parts["train"]._replace(x=parts["train"].x[:train_images], y=parts["train"].y[:train_images])
+    size = data.train_y.shape[0]
+    batches = size // batch
+    image = data.train_x.shape[1:]
+
+    state: Any = _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
+    layers = list(state[0].params)
+    store = (
+        None if folder is None else _Store(folder, _fingerprint(task, algorithm, data, rates, numbers, seed, locals()))
+    )
+    history: list[dict[str, np.ndarray]] = []
+    if store is not None:
+        history, state = store.open(resume, state)
+
+    def measured(run_state, rates, batch_loss, seconds):
+        order = _shuffled(words, jnp.uint32(2**32 - 1), lanes, agents, size, 2, batch)
+        found = _measure(task, algorithm, run_state, seen, parts["validation"], parts["test"], words, lanes, order)
+        found.update(batch_loss=batch_loss, eta=rates, seconds=np.float64(seconds))
+        return {name: np.asarray(value) for name, value in found.items()}
+
+    def dataset() -> xr.Dataset:
+        return _dataset(history, state[0], numbers, agents, layers, seed)
+
+    if not history:
+        history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
+        if store is not None:
+            store.write(0, state, dataset())
+    told = (_print if progress is True else progress) or (lambda p: None)
+    chunk, work = 1, len(numbers) * agents * batch
+    began, before = time.perf_counter(), len(history) - 1
+    for epoch in range(len(history), epochs + 1):
+        clock = time.perf_counter()
+        run_state, rule_rates = state
+        if batches and bool((run_state.diverged >= 0).all()):
+            break  # nothing is left to train
+        validation = history[-1].get("validation_loss")
+        if validation is not None:
+            run_state = _renew(algorithm, run_state, jnp.asarray(validation[:, :agents]))
+        order = _shuffled(words, jnp.uint32(epoch), lanes, agents, size, batches, batch)
+        total, done = jnp.zeros(rates.shape), 0
+        while done < batches:
+            now, count = time.perf_counter(), min(chunk, batches - done)
+            first, end = jnp.int32(done), jnp.int32(done + count)
+            kept = (task, algorithm, parts["train"], words, lanes, rule_rates.eta, order, first, end)
+            run_state, losses = _take_steps(kept, run_state)
+            total = total + jax.block_until_ready(losses)
+            done += count
+            spent = time.perf_counter() - now
+            chunk = min(2 * chunk, max(1, int(CHUNK_SECONDS * count / spent)))
+            elapsed = time.perf_counter() - began
+            passed = (epoch - 1 - before) * batches + done
+            left = elapsed / passed * ((epochs - before) * batches - passed)
+            told(Progress(epoch, epochs, done, batches, count * work / spent, elapsed, left, _latest(history, agents)))
+        seconds = time.perf_counter() - clock
+        history.append(measured(run_state, rule_rates.eta, total / max(batches, 1), seconds))
+        if "validation_loss" in history[-1]:
+            rule_rates = schedule.after_epoch(rule_rates, jnp.asarray(history[-1]["validation_loss"][:, :agents]))
+        state = run_state, rule_rates
+        if store is not None:
+            store.write(epoch, state, dataset())
+    return dataset()
+
+
+def _check(agents, epochs, batch, numbers, precision, data, train_images) -> None:
+    check_count("agents", agents, most=steps.MAX_AGENTS)
+    check_count("epochs", epochs, least=0)
+    check_count("batch", batch)
+    check_count("train_images", train_images)
+    check_choice("precision", precision, PRECISIONS)
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise ValueError(f"runs={numbers.tolist()}: must be a number of runs, or their numbers")
+    if numbers.max() >= steps.MAX_RUNS:
+        raise ValueError(f"runs: numbers must be below {steps.MAX_RUNS}, got {numbers.max()}")
+    if not isinstance(data, Split):
+        raise TypeError("data: must come from sdesim.cnn.data.split(images, seed)")
+    if len(data.train_y) < batch:
+        raise ValueError(f"batch={batch}: there are {len(data.train_y)} training images alone")
+
+
+def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, float]:
+    """Means over runs of what a line of progress shows."""
+    last = history[-1]
+    told = {}
+    if "validation_loss" in last:
+        told["loss"] = float(last["validation_loss"][:, :agents].mean())
+    if "test_accuracy" in last:
+        told["accuracy"] = float(last["test_accuracy"][:, agents].mean())
+    return {**told, "spread": float(last["spread"].mean())}
+
+
+def _dataset(history, state: RunState, numbers, agents: int, layers: list[str], seed: int) -> xr.Dataset:
+    """The history, labelled."""
+    names = history[0].keys()
+    variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
+    coordinates = {
+        "epoch": np.arange(len(history)),
+        "run": np.arange(len(numbers)),
+        "number": ("run", numbers),
+        "agent": np.arange(agents),
+        "model": [*(f"agent {i}" for i in range(agents)), "center"],
+        "layer": layers,
+    }
+    data = xr.Dataset(variables, coordinates, {**provenance(), "seed": str(seed)})
+    return data.assign(diverged=("run", np.asarray(state.diverged)))
+
+
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+def _fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
+    """What a training must share with the one that it continues, as a hash."""
+    arrays = [*map(np.asarray, jax.tree.leaves((algorithm, rates))), numbers, data.train_y, data.validation_y]
+    said = [repr(task), repr(jax.tree.structure(algorithm)), repr(others), *(a.tobytes().hex() for a in arrays)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+class _Store:
+    """history.nc, and a checkpoint of the last epoch by orbax. The history is written last, whole or not at all, and
+    says which checkpoint is its own: an interruption at any moment leaves a pair that fits."""
+
+    def __init__(self, folder, fingerprint: str):
+        self.folder = check_writable(folder).resolve()
+        self.fingerprint = fingerprint
+
+    @property
+    def history(self) -> pathlib.Path:
+        return self.folder / "history.nc"
+
+    def open(self, resume: bool, state):
+        """History and state to go on from: those of the folder, or none and `state`.
+
+        Raises:
+            FileExistsError: if the folder holds a training and `resume` is not set, or another training.
+        """
+        if not self.history.exists():
+            return [], state
+        if not resume:
+            raise FileExistsError(
+                f"folder={str(self.folder)!r}: holds a training already; resume=True goes on with it, or name another"
+            )
+        with xr.open_dataset(self.history) as saved:
+            data = saved.load()
+        if data.attrs["fingerprint"] != self.fingerprint:
+            raise FileExistsError(
+                f"folder={str(self.folder)!r}: holds a training with other arguments or data; name another folder"
+            )
+        import orbax.checkpoint as ocp
+
+        with ocp.StandardCheckpointer() as checkpointer:
+            state = checkpointer.restore(self._checkpoint(int(data.attrs["checkpoint"])), state)
+        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
+        return [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])], state
+
+    def _checkpoint(self, epoch: int) -> pathlib.Path:
+        return self.folder / f"checkpoint-{epoch}"
+
+    def write(self, epoch: int, state, data: xr.Dataset) -> None:
+        import orbax.checkpoint as ocp
+
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(self._checkpoint(epoch), state, force=True)
+        data.attrs.update(fingerprint=self.fingerprint, checkpoint=epoch)
+        write_dataset(data, self.history)
+        for old in self.folder.glob("checkpoint-*"):
+            if old != self._checkpoint(epoch):
+                shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,393 @@
+"""bs-noise: the noise of the mean of coupled agents, and what their spread does to its drift (BS 31, Thm 3.2).
+
+Command: sdesim figure bs-noise. The mean x of p agents obeys dx = (-grad f(x) + eps) dt + sqrt(eta / (b p)) B dW: its
+noise is that of one agent with covariance 1/p, and the disturbance eps = grad f(x) - mean of grad f(x^i) is due to the
+agents' spread: E|eps| is at most proportional to 1 / (k - concavity), and does not fall with p. Losses have bounded
+curvature and are tilted, so that the gradient vanishes where the third derivative of log cosh is greatest; there eps
+is as great as it can be, and has a mean. All constants are chosen [C].
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from sdesim import init, noise, objectives, observe, plotting
+from sdesim.claims import Statement
+from sdesim.coupling import Quorum
+from sdesim.dynamics import Dynamics
+from sdesim.experiments import measured
+from sdesim.experiments.base import Experiment
+from sdesim.experiments.bs_sync import COLORS, LOSSES, MARKERS
+from sdesim.fields import check_count, check_sign, number
+from sdesim.sweep import sweep
+from sdesim.theory import bounds, curvature
+
+WELL, QUADRATIC, CONVEX = LOSSES
+
+
+class TiltedLogCosh(objectives.LogCosh):
+    """A `LogCosh` less a linear term that makes its gradient vanish at `point` in every coordinate.
+
+    Where it is convex this is its minimum; its derivatives from the second on are those of `LogCosh`.
+    """
+
+    point: Array = eqx.field(converter=number, default=0.0)
+
+    def loss(self, x):
+        slope = self.strength * self.point + self.weight * jnp.tanh(self.point)
+        return super().loss(x) - slope * jnp.sum(x)
+
+
+STEEPEST = float(np.arctanh(1 / np.sqrt(3)))
+"""Where the third derivative of log cosh is greatest in magnitude: 4 / (3 sqrt 3)."""
+
+
+class Disturbance(observe.AbstractSeries):
+    """eps = grad f(mean) - mean of grad f(x^i), (dims,)."""
+
+    name = "disturbance"
+    axes = ("dim",)
+
+    def value(self, view):
+        return view.model.objective.gradient(view.quorum) - view.mean(view.model.gradients(view.state.x))
+
+
+class QuorumNoise(observe.AbstractAccumulator):
+    """Mean square of what one step adds to the mean of the agents beyond their mean gradient, (dims,), in length^2.
+
+    For a coupling that leaves the mean alone, whatever the loss, this is the noise of a step.
+    """
+
+    name = "quorum_noise"
+    every_step = True
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"square": ("dim",)}
+
+    def _now(self, view):
+        return view.quorum, view.mean(view.model.gradients(view.state.x)), view.state.t
+
+    def init(self, view):
+        return jnp.zeros((), view.state.x.dtype), jnp.zeros_like(view.quorum), self._now(view)
+
+    def update(self, total, view):
+        count, square, (x, gradient, t) = total
+        now = self._now(view)
+        added = now[0] - x + (now[2] - t) * gradient
+        return count + 1, square + added**2, now
+
+    def finish(self, total):
+        count, square, _ = total
+        return {"square": square / jnp.maximum(count, 1)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Constants [C] of the experiment."""
+
+    agents: tuple[int, ...] = (2, 8, 32, 128)
+    """Numbers of agents p."""
+    k: tuple[float, ...] = (0.0, 4.0, 8.0, 16.0, 32.0)
+    """Coupling gains; those above the double well's concavity are set beside the bound."""
+    sims: int = 96
+    """Independent simulations of each grid point."""
+    eta: float = 0.4
+    """Learning rate."""
+    refine: int = 64
+    """The step dt is the learning rate divided by this."""
+    batch: float = 2.0
+    """Minibatch size b."""
+    sigma: float = 1.0
+    """Standard deviation of the Gaussian noise of one sample's gradient."""
+    strength: float = 1.0
+    """Curvature s of the quadratic part of the losses."""
+    well: float = -2.0
+    """Weight w of log cosh in the double well, below -s."""
+    convex: float = 1.0
+    """Weight w of log cosh in the convex loss, above 0."""
+    point: float = STEEPEST
+    """Where the gradients vanish and agents start; the minimum of the convex losses."""
+    time: float = 12.0
+    """Time T of a run; statistics are taken over its last two thirds."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def __post_init__(self):
+        for value in self.agents:
+            check_count("agents", value, least=2)
+        check_count("sims", self.sims, least=2)
+        check_count("refine", self.refine)
+        check_sign("k", self.k)
+        for name in ("eta", "batch", "sigma", "strength", "convex", "time"):
+            check_sign(name, getattr(self, name), zero=False)
+        if not self.well < -self.strength:
+            raise ValueError(f"well={self.well}: must be less than -strength={-self.strength:g}, for a double well")
+        if len([k for k in self.k if k > -(self.strength + self.well)]) < 2:
+            raise ValueError(
+                f"k={self.k}: two gains at least must be more than the concavity {-(self.strength + self.well):g}"
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of log cosh in each loss."""
+        return dict(zip(LOSSES, (self.well, 0.0, self.convex), strict=True))
+
+    @property
+    def dt(self) -> float:
+        return self.eta / self.refine
+
+
+PRESETS = {
+    "smoke": Config(agents=(2, 32), k=(0.0, 8.0, 32.0), sims=24, time=9.0),
+    "default": Config(),
+    "paper": Config(sims=960),
+}
+
+
+def run(config: Config, progress: bool = False) -> xr.Dataset:
+    model = Dynamics(
+        TiltedLogCosh(config.strength, config.convex, config.point),
+        Quorum(config.k[0]),
+        noise.Gaussian(config.sigma),
+        config.eta,
+        batch=config.batch,
+    )
+    steps = int(np.ceil(config.time / config.dt))
+    data = sweep(
+        model,
+        {
+            "agents": list(config.agents),
+            "objective.weight": list(config.weights.values()),
+            "coupling.k": list(config.k),
+        },
+        steps=steps,
+        dt=config.dt,
+        sims=config.sims,
+        seed=config.seed,
+        init=init.Point(config.point),
+        observe=(observe.Quorum(), Disturbance(), QuorumNoise()),
+        every=max(1, config.refine // 4),
+        keep_agents=False,
+        progress=progress,
+    )
+    data = data.rename({"objective.weight": "loss", "coupling.k": "k"}).assign_coords(loss=list(LOSSES))
+    late = data.isel(step=data["step"].values > steps / 3, dim=0, drop=True).astype(float)
+    quorum = late["quorum_series"]
+    return xr.Dataset(
+        {
+            "noise": late["quorum_noise_square"] / config.dt,
+            "quorum": quorum.mean("step"),
+            "square": ((quorum - config.point) ** 2).mean("step"),
+            "disturbance": abs(late["disturbance"]).mean("step"),
+        }
+    )
+
+
+# -- theory, over the grid of the measurements -------------------------------------------------------------------------
+
+
+def quorum_noise(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """eta sigma^2 / (b p), over n_agents."""
+    return bounds.quorum_noise_covariance(config.sigma**2, data["n_agents"], config.eta, config.batch)
+
+
+def stationary_variance(config: Config, data: xr.Dataset, weight: float) -> xr.DataArray:
+    """Variance of the mean of the agents on the loss linearized at `point`, of the chain with step dt, over n_agents."""
+    slope = config.strength + weight / np.cosh(config.point) ** 2
+    one = bounds.ou_covariance_discrete(slope, config.eta / config.batch * config.sigma**2, config.dt)
+    return one.item() / data["n_agents"]
+
+
+def largest_disturbance(config: Config, data: xr.Dataset, loss: str) -> xr.DataArray:
+    """The bound (BS 31) of E|eps| with the spread of the Euler-Maruyama chain, over (n_agents, k)."""
+    known = curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
+    p, k = data["n_agents"], data["k"]
+    common = (p, config.eta, config.sigma**2, k, known.concavity)
+    discrete = bounds.synchronization_level_discrete(*common, known.smoothness, batch=config.batch, dt=config.dt)
+    bound = bounds.disturbance(p, 1, config.eta, config.sigma**2, known.third, k, known.concavity, config.batch)
+    return bound * discrete / bounds.synchronization_level(*common, config.batch)
+
+
+# -- statements --------------------------------------------------------------------------------------------------------
+
+
+def variance(data: xr.Dataset, config: Config) -> xr.DataArray:
+    """Variance of the mean of the agents, about its mean over all simulations."""
+    center = data["quorum"].mean("sim")
+    return data["square"] - 2 * (data["quorum"] - center) * (center - config.point) - (center - config.point) ** 2
+
+
+def statements(config: Config) -> list[Statement]:
+    concavity = -(config.strength + config.well)
+    coupled = [k for k in config.k if k > concavity]
+    eps = lambda loss: lambda d: d["disturbance"].sel(loss=loss, k=coupled if loss == WELL else list(config.k))
+    bound = lambda loss: (
+        lambda d: largest_disturbance(config, d.sel(k=coupled if loss == WELL else list(config.k)), loss)
+    )
+    convex = lambda d: variance(d, config).sel(loss=CONVEX)
+    strongest = lambda d: d["disturbance"].sel(loss=CONVEX).isel(n_agents=-1)
+
+    def beyond(d):
+        """Gains at which the spread is far below the width of the wells, by how much they exceed the concavity."""
+        chosen = strongest(d).sel(k=[k for k in config.k if k >= 4])
+        return chosen.assign_coords(excess=("k", chosen["k"].values + config.strength))
+
+    def linearized(runs) -> float:
+        predicted = stationary_variance(config, runs.data, config.convex)
+        return float(abs(convex(runs.data).mean("sim").isel(k=-1) / predicted - 1).max())
+
+    def growth(runs) -> float:
+        """How much greater the disturbance is with the most agents than with the fewest."""
+        found = strongest_gain(runs.data).mean("sim")
+        return float(found.isel(n_agents=-1) / found.isel(n_agents=0))
+
+    strongest_gain = lambda d: d["disturbance"].sel(loss=CONVEX).isel(k=-1)
+    return [
+        measured.equal(
+            "noise-exact",
+            "the noise of the mean is eta sigma^2 / (b p) at every p and k, on every loss",
+            lambda d: d["noise"],
+            lambda d: quorum_noise(config, d),
+        ),
+        measured.equal(
+            "variance-quadratic",
+            "on the quadratic its stationary variance is that of one agent over p, whatever k",
+            lambda d: d["square"].sel(loss=QUADRATIC),
+            lambda d: stationary_variance(config, d, 0.0),
+        ),
+        *measured.exponent(
+            "variance-p",
+            "on the convex loss its stationary variance falls as 1/p at the largest gain",
+            lambda d: convex(d).isel(k=-1),
+            "n_agents",
+            -1.06,
+            -0.94,
+            smoke=None,
+        ),
+        Statement(
+            "variance-linearized",
+            "and is that of the loss linearized at its minimum (largest relative deviation)",
+            linearized,
+            "<=",
+            0.15,
+        ),
+        Statement(
+            "quadratic-undisturbed",
+            "on the quadratic nothing disturbs the mean (largest |eps|, of rounding)",
+            lambda runs: (float(runs.data["disturbance"].sel(loss=QUADRATIC).max()), 0.0),
+            "<=",
+            1e-5,
+            smoke=1e-5,
+        ),
+        measured.below(
+            "disturbance-convex",
+            "on the convex loss E|eps| is below (31), in its discrete form, at every p and k",
+            eps(CONVEX),
+            bound(CONVEX),
+        ),
+        measured.below(
+            "disturbance-well",
+            "on the double well E|eps| is below it at every p and every k above the concavity",
+            eps(WELL),
+            bound(WELL),
+        ),
+        measured.ratio(
+            "disturbance-attained",
+            "where the third derivative is greatest the bound is all but attained at large p and k (E|eps| / bound)",
+            lambda d: strongest(d).isel(k=-1),
+            lambda d: largest_disturbance(config, d, CONVEX).isel(n_agents=-1, k=-1),
+            ">=",
+            0.85,
+            smoke=0.8,
+        ),
+        *measured.exponent(
+            "disturbance-k",
+            "the disturbance falls as 1 / (k - concavity)",
+            beyond,
+            "excess",
+            -1.1,
+            -0.9,
+            smoke=None,
+        ),
+        Statement(
+            "disturbance-p",
+            "more agents do not reduce it: it grows as 1 - 1/p (E|eps| of most over that of fewest)",
+            growth,
+            ">=",
+            1.0,
+            smoke=1.0,
+        ),
+    ]
+
+
+# -- picture -----------------------------------------------------------------------------------------------------------
+
+
+def plot(config: Config, data: xr.Dataset) -> Figure:
+    """Noise and variance of the mean against p, and the disturbance against k and p."""
+    figure, axes = pyplot.subplots(2, 2, figsize=(9.6, 7.2), layout="constrained")
+    by_noise, by_variance, by_gain, by_number = axes.flat
+    p, k = config.agents[-1], config.k[-1]
+    numbers = list(config.agents)
+    for loss in LOSSES:
+        style = dict(label=loss, color=COLORS[loss], marker=MARKERS[loss])
+        measured.plot_measured(by_noise, data["noise"].sel(loss=loss, k=k), "n_agents", **style)
+    measured.plot_formula(by_noise, numbers, quorum_noise(config, data), r"$\eta\sigma^2/(bp)$", "black")
+    for loss, gains in ((QUADRATIC, (config.k[0], k)), (CONVEX, (config.k[0], k))):
+        for gain, marker in zip(gains, "ox", strict=True):
+            found = variance(data, config).sel(loss=loss, k=gain)
+            measured.plot_measured(by_variance, found, "n_agents", f"{loss}, $k={gain:g}$", COLORS[loss], marker)
+        form = stationary_variance(config, data, config.weights[loss])
+        name = "exact" if loss == QUADRATIC else "linearized"
+        measured.plot_formula(by_variance, numbers, form, f"{loss}, {name}", COLORS[loss])
+    concavity = -(config.strength + config.well)
+    gains = np.geomspace(max(min(k for k in config.k if k > 0), 1.5 * concavity), k, 101)
+    fine = xr.Dataset(coords={"n_agents": numbers, "k": gains})
+    for loss in (WELL, CONVEX):
+        style = dict(label=loss, color=COLORS[loss], marker=MARKERS[loss])
+        eps = data["disturbance"].sel(loss=loss)
+        measured.plot_measured(by_gain, eps.sel(n_agents=p, k=[k for k in config.k if k > 0]), "k", **style)
+        measured.plot_measured(by_number, eps.sel(k=k), "n_agents", **style)
+        bound = largest_disturbance(config, fine, loss)
+        measured.plot_formula(by_gain, gains, bound.sel(n_agents=p), f"{loss}, bound (31)", COLORS[loss])
+        measured.plot_formula(by_number, numbers, bound.isel(k=-1), f"{loss}, bound (31)", COLORS[loss])
+    by_noise.set(ylabel=r"noise of $\bar x$ [length$^2$/time]")
+    by_variance.set(ylabel=r"stationary variance of $\bar x$ [length$^2$]")
+    for panel in (by_gain, by_number):
+        panel.set(ylabel=r"disturbance $E|\epsilon|$ [length/time]")
+    titles = (f"$k={k:g}$", "weakest and strongest coupling", f"$p={p}$", f"$k={k:g}$")
+    for i, (panel, title) in enumerate(zip(axes.flat, titles, strict=True)):
+        plotting.letter(panel, i, title)
+        ticks = [k for k in config.k if k > 0] if panel is by_gain else numbers
+        panel.set(xscale="log", yscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_xlabel("gain $k$ [1/time]" if panel is by_gain else "agents $p$")
+        panel.legend(fontsize=7.5)
+    by_number.set(yscale="linear", ylim=(0, None))
+    figure.suptitle(
+        rf"Noise and disturbance of the mean of agents ($\eta={config.eta:g}$, $b={config.batch:g}$, "
+        rf"$\sigma={config.sigma:g}$): measured, with two standard errors, and predicted (BS Thm 3.2)",
+        fontsize=10.5,
+    )
+    pyplot.close(figure)
+    return figure
+
+
+EXPERIMENT = Experiment(
+    "bs-noise",
+    "Boffi & Slotine, Theorem 3.2: noise and disturbance of the quorum",
+    "The mean of coupled agents descends the loss with noise whose covariance is that of one agent over their number, "
+    "and with a disturbance that their spread causes. Stronger coupling removes the disturbance as one over the gain; "
+    "more agents do not.",
+    PRESETS,
+    run,
+    plot,
+    lambda config, data: measured.Runs(data),
+    statements,
+)

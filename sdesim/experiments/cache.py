@@ -1,0 +1,139 @@
+"""One run for several figures: a Dataset that is computed once for what decides it, in the process and on disk.
+
+The file lies in the folder `runs` of `$SDESIM_CACHE`, or of `$XDG_CACHE_HOME/sdesim`, or of `~/.cache/sdesim`. If
+SDESIM_CACHE is set to nothing, no file is read or written. Its name is a hash of everything that the numbers depend on:
+the settings, every source file of sdesim, and the versions, platform, device and precision that provenance names. A run
+is therefore found again only where it would come out the same, and an edit anywhere in the package makes another name.
+The commit is not in it: the same commit may have been edited, and the same sources may be of two commits.
+
+A file is written whole or not at all, one that cannot be read is computed anew and replaced, and of all files the KEPT
+used last are kept. A folder that cannot be written to costs a warning and the next run its time. What the run warned of
+is kept with it and said again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+
+from sdesim.fields import to_json
+from sdesim.store import provenance, write_dataset
+
+KEPT = 20  # files on disk
+REMEMBERED = 4  # runs in the process
+WARNINGS = "sdesim_warnings"
+
+_remembered: dict[str, xr.Dataset] = {}
+
+
+def _hash_of_sources() -> str:
+    """Of the names and contents of all Python files of sdesim; empty where they are not files (in a zip)."""
+    package = pathlib.Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    files = sorted(package.rglob("*.py"))
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest() if files else ""
+
+
+# Taken when the code is imported: a file that is edited while the process lives is not what the process runs.
+SOURCES = _hash_of_sources()
+
+
+def folder() -> pathlib.Path | None:
+    """Where files are kept; None for nowhere."""
+    if (named := os.environ.get("SDESIM_CACHE")) is not None:
+        return pathlib.Path(named).expanduser() / "runs" if named else None
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim" / "runs"
+
+
+def key(kind: str, settings: dict[str, Any]) -> str:
+    """The name of a run: `kind`, and a hash of its settings and of everything else that decides its numbers."""
+    where = {name: value for name, value in provenance().items() if name not in ("written", "commit")}
+    decides = to_json({"settings": settings, "sources": SOURCES, **where})
+    return f"{kind}-{hashlib.sha256(decides.encode()).hexdigest()[:32]}"
+
+
+def cached(kind: str, settings: dict[str, Any], compute: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """What `compute()` gives, computed once for its settings.
+
+    Args:
+        kind: what kind of run it is, the first part of the file's name.
+        settings: all that decides the outcome, of types that JSON has; `compute` must depend on nothing else.
+        compute: the run. Its Dataset must survive a netCDF file: plain arrays, no objects.
+
+    Returns:
+        A Dataset of the caller's own: changing it changes no later one.
+    """
+    name = key(kind, settings)
+    data = _remembered.pop(name, None)  # popped and put back last: the dict is in order of use
+    path = None if not SOURCES or (at := folder()) is None else at / f"{name}.nc"
+    if data is None and path is not None:
+        data = _read(path)
+    if data is None:
+        data = _computed(compute)
+        if path is not None:
+            _write(data, path)
+    _remembered[name] = data
+    while len(_remembered) > REMEMBERED:
+        del _remembered[next(iter(_remembered))]
+    for message in json.loads(data.attrs[WARNINGS]):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    mine = data.copy(deep=True)
+    del mine.attrs[WARNINGS]
+    return mine
+
+
+def forget() -> None:
+    """Forget the runs that this process remembers; files stay."""
+    _remembered.clear()
+
+
+def _computed(compute: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """The run with what it warned of in an attribute; warnings that are not a user's pass at once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        data = compute()
+    for w in caught:
+        if not issubclass(w.category, UserWarning):
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    return data.assign_attrs({WARNINGS: json.dumps(said)})
+
+
+def _read(path: pathlib.Path) -> xr.Dataset | None:
+    """The run of a file, marked as just used; None if there is none or it is none."""
+    if not path.is_file():
+        return None
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", cache=False) as opened:
+            data = opened.load()
+        json.loads(data.attrs[WARNINGS])
+    except Exception:  # whatever a library makes of a damaged file, it is no run of ours: compute it anew
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return data
+
+
+def _write(data: xr.Dataset, path: pathlib.Path) -> None:
+    """Write a run and remove the files that were not used for longest."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_dataset(data, path)
+    except OSError as error:
+        warnings.warn(f"cache {str(path.parent)!r}: the run could not be kept ({error})", UserWarning, stacklevel=3)
+        return
+    with contextlib.suppress(OSError):  # another process may remove files too
+        # those that a killed process left unfinished go as well: pathlib's stars match hidden names
+        files = sorted(path.parent.glob("*.nc"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        for old in files[KEPT:]:
+            old.unlink(missing_ok=True)

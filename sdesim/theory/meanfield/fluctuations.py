@@ -1,0 +1,106 @@
+"""What p agents add to the limit of infinitely many: fluctuations of their mean.
+
+Stationary, of the SDE: the noise of agents coupled by a quorum is that of a gradient system, whose stationary law is
+exp(-(sum_i f(x^i) + (k/2) sum_i (x^i - mean)^2) / T). A Gaussian integral over an auxiliary m makes agents independent,
+
+    exp(k p mean^2 / (2 T)) ~ integral dm exp(-k p (m^2 - 2 m mean) / (2 T)),
+
+each with the law rho_m of `stationary`, while m has the density Z(m)^p ~ exp(-p Phi(m) / T). Moments of the mean are
+integrals over m, exact for every p. Their limit is linear noise theory: p Var(mean) -> V / (1 - k V / T), which
+diverges at the critical gain.
+
+In time, of the iteration: one agent displaced at an iteration changes the final mean by its own future and by the pull
+of the mean that it moved. That influence, run backwards, gives p Var(mean) of any iteration in the limit of large p.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from sdesim.dynamics import Dynamics
+from sdesim.fields import check_count
+from sdesim.theory.meanfield import parts
+from sdesim.theory.meanfield.iteration import Transfer, evolve, piece_edges
+from sdesim.theory.meanfield.parts import Grid
+from sdesim.theory.meanfield.stationary import SelfConsistency
+
+
+@dataclasses.dataclass(frozen=True)
+class QuorumMoments:
+    """Stationary moments of the mean of p agents: mean, variance, and second = E mean^2 about 0."""
+
+    mean: float
+    variance: float
+
+    @property
+    def second(self) -> float:
+        return self.variance + self.mean**2
+
+
+def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: int, points: int = 2001):
+    """Exact stationary moments of the mean of `agents` agents of the SDE with quorum coupling (dt -> 0).
+
+    points: of the integral over m, over the part of the grid that holds its weight.
+
+    Raises:
+        ValueError: for fewer than 1 agent, k < 0 or a temperature that is not positive.
+    """
+    p = check_count("agents", agents)
+    if k == 0:
+        mean, variance = loss.moments(0.0, 0.0, temperature)
+        return QuorumMoments(float(mean), float(variance) / p)
+    # With a weak pull m strays from the agents by sqrt(T / (k p)), beyond the grid of x.
+    stray = 10 * np.sqrt(temperature / (k * p))
+    m = np.linspace(loss.grid.low - stray, loss.grid.high + stray, points)
+    for _ in range(2):  # a coarse look finds where the weight is
+        exponent = -p * loss.effective_loss(m, k, temperature) / temperature
+        held = np.flatnonzero(exponent > exponent.max() - 50)
+        low, high = m[max(held[0] - 1, 0)], m[min(held[-1] + 1, points - 1)]
+        m = np.linspace(low, high, points)
+    exponent = -p * loss.effective_loss(m, k, temperature) / temperature
+    weights = np.exp(exponent - exponent.max())
+    weights /= weights.sum()
+    own_mean, own_variance = loss.moments(m, k, temperature)
+    mean = weights @ own_mean
+    return QuorumMoments(float(mean), float(weights @ own_variance / p + weights @ (own_mean - mean) ** 2))
+
+
+def linear_noise(variance: float, k: float, temperature: float) -> float:
+    """p Var(mean) on a stable branch of agents' variance V: V / (1 - k V / T); exact for a quadratic loss, T / curvature.
+
+    Raises:
+        ValueError: on an unstable branch.
+    """
+    slope = k * variance / temperature
+    if slope >= 1:
+        raise ValueError(f"variance={variance:g}, k={k:g}: R' = k V / T = {slope:g}, must be less than 1 (stable)")
+    return variance / (1 - slope)
+
+
+def iteration_noise(model: Dynamics, grid: Grid, *, steps: int, init: Any) -> float:
+    """p Var(mean of p agents) after `steps` iterations, in the limit of large p, in units of x^2.
+
+    Arguments and errors as for `evolve`. With independent initial agents; linear noise theory, so that it fails where
+    agents' mean jumps between two branches.
+    """
+    forward = evolve(model, grid, steps=steps, init=init, every=1)
+    eta, coupling = parts.learning_rates(model, steps), parts.pull(model)
+    slope = parts.gradient(model.objective)(piece_edges(grid))
+    x, transfer = grid.centers, None
+    influence, of_center, variance = x.copy(), 0.0, 0.0
+    for n in reversed(range(steps)):
+        if transfer is None or transfer.eta != eta[n]:
+            transfer = Transfer(slope, grid, eta[n], coupling.k, parts.noise_law(model, eta[n]))
+        mean, square = transfer.expected(np.stack([influence, influence**2]), forward.target[n])
+        before, after = forward.history[n], forward.history[n + 1]
+        variance += before @ (square - mean**2)
+        of_target = eta[n] * coupling.k * float(after @ np.gradient(influence, grid.width))
+        if coupling.rate is None:
+            influence = mean + of_target * x
+        else:
+            influence = mean + eta[n] * coupling.rate * of_center * x
+            of_center = (1 - eta[n] * coupling.rate) * of_center + of_target
+    influence = influence + of_center * x  # a center starts at the mean of the agents
+    start = forward.history[0]
+    return float(variance + start @ (influence - start @ influence) ** 2)

@@ -1,0 +1,131 @@
+"""Where infinitely many agents come to rest: self-consistent means, their stability, and the critical gain.
+
+Coupled to a mean held at m, one agent of dx = (-f' + k (m - x)) dt + sqrt(2 T) dW, T = eta sigma^2 / (2 b), has the
+stationary law rho_m ~ exp(-(f(x) + k (x - m)^2 / 2) / T), of mean R(m) and variance V(m), and R'(m) = k V(m) / T.
+The law of infinitely many agents is stationary where R(m) = m. With Z(m) the integral of the exponential,
+R(m) - m = -Phi'(m) / k for the effective loss
+
+    Phi(m) = -T log(Z(m) / sqrt(2 pi T / k)),
+
+the loss softly averaged over the width sqrt(T / k) of the agents, so that consensus descends Phi. The dynamics of the
+law are the gradient flow of a free energy whose second variation at rho_m is positive exactly if R'(m) < 1: that is
+the condition of stability, and it is Phi''(m) > 0. All of it holds for EASGD too, whatever the rate of its center.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from sdesim.fields import check_count, check_sign
+from sdesim.theory.meanfield import parts
+from sdesim.theory.meanfield.parts import Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A stationary law of infinitely many agents. mean: m = R(m). variance: V(m). slope: R'(m), stable below 1."""
+
+    mean: float
+    variance: float
+    slope: float
+
+    @property
+    def stable(self) -> bool:
+        return self.slope < 1
+
+
+class SelfConsistency:
+    """R(m), V(m) and Phi(m) of a one-dimensional loss, by the midpoint rule on a grid, for any gain and temperature.
+
+    The midpoint rule is accurate beyond all orders for a smooth loss once cells are narrower than the features of the
+    law, about min(sqrt(T / (k + f'')), 1 / sqrt(T f'''')) / 2; the grid must hold all of the law.
+    """
+
+    def __init__(self, objective: Any, grid: Grid):
+        self.grid = grid
+        self.f = parts.loss(objective)(grid.centers)
+        if not np.isfinite(self.f).all():
+            raise ValueError("objective: the loss is not finite everywhere on the grid")
+
+    def law(self, m, k: float, temperature: float) -> np.ndarray:
+        """Masses of rho_m in the cells, (..., cells), for m of shape (...)."""
+        return self._masses(m, k, temperature)[0]
+
+    def moments(self, m, k: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+        """R(m) and V(m), of the shape of m."""
+        masses, x = self.law(m, k, temperature), self.grid.centers
+        mean = masses @ x
+        return mean, np.sum(masses * (x - mean[..., None]) ** 2, axis=-1)
+
+    def effective_loss(self, m, k: float, temperature: float) -> np.ndarray:
+        """Phi(m), of the shape of m; for k > 0."""
+        check_sign("k", k, zero=False)
+        log_z = self._masses(m, k, temperature)[1]
+        return -temperature * (log_z + 0.5 * np.log(k / (2 * np.pi * temperature)))
+
+    def _masses(self, m, k, temperature):
+        check_sign("k", k)
+        check_sign("temperature", temperature, zero=False)
+        m = np.asarray(m, float)
+        exponent = -(self.f + 0.5 * k * (self.grid.centers - m[..., None]) ** 2) / temperature
+        top = exponent.max(axis=-1, keepdims=True)  # in log space, or small temperatures underflow
+        weights = np.exp(exponent - top)
+        total = weights.sum(axis=-1, keepdims=True)
+        return weights / total, (top + np.log(total * self.grid.width))[..., 0]
+
+    # -- branches ------------------------------------------------------------------------------------------------------
+
+    def branches(self, k: float, temperature: float, *, points: int = 401) -> list[Branch]:
+        """All stationary laws, by increasing mean.
+
+        R(m) - m is scanned at `points` values of m over the grid; a pair of roots between two of them is found too,
+        from the extremum that its slope R'(m) - 1 betrays.
+        """
+        check_count("points", points, least=3)
+        m = np.linspace(self.grid.low, self.grid.high, points)
+        mean, variance = self.moments(m, k, temperature)
+        excess, slope = mean - m, k * variance / temperature - 1
+        gap = lambda z: float(self.moments(z, k, temperature)[0] - z)
+        turn = lambda z: float(k * self.moments(z, k, temperature)[1] / temperature - 1)
+        roots = [float(z) for z, g in zip(m, excess, strict=True) if g == 0]
+        for i in range(points - 1):
+            if excess[i] * excess[i + 1] < 0:
+                roots.append(float(brentq(gap, m[i], m[i + 1], xtol=1e-13)))  # pyright: ignore[reportArgumentType]
+            elif excess[i] * excess[i + 1] > 0 and slope[i] * slope[i + 1] < 0:
+                z = float(brentq(turn, m[i], m[i + 1]))  # pyright: ignore[reportArgumentType]
+                if gap(z) * excess[i] < 0:
+                    roots += [float(brentq(gap, a, b, xtol=1e-13)) for a, b in ((m[i], z), (z, m[i + 1]))]  # pyright: ignore[reportArgumentType]
+        return [self.branch(root, k, temperature) for root in sorted(roots)]
+
+    def branch(self, mean: float, k: float, temperature: float) -> Branch:
+        """What there is to say of a root `mean` of R(m) = m."""
+        variance = float(self.moments(mean, k, temperature)[1])
+        return Branch(mean, variance, k * variance / temperature)
+
+    # -- critical lines of a loss that is symmetric about a point --------------------------------------------------------
+
+    def critical_gain(self, temperature: float, *, center: float = 0.0, most: float = 1e4) -> float:
+        """The gain above which agents of a loss symmetric about `center` agree on one of its sides: k V(center) = T.
+
+        Returns inf where there is none up to `most`: no consensus away from the center at this temperature.
+        """
+        excess = lambda log_k: self.branch(center, float(np.exp(log_k)), temperature).slope - 1
+        low = np.log(temperature) - 20.0  # R' = k V / T falls with k, to 0
+        grid = np.linspace(low, np.log(most), 200)
+        values = np.array([excess(g) for g in grid])
+        above = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
+        if above.size == 0:
+            return np.inf
+        return float(np.exp(brentq(excess, grid[above[0]], grid[above[0] + 1])))  # pyright: ignore[reportArgumentType]
+
+    def critical_temperature(self, k: float, *, center: float = 0.0, least: float = 1e-3, most: float = 1e3) -> float:
+        """The temperature below which agents of a symmetric loss agree on a side; 0 where there is none in (least, most)."""
+        excess = lambda log_t: self.branch(center, k, float(np.exp(log_t))).slope - 1
+        grid = np.linspace(np.log(least), np.log(most), 200)
+        values = np.array([excess(g) for g in grid])
+        below = np.flatnonzero((values[:-1] >= 0) & (values[1:] < 0))
+        if below.size == 0:
+            return 0.0
+        return float(np.exp(brentq(excess, grid[below[-1]], grid[below[-1] + 1])))  # pyright: ignore[reportArgumentType]
