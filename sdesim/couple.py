@@ -77,9 +77,9 @@ class Coupled(optax.GradientTransformationExtraArgs):
             raise ValueError("eta=None: give the learning rate to couple() or to update(..., eta=)")
         return number(eta)
 
-    def _exchange(self, own: CoupleState) -> Array:
-        """1 at the iterations at which agents communicate, else 0."""
-        return (own.count % self.period == 0).astype(own.t.dtype)
+    def _exchange(self, own: CoupleState, ahead: int = 0) -> Array:
+        """1 at the iterations at which agents communicate, else 0; or `ahead` of them."""
+        return ((own.count + ahead) % self.period == 0).astype(own.t.dtype)
 
     def _pull(self, params: PyTree, own: CoupleState, eta: Array) -> PyTree:
         pull = self.rule.pull(params, own.shared, own.t, self._mean(params))
@@ -153,7 +153,9 @@ def couple(
         new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
         seen = _plus(params, new_updates) if order == "gauss-seidel" else params
         flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
-        shared = _advance(state.shared, flow, common * coupled._exchange(state))
+        # See sdesim.steps.sgd_step: in Gauss-Seidel order the shared state follows at the end of a period.
+        collected = coupled._exchange(state, ahead=int(order == "gauss-seidel"))
+        shared = _advance(state.shared, flow, common * collected)
         t = state.t + common.astype(state.t.dtype)
         return new_updates, CoupleState(shared, t, state.count + 1, None if lookahead is None else updates)
 

@@ -69,13 +69,16 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
 
         x <- x - eta g + eta pull        or        v <- delta v - eta g,  x <- x + v + eta pull
 
-    The agents communicate at the steps that `period` (tau of Z, Alg. 1-2) divides, and run alone between them.
+    The agents communicate at the steps that `period` (tau of Z, Alg. 1-2) divides, and run alone between them. In
+    Gauss-Seidel order the shared state follows the agents after the last step before the next pull, as in DOWNPOUR (Z,
+    Alg. 3): what they did in the whole period, and not in its first step, is what it collects.
     """
     rates = model.at_step(step)
     x, v, shared, velocity_shared, t = state
     x_old = x
     moving = rates.h * rates.clock  # eta: weight of the coupling in one iteration
-    exchange = jnp.where(step % period == 0, moving, jnp.zeros_like(moving))
+    at = lambda n: jnp.where(n % period == 0, moving, jnp.zeros_like(moving))
+    exchange = at(step)
     pull = exchange * _scaled(rates.drift, model.coupling.pull(x, shared, t, mean))
     if order == "gauss-seidel":
         x = x + pull
@@ -94,4 +97,5 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
     if order == "jacobi":
         x = x + pull
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
-    return State(x, v, _advance(shared, flow, exchange), velocity_shared, t + moving)
+    collected = at(step + 1) if order == "gauss-seidel" else exchange
+    return State(x, v, _advance(shared, flow, collected), velocity_shared, t + moving)

@@ -132,7 +132,7 @@ def by_hand(x, dw, *, etas, k, center_rate, order, clock, exchange=lambda n: Tru
         if order == "gauss-seidel":
             x = x + scale * tick * k * (center - x)
             x = x + own * (z - np.tanh(x) - 0.5 * x)
-            center = center + tick * center_rate * (x.mean(0) - center)
+            center = center + clock[n] * exchange(n + 1) * center_rate * (x.mean(0) - center)
         else:
             new = x + own * (z - np.tanh(x) - 0.5 * x) + scale * tick * k * (center - x)
             center, x = center + tick * center_rate * (x.mean(0) - center), new
@@ -171,7 +171,8 @@ def test_iteration_by_hand(kind, order):
 @pytest.mark.parametrize("order", ["jacobi", "gauss-seidel"])
 @pytest.mark.parametrize("period", [2, 5, 100])
 def test_communication_period(period, order):
-    """Agents communicate at the steps that the period divides, step 0 among them, and run alone between."""
+    """Agents communicate at the steps that the period divides, step 0 among them, and run alone between; in
+    Gauss-Seidel order the center follows after the last step before."""
     steps = len(Z)
     given = dict(etas=[0.05] * steps, k=2.0, center_rate=3.0, order=order, clock=[0.05] * steps)
     expected = by_hand(X, Z[:, 0], exchange=lambda n: n % period == 0, **given)

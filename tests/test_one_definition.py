@@ -139,6 +139,24 @@ def test_learning_rate_an_agent_and_at_update():
         sdesim.couple(rule).update(x, couple.init(x), x)
 
 
+@pytest.mark.parametrize("period", [2, 3])
+def test_downpour_with_a_period(period):
+    """Z, Alg. 3, all workers in step: each runs alone from the center for a period, and pushes all that it did."""
+    rule = coupling.Elastic.from_moving_rates(1.0, AGENTS, ETA)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(AGENTS, DIMS)))
+    model = sdesim.Dynamics(loss, rule, eta=ETA)
+    sizes = dict(agents=AGENTS, dims=DIMS, steps=3 * period, init=x)
+    run = sdesim.iterate(model, order="gauss-seidel", period=period, **sizes)
+    center = x.mean(0)
+    for _ in range(3):
+        agents = jnp.broadcast_to(center, x.shape)
+        for _ in range(period):
+            agents = agents - ETA * jax.vmap(jax.grad(loss))(agents)
+        center = center + jnp.sum(agents - center[None], 0)
+    np.testing.assert_allclose(run.agents[0], agents, rtol=1e-10)
+    np.testing.assert_allclose(run.center[0], center, rtol=1e-10)
+
+
 def test_downpour_is_the_gauss_seidel_elastic_rule():
     """Z 6.2: DOWNPOUR with period 1 is alpha = 1, beta = agents; here its own iteration, written out."""
     rule = coupling.Elastic.from_moving_rates(1.0, AGENTS, ETA)

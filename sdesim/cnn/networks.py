@@ -27,8 +27,9 @@ def patches(x: Float[Array, "batch height width channels"], rows: int, columns: 
     height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
     if height < 1 or width < 1:
         raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are smaller than a {rows} x {columns} kernel")
-    shifted = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
-    return jnp.concatenate(shifted, axis=-1)
+    # First along rows, then along columns: rows + columns slices, not rows * columns.
+    x = jnp.concatenate([x[:, :, j : j + width] for j in range(columns)], axis=-1)
+    return jnp.concatenate([x[:, i : i + height] for i in range(rows)], axis=-1)
 
 
 class Convolution(nn.Module):

@@ -198,20 +198,23 @@ def quorum_noise(config: Config, data: xr.Dataset) -> xr.DataArray:
 
 
 def stationary_variance(config: Config, data: xr.Dataset, weight: float) -> xr.DataArray:
-    """Variance of the mean of the agents on the loss linearized at `point`, of the chain with step dt, over n_agents."""
+    """Variance of the mean on the loss linearized at `point`, for the chain with step dt, over n_agents."""
     slope = config.strength + weight / np.cosh(config.point) ** 2
     one = bounds.ou_covariance_discrete(slope, config.eta / config.batch * config.sigma**2, config.dt)
     return one.item() / data["n_agents"]
 
 
-def largest_disturbance(config: Config, data: xr.Dataset, loss: str) -> xr.DataArray:
-    """The bound (BS 31) of E|eps| with the spread of the Euler-Maruyama chain, over (n_agents, k)."""
+def chain_level(config: Config, data, loss: str) -> xr.DataArray:
+    """The discrete form of (BS 22), of the chain with step dt, over the n_agents and k that `data` has."""
     known = curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
-    p, k = data["n_agents"], data["k"]
-    common = (p, config.eta, config.sigma**2, k, known.concavity)
-    discrete = bounds.synchronization_level_discrete(*common, known.smoothness, batch=config.batch, dt=config.dt)
-    bound = bounds.disturbance(p, 1, config.eta, config.sigma**2, known.third, k, known.concavity, config.batch)
-    return bound * discrete / bounds.synchronization_level(*common, config.batch)
+    common = (data["n_agents"], config.eta, config.sigma**2, data["k"], known.concavity, known.smoothness)
+    return bounds.synchronization_level_discrete(*common, batch=config.batch, dt=config.dt)
+
+
+def largest_disturbance(config: Config, data, loss: str) -> xr.DataArray:
+    """The bound (BS 31) of E|eps|, Q/(2p) of the spread, with that of the chain with step dt, over (n_agents, k)."""
+    known = curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
+    return known.third / (2 * data["n_agents"]) * chain_level(config, data, loss)
 
 
 # -- statements --------------------------------------------------------------------------------------------------------
@@ -234,20 +237,25 @@ def statements(config: Config) -> list[Statement]:
     strongest = lambda d: d["disturbance"].sel(loss=CONVEX).isel(n_agents=-1)
 
     def beyond(d):
-        """Gains at which the spread is far below the width of the wells, by how much they exceed the concavity."""
-        chosen = strongest(d).sel(k=[k for k in config.k if k >= 4])
-        return chosen.assign_coords(excess=("k", chosen["k"].values + config.strength))
+        """Large gains, by the rate k - concavity of synchronization of the chain with step dt."""
+        chosen = strongest(d).sel(k=[k for k in config.k if k >= 8])
+        level = chain_level(config, chosen, CONVEX)
+        return chosen.assign_coords(rate=1 / level)
 
     def linearized(runs) -> float:
         predicted = stationary_variance(config, runs.data, config.convex)
         return float(abs(convex(runs.data).mean("sim").isel(k=-1) / predicted - 1).max())
+
+    strongest_gain = lambda d: d["disturbance"].sel(loss=CONVEX).isel(k=-1)
+
+    thins = "on the convex loss its stationary variance falls as 1/p at the largest gain"
+    falls = "at large k the disturbance falls as 1 / (k - concavity), as the chain has it"
 
     def growth(runs) -> float:
         """How much greater the disturbance is with the most agents than with the fewest."""
         found = strongest_gain(runs.data).mean("sim")
         return float(found.isel(n_agents=-1) / found.isel(n_agents=0))
 
-    strongest_gain = lambda d: d["disturbance"].sel(loss=CONVEX).isel(k=-1)
     return [
         measured.equal(
             "noise-exact",
@@ -261,15 +269,7 @@ def statements(config: Config) -> list[Statement]:
             lambda d: d["square"].sel(loss=QUADRATIC),
             lambda d: stationary_variance(config, d, 0.0),
         ),
-        *measured.exponent(
-            "variance-p",
-            "on the convex loss its stationary variance falls as 1/p at the largest gain",
-            lambda d: convex(d).isel(k=-1),
-            "n_agents",
-            -1.06,
-            -0.94,
-            smoke=None,
-        ),
+        *measured.exponent("variance-p", thins, lambda d: convex(d).isel(k=-1), "n_agents", -1.06, -0.94, smoke=None),
         Statement(
             "variance-linearized",
             "and is that of the loss linearized at its minimum (largest relative deviation)",
@@ -306,15 +306,7 @@ def statements(config: Config) -> list[Statement]:
             0.85,
             smoke=0.8,
         ),
-        *measured.exponent(
-            "disturbance-k",
-            "the disturbance falls as 1 / (k - concavity)",
-            beyond,
-            "excess",
-            -1.1,
-            -0.9,
-            smoke=None,
-        ),
+        *measured.exponent("disturbance-k", falls, beyond, "rate", -1.05, -0.92, smoke=None),
         Statement(
             "disturbance-p",
             "more agents do not reduce it: it grows as 1 - 1/p (E|eps| of most over that of fewest)",
@@ -335,17 +327,21 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     by_noise, by_variance, by_gain, by_number = axes.flat
     p, k = config.agents[-1], config.k[-1]
     numbers = list(config.agents)
-    for loss in LOSSES:
+    beside = lambda values, factor: values.assign_coords(n_agents=values["n_agents"] * factor)
+    for loss, factor in zip(LOSSES, (0.85, 1.0, 1.18), strict=True):
         style = dict(label=loss, color=COLORS[loss], marker=MARKERS[loss])
-        measured.plot_measured(by_noise, data["noise"].sel(loss=loss, k=k), "n_agents", **style)
-    measured.plot_formula(by_noise, numbers, quorum_noise(config, data), r"$\eta\sigma^2/(bp)$", "black")
-    for loss, gains in ((QUADRATIC, (config.k[0], k)), (CONVEX, (config.k[0], k))):
-        for gain, marker in zip(gains, "ox", strict=True):
+        found = (data["noise"] * data["n_agents"]).sel(loss=loss, k=k)
+        measured.plot_measured(by_noise, beside(found, factor), "n_agents", **style)
+    form = quorum_noise(config, data) * data["n_agents"]
+    measured.plot_formula(by_noise, numbers, form, r"$\eta\sigma^2/b$", "black")
+    for loss in (QUADRATIC, CONVEX):
+        for gain, marker, factor in ((config.k[0], "o", 0.93), (k, "^", 1.08)):
             found = variance(data, config).sel(loss=loss, k=gain)
+            found = beside(found * found["n_agents"], factor)
             measured.plot_measured(by_variance, found, "n_agents", f"{loss}, $k={gain:g}$", COLORS[loss], marker)
-        form = stationary_variance(config, data, config.weights[loss])
+        law = stationary_variance(config, data, config.weights[loss]) * data["n_agents"]
         name = "exact" if loss == QUADRATIC else "linearized"
-        measured.plot_formula(by_variance, numbers, form, f"{loss}, {name}", COLORS[loss])
+        measured.plot_formula(by_variance, numbers, law, f"{loss}, {name}", COLORS[loss])
     concavity = -(config.strength + config.well)
     gains = np.geomspace(max(min(k for k in config.k if k > 0), 1.5 * concavity), k, 101)
     fine = xr.Dataset(coords={"n_agents": numbers, "k": gains})
@@ -355,13 +351,13 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         measured.plot_measured(by_gain, eps.sel(n_agents=p, k=[k for k in config.k if k > 0]), "k", **style)
         measured.plot_measured(by_number, eps.sel(k=k), "n_agents", **style)
         bound = largest_disturbance(config, fine, loss)
-        measured.plot_formula(by_gain, gains, bound.sel(n_agents=p), f"{loss}, bound (31)", COLORS[loss])
-        measured.plot_formula(by_number, numbers, bound.isel(k=-1), f"{loss}, bound (31)", COLORS[loss])
-    by_noise.set(ylabel=r"noise of $\bar x$ [length$^2$/time]")
-    by_variance.set(ylabel=r"stationary variance of $\bar x$ [length$^2$]")
+        measured.plot_formula(by_gain, gains, bound.sel(n_agents=p), f"{loss}, (31) at $dt$", COLORS[loss])
+        measured.plot_formula(by_number, numbers, bound.isel(k=-1), f"{loss}, (31) at $dt$", COLORS[loss])
+    by_noise.set(ylabel=r"$p\,\times$ noise of $\bar x$ [length$^2$/time]")
+    by_variance.set(ylabel=r"$p\,\times$ variance of $\bar x$ [length$^2$]")
     for panel in (by_gain, by_number):
         panel.set(ylabel=r"disturbance $E|\epsilon|$ [length/time]")
-    titles = (f"$k={k:g}$", "weakest and strongest coupling", f"$p={p}$", f"$k={k:g}$")
+    titles = (f"$k={k:g}$", "stationary law, without and with coupling", f"$p={p}$", f"$k={k:g}$")
     for i, (panel, title) in enumerate(zip(axes.flat, titles, strict=True)):
         plotting.letter(panel, i, title)
         ticks = [k for k in config.k if k > 0] if panel is by_gain else numbers
@@ -369,7 +365,9 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_xlabel("gain $k$ [1/time]" if panel is by_gain else "agents $p$")
         panel.legend(fontsize=7.5)
-    by_number.set(yscale="linear", ylim=(0, None))
+    for panel in (by_noise, by_variance, by_number):
+        panel.set(yscale="linear", ylim=(0, None))
+    by_noise.set_ylim(0.95 * float(form[0]), 1.05 * float(form[0]))
     figure.suptitle(
         rf"Noise and disturbance of the mean of agents ($\eta={config.eta:g}$, $b={config.batch:g}$, "
         rf"$\sigma={config.sigma:g}$): measured, with two standard errors, and predicted (BS Thm 3.2)",

@@ -192,7 +192,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
             measured.plot_formula(panel, eta, power, name, colors[model], ":" if model == "second" else "--")
         panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$")
         panel.legend(fontsize=8)
-        panel.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if round(x * 100) in (2, 4, 6) else "")
+        panel.set_xticks(data["eta"].values, [f"{eta:.3g}" for eta in data["eta"].values])
+        panel.set_xticks([], minor=True)
         plotting.letter(panel, i, f"{RULES[rule]}, $k = {config.k:g}$")
     panels[0].set_ylabel(r"weak error $|\mathrm{E}\,\phi_{SDE} - \mathrm{E}\,\phi_{SGD}|$")
     figure.suptitle(
@@ -212,7 +213,7 @@ def statements(config: Config) -> list[Statement]:
             text = f"{name}, {what}: the weak error is of order {expected} in the learning rate (fitted order)"
             for side, op, sign in (("least", ">=", -1), ("most", "<=", 1)):
                 id = f"{rule}-{model}-order-at-{side}"
-                found.append(Statement(id, text, fit, op, expected + sign * 0.15, smoke=expected + sign * 0.4))
+                found.append(Statement(id, text, fit, op, expected + sign * 0.1, smoke=expected + sign * 0.3))
         found.append(
             Statement(
                 f"{rule}-bias",

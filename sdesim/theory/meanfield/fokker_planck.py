@@ -11,7 +11,7 @@ negative, whatever dt. Errors are of second order in the cells and first order i
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvals, solve_banded
+from scipy.linalg import eigh, solve_banded
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_count, check_sign
@@ -110,13 +110,17 @@ def relaxation_rates(objective: Any, mean: float, k: float, temperature: float, 
     """The slowest rates at which small deviations from the stationary law of mean `mean` die out, (count,), in 1/time.
 
     mean: a root of the self-consistency R(m) = m. A negative rate is that of an instability. The conserved mass, rate
-    0, is left out.
+    0, is left out. They are the eigenvalues of `linearized`, found from a symmetric matrix of the fluxes between cells:
+    the dynamics are a gradient flow, the generator is a sum over fluxes, and the mean's feedback is of rank one.
     """
     check_count("count", count, most=grid.cells - 1)
     check_sign("temperature", temperature, zero=False)
     x = grid.centers
     potential = parts.loss(objective)(x) + 0.5 * k * (x - mean) ** 2
     weights = np.exp(-(potential - potential.min()) / temperature)
-    found = -eigvals(linearized(weights / weights.sum(), potential, k, temperature, grid)).real
-    kept = np.delete(found, np.argmin(abs(found)))
-    return np.sort(kept)[:count]
+    right, left = rates(potential, temperature, grid.width)
+    between = -np.sqrt(left[:-1] * right[1:])
+    fluxes = np.sqrt(right * weights[:-1] / weights.sum())
+    matrix = np.diag(right + left) + np.diag(between, 1) + np.diag(between, -1)
+    matrix -= (k / temperature) * grid.width**2 * np.outer(fluxes, fluxes)
+    return eigh(matrix, eigvals_only=True, subset_by_index=(0, count - 1), check_finite=False)

@@ -15,7 +15,7 @@ from scipy import sparse
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
 from sdesim.fields import check_sign
 from sdesim.theory.meanfield import parts
-from sdesim.theory.meanfield.iteration import LOST, cover
+from sdesim.theory.meanfield.iteration import LOST, spread
 from sdesim.theory.meanfield.parts import Grid, Law
 
 SPLIT = 4  # pieces of a cell that the map of v moves as straight lines
@@ -66,22 +66,23 @@ class _Kicks:
         # Heavy ball takes one gradient a cell of x, which its own within-cell variance would not change at this order.
         image = delta * v - eta * (slope(x + lookahead * v) if lookahead else slope(x))
         place = (image - velocities.low) / velocities.width
-        piece, cell, share, outside = cover(place[:, :-1].ravel(), place[:, 1:].ravel(), n)
+        piece, cell, share, outside = spread(place[:, :-1].ravel(), place[:, 1:].ravel(), n)
         row, source = piece // (SPLIT * n), piece // SPLIT  # pieces are numbered along v first, as are the cells
         size = grid.cells * n
         self.matrix = sparse.csr_matrix((share / SPLIT, (row * n + cell, source)), shape=(size, size))
         self.outside = np.bincount(np.arange(outside.size) // SPLIT, outside / SPLIT, minlength=size)
-        # the noise as a matrix from v to v': what would leave an end is held there
+        # the noise as a banded matrix from v to v': what would leave an end is held there
         offset, weights = law.weights(velocities.width, 0.0)
-        to = np.arange(n)[:, None] + offset + np.arange(weights.size)
-        self.noise = np.zeros((n, n))
-        np.add.at(self.noise, (np.arange(n)[:, None] + 0 * to, np.clip(to, 0, n - 1)), weights + 0 * to)
-        self.beyond = (weights * ((to < 0) | (to >= n))).sum(axis=1)
+        before = np.repeat(np.arange(n), weights.size)
+        after = before + offset + np.tile(np.arange(weights.size), n)
+        entries = np.tile(weights, n)
+        self.noise = sparse.csr_matrix((entries, (np.clip(after, 0, n - 1), before)), shape=(n, n))
+        self.beyond = np.bincount(before, entries * ((after < 0) | (after >= n)))
 
     def __call__(self, masses: np.ndarray) -> tuple[np.ndarray, float]:
         flat = masses.ravel()
         moved = (self.matrix @ flat).reshape(self.shape)
-        return moved @ self.noise, float(self.outside @ flat + self.beyond @ moved.sum(axis=0))
+        return (self.noise @ moved.T).T, float(self.outside @ flat + self.beyond @ moved.sum(axis=0))
 
 
 class _Moves:
@@ -105,7 +106,7 @@ def _pulled(masses: np.ndarray, grid: Grid, weight: float, target: float) -> np.
         return masses
     edges = grid.edges
     place = (edges + weight * (target - edges) - grid.low) / grid.width
-    piece, cell, share, _ = cover(place[:-1], place[1:], grid.cells)
+    piece, cell, share, _ = spread(place[:-1], place[1:], grid.cells)
     return sparse.csr_matrix((share, (cell, piece)), shape=(grid.cells, grid.cells)) @ masses
 
 
