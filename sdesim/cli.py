@@ -1,4 +1,4 @@
-"""The command line: `sdesim figure NAME`, `sdesim bench`."""
+"""The command line: `sdesim figure NAME`, `sdesim train`, `sdesim data`, `sdesim bench`."""
 
 import contextlib
 import dataclasses
@@ -19,6 +19,9 @@ usage: sdesim figure NAME [--preset smoke|default|paper] [--seed N] [--out DIR] 
        sdesim figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
+       sdesim train [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
+       sdesim train --help             the other options of training
+       sdesim data cifar10 [--folder DIR]
        sdesim bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
        sdesim bench --help             the other options of the benchmark
        sdesim --version
@@ -29,6 +32,9 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
 preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure, and writes README.md, which
 shows them all.
+
+`sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints.
+`sdesim data cifar10` fetches the images, and verifies them.
 
 `sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
 --out draws bench.png, --record appends what matters to the benchmark record. Exit status: 1 if nothing could be run.
@@ -69,10 +75,12 @@ def _main(arguments: list[str]) -> int:
         return _figure(rest)
     if command == "bench":
         return _bench(rest)
+    if command in ("train", "data"):
+        return _train(command, rest)
     with _as_usage():
         from sdesim.fields import check_choice
 
-        check_choice("command", command, ("figure", "bench", "--version", "--help"))
+        check_choice("command", command, ("figure", "train", "data", "bench", "--version", "--help"))
     return 2
 
 
@@ -81,8 +89,19 @@ def _as_usage():
     """Bad values, which name themselves, as errors of usage."""
     try:
         yield
-    except (ValueError, TypeError, MemoryError) as error:
+    except (ValueError, TypeError, MemoryError, FileNotFoundError, FileExistsError, ConnectionError) as error:
         raise UsageError(" ".join(str(error).split())) from error
+
+
+def _train(command: str, arguments: list[str]) -> int:
+    from sdesim.cnn import command as cnn
+
+    with _as_usage():
+        if command == "data":
+            print(f"CIFAR-10 is in {cnn.fetch(arguments)}, all six parts as published")
+        else:
+            cnn.run(cnn.parse(arguments))
+    return 0
 
 
 def _bench(arguments: list[str]) -> int:

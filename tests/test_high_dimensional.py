@@ -236,7 +236,7 @@ def test_constants():
         0.1,
     )
     small, normal, paper = (high.PRESETS[p] for p in ("smoke", "default", "paper"))
-    assert dataclasses.replace(small, sims=normal.sims, dims=normal.dims) == normal
+    assert dataclasses.replace(small, sims=normal.sims, dims=normal.dims, steps=normal.steps) == normal
     assert dataclasses.replace(paper, sims=normal.sims) == normal and paper.sims == 10 * normal.sims
 
 

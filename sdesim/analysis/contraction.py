@@ -126,7 +126,8 @@ def contraction_rate(
     run = {name: value for name, value in run.items() if name != "velocity"}  # what a continued run has already
     seen, scales = [distance()], [_scale(runs)]
     for _ in range(steps // every):
-        runs = [simulate(model, init=r, steps=every, dt=dt, **run) for r in runs]
+        # Without what a result says of its own call, which each continuation would quote again, escaped.
+        runs = [simulate(model, init=dataclasses.replace(r, run={}), steps=every, dt=dt, **run) for r in runs]
         seen.append(distance())
         scales.append(_scale(runs))
     times = np.arange(len(seen)) * every * length
@@ -153,8 +154,8 @@ def _fit(times, distance, scale, after, every, dtype) -> Contraction:
     first = kept // 4 if after is None else -(-int(after) // every)
     if kept - first < 3:
         raise ValueError(
-            f"every={every}, after={after}: {max(kept - first, 0)} records are left to fit before distances are lost in "
-            "rounding, 3 are needed: look more often, start farther apart, or turn on float64 (jax_enable_x64)"
+            f"every={every}, after={after}: {max(kept - first, 0)} records are left to fit before distances are lost "
+            "in rounding, 3 are needed: look more often, start farther apart, or turn on float64 (jax_enable_x64)"
         )
     fitted = (np.arange(len(times)) >= first) & (np.arange(len(times)) < kept)
     logs = np.log(distance[:, :kept])

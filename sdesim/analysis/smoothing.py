@@ -54,9 +54,9 @@ def smoothed_loss(
     deviation (BS 39), whose law is not that of one agent except for the Gaussian: the mean of uniforms is not uniform.
 
     In one dimension by quadrature, doubled until it changes no more: Gauss-Legendre for uniform noise (for the mean
-    of several agents with the spline that is its density), Gauss-Hermite for Gaussian noise, and with double exponential
-    nodes in the quantile for other laws. In more dimensions, for the mean of several agents under these other laws, and
-    for laws of your own, by scrambled Sobol points.
+    of several agents with the spline that is its density), Gauss-Hermite for Gaussian noise, and double exponential
+    nodes in the quantile for other laws. In more dimensions, for the mean of several agents under these other laws,
+    and for laws of your own, by scrambled Sobol points.
 
     Args:
         loss: an objective, or a function of a point (dims,).
@@ -74,8 +74,8 @@ def smoothed_loss(
         rounding, or the standard error over the scramblings.
 
     Raises:
-        TypeError, ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a node;
-            and in one dimension where the law's tails make the expectation infinite.
+        TypeError, ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a
+            node; and in one dimension where the law's tails make the expectation infinite.
     """
     objective = as_objective(loss)
     if not isinstance(law, AbstractNoise):

@@ -68,8 +68,8 @@ def synchronization(
     drift = np.nanmax(np.abs(found["drift"]), initial=0.0)
     if drift > DRIFT:
         warnings.warn(
-            f"the spread drifts by {drift:.1f} standard errors within the window that should be stationary: run longer, "
-            "or start the window later with `after`",
+            f"the spread drifts by {drift:.1f} standard errors within the window that should be stationary: run "
+            "longer, or start the window later with `after`",
             stacklevel=2,
         )
     coordinates = {name: series[name] for name in (*grid, "sim") if name in series.coords}

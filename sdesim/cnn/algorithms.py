@@ -105,7 +105,7 @@ def algorithm(
     elastic = 0.9 / (agents * eta) if k is None else k
     plain = 0.04 / eta if k is None else k
     mean_rate = (1 - average) / eta
-    many = dict(average=average) if agents > 1 else {}
+    many: dict[str, Any] = dict(average=average) if agents > 1 else {}
     builders = {
         "sgd": lambda: Algorithm(Uncoupled()),
         "msgd": lambda: Algorithm(Uncoupled(), momentum),

@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def _is_right(folder: pathlib.Path, name: str) -> bool:
 def _from_authors(temporary: pathlib.Path, progress: bool) -> dict[str, bytes]:
     import pooch
 
-    fetch = pooch.HTTPDownloader(progressbar=progress, timeout=30)
+    fetch: Any = pooch.HTTPDownloader(progressbar=progress, timeout=30)
     archive = pooch.retrieve(
         ARCHIVE, known_hash=f"md5:{ARCHIVE_MD5}", fname="archive.tar.gz", path=temporary, downloader=fetch
     )

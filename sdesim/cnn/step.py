@@ -112,7 +112,7 @@ def _cropped(x: Array, side: int, key: Array) -> Array:
 
 def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     """Mean cross-entropy of a batch in training, plus the weight decay."""
-    logits = task.network.apply({"params": params}, x, train=True, rngs={"dropout": key})
+    logits: Any = task.network.apply({"params": params}, x, train=True, rngs={"dropout": key})
     loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), y).mean()
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
@@ -239,7 +239,8 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
     batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
 
     def one(params, x, y):
-        logits = task.network.apply({"params": params}, x, train=False).astype(jnp.float32)
+        said: Any = task.network.apply({"params": params}, x, train=False)
+        logits = said.astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss, (jnp.argmax(logits, axis=-1) == y).mean()
 

@@ -177,13 +177,9 @@ def train(
     rates = jnp.broadcast_to(rates[:, None] if rates.ndim == 1 else rates, (len(numbers), agents))
     words, lanes = random.seed_words(seed), jnp.asarray(numbers, jnp.uint32)
     parts = {
-        name: Pixels(
-            jnp.asarray(getattr(data, f"{name}_x")),
-            jnp.asarray(getattr(data, f"{name}_y")),
-            jnp.asarray(data.mean),
-            jnp.asarray(data.std),
-        )
-        for name in ("train", "validation", "test")
+        "train": _pixels(data.train_x, data.train_y, data),
+        "validation": _pixels(data.validation_x, data.validation_y, data),
+        "test": _pixels(data.test_x, data.test_y, data),
     }
     seen = parts["train"]._replace(x=parts["train"].x[:train_images], y=parts["train"].y[:train_images])
     size = data.train_y.shape[0]
@@ -192,9 +188,8 @@ def train(
 
     state: Any = _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
     layers = list(state[0].params)
-    store = (
-        None if folder is None else _Store(folder, _fingerprint(task, algorithm, data, rates, numbers, seed, locals()))
-    )
+    others = (agents, same_start, schedule, train_images, seed)
+    store = None if folder is None else _Store(folder, _fingerprint(task, algorithm, data, rates, numbers, others))
     history: list[dict[str, np.ndarray]] = []
     if store is not None:
         history, state = store.open(resume, state)
@@ -246,6 +241,10 @@ def train(
         if store is not None:
             store.write(epoch, state, dataset())
     return dataset()
+
+
+def _pixels(x: np.ndarray, y: np.ndarray, data: Split) -> Pixels:
+    return Pixels(jnp.asarray(x), jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
 
 
 def _check(agents, epochs, batch, numbers, precision, data, train_images) -> None:

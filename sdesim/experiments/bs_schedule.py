@@ -286,7 +286,6 @@ def statements(config: Config) -> list[Statement]:
             lambda d: 1.0,
             ">=",
             0.8,
-            smoke=0.6,
         ),
         Statement(
             "halved-too",

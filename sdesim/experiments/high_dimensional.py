@@ -134,7 +134,7 @@ class Config:
         return spread if self.smoothing is None else self.smoothing
 
 
-PRESETS = {"smoke": Config(sims=8, dims=20), "default": Config(), "paper": Config(sims=240)}
+PRESETS = {"smoke": Config(sims=8, dims=20, steps=1000), "default": Config(), "paper": Config(sims=240)}
 
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:

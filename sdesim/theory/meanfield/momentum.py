@@ -70,7 +70,9 @@ class _Kicks:
         row, source = piece // (SPLIT * n), piece // SPLIT  # pieces are numbered along v first, as are the cells
         size = grid.cells * n
         self.matrix = sparse.csr_matrix((share / SPLIT, (row * n + cell, source)), shape=(size, size))
-        self.outside = np.bincount(np.arange(outside.size) // SPLIT, outside / SPLIT, minlength=size)
+        outside = np.bincount(np.arange(outside.size) // SPLIT, outside / SPLIT, minlength=size)
+        self.at_ends = np.flatnonzero(outside)  # few or none, which is quicker to sum than all
+        self.outside = outside[self.at_ends]
         # the noise as a banded matrix from v to v': what would leave an end is held there
         offset, weights = law.weights(velocities.width, 0.0)
         before = np.repeat(np.arange(n), weights.size)
@@ -82,7 +84,7 @@ class _Kicks:
     def __call__(self, masses: np.ndarray) -> tuple[np.ndarray, float]:
         flat = masses.ravel()
         moved = (self.matrix @ flat).reshape(self.shape)
-        return (self.noise @ moved.T).T, float(self.outside @ flat + self.beyond @ moved.sum(axis=0))
+        return (self.noise @ moved.T).T, float(self.outside @ flat[self.at_ends] + self.beyond @ moved.sum(axis=0))
 
 
 class _Moves:

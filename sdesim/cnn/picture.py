@@ -1,0 +1,68 @@
+"""The picture of one training: losses, accuracy, distance between the agents, learning rates and gradient noise."""
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sdesim import plotting
+
+TRAIN, VALIDATION, TEST = "#4c78a8", "#54a24b", plotting.QUORUM
+
+
+def summary(data: xr.Dataset, title: str) -> Figure:
+    """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means over runs."""
+    figure, axes = pyplot.subplots(2, 2, figsize=(9.6, 6.0), sharex=True, layout="constrained")
+    mean = data.mean("run", skipna=True)
+    _models(axes[0, 0], mean, "loss", "cross-entropy")
+    axes[0, 0].plot(mean["epoch"], mean["batch_loss"].mean("agent"), ":", color=TRAIN, label="training batches")
+    axes[0, 0].set_yscale("log")
+    _models(axes[0, 1], 100 * mean, "accuracy", "accuracy (%)")
+    _spread(axes[1, 0], mean)
+    _rates(axes[1, 1], mean)
+    for i, (panel, name) in enumerate(
+        zip(axes.flat, ("loss", "accuracy", "distance between agents", "rates"), strict=True)
+    ):
+        plotting.letter(panel, i, name)
+        panel.legend(loc="best", fontsize=7.5)
+    for panel in axes[1]:
+        panel.set_xlabel("epoch")
+    diverged = int((data["diverged"] >= 0).sum())
+    figure.suptitle(title + (f" ({diverged} of {data.sizes['run']} runs diverged)" if diverged else ""), fontsize=10.5)
+    pyplot.close(figure)
+    return figure
+
+
+def _models(axes: Axes, mean: xr.Dataset, what: str, label: str) -> None:
+    for name, color in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        if (values := mean.get(f"{name}_{what}")) is not None:
+            for agent in mean["agent"].values:
+                axes.plot(mean["epoch"], values.sel(model=f"agent {agent}"), color=color, lw=0.5, alpha=0.5)
+            axes.plot(mean["epoch"], values.sel(model="center"), color=color, lw=1.6, label=f"{name}, center")
+    axes.set_ylabel(label)
+
+
+def _spread(axes: Axes, mean: xr.Dataset) -> None:
+    """In all and by layer, where there is more than one agent."""
+    if mean.sizes["agent"] > 1:
+        for name in mean["layer"].values:
+            layer = mean["spread_by_layer"].sel(layer=name)
+            axes.plot(mean["epoch"], layer, lw=0.8, alpha=0.8, label=str(name))
+        axes.plot(mean["epoch"], mean["spread"], color="black", lw=1.6, label="all layers")
+        if np.nanmax(mean["spread"].values) > 0:
+            axes.set_yscale("log")
+    axes.set_ylabel(r"$\sum_i |x^i - \bar{x}|^2$")
+
+
+def _rates(axes: Axes, mean: xr.Dataset) -> None:
+    axes.plot(mean["epoch"], mean["eta"].mean("agent"), color="black", label=r"learning rate $\eta$, mean of agents")
+    axes.set_yscale("log")
+    axes.set_ylabel(r"$\eta$")
+    noise = axes.twinx()
+    noise.spines["right"].set_visible(True)
+    color = plotting.AGENTS
+    noise.plot(mean["epoch"], mean["gradient_noise"].mean("agent"), "--", color=color)
+    axes.plot([], [], "--", color=color, label="gradient noise (right)")
+    noise.set_yscale("log")
+    noise.set_ylabel(r"tr $\Sigma$ of one sample", color=color)
