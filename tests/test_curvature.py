@@ -206,7 +206,11 @@ def test_noise_trace_is_the_greatest_over_points():
         (lambda: curvature.estimate(users_loss, [[1.0, np.nan], [0.0, 0.0]]), ValueError, "1 of 2 are not finite"),
         (lambda: curvature.estimate(users_loss, np.zeros((0, 2))), ValueError, r"points: of shape \(0, 2\)"),
         (lambda: curvature.estimate(lambda x: x, [[1.0, 2.0]]), ValueError, "must be one real number"),
-        (lambda: curvature.estimate(lambda x: jnp.sum(jnp.sqrt(x)), [[0.0, 2.0]]), ValueError, "derivatives are not"),
+        (
+            lambda: curvature.estimate(lambda x: jnp.sum(jnp.sqrt(x)), [[0.0, 2.0]]),
+            ValueError,
+            "derivatives are not",
+        ),
         (lambda: curvature.gradient_noise_trace(LAWS["full"], 2), ValueError, "points=None: Diffusion depends on"),
         (lambda: curvature.gradient_noise_trace(noise.StudentT(1.0, 2.0), 2), ValueError, "no finite variance"),
     ],

@@ -1,6 +1,8 @@
 """Figures 4-6 of Boffi and Slotine: the run against plain NumPy, the statistics against hand-made points."""
 
 import dataclasses
+import pathlib
+import re
 
 import matplotlib.colors
 import numpy as np
@@ -196,7 +198,7 @@ def test_every_default_statement_can_fail(smoke):
     shape = (6, 20, 12, 8)
     signs = rng.choice([left, right], shape)
     kinds = {
-        "origin": 1e-6 * rng.normal(size=shape),
+        "origin": np.zeros(shape),
         "one well": np.full(shape, left),
         "other well": np.full(shape, right),
         "four clusters": signs,
@@ -206,7 +208,8 @@ def test_every_default_statement_can_fail(smoke):
     ids, failed = set(), set()
     for name in ("bs-fig5", "bs-fig6"):
         statements = EXPERIMENTS[name].statements(config)
-        for z in kinds.values():
+        for kind in kinds.values():
+            z = kind + 1e-6 * rng.normal(size=shape)
             data = xr.Dataset(
                 {"agents": (("panel", "sim", "agent", "dim"), z), "quorum": (("panel", "sim", "dim"), z[:, :, 0])}
             )
@@ -238,6 +241,21 @@ def test_constants():
     small, normal, paper = (high.PRESETS[p] for p in ("smoke", "default", "paper"))
     assert dataclasses.replace(small, sims=normal.sims, dims=normal.dims, steps=normal.steps) == normal
     assert dataclasses.replace(paper, sims=normal.sims) == normal and paper.sims == 10 * normal.sims
+
+
+def test_the_models_page_states_the_chosen_constants():
+    page = pathlib.Path(__file__).parent.parent / "docs" / "models.md"
+    config, stated = Config(), {}
+    for names, values in re.findall(r"^\| (`[a-z_`, ]+`) \| ([-0-9., ]+) \|", page.read_text(encoding="utf-8"), re.M):
+        numbers = [float(v) for v in values.split(",")]
+        fields = re.findall(r"`(\w+)`", names)
+        stated.update(zip(fields, numbers, strict=True) if len(fields) > 1 else {fields[0]: numbers}.items())
+    drawn = {"section": [round(config.rest, 3)], "smoothing": [round(config.half_width, 3)]}
+    for name in ("k", "panels"):
+        assert stated[name] == list(getattr(config, name))
+    assert {name: stated[name] for name in drawn} == drawn
+    for name in ("dims", "agents", "steps", "eta", "momentum", "noise_half_width", "init_half_width"):
+        assert stated[name] == getattr(config, name)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def best_k(
     name: str = "coupling.k",
     points: int = 5,
     resolution: float = 0.02,
-    errors: float = 2.0,
+    errors: float = 3.0,
     evaluations: int = 40,
     sims: int = 100,
     **run: Any,
@@ -67,8 +67,8 @@ def best_k(
         name: the number that is searched, by its dotted name.
         points: values in the first round, at least 3.
         resolution: width at which the search ends, as a share of the first bracket.
-        errors: standard errors that tell two values apart.
-        evaluations: of the observable, at the most.
+        errors: standard errors that tell two values apart; the best of many is partly so by chance, so not below 3.
+        evaluations: values that are looked at, at the most.
         sims: simulations at every value, at least 2. run: as for `sweep`: agents, steps, seed, observe and the others.
 
     Returns:
@@ -107,7 +107,7 @@ def best_k(
         # The nearest on either side: one farther off that is alike by chance does not keep the bracket wide.
         left = next((i for i in range(best - 1, -1, -1) if apart[i]), 0)
         right = next((i for i in range(best + 1, len(at)) if apart[i]), len(at) - 1)
-        found = (at[left], at[right])
+        found = (float(at[left]), float(at[right]))
         neighbors = [i for i in (best - 1, best + 1) if 0 <= i < len(at)]
         between = _between(at, best, neighbors)
         if found[1] - found[0] <= resolution * (high - low):
@@ -167,11 +167,12 @@ def _stderr(values: np.ndarray) -> np.ndarray:
 def _compared(seen: dict[float, np.ndarray], sign: float):
     """Values in order, their means to be minimized, and paired differences from the best with standard errors."""
     at = np.array(sorted(seen))
-    values = sign * np.stack([seen[k] for k in at])
+    values = np.asarray([sign * seen[k] for k in at])
     finite = np.isfinite(values).all(axis=1)
     if not finite.any():
         raise ValueError("observable: not finite in some simulation at every value of the bracket")
-    mean = np.where(finite, np.where(finite[:, None], values, 0.0).mean(axis=1), np.inf)
-    pairs = np.where(finite[:, None], values - values[np.argmin(mean)], np.inf)
-    error = np.where(finite, _stderr(np.where(finite[:, None], pairs, 0.0)), 0.0)
-    return at, mean, np.where(finite, np.where(finite[:, None], pairs, 0.0).mean(axis=1), np.inf), error
+    mean, difference, error = np.full(at.size, np.inf), np.full(at.size, np.inf), np.zeros(at.size)
+    mean[finite] = values[finite].mean(axis=1)
+    pairs = values[finite] - values[int(np.argmin(mean))][None]
+    difference[finite], error[finite] = pairs.mean(axis=1), _stderr(pairs)
+    return at, mean, difference, error

@@ -42,14 +42,14 @@ class Convolution(nn.Module):
     size: tuple[int, int]
     same: bool = False
     bias: bool = True
-    init: Initializer = nn.initializers.he_normal()
+    kernel_init: Initializer = nn.initializers.he_normal()
 
     @nn.compact
     def __call__(self, x):
         if self.same:
             border = [(n // 2, (n - 1) // 2) for n in self.size]
             x = jnp.pad(x, ((0, 0), *border, (0, 0)))
-        kernel = self.param("kernel", self.init, (*self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (*self.size, x.shape[-1], self.features))
         y = patches(x, *self.size) @ kernel.reshape(-1, self.features).astype(x.dtype)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype) if self.bias else y
 

@@ -1,5 +1,6 @@
 """The learning-rate schedule of BS 6.1: each agent's own rate falls when its own validation loss stalls."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ from jaxtyping import Array
 from sdesim.fields import check_count, check_sign
 
 
-class Stall(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Stall:
     """Divide an agent's learning rate by the next of `factors` after `patience` epochs without a new reference.
 
     The reference is the validation loss at epoch 1. A later loss that differs from it by more than `tolerance` of it
@@ -42,7 +44,7 @@ class Stall(NamedTuple):
         drop = (stalled >= self.patience) & (state.drops < len(self.factors))
         factors = jnp.asarray((*self.factors, 1.0), state.eta.dtype)
         eta = jnp.where(drop, state.eta / factors[state.drops], state.eta)
-        return StallState(eta, reference, jnp.where(drop, 0, stalled), state.drops + drop)
+        return StallState(eta, reference, jnp.where(drop, 0, stalled), state.drops + drop.astype(jnp.int32))
 
 
 class StallState(NamedTuple):
@@ -55,7 +57,8 @@ class StallState(NamedTuple):
     drops: Array
 
 
-class Constant(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Constant:
     """Rates that stay."""
 
     def check(self) -> "Constant":

@@ -180,9 +180,10 @@ def take_steps(
     order: Array,
     first: Array,
     end: Array,
+    total: Array,
 ) -> tuple[RunState, Array]:
     """Iterations over batches `first` to `end` of an epoch's `order`, (steps, runs, agents, batch), at rates eta (runs,
-    agents): the new state, and the sum of each agent's losses, (runs, agents)."""
+    agents): the new state, and each agent's losses added to `total`, (runs, agents)."""
     agents = eta.shape[1]
 
     def one_run(algorithm, params, optimizer, average, run, eta, index, step):
@@ -209,7 +210,7 @@ def take_steps(
         diverged = jnp.where(bad, state.step, state.diverged)
         return RunState(params, optimizer, average, state.step + 1, diverged), total + losses
 
-    return lax.fori_loop(first, end, body, (state, jnp.zeros(eta.shape)))
+    return lax.fori_loop(first, end, body, (state, total))
 
 
 def renew(algorithm: Algorithm, state: RunState, losses: Array) -> RunState:

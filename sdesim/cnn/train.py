@@ -78,8 +78,8 @@ def _shuffled(seed, epoch, runs, agents, size, batches, batch):
 
 @eqx.filter_jit(donate="all-except-first")
 def _take_steps(kept, state):
-    task, algorithm, pixels, seed, runs, eta, order, first, end = kept
-    return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end)
+    task, algorithm, pixels, seed, runs, eta, order, first, end, total = kept
+    return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end, total)
 
 
 @eqx.filter_jit
@@ -223,9 +223,8 @@ def train(
         while done < batches:
             now, count = time.perf_counter(), min(chunk, batches - done)
             first, end = jnp.int32(done), jnp.int32(done + count)
-            kept = (task, algorithm, parts["train"], words, lanes, rule_rates.eta, order, first, end)
-            run_state, losses = _take_steps(kept, run_state)
-            total = total + jax.block_until_ready(losses)
+            kept = (task, algorithm, parts["train"], words, lanes, rule_rates.eta, order, first, end, total)
+            run_state, total = jax.block_until_ready(_take_steps(kept, run_state))
             done += count
             spent = time.perf_counter() - now
             chunk = min(2 * chunk, max(1, int(CHUNK_SECONDS * count / spent)))

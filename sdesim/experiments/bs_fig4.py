@@ -30,7 +30,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     panels = figure.subplot_mosaic([["a", "c"], ["b", "c"]], width_ratios=[1, 1.65])
     for name, title, smoothed in (("a", "loss", False), ("b", "smoothed loss", True)):
         grid, values = high.section(config, smoothed=smoothed)
-        filled = high.draw_section(panels[name], grid, values, cmap="viridis")
+        filled = high.draw_section(panels[name], grid, values, 14, cmap="viridis")
         panels[name].set(xlabel="$x_1$", ylabel="$x_2$")
         plotting.letter(panels[name], "abc".index(name), f"{title}, other $x_i = {config.rest:.3f}$")
         figure.colorbar(filled, ax=panels[name], label="above its least value")
@@ -107,7 +107,7 @@ def statements(config: Config) -> list[Statement]:
         above("4c-deteriorates-1", "larger gains do worse and worse", HIGH, SIMILAR, 0.03),
         above("4c-deteriorates-2", "larger gains do worse and worse", HIGHER, HIGH, 0.15),
         above("4c-deteriorates-3", "larger gains do worse and worse", HIGHEST, HIGHER, 0.04),
-        above("4c-stays-bad", "the largest gain is far from the best", LAST, BEST, 0.5, smoke=0.5),
+        above("4c-stays-bad", "the largest gain is far from the best", LAST, BEST, 0.5, smoke=0.4),
         above(
             "4c-falls-at-first",
             "the smallest gain is better than none",

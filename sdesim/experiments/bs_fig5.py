@@ -63,7 +63,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: high.unevenness(x(runs, "a")),
             "<=",
             2.5,
-            smoke=2.5,
+            smoke=4.0,
         ),
         Statement(
             "5a-spread",
@@ -90,7 +90,7 @@ def statements(config: Config) -> list[Statement]:
             smoke=0.25,
         ),
         *clustered("c", 0.6, 0.5),
-        *clustered("d", 0.8, 0.8),
+        *clustered("d", 0.8, 0.7),
         Statement(
             "5c-stragglers",
             "the smaller of these two gains has more stragglers between the clusters (share with a coordinate in no "
@@ -98,7 +98,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: high.stragglers(x(runs, "c")) - high.stragglers(x(runs, "d")),
             ">=",
             0.05,
-            smoke=0.05,
+            smoke=0.0,
         ),
         Statement(
             "5e-merging",

@@ -73,7 +73,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: float(np.sqrt(np.mean(q(runs, "a") ** 2))),
             "<=",
             0.25,
-            smoke=0.25,
+            smoke=0.3,
         ),
         Statement(
             "6b-shifted",
@@ -89,7 +89,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: q(runs, "a").mean(axis=1) - q(runs, "b").mean(axis=1),
             ">=",
             0.12,
-            smoke=0.1,
+            smoke=0.05,
         ),
         Statement(
             "6b-bottom-left",

@@ -10,11 +10,9 @@ is as great as it can be, and has a mean. All constants are chosen [C].
 import dataclasses
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -26,28 +24,12 @@ from sdesim.dynamics import Dynamics
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.bs_sync import COLORS, LOSSES, MARKERS
-from sdesim.fields import check_count, check_sign, number
+from sdesim.experiments.strongly_convex import STEEPEST, TiltedLogCosh
+from sdesim.fields import check_count, check_sign
 from sdesim.sweep import sweep
 from sdesim.theory import bounds, curvature
 
 WELL, QUADRATIC, CONVEX = LOSSES
-
-
-class TiltedLogCosh(objectives.LogCosh):
-    """A `LogCosh` less a linear term that makes its gradient vanish at `point` in every coordinate.
-
-    Where it is convex this is its minimum; its derivatives from the second on are those of `LogCosh`.
-    """
-
-    point: Array = eqx.field(converter=number, default=0.0)
-
-    def loss(self, x):
-        slope = self.strength * self.point + self.weight * jnp.tanh(self.point)
-        return super().loss(x) - slope * jnp.sum(x)
-
-
-STEEPEST = float(np.arctanh(1 / np.sqrt(3)))
-"""Where the third derivative of log cosh is greatest in magnitude: 4 / (3 sqrt 3)."""
 
 
 class Disturbance(observe.AbstractSeries):

@@ -14,6 +14,7 @@ iterations that double share their compiled programs.
 
 import dataclasses
 import itertools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,7 +26,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from sdesim import noise, objectives, plotting
-from sdesim.claims import Statement
+from sdesim.claims import Op, Statement
 from sdesim.coupling import AbstractCoupling, Elastic, Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.experiments import measured
@@ -37,6 +38,7 @@ from sdesim.integrate import iterate, simulate
 FINE = 8  # steps of the SDE's solution in one iteration, at the finest
 MODELS = {"first": "first order", "loss": "loss corrected alone", "second": "whole drift corrected"}
 ORDERS = {"first": 1, "loss": 1, "second": 2}
+SIDES: tuple[tuple[str, Op, int], ...] = (("least", ">=", -1), ("most", "<=", 1))
 RULES = {"quorum": "QSGD", "elastic": "EASGD"}
 
 
@@ -115,10 +117,10 @@ def increments(config: Config, iterations: int) -> np.ndarray:
 
 
 def weak_errors(config: Config, rule: AbstractCoupling, iterations: int) -> dict[str, np.ndarray]:
-    """The function under each SDE less that under the iteration, one number a path (sims,), by model; by the name "bias"
-    what the discretization of the second-order model's SDE leaves."""
+    """The function under each SDE less that under the iteration, one number a path (sims,), by model; by the name
+    "bias" what the discretization of the second-order model's SDE leaves."""
     eta, dw = config.time / iterations, increments(config, iterations)
-    sizes = dict(agents=len(config.start), sims=dw.shape[2], init=np.array(config.start)[:, None])
+    sizes: dict[str, Any] = dict(agents=len(config.start), sims=dw.shape[2], init=np.array(config.start)[:, None])
 
     def of(result) -> np.ndarray:
         x, center = np.asarray(result.agents, float)[..., 0], np.asarray(result.center, float)
@@ -182,7 +184,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     for i, (panel, rule) in enumerate(zip(panels, RULES, strict=True)):
         for model, label in MODELS.items():
             error = data["error"].sel(rule=rule, model=model)
-            size = np.sign(error.mean("sim")) * error
+            size = error * np.sign(error.mean("sim"))
             text = rf"{label}: $\eta^{{{order(error):.2f}}}$"
             measured.plot_measured(panel, size, "eta", text, colors[model], markers[model])
             eta = np.geomspace(*np.sort(data["eta"].values)[[0, -1]])
@@ -211,7 +213,7 @@ def statements(config: Config) -> list[Statement]:
             expected = ORDERS[model]
             fit = lambda runs, rule=rule, model=model: order(runs.data["error"].sel(rule=rule, model=model))
             text = f"{name}, {what}: the weak error is of order {expected} in the learning rate (fitted order)"
-            for side, op, sign in (("least", ">=", -1), ("most", "<=", 1)):
+            for side, op, sign in SIDES:
                 id = f"{rule}-{model}-order-at-{side}"
                 found.append(Statement(id, text, fit, op, expected + sign * 0.1, smoke=expected + sign * 0.3))
         found.append(

@@ -253,7 +253,7 @@ def distance_in_wells(z: np.ndarray) -> float:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def section(config: Config, points: int = 221, smoothed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def section(config: Config, points: int = 161, smoothed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The loss over the plane (x1, x2), the other coordinates held, less its least value there.
 
     Returns:
@@ -271,9 +271,9 @@ def section(config: Config, points: int = 221, smoothed: bool = False) -> tuple[
     return grid, values - values.min()
 
 
-def draw_section(axes: Axes, grid: np.ndarray, values: np.ndarray, **options: Any) -> QuadContourSet:
-    """Filled contours of a section, with thin lines between them; the steep walls are cut off."""
-    levels = MaxNLocator(14).tick_values(0.0, float(np.quantile(values, 0.95)))
+def draw_section(axes: Axes, grid: np.ndarray, values: np.ndarray, steps: int, **options: Any) -> QuadContourSet:
+    """Filled contours of a section in about `steps` steps, with thin lines between; the steep walls are cut off."""
+    levels = MaxNLocator(steps).tick_values(0.0, float(np.quantile(values, 0.95)))
     filled = axes.contourf(grid, grid, values, levels=levels, extend="max", **options)
     axes.contour(grid, grid, values, levels=levels, colors="black", linewidths=0.3, alpha=0.35)
     axes.set_aspect("equal")
@@ -285,10 +285,10 @@ def draw_panels(
     config: Config, data: xr.Dataset, z: np.ndarray, title: str, what: str, style: dict[str, Any]
 ) -> Figure:
     """Six panels of planar points over the section of the loss; z: (panels, sims, ..., dims)."""
-    grid, values = section(config)
+    grid, values = section(config, points=101)
     figure, axes = pyplot.subplots(2, 3, figsize=(9.6, 6.4), sharex=True, sharey=True, layout="constrained")
     for i, (panel, k) in enumerate(zip(axes.flat, config.panels, strict=True)):
-        filled = draw_section(panel, grid, values, cmap="GnBu_r", alpha=0.55)
+        filled = draw_section(panel, grid, values, 7, cmap="GnBu_r", alpha=0.55)
         first, second = planes(z[i])
         panel.plot(first.ravel(), second.ravel(), label=what, ls="none", mew=0, rasterized=True, **style)
         plotting.letter(panel, i, f"$k = {k:g}$")

@@ -131,7 +131,8 @@ def momentum_metric(
     hint = "; the best c makes the metric singular, so give another" if best else ""
     require(inside, f"c={show(c)}: c (mu - c) = {show(s)} must be between {show(low)} and {show(high)}{hint}")
     theta = np.sqrt((lam + smooth) / 2 - s)
-    gamma = mu / 2 - np.sqrt((mu / 2 - c) ** 2 + ((smooth - lam) / (4 * theta)) ** 2)
+    mismatch = ((smooth - lam) / (4 * theta)) ** 2
+    gamma = (s - mismatch) / (mu / 2 + np.sqrt((mu / 2 - c) ** 2 + mismatch))  # the difference, without cancellation
     return theta, c, gamma
 
 
@@ -154,7 +155,8 @@ def momentum_distance(
         cond(Theta) E|eps| / gamma + sqrt(eta C / (2 gamma b p beta)),   beta = lambda_min(Theta^T Theta)
 
     Theta and gamma of `momentum_metric`, E|eps| bounded with the rate of `momentum_synchronization_rate`, whose
-    assumption on k1 (mu + k2) is made too.
+    assumption on k1 (mu + k2) is made too. The condition number is BS's; 1 / sqrt(beta) would do in its place, as the
+    disturbance enters the velocities alone.
     """
     theta, c, gamma = momentum_metric(mu, strong_convexity, smoothness, c)
     level = momentum_synchronization_level(agents, eta, noise_trace, k1, k2, mu, strong_convexity, smoothness, batch)

@@ -119,11 +119,8 @@ def estimate(objective, points: ArrayLike) -> Constants:
     if bad := int(np.sum(~np.isfinite(np.asarray(x)).all(axis=-1))):
         raise ValueError(f"points: {bad} of {len(x)} are not finite; leave out the simulations that diverged")
     check_loss(objective, x.shape[-1], x.dtype)
-    least, greatest, third = (np.asarray(a, float) for a in _extremes(objective, x))
-    if not (np.isfinite(least) & np.isfinite(greatest) & np.isfinite(third)).all():
-        raise ValueError("objective: its derivatives are not finite at every point")
-    kind = f"estimate along trajectories, {len(x)} points"
-    return Constants(-float(least.min()), float(greatest.max()), float(third.max()), None, False, kind)
+    least, greatest, third = _extremes(objective, x)
+    return Constants(-least, greatest, third, None, False, f"estimate along trajectories, {len(x)} points")
 
 
 def gradient_noise_trace(law: AbstractNoise, dims: int, points: ArrayLike | None = None, objective=None) -> float:
@@ -273,14 +270,24 @@ def _box(box) -> Box:
     return low, high
 
 
+def _extremes(objective: AbstractObjective, points) -> tuple[float, float, float]:
+    """Least and greatest eigenvalue of the Hessian, and greatest norm of a gradient component's, over points."""
+    chunk = max(1, min(len(points), TENSORS // points.shape[-1] ** 3))
+    points = jnp.concatenate([points, jnp.repeat(points[:1], -len(points) % chunk, axis=0)])  # whole chunks: one trace
+    least, greatest, most = np.inf, -np.inf, 0.0
+    for start in range(0, len(points), chunk):
+        hessians, thirds = (np.asarray(a, float) for a in _derivatives(objective, points[start : start + chunk]))
+        if not (np.isfinite(hessians).all() and np.isfinite(thirds).all()):
+            raise ValueError("objective: its second and third derivatives are not finite at every point")
+        # Not by JAX: two eigenvalue problems of one program wait for each other for ever on two cores (jaxlib 0.10).
+        eigenvalues = np.linalg.eigvalsh(hessians)
+        least, greatest = min(least, eigenvalues.min()), max(greatest, eigenvalues.max())
+        most = max(most, np.abs(np.linalg.eigvalsh(thirds)).max())
+    return float(least), float(greatest), float(most)
+
+
 @eqx.filter_jit
-def _extremes(objective: AbstractObjective, points):
-    """Least and greatest eigenvalue of the Hessian and the greatest norm of a gradient component's, at each point."""
-
-    def at(x):
-        hessian = jax.hessian(objective.loss)
-        eigenvalues = jnp.linalg.eigvalsh(hessian(x))
-        thirds = jnp.linalg.eigvalsh(jax.jacfwd(hessian)(x))  # symmetric in all of its axes
-        return eigenvalues[0], eigenvalues[-1], jnp.max(jnp.abs(thirds))
-
-    return jax.lax.map(at, points, batch_size=max(1, min(len(points), TENSORS // points.shape[-1] ** 3)))
+def _derivatives(objective: AbstractObjective, points):
+    """Hessians (points, dims, dims) and third derivatives (points, dims, dims, dims), symmetric in all axes."""
+    hessian = jax.hessian(objective.loss)
+    return jax.vmap(hessian)(points), jax.vmap(jax.jacfwd(hessian))(points)

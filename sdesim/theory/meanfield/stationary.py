@@ -77,27 +77,38 @@ class SelfConsistency:
 
     # -- branches ------------------------------------------------------------------------------------------------------
 
-    def branches(self, k: float, temperature: float, *, points: int = 401) -> list[Branch]:
+    def branches(self, k: float, temperature: float, *, points: int = 201) -> list[Branch]:
         """All stationary laws, by increasing mean.
 
-        R(m) - m is scanned at `points` values of m over the grid; a pair of roots between two of them is found too,
-        from the extremum that its slope R'(m) - 1 betrays.
+        R increases, so that repeating it from the ends of the grid leads to the least and the largest root. Between
+        them R(m) - m is scanned at `points` values of m; a pair of roots between two of these is found too, from the
+        extremum that its slope R'(m) - 1 betrays.
         """
         check_count("points", points, least=3)
-        m = np.linspace(self.grid.low, self.grid.high, points)
+        ends = np.array([self.grid.low, self.grid.high])
+        for _ in range(200):
+            before, (ends, variance) = ends, self.moments(ends, k, temperature)
+            if abs(ends - before).max() < 1e-10:
+                break
+        low, high = ends
+        if high - low < 1e-8:
+            return [self.branch((low + high) / 2, k, temperature)]
+        pad = 1e-3 * (high - low)
+        m = np.linspace(low - pad, high + pad, points)
         mean, variance = self.moments(m, k, temperature)
         excess, slope = mean - m, k * variance / temperature - 1
         gap = lambda z: float(self.moments(z, k, temperature)[0] - z)
         turn = lambda z: float(k * self.moments(z, k, temperature)[1] / temperature - 1)
-        roots = [float(z) for z, g in zip(m, excess, strict=True) if g == 0]
+        roots = []
         for i in range(points - 1):
-            if excess[i] * excess[i + 1] < 0:
-                roots.append(float(brentq(gap, m[i], m[i + 1], xtol=1e-13)))  # pyright: ignore[reportArgumentType]
-            elif excess[i] * excess[i + 1] > 0 and slope[i] * slope[i + 1] < 0:
-                z = float(brentq(turn, m[i], m[i + 1]))  # pyright: ignore[reportArgumentType]
-                if gap(z) * excess[i] < 0:
-                    roots += [float(brentq(gap, a, b, xtol=1e-13)) for a, b in ((m[i], z), (z, m[i + 1]))]  # pyright: ignore[reportArgumentType]
-        return [self.branch(root, k, temperature) for root in sorted(roots)]
+            if excess[i] * excess[i + 1] <= 0:
+                roots += _root(gap, m[i], m[i + 1])
+            elif slope[i] * slope[i + 1] < 0:
+                for z in _root(turn, m[i], m[i + 1]):
+                    if gap(z) * excess[i] < 0:
+                        roots += _root(gap, m[i], z) + _root(gap, z, m[i + 1])
+        distinct = [r for i, r in enumerate(roots) if i == 0 or r - roots[i - 1] > 1e-9]
+        return [self.branch(root, k, temperature) for root in distinct]
 
     def branch(self, mean: float, k: float, temperature: float) -> Branch:
         """What there is to say of a root `mean` of R(m) = m."""
@@ -129,3 +140,11 @@ class SelfConsistency:
         if below.size == 0:
             return 0.0
         return float(np.exp(brentq(excess, grid[below[-1]], grid[below[-1] + 1])))  # pyright: ignore[reportArgumentType]
+
+
+def _root(function, low: float, high: float) -> list[float]:
+    """The root of a function between two points; one of the points where rounding makes it 0 there, or none."""
+    at_low, at_high = function(low), function(high)
+    if at_low * at_high < 0:
+        return [float(brentq(function, low, high, xtol=1e-13))]  # pyright: ignore[reportArgumentType]
+    return [float(low) if abs(at_low) < abs(at_high) else float(high)] if min(abs(at_low), abs(at_high)) < 1e-12 else []

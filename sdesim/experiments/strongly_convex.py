@@ -1,0 +1,237 @@
+"""What bs-noise and bs-convex share, and the runs of bs-convex: a strongly convex loss that is not quadratic.
+
+s x^2 / 2 + w log cosh x in each coordinate, tilted so that its third derivative is greatest at the minimum: the spread
+of weakly coupled agents then gives their mean a bias. SGD, QSGD, EASGD and QSGD with momentum descend it, and without
+noise EASGD's limit of stability is found.
+"""
+
+import dataclasses
+import warnings
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim import init, noise, objectives, observe
+from sdesim.coupling import Elastic, Quorum
+from sdesim.dynamics import Dynamics, Friction
+from sdesim.fields import check_count, check_sign, number
+from sdesim.integrate import DivergenceWarning, StabilityWarning
+from sdesim.sweep import sweep
+
+
+class TiltedLogCosh(objectives.LogCosh):
+    """A `LogCosh` less a linear term that makes its gradient vanish at `point` in every coordinate.
+
+    Where it is convex this is its minimum; its derivatives from the second on are those of `LogCosh`.
+    """
+
+    point: Array = eqx.field(converter=number, default=0.0)
+
+    def loss(self, x):
+        slope = self.strength * self.point + self.weight * jnp.tanh(self.point)
+        return super().loss(x) - slope * jnp.sum(x)
+
+
+STEEPEST = float(np.arctanh(1 / np.sqrt(3)))
+"""Where the third derivative of log cosh is greatest in magnitude: 4 / (3 sqrt 3)."""
+
+
+class QuorumVelocity(observe.AbstractSeries):
+    """Mean of the agents' velocities, (dims,), in length/time; of the displacements in the iterations' own momentum."""
+
+    name = "quorum_velocity"
+    axes = ("dim",)
+
+    def value(self, view):
+        return view.mean(view.state.v)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Constants [C] of the experiment."""
+
+    agents: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """Numbers of agents p of SGD (1) and QSGD, with and without momentum."""
+    center_agents: tuple[int, ...] = (1, 4, 16, 64)
+    """Numbers of agents of EASGD, whose stiffness grows with them."""
+    k: tuple[float, ...] = (0.5, 2.0, 8.0)
+    """Coupling gains; QSGD runs at 0 too."""
+    sims: int = 64
+    """Independent simulations of each grid point."""
+    dims: int = 2
+    """Dimensions d."""
+    eta: float = 0.1
+    """Learning rate."""
+    refine: int = 8
+    """The SDE is integrated with dt = eta / refine, EASGD with less where it is stiff; QSGD also with dt = eta."""
+    sigma: float = 2.0
+    """Standard deviation of the Gaussian gradient noise in each coordinate."""
+    strength: float = 1.0
+    """Least curvature of the loss, lambda."""
+    weight: float = 1.0
+    """Weight w of log cosh; the greatest curvature L is strength + weight."""
+    minimum: float = STEEPEST
+    """Where the minimum lies, in every coordinate; agents start there."""
+    mu: float = 2.0
+    """Friction of QSGD with momentum."""
+    time: float = 12.0
+    """Time T of a run; errors are means over its last two thirds."""
+    stability_step: float = 0.005
+    """Relative distance of the learning rates tried for EASGD's limit of stability."""
+    stability_iterations: int = 4000
+    """Iterations after which stable and unstable rates are told apart."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def __post_init__(self):
+        for name in ("agents", "center_agents"):
+            for value in getattr(self, name):
+                check_count(name, value)
+        for name, least in (("sims", 2), ("dims", 1), ("refine", 1), ("stability_iterations", 10)):
+            check_count(name, getattr(self, name), least=least)
+        for name in ("k", "eta", "sigma", "strength", "weight", "mu", "time", "stability_step"):
+            check_sign(name, getattr(self, name), zero=False)
+        least = np.sqrt(self.smoothness) - np.sqrt(self.strength)
+        if not self.mu > least:
+            raise ValueError(f"mu={self.mu}: must exceed sqrt(L) - sqrt(lambda) = {least:.4g} (BS Lemma 5.3)")
+
+    @property
+    def smoothness(self) -> float:
+        """L, the greatest curvature of the loss."""
+        return self.strength + self.weight
+
+    @property
+    def loss(self) -> TiltedLogCosh:
+        return TiltedLogCosh(self.strength, self.weight, self.minimum)
+
+    @property
+    def noise_trace(self) -> float:
+        """C, the trace of the covariance of an agent's gradient noise."""
+        return self.dims * self.sigma**2
+
+    def center_dt(self, agents: int) -> float:
+        """A step that resolves EASGD: half of what its stability allows at the largest gain, or less."""
+        return min(self.eta / self.refine, 1 / (max(self.k) * (1 + agents) + self.smoothness))
+
+
+# -- run ---------------------------------------------------------------------------------------------------------------
+
+
+def _late(config: Config, model: Dynamics, agents: int, k, dt: float, observables, progress: bool) -> xr.Dataset:
+    """Records of the last two thirds of a run for all gains, less the minimum."""
+    steps = int(np.ceil(config.time / dt))
+    data = sweep(
+        model,
+        {"coupling.k": list(k)},
+        agents=agents,
+        dims=config.dims,
+        sims=config.sims,
+        steps=steps,
+        dt=dt,
+        seed=config.seed,
+        init=init.Point(config.minimum),
+        observe=observables,
+        every=max(1, round(2 * config.eta / dt)),
+        keep_agents=False,
+        progress=progress,
+    )
+    return data.isel(step=data["step"].values > steps / 3).rename({"coupling.k": "k"}).astype(float)
+
+
+def _distance(*points: xr.DataArray) -> xr.DataArray:
+    """Mean over the records of the length of the vector of all points' coordinates."""
+    square = xr.concat([(x**2).sum("dim") for x in points], "point", combine_attrs="drop").sum("point")
+    return (square**0.5).mean("step")
+
+
+def qsgd_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
+    """Errors of QSGD over (refine, gain, sim), at the step of the iteration and at that of the SDE."""
+    model = Dynamics(config.loss, Quorum(1.0), noise.Gaussian(config.sigma), config.eta)
+    errors: list[xr.DataArray] = []
+    for refine in (1, config.refine):
+        data = _late(config, model, agents, (0.0, *config.k), config.eta / refine, observe.Quorum(), progress)
+        errors.append(_distance(data["quorum_series"] - config.minimum).rename(k="gain"))
+    return along("refine", (1, config.refine), errors)
+
+
+def momentum_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
+    """Errors |(x1 - x*, x2)| of the mean of QSGD with momentum over (k, sim)."""
+    model = Dynamics(config.loss, Quorum(1.0), noise.Gaussian(config.sigma), config.eta, Friction(config.mu))
+    what = (observe.Quorum(), QuorumVelocity())
+    data = _late(config, model, agents, config.k, config.eta / config.refine, what, progress)
+    return _distance(data["quorum_series"] - config.minimum, data["quorum_velocity"])
+
+
+def easgd_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
+    """Errors of EASGD's mean of the agents, of its center, and of both as one vector, over (k, sim)."""
+    model = Dynamics(config.loss, Elastic(1.0), noise.Gaussian(config.sigma), config.eta)
+    what = (observe.Quorum(), observe.Center())
+    data = _late(config, model, agents, config.k, config.center_dt(agents), what, progress)
+    mean, center = data["quorum_series"] - config.minimum, data["center_series"] - config.minimum
+    return {"easgd": _distance(mean), "center": _distance(center), "both": _distance(mean, center)}
+
+
+def stability_bracket(config: Config, agents: int, k: float) -> xr.DataArray:
+    """Between which learning rates EASGD's iteration becomes unstable, by simulation without noise, (side,).
+
+    Learning rates are tried at equal ratios about 2 / (k (1 + p) + L). Agents start near the point of greatest
+    curvature L; a rate is unstable if the error of the mean or of the center has grown in the end.
+
+    Returns:
+        The greatest rate below which every simulation is stable, and the least above which none is.
+
+    Raises:
+        ValueError: if the limit is not among the rates tried.
+    """
+    ratios = (1 + config.stability_step) ** np.arange(-10, 36)
+    tried = 2 / (k * (1 + agents) + config.smoothness) * ratios
+    model = Dynamics(TiltedLogCosh(config.strength, config.weight, 0.0), Elastic(k), eta=0.1)
+    with warnings.catch_warnings():  # rates beyond the limit are what is looked for
+        for kind in (StabilityWarning, DivergenceWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", kind)
+        data = sweep(
+            model,
+            {"eta": list(tried)},
+            agents=agents,
+            sims=8,
+            steps=config.stability_iterations,
+            seed=config.seed,
+            init=init.Normal(0.0, 1e-3),
+            observe=(observe.Quorum(), observe.Center()),
+            every=config.stability_iterations,
+            keep_agents=False,
+        )
+    both = xr.concat([data["quorum_series"], data["center_series"]], "point", combine_attrs="drop")
+    size = abs(both).max(("point", "dim"), skipna=False).transpose("eta", "sim", "step").values
+    grows = ~(size[..., -1] < size[..., 0])  # what is not finite has grown
+    if grows[0].any() or not grows[-1].all():
+        raise ValueError(
+            f"stability_step={config.stability_step:g}: the limit is not among the rates tried; enlarge it"
+        )
+    return xr.DataArray(
+        [tried[grows.any(axis=1).argmax() - 1], tried[len(tried) - (~grows[::-1]).any(axis=1).argmax()]],
+        {"side": ["stable", "unstable"]},
+        "side",
+    )
+
+
+def along(name: str, values, parts: list[xr.DataArray]) -> xr.DataArray:
+    """Measurements of several runs as one, along a new dimension."""
+    return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
+
+
+def run(config: Config, progress: bool = False) -> xr.Dataset:
+    """All errors, over (n_agents, ...) or for EASGD (center_agents, ...): see the functions above."""
+    centers = config.center_agents
+    easgd = [easgd_errors(config, p, progress) for p in centers]
+    return xr.Dataset(
+        {
+            "qsgd": along("n_agents", config.agents, [qsgd_errors(config, p, progress) for p in config.agents]),
+            "momentum": along("n_agents", config.agents, [momentum_errors(config, p, progress) for p in config.agents]),
+            **{name: along("center_agents", centers, [e[name] for e in easgd]) for name in ("easgd", "center", "both")},
+            "limit": along("center_agents", centers, [stability_bracket(config, p, config.k[-1]) for p in centers]),
+        }
+    )

@@ -1,0 +1,82 @@
+"""The networks' parts against JAX's own, and their sizes against the papers'."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdesim import cnn
+from sdesim.cnn import networks
+
+pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
+
+
+@pytest.mark.parametrize(("size", "same"), [((3, 3), False), ((5, 1), True), ((1, 5), True), ((2, 4), False)])
+def test_convolution_is_a_convolution(size, same):
+    module = networks.Convolution(4, size, same=same)
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
+    params = module.init(jax.random.key(1), x)
+    kernel = params["params"]["kernel"]
+    dims = ("NHWC", "HWIO", "NHWC")
+    padding = [(n // 2, (n - 1) // 2) for n in size] if same else "VALID"
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dims)
+    np.testing.assert_allclose(module.apply(params, x), expected, rtol=1e-5, atol=1e-5)
+    loss = lambda p: (module.apply(p, x) ** 2).sum()
+    other = lambda k: (jax.lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=dims) ** 2).sum()
+    np.testing.assert_allclose(
+        jax.grad(loss)(params)["params"]["kernel"], jax.grad(other)(kernel), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_pool_and_norm():
+    x = jnp.arange(2 * 5 * 4 * 1.0).reshape(2, 5, 4, 1)
+    pooled = networks.max_pool(x)
+    assert pooled.shape == (2, 2, 2, 1)
+    assert pooled[0, :, :, 0].tolist() == [[5, 7], [13, 15]]
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (64, 4, 4, 5))
+    module = networks.BatchNorm()
+    normal = module.apply(module.init(jax.random.key(1), x), x)
+    np.testing.assert_allclose(normal.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(normal.std(axis=(0, 1, 2)), 1, atol=1e-4)
+
+
+COUNTS = {
+    # convolutions with biases, two numbers a normalised channel, one dense layer of 64 inputs
+    "three-layer": (32, 9 * 9 * 3 * 64 + 64 + 25 * 64 * 128 + 128 + 9 * 128 * 64 + 64 + 2 * 256 + 64 * 10 + 10),
+    "seven-layer": (28, 75 * 64 + 64 + 25 * 64 * 128 + 128 + 9 * 128 * 64 + 64 + 256 * 256 + 256 + 2570),
+    "low-rank": (
+        32,
+        (15 * 10 + 50 * 96 + 96)
+        + (5 * 96 * 51 + 5 * 51 * 128 + 128)
+        + (5 * 128 * 51 + 5 * 51 * 256 + 256)
+        + (256 * 64 + 64)
+        + (1024 * 256 + 256)
+        + 2570,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_sizes_are_the_papers(name):
+    side, count = COUNTS[name]
+    network = cnn.NETWORKS[name]()
+    params = jax.eval_shape(lambda k: network.init(k, jnp.zeros((2, side, side, 3))), jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    logits = jax.eval_shape(lambda p: network.apply(p, jnp.zeros((7, side, side, 3))), params)
+    assert logits.shape == (7, 10)
+
+
+def test_first_weights_have_the_papers_laws():
+    network = cnn.ThreeLayer()
+    params = network.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)))["params"]
+    dense = params["Dense_0"]
+    for leaf in (dense["kernel"], dense["bias"]):
+        assert np.abs(leaf).max() <= 1 / 8  # 1 / sqrt(64 inputs)
+    assert np.abs(dense["kernel"]).max() > 0.12
+    kernel = params["Convolution_1"]["kernel"]  # Kaiming: variance 2 / inputs
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (25 * 64)), rel=0.01)
+
+
+def test_images_that_are_too_small_are_refused():
+    with pytest.raises(ValueError, match=r"too small for a pool|smaller than a"):
+        cnn.ThreeLayer().init(jax.random.key(0), jnp.zeros((2, 16, 16, 3)))

@@ -1,0 +1,326 @@
+"""The trainer: its step is the simulator's, its runs depend on themselves alone, and what is interrupted goes on."""
+
+import dataclasses
+import functools
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import sdesim
+from sdesim import cnn, coupling
+from sdesim.cnn import algorithms
+from sdesim.cnn import step as steps
+
+pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
+
+
+class Small(nn.Module):
+    """A user's own network, without anything random."""
+
+    classes: int = 4
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.tanh(nn.Dense(12)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(self.classes)(x)
+
+
+DATA = cnn.split(cnn.synthetic(400, 100, classes=4, size=8, noise=30.0))
+RUN = dict(eta=0.05, epochs=2, batch=16, evaluation_batch=20, schedule=cnn.Constant())
+
+
+@functools.cache
+def trained(name: str, agents: int, **changed):
+    options = {**RUN, **changed}
+    return cnn.train(Small(), DATA, cnn.algorithm(name, agents=agents, eta=0.05, batches=20), agents=agents, **options)
+
+
+# -- one definition ----------------------------------------------------------------------------------------------------
+
+RULES = {
+    "quorum": lambda: coupling.Quorum(3.0),
+    "elastic": lambda: coupling.Elastic(2.0),
+    "tree": lambda: coupling.Tree(1.0, (2, 2)),
+    "filtered": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.0, 0.1)),
+    "spiking": lambda: coupling.Spiking(1.0, 2.0, 0.1, 0.5),
+}
+
+
+class Convolutional(nn.Module):
+    """A convolutional network small enough that its parameters are a point of the simulator."""
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = cnn.networks.max_pool(nn.relu(cnn.networks.Convolution(3, (3, 3))(x)))
+        return nn.Dense(3)(cnn.networks.BatchNorm()(x).reshape(x.shape[0], -1))
+
+
+@pytest.mark.parametrize("order", coupling.ORDERS)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", RULES)
+def test_a_step_of_the_trainer_is_a_step_of_the_simulator(name, momentum, order):
+    """The same loss of the same parameters, as a network's and as a point's: both step the same rule."""
+    rule, eta, agents, taken = RULES[name](), 0.05, 4, 5
+    images = cnn.synthetic(12, 1, classes=3, size=6)
+    x, y = jnp.asarray(images.train_x / 128.0 - 1, jnp.float32), jnp.asarray(images.train_y, jnp.int32)
+    network = Convolutional()
+    first = network.init(jax.random.key(0), x)["params"]
+    flat, unravel = jax.flatten_util.ravel_pytree(first)
+
+    def loss(point):
+        logits = network.apply({"params": unravel(point)}, x)
+        return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(12), y])
+
+    starts = flat + 0.3 * jax.random.normal(jax.random.key(1), (agents, flat.size))
+    model = sdesim.Dynamics(loss, rule, eta=eta, momentum=sdesim.Nesterov(momentum) if momentum else None)
+    expected = sdesim.iterate(model, agents=agents, dims=flat.size, steps=taken, init=starts, order=order, fast=False)
+    algorithm = cnn.Algorithm(rule, momentum, order=order)
+    params = jax.vmap(unravel)(starts)
+    optimizer = algorithm.optimizer().init(params)
+    rates = jnp.full(agents, eta)
+
+    def gradients_at(point):
+        return jax.vmap(jax.grad(lambda p: loss(jax.flatten_util.ravel_pytree(p)[0])))(point), None
+
+    for _ in range(taken):
+        params, optimizer, _ = steps.agents_step(algorithm, gradients_at, params, optimizer, rates)
+    found = jax.vmap(lambda p: jax.flatten_util.ravel_pytree(p)[0])(params)
+    assert np.abs(found - starts).max() > 1e-2
+    np.testing.assert_allclose(found, expected.agents[0], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_order_of_the_agents_means_nothing(name):
+    """Agents exchanged, everything is exchanged; in the tree, within one parent."""
+    algorithm, order = cnn.Algorithm(RULES[name](), 0.9), jnp.asarray([1, 0, 3, 2])
+    params = {"w": jax.random.normal(jax.random.key(0), (4, 5, 2))}
+    slope = lambda point: (jax.tree.map(lambda a: a**3 - a, point), None)
+    step = lambda p: steps.agents_step(algorithm, slope, p, algorithm.optimizer().init(p), jnp.full(4, 0.1))[0]["w"]
+    np.testing.assert_allclose(step({"w": params["w"][order]}), step(params)[order], rtol=1e-6)
+
+
+def test_downpour_of_one_agent_is_sgd():
+    downpour, sgd = trained("downpour", 1), trained("sgd", 1)
+    for name in ("validation_loss", "test_accuracy", "batch_loss"):
+        one, other = (d[name] if name == "batch_loss" else d[name].isel(model=0) for d in (downpour, sgd))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_momentum_downpour_of_one_agent_is_msgd():
+    np.testing.assert_allclose(trained("mdownpour", 1).batch_loss, trained("msgd", 1).batch_loss, rtol=1e-5)
+
+
+def test_averages_of_one_agent_leave_it_alone_and_are_averages():
+    sgd, asgd = trained("sgd", 1, epochs=1), trained("asgd", 1, epochs=1)
+    np.testing.assert_allclose(asgd.validation_loss.isel(model=0), sgd.validation_loss.isel(model=0), rtol=1e-5)
+    rule, params = cnn.algorithm("asgd", eta=0.05), jnp.zeros((1, 3))
+    optimizer, path = rule.optimizer().init(params), []
+    for n in range(6):
+        path.append(params)
+        pull = lambda point, n=n: (jnp.full_like(point, float(n % 3) - 1), None)
+        params, optimizer, _ = steps.agents_step(rule, pull, params, optimizer, jnp.full(1, 0.05))
+    center = rule.coupling().center(params, optimizer)
+    np.testing.assert_allclose(center, np.mean([p[0] for p in path], axis=0), rtol=1e-5, atol=1e-7)
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def test_agents_without_coupling_are_single_runs():
+    together = cnn.train(Small(), DATA, cnn.algorithm("qsgd", agents=3, k=0.0), agents=3, **RUN)
+    alone = trained("msgd", 1)
+    np.testing.assert_allclose(together.batch_loss.isel(agent=0), alone.batch_loss.isel(agent=0), rtol=1e-4)
+    assert np.ptp(together.batch_loss.values[1]) > 1e-3  # the others start elsewhere and see other batches
+
+
+def test_a_run_does_not_depend_on_which_others_there_are():
+    two = trained("easgd", 2, runs=2)
+    other = cnn.train(Small(), DATA, cnn.algorithm("easgd", agents=2, eta=0.05), agents=2, runs=[1], **RUN)
+    np.testing.assert_allclose(two.batch_loss.isel(run=1), other.batch_loss.isel(run=0), rtol=1e-4)
+    assert np.abs(two.batch_loss.isel(run=0) - two.batch_loss.isel(run=1)).max() > 1e-3
+
+
+def test_runs_may_differ_in_numbers():
+    """A sweep of gains and rates is one program; each run is the one of its own numbers."""
+    gains, rates = np.array([0.0, 4.0]), np.array([0.02, 0.05])
+    algorithm = cnn.Algorithm(coupling.Quorum(gains), 0.5)
+    both = cnn.train(Small(), DATA, algorithm, agents=2, runs=[0, 0], **{**RUN, "eta": rates})
+    for i, (k, eta) in enumerate(zip(gains, rates, strict=True)):
+        one = cnn.train(Small(), DATA, cnn.Algorithm(coupling.Quorum(k), 0.5), agents=2, **{**RUN, "eta": eta})
+        np.testing.assert_allclose(both.validation_loss.isel(run=i), one.validation_loss.isel(run=0), rtol=2e-4)
+        np.testing.assert_allclose(both.eta.isel(run=i), eta, rtol=1e-6)
+    assert both.spread.isel(run=1, epoch=-1) < 0.5 * both.spread.isel(run=0, epoch=-1)
+
+
+def test_a_diverging_run_ends_alone():
+    rates = np.array([0.05, 1e38])
+    both = cnn.train(Small(), DATA, cnn.algorithm("sgd"), runs=[0, 0], **{**RUN, "eta": rates})
+    alone = trained("sgd", 1)
+    assert both.diverged.values[0] == -1
+    assert 0 < both.diverged.values[1] <= 20
+    np.testing.assert_allclose(both.batch_loss.isel(run=0), alone.batch_loss.isel(run=0), rtol=1e-4)
+    assert not np.isfinite(both.batch_loss.values[-1, 1]).any()
+
+
+def test_same_start():
+    one, many = trained("easgd", 3, same_start=True, epochs=0), trained("easgd", 3, epochs=0)
+    assert one.spread.values[0].max() == 0
+    assert many.spread.values[0].min() > 1
+    np.testing.assert_allclose(many.spread_by_layer.sum("layer"), many.spread, rtol=1e-6)
+
+
+def test_each_agent_sees_every_image_once_an_epoch_in_its_own_order():
+    words, runs = sdesim.random.seed_words(7), jnp.arange(2, dtype=jnp.uint32)
+    order = np.asarray(steps.shuffled(words, jnp.uint32(3), runs, 3, 50))
+    assert (np.sort(order, axis=-1) == np.arange(50)).all()
+    flat = order.reshape(6, 50)
+    assert all((flat[i] != flat[j]).any() for i in range(6) for j in range(i))
+    assert (order != np.asarray(steps.shuffled(words, jnp.uint32(4), runs, 3, 50))).any()
+    places = np.stack([np.asarray(steps.shuffled(words, jnp.uint32(e), runs, 3, 50))[0, 0] for e in range(400)])
+    expected, error = 24.5, 50 / np.sqrt(12 * 400)
+    assert (np.abs(places.mean(axis=0) - expected) < 4 * error).all()
+
+
+def test_gradient_noise_is_the_trace_of_the_covariance():
+    """Of a linear network at 0, by hand from each image's own gradient."""
+
+    class Linear(nn.Module):
+        @nn.compact
+        def __call__(self, x, train: bool = False):
+            return nn.Dense(4, kernel_init=nn.initializers.zeros)(x.reshape(x.shape[0], -1))
+
+    history = cnn.train(Linear(), DATA, cnn.algorithm("sgd"), runs=40, **{**RUN, "epochs": 0})
+    x = ((DATA.train_x - DATA.mean) / DATA.std).reshape(len(DATA.train_y), -1)
+    residual = 0.25 - np.eye(4)[DATA.train_y]
+    gradients = np.concatenate([(x[:, :, None] * residual[:, None]).reshape(len(x), -1), residual], axis=1)
+    exact = ((gradients - gradients.mean(axis=0)) ** 2).sum(axis=1).mean()
+    found = history.gradient_noise.values[0, :, 0]
+    # two batches of 16 of 320 images, drawn without putting back
+    finite = 320 / 319
+    assert abs(found.mean() - exact * finite) < 4 * found.std(ddof=1) / np.sqrt(40)
+
+
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+def test_resume_equals_no_interruption(tmp_path):
+    options = dict(agents=2, runs=2, **{**RUN, "schedule": cnn.Stall(patience=1, tolerance=10.0)})
+    algorithm = cnn.algorithm("sd-qsgd", agents=2, eta=0.05, batches=20)
+    go = lambda **more: cnn.train(Small(), DATA, algorithm, **{**options, **more})
+    whole = go(epochs=4)
+    go(epochs=2, folder=tmp_path)
+    with pytest.raises(FileExistsError, match="holds a training already"):
+        go(epochs=4, folder=tmp_path)
+    with pytest.raises(FileExistsError, match="other arguments"):
+        go(epochs=4, folder=tmp_path, resume=True, seed=1)
+    resumed = go(epochs=4, folder=tmp_path, resume=True)
+    for name in set(whole.data_vars) - {"seconds"}:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    assert float(whole.eta.min()) < 0.05  # the schedule's state went on too
+    with xr.open_dataset(tmp_path / "history.nc") as saved:
+        np.testing.assert_array_equal(saved["test_loss"], whole["test_loss"])
+        assert saved.attrs["sdesim_version"] == sdesim.__version__
+    assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
+    again = go(epochs=4, folder=tmp_path, resume=True)  # there is nothing left to do
+    np.testing.assert_array_equal(again["test_loss"], whole["test_loss"])
+
+
+def test_an_interrupted_epoch_is_done_again(tmp_path):
+    algorithm = cnn.algorithm("easgd", agents=2, eta=0.05)
+
+    def stop(told):
+        if told.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cnn.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, progress=stop, **{**RUN, "epochs": 3})
+    resumed = cnn.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, resume=True, **{**RUN, "epochs": 3})
+    whole = cnn.train(Small(), DATA, algorithm, agents=2, **{**RUN, "epochs": 3})
+    np.testing.assert_array_equal(resumed["validation_loss"], whole["validation_loss"])
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", cnn.NAMES)
+def test_every_algorithm_learns(name):
+    """A network of one hidden layer, three epochs: what is tested is right on 90 % of unseen images, by chance 25 %."""
+    agents = 1 if name in ("sgd", "msgd", "asgd", "mvasgd", "filter", "saturating-filter") else 4
+    # the sum of four agents' gradients, and four pushes to a center, are four times the step
+    eta = 0.0125 if name in ("downpour", "mdownpour") else 0.05
+    algorithm = cnn.algorithm(name, agents=agents, eta=eta, momentum=0.8, average=0.9, batches=20)
+    history = cnn.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": 3})
+    assert float(history.test_accuracy.isel(epoch=0).max()) < 0.6
+    assert float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.9
+    assert int(history.diverged[0]) == -1
+
+
+def test_defaults_are_the_papers():
+    elastic = cnn.algorithm("easgd", agents=4, eta=0.1)
+    assert 0.1 * float(elastic.rule.k) == pytest.approx(0.9 / 4) and elastic.rule.center_rate is None
+    downpour = cnn.algorithm("downpour", agents=4, eta=0.1, period=3)
+    assert (float(downpour.rule.k), float(downpour.rule.center_rate)) == pytest.approx((10.0, 40.0))
+    assert (downpour.order, downpour.period) == ("gauss-seidel", 3)
+    spike = cnn.algorithm("sd-qsgd", agents=4, eta=0.1, relaxation=10, batches=50).rule
+    assert [float(v) for v in (spike.magnification, spike.relaxation, spike.duration)] == pytest.approx([4, 1, 5])
+    assert float(cnn.algorithm("easgd-wm").momentum) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(agents=0), "agents=0"),
+        (dict(epochs=-1), "epochs=-1"),
+        (dict(batch=1000), "batch=1000: there are 320 training images"),
+        (dict(runs=[]), r"runs=\[\]"),
+        (dict(eta=-0.1), "eta=-0.1"),
+        (dict(precision="float16"), "precision='float16'"),
+        (dict(schedule=cnn.Stall(patience=0)), "patience=0"),
+    ],
+)
+def test_unfit_arguments_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        cnn.train(Small(), DATA, cnn.algorithm("sgd"), **{**RUN, **change})
+
+
+def test_unfit_algorithms_are_refused():
+    with pytest.raises(ValueError, match="did you mean 'easgd'"):
+        cnn.algorithm("eagsd")
+    with pytest.raises(ValueError, match=r"average=1"):
+        cnn.algorithm("qsgd", average=1.0)
+    with pytest.raises(TypeError, match="rule='quorum'"):
+        cnn.Algorithm("quorum")
+    with pytest.raises(ValueError, match="does not lead with runs=3"):
+        algorithms.over_runs(cnn.Algorithm(coupling.Quorum(np.ones(2))), 3)
+    with pytest.raises(TypeError, match="data: must come from"):
+        cnn.train(Small(), cnn.synthetic(50, 10), cnn.algorithm("sgd"))
+
+
+# -- speed -------------------------------------------------------------------------------------------------------------
+
+
+def test_another_number_does_not_compile_again():
+    traced = []
+
+    class Counted(nn.Module):
+        @nn.compact
+        def __call__(self, x, train: bool = False):
+            traced.append(train)
+            return nn.Dense(4)(x.reshape(x.shape[0], -1))
+
+    for k, eta, seed in ((1.0, 0.05, 0), (2.0, 0.02, 1)):
+        before = len(traced)
+        algorithm = cnn.Algorithm(coupling.Quorum(k), 0.9)
+        cnn.train(Counted(), DATA, algorithm, agents=2, **{**RUN, "eta": eta, "seed": seed})
+    assert len(traced) == before
+
+
+def test_task_is_static():
+    task = steps.Task(Small())
+    assert hash(task) == hash(dataclasses.replace(task)) and eqx.is_array(task) is False
