@@ -48,6 +48,15 @@ def provenance() -> dict[str, str]:
     }
 
 
+def cache_folder() -> pathlib.Path | None:
+    """Where what can be had again is kept: $SDESIM_CACHE, or sdesim in $XDG_CACHE_HOME, or in ~/.cache. None, for
+    nowhere, if SDESIM_CACHE is set to nothing."""
+    if (named := os.environ.get("SDESIM_CACHE")) is not None:
+        return pathlib.Path(named).expanduser() if named else None
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim"
+
+
 @contextlib.contextmanager
 def replacing(path) -> Iterator[pathlib.Path]:
     """A temporary name beside `path` to write to; renamed to `path` on success, removed on any failure."""

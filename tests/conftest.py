@@ -1,13 +1,20 @@
 """Strict JAX for all tests: float64 oracles, no silent broadcasting of ranks, no implicit change of dtype."""
 
 import os
-
-os.environ.setdefault("MPLBACKEND", "Agg")
+import tempfile
 
 import hypothesis
 import jax
 import numpy as np
 import pytest
+
+from sdesim import store
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Figures keep their runs in a cache; those of tests are their own, and gone afterwards.
+_USERS_CACHE = store.cache_folder()
+_CACHE = tempfile.TemporaryDirectory(prefix="sdesim-tests-")
+os.environ["SDESIM_CACHE"] = _CACHE.name
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -71,3 +78,11 @@ def fit_order():
         return order(samples), np.std([order(samples[:, p]) for p in picks], ddof=1)
 
     return fit
+
+
+@pytest.fixture
+def users_data():
+    """The folder of the user's own cache in which data may be."""
+    if _USERS_CACHE is None:
+        pytest.skip("there is no cache")
+    return _USERS_CACHE / "data"

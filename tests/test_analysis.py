@@ -183,7 +183,7 @@ def test_a_window_that_is_not_stationary_is_told():
 
 def test_synchronization_refuses():
     bare = sdesim.simulate(ornstein_uhlenbeck(), agents=3, sims=2, steps=10)
-    for data in (bare, bare.to_xarray(), sdesim.sweep(ornstein_uhlenbeck(), {"eta": [0.1]}, agents=3, steps=3)):
+    for data in (bare, bare.to_xarray(), xr.Dataset({"spread": ("sim", [1.0, 2.0])})):
         with pytest.raises(ValueError, match=r"observe\.Spread"):
             analysis.synchronization(data)
     with pytest.raises(TypeError, match=r"must be a sdesim\.Result"):
@@ -590,7 +590,7 @@ def test_smoothed_loss_refuses():
 
 # -- the best gain -----------------------------------------------------------------------------------------------------
 
-AGENTS, COST = 6, 0.01
+AGENTS, SIMS, COST = 6, 2000, 0.01
 RUN = dict(agents=AGENTS, steps=40, init=0.0)
 
 
@@ -608,7 +608,7 @@ def best_gain():
 
 
 def test_best_k_is_the_minimum_of_the_expectation():
-    found = analysis.best_k(ornstein_uhlenbeck(), costly_spread, (0.0, 12.0), sims=4000, resolution=0.05, **RUN)
+    found = analysis.best_k(ornstein_uhlenbeck(), costly_spread, (0.0, 12.0), sims=SIMS, resolution=0.05, **RUN)
     low, high = found.bracket
     assert low < best_gain() < high
     assert low <= found.best <= high and not found.at_edge
@@ -624,7 +624,7 @@ def test_best_k_is_the_minimum_of_the_expectation():
 
 def test_more_simulations_narrow_the_bracket():
     widths = []
-    for sims in (30, 6000):
+    for sims in (30, SIMS):
         found = analysis.best_k(ornstein_uhlenbeck(), costly_spread, (0.0, 12.0), sims=sims, resolution=1e-3, **RUN)
         assert found.reason == "noise"
         widths.append(found.bracket[1] - found.bracket[0])
@@ -633,7 +633,7 @@ def test_more_simulations_narrow_the_bracket():
 
 def test_greatest_is_least_of_the_negative():
     search = lambda observable, goal: analysis.best_k(
-        ornstein_uhlenbeck(), observable, (0.0, 12.0), sims=500, goal=goal, **RUN
+        ornstein_uhlenbeck(), observable, (0.0, 12.0), sims=SIMS, goal=goal, **RUN
     )
     least, greatest = search(costly_spread, "min"), search(lambda data: -costly_spread(data), "max")
     assert (greatest.best, greatest.bracket, greatest.reason) == (least.best, least.bracket, least.reason)
@@ -643,16 +643,14 @@ def test_greatest_is_least_of_the_negative():
 
 def test_what_does_not_depend_on_k_ends_at_once():
     """The quorum of a quadratic is the same for every gain."""
-    search = lambda sims: analysis.best_k(
-        ornstein_uhlenbeck(), lambda data: data["quorum"].isel(dim=0), (0.0, 12.0), sims=sims, **RUN
-    )
-    found = search(50)
+    observable = lambda data: data["quorum"].isel(dim=0)
+    found = analysis.best_k(ornstein_uhlenbeck(), observable, (0.0, 12.0), sims=SIMS, **RUN)
     assert found.reason == "noise" and found.table.sizes["coupling.k"] == 5
     assert found.bracket == (0.0, 12.0)
 
 
 def test_a_monotone_observable_leads_to_the_edge():
-    found = analysis.best_k(ornstein_uhlenbeck(), "spread", (0.0, 12.0), sims=200, **RUN)
+    found = analysis.best_k(ornstein_uhlenbeck(), "spread", (0.0, 12.0), sims=SIMS, **RUN)
     assert found.best == 12.0 and found.at_edge and found.bracket[1] == 12.0
     assert found.reason in ("narrow", "noise")
     least = analysis.best_k(ornstein_uhlenbeck(), "spread", (0.01, 0.09), sims=200, name="eta", **RUN)
@@ -662,7 +660,7 @@ def test_a_monotone_observable_leads_to_the_edge():
 def test_gains_that_diverge_are_worse():
     with pytest.warns((sdesim.StabilityWarning, sdesim.DivergenceWarning)):
         found = analysis.best_k(
-            ornstein_uhlenbeck(), "spread", (0.0, 400.0), sims=20, agents=4, steps=4000, init=sdesim.init.Normal()
+            ornstein_uhlenbeck(), "spread", (0.0, 400.0), sims=20, agents=4, steps=700, init=sdesim.init.Normal()
         )
     assert found.best < 39 and np.isfinite(found.value.value)  # eta (k + 1) < 2
     assert np.isinf(found.table["difference"].values[-1])

