@@ -153,8 +153,9 @@ def _all_figures(arguments: list[str]) -> int:
             wrong = rest[0] if rest else f"--seed {seed}"
             raise ValueError(f"{wrong}: `sdesim figure all` takes --preset, --seed (a whole number) and --out alone")
     statuses = {}
-    for i, (name, experiment) in enumerate(EXPERIMENTS.items(), 1):
-        print(f"[{i} of {len(EXPERIMENTS)}] {name}", flush=True)
+    chosen = {name: e for name, e in EXPERIMENTS.items() if not e.trains}
+    for i, (name, experiment) in enumerate(chosen.items(), 1):
+        print(f"[{i} of {len(chosen)}] {name}", flush=True)
         config = dataclasses.replace(experiment.preset(preset), seed=int(seed))
         try:
             statuses[name] = _regenerate(experiment, config, preset, Path(out))

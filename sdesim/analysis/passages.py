@@ -14,6 +14,8 @@ from sdesim.fields import check_choice, check_count
 from sdesim.integrate import simulate
 from sdesim.observe import AbstractAccumulator
 
+RECORDS = 64  # steps between records, of which there are none here: one number for all, since each compiles anew
+
 
 class Arrivals(AbstractAccumulator):
     """The first step after which the quorum, or each agent, is in a region: 0 where it starts there, -1 for never."""
@@ -123,7 +125,7 @@ def first_passage(
     check_count("steps", steps)
     length = step_length(model, dt)
     watch = Arrivals(as_region("target", target), of)
-    result = simulate(model, steps=steps, sims=sims, dt=dt, observe=watch, every=steps, **run)
+    result = simulate(model, steps=steps, sims=sims, dt=dt, observe=watch, every=RECORDS, **run)
     step = np.asarray(result.observed["arrivals_step"])
     arrived = step >= 0
     last = np.where(result.diverged >= 0, np.maximum(result.diverged - 1, 0), steps)

@@ -32,10 +32,11 @@ from sdesim.fields import check_choice, check_count, check_sign, number
 class Algorithm(eqx.Module):
     """How agents step and are coupled.
 
-    rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). order, period: of `sdesim.couple`.
-    nesterov: take gradients ahead, at x + delta v; heavy ball otherwise. average: weight gamma of the past in the
-    exponentially weighted quorum that is tested, y <- gamma y + (1 - gamma) center; None tests the center itself.
-    share: all agents step by the sum of their gradients (MDOWNPOUR, whose momentum is the master's).
+    rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). nesterov: take gradients ahead, at
+    x + delta v; heavy ball otherwise. order, period: of `sdesim.couple`. share: all agents step by the sum of their
+    gradients (MDOWNPOUR, whose momentum is the master's).
+    average: weight gamma of the past in the exponentially weighted center, y <- gamma y + (1 - gamma) center, which is
+    then what is tested; None tests the center itself. running: test the average of all centers so far.
 
     Every number may have a leading axis of runs, that of `train`'s.
     """
@@ -47,12 +48,24 @@ class Algorithm(eqx.Module):
     period: int = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
+    running: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if not isinstance(self.rule, AbstractCoupling):
             raise TypeError(f"rule={self.rule!r}: must be a coupling rule of sdesim.coupling")
         check_sign("momentum", self.momentum)
         check_count("period", self.period)
+        if self.running and self.average is not None:
+            raise ValueError("running: an average over all iterations has no weight `average`; leave one of them out")
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average over iterations is tested, and not the center itself."""
+        return self.running or self.average is not None
+
+    def weight(self, step: Array) -> Array:
+        """The weight of the past in the average after iteration number `step`."""
+        return (step + 1) / (step + 2) if self.average is None else self.average
 
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""
@@ -88,7 +101,7 @@ def algorithm(
             0.04 [C].
         momentum: delta, where the algorithm has one.
         period: iterations between two communications, tau.
-        average: weight gamma of the past in the tested quorum of QSGD and SD-QSGD [C], and in MVASGD's average.
+        average: weight gamma of the past in the tested quorum of QSGD and SD-QSGD [C], of MVASGD and MVADOWNPOUR.
         magnification, relaxation: M (p by default) and T_r in batches [C], of SD-QSGD's spike, which lasts one epoch of
             `batches`.
         fanout: of the tree; all agents under one root by default. width: of the saturating filter.
@@ -104,14 +117,13 @@ def algorithm(
         raise ValueError(f"average={average}: must be from 0 to less than 1")
     elastic = 0.9 / (agents * eta) if k is None else k
     plain = 0.04 / eta if k is None else k
-    mean_rate = (1 - average) / eta
+    pushes = Elastic(1 / eta, agents / eta)
     many: dict[str, Any] = dict(average=average) if agents > 1 else {}
     builders = {
         "sgd": lambda: Algorithm(Uncoupled()),
         "msgd": lambda: Algorithm(Uncoupled(), momentum),
-        # The average of all iterates so far moves by 1 / (n + 1) at iteration n, which is at time n eta.
-        "asgd": lambda: Algorithm(Filtered(0.0, _RunningMean(eta))),
-        "mvasgd": lambda: Algorithm(Filtered(0.0, LinearFilter(mean_rate))),
+        "asgd": lambda: Algorithm(Uncoupled(), running=True),
+        "mvasgd": lambda: Algorithm(Uncoupled(), average=average),
         "qsgd": lambda: Algorithm(Quorum(plain), momentum, **many, period=period),
         "sd-qsgd": lambda: Algorithm(
             Spiking(plain, agents if magnification is None else magnification, relaxation * eta, batches * eta),
@@ -122,7 +134,9 @@ def algorithm(
         "easgd": lambda: Algorithm(Elastic(elastic), momentum, period=period),
         "easgd-wm": lambda: Algorithm(Elastic(elastic), period=period),
         # Z 6.3: DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order.
-        "downpour": lambda: Algorithm(Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period),
+        "downpour": lambda: Algorithm(pushes, order="gauss-seidel", period=period),
+        "adownpour": lambda: Algorithm(pushes, order="gauss-seidel", period=period, running=True),
+        "mvadownpour": lambda: Algorithm(pushes, average=average, order="gauss-seidel", period=period),
         "mdownpour": lambda: Algorithm(Uncoupled(), momentum, share=True),
         "filter": lambda: Algorithm(Filtered(plain, LinearFilter(plain)), period=period),
         "saturating-filter": lambda: Algorithm(Filtered(plain, SaturatingFilter(plain, width)), period=period),
@@ -136,19 +150,9 @@ def algorithm(
     return builders[name]()
 
 
-class _RunningMean(eqx.Module):
-    """dcenter = (x_mean - center) / (t + eta) dt: at learning rate eta the average of all iterates (Z 4.1, ASGD)."""
-
-    eta: Array = eqx.field(converter=number)
-
-    def __call__(self, center, x, t, mean):
-        rate = 1 / (t + self.eta)
-        return jax.tree.map(lambda m, c: rate * (m - c), mean(x), center)
-
-
 NAMES = (
     *("sgd", "msgd", "asgd", "mvasgd", "qsgd", "sd-qsgd", "easgd", "easgd-wm", "eamsgd"),
-    *("downpour", "mdownpour", "filter", "saturating-filter", "tree"),
+    *("downpour", "adownpour", "mvadownpour", "mdownpour", "filter", "saturating-filter", "tree"),
 )
 """Algorithms that `algorithm` knows."""
 

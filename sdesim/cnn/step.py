@@ -145,7 +145,7 @@ def start(
 
     def rest(algorithm, params):
         optimizer = algorithm.optimizer().init(params)
-        return optimizer, None if algorithm.average is None else algorithm.coupling().center(params, optimizer)
+        return optimizer, algorithm.coupling().center(params, optimizer) if algorithm.averages else None
 
     optimizer, average = jax.vmap(rest)(algorithm, params)
     return RunState(params, optimizer, average, jnp.zeros((), jnp.int32), jnp.full(runs.shape, -1, jnp.int32))
@@ -196,7 +196,8 @@ def take_steps(
         params, optimizer, losses = agents_step(algorithm, gradients_at, params, optimizer, eta)
         if average is not None:
             center = algorithm.coupling().center(params, optimizer)
-            average = jax.tree.map(lambda a, c: algorithm.average * a + (1 - algorithm.average) * c, average, center)
+            weight = algorithm.weight(step)
+            average = jax.tree.map(lambda a, c: weight * a + (1 - weight) * c, average, center)
         return params, optimizer, average, losses
 
     def body(i, carry):

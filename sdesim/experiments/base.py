@@ -26,6 +26,7 @@ class Experiment:
     presets: configurations, frozen dataclasses with a `seed`: "smoke" (seconds, for tests), "default" (the calibrated
         size), "paper" (the size of the paper).
     run: (configuration, progress) to labelled data. plot: (configuration, data) to a figure.
+    trains: it trains networks, which takes hours without a GPU; `sdesim figure all` leaves it out.
     ensemble: (configuration, data) to what the statements' statistics look at.
     """
 
@@ -37,6 +38,7 @@ class Experiment:
     plot: Callable[[Any, xr.Dataset], Figure]
     ensemble: Callable[[Any, xr.Dataset], Any]
     statements: Callable[[Any], Sequence[Statement]]
+    trains: bool = False
 
     def preset(self, name: str) -> Any:
         """A configuration by the name of its preset."""

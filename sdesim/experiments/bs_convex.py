@@ -7,6 +7,8 @@ bounds are, and where the iteration of EASGD becomes unstable, of which its boun
 chosen [C].
 """
 
+import functools
+
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot
@@ -33,6 +35,7 @@ PRESETS = {
 # -- theory, over the grid of the measurements -------------------------------------------------------------------------
 
 
+@functools.cache
 def _constants(config: Config) -> tuple[float, float, float]:
     """lambda, L and Q of the loss, everywhere."""
     known = curvature.constants(config.loss, config.dims)

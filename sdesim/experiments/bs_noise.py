@@ -8,6 +8,7 @@ is as great as it can be, and has a mean. All constants are chosen [C].
 """
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -186,17 +187,21 @@ def stationary_variance(config: Config, data: xr.Dataset, weight: float) -> xr.D
     return one.item() / data["n_agents"]
 
 
+@functools.cache
+def _constants(config: Config, loss: str) -> curvature.Constants:
+    return curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
+
+
 def chain_level(config: Config, data, loss: str) -> xr.DataArray:
     """The discrete form of (BS 22), of the chain with step dt, over the n_agents and k that `data` has."""
-    known = curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
+    known = _constants(config, loss)
     common = (data["n_agents"], config.eta, config.sigma**2, data["k"], known.concavity, known.smoothness)
     return bounds.synchronization_level_discrete(*common, batch=config.batch, dt=config.dt)
 
 
 def largest_disturbance(config: Config, data, loss: str) -> xr.DataArray:
     """The bound (BS 31) of E|eps|, Q/(2p) of the spread, with that of the chain with step dt, over (n_agents, k)."""
-    known = curvature.constants(objectives.LogCosh(config.strength, config.weights[loss]), 1)
-    return known.third / (2 * data["n_agents"]) * chain_level(config, data, loss)
+    return _constants(config, loss).third / (2 * data["n_agents"]) * chain_level(config, data, loss)
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

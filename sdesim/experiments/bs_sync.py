@@ -9,6 +9,7 @@ convex. All constants are chosen [C].
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import xarray as xr
@@ -122,6 +123,7 @@ def levels(config: Config, data: xr.Dataset, form: str) -> xr.DataArray:
     return bounds.synchronization_level_discrete(p, config.eta, config.noise_trace, k, concavity, smoothness, dt=dt)
 
 
+@functools.cache
 def curvatures(config: Config) -> tuple[xr.DataArray, xr.DataArray]:
     """The concavity and the greatest curvature of each loss, over loss."""
     found = [curvature.constants(objectives.LogCosh(config.strength, w), config.dims) for w in config.weights]

@@ -220,8 +220,8 @@ def _bracket(config: Config, agents: int, k: float, rates: np.ndarray) -> tuple[
         raise ValueError(
             f"stability_step={config.stability_step:g}: the limit is not among the rates tried; enlarge it"
         )
-    any_grows, all_grow = grows.any(axis=1), grows.all(axis=1)
-    return float(rates[any_grows.argmax() - 1]), float(rates[len(rates) - (~all_grow[::-1]).argmax()])
+    above = np.flatnonzero(~grows.all(axis=1))[-1] + 1  # the rate after the last at which any is stable
+    return float(rates[np.argmax(grows.any(axis=1)) - 1]), float(rates[above])
 
 
 def along(name: str, values, parts: list[xr.DataArray]) -> xr.DataArray:

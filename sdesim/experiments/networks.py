@@ -1,0 +1,261 @@
+"""What the experiments on networks share: cells of algorithms and numbers, trained side by side, and their curves.
+
+A *cell* is one algorithm with its numbers. Cells that differ in numbers alone are trained as one program, each several
+times; what is trained is kept in the cache epoch by epoch, so that an experiment that was interrupted goes on where it
+was. The numbers of the paper's figures are lost in the available text, and are chosen here [C].
+"""
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps, pyplot
+from matplotlib.figure import Figure
+
+from sdesim import cnn, plotting
+from sdesim.claims import Statement
+from sdesim.cnn.command import load
+from sdesim.experiments.base import Experiment
+from sdesim.experiments.measured import Runs, stderr
+from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.store import cache_folder
+
+METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
+LABELS = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy (%)",
+    "spread": r"$\sum_i |x^i - \bar{x}|^2$",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes and constants [C] of a training experiment."""
+
+    data: Literal["cifar10", "synthetic"] = "cifar10"
+    """The images; CIFAR-10 must have been fetched: sdesim data cifar10."""
+    images: int | None = None
+    """Use this many training images and a fifth as many test images alone; all by default."""
+    channels: tuple[int, int, int] = (64, 128, 64)
+    """Channels of the network's three convolutions."""
+    epochs: int = 30
+    """Passes through the training set."""
+    sims: int = 3
+    """Independent runs of every cell; runs of one number start alike and see the same batches."""
+    batch: int = 128
+    """Images a step and agent."""
+    eta: float = 0.05
+    """Learning rate at the start."""
+    momentum: float = 0.9
+    """Momentum delta, of the algorithms that have one."""
+    precision: str = "float32"
+    """float32, tf32 or bfloat16."""
+    stacked: int = 64
+    """Networks (runs times agents) trained as one program, at the most: bounds memory."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def __post_init__(self):
+        for name in ("epochs", "sims", "batch", "stacked"):
+            check_count(name, getattr(self, name))
+        for name in ("eta", "momentum"):
+            check_sign(name, getattr(self, name))
+        check_choice("data", self.data, ("cifar10", "synthetic"))
+        if self.sims < 2:
+            raise ValueError(f"sims={self.sims}: must be at least 2, for an error of the mean")
+
+
+def presets(kind: type[Config], **changed: Any) -> dict[str, Config]:
+    """The three sizes of a training experiment: minutes on two cores, an hour or less of one GPU, the paper's."""
+    small: dict[str, Any] = dict(data="synthetic", images=480, channels=(6, 8, 8), epochs=2, batch=32, sims=2)
+    return {
+        "smoke": kind(**{**changed, **small}),
+        "default": kind(**changed),
+        "paper": kind(**{**changed, "epochs": 150, "sims": 3}),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One algorithm with its numbers; what is None is the configuration's or the algorithm's own.
+
+    group: cells of one group share a color in the picture, style distinguishes them.
+    """
+
+    label: str
+    algorithm: str
+    agents: int = 1
+    k: float | None = None
+    eta: float | None = None
+    momentum: float | None = None
+    period: int = 1
+    same_start: bool = False
+    group: str = ""
+    style: str = "-"
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def train(config: Config, cells: Sequence[Cell], progress: bool) -> xr.Dataset:
+    """Train all cells: losses and accuracies of the tested model, and the mean ones of agents, (cell, epoch, sim)."""
+    images = load(config.data, None, config.images)
+    data = cnn.split(images, config.seed)
+    network = cnn.ThreeLayer(classes=images.classes, channels=config.channels)
+    found: dict[int, xr.Dataset] = {}
+    for together in _programs(config, cells):
+        for i, one in zip(
+            together, _train_one(config, network, data, [cells[i] for i in together], progress), strict=True
+        ):
+            found[i] = one
+    labels = xr.Variable("cell", [c.label for c in cells])
+    return xr.concat([found[i] for i in range(len(cells))], labels, join="exact", combine_attrs="drop")
+
+
+def _programs(config: Config, cells: Sequence[Cell]) -> list[list[int]]:
+    """Numbers of the cells that are trained as one program: alike but for numbers, and not too many."""
+    alike: dict[Any, list[int]] = {}
+    for i, cell in enumerate(cells):
+        alike.setdefault((cell.algorithm, cell.agents, cell.period, cell.same_start), []).append(i)
+    programs = []
+    for (_, agents, *_), members in alike.items():
+        most = max(1, config.stacked // (agents * config.sims))
+        programs += [members[a : a + most] for a in range(0, len(members), most)]
+    return programs
+
+
+def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], progress: bool) -> list[xr.Dataset]:
+    first, repeats = cells[0], config.sims
+    etas = [config.eta if c.eta is None else c.eta for c in cells]
+    momenta = [config.momentum if c.momentum is None else c.momentum for c in cells]
+    batches = max(1, len(data.train_y) // config.batch)
+    made = [
+        cnn.algorithm(c.algorithm, agents=c.agents, eta=eta, k=c.k, momentum=m, period=c.period, batches=batches)
+        for c, eta, m in zip(cells, etas, momenta, strict=True)
+    ]
+    # One value a run: each cell's, as often as it is repeated.
+    algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
+    settings = dict(
+        eta=np.repeat(etas, repeats),
+        agents=first.agents,
+        batch=config.batch,
+        runs=np.tile(np.arange(repeats), len(cells)).tolist(),
+        seed=config.seed,
+        same_start=first.same_start,
+        precision=config.precision,
+        evaluation_batch=min(250, len(data.test_y)),
+    )
+    cache = cache_folder()
+    said = repr((dataclasses.replace(config, epochs=1), cells))
+    name = f"{first.algorithm}-{hashlib.sha256(said.encode()).hexdigest()[:24]}"
+    history = cnn.train(
+        network,
+        data,
+        algorithm,
+        epochs=config.epochs,
+        folder=None if cache is None else cache / "trained" / name,
+        resume=True,
+        progress=progress and (lambda p: _tell(f"{first.algorithm}, {len(cells)} cells", p)),
+        **settings,
+    )
+    history = history.isel(epoch=slice(0, config.epochs + 1))  # an earlier, longer training has more
+    return [_one_cell(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(cells))]
+
+
+def _tell(name: str, p: cnn.Progress) -> None:
+    from sdesim.cnn.train import line
+
+    print(f"\r\x1b[K{name}: {line(p)}", end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
+
+
+def _one_cell(history: xr.Dataset) -> xr.Dataset:
+    """What figures look at, of one cell: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean."""
+    found = {}
+    for name in METRICS[:3]:
+        values = history[name] * (100 if name.endswith("accuracy") else 1)
+        found[name] = values.isel(model=-1, drop=True)
+        found[f"agents_{name}"] = values.isel(model=slice(0, -1)).mean("model")
+    found["spread"] = history["spread"]
+    found["eta"] = history["eta"].mean("agent")
+    found["diverged"] = history["diverged"]
+    data = xr.Dataset(found).drop_vars(["run", "number", "layer", "agent", "model"], errors="ignore")
+    return data.rename(run="sim").transpose(..., "sim")
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+
+
+def last(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
+    """A metric of a cell after the last epoch, (sims,)."""
+    return data[name].sel(cell=cell).isel(epoch=-1).values.astype(float)
+
+
+def best(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
+    """The best value of a metric over the epochs, (sims,)."""
+    values = data[name].sel(cell=cell)
+    return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
+
+
+def gain(cell: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
+    """By how much the best value of a metric is better for one cell than for another, run by run: runs are paired."""
+    sign = 1 if name.endswith("accuracy") else -1
+    return lambda runs: sign * (best(runs.data, name, cell) - best(runs.data, name, over))
+
+
+# -- picture -----------------------------------------------------------------------------------------------------------
+
+
+def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
+    """Curves over epochs of every cell, one panel a metric, with bands of two standard errors over runs."""
+    figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
+    groups = list(dict.fromkeys(c.group or c.label for c in cells))
+    shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
+    for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
+        for cell in cells:
+            color = shades[groups.index(cell.group or cell.label)]
+            runs = data[name].sel(cell=cell.label)
+            mean = runs.mean("sim")
+            band = 2 * stderr(runs)
+            panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
+            panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
+        if name != "test_accuracy" and np.nanmax(data[name].values) > 0:
+            panel.set_yscale("log")
+        panel.set_ylabel(LABELS[name])
+        plotting.letter(panel, i, LABELS[name].split("$")[0].replace(" (%)", "").strip() or "distance between agents")
+    for panel in axes[1]:
+        panel.set_xlabel("epoch")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=7.5)
+    figure.suptitle(title, fontsize=10.5)
+    pyplot.close(figure)
+    return figure
+
+
+def experiment(
+    name: str,
+    title: str,
+    says: str,
+    sizes: dict[str, Config],
+    cells: Callable[[Any], list[Cell]],
+    statements: Callable[[Any], list[Statement]],
+    picture: Callable[[Any, xr.Dataset], Figure] | None = None,
+) -> Experiment:
+    """An experiment that trains cells; its picture is the curves of `plot`, if no other is given."""
+    return Experiment(
+        name,
+        title,
+        says,
+        sizes,
+        lambda config, progress: train(config, cells(config), progress),
+        picture or (lambda config, data: plot(cells(config), data, title)),
+        lambda config, data: Runs(data),
+        statements,
+        trains=True,
+    )

@@ -1,0 +1,305 @@
+"""Contraction, occupancy and first passage against exact answers: linear chains and transfer operators."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+import sdesim
+from sdesim import analysis, noise, objectives
+from sdesim.analysis.estimate import mean_of
+from sdesim.theory import bounds
+
+SIGMAS = 4.0
+MATCHED = 0.05
+
+
+def ornstein_uhlenbeck(k=3.0, eta=MATCHED, sigma=1.0):
+    return sdesim.Dynamics(objectives.Quadratic(1.0), sdesim.Quorum(k), noise.Gaussian(sigma), eta=eta)
+
+
+def close(found, exact, sigmas=SIGMAS):
+    """Whether an estimate is within its errors of the exact value, and the error is of use."""
+    assert found.stderr > 0
+    assert abs(found.value - exact) < sigmas * found.stderr, f"{found} against {exact}"
+
+
+class Chain:
+    """The chain x <- x - dt slope(x) + s z, z normal, on Gauss-Legendre nodes: its exact law without sampling."""
+
+    def __init__(self, slope, s, dt, low, high, count=400):
+        nodes, weights = np.polynomial.legendre.leggauss(count)
+        self.x = low + (high - low) * (nodes + 1) / 2
+        self.weights = weights * (high - low) / 2
+        kernel = stats.norm.pdf(self.x[None], loc=(self.x - dt * slope(self.x))[:, None], scale=s)
+        self.step = kernel * self.weights[None]  # of a function of the next state to one of this state
+        self.kernel_from = lambda x: stats.norm.pdf(self.x, loc=x - dt * slope(x), scale=s) * self.weights
+
+    def stationary(self):
+        """The stationary probability of each node."""
+        size = self.x.size
+        balance = np.vstack([self.step.T - np.eye(size), np.ones((1, size))])
+        return np.linalg.lstsq(balance, np.append(np.zeros(size), 1.0))[0]
+
+    def mean_passage(self, start):
+        """Expected steps to leave (low, high) from `start` inside."""
+        steps = np.linalg.solve(np.eye(self.x.size) - self.step, np.ones(self.x.size))
+        return 1 + self.kernel_from(start) @ steps
+
+    def survival(self, start, steps):
+        """The probability to be inside after 1, ..., `steps` steps from `start`."""
+        law = self.kernel_from(start)
+        alive = []
+        for _ in range(steps):
+            alive.append(law.sum())
+            law = law @ self.step
+        return np.array(alive)
+
+
+# -- contraction -------------------------------------------------------------------------------------------------------
+
+discrete = lambda h, dt=MATCHED: -np.log1p(-h * dt) / dt  # the rate at which one step contracts a mode of curvature h
+
+LAWS = [noise.Gaussian(2.0), noise.Uniform(4.0), noise.StudentT(1.0, 2.0)]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+@pytest.mark.parametrize("of", ["runs", "agents"])
+def test_contraction_of_a_quadratic_is_exact(of, law):
+    """Additive noise cancels: a shift of all agents decays with the curvature, their differences with the gain too."""
+    model = dataclasses.replace(ornstein_uhlenbeck(), noise=law)
+    start = {"init": 0.3, "other": 1.0} if of == "runs" else {}
+    found = analysis.contraction_rate(model, steps=60, of=of, agents=4, sims=3, dims=2, every=1, **start)
+    expected = discrete(1.0 if of == "runs" else 4.0)
+    np.testing.assert_allclose(found.rates, expected, rtol=1e-6)
+    assert found.least == pytest.approx(expected, rel=1e-6)
+    assert found.distance.shape == (3, 61)
+    np.testing.assert_allclose(np.diff(found.times), MATCHED)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize("agents", [3, 4])
+def test_agents_see_one_noise_in_single_precision(agents):
+    found = analysis.contraction_rate(ornstein_uhlenbeck(), steps=100, of="agents", agents=agents, sims=20)
+    assert found.rate.value == pytest.approx(discrete(4.0), rel=1e-4)
+    assert not found.fitted.all()  # the end is lost in rounding
+
+
+def test_contraction_of_a_nonlinear_well_is_its_lyapunov_exponent():
+    """One agent: E log |1 - dt f''(x)| over the chain's stationary law, from its transfer operator."""
+    eta, sigma = 0.1, 3.0
+    model = sdesim.Dynamics(objectives.LogCosh(0.5, 2.0), noise=noise.Gaussian(sigma), eta=eta)
+    chain = Chain(lambda x: 0.5 * x + 2 * np.tanh(x), eta * sigma, eta, -5, 5)
+    curvature = 0.5 + 2 / np.cosh(chain.x) ** 2
+    exact = -chain.stationary() @ np.log(np.abs(1 - eta * curvature)) / eta
+    found = analysis.contraction_rate(model, steps=100, sims=400, every=5)
+    close(found.rate, exact)
+    assert found.rate.stderr < 0.02 * exact
+    assert discrete(0.5, eta) < found.least < discrete(2.5, eta)
+
+
+@pytest.mark.parametrize("agents", [2, 5])
+def test_agents_never_synchronize_slower_than_the_bound(agents):
+    """BS Thm 3.1 with double wells, between which the quorum wanders: k - concavity = 4 - 1, as a rate of steps."""
+    k, eta = 4.0, 0.02
+    model = sdesim.Dynamics(objectives.LogCosh(1.0, -2.0), sdesim.Quorum(k), noise.Gaussian(8.0), eta=eta)
+    found = analysis.contraction_rate(model, steps=300, of="agents", agents=agents, sims=50, every=2)
+    bound = float(bounds.synchronization_rate(k, 1.0))
+    assert found.least >= discrete(bound, eta) * (1 - 1e-9)
+    assert found.rate.value - bound > SIGMAS * found.rate.stderr
+    assert found.rate.value < discrete(k + 1.0, eta)  # the greatest curvature is 1
+
+
+def test_contraction_with_momentum():
+    """Overdamped: the slower root of the iteration's matrix."""
+    mu, eta = 5.0, 0.02
+    model = sdesim.Dynamics(objectives.Quadratic(2.0), momentum=sdesim.Friction(mu), eta=eta)
+    # The new velocity moves the position.
+    matrix = np.array([[1 - eta**2 * 2.0, eta * (1 - eta * mu)], [-eta * 2.0, 1 - eta * mu]])
+    exact = -np.log(np.abs(np.linalg.eigvals(matrix)).max()) / eta
+    found = analysis.contraction_rate(model, steps=600, sims=2, after=300)
+    np.testing.assert_allclose(found.rates, exact, rtol=1e-4)
+
+
+def test_trajectories_that_separate_have_a_negative_rate():
+    """At the top between two wells, where the curvature is -1."""
+    model = sdesim.Dynamics(objectives.QuarticDoubleWell(), eta=0.01)
+    found = analysis.contraction_rate(model, steps=100, sims=2, init=-1e-9, other=1e-9)
+    np.testing.assert_allclose(found.rates, -np.log1p(0.01) / 0.01, rtol=1e-6)
+
+
+def test_contraction_refuses():
+    model = ornstein_uhlenbeck()
+    with pytest.raises(ValueError, match="start at one point"):
+        analysis.contraction_rate(model, steps=10, init=0.0)
+    with pytest.raises(ValueError, match="agents=1"):
+        analysis.contraction_rate(model, steps=10, of="agents", agents=1)
+    with pytest.raises(ValueError, match="did you mean 'agents'"):
+        analysis.contraction_rate(model, steps=10, of="agent")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="records are left to fit"):
+        analysis.contraction_rate(model, steps=4000, of="agents", every=400)
+    with pytest.raises(ValueError, match="give dt"):
+        analysis.contraction_rate(dataclasses.replace(model, eta=lambda n: 0.1 / (1 + n)), steps=10)
+    with pytest.raises(TypeError, match=r"must be a sdesim\.Dynamics"):
+        analysis.contraction_rate(objectives.Quadratic(), steps=10)  # pyright: ignore[reportArgumentType]
+    with pytest.warns(sdesim.DivergenceWarning), pytest.raises(ValueError, match="diverged"):
+        analysis.contraction_rate(sdesim.Dynamics(objectives.QuarticDoubleWell(), eta=1.0), steps=50, init=4.0, other=5)
+
+
+# -- occupancy ---------------------------------------------------------------------------------------------------------
+
+
+def test_occupancy_of_gaussian_agents_and_their_quorum():
+    """The mean of p agents has variance (eta sigma)^2 / p / (1 - (1 - eta)^2), and their differences a known one."""
+    agents, basins = 4, {"middle": (-0.1, 0.1), "right": analysis.Box(low=0.1), "ball": analysis.Ball(-0.2, 0.05)}
+    found = analysis.occupancy(
+        ornstein_uhlenbeck(), {**basins, "mine": lambda x: x[0] ** 2 > 0.01}, agents=agents, sims=400, steps=1000,
+        after=200, every=20, seed=3,
+    )  # fmt: skip
+    quorum = MATCHED**2 / agents / (1 - (1 - MATCHED) ** 2)
+    one = quorum + spread_level(3.0, agents) / agents
+    for name, variance in (("quorum", quorum), ("agents", one)):
+        law = stats.norm(scale=np.sqrt(variance)).cdf
+        middle = law(0.1) - law(-0.1)
+        exact = [middle, 1 - law(0.1), law(-0.15) - law(-0.25), 1 - middle]
+        z = (found[f"{name}_mean"] - exact) / found[f"{name}_stderr"]
+        assert np.abs(z).max() < SIGMAS
+        assert (found[f"{name}_stderr"] < 0.02).all()
+    assert list(found["basin"].values) == [*basins, "mine"]
+    assert found["agents"].shape == (400, 4)
+
+
+def test_occupancy_of_a_double_well():
+    eta, sigma = 0.05, 4.0
+    model = sdesim.Dynamics(lambda x: jnp.sum(0.5 * x**2 + 0.3 * x - 2 * jnp.log(jnp.cosh(x))), eta=eta)
+    model = dataclasses.replace(model, noise=noise.Gaussian(sigma))
+    chain = Chain(lambda x: x + 0.3 - 2 * np.tanh(x), eta * sigma, eta, -7, 7)
+    # A smooth basin is none, so the cut at 0 is integrated one step later, where the kernel makes it smooth.
+    left = stats.norm.cdf(0, loc=chain.x - eta * (chain.x + 0.3 - 2 * np.tanh(chain.x)), scale=eta * sigma)
+    exact = chain.stationary() @ left
+    assert exact > 0.6
+    found = analysis.occupancy(
+        model, {"left": (-np.inf, 0.0)}, sims=600, steps=2000, after=400, every=10, init=sdesim.init.Normal(-0.5, 1.5)
+    )
+    close(analysis.Estimate(found["agents_mean"].item(), found["agents_stderr"].item()), exact)
+    np.testing.assert_array_equal(found["agents"], found["quorum"])  # of one agent
+
+
+def test_occupancy_refuses():
+    model = ornstein_uhlenbeck()
+    with pytest.raises(TypeError, match="regions by name"):
+        analysis.occupancy(model, {}, steps=10)
+    with pytest.raises(TypeError, match=r"basins\['a'\]=3"):
+        analysis.occupancy(model, {"a": 3}, steps=10)
+    with pytest.raises(ValueError, match="must be one truth value"):
+        analysis.occupancy(model, {"a": lambda x: x > 0}, steps=10)
+    with pytest.raises(ValueError, match="no record of the 10 steps"):
+        analysis.occupancy(model, {"a": (0, 1)}, steps=10, after=10)
+    with pytest.raises(ValueError, match="low must be less"):
+        analysis.Box(1, 0)
+    with pytest.raises(ValueError, match="radius=0"):
+        analysis.Ball(0.0, 0.0)
+
+
+# -- first passage -----------------------------------------------------------------------------------------------------
+
+START, WALL = -0.5, 0.6
+
+
+def passage_chain(dt, wall=WALL):
+    return Chain(lambda x: x, np.sqrt(dt), dt, -8, wall)
+
+
+def continuous_mean_passage():
+    """Of dx = -x dt + dW from START to WALL: 2 int e^(y^2) int_{-inf}^y e^(-z^2) dz dy."""
+    inner = lambda y: np.exp(y**2) * np.sqrt(np.pi) / 2 * special.erfc(-y)
+    return 2 * integrate.quad(inner, START, WALL)[0]
+
+
+@pytest.fixture(scope="module", params=[0.1, 0.025])
+def passages(request):
+    """(dt, passages of one agent): eta = 1 makes the SDE dx = -x dt + dW."""
+    dt = request.param
+    model = sdesim.Dynamics(objectives.Quadratic(1.0), noise=noise.Gaussian(1.0), eta=1.0)
+    return dt, analysis.first_passage(model, (WALL, np.inf), steps=int(40 / dt), sims=4000, init=START, dt=dt, seed=5)
+
+
+def test_mean_first_passage_of_an_ornstein_uhlenbeck_chain(passages):
+    """The mean is the chain's, from its transfer operator; the SDE's double integral is many errors away."""
+    dt, found = passages
+    exact = passage_chain(dt).mean_passage(START) * dt
+    close(found.mean, exact)
+    assert found.share.value > 0.999 and found.share.stderr > 0
+    assert found.mean.value - continuous_mean_passage() > 5 * found.mean.stderr
+    assert found.mean.stderr == pytest.approx(mean_of(found.times[:, 0]).stderr, rel=0.15)
+
+
+def test_late_discrete_passage_fades_with_the_square_root_of_the_step():
+    """And is that of a boundary 0.5826 sqrt(dt) farther away, up to a term of order dt."""
+    steps = [0.04, 0.01, 0.0025]
+    exact = continuous_mean_passage()
+    late = [passage_chain(dt).mean_passage(START) * dt - exact for dt in steps]
+    moved = [passage_chain(dt, WALL - 0.5826 * np.sqrt(dt)).mean_passage(START) * dt - exact for dt in steps]
+    assert np.all(np.array(late) > 0)
+    np.testing.assert_allclose(np.divide(late[:-1], late[1:]), 2, rtol=0.15)
+    np.testing.assert_allclose(np.divide(moved[:-1], moved[1:]), 4, rtol=0.15)
+    assert np.all(np.abs(moved) < 0.15 * np.array(late))
+
+
+@pytest.mark.parametrize("horizon", [1.0, 4.0])
+def test_censored_passages(passages, horizon):
+    """Share, restricted mean, median and rate against the chain's survival, where most have not arrived and later."""
+    dt, _ = passages
+    model = sdesim.Dynamics(objectives.Quadratic(1.0), noise=noise.Gaussian(1.0), eta=1.0)
+    steps = round(horizon / dt)
+    found = analysis.first_passage(model, (WALL, np.inf), steps=steps, sims=4000, init=START, dt=dt, seed=6)
+    alive = passage_chain(dt).survival(START, steps)
+    restricted = dt * (1 + alive[:-1].sum())
+    close(found.share, 1 - alive[-1])
+    close(found.mean, restricted)
+    close(found.rate, (1 - alive[-1]) / restricted)
+    if alive[-1] > 0.5:
+        assert np.isnan(found.median.value)
+    else:
+        assert abs(found.median.value - dt * (1 + np.argmax(alive <= 0.5))) < SIGMAS * found.median.stderr + dt
+    assert found.times.max() == pytest.approx(horizon)
+    times, shares = analysis.survival(found.times, found.arrived)
+    np.testing.assert_allclose(shares[-1], 1 - found.share.value)
+    np.testing.assert_allclose(shares, [(found.times > t + 1e-9).mean() for t in times[:-1]] + [shares[-1]])
+
+
+def test_kaplan_meier_by_hand():
+    times, shares = analysis.survival([3.0, 1.0, 2.0, 5.0, 4.0, 4.0], [True, True, False, True, False, True])
+    np.testing.assert_array_equal(times, [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(shares, np.cumprod([5 / 6, 1, 3 / 4, 2 / 3, 0]))
+    twice = analysis.survival([1.0, 1.0, 2.0], [True, True, True])[1]
+    np.testing.assert_allclose(analysis.survival([1.0, 2.0], [True, True], [2, 1])[1], twice)
+    for bad in (([1.0, np.nan], [True, True]), ([-1.0], [True]), ([], []), ([1.0], [True, False])):
+        with pytest.raises(ValueError, match="times"):
+            analysis.survival(*bad)
+
+
+def test_agents_that_move_together_are_not_independent():
+    """Tightly coupled agents arrive as one: twenty of them know no more than their quorum."""
+    model = sdesim.Dynamics(objectives.Quadratic(1.0), sdesim.Quorum(19.0), noise.Gaussian(2.0), eta=MATCHED)
+    run = dict(steps=200, sims=200, agents=20, init=-0.5)
+    each = analysis.first_passage(model, (0.0, np.inf), of="agents", **run)
+    quorum = analysis.first_passage(model, (0.0, np.inf), **run)
+    assert each.times.shape == (200, 20) and quorum.times.shape == (200, 1)
+    pretended = each.times.std() / np.sqrt(each.times.size)
+    assert each.mean.stderr > 2 * pretended
+    assert each.mean.stderr == pytest.approx(mean_of(each.times.mean(axis=1)).stderr, rel=0.15)
+
+
+def test_passage_at_the_start_and_after_divergence():
+    at_once = analysis.first_passage(ornstein_uhlenbeck(), analysis.Ball(0.0, 0.5), steps=5, sims=4, init=0.0)
+    np.testing.assert_array_equal(at_once.times, 0)
+    assert at_once.arrived.all() and at_once.mean.value == 0
+    never = sdesim.Dynamics(objectives.QuarticDoubleWell(), eta=1.0)
+    with pytest.warns(sdesim.DivergenceWarning):
+        found = analysis.first_passage(never, analysis.Ball(1.0, 1e-3), steps=50, sims=3, init=4.0)
+    assert not found.arrived.any()
+    assert found.times.max() < 50  # seen until they diverged
+    assert found.share.value == 0 < found.share.stderr and np.isnan(found.median.value)
