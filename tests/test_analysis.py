@@ -1,5 +1,7 @@
 """`sdesim.analysis`: errors, synchronization and the search for the best gain, against Gaussian chains."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -61,6 +63,12 @@ def test_resampling_agrees_with_the_error_of_a_mean():
     assert np.isnan(bootstrap(lambda counts: np.zeros(()), 1))
 
 
+def test_estimates_print_two_digits_of_their_error():
+    shown = [str(analysis.Estimate(*pair)) for pair in ((1.23456, 0.0567), (1234.5, 120.0), (1.5, np.nan), (2.0, 0.0))]
+    assert shown == ["1.235 ± 0.057", "1234 ± 120", "1.5 ± nan", "2.0 ± 0.0"]
+    assert str(analysis.Estimate(np.array([1.0, 2.0]), np.array([0.5, 0.5]))) == "[1. 2.] ± [0.5 0.5]"
+
+
 def test_shares_of_none_or_all_are_not_infinitely_sure():
     found = share_of(np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.5]]))
     np.testing.assert_allclose(found.value, [0, 1, 0.5])
@@ -77,7 +85,12 @@ def spread_level(k, agents, eta=MATCHED):
 
 
 def watched(sims=40, agents=50, steps=300, **options):
-    options = {"init": sdesim.init.Normal(0.0, 5.0), "every": 1, "observe": sdesim.observe.Spread(), **options}
+    options: dict[str, Any] = {
+        "init": sdesim.init.Normal(0.0, 5.0),
+        "every": 1,
+        "observe": sdesim.observe.Spread(),
+        **options,
+    }
     return sdesim.simulate(ornstein_uhlenbeck(), agents=agents, sims=sims, steps=steps, **options)
 
 
@@ -158,7 +171,7 @@ def test_synchronization_refuses():
 # -- the best gain -----------------------------------------------------------------------------------------------------
 
 AGENTS, SIMS, COST = 6, 2000, 0.01
-RUN = dict(agents=AGENTS, steps=40, init=0.0)
+RUN: dict[str, Any] = dict(agents=AGENTS, steps=40, init=0.0)
 
 
 def costly_spread(data):

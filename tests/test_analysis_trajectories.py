@@ -1,6 +1,7 @@
 """Contraction, occupancy and first passage against exact answers: linear chains and transfer operators."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +71,7 @@ LAWS = [noise.Gaussian(2.0), noise.Uniform(4.0), noise.StudentT(1.0, 2.0)]
 def test_contraction_of_a_quadratic_is_exact(of, law):
     """Additive noise cancels: a shift of all agents decays with the curvature, their differences with the gain too."""
     model = dataclasses.replace(ornstein_uhlenbeck(), noise=law)
-    start = {"init": 0.3, "other": 1.0} if of == "runs" else {}
+    start: dict[str, Any] = {"init": 0.3, "other": 1.0} if of == "runs" else {}
     found = analysis.contraction_rate(model, steps=60, of=of, agents=4, sims=3, dims=2, every=1, **start)
     expected = discrete(1.0 if of == "runs" else 4.0)
     np.testing.assert_allclose(found.rates, expected, rtol=1e-6)
@@ -159,7 +160,7 @@ def test_occupancy_of_gaussian_agents_and_their_quorum():
         after=200, every=20, seed=3,
     )  # fmt: skip
     quorum = MATCHED**2 / agents / (1 - (1 - MATCHED) ** 2)
-    one = quorum + spread_level(3.0, agents) / agents
+    one = quorum + MATCHED**2 * (1 - 1 / agents) / (1 - (1 - MATCHED * 4) ** 2)
     for name, variance in (("quorum", quorum), ("agents", one)):
         law = stats.norm(scale=np.sqrt(variance)).cdf
         middle = law(0.1) - law(-0.1)
@@ -284,7 +285,7 @@ def test_kaplan_meier_by_hand():
 def test_agents_that_move_together_are_not_independent():
     """Tightly coupled agents arrive as one: twenty of them know no more than their quorum."""
     model = sdesim.Dynamics(objectives.Quadratic(1.0), sdesim.Quorum(19.0), noise.Gaussian(2.0), eta=MATCHED)
-    run = dict(steps=200, sims=200, agents=20, init=-0.5)
+    run: dict[str, Any] = dict(steps=200, sims=200, agents=20, init=-0.5)
     each = analysis.first_passage(model, (0.0, np.inf), of="agents", **run)
     quorum = analysis.first_passage(model, (0.0, np.inf), **run)
     assert each.times.shape == (200, 20) and quorum.times.shape == (200, 1)

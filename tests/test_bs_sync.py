@@ -115,19 +115,19 @@ def test_laws_over_many_agents_and_gains_can_fail():
             },
         )
 
-    def verdicts(data):
+    def verdicts(data, ids):
+        looked_at = [s for s in bs_convex.statements(config) if s.id in ids]
         return {c.id: c.verdict for c in claims.judge(looked_at, measured.Runs(data))}
 
-    exponents = {f"{m}-at-{e}" for m in ("qsgd", "momentum", "easgd", "center") for e in ("least", "most")}
-    ids = {*exponents, "uncoupled-biased", "easgd-looser"}
-    looked_at = [s for s in bs_convex.statements(config) if s.id in ids]
-    assert verdicts(made(-0.5)) == dict.fromkeys(ids, "holds")
+    methods = ("qsgd", "momentum", "easgd", "center")
+    exponents = lambda side: {f"{method}-at-{side}" for method in methods}
+    ids = exponents("least") | exponents("most") | {"uncoupled-biased", "easgd-looser"}
+    assert verdicts(made(-0.5), ids) == dict.fromkeys(ids, "holds")
     for power, side in ((-0.25, "most"), (-1.0, "least")):
-        assert {verdicts(made(power))[f"{m}-at-{side}"] for m in ("qsgd", "momentum", "easgd", "center")} == {"fails"}
-    assert (
-        verdicts(made(-0.5).isel(gain=[3, 2, 1, 0]).assign_coords(gain=[0.0, *config.k]))["uncoupled-biased"] == "fails"
-    )
-    assert verdicts(made(0.0))["easgd-looser"] == "fails"
+        assert verdicts(made(power), exponents(side)) == dict.fromkeys(exponents(side), "fails")
+    turned = made(-0.5).isel(gain=[3, 2, 1, 0]).assign_coords(gain=[0.0, *config.k])
+    assert verdicts(turned, {"uncoupled-biased"}) == {"uncoupled-biased": "fails"}
+    assert verdicts(made(0.0), {"easgd-looser"}) == {"easgd-looser": "fails"}
 
 
 def test_extrapolation_is_exact_for_polynomials_in_the_step():
@@ -154,14 +154,13 @@ def test_rates_have_their_mean_and_the_discrete_level_tends_to_the_bound():
 
 def test_the_tilted_loss_has_its_minimum_and_steepest_curvature_where_it_says():
     loss = TiltedLogCosh(0.7, 1.3, STEEPEST)
-    at = jnp.full(3, STEEPEST)
-    np.testing.assert_allclose(loss.gradient(at), 0, atol=1e-12)
-    x = jnp.array([-2.0, 0.1, 1.4])
-    np.testing.assert_allclose(jax.hessian(loss.loss)(x), jax.hessian(objectives.LogCosh(0.7, 1.3).loss)(x), atol=1e-12)
-    third = jax.vmap(jax.grad(jax.grad(jax.grad(lambda z: loss.loss(z[None])))))(jnp.linspace(-3, 3, 6001))
-    there = jax.grad(jax.grad(jax.grad(lambda z: loss.loss(z[None]))))(jnp.asarray(STEEPEST))
-    assert float(abs(there)) == pytest.approx(1.3 * 4 / (3 * np.sqrt(3)), rel=1e-12)
-    assert float(abs(third).max()) <= float(abs(there)) * (1 + 1e-9)
+    np.testing.assert_allclose(loss.gradient(jnp.full(3, STEEPEST)), 0, atol=1e-12)
+    x = jnp.array([-2.0, 0.1, 1.4])  # a linear term less: gradients differ by one constant
+    np.testing.assert_allclose(np.ptp(loss.gradient(x) - objectives.LogCosh(0.7, 1.3).gradient(x)), 0, atol=1e-12)
+    third = jax.grad(jax.grad(jax.grad(lambda z: loss.loss(z[None]))))
+    there = abs(third(jnp.asarray(STEEPEST)))
+    assert float(there) == pytest.approx(1.3 * 4 / (3 * np.sqrt(3)), rel=1e-12)
+    assert (abs(jax.vmap(third)(jnp.linspace(-3, 3, 601))) <= there).all()
 
 
 def test_observables_are_what_they_say():

@@ -21,7 +21,11 @@ class Estimate(NamedTuple):
     stderr: Any
 
     def __str__(self) -> str:
-        return f"{np.asarray(self.value)} ± {np.asarray(self.stderr)}"
+        """With two digits of the error, as "1.234 ± 0.056"; arrays as NumPy prints them."""
+        if np.ndim(self.value) or not (np.isfinite(self.stderr) and self.stderr > 0):
+            return f"{self.value} ± {self.stderr}"
+        digits = int(np.clip(1 - np.floor(np.log10(self.stderr)), 0, 17))
+        return f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"
 
 
 def mean_of(values) -> Estimate:

@@ -41,7 +41,7 @@ DIVERGED = 1e6  # farther than this an agent has diverged
 CONVERGING = ("linear", "sgd")
 
 PRESETS = {
-    "smoke": Config(k=(2.0, 8.0), sims=240, steps=1500, rates=(4.0, 44.0)),
+    "smoke": Config(k=(2.0, 8.0), sims=120, steps=1500, rates=(4.0, 44.0)),
     "default": Config(),
     "paper": Config(sims=12000),
 }
@@ -161,6 +161,7 @@ def _stability(config: Config, models: dict[str, Dynamics], progress: bool) -> x
         with warnings.catch_warnings():  # that it diverges is what is looked at
             warnings.simplefilter("ignore", StabilityWarning)
             warnings.simplefilter("ignore", DivergenceWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
             grid = {"coupling.filter.rate": list(config.rates)}
             x = _series(config, models[method], grid, 0.0, config.sims, progress)["x"]
         x = x.where(abs(x) < DIVERGED).sel(step=slice(config.steps // 2, None))
@@ -289,7 +290,6 @@ def statements(config: Config) -> list[Statement]:
             lead,
             ">=",
             0.1,
-            smoke=0.0,
         ),
         Statement(
             "center-finds-best",
@@ -340,10 +340,10 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         if method == "linear":
             paths.plot(data["step"], data["x_path"].sel(algorithm=method)[0], color=panel_color, lw=0.4, alpha=0.5)
         for i in range(data.sizes["path"]):
-            label = ("its center" if method == "linear" else METHODS[method][0]) if i == 0 else None
+            label = ("center of the linear filter" if method == "linear" else METHODS[method][0]) if i == 0 else None
             path = data["center_path"].sel(algorithm=method)[i]
             paths.plot(data["step"], path, color=panel_color, lw=1.0, label=label)
-    paths.plot([], [], color=METHODS["linear"][1], lw=0.4, alpha=0.5, label="agent with linear filter")
+    paths.plot([], [], color=METHODS["linear"][1], lw=0.4, alpha=0.5, label="its agent")
     paths.axhline(config.landmarks.right, color=plotting.SMOOTHED, lw=0.8, ls="--", label="deepest smoothed minimum")
     paths.set(xlabel="iteration $n$", ylabel="$x$, $c$", ylim=(-4.2, 3))
     plotting.letter(paths, 3, f"oscillating loss, $k={config.k_shown:g}$")

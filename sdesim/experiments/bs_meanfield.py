@@ -194,7 +194,7 @@ def statements(config: Config) -> list[Statement]:
         ),
         Statement(
             "noise-independent",
-            "coupled agents' mean is far noisier than that of independent ones (largest p Var over the variance of one)",
+            "coupled agents' mean is noisier than that of independent ones (largest p Var over the variance of one)",
             lambda runs: (float((runs.data["predicted_noise"] / _variance(runs.data)).max()), 0.0),
             ">=",
             3.0,
@@ -221,7 +221,7 @@ def statements(config: Config) -> list[Statement]:
         found.append(
             Statement(
                 f"limit-{'abcdef'[i]}",
-                f"k = {config.k[i]:g}: infinitely many agents find the deepest smoothed minimum (distance of their mean)",
+                f"k = {config.k[i]:g}: infinitely many agents find the deepest smoothed minimum (distance of mean)",
                 functools.partial(lambda runs, m: (abs(m(runs) - marks.right), 0.0), m=_predicted_mean(i)),
                 "<=",
                 0.4,
@@ -333,8 +333,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "bs-meanfield",
     "Fig. 1 of Boffi & Slotine for infinitely many agents, predicted without sampling",
-    "Not in the paper: with infinitely many agents each feels the deterministic mean of its own law, and that law can be "
-    "computed exactly, iteration by iteration. It predicts the densities and means of Figure 1, and how far p agents "
+    "Not in the paper: with infinitely many agents each feels the deterministic mean of its own law, and that law can "
+    "be computed exactly, iteration by iteration. It predicts the densities and means of Figure 1, and how far p agents "
     "stray from them.",
     PRESETS,
     run,

@@ -245,7 +245,7 @@ def statements(config: Config) -> list[Statement]:
         ),
         measured.ratio(
             "ordered",
-            "well above the critical line (R' > 1.2) p agents agree as infinitely many do (least mean square, relative)",
+            "well above the critical line (R' > 1.2) agents agree as infinitely many do (least relative mean square)",
             ordered,
             lambda d: 1.0,
             ">=",
@@ -257,8 +257,8 @@ def statements(config: Config) -> list[Statement]:
             f"below the critical gain (k = {config.cut_k[0]:g}) the mean square vanishes as 1 / p",
             at(0),
             P,
-            -1.15,
-            -0.85,
+            -1.25,
+            -0.75,
             smoke=None,
         ),
         *measured.exponent(
@@ -275,8 +275,8 @@ def statements(config: Config) -> list[Statement]:
             "at the predicted critical gain it vanishes as 1 / sqrt(p)",
             at(where_critical),
             P,
-            -0.65,
-            -0.35,
+            -0.75,
+            -0.25,
             smoke=None,
         ),
         Statement(
@@ -393,8 +393,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "bs-phase",
     "Phase diagram of consensus in gain and noise, predicted for infinitely many agents and simulated",
-    "Not in the paper: above which gain do agents on a symmetric double well agree on a side, how does it grow with the "
-    "noise, and what remains of the transition for finitely many of them.",
+    "Not in the paper: above which gain do agents on a symmetric double well agree on a side, how does it grow with "
+    "the noise, and what remains of the transition for finitely many of them.",
     PRESETS,
     run,
     plot,

@@ -32,7 +32,7 @@ from sdesim.dynamics import Dynamics
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
-from sdesim.fields import check_count, check_sign, number
+from sdesim.fields import check_choice, check_count, check_sign, number
 from sdesim.integrate import iterate, simulate
 
 FINE = 8  # steps of the SDE's solution in one iteration, at the finest
@@ -46,6 +46,8 @@ RULES = {"quorum": "QSGD", "elastic": "EASGD"}
 class Config:
     """Constants [C] of the experiment."""
 
+    rules: tuple[str, ...] = ("quorum", "elastic")
+    """Coupling rules: "quorum" (QSGD), "elastic" (EASGD), or both."""
     iterations: tuple[int, ...] = (8, 16, 32, 64)
     """Numbers of iterations in `time`; the learning rate is time / iterations."""
     time: float = 0.5
@@ -66,6 +68,10 @@ class Config:
     """Seed of all random numbers."""
 
     def __post_init__(self):
+        for name in self.rules:
+            check_choice("rules", name, RULES)
+        if not self.rules:
+            raise ValueError(f"rules={self.rules}: must be at least one of {', '.join(RULES)}")
         for n in self.iterations:
             check_count("iterations", n)
         if len(set(self.iterations)) < max(2, len(self.iterations)):
@@ -77,12 +83,15 @@ class Config:
         check_sign("sigma", self.sigma)
         check_count("sims", self.sims, least=2)
 
-    @property
-    def rules(self) -> dict[str, AbstractCoupling]:
-        return {"quorum": Quorum(self.k), "elastic": Elastic(self.k, self.center_rate)}
+    def coupling(self, rule: str) -> AbstractCoupling:
+        return Quorum(self.k) if rule == "quorum" else Elastic(self.k, self.center_rate)
 
 
-PRESETS = {"smoke": Config(iterations=(8, 16), sims=500), "default": Config(), "paper": Config(sims=40_000)}
+PRESETS = {
+    "smoke": Config(rules=("elastic",), iterations=(8, 16), sims=500),
+    "default": Config(),
+    "paper": Config(sims=40_000),
+}
 
 
 class Corrected(objectives.LogCosh):
@@ -149,7 +158,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     image a simulation; `bias` (rule, eta, sim), of the solution of the second-order SDE."""
     points = list(itertools.product(config.rules, config.iterations))
     errors = {
-        (name, n): weak_errors(config, config.rules[name], n)
+        (name, n): weak_errors(config, config.coupling(name), n)
         for name, n in tqdm(points, desc="bs-weak", disable=not progress)
     }
     over = lambda name, what: [errors[name, n][what] for n in config.iterations]
@@ -178,10 +187,11 @@ def order(error: xr.DataArray) -> float:
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
-    figure, panels = pyplot.subplots(1, 2, figsize=(8.6, 3.9), sharex=True, sharey=True, layout="constrained")
+    figure = pyplot.figure(figsize=(2.0 + 3.3 * len(config.rules), 3.9), layout="constrained")
+    panels = figure.subplots(1, len(config.rules), sharex=True, sharey=True, squeeze=False)[0]
     colors = {"first": plotting.AGENTS, "loss": plotting.LOSS, "second": plotting.SMOOTHED}
     markers = {"first": "o", "loss": "s", "second": "^"}
-    for i, (panel, rule) in enumerate(zip(panels, RULES, strict=True)):
+    for i, (panel, rule) in enumerate(zip(panels, config.rules, strict=True)):
         for model, label in MODELS.items():
             error = data["error"].sel(rule=rule, model=model)
             size = error * np.sign(error.mean("sim"))
@@ -208,7 +218,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 def statements(config: Config) -> list[Statement]:
     found = []
-    for rule, name in RULES.items():
+    for rule in config.rules:
+        name = RULES[rule]
         for model, what in MODELS.items():
             expected = ORDERS[model]
             fit = lambda runs, rule=rule, model=model: order(runs.data["error"].sel(rule=rule, model=model))

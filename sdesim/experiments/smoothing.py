@@ -46,6 +46,11 @@ def averaged(half_width: float, agents: int) -> Law:
     return Law(np.array([half_width / agents]), np.array([agents]))
 
 
+def averaged_and_narrower(half_width: float, agents: int) -> tuple[Law, Law]:
+    """The mean of uniform variables, and one uniform variable of the same variance, which it is not."""
+    return averaged(half_width, agents), uniform(half_width / np.sqrt(agents))
+
+
 def spread(half_width: float, agents: int, order: Order, rate: float, step: int) -> Law:
     """The law of the point of an agent's gradient about Y_t, t = `step`, where the loss is flat.
 

@@ -53,7 +53,7 @@ class QuorumVelocity(observe.AbstractSeries):
 class Config:
     """Constants [C] of the experiment."""
 
-    agents: tuple[int, ...] = (1, 4, 16, 64, 256)
+    agents: tuple[int, ...] = (1, 4, 32, 256)
     """Numbers of agents p of SGD (1) and QSGD, with and without momentum."""
     center_agents: tuple[int, ...] = (1, 4, 16, 64)
     """Numbers of agents of EASGD, whose stiffness grows with them."""

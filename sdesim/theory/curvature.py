@@ -279,7 +279,7 @@ def _extremes(objective: AbstractObjective, points) -> tuple[float, float, float
         hessians, thirds = (np.asarray(a, float) for a in _derivatives(objective, points[start : start + chunk]))
         if not (np.isfinite(hessians).all() and np.isfinite(thirds).all()):
             raise ValueError("objective: its second and third derivatives are not finite at every point")
-        # Not by JAX: two eigenvalue problems of one program wait for each other for ever on two cores (jaxlib 0.10).
+        # Not by JAX: two eigenvalue problems of one program can deadlock where there are two cores (jaxlib 0.10).
         eigenvalues = np.linalg.eigvalsh(hessians)
         least, greatest = min(least, eigenvalues.min()), max(greatest, eigenvalues.max())
         most = max(most, np.abs(np.linalg.eigvalsh(thirds)).max())

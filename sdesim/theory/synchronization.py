@@ -95,7 +95,8 @@ def disturbance(
 
         (p - 1) Q eta C sqrt(d) / (4 p b (k - concavity))
 
-    It goes to 0 as k grows: synchronized agents descend f itself. Assumes k > concavity.
+    It goes to 0 as k grows: synchronized agents descend f itself. For a loss that is a sum over coordinates sqrt(d) can
+    be left out. Assumes k > concavity.
     """
     return disturbance_of(agents, dims, third, synchronization_level(agents, eta, noise_trace, k, concavity, batch))
 

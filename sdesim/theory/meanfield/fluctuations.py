@@ -66,7 +66,7 @@ def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: 
 
 
 def linear_noise(variance: float, k: float, temperature: float) -> float:
-    """p Var(mean) on a stable branch of agents' variance V: V / (1 - k V / T); exact for a quadratic loss, T / curvature.
+    """p Var(mean) on a stable branch of agents' variance V: V / (1 - k V / T); for a quadratic loss exact, T / f''.
 
     Raises:
         ValueError: on an unstable branch.

@@ -94,7 +94,9 @@ def fokker_planck(
     return Evolution(grid, masses, mean, std, target, recorded, history, 0.0)
 
 
-def linearized(masses: np.ndarray, potential: np.ndarray, k: float, temperature: float, grid: Grid) -> np.ndarray:
+def fokker_planck_matrix(
+    masses: np.ndarray, potential: np.ndarray, k: float, temperature: float, grid: Grid
+) -> np.ndarray:
     """The matrix of small deviations from a stationary law of quorum coupling, (cells, cells).
 
     masses: of the law, (cells,). potential: f + k (x - m)^2 / 2 at the cells' centers. A deviation moves the mean, and
@@ -110,8 +112,8 @@ def relaxation_rates(objective: Any, mean: float, k: float, temperature: float, 
     """The slowest rates at which small deviations from the stationary law of mean `mean` die out, (count,), in 1/time.
 
     mean: a root of the self-consistency R(m) = m. A negative rate is that of an instability. The conserved mass, rate
-    0, is left out. They are the eigenvalues of `linearized`, found from a symmetric matrix of the fluxes between cells:
-    the dynamics are a gradient flow, the generator is a sum over fluxes, and the mean's feedback is of rank one.
+    0, is left out. They are the eigenvalues of minus `fokker_planck_matrix`, found from a symmetric matrix of the
+    fluxes between cells: the dynamics are a gradient flow, and the mean's feedback is of rank one.
     """
     check_count("count", count, most=grid.cells - 1)
     check_sign("temperature", temperature, zero=False)

@@ -11,7 +11,8 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy import fft, sparse
+from scipy import sparse
+from scipy.fft import next_fast_len
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_count
@@ -69,8 +70,8 @@ class Transfer:
         n = self.grid.cells
         offset, weights = self._weights(target)
         moved = self.matrix @ masses
-        long = fft.next_fast_len(n + weights.size - 1, real=True)
-        full = fft.irfft(fft.rfft(moved, long) * fft.rfft(weights, long), long)[: n + weights.size - 1]
+        long = next_fast_len(n + weights.size - 1, real=True)
+        full = np.fft.irfft(np.fft.rfft(moved, long) * np.fft.rfft(weights, long), long)[: n + weights.size - 1]
         start, stop = np.clip([-offset, n - offset], 0, full.size)
         inside = np.zeros(n)
         inside[start + offset : stop + offset] = full[start:stop]
@@ -86,9 +87,9 @@ class Transfer:
         # what lies beyond an end of the grid was held at that end
         reach = np.clip(np.arange(offset, n + offset + weights.size - 1), 0, n - 1)
         padded = np.atleast_2d(values)[:, reach]
-        long = fft.next_fast_len(padded.shape[1] + weights.size - 1, real=True)
-        both = fft.rfft(padded, long) * fft.rfft(weights[::-1], long)
-        back = fft.irfft(both, long)[:, weights.size - 1 : weights.size - 1 + n]
+        long = next_fast_len(padded.shape[1] + weights.size - 1, real=True)
+        both = np.fft.rfft(padded, long) * np.fft.rfft(weights[::-1], long)
+        back = np.fft.irfft(both, long)[:, weights.size - 1 : weights.size - 1 + n]
         return (self.adjoint @ back.T).T.reshape(np.shape(values))
 
     def _weights(self, target: float) -> tuple[int, np.ndarray]:
@@ -179,8 +180,8 @@ def evolve(model: Dynamics, grid: Grid, *, steps: int, init: Any, every: int | N
         escaped += out
         if escaped > LOST:
             raise ValueError(
-                f"grid=({grid.low:g}, {grid.high:g}): {escaped:.2g} of the mass left it by iteration {n + 1}; widen it, "
-                "or the model diverges"
+                f"grid=({grid.low:g}, {grid.high:g}): {escaped:.2g} of the mass left it by iteration {n + 1}; "
+                "widen it, or the model diverges"
             )
         if coupling.rate is not None:
             center += rates[n] * coupling.rate * (mean[n] - center)

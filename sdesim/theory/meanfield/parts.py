@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,8 @@ class Law:
         first = int(np.floor((shift - self.reach) / width)) - 1
         last = int(np.ceil((shift + self.reach) / width)) + 1
         ramp = self.ramp(np.arange(first - 1, last + 2) * width - shift)
-        return first, np.diff(ramp, 2) / width
+        weights = np.maximum(np.diff(ramp, 2), 0)  # where nothing is left, rounding would leave either sign
+        return first, weights / weights.sum()
 
 
 def noise_law(model: Dynamics, scale: float) -> Law:
@@ -98,7 +100,7 @@ def temperature(model: Dynamics) -> float:
 
 
 def gradient(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """f' of a one-dimensional objective as a function of an array, (n,) to (n,).
+    """f' of a one-dimensional objective as a function of an array, of its shape.
 
     It is evaluated in JAX's default precision: to 1e-7 in float32.
 
@@ -106,15 +108,23 @@ def gradient(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
         ValueError: for a loss that has no one-dimensional form.
     """
     objective = _one_dimensional(objective)
-    slope = jax.jit(jax.vmap(objective.gradient))
-    return lambda x: np.asarray(slope(_points(x)), float)[:, 0].reshape(np.shape(x))
+    return lambda x: np.asarray(_gradients(objective, _points(x)), float).reshape(np.shape(x))
 
 
 def loss(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """f of a one-dimensional objective as a function of an array, (n,) to (n,); precision and errors as `gradient`."""
+    """f of a one-dimensional objective as a function of an array, of its shape; precision and errors as `gradient`."""
     objective = _one_dimensional(objective)
-    value = jax.jit(jax.vmap(objective.loss))
-    return lambda x: np.asarray(value(_points(x)), float).reshape(np.shape(x))
+    return lambda x: np.asarray(_losses(objective, _points(x)), float).reshape(np.shape(x))
+
+
+@eqx.filter_jit
+def _gradients(objective: AbstractObjective, x):
+    return jax.vmap(objective.gradient)(x)
+
+
+@eqx.filter_jit
+def _losses(objective: AbstractObjective, x):
+    return jax.vmap(objective.loss)(x)
 
 
 def _points(x):

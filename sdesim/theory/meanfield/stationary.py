@@ -13,6 +13,7 @@ the condition of stability, and it is Phi''(m) > 0. All of it holds for EASGD to
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -115,36 +116,44 @@ class SelfConsistency:
         variance = float(self.moments(mean, k, temperature)[1])
         return Branch(mean, variance, k * variance / temperature)
 
-    # -- critical lines of a loss that is symmetric about a point --------------------------------------------------------
+    # -- critical lines of a loss that is symmetric about a point ------------------------------------------------------
 
-    def critical_gain(self, temperature: float, *, center: float = 0.0, most: float = 1e4) -> float:
+    def critical_gain(self, temperature: float, *, center: float = 0.0) -> float:
         """The gain above which agents of a loss symmetric about `center` agree on one of its sides: k V(center) = T.
 
-        Returns inf where there is none up to `most`: no consensus away from the center at this temperature.
+        Returns inf where there is none up to T / width^2, the largest that the grid's cells resolve.
         """
         excess = lambda log_k: self.branch(center, float(np.exp(log_k)), temperature).slope - 1
         low = np.log(temperature) - 20.0  # R' = k V / T falls with k, to 0
-        grid = np.linspace(low, np.log(most), 200)
+        grid = np.linspace(low, np.log(temperature / self.grid.width**2), 200)
         values = np.array([excess(g) for g in grid])
         above = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
         if above.size == 0:
             return np.inf
-        return float(np.exp(brentq(excess, grid[above[0]], grid[above[0] + 1])))  # pyright: ignore[reportArgumentType]
+        return float(np.exp(_brent(excess, grid[above[0]], grid[above[0] + 1])))
 
-    def critical_temperature(self, k: float, *, center: float = 0.0, least: float = 1e-3, most: float = 1e3) -> float:
-        """The temperature below which agents of a symmetric loss agree on a side; 0 where there is none in (least, most)."""
+    def critical_temperature(self, k: float, *, center: float = 0.0, most: float = 1e3) -> float:
+        """The temperature below which agents of a symmetric loss agree on a side.
+
+        Returns 0 where there is none up to `most` and down to k width^2, the least that the grid's cells resolve.
+        """
+        check_sign("k", k, zero=False)
         excess = lambda log_t: self.branch(center, k, float(np.exp(log_t))).slope - 1
-        grid = np.linspace(np.log(least), np.log(most), 200)
+        grid = np.linspace(np.log(k * self.grid.width**2), np.log(most), 200)
         values = np.array([excess(g) for g in grid])
         below = np.flatnonzero((values[:-1] >= 0) & (values[1:] < 0))
         if below.size == 0:
             return 0.0
-        return float(np.exp(brentq(excess, grid[below[-1]], grid[below[-1] + 1])))  # pyright: ignore[reportArgumentType]
+        return float(np.exp(_brent(excess, grid[below[-1]], grid[below[-1] + 1])))
 
 
-def _root(function, low: float, high: float) -> list[float]:
+def _root(function: Callable[[float], float], low: float, high: float) -> list[float]:
     """The root of a function between two points; one of the points where rounding makes it 0 there, or none."""
     at_low, at_high = function(low), function(high)
     if at_low * at_high < 0:
-        return [float(brentq(function, low, high, xtol=1e-13))]  # pyright: ignore[reportArgumentType]
+        return [_brent(function, low, high)]
     return [float(low) if abs(at_low) < abs(at_high) else float(high)] if min(abs(at_low), abs(at_high)) < 1e-12 else []
+
+
+def _brent(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(brentq(function, low, high, xtol=1e-13))  # pyright: ignore[reportArgumentType]
