@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import optimize
 
 import sdesim
 from sdesim import analysis, noise, objectives
@@ -84,19 +83,21 @@ def spread_level(k, agents, eta=MATCHED):
     return (agents - 1) * eta**2 / (1 - (1 - eta * (1 + k)) ** 2)
 
 
-def watched(sims=40, agents=50, steps=300, **options):
-    options: dict[str, Any] = {
-        "init": sdesim.init.Normal(0.0, 5.0),
-        "every": 1,
-        "observe": sdesim.observe.Spread(),
-        **options,
-    }
-    return sdesim.simulate(ornstein_uhlenbeck(), agents=agents, sims=sims, steps=steps, **options)
+def watched(sims=40, agents=50, steps=300):
+    start, watch = sdesim.init.Normal(0.0, 5.0), sdesim.observe.Spread()
+    model = ornstein_uhlenbeck()
+    return sdesim.simulate(model, agents=agents, sims=sims, steps=steps, init=start, observe=watch, every=1)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return watched()
 
 
 @pytest.mark.parametrize("sims", [2, 40])
-def test_synchronization_level_is_the_stationary_spread(sims):
-    found = analysis.synchronization(watched(sims=sims), after=60)
+def test_synchronization_level_is_the_stationary_spread(recorded, sims):
+    data = recorded if sims == 40 else recorded.to_xarray().isel(sim=slice(sims))
+    found = analysis.synchronization(data, after=60)
     close(analysis.Estimate(float(found["level_mean"]), float(found["level_stderr"])), spread_level(3.0, 50))
     assert found["level"].shape == (sims,)
     assert found["level"].mean() == pytest.approx(float(found["level_mean"]))
@@ -150,12 +151,13 @@ def test_what_never_synchronized_counts_with_the_last_record():
     assert float(found["level_mean"]) == 2.0
 
 
-def test_a_window_that_is_not_stationary_is_told():
+@pytest.mark.parametrize("sims", [2, 12])
+def test_a_window_that_is_not_stationary_is_told(recorded, sims):
     with pytest.warns(UserWarning, match="drifts by"):
-        analysis.synchronization(watched(steps=20, sims=12), after=0)
+        analysis.synchronization(recorded.to_xarray().isel(sim=slice(sims), step=slice(21)), after=0)
 
 
-def test_synchronization_refuses():
+def test_synchronization_refuses(recorded):
     bare = sdesim.simulate(ornstein_uhlenbeck(), agents=3, sims=2, steps=10)
     for data in (bare, bare.to_xarray(), xr.Dataset({"spread": ("sim", [1.0, 2.0])})):
         with pytest.raises(ValueError, match=r"observe\.Spread"):
@@ -163,9 +165,9 @@ def test_synchronization_refuses():
     with pytest.raises(TypeError, match=r"must be a sdesim\.Result"):
         analysis.synchronization(np.zeros(3))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="multiple=1"):
-        analysis.synchronization(watched(steps=10), multiple=1)
-    with pytest.raises(ValueError, match="after=8: leaves 3 of 11 records"):
-        analysis.synchronization(watched(steps=10), after=8)
+        analysis.synchronization(recorded, multiple=1)
+    with pytest.raises(ValueError, match="after=298: leaves 3 of 301 records"):
+        analysis.synchronization(recorded, after=298)
 
 
 # -- the best gain -----------------------------------------------------------------------------------------------------
@@ -184,7 +186,8 @@ def best_gain():
         q = 1 - MATCHED * (1 + k)
         return spread_level(k, AGENTS) * (1 - q ** (2 * RUN["steps"])) + COST * k
 
-    return optimize.minimize_scalar(expected, (0.5, 3, 12)).x
+    gains = np.linspace(0, 12, 100_001)
+    return gains[np.argmin(expected(gains))]
 
 
 def test_best_k_is_the_minimum_of_the_expectation():

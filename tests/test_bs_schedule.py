@@ -178,7 +178,7 @@ def test_rates_claims_can_fail(smoke):
         met=data["started"],
     )
     failed = {i for i, v in verdicts("bs-rates", config, wrong).items() if v == "fails"}
-    assert failed >= {"spread-bound", "consensus-weighted", "mean-moves", "explorers-find", "own-steps-lose"}
+    assert failed >= {"spread-bound", "consensus-weighted", "explorers-find", "own-steps-lose"}
 
 
 # -- filters -----------------------------------------------------------------------------------------------------------
@@ -272,7 +272,8 @@ def test_filter_claims_can_fail(smoke):
         (lambda: bs_rates.Config(agents=15), "agents=15: must be even"),
         (lambda: bs_rates.Config(contrast=(0.0, 1.0)), "contrast=.*less than 1"),
         (lambda: bs_rates.Config(contrast=(0.5,)), "contrast=.*must begin with 0"),
-        (lambda: bs_rates.Config(k=(60.0,)), "k=.*must be less than 2"),
+        (lambda: bs_rates.Config(k=(60.0,)), "k=.*must be below 2"),
+        (lambda: bs_rates.Config(explorers=explorers.Explorers(k=(40.0,))), "explorers.k=.*must be below 2"),
         (lambda: single_agent.Config(k_shown=5.0), "k_shown=5.0: must be one of"),
         (lambda: single_agent.Config(momentum=1.0), "momentum=1.0"),
         (lambda: single_agent.Config(k=(8.0, 40.0)), "k=.*must be less than 2"),

@@ -73,6 +73,9 @@ def failures(name, config, data):
         ("bs-convex", "qsgd", lambda v: 0.5 * v, {"qsgd-tight"}),
         ("bs-convex", "both", lambda v: 12 * v, {"easgd-below", "easgd-loose"}),
         ("bs-convex", "momentum", lambda v: 12 * v, {"momentum-below", "momentum-loose"}),
+        ("bs-convex", "momentum_spread", lambda v: 2 * v, {"momentum-spread-linearized"}),
+        ("bs-convex", "momentum_spread", lambda v: v.isel(k=[1, 0]), {"momentum-spread-linearized"}),
+        ("bs-convex", "momentum_spread", lambda v: 100 * v, {"momentum-spread-below", "momentum-spread-loose"}),
         ("bs-convex", "center", lambda v: 1.5 * v, {"easgd-linearized"}),
         ("bs-convex", "limit", lambda v: 1.01 * v, {"easgd-limit"}),
         ("bs-convex", "limit", lambda v: 0.96 * v, {"easgd-limit", "easgd-limit-nominal"}),
@@ -102,6 +105,7 @@ def test_laws_over_many_agents_and_gains_can_fail():
                     noisy((0.5 * p**power)[None, :, None] * gains[None] * [[[1]], [[1]]]),
                 ),
                 "momentum": (("n_agents", "k", "sim"), noisy(law(p))),
+                "momentum_spread": (("n_agents", "k", "sim"), noisy(law(p))),
                 **{n: (("center_agents", "k", "sim"), noisy(law(q))) for n in ("easgd", "center", "both")},
                 "limit": (("center_agents", "side"), np.ones((q.size, 2))),
             },
@@ -210,10 +214,21 @@ def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadrat
 def test_the_linearized_law_of_many_agents():
     """Mean and center of many strongly coupled agents have the variance of one agent over their number."""
     config = strongly_convex.Config(center_agents=(4096,), k=(200.0,), dims=1)
-    h = config.strength + config.weight / np.cosh(config.minimum) ** 2
+    h = config.curvature
     found = bs_convex.easgd_linearized(config, xr.Dataset(coords={"center_agents": [4096]}))
     normal = np.sqrt(2 / np.pi) * np.sqrt(config.eta * config.sigma**2 / (2 * h * 4096))
     np.testing.assert_allclose(found, normal, rtol=2e-3)
+
+
+def test_the_linearized_spread_with_momentum_solves_the_lyapunov_equation():
+    config = strongly_convex.Config()
+    grid = xr.Dataset(coords={"n_agents": [2, 64], "k": [0.5, 8.0]})
+    found = bs_convex.momentum_spread_linearized(config, grid)
+    for p in (2, 64):
+        for k in (0.5, 8.0):
+            noise = np.diag([0.0, config.eta * config.sigma**2])
+            law = bounds.ou_covariance(np.array([[k, -1.0], [config.curvature, config.mu]]), noise)
+            np.testing.assert_allclose(found.sel(n_agents=p, k=k), (p - 1) * config.dims * law[0, 0], rtol=1e-10)
 
 
 def test_the_bracket_of_stability_contains_the_limit_and_follows_the_curvature():

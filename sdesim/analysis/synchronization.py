@@ -116,6 +116,6 @@ def _drift(stationary: np.ndarray) -> float:
     elif half < 4:
         return float("nan")
     else:
-        a, b = stationary_mean(first), stationary_mean(second)
-        value, error = b.value - a.value, np.hypot(a.stderr, b.stderr)
+        # Both halves have the error of the second, as a decay in the first would pass for a large one.
+        value, error = second.mean() - first.mean(), np.sqrt(2) * stationary_mean(second).stderr
     return float(value / error) if error > 0 else 0.0 if value == 0 else float(np.sign(value) * np.inf)

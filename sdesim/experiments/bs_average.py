@@ -383,7 +383,7 @@ def _plot_gains(config: Config, data: xr.Dataset, panel) -> None:
     )
 
 
-PRESETS = {"smoke": Config(iterations=(25, 100), sims=1000), "default": Config(), "paper": Config(sims=120_000)}
+PRESETS = {"smoke": Config(iterations=(25, 400), sims=1000), "default": Config(), "paper": Config(sims=120_000)}
 
 EXPERIMENT = Experiment(
     "bs-average",

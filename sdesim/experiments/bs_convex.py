@@ -80,13 +80,29 @@ def momentum_bound(config: Config, data) -> xr.DataArray:
     return bounds.momentum_distance(*common, k, 0.0, config.mu, strong, smooth)
 
 
+def momentum_level(config: Config, data) -> xr.DataArray:
+    """The bound of the spread of positions and velocities with momentum by Lemma 3.2, over (n_agents, k)."""
+    strong, smooth, _ = _constants(config)
+    common = (data["n_agents"], config.eta, config.noise_trace, data["k"], 0.0, config.mu)
+    return bounds.momentum_synchronization_level(*common, strong, smooth)
+
+
+def momentum_spread_linearized(config: Config, data) -> xr.DataArray:
+    """The spread of the positions with momentum on the loss linearized at its minimum, over (n_agents, k).
+
+    The distance y of an agent's position from the mean obeys y'' + (k + mu) y' + (k mu + h) y = noise.
+    """
+    h, p, k = config.curvature, data["n_agents"], data["k"]
+    return (p - 1) * config.eta * config.noise_trace / (2 * (k + config.mu) * (k * config.mu + h))
+
+
 def easgd_linearized(config: Config, data) -> xr.DataArray:
     """Mean distance from the minimum of EASGD's mean and center at the largest gain, over (center_agents, point).
 
     Of the loss linearized at its minimum: (mean, center) is then an Ornstein-Uhlenbeck process, whose stationary law is
     Gaussian, alike in every coordinate.
     """
-    h, k = config.strength + config.weight / np.cosh(config.minimum) ** 2, config.k[-1]
+    h, k = config.curvature, config.k[-1]
     variances = []
     for p in config.center_agents:
         drift = np.array([[h + k, -k], [-k * p, k * p]])
@@ -116,6 +132,12 @@ def statements(config: Config) -> list[Statement]:
         law = easgd_linearized(config, runs.data)
         found = runs.data[["easgd", "center"]].isel(k=-1).mean("sim").to_dataarray("point")
         return float(abs(found / law - 1).max())
+
+    several = lambda d: d.sel(n_agents=[p for p in config.agents if p > 1])
+
+    def spread_deviation(runs) -> float:
+        found = several(runs.data["momentum_spread"]).isel(k=-1).mean("sim")
+        return float(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1).max())
 
     def floor(d):
         """Errors of the mean of the most agents, uncoupled over coupled the strongest."""
@@ -183,6 +205,29 @@ def statements(config: Config) -> list[Statement]:
             "<=",
             0.1,
             smoke=0.2,
+        ),
+        measured.below(
+            "momentum-spread-below",
+            "with momentum the spread of the positions stays below the level of Lemma 3.2 at every p and k",
+            lambda d: several(d["momentum_spread"]),
+            lambda d: momentum_level(config, several(d)),
+        ),
+        measured.ratio(
+            "momentum-spread-loose",
+            "but the position coupling makes it far less, hence the bias too (largest spread / level at the largest k)",
+            lambda d: several(d["momentum_spread"]).isel(k=-1),
+            lambda d: momentum_level(config, several(d)).isel(k=-1),
+            "<=",
+            0.1,
+            smoke=0.1,
+        ),
+        Statement(
+            "momentum-spread-linearized",
+            "it is that of the linearized loss at the largest gain (relative deviation)",
+            spread_deviation,
+            "<=",
+            0.1,
+            smoke=0.3,
         ),
         Statement(
             "easgd-limit",

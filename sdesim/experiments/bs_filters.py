@@ -17,6 +17,7 @@ Exact here: variances on a quadratic (h its curvature), for linear filters as et
 and rates of convergence, from the eigenvalues of the iteration. All constants are chosen [C].
 """
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -61,12 +62,12 @@ def _models(config: Config, loss, law) -> dict[str, Dynamics]:
     }
 
 
-def _series(config: Config, model: Dynamics, grid, start, sims: int, progress: bool) -> xr.Dataset:
+def _series(config: Config, model: Dynamics, grid, start, progress: bool) -> xr.Dataset:
     """Series of the agent `x` and of its `center`, of itself where it has none: (grid..., sim, step)."""
     data = sweep(
         model,
         grid,
-        sims=sims,
+        sims=config.sims,
         steps=config.steps,
         seed=config.seed,
         init=start,
@@ -80,7 +81,7 @@ def _series(config: Config, model: Dynamics, grid, start, sims: int, progress: b
 
 
 def _runs(
-    config: Config, models: Mapping[str, Dynamics], further: Mapping[str, Sequence], start, sims: int, progress: bool
+    config: Config, models: Mapping[str, Dynamics], further: Mapping[str, Sequence], start, progress: bool
 ) -> xr.Dataset:
     """Series of each model for each gain, or at its effective rate: (algorithm, further..., k, sim, step)."""
     parts: list[xr.Dataset] = []
@@ -88,7 +89,7 @@ def _runs(
         scale = 1.0 if model.momentum is None else 1 - config.momentum
         name = "coupling.k" if method in FILTERS else "eta"
         values = list(config.k) if method in FILTERS else [scale * effective_rate(config, k) for k in config.k]
-        series = _series(config, model, {**further, name: values}, start, sims, progress)
+        series = _series(config, model, {**further, name: values}, start, progress)
         parts.append(series.rename({name: "k"}).assign_coords(k=list(config.k)))
     return xr.concat(parts, dim=xr.IndexVariable("algorithm", list(models)))
 
@@ -108,7 +109,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
 def _convex(config: Config, models: dict[str, Dynamics], progress: bool) -> xr.Dataset:
     """On the quadratic, which is log cosh of weight 0, and on log cosh, over the second half of each run."""
     weights = {"objective.weight": [0.0, config.weight]}
-    series = _runs(config, models, weights, config.start, config.sims, progress)
+    series = _runs(config, models, weights, config.start, progress)
     quadratic, convex = (series.isel({"objective.weight": i}, drop=True) for i in (0, 1))
     late = dict(step=slice(config.steps // 2, None))
     energy = convex["x"] ** 2 + convex["k"] / config.rate * convex["center"] ** 2
@@ -130,7 +131,7 @@ def _oscillating(config: Config, progress: bool) -> xr.Dataset:
     """Whether agent and center end in the basin of the deepest smoothed minimum, and some of their paths."""
     models = _models(config, config.loss.objective(), noise.Uniform(config.noise_half_width))
     start = init.Uniform(-config.init_half_width, config.init_half_width)
-    series = _runs(config, models, {}, start, config.sims, progress)
+    series = _runs(config, models, {}, start, progress)
     found = (abs(series.isel(step=-1, drop=True) - config.landmarks.right) < one.NEAR).astype(float)
     paths = series.sel(k=config.k_shown, drop=True).isel(sim=slice(None, 3)).rename(sim="path").drop_vars("path")
     return xr.merge(
@@ -143,10 +144,11 @@ def _oscillating(config: Config, progress: bool) -> xr.Dataset:
 
 def _decays(config: Config, models: dict[str, Dynamics], progress: bool) -> xr.Dataset:
     """Rates at which the linear filter and SGD converge on the quadratic without noise, per iteration."""
-    quiet = {"objective.weight": [0.0], "noise.sigma": [0.0]}
-    series = _runs(config, {m: models[m] for m in CONVERGING}, quiet, 1.0, 1, progress)
-    x = series["center"].isel({"objective.weight": 0, "noise.sigma": 0, "sim": 0}).values
-    early, late = ((x < level).argmax(-1) for level in (1e-1, 1e-3))
+    quiet = {m: dataclasses.replace(models[m], noise=noise.Gaussian(0.0)) for m in CONVERGING}
+    # of the form and the size of the runs with noise, whose programs serve again
+    series = _runs(config, quiet, {"objective.weight": [0.0, config.weight]}, config.start, progress)
+    x = series["center"].isel({"objective.weight": 0, "sim": 0}).values
+    early, late = ((x < level * config.start).argmax(-1) for level in (1e-1, 1e-3))
     if (late == 0).any():
         raise ValueError(f"steps={config.steps}: too few to converge at all gains k={config.k}; use more")
     reached = [np.take_along_axis(x, at[..., None], -1)[..., 0] for at in (early, late)]
@@ -163,7 +165,7 @@ def _stability(config: Config, models: dict[str, Dynamics], progress: bool) -> x
             warnings.simplefilter("ignore", DivergenceWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             grid = {"coupling.filter.rate": list(config.rates)}
-            x = _series(config, models[method], grid, 0.0, config.sims, progress)["x"]
+            x = _series(config, models[method], grid, 0.0, progress)["x"]
         x = x.where(abs(x) < DIVERGED).sel(step=slice(config.steps // 2, None))
         parts.append((x**2).mean("step", skipna=False).rename({"coupling.filter.rate": "rate"}))
     return xr.Dataset({"square": xr.concat(parts, dim=xr.IndexVariable("filter", list(FILTERS)))})

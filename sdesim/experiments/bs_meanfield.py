@@ -7,6 +7,7 @@ factor that linear noise theory gives. All constants of the loss and of Figure 1
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -66,7 +67,7 @@ class Config(one.Config):
 
 
 PRESETS = {
-    "smoke": Config(sims=40, agents=800, steps=300, populations=(200, 800), cells=640),
+    "smoke": Config(sims=40, agents=800, steps=400, populations=(200, 800), cells=640),
     "default": Config(),
     "paper": Config(sims=2000, cells=3200),
 }
@@ -99,11 +100,17 @@ def _shares(agents: np.ndarray, config: Config, cells: int) -> np.ndarray:
     return counts.reshape(*agents.shape[:-1], cells) / agents.shape[-1]
 
 
+def _square_distance(agents: np.ndarray, masses: np.ndarray, config: Config) -> np.ndarray:
+    """The integral of (F_p - F)^2 for agents (sim, agent) and a predicted law, (sim,)."""
+    gap = np.cumsum(_shares(agents, config, config.cells) - masses, axis=-1)
+    return np.sum(gap**2, axis=-1) * config.grid().width
+
+
 def run(config: Config, progress: bool = False) -> xr.Dataset:
     data = _predicted(config)
 
     def simulated(agents: int, steps: int, **further) -> xr.Dataset:
-        settings = dict(sims=config.sims, seed=config.seed, init=config.start, progress=progress)
+        settings: dict[str, Any] = dict(sims=config.sims, seed=config.seed, init=config.start, progress=progress)
         found = sweep(one.model(config), {one.K: list(config.k)}, agents=agents, steps=steps, **settings, **further)
         return found.isel(dim=0, drop=True)
 
@@ -117,8 +124,8 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     for p in config.populations:
         few = simulated(p, config.population_steps)
         of_mean.append(few["quorum"].astype(float) - mean)
-        gap = np.cumsum(_shares(few["agents"].values, config, config.cells) - early.values[:, None], axis=-1)
-        of_law.append((gap**2).sum(axis=-1) * config.grid().width)
+        laws = zip(few["agents"].values, early.values, strict=True)
+        of_law.append([_square_distance(agents, masses, config) for agents, masses in laws])
     along = xr.IndexVariable(P, list(config.populations))
     data["mean_error"] = xr.concat(of_mean, dim=along)
     data["law_error2"] = (P, one.K, "sim"), np.array(of_law)
@@ -274,12 +281,10 @@ def _densities(axes: np.ndarray, config: Config, data: xr.Dataset) -> None:
         mean = float(data["predicted_mean"].values[i, -1])
         panel.axvline(mean, color=plotting.QUORUM, lw=1.2, ls="--", label="predicted mean", zorder=2)
         q = data["quorum_series"].isel({one.K: i, "step": -1}).values
-        style = dict(color=plotting.QUORUM, ms=4, capsize=2, lw=1.2, zorder=4)
+        style: dict[str, Any] = dict(color=plotting.QUORUM, ms=4, capsize=2, lw=1.2, zorder=4)
         panel.errorbar(q.mean(), 0.93 * top, xerr=2 * q.std(), fmt="o", label="simulated means (2 s.d.)", **style)
         plotting.letter(panel, i, f"$k = {k:g}$")
-        panel.set(xlim=(-one.WINDOW, one.WINDOW), ylim=(0, 1.08 * top), xlabel="$x$")
-    for panel in axes[:, 0]:
-        panel.set_ylabel("density")
+        panel.set(xlim=(-one.WINDOW, one.WINDOW), ylim=(0, 1.08 * top), xlabel="$x$", ylabel="density")
 
 
 def _means(panel: Axes, config: Config, data: xr.Dataset, colors) -> None:
@@ -294,9 +299,9 @@ def _means(panel: Axes, config: Config, data: xr.Dataset, colors) -> None:
 def _errors(panel: Axes, index: int, title: str, ylabel: str, error2: xr.DataArray, colors, factor=None) -> None:
     p = error2[P].values.astype(float)
     for i, k in enumerate(error2[one.K].values):
-        rms = np.sqrt(error2.isel({one.K: i}).mean("sim"))
+        rms = np.sqrt(error2.isel({one.K: i}).mean("sim").values)
         panel.plot(p, rms, "o", color=colors[i], ms=3)
-        line = np.sqrt(factor[i] / p) if factor is not None else rms.values[-1] * np.sqrt(p[-1] / p)
+        line = np.sqrt(factor[i] / p) if factor is not None else rms[-1] * np.sqrt(p[-1] / p)
         panel.plot(p, line, "-", color=colors[i], lw=1.0, label=f"$k={k:g}$")
     plotting.letter(panel, index, title)
     panel.set(xscale="log", yscale="log", xlabel="number of agents $p$", ylabel=ylabel)
@@ -334,8 +339,8 @@ EXPERIMENT = Experiment(
     "bs-meanfield",
     "Fig. 1 of Boffi & Slotine for infinitely many agents, predicted without sampling",
     "Not in the paper: with infinitely many agents each feels the deterministic mean of its own law, and that law can "
-    "be computed exactly, iteration by iteration. It predicts the densities and means of Figure 1, and how far p agents "
-    "stray from them.",
+    "be computed exactly, iteration by iteration. It predicts the densities and means of Figure 1, and how far p "
+    "agents stray from them.",
     PRESETS,
     run,
     plot,

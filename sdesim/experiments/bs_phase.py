@@ -6,6 +6,7 @@ on exact averages at finite p. On a tilted well two agreements are stable betwee
 """
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -106,8 +107,8 @@ class Config:
 
 PRESETS = {
     "smoke": Config(
-        k=(0.1, 0.5, 2.0), temperatures=(0.6, 2.0), agents=40, cut_k=(0.1, 2.0), populations=(40, 160),
-        tilted_k=(0.1, 1.0), sims=16, burn_in=40.0, time=40.0, dt=0.02,
+        k=(0.1, 0.5, 2.0), temperatures=(0.6, 2.0), agents=40, cut_k=(0.1, 2.0), populations=(40, 120),
+        tilted_k=(0.1, 1.0), sims=16, burn_in=40.0, time=40.0, dt=0.04,
     ),
     "default": Config(),
     "paper": Config(sims=240),
@@ -196,23 +197,16 @@ def _sigma(temperature: float) -> float:
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
     theory = SelfConsistency(config.well(), GRID)
-    critical = theory.critical_gain(config.cut)
-    cut_k = sorted({*config.cut_k, critical})
-    data = xr.Dataset(
-        coords={K: list(config.k), T: list(config.temperatures), "cut_k": cut_k, P: list(config.populations)}
-    )
-    data = data.assign_coords(tilted_k=list(config.tilted_k), start=[-2.0, 2.0])
-    data.attrs["critical"] = critical
-    plane = _second_moments(config, config.k, config.temperatures, config.agents, progress)
-    data["plane"] = (K, T, "sim"), plane
+    cut_k = sorted({*config.cut_k, config.critical_gain(config.cut)})
+    plane = {K: list(config.k), T: list(config.temperatures)}
+    cut = {"cut_k": cut_k, P: list(config.populations)}
+    data = xr.Dataset(coords={**plane, **cut, "tilted_k": list(config.tilted_k), "start": [-2.0, 2.0]})
+    data["plane"] = (K, T, "sim"), _second_moments(config, config.k, config.temperatures, config.agents, progress)
     exact = lambda k, t, p: quorum_moments(theory, k, t, p).second
-    data["plane_exact"] = (
-        (K, T),
-        np.array([[exact(k, t, config.agents) for t in config.temperatures] for k in config.k]),
-    )
-    data["plane_limit"] = (K, T), np.array([[_consensus(theory, k, t) for t in config.temperatures] for k in config.k])
-    slopes = [[theory.branch(0.0, k, t).slope for t in config.temperatures] for k in config.k]
-    data["plane_slope"] = (K, T), np.array(slopes)
+    over = lambda f: ((K, T), np.array([[f(k, t) for t in config.temperatures] for k in config.k]))
+    data["plane_exact"] = over(lambda k, t: exact(k, t, config.agents))
+    data["plane_limit"] = over(lambda k, t: _consensus(theory, k, t))
+    data["plane_slope"] = over(lambda k, t: theory.branch(0.0, k, t).slope)
     cuts = [_second_moments(config, cut_k, (config.cut,), p, progress)[:, 0] for p in config.populations]
     data["cut"] = (P, "cut_k", "sim"), np.array(cuts)
     data["cut_exact"] = (P, "cut_k"), np.array([[exact(k, config.cut, p) for k in cut_k] for p in config.populations])
@@ -306,7 +300,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, theory: SelfConsistenc
     gains = np.geomspace(config.k[0] / 1.4, config.k[-1] * 1.3, 32)
     heats = np.linspace(0.6 * config.temperatures[0], config.temperatures[-1] * 1.22, 28)
     limit = np.array([[_consensus(theory, k, t) for k in gains] for t in heats])
-    style = dict(cmap="viridis", vmin=0.0, vmax=float(limit.max()))
+    style: dict[str, Any] = dict(cmap="viridis", vmin=0.0, vmax=float(limit.max()))
     image = panel.pcolormesh(gains, heats, limit, shading="gouraud", **style)
     lines = [theory.critical_gain(t) for t in heats]
     panel.plot(lines, heats, color="white", lw=1.8, label="critical gain")
@@ -331,7 +325,7 @@ def _cut(panels, config: Config, data: xr.Dataset, theory: SelfConsistency) -> N
     order, size = panels
     limit = [_consensus(theory, k, config.cut) for k in gains]
     order.plot(gains, limit, color="black", lw=1.4, label=r"$p\to\infty$")
-    critical = data.attrs.get("critical", config.critical_gain(config.cut))
+    critical = theory.critical_gain(config.cut)
     calm = gains[gains < 0.97 * critical]
     noises = [linear_noise(theory.branch(0.0, k, config.cut).variance, k, config.cut) for k in calm]
     size.plot(calm, noises, color="black", lw=1.4, label="linear noise theory")
@@ -383,8 +377,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         f"fluctuations of the mean at $T={config.cut:g}$",
         f"tilted well, $T={config.tilted_temperature:g}$: two agreements, or one",
     )
-    for i, (panel, title) in enumerate(zip(axes.flat, titles, strict=True)):
-        plotting.letter(panel, i, title)
+    for i, title in enumerate(titles):
+        plotting.letter(axes.flat[i], i, title)
     figure.suptitle("Phase diagram of consensus of coupled agents (QSGD) on a double well", fontsize=10.5)
     pyplot.close(figure)
     return figure

@@ -170,8 +170,7 @@ def _scheduled(config: Config, progress: bool) -> xr.Dataset:
             parts = (time, k, config.problem.distance_bound(eta, k[:-1]), bias, variance)
             for curve, part in zip(curves.values(), parts, strict=True):
                 curve[i, j] = part[steps]
-    data = xr.Dataset({name: (("rate", "power", "step"), curve) for name, curve in curves.items()}, x.coords)
-    data["quorum"] = x
+    data = xr.Dataset({n: (("rate", "power", "step"), c) for n, c in curves.items()}, x.coords).assign(quorum=x)
     shift = -(x - z + xr.DataArray(exact, dims=("rate", "step")))
     for i, rate in enumerate(labels["rate"]):
         time = data["time"].isel(rate=i, power=0).values

@@ -62,7 +62,7 @@ class Config:
     """Noise is uniform on (-w, w), drawn for each agent and iteration; eta w is what it moves an agent by."""
     steps: int = 8
     """Iterations of each path, from agents that are all at one point."""
-    paths: int = 200
+    paths: int = 400
     """Paths of one simulation, whose starts are spread evenly over the landscape."""
     sims: int = 100
     """Independent simulations of each number of agents, rate and order."""
@@ -97,17 +97,15 @@ class Config:
 # -- measurement -------------------------------------------------------------------------------------------------------
 
 
-def tally(config: Config, agents: int, order: Order, rate: float, y: np.ndarray, slopes: np.ndarray) -> dict:
+def tally(config: Config, agents: int, y: np.ndarray, slopes: np.ndarray) -> dict[str, np.ndarray]:
     """What is kept of the paths of one model: y_t and slopes_{t+1}, (sims, paths, transitions).
 
-    visits, slope, from_averaged, from_spread: by bin of y, of each simulation (bin, sim): how many, and sums of the
-    slope and of its differences from what the two laws predict. normal, right: (3, 3, sims) and (3, sims) of the
+    visits, slope, from_averaged: by bin of y, of each simulation (bin, sim): how many, and sums of the slope and of its
+    differences from what the averaged noise predicts. normal, right: (3, 3, sims) and (3, sims) of the
     regression of the slope on the factors of a law.
     """
     loss = config.loss
-    factors = np.array([law.factors(loss) for law in config.spreads(agents, order, rate)]).T
     from_averaged = slopes - smoothing.slope(loss, y, smoothing.averaged(config.half_width, agents).factors(loss))
-    from_spread = slopes - smoothing.slope(loss, y, factors)
     place = np.digitize(y, EDGES) - 1
     inside = (place >= 0) & (place < CENTERS.size)
     index = (np.arange(config.sims)[:, None, None] * CENTERS.size + place)[inside]
@@ -121,14 +119,13 @@ def tally(config: Config, agents: int, order: Order, rate: float, y: np.ndarray,
         "visits": binned(np.ones_like(y)),
         "slope": binned(slopes),
         "from_averaged": binned(from_averaged),
-        "from_spread": binned(from_spread),
         "normal": np.einsum("sptj,sptk->jks", design, design),
         "right": np.einsum("sptj,spt->js", design, rest),
     }
 
 
 DIMENSIONS = {
-    **dict.fromkeys(("visits", "slope", "from_averaged", "from_spread"), ("y", "sim")),
+    **dict.fromkeys(("visits", "slope", "from_averaged"), ("y", "sim")),
     "normal": ("factor", "column", "sim"),
     "right": ("factor", "sim"),
 }
@@ -161,7 +158,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         records = data["descent"].values.astype(float).reshape(len(config.rates), config.sims, config.paths, -1, 2)
         for rate, one in zip(config.rates, records, strict=True):
             y, slopes = one[..., WARM:-1, 0], one[..., WARM + 1 :, 1]
-            found[p, order, rate] = tally(config, p, order, rate, y, slopes)
+            found[p, order, rate] = tally(config, p, y, slopes)
     variables = {
         name: (
             ("p", "order", "rate", *dimensions),
@@ -332,7 +329,7 @@ def _plot_slopes(config: Config, data: xr.Dataset, panel: Axes) -> None:
 
 
 # The orders within a step, with a marker and a name.
-SHOWN: tuple[tuple[Order, str, str], ...] = (("gauss-seidel", "o", "pull, then descend"), ("jacobi", "x", "at once"))
+SHOWN: tuple[tuple[Order, str, str], ...] = (("gauss-seidel", "o", "pull, then descend"), ("jacobi", "^", "at once"))
 
 
 def _plot_damping(panel: Axes, models: dict[Any, xr.Dataset], factor: int, color: str, marker: str, label) -> None:
@@ -345,8 +342,8 @@ def _plot_damping(panel: Axes, models: dict[Any, xr.Dataset], factor: int, color
 
 def _plot_waves(config: Config, data: xr.Dataset, panel: Axes) -> None:
     fine = np.unique(np.geomspace(1, config.agents[-1], 60).round().astype(int))
-    waves = ((2, config.loss.w2, plotting.QUORUM, "fast", 0.06), (1, config.loss.w1, plotting.LOSS, "slow", 0.1))
-    for factor, frequency, color, name, low in waves:
+    waves = ((2, config.loss.w2, plotting.QUORUM, "fast"), (1, config.loss.w1, plotting.LOSS, "slow"))
+    for factor, frequency, color, name in waves:
         label = lambda text, name=name: text if name == "fast" else None  # one wave stands for both
         for order, marker, text in SHOWN:
             models = {p: data.sel(p=p, order=order, rate=1.0) for p in config.agents}
@@ -355,7 +352,8 @@ def _plot_waves(config: Config, data: xr.Dataset, panel: Axes) -> None:
         exact, narrower = np.array([[law.damping(frequency) for law in pair] for pair in laws]).T
         measured.plot_formula(panel, fine, exact, label("averaged noise") or "_", color, "-")
         measured.plot_formula(panel, fine, narrower, label(r"uniform noise, $1/\sqrt{p}$ as wide") or "_", color, ":")
-        panel.text(config.agents[-1], exact[-1] - low, f"{name} wave", color=color, ha="right", va="top")
+        place = (0.75 * fine[-1], np.interp(0.5 * fine[-1], fine, exact) - 0.06)
+        panel.text(*place, f"{name} wave", color=color, ha="right", va="top")
     panel.set(xscale="log", xlabel="agents $p$", ylabel=r"what is left of a wave, $\eta k = 1$", ylim=(-0.25, 1.05))
     panel.set_xticks(config.agents, [f"{p}" for p in config.agents])
     panel.set_xticks([], minor=True)

@@ -45,8 +45,8 @@ def check_contrast(name: str, value) -> None:
 class Explorers:
     """Constants [C] of the runs on the oscillating loss."""
 
-    agents: int = 100
-    """Agents, an even number."""
+    agents: int = 40
+    """Agents, an even number; with more of them the quorum is quieter and takes longer to find a minimum."""
     steps: int = 3000
     """Iterations."""
     contrast: float = 0.6

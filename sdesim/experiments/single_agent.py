@@ -61,9 +61,20 @@ class Config:
     def __post_init__(self):
         for name in ("sims", "steps"):
             check_count(name, getattr(self, name), least=2)
-        for name in ("k", "k_shown", "rate", "rates", "width", "eta", "sigma", "curvature", "noise_half_width"):
+        for name in (
+            "k",
+            "k_shown",
+            "rate",
+            "rates",
+            "width",
+            "eta",
+            "sigma",
+            "curvature",
+            "start",
+            "noise_half_width",
+        ):
             check_sign(name, getattr(self, name), zero=False)
-        for name in ("weight", "start", "init_half_width"):
+        for name in ("weight", "init_half_width"):
             check_sign(name, getattr(self, name))
         if self.k_shown not in self.k:
             raise ValueError(f"k_shown={self.k_shown}: must be one of the gains k={self.k}")

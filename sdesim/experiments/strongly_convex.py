@@ -104,6 +104,11 @@ class Config:
         return self.strength + self.weight
 
     @property
+    def curvature(self) -> float:
+        """The curvature of the loss at its minimum."""
+        return self.strength + self.weight / float(np.cosh(self.minimum)) ** 2
+
+    @property
     def loss(self) -> TiltedLogCosh:
         return TiltedLogCosh(self.strength, self.weight, self.minimum)
 
@@ -157,12 +162,13 @@ def qsgd_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
     return along("refine", (1, config.refine), errors)
 
 
-def momentum_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
-    """Errors |(x1 - x*, x2)| of the mean of QSGD with momentum over (k, sim)."""
+def momentum_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
+    """With momentum: errors |(x1 - x*, x2)| of the mean, and the spread of the agents' positions, over (k, sim)."""
     model = Dynamics(config.loss, Quorum(1.0), noise.Gaussian(config.sigma), config.eta, Friction(config.mu))
-    what = (observe.Quorum(), QuorumVelocity())
+    what = (observe.Quorum(), QuorumVelocity(), observe.Spread())
     data = _late(config, model, agents, config.k, config.eta / config.refine, what, progress)
-    return _distance(data["quorum_series"] - config.minimum, data["quorum_velocity"])
+    error = _distance(data["quorum_series"] - config.minimum, data["quorum_velocity"])
+    return {"momentum": error, "momentum_spread": data["spread_series"].mean("step")}
 
 
 def easgd_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
@@ -233,11 +239,12 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     """All errors, over (n_agents, ...) or for EASGD (center_agents, ...): see the functions above."""
     centers = config.center_agents
     easgd = [easgd_errors(config, p, progress) for p in centers]
+    momentum = [momentum_errors(config, p, progress) for p in config.agents]
     return xr.Dataset(
         {
             "qsgd": along("n_agents", config.agents, [qsgd_errors(config, p, progress) for p in config.agents]),
-            "momentum": along("n_agents", config.agents, [momentum_errors(config, p, progress) for p in config.agents]),
-            **{name: along("center_agents", centers, [e[name] for e in easgd]) for name in ("easgd", "center", "both")},
+            **{name: along("n_agents", config.agents, [m[name] for m in momentum]) for name in momentum[0]},
+            **{name: along("center_agents", centers, [e[name] for e in easgd]) for name in easgd[0]},
             "limit": along("center_agents", centers, [stability_bracket(config, p, config.k[-1]) for p in centers]),
         }
     )
