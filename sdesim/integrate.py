@@ -60,10 +60,10 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
     """
     if is_traced((eqx.filter(model, eqx.is_array), dt)):
         return
-    tick = max(
-        _tick(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in range(5 if callable(model.eta) else 1)
-    )
+    looks = range(5 if callable(model.eta) else 1)
+    ticks = np.max([_ticks(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in looks], axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
+        tick = _fastest(ticks, getattr(rule, "k", None))
         growth = None if rule is None else rule.amplification(tick, plan.agents, plan.order)
         if rule is None or growth is None or growth <= 1 or not tick > 0:
             continue
@@ -83,13 +83,20 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
         warnings.warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning, stacklevel=4)
 
 
-def _tick(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> float:
-    """How far the coupling's time advances at a step, for the fastest agent."""
+def _ticks(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> np.ndarray:
+    """How far the coupling's time advances at a step: a number, or one an agent, (agents,)."""
     rates = model.at_step(jnp.asarray(step, jnp.int32))
     length = rates.h if dt is None or plan.matched else dt
-    factor = jnp.ones_like(rates.h) if rates.drift is None else jnp.max(rates.drift)
-    tick = jnp.max(length * rates.clock) * factor
-    return 0.0 if is_traced(tick) else float(tick)  # inside a jit nothing can be looked at
+    factor = jnp.ones_like(rates.h) if rates.drift is None else rates.drift
+    ticks = jnp.max(length * rates.clock) * factor
+    return np.zeros(()) if is_traced(ticks) else np.asarray(ticks)  # inside a jit nothing can be looked at
+
+
+def _fastest(ticks: np.ndarray, k) -> float:
+    """The tick that with the largest gain gives the stiffest agent's product: its own tick, if its gain is its own."""
+    if ticks.ndim and isinstance(k, jax.Array) and k.ndim and k.shape == ticks.shape and float(jnp.max(k)) > 0:
+        return float(np.max(ticks * np.asarray(k)) / np.max(np.asarray(k)))
+    return float(np.max(ticks))
 
 
 # -- arguments -------------------------------------------------------------------------------------------------------
@@ -373,7 +380,9 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     if previous is not None:
         lanes.diverged = np.where(previous.diverged >= 0, previous.diverged, lanes.diverged)
     warn_of_divergence(lanes.diverged, arguments["first_sim"])
-    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": repr(arguments["init"])}
+    # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
+    said = repr(init) if previous is None else f"the result at step {previous.step}"
+    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": said}
     return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period, called)
 
 

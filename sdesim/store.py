@@ -32,16 +32,21 @@ def _commit() -> str:
     return "unknown"
 
 
+@functools.cache
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "equinox", "diffrax", "numpy", "xarray")
+    return {f"{name}_version": importlib.metadata.version(name) for name in packages}
+
+
 def provenance() -> dict[str, str]:
     """Versions, commit, device, precision and time, as attributes of a data file."""
     device = jax.devices()[0]
-    packages = ("jax", "jaxlib", "equinox", "diffrax", "numpy", "xarray")
     return {
         "sdesim_version": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{f"{name}_version": importlib.metadata.version(name) for name in packages},
+        **_versions(),
         "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
         "x64": str(jax.dtypes.canonicalize_dtype(float).itemsize == 8),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

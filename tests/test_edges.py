@@ -1,6 +1,7 @@
 """Corners where parts meet: precision, files, tracing, sweeps, schedules with momentum."""
 
 import json
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -180,3 +181,22 @@ def test_files_where_there_is_no_folder(tmp_path):
         r.save(tmp_path / "no" / "r.nc")
     with pytest.raises(FileNotFoundError, match="no such file"):
         sdesim.load(tmp_path / "none.nc")
+
+
+def test_stiffness_of_own_gains_and_rates_is_their_product():
+    """A large gain with a small learning rate, and the other way round: each agent is stable, and nothing warns."""
+    rates, loss = np.array([0.01, 0.1]), lambda x: jnp.sum(x**2) / 2
+    run = dict(agents=2, steps=3, init=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", sdesim.StabilityWarning)
+        sdesim.simulate(sdesim.Dynamics(loss, sdesim.Quorum(k=1 / rates), eta=rates), **run)
+    with pytest.warns(sdesim.StabilityWarning, match=r"eta \* stiffness = 3 "):
+        sdesim.simulate(sdesim.Dynamics(loss, sdesim.Quorum(k=3 / rates), eta=rates), **run)
+
+
+def test_a_run_continued_in_a_loop_says_what_it_continues_and_no_more():
+    model = sdesim.Dynamics(lambda x: jnp.sum(x**2) / 2, eta=0.1)
+    result = sdesim.simulate(model, steps=1, init=1.0)
+    for _ in range(30):
+        result = sdesim.simulate(model, steps=1, init=result)
+    assert result.run["init"] == "the result at step 30"

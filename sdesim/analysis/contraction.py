@@ -126,8 +126,7 @@ def contraction_rate(
     run = {name: value for name, value in run.items() if name != "velocity"}  # what a continued run has already
     seen, scales = [distance()], [_scale(runs)]
     for _ in range(steps // every):
-        # Without what a result says of its own call, which each continuation would quote again, escaped.
-        runs = [simulate(model, init=dataclasses.replace(r, run={}), steps=every, dt=dt, **run) for r in runs]
+        runs = [simulate(model, init=r, steps=every, dt=dt, **run) for r in runs]
         seen.append(distance())
         scales.append(_scale(runs))
     times = np.arange(len(seen)) * every * length

@@ -14,7 +14,6 @@ measurements are set beside, and the approach to the limit is that of the exact 
 """
 
 import dataclasses
-import warnings
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from sdesim.experiments.averages import SKEWNESS, Average, Chain, Exponential, P
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
-from sdesim.integrate import StabilityWarning
 from sdesim.sweep import sweep
 from sdesim.theory import bounds
 
@@ -152,11 +150,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     own = np.array(config.unequal)
     gains = [k / own for k in config.unequal_k]
     model = Dynamics(objectives.Quadratic(1.0), Quorum(gains[0]), Exponential(np.eye(1)), config.eta * own)
-    with warnings.catch_warnings():
-        # The warning takes the largest gain for the largest rate; here their product is the same for all agents, and
-        # the configuration has been checked.
-        warnings.simplefilter("ignore", StabilityWarning)
-        differ = scaled(sweep(model, {K: gains}, agents=own.size, dims=1, **settings)).isel(dim=0, drop=True)
+    differ = scaled(sweep(model, {K: gains}, agents=own.size, dims=1, **settings)).isel(dim=0, drop=True)
     return xr.Dataset(
         {
             "alike": xr.concat(parts, xr.IndexVariable("preconditioner", list(ALIKE)), combine_attrs="drop"),

@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from sdesim import noise, objectives, observe, plotting
 from sdesim.claims import Statement
@@ -349,7 +348,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     plotting.letter(axes[0, 0], 0, rf"distance to the minimum, $p={config.agents}$, $\eta={config.eta:g}$")
     axes[0, 1].plot([], [], "k--", lw=1.2, label="third derivative at $x^*$")
     axes[0, 1].set(xscale="log", yscale="log", xlabel="time $t$", ylabel=r"bias $|E\bar x-x^*|$")
-    axes[0, 1].xaxis.set_minor_formatter(NullFormatter())
+    axes[0, 1].minorticks_off()
+    axes[0, 1].set_xticks(ticks := [10 * 2**i for i in range(8) if 10 * 2**i <= time[-1]], [f"{t}" for t in ticks])
     plotting.letter(axes[0, 1], 1, "its bias, which a growing gain removes")
     _plot_constant(config, data, axes[1, 0])
     for rate, dashes in (("constant", ":"), ("halved", "-")):

@@ -51,7 +51,7 @@ class Explorers:
     """Iterations."""
     contrast: float = 0.6
     """The rates of the two halves are the mean rate times 1 + c and 1 - c."""
-    k: tuple[float, ...] = (0.5, 0.6, 0.75, 0.9, 1.1, 1.35, 1.7, 2.2, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 20.0)
+    k: tuple[float, ...] = (0.5, 0.6, 0.75, 0.9, 1.1, 1.35, 1.7, 2.2, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
     """Coupling gains."""
     noise_half_width: float = 8.0
     """Noise is uniform on (-w, w)."""
