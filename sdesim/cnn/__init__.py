@@ -9,7 +9,7 @@ from sdesim.cnn.data import Images, Split, cifar10, fetch_cifar10, split, synthe
 from sdesim.cnn.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
 from sdesim.cnn.picture import summary
 from sdesim.cnn.schedule import Constant, Stall
-from sdesim.cnn.train import Progress, train
+from sdesim.cnn.trainer import Progress, train
 
 __all__ = [
     "NAMES",

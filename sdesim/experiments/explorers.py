@@ -46,7 +46,8 @@ class Explorers:
     """Constants [C] of the runs on the oscillating loss."""
 
     agents: int = 40
-    """Agents, an even number; with more of them the quorum is quieter and takes longer to find a minimum."""
+    """Agents, an even number. More make the quorum quieter and slower to find a minimum: with one moving rate, 100
+    agents need some 10000 iterations."""
     steps: int = 3000
     """Iterations."""
     contrast: float = 0.6

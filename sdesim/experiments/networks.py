@@ -170,7 +170,7 @@ def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], prog
 
 
 def _tell(name: str, p: cnn.Progress) -> None:
-    from sdesim.cnn.train import line
+    from sdesim.cnn.trainer import line
 
     print(f"\r\x1b[K{name}: {line(p)}", end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
 
