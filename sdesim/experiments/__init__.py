@@ -2,15 +2,17 @@
 
 import importlib
 import pkgutil
+import re
 
 from sdesim.experiments.base import Experiment
 
 
 def _experiments() -> dict[str, Experiment]:
-    """Those of all modules here that have one, by name; 2 before 10."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    return {m.EXPERIMENT.name: m.EXPERIMENT for m in modules if hasattr(m, "EXPERIMENT")}
+    """Those of all modules here, each with its EXPERIMENT or its several EXPERIMENTS, by name; 2 before 10."""
+    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    found = [e for m in modules for e in getattr(m, "EXPERIMENTS", (getattr(m, "EXPERIMENT", None),)) if e is not None]
+    number = lambda e: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", e.name)]
+    return {e.name: e for e in sorted(found, key=number)}
 
 
 EXPERIMENTS: dict[str, Experiment] = _experiments()

@@ -309,7 +309,7 @@ def statements(config: Config) -> list[Statement]:
             ">=",
             0.0,
             counted=False,
-            note="nonlinear filters are left open by the paper: at this rate and width it is about as good, at smaller gains",
+            note="left open by the paper: at this rate and width it is about as good, at smaller gains",
         ),
     ]
 
