@@ -1,8 +1,8 @@
 """bs-fig3: QSGD with Nesterov momentum in one dimension for six coupling gains (BS Fig. 3).
 
 Command: sdesim figure bs-fig3. The trend is that of Figure 1 at much higher gains: differences of velocity keep agents
-apart that their positions would not. The outcome belongs to the number of agents: with 4000, panel (f) stays at its start
-(docs/models.md).
+apart that their positions would not. What is seen belongs to the number of agents: with 4000, panel (f) stays at its
+start (docs/models.md).
 """
 
 import dataclasses

@@ -1,7 +1,6 @@
 """Agents of two learning rates on the oscillating loss: half of them explore at a large rate, half have a small one."""
 
 import dataclasses
-import warnings
 
 import numpy as np
 import xarray as xr
@@ -11,7 +10,6 @@ from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.experiments import one_dimensional as one
 from sdesim.fields import check_count, check_sign
-from sdesim.integrate import StabilityWarning
 from sdesim.sweep import sweep
 
 POPULATIONS = {
@@ -92,20 +90,16 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
     marks = one.landmarks(one.Config(eta=eta, noise_half_width=config.noise_half_width, loss=config.loss))
     parts: list[xr.Dataset] = []
     for model, gains in kinds.values():
-        with (
-            warnings.catch_warnings()
-        ):  # one for the largest rate times the largest gain, which are of different agents
-            warnings.simplefilter("ignore", StabilityWarning)
-            data = sweep(
-                model,
-                {"coupling.k": gains},
-                agents=p,
-                sims=sims,
-                steps=config.steps,
-                seed=seed,
-                init=init.Uniform(-config.init_half_width, config.init_half_width),
-                progress=progress,
-            )
+        data = sweep(
+            model,
+            {"coupling.k": gains},
+            agents=p,
+            sims=sims,
+            steps=config.steps,
+            seed=seed,
+            init=init.Uniform(-config.init_half_width, config.init_half_width),
+            progress=progress,
+        )
         near = (abs(data["agents"].isel(dim=0, drop=True) - marks.right) < one.NEAR).astype(float)
         explored = data["quorum"].isel(dim=0, drop=True).astype(float)
         part = xr.Dataset(

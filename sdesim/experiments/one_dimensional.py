@@ -110,7 +110,11 @@ def _minima(f: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
 def curves(config: Config) -> tuple[Callable, Callable]:
     """The true and the smoothed loss as functions of an array of points."""
     objective = config.loss.objective()
-    over = lambda f: lambda x: np.asarray(jax.vmap(f)(jnp.asarray(x)[:, None]), float)
+
+    def over(f):
+        fast = jax.jit(jax.vmap(f))  # asked for one point at a time by who refines minima
+        return lambda x: np.asarray(fast(jnp.asarray(x)[:, None]), float)
+
     return over(objective.loss), over(lambda x: objective.smoothed(x, config.half_width))
 
 
