@@ -35,8 +35,11 @@ class Algorithm(eqx.Module):
     rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). nesterov: take gradients ahead, at
     x + delta v; heavy ball otherwise. order, period: of `sdesim.couple`. share: all agents step by the sum of their
     gradients (MDOWNPOUR, whose momentum is the master's).
+    pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates are:
+    the weights stay where those fall or differ. None: the agents' own rates, with which the weights then fall.
     average: weight gamma of the past in the exponentially weighted center, y <- gamma y + (1 - gamma) center, which is
-    then what is tested; None tests the center itself. running: test the average of all centers so far.
+    then what is tested; None tests the center itself. running: test the average of all centers so far, the start among
+    them. every: iterations between two centers that enter the average.
 
     Every number may have a leading axis of runs, that of `train`'s.
     """
@@ -44,17 +47,21 @@ class Algorithm(eqx.Module):
     rule: AbstractCoupling
     momentum: Array = eqx.field(converter=number, default=0.0)
     average: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
+    pace: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
     running: bool = eqx.field(static=True, default=False)
+    every: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
         if not isinstance(self.rule, AbstractCoupling):
             raise TypeError(f"rule={self.rule!r}: must be a coupling rule of sdesim.coupling")
         check_sign("momentum", self.momentum)
+        check_sign("pace", self.pace, zero=False)
         check_count("period", self.period)
+        check_count("every", self.every)
         if self.running and self.average is not None:
             raise ValueError("running: an average over all iterations has no weight `average`; leave one of them out")
 
@@ -64,8 +71,14 @@ class Algorithm(eqx.Module):
         return self.running or self.average is not None
 
     def weight(self, step: Array) -> Array:
-        """The weight of the past in the average after iteration number `step`."""
-        return (step + 1) / (step + 2) if self.average is None else self.average
+        """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""
+        entry = (step + 1) // self.every  # that of the start is 0
+        past = entry / (entry + 1) if self.average is None else self.average
+        return jnp.where((step + 1) % self.every == 0, past, jnp.ones_like(past))
+
+    def coupling_rate(self, eta: Array) -> Array:
+        """The rate that the coupling steps by, where the agents step by `eta`."""
+        return eta if self.pace is None else self.pace
 
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""
@@ -85,7 +98,7 @@ def algorithm(
     k: Any = None,
     momentum: float = 0.9,
     period: int = 1,
-    average: float = 0.99,
+    average: float | None = None,
     magnification: float | None = None,
     relaxation: float = 20.0,
     batches: int = 313,
@@ -101,29 +114,37 @@ def algorithm(
             0.04 [C].
         momentum: delta, where the algorithm has one.
         period: iterations between two communications, tau.
-        average: weight gamma of the past in the tested quorum of QSGD and SD-QSGD [C], of MVASGD and MVADOWNPOUR.
+        average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C], the
+            agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
         magnification, relaxation: M (p by default) and T_r in batches [C], of SD-QSGD's spike, which lasts one epoch of
             `batches`.
         fanout: of the tree; all agents under one root by default. width: of the saturating filter.
 
     Raises:
-        ValueError: for an unknown name, with what was probably meant, or a number out of range.
+        ValueError: for an unknown name, with what was probably meant, a number out of range, or MDOWNPOUR with a period.
     """
     check_choice("algorithm", name, NAMES)
     check_count("agents", agents)
     for label, value in (("eta", eta), ("relaxation", relaxation)):
         check_sign(label, value, zero=False)
-    if not 0 <= average < 1:
+    if average is not None and not 0 <= average < 1:
         raise ValueError(f"average={average}: must be from 0 to less than 1")
+    if name == "mdownpour" and period != 1:
+        raise ValueError(f"period={period}: MDOWNPOUR communicates at every iteration (Z 4); leave it at 1")
     elastic = 0.9 / (agents * eta) if k is None else k
     plain = 0.04 / eta if k is None else k
-    pushes = Elastic(1 / eta, agents / eta)
-    many: dict[str, Any] = dict(average=average) if agents > 1 else {}
+    many: dict[str, Any] = dict(average=0.99 if average is None else average) if agents > 1 else {}
+    slow = 0.999 if average is None else average
+    # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The clock of
+    # the master, by which averages count, ticks once a period (Z 4).
+    pushes: dict[str, Any] = dict(
+        rule=Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period, pace=eta, every=period
+    )
     builders = {
         "sgd": lambda: Algorithm(Uncoupled()),
         "msgd": lambda: Algorithm(Uncoupled(), momentum),
         "asgd": lambda: Algorithm(Uncoupled(), running=True),
-        "mvasgd": lambda: Algorithm(Uncoupled(), average=average),
+        "mvasgd": lambda: Algorithm(Uncoupled(), average=slow),
         "qsgd": lambda: Algorithm(Quorum(plain), momentum, **many, period=period),
         "sd-qsgd": lambda: Algorithm(
             Spiking(plain, agents if magnification is None else magnification, relaxation * eta, batches * eta),
@@ -133,11 +154,12 @@ def algorithm(
         ),
         "easgd": lambda: Algorithm(Elastic(elastic), momentum, period=period),
         "easgd-wm": lambda: Algorithm(Elastic(elastic), period=period),
-        # Z 6.3: DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order.
-        "downpour": lambda: Algorithm(pushes, order="gauss-seidel", period=period),
-        "adownpour": lambda: Algorithm(pushes, order="gauss-seidel", period=period, running=True),
-        "mvadownpour": lambda: Algorithm(pushes, average=average, order="gauss-seidel", period=period),
-        "mdownpour": lambda: Algorithm(Uncoupled(), momentum, share=True),
+        "downpour": lambda: Algorithm(**pushes),
+        "adownpour": lambda: Algorithm(**pushes, running=True),
+        "mvadownpour": lambda: Algorithm(**pushes, average=slow),
+        # Agents read x~ + delta v and the master steps by all their gradients (Z, Alg. 4-5), at every iteration: where
+        # they all are after it is where the master is.
+        "mdownpour": lambda: Algorithm(Elastic(1 / eta, 1 / eta), momentum, pace=eta, order="gauss-seidel", share=True),
         "filter": lambda: Algorithm(Filtered(plain, LinearFilter(plain)), period=period),
         "saturating-filter": lambda: Algorithm(Filtered(plain, SaturatingFilter(plain, width)), period=period),
         "tree": lambda: Algorithm(

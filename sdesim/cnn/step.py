@@ -160,12 +160,12 @@ def agents_step(algorithm: Algorithm, gradients_at, params: PyTree, optimizer: A
     gradients_at: a function of the point where gradients are taken, leaves (agents, ...), to (gradients, anything).
     eta: (agents,).
     """
-    coupled, chain = algorithm.coupling(), algorithm.optimizer()
-    gradients, said = gradients_at(coupled.gradient_point(params, optimizer, eta))
+    coupled, chain, rate = algorithm.coupling(), algorithm.optimizer(), algorithm.coupling_rate(eta)
+    gradients, said = gradients_at(coupled.gradient_point(params, optimizer, rate))
     if algorithm.share:
         gradients = jax.tree.map(lambda g: jnp.broadcast_to(jnp.sum(g, axis=0), g.shape), gradients)
     descent = jax.tree.map(lambda g: -per_agent(eta, g) * g, gradients)
-    updates, optimizer = chain.update(descent, optimizer, params, eta=eta)
+    updates, optimizer = chain.update(descent, optimizer, params, eta=rate)
     return optax.apply_updates(params, updates), optimizer, said
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +72,31 @@ class Config:
         if self.sims < 2:
             raise ValueError(f"sims={self.sims}: must be at least 2, for an error of the mean")
 
+    # What another paper's experiments do otherwise.
+
+    def network(self, classes: int) -> nn.Module:
+        """The network that is trained."""
+        return cnn.ThreeLayer(classes=classes, channels=self.channels)
+
+    def split(self, images: cnn.Images) -> cnn.Split:
+        """The images as the trainer takes them."""
+        return cnn.split(images, self.seed)
+
+    def algorithm(self, cell: "Cell", batches: int) -> cnn.Algorithm:
+        """The algorithm of a cell, for epochs of so many batches."""
+        eta = self.eta if cell.eta is None else cell.eta
+        momentum = self.momentum if cell.momentum is None else cell.momentum
+        numbers: dict[str, Any] = dict(agents=cell.agents, eta=eta, k=cell.k, momentum=momentum)
+        return cnn.algorithm(cell.algorithm, **numbers, period=cell.period, batches=batches)
+
+    def alike(self, cell: "Cell") -> Any:
+        """What cells share that are trained as one program."""
+        return cell.algorithm, cell.agents, cell.period, cell.same_start
+
+    def settings(self, cells: "list[Cell]") -> dict[str, Any]:
+        """Further arguments of `cnn.train`, for cells of one program."""
+        return {}
+
 
 def presets(kind: type[Config], **changed: Any) -> dict[str, Config]:
     """The three sizes of a training experiment: minutes on two cores, an hour or less of one GPU, the paper's."""
@@ -107,8 +133,7 @@ class Cell:
 def train(config: Config, cells: Sequence[Cell], progress: bool) -> xr.Dataset:
     """Train all cells: losses and accuracies of the tested model, and the mean ones of agents, (cell, epoch, sim)."""
     images = load(config.data, None, config.images)
-    data = cnn.split(images, config.seed)
-    network = cnn.ThreeLayer(classes=images.classes, channels=config.channels)
+    data, network = config.split(images), config.network(images.classes)
     found: dict[int, xr.Dataset] = {}
     for together in _programs(config, cells):
         for i, one in zip(
@@ -123,10 +148,10 @@ def _programs(config: Config, cells: Sequence[Cell]) -> list[list[int]]:
     """Numbers of the cells that are trained as one program: alike but for numbers, and not too many."""
     alike: dict[Any, list[int]] = {}
     for i, cell in enumerate(cells):
-        alike.setdefault((cell.algorithm, cell.agents, cell.period, cell.same_start), []).append(i)
+        alike.setdefault(config.alike(cell), []).append(i)
     programs = []
-    for (_, agents, *_), members in alike.items():
-        most = max(1, config.stacked // (agents * config.sims))
+    for members in alike.values():
+        most = max(1, config.stacked // (cells[members[0]].agents * config.sims))
         programs += [members[a : a + most] for a in range(0, len(members), most)]
     return programs
 
@@ -134,12 +159,8 @@ def _programs(config: Config, cells: Sequence[Cell]) -> list[list[int]]:
 def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], progress: bool) -> list[xr.Dataset]:
     first, repeats = cells[0], config.sims
     etas = [config.eta if c.eta is None else c.eta for c in cells]
-    momenta = [config.momentum if c.momentum is None else c.momentum for c in cells]
     batches = max(1, len(data.train_y) // config.batch)
-    made = [
-        cnn.algorithm(c.algorithm, agents=c.agents, eta=eta, k=c.k, momentum=m, period=c.period, batches=batches)
-        for c, eta, m in zip(cells, etas, momenta, strict=True)
-    ]
+    made = [config.algorithm(c, batches) for c in cells]
     # One value a run: each cell's, as often as it is repeated.
     algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
     settings = dict(
@@ -150,6 +171,7 @@ def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], prog
         seed=config.seed,
         same_start=first.same_start,
         precision=config.precision,
+        **config.settings(cells),
         evaluation_batch=min(250, len(data.test_y)),
     )
     cache = cache_folder()
