@@ -286,6 +286,10 @@ def test_quorum_moments_are_exact_at_every_p():
     pair = meanfield.quorum_moments(theory, 1.5, 0.4, 2)
     assert pair.mean == pytest.approx(moment(1) / moment(0), rel=1e-6)
     assert pair.second == pytest.approx(moment(2) / moment(0), rel=1e-6)
+    wells = SelfConsistency(WELL, Grid(-8, 8, 160))
+    limit = wells.branches(1.5, 1.0)[-1].mean ** 2  # two peaks, narrow for many agents
+    many = [meanfield.quorum_moments(wells, 1.5, 1.0, p).second - limit for p in (10**4, 10**6)]
+    assert many[0] / many[1] == pytest.approx(100, rel=0.02)
 
 
 def test_linear_noise_is_the_limit_and_solves_the_lyapunov_equation():

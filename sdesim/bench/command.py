@@ -10,10 +10,12 @@ import tyro
 from sdesim.bench import gpu as gpus
 from sdesim.bench import interleaved, native, report
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.workloads import WORKLOADS, Workload, over_cores, scaling
+from sdesim.bench.training import TRAINERS, variants_of
+from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload, over_cores, scaling
 from sdesim.fields import check_choice, check_count
 from sdesim.store import check_writable
 
+KNOWN: dict[str, Workload | Training] = {**WORKLOADS, **TRAININGS}
 RECORD = pathlib.Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
@@ -47,9 +49,9 @@ class Options:
             ValueError: naming the option, its value and what would be right.
         """
         for name in self.workloads:
-            check_choice("workloads", name, WORKLOADS)
+            check_choice("workloads", name, KNOWN)
         for name in self.variants:
-            check_choice("variants", name, VARIANTS)
+            check_choice("variants", name, {**VARIANTS, **TRAINERS})
         for name in ("rounds", "steps"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
@@ -84,22 +86,25 @@ def run(options: Options) -> report.Report:
     rounds = options.rounds or (3 if options.quick else 7)
     say = lambda line: print(f"sdesim: {line}", file=sys.stderr, flush=True)
     result = report.Report()
-    chosen = [WORKLOADS[name] for name in options.workloads or WORKLOADS]
+    # A quick run trains once, with the agents that say how coupled training compares.
+    usual = [name for name in KNOWN if not (options.quick and name == "cnn-one")]
+    chosen = [KNOWN[name] for name in options.workloads or usual]
     if options.steps is not None:
         chosen = [dataclasses.replace(workload, steps=options.steps) for workload in chosen]
     for workload in chosen:
         variants = _variants(workload, options, say if workload is chosen[0] else None)
         say(f"{workload.name}: {', '.join(v.name for v in variants)}")
         result.workloads[workload.name] = workload
-        result.variants.update({v.name: v for v in variants})
+        result.variants.update({(workload.name, v.name): v for v in variants})
         result.rows.extend(interleaved.measure(workload, variants, rounds, say))
     device = {"platform": "", "kind": ""}
     try:
         device = interleaved.device(chosen[0])
-        if native.compiler() is not None:
-            rate = interleaved.generator_rate(chosen[0], options.quick)
+        simulated = [w for w in chosen if isinstance(w, Workload)]
+        if simulated and native.compiler() is not None:
+            rate = interleaved.generator_rate(simulated[0], options.quick)
             # Both words of a block are used in every workload: one word an agent's coordinate and step.
-            result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in chosen})
+            result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in simulated})
     except interleaved.WorkerError as error:
         say(f"the ceiling is left out: {error}")
     if options.scaling and not options.quick:
@@ -121,13 +126,16 @@ def run(options: Options) -> report.Report:
     return result
 
 
-def _variants(workload: Workload, options: Options, say) -> list[Variant]:
-    wanted = [VARIANTS[name] for name in options.variants] or list(VARIANTS.values())
+def _variants(workload: Workload | Training, options: Options, say) -> list[Variant]:
+    known = variants_of(workload)
+    wanted = [known[name] for name in options.variants or known if name in known]
     here = [v for v in wanted if v.installed()]
     if say is not None and len(here) < len(wanted):
         say(f"not installed, so not measured: {', '.join(v.name for v in wanted if v not in here)}")
     if options.quick:
         here = [dataclasses.replace(v, share=v.quick or v.share) for v in here if v.quick or options.variants]
+    if isinstance(workload, Training):
+        return here
     if options.quick and not options.variants and workload.name != "w1-uniform":
         # One workload says what more cores give and how NumPy does; diffrax compiles W2 slowly.
         here = [v for v in here if v.cores is not None and v.name != "numpy" and not (v.gaussian and workload.dims > 1)]
@@ -141,7 +149,7 @@ def _write(result: report.Report, options: Options, gpu: str) -> None:
     if options.json is not None:
         report.write_json(result.rows, options.json)
         written.append(str(options.json))
-    if options.out is not None:
+    if options.out is not None and result.rows:
         report.picture(result, options.out / "bench.png")
         written.append(str(options.out / "bench.png"))
     if options.record is not None:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.workloads import Workload
+from sdesim.bench.workloads import Training, Workload
 
 # The mask is set before anything is imported: a package may count the cores at its import.
 _BOOT = """import os, sys
@@ -60,7 +60,7 @@ class Worker:
     def __init__(
         self,
         variant: Variant,
-        workload: Workload,
+        workload: Workload | Training,
         cores: list[int] | None = None,
         *,
         importing_on: int | None = None,
@@ -129,7 +129,7 @@ class Worker:
 
 
 def measure(
-    workload: Workload,
+    workload: Workload | Training,
     variants: Sequence[Variant],
     rounds: int,
     say: Callable[[str], None] = lambda line: None,
@@ -179,12 +179,12 @@ def measure(
     if platform == "cpu" and cpu < 0.9 * wall:
         share = f"other processes took {1 - cpu / wall:.0%} of the core"
         say(f"{workload.name}: {share}; figures of a busy machine mean little")
-    work = {worker.variant.name: worker.workload.work for worker in workers}
-    return _rows(workload, work, first, seconds, peaks)
+    amounts = {worker.variant.name: worker.workload.amount for worker in workers}
+    return _rows(workload, amounts, first, seconds, peaks)
 
 
-def _rows(workload: Workload, work, first, seconds, peaks) -> list[Row]:
-    rates = {name: sorted(work[name] / 1e6 / s for s in seconds[name]) for name in peaks}
+def _rows(workload: Workload | Training, amounts, first, seconds, peaks) -> list[Row]:
+    rates = {name: sorted(amounts[name] / s for s in seconds[name]) for name in peaks}
     middle = {name: statistics.median(r) for name, r in rates.items()}
     ratio = lambda name, to: middle[name] / middle[to] if to in middle else None
     return [
@@ -216,7 +216,7 @@ def generator_rate(workload: Workload, quick: bool) -> float:
         return max(worker.ask("words", blocks=blocks)["rate"] for _ in range(3)) / 1e6
 
 
-def device(workload: Workload) -> dict:
+def device(workload: Workload | Training) -> dict:
     """What JAX computes on by default, found in a process that ends: this one takes no memory of a GPU."""
     with Worker(VARIANTS["naive"], workload, platform=None) as worker:
         return worker.ask("device")

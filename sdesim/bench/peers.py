@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sdesim.bench import native
-from sdesim.bench.workloads import Workload
+from sdesim.bench.workloads import Training, Workload
 
 Run = Callable[[int], Any]
 
@@ -27,7 +27,7 @@ class Variant:
 
     name: str
     title: str
-    build: Callable[[Workload], Run]
+    build: Callable[[Any], Run]
     needs: tuple[str, ...] = ()
     share: float = 1.0
     gaussian: bool = False
@@ -40,12 +40,14 @@ class Variant:
             return native.compiler() is not None
         return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
-    def fits(self, workload: Workload) -> bool:
+    def fits(self, workload: Workload | Training) -> bool:
+        if isinstance(workload, Training):
+            return True
         # Peers with Gaussian noise are compared where noise is Gaussian, or where no workload has it (W2).
         alike = not self.gaussian or workload.noise == "gaussian" or workload.dims > 1
         return alike and self.only in (None, workload.name)
 
-    def part(self, workload: Workload) -> Workload:
+    def part(self, workload: Workload | Training) -> Workload | Training:
         """The workload as this variant runs it."""
         return dataclasses.replace(workload, steps=max(1, round(self.share * workload.steps)))
 

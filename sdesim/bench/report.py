@@ -18,7 +18,8 @@ from sdesim._version import __version__
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.workloads import Workload
+from sdesim.bench.training import variants_of
+from sdesim.bench.workloads import Training, Workload
 from sdesim.store import _commit, replacing
 
 HEAD = """\
@@ -41,25 +42,31 @@ COLUMNS = (
     "compile s",
     "peak MB",
 )
-RECORDED = ("naive", "cpp")  # beside everything of sdesim
+RECORDED = ("naive", "cpp", "torch")  # beside everything of sdesim
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """workloads, variants: as they were run, by name. series: a size -> its values with their workloads.
+    """workloads: as they were run, by name. variants: by the names of workload and variant. series: a size -> its
+    values with their workloads.
 
     ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
     """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
-    workloads: dict[str, Workload] = dataclasses.field(default_factory=dict)
-    variants: dict[str, Variant] = dataclasses.field(default_factory=dict)
+    workloads: dict[str, Workload | Training] = dataclasses.field(default_factory=dict)
+    variants: dict[tuple[str, str], Variant] = dataclasses.field(default_factory=dict)
     series: dict[str, list[tuple[int, Workload]]] = dataclasses.field(default_factory=dict)
     ceilings: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def of(self, workload: str) -> list[Row]:
         return [row for row in self.rows if row.workload == workload]
+
+    def title(self, row: Row) -> str:
+        """The variant of a row in words."""
+        workload = self.workloads.get(row.workload)
+        return (VARIANTS if workload is None else variants_of(workload))[row.variant].title
 
     @property
     def compared(self) -> list[str]:
@@ -96,11 +103,11 @@ def table(report: Report) -> str:
         rows = report.of(name)
         workload = report.workloads.get(name)
         title = workload.describe() if workload else name
-        body = [(VARIANTS[r.variant].title, *_cells(r)) for r in rows]
+        body = [(report.title(r), *_cells(r)) for r in rows]
         notes = [
-            f"{VARIANTS[r.variant].title}: {note}"
+            f"{report.title(r)}: {note}"
             for r in rows
-            if (note := _note(report.variants.get(r.variant), workload))
+            if (note := _note(report.variants.get((name, r.variant)), workload))
         ]
         if name in report.ceilings:
             rate, why = report.ceilings[name]
@@ -123,14 +130,14 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (*(_number(v) for v in values), f"{row.compile_s:.2f}", f"{row.peak_mb:.0f}")
 
 
-def _note(variant: Variant | None, workload: Workload | None) -> str:
+def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
     """How a variant's run differs from the workload."""
     if workload is None or variant is None:
         return ""
     notes = []
     if (steps := variant.part(workload).steps) != workload.steps:
         notes.append(f"{steps} steps")
-    if variant.gaussian and workload.noise != "gaussian":
+    if isinstance(workload, Workload) and variant.gaussian and workload.noise != "gaussian":
         notes.append("Gaussian noise of the same variance")
     if variant.cores is None:
         notes.append(f"{len(all_cores())} cores")
@@ -184,7 +191,7 @@ def _bars(panel, report: Report, name: str) -> None:
         ratio = "" if row.ratio_to_naive is None else f" ({_number(row.ratio_to_naive)} x)"
         at = dict(xytext=(4, 0), textcoords="offset points", va="center", size=8, bbox=behind)
         panel.annotate(f"{_number(row.median)}{ratio}", (row.max, place), **at)
-    panel.set_yticks(places, [VARIANTS[r.variant].title for r in rows])
+    panel.set_yticks(places, [report.title(r) for r in rows])
     ceiling = report.ceilings.get(name, (0.0, ""))[0]
     panel.set_xlim(0, max(max(r.max for r in rows) * 1.3, ceiling * 1.05))
     panel.set_xlabel(rows[0].unit)
@@ -238,7 +245,7 @@ def record(report: Report, path: pathlib.Path, gpu: str = "") -> int:
         text = text.rstrip("\n") + "\n\n" + _row(COLUMNS) + _row(["---"] * len(COLUMNS))
     for r in kept:
         w = report.workloads.get(r.workload)
-        sizes = "" if w is None else f"{w.sims} x {w.agents} x {w.dims} x {w.steps}"
+        sizes = "" if w is None else w.sizes
         speed = f"{_number(r.median)} ({_number(r.min)} to {_number(r.max)})"
         text += _row((*stamp, r.workload, sizes, r.variant, speed, r.unit, *_cells(r)[3:]))
     with replacing(path) as temporary:

@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
-from sdesim.bench.peers import VARIANTS, Run
-from sdesim.bench.workloads import Workload
+from sdesim.bench.peers import Run
+from sdesim.bench.training import variants_of
+from sdesim.bench.workloads import TRAININGS, Training, Workload
 
 
 def pin(cores: list[int]) -> None:
@@ -36,8 +37,8 @@ def memory(field: str) -> float:
 class Worker:
     """The requests, by name."""
 
-    def __init__(self, variant: str, workload: Workload):
-        self.variant, self.workload = VARIANTS[variant], workload
+    def __init__(self, variant: str, workload: Workload | Training):
+        self.variant, self.workload = variants_of(workload)[variant], workload
         self.before, self.gpu = 0.0, None
         self.run: Run = lambda seed: None
 
@@ -135,7 +136,8 @@ def _state(result) -> np.ndarray:
 
 
 def serve(variant: str, workload: dict, requests, replies) -> None:
-    worker = Worker(variant, Workload(**workload))
+    kind = Training if workload["name"] in TRAININGS else Workload
+    worker = Worker(variant, kind(**workload))
     for line in requests:
         request = json.loads(line)
         try:

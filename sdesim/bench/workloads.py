@@ -41,12 +41,71 @@ class Workload:
         return self.sims * self.agents * self.dims * self.steps
 
     @property
+    def amount(self) -> float:
+        """The work of a run in what the unit counts."""
+        return self.work / 1e6
+
+    @property
     def unit(self) -> str:
         return "million agent-steps/s" if self.dims == 1 else "million agent-coordinate-steps/s"
+
+    @property
+    def sizes(self) -> str:
+        """What the record says of it."""
+        return f"{self.sims} x {self.agents} x {self.dims} x {self.steps}"
 
     def describe(self) -> str:
         sizes = f"{self.sims} simulations x {self.agents} agents x {self.dims} dims x {self.steps} steps"
         return f"{self.title}: {sizes}, {self.noise} noise"
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Steps of EASGD with heavy-ball momentum that train the three-layer network (BS 6.1) on 32 x 32 synthetic images.
+
+    agents: networks, each with its own batches and dropout. steps: of all agents, those of one run.
+    alpha: weight of the pull in one step, eta k; the center's is agents * alpha.
+    """
+
+    name: str
+    title: str
+    agents: int
+    steps: int
+    batch: int = 128
+    channels: tuple[int, int, int] = (64, 128, 64)
+    dropout: float = 0.5
+    eta: float = 0.05
+    alpha: float = 0.04
+    momentum: float = 0.9
+    images: int = 1024
+
+    unit = "images/s"
+
+    def __post_init__(self):
+        object.__setattr__(self, "channels", tuple(self.channels))  # which JSON makes a list
+
+    @property
+    def amount(self) -> float:
+        """Images that a run trains on, counted once for each agent."""
+        return float(self.agents * self.steps * self.batch)
+
+    @property
+    def sizes(self) -> str:
+        return f"1 x {self.agents} x {self.batch} images x {self.steps}"
+
+    def describe(self) -> str:
+        many = f"{self.agents} agents" if self.agents > 1 else "one agent"
+        return f"{self.title}: {many} x batch {self.batch} x {self.steps} steps"
+
+
+TRAININGS: dict[str, Training] = {
+    w.name: w
+    for w in (
+        Training("cnn-one", "the three-layer network, EASGD", agents=1, steps=4),
+        Training("cnn", "the three-layer network, EASGD", agents=4, steps=2),
+    )
+}
+"""The workloads that train networks, by name."""
 
 
 WORKLOADS: dict[str, Workload] = {

@@ -26,7 +26,7 @@ from sdesim.coupling import (
     Tree,
     Uncoupled,
 )
-from sdesim.fields import check_choice, check_count, check_sign, number
+from sdesim.fields import check_choice, check_count, check_sign, concrete, number
 
 
 class Algorithm(eqx.Module):
@@ -38,8 +38,9 @@ class Algorithm(eqx.Module):
     pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates are:
     the weights stay where those fall or differ. None: the agents' own rates, with which the weights then fall.
     average: weight gamma of the past in the exponentially weighted center, y <- gamma y + (1 - gamma) center, which is
-    then what is tested; None tests the center itself. running: test the average of all centers so far, the start among
-    them. every: iterations between two centers that enter the average.
+    then what is tested; None tests the center itself. running: true for the plain average of all centers so far, the
+    start among them, for as long as the past's weight n / (n + 1) in it is below gamma: with gamma = 1, always. every:
+    iterations between two centers that enter the average.
 
     Every number may have a leading axis of runs, that of `train`'s.
     """
@@ -47,12 +48,12 @@ class Algorithm(eqx.Module):
     rule: AbstractCoupling
     momentum: Array = eqx.field(converter=number, default=0.0)
     average: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
+    running: Array = eqx.field(converter=lambda r: jnp.asarray(r, bool), default=False)
     pace: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
-    running: bool = eqx.field(static=True, default=False)
     every: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
@@ -62,18 +63,19 @@ class Algorithm(eqx.Module):
         check_sign("pace", self.pace, zero=False)
         check_count("period", self.period)
         check_count("every", self.every)
-        if self.running and self.average is not None:
-            raise ValueError("running: an average over all iterations has no weight `average`; leave one of them out")
+        if self.average is None and concrete(self.running, np.max):
+            raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
 
     @property
     def averages(self) -> bool:
         """Whether an average over iterations is tested, and not the center itself."""
-        return self.running or self.average is not None
+        return self.average is not None
 
     def weight(self, step: Array) -> Array:
         """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""
+        assert self.average is not None
         entry = (step + 1) // self.every  # that of the start is 0
-        past = entry / (entry + 1) if self.average is None else self.average
+        past = jnp.where(self.running, jnp.minimum(self.average, entry / (entry + 1)), self.average)
         return jnp.where((step + 1) % self.every == 0, past, jnp.ones_like(past))
 
     def coupling_rate(self, eta: Array) -> Array:
@@ -121,7 +123,8 @@ def algorithm(
         fanout: of the tree; all agents under one root by default. width: of the saturating filter.
 
     Raises:
-        ValueError: for an unknown name, with what was probably meant, a number out of range, or MDOWNPOUR with a period.
+        ValueError: for an unknown name, with what was probably meant, a number out of range, or a period of
+            MDOWNPOUR, which has none.
     """
     check_choice("algorithm", name, NAMES)
     check_count("agents", agents)
@@ -135,15 +138,15 @@ def algorithm(
     plain = 0.04 / eta if k is None else k
     many: dict[str, Any] = dict(average=0.99 if average is None else average) if agents > 1 else {}
     slow = 0.999 if average is None else average
-    # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The clock of
-    # the master, by which averages count, ticks once a period (Z 4).
+    # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The
+    # master's clock, by which averages count, ticks once a period (Z 4).
     pushes: dict[str, Any] = dict(
         rule=Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period, pace=eta, every=period
     )
     builders = {
         "sgd": lambda: Algorithm(Uncoupled()),
         "msgd": lambda: Algorithm(Uncoupled(), momentum),
-        "asgd": lambda: Algorithm(Uncoupled(), running=True),
+        "asgd": lambda: Algorithm(Uncoupled(), average=1.0, running=True),
         "mvasgd": lambda: Algorithm(Uncoupled(), average=slow),
         "qsgd": lambda: Algorithm(Quorum(plain), momentum, **many, period=period),
         "sd-qsgd": lambda: Algorithm(
@@ -155,7 +158,7 @@ def algorithm(
         "easgd": lambda: Algorithm(Elastic(elastic), momentum, period=period),
         "easgd-wm": lambda: Algorithm(Elastic(elastic), period=period),
         "downpour": lambda: Algorithm(**pushes),
-        "adownpour": lambda: Algorithm(**pushes, running=True),
+        "adownpour": lambda: Algorithm(**pushes, average=1.0, running=True),
         "mvadownpour": lambda: Algorithm(**pushes, average=slow),
         # Agents read x~ + delta v and the master steps by all their gradients (Z, Alg. 4-5), at every iteration: where
         # they all are after it is where the master is.

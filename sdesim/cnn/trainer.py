@@ -234,8 +234,10 @@ def train(
             told(Progress(epoch, epochs, done, batches, count * work / spent, elapsed, left, _latest(history, agents)))
         seconds = time.perf_counter() - clock
         history.append(measured(run_state, rule_rates.eta, total / max(batches, 1), seconds))
-        if "validation_loss" in history[-1]:
-            rule_rates = schedule.after_epoch(rule_rates, jnp.asarray(history[-1]["validation_loss"][:, :agents]))
+        validation = history[-1].get("validation_loss")
+        # Without validation images a schedule sees no loss: those that need none go on.
+        losses = jnp.full(rates.shape, jnp.nan) if validation is None else jnp.asarray(validation[:, :agents])
+        rule_rates = schedule.after_epoch(rule_rates, losses)
         state = run_state, rule_rates
         if store is not None:
             store.write(epoch, state, dataset())

@@ -153,7 +153,7 @@ def statements(config: Config) -> list[Statement]:
         ratio = many(easgd_bound(config, runs.data) / runs.data["both"].mean("sim")).isel(k=-1)
         return measured.slope(ratio["center_agents"], ratio)
 
-    halves = "error of {} falls as the square root of p at the largest gain"
+    falls = "error of {} falls as 1 / sqrt(p) at the largest gain"
     found = [
         measured.below(
             "qsgd-below",
@@ -267,7 +267,7 @@ def statements(config: Config) -> list[Statement]:
     if len(config.agents) > 1:
         for name, words in (("qsgd", "QSGD"), ("momentum", "QSGD with momentum")):
             over = strongest(name)
-            found += measured.exponent(name, halves.format(words), over, "n_agents", -0.55, -0.43, smoke=None)
+            found += measured.exponent(name, falls.format(words), over, "n_agents", -0.55, -0.43, smoke=None)
         found.append(
             Statement(
                 "uncoupled-biased",
@@ -278,10 +278,13 @@ def statements(config: Config) -> list[Statement]:
             )
         )
     if len([p for p in config.center_agents if p > 1]) > 1:
+        centers = xr.Dataset(coords={"center_agents": list(config.center_agents)})
         for name, words in (("easgd", "EASGD's mean of agents"), ("center", "EASGD's center")):
             over = lambda d, name=name: many(d[name]).isel(k=-1)
-            # the linearized law itself has -0.46 between 4 and 64 agents, and -1/2 for many
-            found += measured.exponent(name, halves.format(words), over, "center_agents", -0.55, -0.4, smoke=None)
+            law = many(easgd_linearized(config, centers)).sel(point=name)
+            own = measured.slope(law["center_agents"], law)
+            text = f"error of {words} falls nearly as 1 / sqrt(p) at the largest gain: the linearized law has {own:.2f}"
+            found += measured.exponent(name, text, over, "center_agents", -0.55, -0.4, smoke=None)
         found.append(
             Statement(
                 "easgd-looser",

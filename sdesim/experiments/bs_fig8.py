@@ -8,7 +8,7 @@ import dataclasses
 
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
-from sdesim.fields import check_count
+from sdesim.fields import check_count, check_sign
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,75 +16,102 @@ class Config(net.Config):
     """Constants [C] of Figure 8."""
 
     agents: tuple[int, ...] = (1, 4, 8, 16)
-    """Numbers of agents p, in growing order, from 1."""
+    """Numbers of agents p, in growing order."""
     alpha: float = 0.04
     """Weight of the pull in one step, eta k."""
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.agents) < 2 or self.agents[0] != 1 or list(self.agents) != sorted(self.agents):
-            raise ValueError(f"agents={self.agents}: must start with 1 and grow")
         for p in self.agents:
             check_count("agents", p)
+        net.check_growing("agents", self.agents)
+        if self.agents[-1] < 2:
+            raise ValueError(f"agents={self.agents}: the last must be at least 2, for a coupling")
+        check_sign("alpha", self.alpha)
+
+    @property
+    def several(self) -> tuple[int, ...]:
+        """The numbers of agents that are coupled."""
+        return tuple(p for p in self.agents if p > 1)
 
 
-PRESETS = net.presets(Config)
-PRESETS["smoke"] = dataclasses.replace(PRESETS["smoke"], agents=(1, 2, 4))
+PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2))
+
+
+def many(p: int) -> str:
+    return f"{p} agents" if p > 1 else "1 agent"
 
 
 def cells(config: Config) -> list[net.Cell]:
     k = config.alpha / config.eta
-    made = [net.Cell("SGD, 1 agent", "qsgd", 1, k, group="1")]
-    for p in config.agents[1:]:
-        made.append(net.Cell(f"QSGD, {p} agents", "qsgd", p, k, group=str(p)))
-        made.append(net.Cell(f"SD-QSGD, {p} agents", "sd-qsgd", p, k, group=str(p), style="--"))
+    made = []
+    for p in config.agents:
+        made.append(net.Cell(f"QSGD, {many(p)}", "qsgd", p, k, group=str(p)))
+        if p > 1:  # of one agent both are SGD
+            made.append(net.Cell(f"SD-QSGD, {many(p)}", "sd-qsgd", p, k, group=str(p), style="--"))
     return made
 
 
 def statements(config: Config) -> list[Statement]:
-    alone, most = "SGD, 1 agent", config.agents[-1]
-    return [
+    most = many(config.agents[-1])
+    gains = {p: net.gain(f"SD-QSGD, {many(p)}", f"QSGD, {many(p)}") for p in config.several}
+    found = [
         Statement(
-            "8-more-agents-help",
-            f"{most} QSGD agents generalise better than one (best test accuracy, points)",
-            net.gain(f"QSGD, {most} agents", alone),
+            f"8-more-agents-help-{name.lower()}",
+            f"{most} of {name} generalise better than {many(config.agents[0])} (best test accuracy, points)",
+            net.gain(f"{name}, {most}", f"QSGD, {many(config.agents[0])}"),
             ">=",
             1.0,
-            smoke=-20.0,
-        ),
-        *[
+        )
+        for name in ("QSGD", "SD-QSGD")
+        if len(config.agents) > 1
+    ]
+    for p, gain in gains.items():
+        found += [
             Statement(
                 f"8-state-dependent-{p}",
-                f"SD-QSGD and QSGD of {p} agents are within two points of each other (difference of best accuracies)",
-                lambda runs, p=p: abs(net.gain(f"SD-QSGD, {p} agents", f"QSGD, {p} agents")(runs).mean()),
+                f"the difference between SD-QSGD and QSGD is mild for {many(p)} (best test accuracies, points)",
+                lambda runs, gain=gain: abs(gain(runs).mean()),
                 "<=",
                 2.0,
-                smoke=40.0,
-            )
-            for p in config.agents[1:]
-        ],
+            ),
+            Statement(
+                f"8-spikes-synchronize-{p}",
+                f"spikes bring agents closer together (last distance, SD-QSGD over QSGD, {many(p)})",
+                net.distance(f"SD-QSGD, {many(p)}", f"QSGD, {many(p)}"),
+                "<=",
+                1.0,
+                counted=False,
+                smoke=1.0,
+                note="asked here: a spike adds to the sum of the gains, and is over long before an epoch's end",
+            ),
+        ]
+    return [
+        *found,
         Statement(
             "8-mildly-better",
             "SD-QSGD is mildly better for some number of agents (largest gain of best accuracy, points)",
-            lambda runs: max(
-                net.gain(f"SD-QSGD, {p} agents", f"QSGD, {p} agents")(runs).mean() for p in config.agents[1:]
-            ),
+            lambda runs: max(g(runs).mean() for g in gains.values()),
             ">=",
             0.0,
             counted=False,
             note="the paper's own difference is small, and changes sign with the number of agents",
         ),
-        Statement(
-            "8-synchronized",
-            "QSGD agents stay together (last distance per agent over that at the start)",
-            lambda runs: (
-                net.last(runs.data, "spread", f"QSGD, {most} agents")
-                / runs.data["spread"].sel(cell=f"QSGD, {most} agents").isel(epoch=0).values
-            ),
-            "<=",
-            0.5,
-            smoke=0.9,
-        ),
+        *[
+            Statement(
+                f"8-synchronized-{name.lower()}",
+                f"{name} brings agents from their own starts together (last distance over the first, {most})",
+                lambda runs, cell=f"{name}, {most}": (
+                    net.last(runs.data, "spread", cell) / net.at_start(runs.data, "spread", cell)
+                ),
+                "<=",
+                0.5,
+                smoke=0.5,
+            )
+            for name in ("QSGD", "SD-QSGD")
+        ],
+        net.same_starts("8-same-start", cells(config)),
+        net.learns("8-learns", cells(config)),
     ]
 
 

@@ -2,11 +2,14 @@
 
 A *cell* is one algorithm with its numbers. Cells that differ in numbers alone are trained as one program, each several
 times; what is trained is kept in the cache epoch by epoch, so that an experiment that was interrupted goes on where it
-was. The numbers of the paper's figures are lost in the available text, and are chosen here [C].
+was, and one that is asked for more epochs goes on from those that it has. The numbers of the paper's figures are lost
+in the available text, and are chosen here [C].
 """
 
 import dataclasses
+import functools
 import hashlib
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -33,6 +36,14 @@ LABELS = {
     "test_loss": "test loss",
     "test_accuracy": "test accuracy (%)",
     "spread": r"$\sum_i |x^i - \bar{x}|^2$",
+    "eta": r"learning rate $\eta$, mean of agents",
+}
+TITLES = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "spread": "distance between agents",
+    "eta": "learning rate",
 }
 
 
@@ -91,27 +102,37 @@ class Config:
 
     def alike(self, cell: "Cell") -> Any:
         """What cells share that are trained as one program."""
-        return cell.algorithm, cell.agents, cell.period, cell.same_start
+        # EASGD-WM is EASGD with a momentum of 0: a number.
+        return cell.algorithm.removesuffix("-wm"), cell.agents, cell.period, cell.same_start
 
     def settings(self, cells: "list[Cell]") -> dict[str, Any]:
         """Further arguments of `cnn.train`, for cells of one program."""
         return {}
 
 
-def presets(kind: type[Config], **changed: Any) -> dict[str, Config]:
-    """The three sizes of a training experiment: minutes on two cores, an hour or less of one GPU, the paper's."""
-    small: dict[str, Any] = dict(data="synthetic", images=480, channels=(6, 8, 8), epochs=2, batch=32, sims=2)
+def presets(kind: type[Config], smoke: dict[str, Any] | None = None, **changed: Any) -> dict[str, Config]:
+    """The three sizes of a training experiment: a minute on two cores, one GPU, the paper's. smoke: the first alone."""
+    small: dict[str, Any] = dict(data="synthetic", images=240, channels=(4, 8, 8), epochs=2, batch=32, sims=2)
     return {
-        "smoke": kind(**{**changed, **small}),
+        "smoke": kind(**{**changed, **small, **(smoke or {})}),
         "default": kind(**changed),
         "paper": kind(**{**changed, "epochs": 150, "sims": 3}),
     }
+
+
+def check_growing(name: str, values: Sequence[float], least: int = 1) -> None:
+    """Numbers in growing order, each above 0, `least` of them or more; else a ValueError."""
+    for value in values:
+        check_sign(name, value, zero=False)
+    if len(values) < least or list(values) != sorted(set(values)):
+        raise ValueError(f"{name}={tuple(values)}: must be at least {least}, each greater than the one before")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One algorithm with its numbers; what is None is the configuration's or the algorithm's own.
 
+    first: number of its first run; cells with the same run numbers start alike and see the same batches.
     group: cells of one group share a color in the picture, style distinguishes them.
     """
 
@@ -123,6 +144,7 @@ class Cell:
     momentum: float | None = None
     period: int = 1
     same_start: bool = False
+    first: int = 0
     group: str = ""
     style: str = "-"
 
@@ -131,43 +153,52 @@ class Cell:
 
 
 def train(config: Config, cells: Sequence[Cell], progress: bool) -> xr.Dataset:
-    """Train all cells: losses and accuracies of the tested model, and the mean ones of agents, (cell, epoch, sim)."""
+    """Train all cells: losses and accuracies of the tested model, and the mean ones of agents, (cell, epoch, sim).
+
+    Raises:
+        ValueError: for two cells of one label.
+        FileNotFoundError: if the images are not there, with what to do.
+    """
+    labels = [c.label for c in cells]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"cells: must have labels of their own, got {labels}")
     images = load(config.data, None, config.images)
     data, network = config.split(images), config.network(images.classes)
     found: dict[int, xr.Dataset] = {}
     for together in _programs(config, cells):
-        for i, one in zip(
-            together, _train_one(config, network, data, [cells[i] for i in together], progress), strict=True
-        ):
-            found[i] = one
-    labels = xr.Variable("cell", [c.label for c in cells])
-    return xr.concat([found[i] for i in range(len(cells))], labels, join="exact", combine_attrs="drop")
+        trained = _train_together(config, network, data, [cells[i] for i in together], progress)
+        found.update(zip(together, trained, strict=True))
+    ordered = [found[i] for i in range(len(cells))]
+    return xr.concat(ordered, xr.Variable("cell", labels), join="exact", combine_attrs="drop")
 
 
 def _programs(config: Config, cells: Sequence[Cell]) -> list[list[int]]:
-    """Numbers of the cells that are trained as one program: alike but for numbers, and not too many."""
+    """Numbers of the cells that are trained as one program: alike but for numbers, and not too many. Programs of one
+    kind are as equal in size as can be, because each size is compiled by itself."""
     alike: dict[Any, list[int]] = {}
     for i, cell in enumerate(cells):
         alike.setdefault(config.alike(cell), []).append(i)
     programs = []
     for members in alike.values():
         most = max(1, config.stacked // (cells[members[0]].agents * config.sims))
-        programs += [members[a : a + most] for a in range(0, len(members), most)]
+        programs += [part.tolist() for part in np.array_split(members, -(-len(members) // most))]
     return programs
 
 
-def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], progress: bool) -> list[xr.Dataset]:
+def _train_together(
+    config: Config, network: nn.Module, data: cnn.Split, cells: list[Cell], progress: bool
+) -> list[xr.Dataset]:
     first, repeats = cells[0], config.sims
     etas = [config.eta if c.eta is None else c.eta for c in cells]
     batches = max(1, len(data.train_y) // config.batch)
     made = [config.algorithm(c, batches) for c in cells]
     # One value a run: each cell's, as often as it is repeated.
     algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
-    settings = dict(
+    settings: dict[str, Any] = dict(
         eta=np.repeat(etas, repeats),
         agents=first.agents,
         batch=config.batch,
-        runs=np.tile(np.arange(repeats), len(cells)).tolist(),
+        runs=[c.first + i for c in cells for i in range(repeats)],
         seed=config.seed,
         same_start=first.same_start,
         precision=config.precision,
@@ -175,8 +206,7 @@ def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], prog
         evaluation_batch=min(250, len(data.test_y)),
     )
     cache = cache_folder()
-    said = repr((dataclasses.replace(config, epochs=1), cells))
-    name = f"{first.algorithm}-{hashlib.sha256(said.encode()).hexdigest()[:24]}"
+    name = f"{first.algorithm}-{_hash(network, data, algorithm, settings)}"
     history = cnn.train(
         network,
         data,
@@ -187,8 +217,34 @@ def _train_one(config: Config, network, data: cnn.Split, cells: list[Cell], prog
         progress=progress and (lambda p: _tell(f"{first.algorithm}, {len(cells)} cells", p)),
         **settings,
     )
-    history = history.isel(epoch=slice(0, config.epochs + 1))  # an earlier, longer training has more
+    history = _whole(history, config.epochs)
     return [_one_cell(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(cells))]
+
+
+def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, settings: dict[str, Any]) -> str:
+    """Of all that decides a training but the number of its epochs, the code that trains included."""
+    digest = hashlib.sha256(_code().encode())
+    said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
+    digest.update(repr((network, jax.tree.structure(algorithm), said)).encode())
+    for array in (*data, *jax.tree.leaves(algorithm)):
+        digest.update(np.asarray(array).tobytes())
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def _code() -> str:
+    """Of the files that training depends on; an edit elsewhere, as in a picture, does not cost a trained network."""
+    package = pathlib.Path(__file__).resolve().parent.parent
+    files = [package / f"{name}.py" for name in ("couple", "coupling", "random", "steps")]
+    files += [package / "cnn" / f"{name}.py" for name in ("algorithms", "networks", "schedule", "step", "trainer")]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files if f.is_file())).hexdigest()
+
+
+def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
+    """Epochs 0 to `epochs`: an earlier, longer training has more, and one whose every run diverged ends before. What
+    diverged stays as it was found last."""
+    numbers = np.arange(epochs + 1)
+    return history.isel(epoch=np.minimum(numbers, history.sizes["epoch"] - 1)).assign_coords(epoch=numbers)
 
 
 def _tell(name: str, p: cnn.Progress) -> None:
@@ -231,6 +287,39 @@ def gain(cell: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], 
     return lambda runs: sign * (best(runs.data, name, cell) - best(runs.data, name, over))
 
 
+def distance(of: str, over: str) -> Callable[[Runs], np.ndarray]:
+    """The agents' distance after the last epoch in one cell over that in another, run by run: runs are paired."""
+    return lambda runs: last(runs.data, "spread", of) / last(runs.data, "spread", over)
+
+
+def at_start(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
+    """A metric of a cell before training, (sims,)."""
+    return data[name].sel(cell=cell).isel(epoch=0).values.astype(float)
+
+
+def learns(id: str, cells: Sequence[Cell], points: float = 20.0) -> Statement:
+    """Every cell's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
+
+    def least(runs):
+        name = "agents_test_accuracy"
+        return min((best(runs.data, name, c.label) - at_start(runs.data, name, c.label)).mean() for c in cells)
+
+    text = "the agents of every cell learn (least gain of test accuracy over the start, points)"
+    return Statement(id, text, least, ">=", points, smoke=points)
+
+
+def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
+    """Cells of one run number start at one point: exact at any size, up to the rounding of different programs."""
+
+    def worst(runs):
+        values = [np.stack([at_start(runs.data, "agents_test_loss", c.label) for c in g]) for g in groups]
+        return float(max(np.ptp(v, axis=0).max() for v in values)), 0.0
+
+    groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
+    text = "the methods compared start at the same points (largest difference of test losses before training)"
+    return Statement(id, text, worst, "<=", 1e-3, smoke=1e-3)
+
+
 # -- picture -----------------------------------------------------------------------------------------------------------
 
 
@@ -247,17 +336,27 @@ def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[
             band = 2 * stderr(runs)
             panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
             panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
-        if name != "test_accuracy" and np.nanmax(data[name].values) > 0:
+        shown = data[name].values[np.isfinite(data[name].values)]
+        if name == "test_accuracy":
+            low, high = panel.get_ylim()
+            panel.set_ylim(max(low, 0), min(high, 100))
+        elif shown.max() > 5 * shown[shown > 0].min(initial=np.inf):  # of less, a linear axis has the better labels
             panel.set_yscale("log")
         panel.set_ylabel(LABELS[name])
-        plotting.letter(panel, i, LABELS[name].split("$")[0].replace(" (%)", "").strip() or "distance between agents")
+        plotting.letter(panel, i, TITLES[name])
     for panel in axes[1]:
         panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=7.5)
     figure.suptitle(title, fontsize=10.5)
     pyplot.close(figure)
     return figure
+
+
+def trained_on(config: Config, title: str) -> str:
+    """The title with what the networks saw: a smaller preset's picture must not look like the paper's."""
+    return f"{title} ({config.data}, {config.epochs} epochs, {config.sims} runs)"
 
 
 def experiment(
@@ -267,16 +366,17 @@ def experiment(
     sizes: dict[str, Config],
     cells: Callable[[Any], list[Cell]],
     statements: Callable[[Any], list[Statement]],
+    metrics: Sequence[str] = METRICS,
     picture: Callable[[Any, xr.Dataset], Figure] | None = None,
 ) -> Experiment:
-    """An experiment that trains cells; its picture is the curves of `plot`, if no other is given."""
+    """An experiment that trains cells; its picture is the curves of `plot`, of four metrics, if no other is given."""
     return Experiment(
         name,
         title,
         says,
         sizes,
         lambda config, progress: train(config, cells(config), progress),
-        picture or (lambda config, data: plot(cells(config), data, title)),
+        picture or (lambda config, data: plot(cells(config), data, trained_on(config, title), metrics)),
         lambda config, data: Runs(data),
         statements,
         trains=True,

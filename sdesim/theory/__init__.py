@@ -2,8 +2,9 @@
 
 bounds: Boffi and Slotine's results, each with its assumptions checked, and the exact laws of linear systems.
 curvature: the constants of a loss and of a noise law that the bounds need, certified or estimated.
+meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
 """
 
-from sdesim.theory import bounds, curvature
+from sdesim.theory import bounds, curvature, meanfield
 
-__all__ = ["bounds", "curvature"]
+__all__ = ["bounds", "curvature", "meanfield"]

@@ -41,7 +41,8 @@ class QuorumMoments:
 def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: int, points: int = 401):
     """Exact stationary moments of the mean of `agents` agents of the SDE with quorum coupling (dt -> 0).
 
-    points: of the integral over m, on the interval that holds its weight.
+    points: least number of points of the integral over m, on the interval that holds its weight. More are taken where
+        peaks of the density of m are narrow, sqrt(T / (k p)) at the least, as they are for many agents.
 
     Raises:
         ValueError: for fewer than 1 agent, k < 0 or a temperature that is not positive.
@@ -50,14 +51,15 @@ def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: 
     if k == 0:
         mean, variance = loss.moments(0.0, 0.0, temperature)
         return QuorumMoments(float(mean), float(variance) / p)
-    # With a weak pull m strays from the agents by sqrt(T / (k p)), beyond the grid of x.
-    stray = 10 * np.sqrt(temperature / (k * p))
-    m = np.linspace(loss.grid.low - stray, loss.grid.high + stray, points)
-    for _ in range(3):  # each look finds where the weight is, hundreds of times more closely than the one before
+    narrowest = np.sqrt(temperature / (k * p))  # as Phi'' is at most k
+    # With a weak pull m strays from the agents by that much, beyond the grid of x.
+    low, high = loss.grid.low - 10 * narrowest, loss.grid.high + 10 * narrowest
+    # Looks that find where the weight is, missing no peak, before one at which every peak is resolved.
+    for spacing in (5 * narrowest, 5 * narrowest, 5 * narrowest, narrowest / 2):
+        m = np.linspace(low, high, max(points, int((high - low) / spacing) + 2))
         exponent = -p * loss.effective_loss(m, k, temperature) / temperature
         held = np.flatnonzero(exponent > exponent.max() - 50)
-        m = np.linspace(m[max(held[0] - 1, 0)], m[min(held[-1] + 1, points - 1)], points)
-    exponent = -p * loss.effective_loss(m, k, temperature) / temperature
+        low, high = m[max(held[0] - 1, 0)], m[min(held[-1] + 1, m.size - 1)]
     weights = np.exp(exponent - exponent.max())
     weights /= weights.sum()
     own_mean, own_variance = loss.moments(m, k, temperature)
