@@ -8,7 +8,7 @@ paper's statements about its figures hold. Whoever has the paper passes its numb
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -120,18 +120,30 @@ class Quadratic(AbstractObjective):
 
 
 class LogCosh(AbstractObjective):
-    """sum of strength x^2 / 2 + weight log cosh x: not quadratic, and its curvature is bounded everywhere.
+    """sum of strength x^2 / 2 + weight log cosh x + tilt x: not quadratic, and its curvature is bounded everywhere.
 
     Curvature lies between strength and strength + weight. With weight >= 0 < strength the loss is strongly convex; with
-    weight < -strength < 0 it is a double well in each coordinate whose concavity is at most -(strength + weight).
+    weight < -strength < 0 it is a double well in each coordinate whose concavity is at most -(strength + weight). The
+    tilt moves the minima, and makes one well deeper; curvature depends on the point alone.
+
+    STEEPEST: the point at which, and at whose negative, the third derivative is greatest, 4 |weight| / (3 sqrt 3).
     """
+
+    STEEPEST: ClassVar[float] = float(np.arctanh(1 / np.sqrt(3)))
 
     strength: Array = eqx.field(converter=number, default=1.0)
     weight: Array = eqx.field(converter=number, default=1.0)
+    tilt: Array = eqx.field(converter=number, default=0.0)
+
+    @classmethod
+    def resting_at(cls, point, strength=1.0, weight=1.0) -> "LogCosh":
+        """Tilted so that the gradient vanishes where every coordinate is `point`: the minimum of a convex one."""
+        return cls(strength, weight, -(strength * point + weight * jnp.tanh(point)))
 
     def loss(self, x):
         # log cosh x = logaddexp(x, -x) - log 2, which does not overflow
-        return jnp.sum(0.5 * self.strength * x * x + self.weight * (jnp.logaddexp(x, -x) - np.log(2.0)))
+        wall = jnp.logaddexp(x, -x) - np.log(2.0)
+        return jnp.sum(0.5 * self.strength * x * x + self.weight * wall + self.tilt * x)
 
 
 class QuarticDoubleWell(AbstractObjective):

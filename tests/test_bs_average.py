@@ -255,7 +255,7 @@ WEAK = bs_weak.PRESETS["smoke"]
 
 
 def test_corrected_loss_is_that_of_a_single_agent():
-    loss = bs_weak.Corrected(0.5, 1.0, 0.2)
+    loss = bs_weak.Corrected(0.5, eta=0.2)
     plain = jax.grad(sdesim.objectives.LogCosh(0.5).loss)
     whole = lambda x: sdesim.objectives.LogCosh(0.5).loss(x) + 0.05 * jnp.sum(plain(x) ** 2)
     for x in (-2.0, 0.3, 1.7):

@@ -123,12 +123,12 @@ def test_laws_over_many_agents_and_gains_can_fail():
         looked_at = [s for s in bs_convex.statements(config) if s.id in ids]
         return {c.id: c.verdict for c in claims.judge(looked_at, measured.Runs(data))}
 
-    methods = ("qsgd", "momentum", "easgd", "center")
-    exponents = lambda side: {f"{method}-at-{side}" for method in methods}
-    ids = exponents("least") | exponents("most") | {"uncoupled-biased", "easgd-looser"}
-    assert verdicts(made(-0.5), ids) == dict.fromkeys(ids, "holds")
-    for power, side in ((-0.25, "most"), (-1.0, "least")):
-        assert verdicts(made(power), exponents(side)) == dict.fromkeys(exponents(side), "fails")
+    exponents = {"qsgd", "momentum", "easgd", "center"}
+    ids = exponents | {"uncoupled-biased", "easgd-looser"}
+    # between the -0.5 of QSGD and the -0.46 of EASGD at these sizes
+    assert verdicts(made(-0.48), ids) == dict.fromkeys(ids, "holds")
+    for power in (-0.25, -1.0):
+        assert verdicts(made(power), exponents) == dict.fromkeys(exponents, "fails")
     turned = made(-0.5).isel(gain=[3, 2, 1, 0]).assign_coords(gain=[0.0, *config.k])
     assert verdicts(turned, {"uncoupled-biased"}) == {"uncoupled-biased": "fails"}
     assert verdicts(made(0.0), {"easgd-looser"}) == {"easgd-looser": "fails"}

@@ -176,9 +176,10 @@ def test_statements_over_a_grid_know_right_from_wrong():
     one_wrong = lambda d: xr.where(d["p"] == 8, 0.8, 2) / d["p"]
     assert verdict(measured.below("a", "", of, one_wrong)) == "fails"
     assert verdict(measured.ratio("a", "", of, lambda d: 2 / d["p"], "<=", 0.7)) == "holds"
-    fits = measured.exponent("a", "", of, "p", -1.1, -0.9)
-    assert [verdict(s) for s in fits] == ["holds", "holds"]
-    assert verdict(measured.exponent("a", "", of, "p", -2.1, -1.5)[1]) == "fails"
+    for predicted in (-1.0, law):
+        assert verdict(measured.exponent("a", "", of, "p", predicted, 0.1)) == "holds"
+    for predicted in (-1.2, lambda d: 1 / d["p"] ** 1.3):
+        assert verdict(measured.exponent("a", "", of, "p", predicted, 0.1)) == "fails"
     fixed = xr.Dataset({"m": (("p", "sim"), np.ones((4, 400)) / p[:, None])}, {"p": p})  # nothing random
     for factor, expected in ((1, "holds"), (1.01, "fails")):
         statement = measured.equal("a", "", of, lambda d, factor=factor: factor / d["p"])

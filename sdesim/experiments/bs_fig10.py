@@ -114,5 +114,5 @@ EXPERIMENT = net.experiment(
     PRESETS,
     cells,
     statements,
-    ("train_loss", "test_loss", "test_accuracy", "eta"),
+    metrics=("train_loss", "test_loss", "test_accuracy", "eta"),
 )

@@ -260,6 +260,8 @@ def statements(config: Config) -> list[Statement]:
             ">=",
             0.05,
             smoke=0.05,
+            counted=False,
+            note="the factor is what was found, not a prediction",
         ),
         Statement(
             "saturating-speed",

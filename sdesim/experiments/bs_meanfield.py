@@ -163,7 +163,7 @@ def statements(config: Config) -> list[Statement]:
             f"k = {k:g}: all simulated agents follow the predicted law (largest difference of distribution functions)",
             functools.partial(lambda runs, i: kolmogorov(runs.data, i), i=i),
             "<=",
-            0.015,
+            0.008,
             smoke=0.05,
         )
         for i, k in enumerate(config.k)
@@ -175,23 +175,21 @@ def statements(config: Config) -> list[Statement]:
             quorum,
             lambda d: d["predicted_mean"].isel(iteration=-1),
         ),
-        *measured.exponent(
+        measured.exponent(
             "mean-error",
             "the square error of the mean falls as 1 / p, all gains together",
             lambda d: rms(d["mean_error"] ** 2),
             P,
-            -1.1,
-            -0.9,
-            smoke=None,
+            -1.0,
+            0.1,
         ),
-        *measured.exponent(
+        measured.exponent(
             "law-error",
             "the square error of the distribution function falls as 1 / p, all gains together",
             lambda d: rms(d["law_error2"]),
             P,
-            -1.1,
-            -0.9,
-            smoke=None,
+            -1.0,
+            0.1,
         ),
         measured.equal(
             "noise",

@@ -288,6 +288,16 @@ def statements(config: Config) -> list[Statement]:
             smoke=0.1,
         ),
         _difference(
+            "explorers-find-more",
+            "and more often than equal rates of the same mean (best share over the gains, difference)",
+            "quorum_share",
+            "noise",
+            "equal",
+            0.0,
+            counted=False,
+            note="not asked of explorers by the paper, and within the error",
+        ),
+        _difference(
             "explorers-refine",
             "and the agents of small rate among them are there more often than agents of the mean rate",
             "fine_share",

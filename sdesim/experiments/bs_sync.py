@@ -276,15 +276,14 @@ def statements(config: Config) -> list[Statement]:
             0.75,
             smoke=0.8,
         ),
-        *measured.exponent("p", "the spread grows as p - 1", single_gain, "others", 0.97, 1.03, smoke=None),
-        *measured.exponent(
+        measured.exponent("p", "the spread grows as p - 1", single_gain, "others", 1.0, 0.03),
+        measured.exponent(
             "k",
             "on the hilltop it falls as 1 / (k - concavity)",
             lambda d: hill(d).isel(n_agents=-1),
             "excess",
-            -1.1,
-            -0.9,
-            smoke=None,
+            -1.0,
+            0.05,
         ),
         measured.equal(
             "rates-quadratic",

@@ -255,8 +255,8 @@ def _panel(axes: Axes, values: xr.DataArray, error: xr.DataArray | None, rows, c
     bright = limits[0] + 0.75 * (limits[1] - limits[0])
     for (i, j), value in np.ndenumerate(flat):
         text = f"{value:.3f}" + ("" if errors is None else f"\n±{errors[i, j]:.3f}")
-        style = dict(weight="bold" if least[i, j] else "normal", color="white" if value > bright else "black")
-        axes.text(j, i, text, ha="center", va="center", fontsize=7.0, **style)
+        weight, color = "bold" if least[i, j] else "normal", "white" if value > bright else "black"
+        axes.text(j, i, text, ha="center", va="center", fontsize=7.0, weight=weight, color=color)
         if least[i, j]:
             axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, ec="black", lw=1.2))
     for block in range(1, len(rows) // len(METHODS)):

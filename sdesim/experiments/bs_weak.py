@@ -113,7 +113,7 @@ def function(state: np.ndarray) -> np.ndarray:
 def dynamics(config: Config, rule: AbstractCoupling, model: str, eta: float) -> Dynamics:
     """The SDE of one of `MODELS`; the iteration is the matched step of the first."""
     # An eta of 0 corrects nothing, and spares the first-order model a compilation of its own.
-    loss = Corrected(config.strength, 1.0, eta if model == "loss" else 0.0)
+    loss = Corrected(config.strength, eta=eta if model == "loss" else 0.0)
     return Dynamics(loss, rule, noise.Gaussian(config.sigma), eta, weak_order=2 if model == "second" else 1)
 
 

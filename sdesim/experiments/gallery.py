@@ -20,7 +20,9 @@ in brackets are shown and not counted.
 def write_gallery(experiments: Mapping[str, Experiment], folder: pathlib.Path) -> pathlib.Path:
     """Write README.md into `folder`, of those of the experiments whose pictures and claims lie there."""
     parts = [_HEAD]
-    for name, experiment in experiments.items():
+    for name, experiment in sorted(
+        experiments.items(), key=lambda item: "fig" not in item[0]
+    ):  # a paper's figures first
         claims = folder / f"{name}.claims.json"
         if claims.is_file() and (folder / f"{name}.png").is_file():
             found = [Claim(**c) for c in json.loads(claims.read_text(encoding="utf-8"))]

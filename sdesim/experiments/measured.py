@@ -79,14 +79,26 @@ def ratio(
 
 
 def exponent(
-    id: str, statement: str, measured: Measured, over: str, low: float, high: float, **options
-) -> list[Statement]:
-    """A power law in the coordinate `over`: the fitted exponent lies in [low, high], as two statements."""
-    fit = lambda runs: slope(measured(runs.data)[over], measured(runs.data).mean("sim"))
-    return [
-        Statement(f"{id}-at-least", f"{statement} (exponent)", fit, ">=", low, **options),
-        Statement(f"{id}-at-most", f"{statement} (exponent)", fit, "<=", high, **options),
-    ]
+    id: str,
+    statement: str,
+    measured: Measured,
+    over: str,
+    predicted: float | Measured,
+    tolerance: float,
+    **options,
+) -> Statement:
+    """A power law in the coordinate `over`: the fitted exponent, with its error, lies within `tolerance` of the
+    predicted one. Predicted is a number, or a formula's curve, to which the same line is fitted on the same grid."""
+
+    def off(runs: Runs) -> float:
+        curve = measured(runs.data)
+        expected = predicted(runs.data) if callable(predicted) else predicted
+        expected = slope(curve[over], expected) if isinstance(expected, xr.DataArray) else expected
+        return abs(slope(curve[over], curve.mean("sim")) - expected)
+
+    words = "" if callable(predicted) else f" {predicted:.3g}"
+    text = f"{statement} (exponent, distance from the predicted{words})"
+    return Statement(id, text, off, "<=", tolerance, **options)
 
 
 # -- curves ------------------------------------------------------------------------------------------------------------

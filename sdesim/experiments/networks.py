@@ -366,8 +366,8 @@ def experiment(
     sizes: dict[str, Config],
     cells: Callable[[Any], list[Cell]],
     statements: Callable[[Any], list[Statement]],
-    metrics: Sequence[str] = METRICS,
     picture: Callable[[Any, xr.Dataset], Figure] | None = None,
+    metrics: Sequence[str] = METRICS,
 ) -> Experiment:
     """An experiment that trains cells; its picture is the curves of `plot`, of four metrics, if no other is given."""
     return Experiment(

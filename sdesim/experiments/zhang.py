@@ -163,7 +163,7 @@ def presets() -> dict[str, Config]:
     small: dict[str, Any] = dict(data="synthetic", images=240, epochs=4, batch=12, sims=2)
     small |= dict(channels=(8, 16, 16), units=32, dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
     few: dict[str, Any] = dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
-    rates: dict[str, Any] = dict(easgd=(0.05, 0.03), eamsgd=(0.02, 0.01), downpour=(0.05,), mdownpour=(0.01,))
+    rates: dict[str, Any] = dict(easgd=(0.05, 0.03), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
     rates |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
     return {"smoke": Config(**small, **few, **rates), "default": Config(epochs=20), "paper": Config(epochs=150)}
 
@@ -271,13 +271,13 @@ def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
 
 
 def learns(id: str, methods: Methods) -> Statement:
-    """Every method's workers, at its chosen rate; eighty iterations teach a small network enough of synthetic images."""
+    """Every method's workers, in every run at its chosen rate; eighty iterations teach synthetic images to them."""
 
     def worst(runs):
         found = [net.best(runs.data, "agents_train_loss", chosen(runs.data, m).label) for m in methods.values()]
-        return max(found, key=np.mean) / np.log(10)
+        return float(np.max(found) / np.log(10)), 0.0
 
-    text = "the workers of every method learn (least training loss, over that of guessing, ln 10, of the worst method)"
+    text = "the workers of every method learn in every run (worst of the least training losses, over ln 10 of guessing)"
     return Statement(id, text, worst, "<=", 0.9, smoke=0.95)
 
 
@@ -384,5 +384,5 @@ def experiment(
         dict(presets()),
         lambda config: [*flat(methods(config)), *beside(config)],
         statements,
-        lambda config, data: plot(config, data, title, curves(config, data)),
+        picture=lambda config, data: plot(config, data, net.trained_on(config, title), curves(config, data)),
     )

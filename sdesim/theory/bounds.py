@@ -36,12 +36,16 @@ from sdesim.theory.convergence import (
     momentum_distance,
     momentum_metric,
     qsgd_distance,
+    qsgd_distance_discrete,
+    qsgd_distance_discrete_terms,
+    qsgd_distance_scheduled,
     qsgd_distance_terms,
     sgd_distance,
 )
 from sdesim.theory.linear import average_covariance, ou_covariance, ou_covariance_discrete
 from sdesim.theory.synchronization import (
     disturbance,
+    disturbance_discrete,
     momentum_synchronization_level,
     momentum_synchronization_rate,
     quorum_noise_covariance,
@@ -54,6 +58,7 @@ from sdesim.theory.synchronization import (
 __all__ = [
     "average_covariance",
     "disturbance",
+    "disturbance_discrete",
     "easgd_distance",
     "easgd_rate",
     "easgd_stability_limit",
@@ -64,6 +69,9 @@ __all__ = [
     "ou_covariance",
     "ou_covariance_discrete",
     "qsgd_distance",
+    "qsgd_distance_discrete",
+    "qsgd_distance_discrete_terms",
+    "qsgd_distance_scheduled",
     "qsgd_distance_terms",
     "quorum_noise_covariance",
     "sgd_distance",

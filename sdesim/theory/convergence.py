@@ -4,9 +4,17 @@ The arguments are explained in `sdesim.theory.bounds`.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sdesim.theory.arguments import Numbers, check, count, curvatures, finite, floats, require, show, temperature
-from sdesim.theory.synchronization import disturbance, disturbance_of, momentum_synchronization_level
+from sdesim.theory.synchronization import (
+    contraction,
+    disturbance,
+    disturbance_discrete,
+    disturbance_of,
+    momentum_synchronization_level,
+    step,
+)
 
 
 def sgd_distance(eta: Numbers, noise_trace: Numbers, strong_convexity: Numbers, batch: Numbers = 1) -> Numbers:
@@ -50,6 +58,101 @@ def qsgd_distance(
     """
     first, second = qsgd_distance_terms(agents, dims, eta, noise_trace, third, k, strong_convexity, batch)
     return first + second
+
+
+def qsgd_distance_discrete_terms(
+    agents: Numbers,
+    dims: Numbers,
+    eta: Numbers,
+    noise_trace: Numbers,
+    third: Numbers,
+    k: Numbers,
+    strong_convexity: Numbers,
+    smoothness: Numbers,
+    batch: Numbers = 1,
+    dt: Numbers = None,
+) -> tuple[Numbers, Numbers]:
+    """The two terms of `qsgd_distance_discrete`: of imperfect synchronization, and of the averaged noise."""
+    lam, smooth = curvatures(strong_convexity, smoothness)
+    eps = disturbance_discrete(agents, dims, eta, noise_trace, third, k, -lam, smooth, batch, dt)
+    dt = step(dt, eta)
+    q = contraction(dt, lam, smooth)  # below 1, since that of the agents at gain k is
+    kick = temperature(agents, eta, batch) * floats(noise_trace) * dt / floats(agents)
+    return dt * eps / (1 - q), np.sqrt(kick / (1 - q**2))
+
+
+def qsgd_distance_discrete(
+    agents: Numbers,
+    dims: Numbers,
+    eta: Numbers,
+    noise_trace: Numbers,
+    third: Numbers,
+    k: Numbers,
+    strong_convexity: Numbers,
+    smoothness: Numbers,
+    batch: Numbers = 1,
+    dt: Numbers = None,
+) -> Numbers:
+    """The bound of `qsgd_distance` for Euler-Maruyama with step dt: the iteration, for dt = eta.
+
+        dt E|eps| / (1 - q) + sqrt(eta C dt / (b p (1 - q^2))),   q = max(|1 - dt lambda|, |1 - dt L|)
+
+    with `disturbance_discrete` for E|eps|. The argument of BS Thm 5.1: a step of descent shrinks distances by q at
+    least, so that the noise alone leaves the second term, and the disturbance takes the chain no farther from the one
+    without it than the first.
+
+    dt: in time; by default eta, and with one eta an agent their mean. Assumes dt (k + L) < 2.
+    """
+    common = (agents, dims, eta, noise_trace, third, k, strong_convexity, smoothness, batch, dt)
+    first, second = qsgd_distance_discrete_terms(*common)
+    return first + second
+
+
+def qsgd_distance_scheduled(
+    agents: int,
+    dims: int,
+    eta: ArrayLike,
+    noise_trace: float,
+    third: float,
+    k: ArrayLike,
+    strong_convexity: float,
+    smoothness: float,
+    batch: float = 1,
+    start: float = 0.0,
+) -> NDArray:
+    """Bound of E|x_mean - x*| of the iteration of QSGD after each step of a schedule, in length.
+
+    The terms of `qsgd_distance_discrete` in time. With S >= sum_i E|x^i - x_mean|^2, D the distance from the chain
+    without disturbance, N^2 the mean square of that chain, q_k = max(|1 - eta (k + lambda)|, |1 - eta (k + L)|),
+
+        D <- q_0 D + eta sqrt(d) Q S / (2 p),   N^2 <- q_0^2 N^2 + eta^2 C / (b p),   S <- q_k^2 S + (p - 1) eta^2 C / b
+
+    and the bound is D + N. Nothing is assumed of the steps: where they are unstable it grows.
+
+    Args:
+        eta, k: learning rate and gain of each step, (steps,) or a number for all; at least one is (steps,).
+        start: distance of all agents from the minimum at the start, where they agree, in length.
+
+    Returns:
+        At the start and after each step, (steps + 1,).
+    """
+    check("eta", eta, zero=False)
+    check("batch", batch, zero=False)
+    for name, value in (("k", k), ("noise_trace", noise_trace), ("start", start)):
+        check(name, value)
+    lam, smooth = curvatures(strong_convexity, smoothness)
+    etas, gains = np.broadcast_arrays(floats(eta), floats(k))
+    require(etas.ndim == 1, f"eta and k: of shape {etas.shape} together, must be one number a step, (steps,)")
+    others = count("agents", agents) - 1
+    spread, apart, square = 0.0, 0.0, float(start) ** 2
+    found = [float(start)]
+    for dt, gain in zip(etas, gains, strict=True):
+        kick, q = dt**2 * noise_trace / batch, contraction(dt, lam, smooth)
+        apart = q * apart + dt * disturbance_of(agents, dims, third, spread)
+        square = q**2 * square + kick / agents
+        spread = contraction(dt, gain + lam, gain + smooth) ** 2 * spread + others * kick
+        found.append(apart + square**0.5)
+    return np.array(found)
 
 
 def easgd_rate(agents: Numbers, k: Numbers, strong_convexity: Numbers) -> Numbers:

@@ -72,11 +72,8 @@ def synchronization_level_discrete(
     synchronization_rate(k, concavity)
     smoothness = finite("smoothness", smoothness)
     require(smoothness >= -floats(concavity), f"smoothness={show(smoothness)}: must be at least -concavity")
-    if dt is None:
-        dt = np.mean(floats(eta)) if is_vector(eta) else eta
-    check("dt", dt, zero=False)
-    dt, k = floats(dt), floats(k)
-    q = np.maximum(abs(1 - dt * (k - floats(concavity))), abs(1 - dt * (k + smoothness)))
+    dt, k = step(dt, eta), floats(k)
+    q = contraction(dt, k - floats(concavity), k + smoothness)
     require(q < 1, f"dt={show(dt)}: the chain is unstable; dt (k + smoothness) must be less than 2")
     return 2 * level(agents, eta, noise_trace, (1 - q**2) / dt, batch)
 
@@ -99,6 +96,30 @@ def disturbance(
     be left out. Assumes k > concavity.
     """
     return disturbance_of(agents, dims, third, synchronization_level(agents, eta, noise_trace, k, concavity, batch))
+
+
+def disturbance_discrete(
+    agents: Numbers,
+    dims: Numbers,
+    eta: Numbers,
+    noise_trace: Numbers,
+    third: Numbers,
+    k: Numbers,
+    concavity: Numbers,
+    smoothness: Numbers,
+    batch: Numbers = 1,
+    dt: Numbers = None,
+) -> Numbers:
+    """The bound of `disturbance` for Euler-Maruyama with step dt: the iteration, for dt = eta.
+
+        sqrt(d) Q / (2 p) times `synchronization_level_discrete`
+
+    BS 31's argument: a component of grad f(x_mean) less its mean over agents is the remainder of Taylor's series, whose
+    linear term vanishes in the mean; it is at most Q/2 times the agents' mean square distance, whatever moves them.
+    Assumes what `synchronization_level_discrete` does.
+    """
+    level = synchronization_level_discrete(agents, eta, noise_trace, k, concavity, smoothness, batch, dt)
+    return disturbance_of(agents, dims, third, level)
 
 
 def quorum_noise_covariance(covariance: Numbers, agents: Numbers, eta: Numbers, batch: Numbers = 1) -> Numbers:
@@ -152,6 +173,19 @@ def level(agents, eta, noise_trace, rate, batch):
     check("noise_trace", noise_trace)
     others = count("agents", agents) - 1
     return others * temperature(agents, eta, batch) * floats(noise_trace) / (2 * rate)
+
+
+def step(dt, eta):
+    """dt of a chain: by default eta, and with one eta an agent their mean."""
+    if dt is None:
+        dt = np.mean(floats(eta)) if is_vector(eta) else eta
+    check("dt", dt, zero=False)
+    return floats(dt)
+
+
+def contraction(dt, least, greatest):
+    """Factor by which a step of descent shrinks distances at worst, on curvatures from least to greatest."""
+    return np.maximum(abs(1 - dt * least), abs(1 - dt * greatest))
 
 
 def disturbance_of(agents, dims, third, level):

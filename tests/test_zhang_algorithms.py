@@ -1,0 +1,211 @@
+"""Zhang's algorithms by their names are Zhang's pseudo-code, with all workers in step."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdesim import cnn
+from sdesim.cnn import step as steps
+from sdesim.experiments import zhang
+
+pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]
+
+P, ETA, DELTA, TAKEN = 3, 0.05, 0.8, 13  # 13 iterations end within a period
+TARGETS = np.random.default_rng(1).normal(size=(TAKEN, P, 4))
+STARTS = np.random.default_rng(2).normal(size=(P, 4))
+
+
+def gradient(x, t):
+    """Of a loss that is not quadratic, with noise of the iteration and the agent; x (P, 4)."""
+    return x**3 / 3 + x - TARGETS[t]
+
+
+def followed(algorithm, starts=STARTS, rates=None, taken=TAKEN):
+    """The library's path: agents (taken + 1, P, 4), centers and tested averages (taken + 1, 4)."""
+    x = jnp.asarray(starts, jnp.float32)
+    rates = jnp.full(P, ETA) if rates is None else jnp.asarray(rates, jnp.float32)
+    optimizer = algorithm.optimizer().init(x)
+    center = algorithm.coupling().center(x, optimizer)
+    path = [(x, center, center)]
+    for t in range(taken):
+        slope = lambda point, t=t: (point**3 / 3 + point - jnp.asarray(TARGETS[t], jnp.float32), None)
+        x, optimizer, _ = steps.agents_step(algorithm, slope, x, optimizer, rates)
+        center = algorithm.coupling().center(x, optimizer)
+        weight = algorithm.weight(jnp.int32(t)) if algorithm.averages else 0.0
+        path.append((x, center, weight * path[-1][2] + (1 - weight) * center))
+    return [np.stack(part) for part in zip(*path, strict=True)]
+
+
+def assert_same(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+# -- Algorithms 1 to 5, by hand ----------------------------------------------------------------------------------------
+
+
+def elastic(alpha, delta, period, etas):
+    """Alg. 2 (Alg. 1 without momentum); workers in step read one center and send it their differences together."""
+    x, center, v = STARTS.copy(), STARTS.mean(axis=0), np.zeros_like(STARTS)
+    path = [(x.copy(), center)]
+    for t in range(TAKEN):
+        old = x.copy()
+        if t % period == 0:
+            difference = alpha * (old - center)
+            x = x - difference
+            center = center + difference.sum(axis=0)
+        v = delta * v - etas[:, None] * gradient(old + delta * v, t)
+        x = x + v
+        path.append((x.copy(), center))
+    return [np.stack(part) for part in zip(*path, strict=True)]
+
+
+def downpour(period, etas):
+    """Alg. 3; centers are of the clock of the master, a tick a period, the start first."""
+    center, v = STARTS.mean(axis=0), np.zeros_like(STARTS)
+    agents, centers = [STARTS], [center]
+    for t in range(TAKEN):
+        if t % period == 0:
+            if t:
+                center = center + v.sum(axis=0)
+                centers.append(center)
+            x, v = np.tile(center, (P, 1)), np.zeros_like(v)
+        g = etas[:, None] * gradient(x, t)
+        x, v = x - g, v - g
+        agents.append(x)
+    if TAKEN % period == 0:  # what was sent with the last iteration
+        centers.append(center + v.sum(axis=0))
+    return np.stack(agents), np.stack(centers)
+
+
+@pytest.mark.parametrize("period", [1, 4])
+@pytest.mark.parametrize("delta", [0.0, DELTA])
+def test_easgd_and_eamsgd_are_algorithms_1_and_2(delta, period):
+    name = "eamsgd" if delta else "easgd-wm"
+    algorithm = cnn.algorithm(name, agents=P, eta=ETA, momentum=DELTA, period=period)
+    agents, centers, _ = followed(algorithm)
+    expected = elastic(0.9 / P, delta, period, np.full(P, ETA))
+    assert_same(agents, expected[0])
+    assert_same(centers, expected[1])
+    assert np.abs(agents[-1] - agents[0]).max() > 0.1
+
+
+def test_moving_rates_stay_where_learning_rates_differ_or_fall():
+    """With a pace of its own the coupling is what it was; without one, the weights of the pull follow the rates."""
+    etas = ETA * np.array([1.0, 0.5, 0.1])
+    plain = cnn.algorithm("eamsgd", agents=P, eta=ETA, momentum=DELTA, period=4)
+    agents, centers, _ = followed(dataclasses.replace(plain, pace=ETA), rates=etas)
+    expected = elastic(0.9 / P, DELTA, 4, etas)
+    assert_same(agents, expected[0])
+    assert_same(centers, expected[1])
+    assert np.abs(followed(plain, rates=etas)[1] - expected[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("etas", [np.full(P, ETA), ETA * np.array([1.0, 0.5, 0.1])], ids=["common", "own"])
+@pytest.mark.parametrize("period", [1, 4])
+def test_downpour_is_algorithm_3(period, etas):
+    """Its pushes and pulls are whole ones with any learning rates, own and fallen ones too."""
+    agents, centers, _ = followed(cnn.algorithm("downpour", agents=P, eta=ETA, period=period), rates=etas)
+    expected_agents, expected_centers = downpour(period, etas)
+    assert_same(agents, expected_agents)
+    assert_same(centers, expected_centers[np.arange(TAKEN + 1) // period])
+
+
+@pytest.mark.parametrize("period", [1, 4])
+def test_averages_of_downpour_count_by_the_clock_of_the_master(period):
+    """z_{t+1} = (1 - a) z_t + a center_t, with a = 1 / (t + 1) or constant: one center a period."""
+    _, centers = downpour(period, np.full(P, ETA))
+    plain, moving = [centers[0]], [centers[0]]
+    for t, center in enumerate(centers[1:], 1):
+        plain.append(plain[-1] + (center - plain[-1]) / (t + 1))
+        moving.append(0.75 * moving[-1] + 0.25 * center)
+    tick = np.arange(TAKEN + 1) // period
+    np.testing.assert_allclose(plain[-1], centers.mean(axis=0))
+    found = followed(cnn.algorithm("adownpour", agents=P, eta=ETA, period=period))
+    assert_same(found[2], np.stack(plain)[tick])
+    assert_same(found[1], centers[tick])
+    found = followed(cnn.algorithm("mvadownpour", agents=P, eta=ETA, period=period, average=0.75))
+    assert_same(found[2], np.stack(moving)[tick])
+
+
+def test_mdownpour_is_algorithms_4_and_5():
+    """From different starts too: workers read the master, and are all where it is after each iteration."""
+    center, v = STARTS.mean(axis=0), np.zeros(4)
+    expected = [center]
+    for t in range(TAKEN):
+        v = DELTA * v - ETA * gradient(np.tile(center + DELTA * v, (P, 1)), t).sum(axis=0)
+        center = center + v
+        expected.append(center)
+    agents, centers, _ = followed(cnn.algorithm("mdownpour", agents=P, eta=ETA, momentum=DELTA))
+    assert_same(centers, np.stack(expected))
+    assert_same(agents[1:], np.broadcast_to(centers[1:, None], (TAKEN, P, 4)))
+    with pytest.raises(ValueError, match="period=4: MDOWNPOUR communicates at every iteration"):
+        cnn.algorithm("mdownpour", agents=P, period=4)
+
+
+def test_averages_of_one_agent():
+    """ASGD is the mean of its path; MVASGD weighs it."""
+    for name, decay in (("asgd", None), ("mvasgd", 0.75)):
+        agents, _, averages = followed(cnn.algorithm(name, eta=ETA, average=decay))
+        mean = agents.mean(axis=1)  # uncoupled agents: their center is their mean
+        expected = [mean[0]]
+        for t, new in enumerate(mean[1:], 1):
+            past = t / (t + 1) if decay is None else decay
+            expected.append(past * expected[-1] + (1 - past) * new)
+        assert_same(averages, np.stack(expected))
+
+
+def test_moving_rates_of_averages_are_zhangs():
+    assert float(cnn.algorithm("mvadownpour", agents=4).average) == pytest.approx(1 - 0.001)
+    assert float(cnn.algorithm("mvasgd").average) == pytest.approx(1 - 0.001)
+    assert float(cnn.algorithm("qsgd", agents=4).average) == pytest.approx(0.99)
+    bounded = cnn.Algorithm(cnn.algorithm("sgd").rule, average=0.75, running=True)
+    assert [float(bounded.weight(jnp.int32(t))) for t in (0, 1, 2, 9)] == pytest.approx([0.5, 2 / 3, 0.75, 0.75])
+    with pytest.raises(ValueError, match="running: needs the weight"):
+        cnn.Algorithm(cnn.algorithm("sgd").rule, running=True)
+    with pytest.raises(ValueError, match="pace=0"):
+        cnn.Algorithm(cnn.algorithm("sgd").rule, pace=0.0)
+    with pytest.raises(ValueError, match="every=0"):
+        cnn.Algorithm(cnn.algorithm("sgd").rule, every=0)
+
+
+# -- in the trainer ----------------------------------------------------------------------------------------------------
+
+
+class Dense(nn.Module):
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return nn.Dense(4)(x.reshape(x.shape[0], -1))
+
+
+def test_decaying_rates_of_the_trainer_without_validation_images():
+    """eta / (1 + gamma t)^0.5 after each epoch, of each run its own; a schedule that needs losses does nothing."""
+    data = cnn.split(cnn.synthetic(60, 20, classes=4, size=6), validation=0.0)
+    run = dict(runs=[0, 0], agents=2, batch=20, epochs=3, evaluation_batch=20, eta=np.array([0.05, 0.02]))
+    algorithm = cnn.algorithm("eamsgd", agents=2, eta=0.05, momentum=0.5)
+    found = cnn.train(Dense(), data, algorithm, schedule=zhang.Decay((0.0, 0.5), 3), **run)
+    t = 3 * np.arange(4)
+    expected = np.stack([np.full(4, 0.05), 0.02 / np.sqrt(1 + 0.5 * t)], axis=1)
+    # a measurement after an epoch tells the rate that the epoch had
+    np.testing.assert_allclose(found.eta.values[1:, :, 0], expected[:-1], rtol=1e-6)
+    assert "validation_loss" not in found
+    stalled = cnn.train(Dense(), data, algorithm, schedule=cnn.Stall(patience=1, tolerance=10.0), **run)
+    np.testing.assert_array_equal(stalled.eta.values[-1], stalled.eta.values[0])
+    with pytest.raises(ValueError, match="gamma"):
+        zhang.Decay((-0.1,), 3).check()
+
+
+def test_downpour_of_the_trainer_with_an_agents_own_rate():
+    """Whatever an agent's rate: after each communication all agents are the center."""
+    data = cnn.split(cnn.synthetic(60, 20, classes=4, size=6), validation=0.0)
+    algorithm = cnn.algorithm("downpour", agents=2, eta=0.05, period=3)
+    rates = np.array([[0.05, 0.0125]])
+    found = cnn.train(Dense(), data, algorithm, agents=2, batch=20, epochs=1, evaluation_batch=20, eta=rates)
+    params = {"w": jnp.asarray([[1.0, 2.0], [3.0, -1.0]])}
+    optimizer = algorithm.optimizer().init(params)
+    point = algorithm.coupling().gradient_point(params, optimizer, algorithm.coupling_rate(jnp.asarray(rates[0])))
+    np.testing.assert_allclose(point["w"], np.tile([2.0, 0.5], (2, 1)), rtol=1e-6)
+    assert int(found.diverged[0]) == -1 and jax.tree.all(jax.tree.map(lambda v: np.isfinite(v).all(), found.test_loss))
