@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 
 import sdesim
-from sdesim import claims, objectives
+from sdesim import claims
 from sdesim.experiments import EXPERIMENTS, bs_convex, bs_noise, bs_sync, measured, strongly_convex
 from sdesim.experiments.bs_noise import Disturbance, QuorumNoise
-from sdesim.experiments.strongly_convex import STEEPEST, QuorumVelocity, TiltedLogCosh
-from sdesim.theory import bounds
+from sdesim.experiments.strongly_convex import QuorumVelocity
+from sdesim.objectives import LogCosh
+from sdesim.theory import bounds, curvature
 
 NAMES = ("bs-sync", "bs-noise", "bs-convex")
 
@@ -157,12 +158,12 @@ def test_rates_have_their_mean_and_the_discrete_level_tends_to_the_bound():
 
 
 def test_the_tilted_loss_has_its_minimum_and_steepest_curvature_where_it_says():
-    loss = TiltedLogCosh(0.7, 1.3, STEEPEST)
-    np.testing.assert_allclose(loss.gradient(jnp.full(3, STEEPEST)), 0, atol=1e-12)
+    loss = LogCosh.resting_at(LogCosh.STEEPEST, 0.7, 1.3)
+    np.testing.assert_allclose(loss.gradient(jnp.full(3, LogCosh.STEEPEST)), 0, atol=1e-12)
     x = jnp.array([-2.0, 0.1, 1.4])  # a linear term less: gradients differ by one constant
-    np.testing.assert_allclose(np.ptp(loss.gradient(x) - objectives.LogCosh(0.7, 1.3).gradient(x)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.ptp(loss.gradient(x) - LogCosh(0.7, 1.3).gradient(x)), 0, atol=1e-12)
     third = jax.grad(jax.grad(jax.grad(lambda z: loss.loss(z[None]))))
-    there = abs(third(jnp.asarray(STEEPEST)))
+    there = abs(third(jnp.asarray(LogCosh.STEEPEST)))
     assert float(there) == pytest.approx(1.3 * 4 / (3 * np.sqrt(3)), rel=1e-12)
     assert (abs(jax.vmap(third)(jnp.linspace(-3, 3, 601))) <= there).all()
 
@@ -172,9 +173,7 @@ def test_observables_are_what_they_say():
     rng = np.random.default_rng(1)
     sims, agents, dims, steps, dt, eta, batch = 3, 5, 2, 4, 0.01, 0.2, 2.0
     x = rng.normal(size=(sims, agents, dims))
-    model = sdesim.Dynamics(
-        TiltedLogCosh(1.0, 1.0, 0.5), sdesim.Quorum(3.0), sdesim.noise.Gaussian(1.5), eta, batch=batch
-    )
+    model = sdesim.Dynamics(LogCosh.resting_at(0.5), sdesim.Quorum(3.0), sdesim.noise.Gaussian(1.5), eta, batch=batch)
     dw = np.sqrt(dt) * rng.normal(size=(steps, sims, agents, dims))
     run = sdesim.simulate(
         model, agents=agents, sims=sims, dims=dims, steps=steps, dt=dt, init=x, increments=dw, every=1,
@@ -201,7 +200,7 @@ def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadrat
     xr.testing.assert_allclose(
         bs_convex.qsgd_bound_discrete(config, grid, 1e-6), theorem.transpose("n_agents", "gain"), rtol=1e-4
     )
-    with pytest.raises(ValueError, match=r"dt=1\.5: must be less than 2 / L = 1"):
+    with pytest.raises(ValueError, match=r"dt=1\.5: the chain is unstable"):
         bs_convex.qsgd_bound_discrete(config, grid, 1.5)
     flat = dataclasses.replace(config, weight=1e-12)  # a quadratic: no disturbance, and the root mean square is exact
     exact = np.sqrt(
@@ -209,6 +208,25 @@ def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadrat
     )
     found = bs_convex.qsgd_bound_discrete(flat, grid, config.eta).sel(n_agents=16)
     np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3, 4])
+def test_constants_of_the_rotated_loss(dims):
+    """Q is the greatest entry of the rotation times that of the loss: met, and met nowhere else more."""
+    config = strongly_convex.Config(dims=dims, weight=1.7)
+    turn = config.rotation
+    np.testing.assert_allclose(turn @ turn.T, np.eye(dims), atol=1e-14)
+    np.testing.assert_allclose(turn[0], dims**-0.5)
+    loss = strongly_convex.Rotated(config.loss, turn)
+    bottom = np.full(dims, config.minimum) @ turn
+    np.testing.assert_allclose(loss.gradient(jnp.asarray(bottom)), 0, atol=1e-12)
+    known = curvature.constants(config.loss, dims)
+    third = known.third * abs(turn).max()
+    assert curvature.estimate(loss, bottom).third == pytest.approx(third, rel=1e-9)
+    met = curvature.estimate(loss, np.random.default_rng(0).normal(scale=2.0, size=(2000, dims)))
+    assert met.third <= third * (1 + 1e-9)
+    assert met.concavity <= known.concavity + 1e-9
+    assert met.smoothness <= known.smoothness + 1e-9
 
 
 def test_the_linearized_law_of_many_agents():

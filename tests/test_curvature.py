@@ -34,8 +34,9 @@ def test_quadratic(loss, dims):
 @pytest.mark.parametrize("weight", [1.5, -0.5, -3.0])
 def test_log_cosh_is_exact_everywhere(weight):
     """The extremes are met: at 0, far away, and where tanh^2 x = 1/3."""
-    loss = LogCosh(1.0, weight)
-    points = np.array([0.0, 40.0, np.arctanh(1 / np.sqrt(3))])
+    loss = LogCosh(1.0, weight, tilt=0.3)
+    points = np.array([0.0, 40.0, LogCosh.STEEPEST])
+    assert curvature.constants(LogCosh(1.0, weight), 2) == curvature.constants(loss, 2)
     found = curvature.constants(loss, 2)
     assert (found.certified, found.box) == (True, None)
     met = curvature.estimate(loss, np.stack([points, points[::-1]], axis=1))

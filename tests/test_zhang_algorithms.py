@@ -3,7 +3,6 @@
 import dataclasses
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -198,14 +197,9 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
         zhang.Decay((-0.1,), 3).check()
 
 
-def test_downpour_of_the_trainer_with_an_agents_own_rate():
-    """Whatever an agent's rate: after each communication all agents are the center."""
-    data = cnn.split(cnn.synthetic(60, 20, classes=4, size=6), validation=0.0)
-    algorithm = cnn.algorithm("downpour", agents=2, eta=0.05, period=3)
-    rates = np.array([[0.05, 0.0125]])
-    found = cnn.train(Dense(), data, algorithm, agents=2, batch=20, epochs=1, evaluation_batch=20, eta=rates)
-    params = {"w": jnp.asarray([[1.0, 2.0], [3.0, -1.0]])}
-    optimizer = algorithm.optimizer().init(params)
-    point = algorithm.coupling().gradient_point(params, optimizer, algorithm.coupling_rate(jnp.asarray(rates[0])))
+def test_workers_of_downpour_read_all_of_the_center_whatever_their_rates():
+    """As after a fall of one agent's rate: with weights that followed it, that agent would read a quarter."""
+    algorithm, params = cnn.algorithm("downpour", agents=2, eta=0.05, period=3), {"w": jnp.array([[1.0, 2.0], [3, -1]])}
+    rates, optimizer = jnp.array([0.05, 0.0125]), algorithm.optimizer().init(params)
+    point = algorithm.coupling().gradient_point(params, optimizer, algorithm.coupling_rate(rates))
     np.testing.assert_allclose(point["w"], np.tile([2.0, 0.5], (2, 1)), rtol=1e-6)
-    assert int(found.diverged[0]) == -1 and jax.tree.all(jax.tree.map(lambda v: np.isfinite(v).all(), found.test_loss))

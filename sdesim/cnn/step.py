@@ -124,6 +124,17 @@ def _gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Arr
         return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
 
 
+def _each(fn):
+    """`fn` over the leading axis of its arguments: agents, or models.
+
+    On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and all agents'
+    patches at once are four times the memory. On a GPU all at once.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(fn)
+    return lambda *args: lax.map(lambda one: fn(*one), args)
+
+
 # -- starts ------------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +201,7 @@ def take_steps(
         keys = jax.vmap(lambda a: _key(seed, random.Stream.DROPOUT, step, run, a))(jnp.arange(agents, dtype=jnp.uint32))
 
         def gradients_at(point):
-            losses, gradients = jax.vmap(functools.partial(_gradient, task, pixels))(point, index, keys)
+            losses, gradients = _each(functools.partial(_gradient, task, pixels))(point, index, keys)
             return gradients, losses
 
         params, optimizer, losses = agents_step(algorithm, gradients_at, params, optimizer, eta)
@@ -248,7 +259,7 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
 
     def body(total, index):
         x = _prepared(task, pixels, index, None)
-        found = jax.vmap(jax.vmap(lambda p: one(p, x, pixels.y[index])))(params)
+        found = jax.vmap(_each(lambda p: one(p, x, pixels.y[index])))(params)
         return jax.tree.map(jnp.add, total, found), None
 
     zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])

@@ -156,7 +156,6 @@ def _scheduled(config: Config, progress: bool) -> xr.Dataset:
     labels = {"rate": ["constant", "halved"], "step": x["step"].values}
     x, z = x.assign_coords(labels), z.assign_coords(labels)
     steps = x["step"].values
-
     curves = {name: np.zeros((2, len(POWERS), steps.size)) for name in ("time", "gain", "bound", "expected", "noise")}
     exact = np.zeros((2, steps.size))  # the mean of the control
     for i, floor in enumerate(floors):

@@ -49,7 +49,7 @@ EXCEPTION = (1, 4)  # block and column of the one cell in which EASGD-WM has not
 
 
 def paper() -> xr.Dataset:
-    """The paper's table: `loss` of a run and `error`, (block, method, column).
+    """The paper's table: `loss` of a run and `error`, (block, algorithm, column).
 
     The printed losses are sums over runs [D]: 6.91 is three times the logarithm of 10, and EASGD-WM, which is constant
     along a block, has 4/3 of its last two columns in the first four. So there were three runs in columns 5 and 6, four
@@ -58,9 +58,9 @@ def paper() -> xr.Dataset:
     values = np.array(PRINTED.split(), float).reshape(4, len(METHODS), 2, 6)
     runs = np.tile([4, 4, 4, 4, 3, 3], (4, 1))
     runs[1, 1] = 5
-    dims = ("block", "method", "column")
+    dims = ("block", "algorithm", "column")
     found = {"loss": (dims, values[:, :, 0] / runs[:, None]), "error": (dims, values[:, :, 1])}
-    return xr.Dataset(found, {"method": list(METHODS)})
+    return xr.Dataset(found, {"algorithm": list(METHODS)})
 
 
 # -- configuration -----------------------------------------------------------------------------------------------------
@@ -116,23 +116,23 @@ def cells(config: Config) -> list[net.Cell]:
 
 
 def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
-    """Test `loss` and `error`, (block, method, column, epoch, sim), from the first epoch on."""
+    """Test `loss` and `error`, (block, algorithm, column, epoch, sim), from the first epoch on."""
     names = [[[label(m, r, d) for d in config.momenta] for m in METHODS] for r in config.rates]
-    order = xr.DataArray(names, dims=("block", "method", "column"))
+    order = xr.DataArray(names, dims=("block", "algorithm", "column"))
     chosen = data[["test_loss", "test_accuracy"]].sel(cell=order).isel(epoch=slice(1, None)).drop_vars("cell")
     loss = chosen["test_loss"].where(np.isfinite(chosen["test_loss"]), GUESS)
-    return xr.Dataset({"loss": loss, "error": 1 - chosen["test_accuracy"] / 100}).assign_coords(method=list(METHODS))
+    return xr.Dataset({"loss": loss, "error": 1 - chosen["test_accuracy"] / 100}).assign_coords(algorithm=list(METHODS))
 
 
 def table(config: Config, data: xr.Dataset) -> xr.Dataset:
-    """Of `loss` and `error`, the minimum over epochs of the mean over runs, and `NAME_stderr` there, (block, method,
+    """Of `loss` and `error`, the minimum over epochs of the mean over runs, and `NAME_stderr` there, (block, algorithm,
     column)."""
     found = curves(config, data)
     mean = found.mean("sim")
     at = mean.fillna(np.inf).map(lambda v: v.argmin("epoch"))
     return xr.Dataset(
         {
-            name + suffix: values[name].isel(epoch=at[name]).drop_vars("epoch")
+            name + suffix: values[name].isel(epoch=at[name], drop=True).drop_vars("epoch", errors="ignore")
             for suffix, values in (("", mean), ("_stderr", found.std("sim", ddof=1) / np.sqrt(found.sizes["sim"])))
             for name in ("loss", "error")
         }
@@ -141,7 +141,7 @@ def table(config: Config, data: xr.Dataset) -> xr.Dataset:
 
 def lead(error: xr.DataArray) -> xr.DataArray:
     """By how much EASGD-WM's error is less than the lesser of the others', (block, column)."""
-    return error.isel(method=slice(1, None)).min("method") - error.isel(method=0)
+    return error.isel(algorithm=slice(1, None)).min("algorithm") - error.isel(algorithm=0)
 
 
 def constancy(error: xr.DataArray) -> float:
@@ -191,7 +191,7 @@ def statements(config: Config) -> list[Statement]:
                 "EASGD-WM has no momentum: along a block its last errors are alike but for the runs' noise "
                 "(F statistic over its 99.9 % quantile, largest of the blocks)",
                 lambda runs: (
-                    constancy(curves(config, runs.data)["error"].sel(method=METHODS[0]).isel(epoch=-1)),
+                    constancy(curves(config, runs.data)["error"].sel(algorithm=METHODS[0]).isel(epoch=-1)),
                     0.0,
                 ),
                 "<=",
@@ -247,10 +247,10 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 
 def _panel(axes: Axes, values: xr.DataArray, error: xr.DataArray | None, rows, columns, limits) -> None:
-    grid = values.transpose("block", "method", "column")
+    grid = values.transpose("block", "algorithm", "column")
     flat = grid.values.reshape(len(rows), len(columns))
     axes.imshow(flat, cmap="YlOrRd", vmin=limits[0], vmax=limits[1], aspect="auto")
-    least = (grid == grid.min("method")).values.reshape(flat.shape)
+    least = (grid == grid.min("algorithm")).values.reshape(flat.shape)
     errors = None if error is None else error.transpose(*grid.dims).values.reshape(flat.shape)
     bright = limits[0] + 0.75 * (limits[1] - limits[0])
     for (i, j), value in np.ndenumerate(flat):

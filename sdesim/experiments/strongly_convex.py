@@ -1,4 +1,4 @@
-"""What bs-noise and bs-convex share, and the runs of bs-convex: a strongly convex loss that is not quadratic.
+"""The runs of bs-convex: on a strongly convex loss that is not quadratic, and on the same in rotated coordinates.
 
 s x^2 / 2 + w log cosh x in each coordinate, tilted so that its third derivative is greatest at the minimum: the spread
 of weakly coupled agents then gives their mean a bias. SGD, QSGD, EASGD and QSGD with momentum descend it, and without
@@ -22,21 +22,19 @@ from sdesim.integrate import DivergenceWarning, StabilityWarning
 from sdesim.sweep import sweep
 
 
-class TiltedLogCosh(objectives.LogCosh):
-    """A `LogCosh` less a linear term that makes its gradient vanish at `point` in every coordinate.
+class Rotated(objectives.AbstractObjective):
+    """A loss of the coordinates y_j along the rows of an orthogonal matrix R: f(x) = inner(R x), R (dims, dims).
 
-    Where it is convex this is its minimum; its derivatives from the second on are those of `LogCosh`.
+    Rotating leaves curvature as it is. With T_j the third derivative of the sum's term j, the Hessian of component i of
+    the gradient is R^T diag(R_ji T_j) R: so Q of f is that of `inner` times the greatest |R_ji|, where all T_j may be
+    at their greatest, and never more.
     """
 
-    point: Array = eqx.field(converter=number, default=0.0)
+    inner: objectives.LogCosh
+    rotation: Array = eqx.field(converter=number)
 
     def loss(self, x):
-        slope = self.strength * self.point + self.weight * jnp.tanh(self.point)
-        return super().loss(x) - slope * jnp.sum(x)
-
-
-STEEPEST = float(np.arctanh(1 / np.sqrt(3)))
-"""Where the third derivative of log cosh is greatest in magnitude: 4 / (3 sqrt 3)."""
+        return self.inner.loss(self.rotation @ x)
 
 
 class QuorumVelocity(observe.AbstractSeries):
@@ -73,7 +71,7 @@ class Config:
     """Least curvature of the loss, lambda."""
     weight: float = 1.0
     """Weight w of log cosh; the greatest curvature L is strength + weight."""
-    minimum: float = STEEPEST
+    minimum: float = objectives.LogCosh.STEEPEST
     """Where the minimum lies, in every coordinate; agents start there."""
     mu: float = 2.0
     """Friction of QSGD with momentum."""
@@ -109,8 +107,14 @@ class Config:
         return self.strength + self.weight / float(np.cosh(self.minimum)) ** 2
 
     @property
-    def loss(self) -> TiltedLogCosh:
-        return TiltedLogCosh(self.strength, self.weight, self.minimum)
+    def loss(self) -> objectives.LogCosh:
+        return objectives.LogCosh.resting_at(self.minimum, self.strength, self.weight)
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """The discrete Hartley transform: orthogonal in any dimension, an angle of 45 degrees in two."""
+        turns = 2 * np.pi * np.outer(np.arange(self.dims), np.arange(self.dims)) / self.dims
+        return (np.cos(turns) + np.sin(turns)) / np.sqrt(self.dims)
 
     @property
     def noise_trace(self) -> float:
@@ -125,8 +129,10 @@ class Config:
 # -- run ---------------------------------------------------------------------------------------------------------------
 
 
-def _late(config: Config, model: Dynamics, agents: int, k, dt: float, observables, progress: bool) -> xr.Dataset:
-    """Records of the last two thirds of a run for all gains, less the minimum."""
+def _late(
+    config: Config, model: Dynamics, agents: int, k, dt: float, observables, progress: bool, start=None
+) -> xr.Dataset:
+    """Records of the last two thirds of a run for all gains, from a start at the minimum."""
     steps = int(np.ceil(config.time / dt))
     data = sweep(
         model,
@@ -137,7 +143,7 @@ def _late(config: Config, model: Dynamics, agents: int, k, dt: float, observable
         steps=steps,
         dt=dt,
         seed=config.seed,
-        init=init.Point(config.minimum),
+        init=init.Point(config.minimum if start is None else start),
         observe=observables,
         every=max(1, round(2 * config.eta / dt)),
         keep_agents=False,
@@ -160,6 +166,21 @@ def qsgd_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
         data = _late(config, model, agents, (0.0, *config.k), config.eta / refine, observe.Quorum(), progress)
         errors.append(_distance(data["quorum_series"] - config.minimum).rename(k="gain"))
     return along("refine", (1, config.refine), errors)
+
+
+def rotated_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
+    """Errors of QSGD on the rotated loss over (k, sim), at the step of the SDE.
+
+    Noise of the same trace acts along the first of the rotated coordinates alone, whose direction is (1, ..., 1): all
+    components of the gradient are then disturbed alike, as the theorem's sqrt(d) supposes.
+    """
+    turn = config.rotation
+    matrix = jnp.asarray(config.sigma * np.sqrt(config.dims) * np.outer(turn[0], np.eye(config.dims)[0]))
+    law = noise.Diffusion(lambda x: matrix.astype(x.dtype), "full")
+    model = Dynamics(Rotated(config.loss, turn), Quorum(1.0), law, config.eta)
+    at = np.full(config.dims, config.minimum) @ turn
+    data = _late(config, model, agents, config.k, config.eta / config.refine, observe.Quorum(), progress, at)
+    return _distance(data["quorum_series"] - xr.DataArray(at, dims="dim"))
 
 
 def momentum_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
@@ -203,7 +224,7 @@ def _bracket(config: Config, agents: int, k: float, rates: np.ndarray) -> tuple[
 
     A rate is unstable if the error of the mean or of the center has grown in the end.
     """
-    model = Dynamics(TiltedLogCosh(config.strength, config.weight, 0.0), Elastic(k), eta=0.1)
+    model = Dynamics(objectives.LogCosh(config.strength, config.weight), Elastic(k), eta=0.1)
     with warnings.catch_warnings():  # rates beyond the limit are what is looked for
         for kind in (StabilityWarning, DivergenceWarning, RuntimeWarning):
             warnings.simplefilter("ignore", kind)
@@ -243,6 +264,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     return xr.Dataset(
         {
             "qsgd": along("n_agents", config.agents, [qsgd_errors(config, p, progress) for p in config.agents]),
+            "rotated": along("n_agents", config.agents, [rotated_errors(config, p, progress) for p in config.agents]),
             **{name: along("n_agents", config.agents, [m[name] for m in momentum]) for name in momentum[0]},
             **{name: along("center_agents", centers, [e[name] for e in easgd]) for name in easgd[0]},
             "limit": along("center_agents", centers, [stability_bracket(config, p, config.k[-1]) for p in centers]),

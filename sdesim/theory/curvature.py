@@ -168,7 +168,7 @@ def _quadratic(objective: Quadratic, dims: int, box: Box | None) -> Constants:
 
 
 def _log_cosh(objective: LogCosh, dims: int, box: Box | None) -> Constants:
-    """f'' = strength + weight sech^2 x, |f'''| = 2 |weight sech^2 x tanh x|, greatest where tanh^2 x = 1/3, for any tilt."""
+    """f'' = strength + weight sech^2 x, |f'''| = 2 |weight sech^2 x tanh x|, greatest where tanh^2 x = 1/3."""
     s, w = np.broadcast_arrays(np.asarray(objective.strength, float), np.asarray(objective.weight, float))
     least, greatest = np.minimum(s, s + w).min(), np.maximum(s, s + w).max()
     third = 4 / (3 * np.sqrt(3.0)) * np.abs(w).max()

@@ -93,7 +93,7 @@ def disturbance(
         (p - 1) Q eta C sqrt(d) / (4 p b (k - concavity))
 
     It goes to 0 as k grows: synchronized agents descend f itself. For a loss that is a sum over coordinates sqrt(d) can
-    be left out. Assumes k > concavity.
+    be left out; for one that is such a sum in rotated coordinates it can be attained. Assumes k > concavity.
     """
     return disturbance_of(agents, dims, third, synchronization_level(agents, eta, noise_trace, k, concavity, batch))
 

@@ -1,0 +1,225 @@
+"""Zhang's experiments: settings, claims that hold where they should and fail where not, and smoke runs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from sdesim import claims, cnn, plotting
+from sdesim.experiments import EXPERIMENTS, measured, z_chapter4, zhang
+from sdesim.experiments import networks as net
+
+pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
+
+NAMES = [e.name for e in z_chapter4.EXPERIMENTS]
+QUICK = "z-fig4.10"  # the one of a single program
+FIGURES = {e.name: e for e in z_chapter4.EXPERIMENTS}
+CONFIG = zhang.Config(epochs=100)
+
+# -- smoke runs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+def test_smoke_claims_hold_and_axes_are_labelled(name):
+    experiment = FIGURES[name]
+    config = experiment.preset("smoke")
+    data = experiment.run(config, False)
+    found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=True)
+    assert len([c for c in found if c.counted]) >= 3
+    assert {c.id: c.verdict for c in found} == {c.id: "holds" for c in found}
+    with plotting.looks():
+        figure = experiment.plot(config, data)
+    assert [panel.get_xlabel() for panel in figure.axes] == ["iterations of each worker"] * 3
+    assert all(panel.get_ylabel() for panel in figure.axes)
+    assert "synthetic, 6 epochs" in figure.get_suptitle()
+    curve = figure.axes[0].lines[0]
+    np.testing.assert_array_equal(curve.get_xdata(), np.arange(7) * 20)  # 240 images in batches of 12
+    # One cell that started elsewhere is noticed.
+    first = data.cell.values[0]
+    moved = data.assign(test_loss=data.test_loss + 0.01 * (data.cell == first))
+    judged = claims.judge(experiment.statements(config), experiment.ensemble(config, moved), smoke=True)
+    assert {c.id for c in claims.failed(judged)} == {"one-start"}
+
+
+# -- claims on made-up curves ------------------------------------------------------------------------------------------
+
+
+def made_up(config, floors):
+    """Curves over 100 epochs of every cell: its test error falls from 90 to its floor, the training loss with it.
+
+    floors: of a cell, (floor in percent, epochs over which it falls by 1 / e, distance between workers).
+    """
+    cells, epoch = list(floors), np.arange(101)
+    falls = np.stack([floor + (90 - floor) * np.exp(-epoch / scale) for floor, scale, _ in floors.values()])
+    error = falls[..., None] + 0.02 * np.random.default_rng(0).normal(size=(len(cells), 101, 3))
+    error[:, 0] = 90
+    loss, path = error / 40, error / 40
+    averaged = [c.method.removeprefix("MV").removeprefix("A") in ("SGD", "DOWNPOUR") for c in cells]
+    path[averaged, 1] = 2.0  # an average is of the plain method's path
+    spread = np.stack([np.full((101, 3), distance) for *_, distance in floors.values()])
+    found = dict(train_loss=loss, test_loss=loss, agents_train_loss=loss, agents_test_loss=path)
+    found |= dict(test_accuracy=100 - error, spread=spread)
+    arrays = {name: (("cell", "epoch", "sim"), values) for name, values in found.items()}
+    return measured.Runs(xr.Dataset(arrays, {"cell": [c.label for c in cells], "epoch": epoch}))
+
+
+def judged(name, runs):
+    return {c.id: c.verdict for c in claims.judge(FIGURES[name].statements(CONFIG), runs)}
+
+
+def by_method(methods, floors):
+    """The floors of every cell: that of its method at the first of its rates, and more at the others."""
+    found = {}
+    for name, cells in methods.items():
+        floor, speed = floors[name]
+        for i, cell in enumerate(cells):
+            found[cell] = (floor + i, speed, 0.0 if name == "MDOWNPOUR" else 1.0)
+    return found
+
+
+ALONE = {"SGD": (24, 20), "ASGD": (23, 5), "MVASGD": (23, 10), "MSGD": (22, 20)}
+SHORT = {
+    **{"EASGD": (21, 10), "EAMSGD": (18, 3), "DOWNPOUR": (21, 10), "ADOWNPOUR": (22, 9), "MVADOWNPOUR": (22, 9)},
+    **{"MDOWNPOUR": (22, 9), **ALONE},
+}
+UNSTABLE = {**SHORT, "DOWNPOUR": (60, 10), "ADOWNPOUR": (50, 10), "MVADOWNPOUR": (40, 10)}
+
+
+@pytest.mark.parametrize(("name", "period", "floors"), [("z-fig4.1", 1, SHORT), ("z-fig4.3", 16, UNSTABLE)])
+def test_claims_of_communication_periods(name, period, floors):
+    methods = z_chapter4.of_period(CONFIG, period)
+    curves = by_method(methods, floors)
+    found = judged(name, made_up(CONFIG, curves))
+    assert set(found.values()) == {"holds"} and len(found) >= 6
+    exchanged = {**floors, "EAMSGD": floors["EASGD"], "EASGD": floors["EAMSGD"]}
+    wrong = judged(name, made_up(CONFIG, by_method(methods, exchanged)))
+    assert wrong["eamsgd-best"] == wrong["eamsgd-faster"] == "fails"
+    other, which = (SHORT, "downpour-unstable") if period > 4 else (UNSTABLE, "downpour-works")
+    assert judged(name, made_up(CONFIG, by_method(methods, other)))[which] == "fails"
+
+
+def test_the_longest_period_is_compared_with_the_shortest():
+    shortest = {n: zhang.tried(CONFIG, n, 4, 1) for n in ("EASGD", "EAMSGD")}
+    for floor, verdict in ((25, "holds"), (15, "fails")):
+        longest = by_method(z_chapter4.of_period(CONFIG, 64), UNSTABLE)
+        curves = {**longest, **by_method(shortest, dict.fromkeys(shortest, (floor, 10)))}
+        found = judged("z-fig4.4", made_up(CONFIG, curves))
+        assert found["longer-is-better-easgd"] == found["longer-is-better-eamsgd"] == verdict
+
+
+def test_claims_of_numbers_of_workers():
+    methods = z_chapter4.of_workers(CONFIG, 16)
+    fewer = {n: zhang.tried(CONFIG, n, 8, 10) for n in ("EASGD", "EAMSGD")}
+    floors = by_method(methods, {n: SHORT[n] for n in methods})
+    for floor, verdict in ((25, "holds"), (15, "fails")):
+        found = judged("z-fig4.7", made_up(CONFIG, {**floors, **by_method(fewer, dict.fromkeys(fewer, (floor, 10)))}))
+        assert found.pop("more-workers-easgd") == found.pop("more-workers-eamsgd") == verdict
+        assert set(found.values()) == {"holds"}
+    slow = by_method(methods, {**{n: SHORT[n] for n in methods}, "EAMSGD": (18, 15)})
+    found = judged("z-fig4.7", made_up(CONFIG, {**slow, **by_method(fewer, dict.fromkeys(fewer, (25, 10)))}))
+    assert found["eamsgd-best"] == "holds" and found["eamsgd-speedup"] == "fails"
+
+
+def test_claims_of_one_worker():
+    methods = z_chapter4.alone(CONFIG)
+    assert set(judged("z-fig4.10", made_up(CONFIG, by_method(methods, ALONE))).values()) == {"holds"}
+    other = judged("z-fig4.10", made_up(CONFIG, by_method(methods, {**ALONE, "ASGD": (15, 25)})))
+    assert {n for n, v in other.items() if v == "fails"} == {
+        *("asgd-near-msgd", "asgd-faster-at-first", "msgd-outperforms-asgd")
+    }
+
+
+def test_claims_of_learning_rates():
+    """Higher rates: worse for EASGD, better for EAMSGD, whose best training is then made to be at the least rate."""
+    methods = z_chapter4.over_rates(CONFIG)
+    floors = {c: (20 + 40 * c.eta, 10, c.eta) for c in methods["EASGD"]}
+    floors |= {c: (20 - 100 * c.eta, 10, c.eta) for c in methods["EAMSGD"]}
+    runs = made_up(CONFIG, floors)
+    floor = xr.DataArray([f for f, *_ in floors.values()], dims="cell")
+    other = runs.data["train_loss"] - 2 * floor / 40  # the better the test, the worse the training
+    found = judged("z-fig4.12", measured.Runs(runs.data.assign(train_loss=other)))
+    assert set(found.values()) == {"holds"} and len(found) == 8
+    wrong = judged("z-fig4.12", runs)
+    assert wrong["best-training-worst-test-easgd"] == wrong["best-training-worst-test-eamsgd"] == "fails"
+    back = {c: (20 - 40 * c.eta if c.method == "EASGD" else 20 + 100 * c.eta, 10, 1 - c.eta) for c in floors}
+    wrong = judged("z-fig4.12", made_up(CONFIG, back))
+    for which in ("easgd-higher-is-worse", "eamsgd-higher-is-better", "fluctuations-easgd", "fluctuations-eamsgd"):
+        assert wrong[which] == "fails"
+    few = dataclasses.replace(CONFIG, epochs=20)
+    assert {s.id for s in FIGURES["z-fig4.12"].statements(few) if not s.counted} == {
+        *("easgd-higher-is-worse", "best-training-worst-test-easgd", "best-training-worst-test-eamsgd")
+    }
+    with pytest.raises(ValueError, match="two learning rates or more"):
+        FIGURES["z-fig4.12"].statements(dataclasses.replace(CONFIG, easgd=(0.1,)))
+
+
+def test_claims_of_long_periods():
+    methods = z_chapter4.over_periods(CONFIG)
+    floors = {c: (20 + np.log10(c.period) / 3, 10, c.period) for c in methods["EASGD"]}
+    floors |= {c: (18 if c.period < 100 else 50, 10, c.period) for c in methods["EAMSGD"]}
+    floors |= {c: (20, 10, 1.0) for c in methods["EAMSGD, decaying"]}
+    found = judged("z-fig4.13", made_up(CONFIG, floors))
+    assert set(found.values()) == {"holds"}
+    alike = {c: (50 if c.method == "EASGD" and c.period > 10 else 18, 10, 1 / c.period) for c in floors}
+    wrong = judged("z-fig4.13", made_up(CONFIG, alike))
+    assert {n for n, v in wrong.items() if v != "fails"} == {"learns", "one-start", "decay-brings-together"}
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_zhangs():
+    config = zhang.Config()
+    assert config.batch == 128 and config.momentum == 0.99 and config.weight_decay == 1e-4
+    images = cnn.synthetic(50, 10)
+    data = config.split(images)
+    assert len(data.train_y) == 50 and not len(data.validation_y)
+    assert (data.mean == 0).all() and (data.std == 255).all()
+    cell = zhang.tried(config, "EAMSGD", 4, 16)[1]
+    assert (cell.eta, cell.agents, cell.period, cell.same_start) == (0.005, 4, 16, True)
+    made = config.algorithm(cell, 390)
+    assert cell.eta * float(made.rule.k) == pytest.approx(0.9 / 4)
+    assert (float(made.momentum), float(made.average), made.period) == (pytest.approx(0.99), 0.0, 16)
+    assert config.settings([cell])["crop"] == 28
+    network = config.network(10)
+    params = network.init(jax.random.key(0), jnp.zeros((2, 28, 28, 3)))["params"]
+    assert sorted(p["kernel"].shape for p in params.values()) == sorted(
+        [(5, 5, 3, 64), (5, 5, 64, 128), (3, 3, 128, 64), (256, 256), (256, 10)]
+    )
+    assert all((p["bias"] == 0).all() for p in params.values())
+
+
+def test_methods_of_one_kind_are_one_program_and_shared_by_figures():
+    config = zhang.Config(stacked=10**6)
+    count = lambda cells: len(net._programs(config, cells))
+    assert count(zhang.flat(z_chapter4.alone(config))) == 1
+    assert count(zhang.flat(z_chapter4.of_period(config, 1))) == 4  # elastic, pushing, MDOWNPOUR and alone
+    assert count(zhang.flat(z_chapter4.over_periods(config))) == 4  # one a period
+    one, other = (z_chapter4.of_period(config, t) for t in (1, 64))
+    assert one["SGD"] == other["SGD"] and one["EASGD"] != other["EASGD"] and "MDOWNPOUR" not in other
+    assert set(NAMES) <= set(EXPERIMENTS) and all(e.trains for e in z_chapter4.EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(agents=(4, 8)), "agents=.4, 8.: must be 3 numbers in growing order"),
+        (dict(periods=(1, 4, 4, 16)), "periods=.*growing order"),
+        (dict(long_periods=(10,)), "long_periods=.*two or more"),
+        (dict(period=0), "period=0"),
+        (dict(easgd=()), "easgd=.*one learning rate or more"),
+        (dict(msgd=(0.1, 0.1)), "msgd=.*each once"),
+        (dict(sgd=(-0.1,)), "sgd=-0.1"),
+        (dict(momentum=1.0), "momentum=1.0"),
+        (dict(dropout=1.0), "dropout=1.0"),
+        (dict(moving=0.0), "moving=0.0"),
+        (dict(beta=-1.0), "beta=-1.0"),
+        (dict(decay=0.0), "decay=0.0"),
+    ],
+)
+def test_unfit_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        zhang.Config(**change)
