@@ -152,7 +152,7 @@ def start(
         return task.network.init({"params": key}, jnp.zeros(shape), train=False)["params"]
 
     numbers = jnp.zeros(agents, jnp.uint32) if same else jnp.arange(agents, dtype=jnp.uint32)
-    params = jax.vmap(lambda run: jax.vmap(lambda n: agent(run, n))(numbers))(runs)
+    params = lax.map(lambda run: lax.map(lambda n: agent(run, n), numbers), runs)  # compiled for one agent
 
     def rest(algorithm, params):
         optimizer = algorithm.optimizer().init(params)
