@@ -97,7 +97,7 @@ def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[
     groups = [g for g in np.array_split(np.arange(n), min(GROUPS, n)) if g.size]
     if len(groups) < 2:
         return float(value), math.nan
-    without = np.array([float(statistic(ensemble.take(np.setdiff1d(np.arange(n), g)))) for g in groups])
+    without = np.array([np.asarray(statistic(ensemble.take(np.setdiff1d(np.arange(n), g))), float) for g in groups])
     g = len(groups)
     return float(value), float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2)))
 

@@ -72,6 +72,7 @@ def failures(name, config, data):
         ("bs-noise", "disturbance", lambda v: v.isel(k=[2, 1, 0]), {"disturbance-convex"}),
         ("bs-convex", "qsgd", lambda v: 4 * v, {"qsgd-below", "iteration-below"}),
         ("bs-convex", "qsgd", lambda v: 0.5 * v, {"qsgd-tight"}),
+        ("bs-convex", "rotated", lambda v: 4 * v, {"rotated-below"}),
         ("bs-convex", "both", lambda v: 12 * v, {"easgd-below", "easgd-loose"}),
         ("bs-convex", "momentum", lambda v: 12 * v, {"momentum-below", "momentum-loose"}),
         ("bs-convex", "momentum_spread", lambda v: 2 * v, {"momentum-spread-linearized"}),

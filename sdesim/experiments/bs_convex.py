@@ -340,8 +340,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     lines["easgd"] = easgd_bound(config, fine).isel(center_agents=-1)
     names = {"qsgd": f"QSGD, $p={p}$", "rotated": f"QSGD, rotated, $p={p}$"}
     names |= {"easgd": f"EASGD, $p={centers[-1]}$", "momentum": f"with momentum, $p={p}$"}
-    for name, color in COLORS.items():
-        measured.plot_measured(by_gain, one[name], "k", names[name], color)
+    for (name, color), marker in zip(COLORS.items(), "oDs^", strict=True):
+        measured.plot_measured(by_gain, one[name], "k", names[name], color, marker)
         measured.plot_formula(by_gain, gains, lines[name], "", color)
     ratios = {
         "qsgd": (numbers, qsgd_bound(config, data).sel(gain=most) / sde.sel(gain=most).mean("sim")),

@@ -49,7 +49,8 @@ def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
 
 def slope(x, y) -> float:
     """Exponent of the power law that fits best: the least-squares slope of log y over log x."""
-    return float(linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float))).slope)
+    fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))
+    return float(fit.slope)
 
 
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
@@ -107,7 +108,7 @@ def exponent(
 def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: str, marker: str = "o") -> None:
     """Means over simulations with bars of two standard errors; `measured` has the dimensions `over` and "sim"."""
     mean, error = measured.mean("sim"), 2 * stderr(measured)
-    style = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
+    style: dict[str, Any] = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
     axes.errorbar(mean[over], mean, yerr=error, label=label, **style)
 
 
