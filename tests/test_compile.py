@@ -58,7 +58,7 @@ def array(value):
 
 
 SIZES = dict(agents=4, dims=2, sims=3, steps=12, seed=1, init=sdesim.init.Normal(), epoch=4)
-LOSS = sdesim.objectives.LogCosh(0.7)
+LOSS = sdesim.objectives.LogCosh(0.7, tilt=0.2)
 
 
 def model_of(**parts):

@@ -7,6 +7,7 @@ which progress is shown, measurements, the learning-rate schedule, the store and
 import dataclasses
 import hashlib
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -294,10 +295,16 @@ def _dataset(history, state: RunState, numbers, agents: int, layers: list[str], 
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
+def _without_addresses(text: str) -> str:
+    """What is said of functions without where they lie, which is elsewhere in each process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
 def _fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
     """What a training must share with the one that it continues, as a hash."""
     arrays = [*map(np.asarray, jax.tree.leaves((algorithm, rates))), numbers, data.train_y, data.validation_y]
-    said = [repr(task), repr(jax.tree.structure(algorithm)), repr(others), *(a.tobytes().hex() for a in arrays)]
+    said = [_without_addresses(repr(said)) for said in (task, jax.tree.structure(algorithm), others)]
+    said += [a.tobytes().hex() for a in arrays]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ and stands for the one of smallest test error (Z 4.2).
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,13 +32,14 @@ CROP = 28
 
 @dataclasses.dataclass(frozen=True)
 class Config(net.Config):
-    """Settings of Z 4.1, 4.2 and Table 4.1. The number of epochs, units' law of weights and what is marked [C] are
-    chosen."""
+    """Settings of Z 4.1, 4.2 and Table 4.1. The number of epochs and what is marked [C] are chosen."""
 
     units: int = 256
     """Units of the network's fully connected layer."""
     dropout: float = 0.5
     """Share of those units that are dropped in training."""
+    weights: Literal["torch", "kaiming"] = "torch"
+    """Law of the initial weights: Torch's, as Zhang's, or Kaiming's, which learns from the first iterations."""
     eta: float = 1.0
     """Factor of all the learning rates below."""
     momentum: float = 0.99
@@ -106,7 +107,8 @@ class Config(net.Config):
         return max(1, (IMAGES[self.data] if self.images is None else self.images) // self.batch)
 
     def network(self, classes: int) -> cnn.SevenLayer:
-        return cnn.SevenLayer(classes=classes, channels=self.channels, units=self.units, dropout=self.dropout)
+        sizes: dict[str, Any] = dict(channels=self.channels, units=self.units)
+        return cnn.SevenLayer(classes=classes, dropout=self.dropout, weights=self.weights, **sizes)
 
     def split(self, images: cnn.Images) -> cnn.Split:
         """All images to train with, in [0, 1]."""
@@ -161,7 +163,7 @@ class Decay(cnn.Constant):
 def presets() -> dict[str, Config]:
     """Sizes. `smoke` is a small network at rates at which 120 iterations teach it synthetic images [C]."""
     small: dict[str, Any] = dict(data="synthetic", images=240, epochs=6, batch=12, sims=2)
-    small |= dict(channels=(8, 16, 16), units=32, dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
+    small |= dict(channels=(8, 16, 16), units=32, weights="kaiming", dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
     few: dict[str, Any] = dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
     rates: dict[str, Any] = dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
     rates |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
