@@ -52,6 +52,7 @@ def em_step(
         if model.weak_order == 2 and order == "jacobi":
             drift = model.drift(state, mean, step)
             return State(x + dt * drift.x + noise, None, _advance(shared, drift.shared, dt), None, t + dt)
+        # Noise comes first: XLA emits its long chain before the gradient then, and the processor overlaps the two.
         x = x + dt * force + noise if order == "gauss-seidel" else noise + (x + dt * (force + pull))
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)

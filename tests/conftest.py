@@ -86,3 +86,20 @@ def users_data():
     if _USERS_CACHE is None:
         pytest.skip("there is no cache")
     return _USERS_CACHE / "data"
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    """An experiment at smoke size by its name, run once: (experiment, configuration, data)."""
+    from sdesim.experiments import EXPERIMENTS  # after the settings above
+
+    cache = {}
+
+    def run(name):
+        if name not in cache:
+            experiment = EXPERIMENTS[name]
+            config = experiment.preset("smoke")
+            cache[name] = experiment, config, experiment.run(config, False)
+        return cache[name]
+
+    return run

@@ -16,21 +16,6 @@ SIMULATED = [name for name, e in EXPERIMENTS.items() if not e.trains]  # those t
 ONE_DIMENSIONAL = ("bs-fig1", "bs-fig1-easgd", "bs-fig2", "bs-fig3")  # six panels over one loss
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    """Every experiment at smoke size, run once."""
-    cache = {}
-
-    def run(name):
-        if name not in cache:
-            experiment = EXPERIMENTS[name]
-            config = experiment.preset("smoke")
-            cache[name] = experiment, config, experiment.run(config, False)
-        return cache[name]
-
-    return run
-
-
 @pytest.mark.parametrize("name", SIMULATED)
 def test_smoke_claims_hold_at_the_pinned_seed(name, smoke):
     experiment, config, data = smoke(name)

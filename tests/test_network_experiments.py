@@ -20,21 +20,6 @@ NAMES = ("bs-fig7", "bs-fig8", "bs-fig9", "bs-fig10", "bs-fig11", "bs-fig12", "b
 TRAINED = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    """An experiment at smoke size, run once."""
-    cache = {}
-
-    def run(name):
-        if name not in cache:
-            experiment = EXPERIMENTS[name]
-            config = experiment.preset("smoke")
-            cache[name] = experiment, config, experiment.run(config, False)
-        return cache[name]
-
-    return run
-
-
 def judged(experiment, config, data, smoke=True):
     return claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=smoke)
 
@@ -132,19 +117,19 @@ def kept(tmp_path, monkeypatch):
 def test_an_interrupted_experiment_goes_on_where_it_was(kept, monkeypatch):
     folder, told = kept(), []
 
-    def stop(name, progress):
+    def stop(progress, name):
         told.append(progress.epoch)
         if progress.epoch == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(net, "_tell", stop)
+        patch.setattr(net, "tell", stop)
         with pytest.raises(KeyboardInterrupt):
             net.train(TINY, CELLS, True)
     assert set(told) == {1, 2, 3}
     assert len(list(folder.iterdir())) == 1  # the second program was not begun
     told.clear()
-    monkeypatch.setattr(net, "_tell", lambda name, progress: told.append((name, progress.epoch)))
+    monkeypatch.setattr(net, "tell", lambda progress, name: told.append((name, progress.epoch)))
     found = net.train(TINY, CELLS, True)
     assert {e for n, e in told if n.startswith("easgd")} == {3}
     assert {e for n, e in told if n.startswith("msgd")} == {1, 2, 3}

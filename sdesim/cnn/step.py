@@ -18,7 +18,6 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.cnn.algorithms import Algorithm
-from sdesim.couple import find_state
 from sdesim.coupling import per_agent
 
 AGENT_BITS = 12  # of a counter's first word; the run has the others
@@ -286,11 +285,9 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
         first, second = (_gradient(task, pixels, params, i, key)[1] for i in index)
         return 0.5 * task.batch * optax.tree.norm(optax.tree.sub(first, second), squared=True)
 
-    numbers = jnp.arange(order.shape[2], dtype=jnp.uint32)
-    over_agents = jax.vmap(agent, in_axes=(0, None, 0, 1))
-    return jax.vmap(over_agents, in_axes=(0, 0, None, 1))(params, runs, numbers, order)
+    def one_run(params, run, order):
+        numbers = jnp.arange(order.shape[1], dtype=jnp.uint32)
+        of = lambda params, number, index: agent(params, run, number, index)
+        return _each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
 
-
-def shared_time(state: RunState) -> Array:
-    """The coupling's time of each run."""
-    return find_state(state.optimizer).t
+    return jax.vmap(one_run, in_axes=(0, 0, 1))(params, runs, order)

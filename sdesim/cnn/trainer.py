@@ -58,8 +58,9 @@ def line(p: Progress) -> str:
     )
 
 
-def _print(p: Progress) -> None:
-    print("\r\x1b[K" + line(p), end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
+def tell(p: Progress, name: str = "") -> None:
+    """Put the line in place of the last one on the terminal, after the name of what is trained."""
+    print("\r\x1b[K" + name + line(p), end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
 
 
 # -- what is compiled --------------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def train(
         history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
         if store is not None:
             store.write(0, state, dataset())
-    told = (_print if progress is True else progress) or (lambda p: None)
+    told = (tell if progress is True else progress) or (lambda p: None)
     chunk, work = 1, len(numbers) * agents * batch
     began, before = time.perf_counter(), len(history) - 1
     for epoch in range(len(history), epochs + 1):

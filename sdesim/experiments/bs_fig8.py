@@ -97,19 +97,7 @@ def statements(config: Config) -> list[Statement]:
             counted=False,
             note="the paper's own difference is small, and changes sign with the number of agents",
         ),
-        *[
-            Statement(
-                f"8-synchronized-{name.lower()}",
-                f"{name} brings agents from their own starts together (last distance over the first, {most})",
-                lambda runs, cell=f"{name}, {most}": (
-                    net.last(runs.data, "spread", cell) / net.at_start(runs.data, "spread", cell)
-                ),
-                "<=",
-                0.5,
-                smoke=0.5,
-            )
-            for name in ("QSGD", "SD-QSGD")
-        ],
+        *[net.synchronizes(f"8-synchronized-{name.lower()}", name, f"{name}, {most}") for name in ("QSGD", "SD-QSGD")],
         net.same_starts("8-same-start", cells(config)),
         net.learns("8-learns", cells(config)),
     ]

@@ -89,19 +89,7 @@ def statements(config: Config) -> list[Statement]:
             )
             for p in config.several
         ],
-        *[
-            Statement(
-                f"9-synchronized-{name.lower()}",
-                f"{name} brings agents from their own starts together (last distance over the first, {most})",
-                lambda runs, cell=f"{name}, {most}": (
-                    net.last(runs.data, "spread", cell) / net.at_start(runs.data, "spread", cell)
-                ),
-                "<=",
-                0.5,
-                smoke=0.5,
-            )
-            for name in ("QSGD", "EASGD")
-        ],
+        *[net.synchronizes(f"9-synchronized-{name.lower()}", name, f"{name}, {most}") for name in ("QSGD", "EASGD")],
         differs("9-differs", config.agents[0]),
         net.same_starts("9-same-start", cells(config)),
         net.learns("9-learns", cells(config)),

@@ -21,7 +21,7 @@ from sdesim import noise, objectives, observe, plotting
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
-from sdesim.experiments import measured
+from sdesim.experiments import explorers, measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.explorers import POPULATIONS, Explorers, check_contrast, check_halves, explore, two_halves
 from sdesim.fields import check_count, check_sign
@@ -211,17 +211,6 @@ def spread_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(np.array(found), dims=("contrast", "k"))
 
 
-def _best(data: xr.Dataset, name: str, population: str) -> float:
-    """The largest share over the gains."""
-    return float(data[name].sel(population=population).mean("sim").max())
-
-
-def _difference(id: str, text: str, name: str, first: str, other: str, least: float, **options) -> Statement:
-    """The best share of one population is larger than that of another by `least`."""
-    statistic = lambda runs: _best(runs.data, name, first) - _best(runs.data, name, other)
-    return Statement(id, text, statistic, ">=", least, **options)
-
-
 def statements(config: Config) -> list[Statement]:
     found = []
     for model, words in (("noise", "a common drift and noise of their own"), ("iteration", "steps of their own")):
@@ -277,71 +266,7 @@ def statements(config: Config) -> list[Statement]:
             0.5,
             smoke=0.6,
         ),
-        _difference(
-            "explorers-find",
-            "with a common drift explorers take the quorum to the deepest minimum more often than small rates do (best "
-            "share over the gains, difference)",
-            "quorum_share",
-            "noise",
-            "fine",
-            0.1,
-            smoke=0.1,
-        ),
-        _difference(
-            "explorers-find-more",
-            "and more often than equal rates of the same mean (best share over the gains, difference)",
-            "quorum_share",
-            "noise",
-            "equal",
-            0.0,
-            counted=False,
-            note="not asked of explorers by the paper, and within the error",
-        ),
-        _difference(
-            "explorers-refine",
-            "and the agents of small rate among them are there more often than agents of the mean rate",
-            "fine_share",
-            "noise",
-            "equal",
-            0.03,
-        ),
-        _difference(
-            "own-steps-find",
-            "explorers that take their own steps take it there more often than small rates do",
-            "quorum_share",
-            "iteration",
-            "fine",
-            0.0,
-            counted=False,
-            note="found the other way: slow agents weigh most in what the coupling conserves, and hold the quorum back",
-        ),
-        _difference(
-            "own-steps-lose",
-            "explorers that take their own steps take it there less often than agents of the mean rate",
-            "quorum_share",
-            "equal",
-            "iteration",
-            0.3,
-            smoke=0.2,
-        ),
-        _difference(
-            "one-moving-rate",
-            "with one moving rate eta_i k_i for all, which conserves the mean, explorers do find it, at larger gains",
-            "quorum_share",
-            "moving",
-            "iteration",
-            0.3,
-            smoke=0.1,
-        ),
-        _difference(
-            "one-moving-rate-refines",
-            "and take more of the agents of small rate there than there are of agents of the mean rate",
-            "fine_share",
-            "moving",
-            "equal",
-            0.1,
-            smoke=0.0,
-        ),
+        *explorers.statements(),
     ]
 
 

@@ -17,7 +17,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import xarray as xr
@@ -32,15 +32,22 @@ WARNINGS = "sdesim_warnings"
 _remembered: dict[str, xr.Dataset] = {}
 
 
-def _hash_of_sources() -> str:
-    """Of the names and contents of all Python files of sdesim; empty where they are not files (in a zip)."""
-    package = pathlib.Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    files = sorted(package.rglob("*.py"))
-    for path in files:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+def _package() -> pathlib.Path:
+    return pathlib.Path(__file__).resolve().parent.parent
+
+
+def hash_of_files(names: Iterable[str]) -> str:
+    """Of the names and contents of files of sdesim, those of them that there are; empty if there are none."""
+    digest, files = hashlib.sha256(), [name for name in names if (_package() / name).is_file()]
+    for name in files:
+        content = (_package() / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest() if files else ""
+
+
+def _hash_of_sources() -> str:
+    """Of all Python files of sdesim; empty where they are not files (in a zip)."""
+    return hash_of_files(path.relative_to(_package()).as_posix() for path in sorted(_package().rglob("*.py")))
 
 
 # Taken when the code is imported: a file that is edited while the process lives is not what the process runs.

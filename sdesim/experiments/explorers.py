@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sdesim import init, noise, plotting
+from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.experiments import one_dimensional as one
@@ -112,3 +113,88 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
         )
         parts.append(part.rename({"coupling.k": "gain"}).assign_coords(gain=list(config.k)))
     return xr.concat(parts, dim=xr.IndexVariable("population", list(kinds)))
+
+
+# -- statements --------------------------------------------------------------------------------------------------------
+
+
+def _best(data: xr.Dataset, name: str, population: str) -> float:
+    """The largest share over the gains."""
+    return float(data[name].sel(population=population).mean("sim").max())
+
+
+def _difference(id: str, text: str, name: str, first: str, other: str, least: float, **options) -> Statement:
+    """The best share of one population is larger than that of another by `least`."""
+    statistic = lambda runs: _best(runs.data, name, first) - _best(runs.data, name, other)
+    return Statement(id, text, statistic, ">=", least, **options)
+
+
+def statements() -> list[Statement]:
+    """What explorers do for the quorum and for the agents of small rate, compared with other populations."""
+    return [
+        _difference(
+            "explorers-find",
+            "with a common drift explorers take the quorum to the deepest minimum more often than small rates do (best "
+            "share over the gains, difference)",
+            "quorum_share",
+            "noise",
+            "fine",
+            0.1,
+            smoke=0.1,
+        ),
+        _difference(
+            "explorers-find-more",
+            "and more often than equal rates of the same mean (best share over the gains, difference)",
+            "quorum_share",
+            "noise",
+            "equal",
+            0.0,
+            counted=False,
+            note="not asked of explorers by the paper, and within the error",
+        ),
+        _difference(
+            "explorers-refine",
+            "and the agents of small rate among them are there more often than agents of the mean rate",
+            "fine_share",
+            "noise",
+            "equal",
+            0.03,
+        ),
+        _difference(
+            "own-steps-find",
+            "explorers that take their own steps take it there more often than small rates do",
+            "quorum_share",
+            "iteration",
+            "fine",
+            0.0,
+            counted=False,
+            note="found the other way: slow agents weigh most in what the coupling conserves, and hold the quorum back",
+        ),
+        _difference(
+            "own-steps-lose",
+            "explorers that take their own steps take it there less often than agents of the mean rate",
+            "quorum_share",
+            "equal",
+            "iteration",
+            0.3,
+            smoke=0.2,
+        ),
+        _difference(
+            "one-moving-rate",
+            "with one moving rate eta_i k_i for all, which conserves the mean, explorers do find it, at larger gains",
+            "quorum_share",
+            "moving",
+            "iteration",
+            0.3,
+            smoke=0.1,
+        ),
+        _difference(
+            "one-moving-rate-refines",
+            "and take more of the agents of small rate there than there are of agents of the mean rate",
+            "fine_share",
+            "moving",
+            "equal",
+            0.1,
+            smoke=0.0,
+        ),
+    ]

@@ -9,8 +9,6 @@ in the available text, and are chosen here [C].
 import dataclasses
 import functools
 import hashlib
-import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -25,11 +23,14 @@ from matplotlib.figure import Figure
 from sdesim import cnn, plotting
 from sdesim.claims import Statement
 from sdesim.cnn.command import load
+from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
+from sdesim.experiments.cache import hash_of_files
 from sdesim.experiments.measured import Runs, stderr
 from sdesim.fields import check_choice, check_count, check_sign
 from sdesim.store import cache_folder
 
+_TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
 METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
 LABELS = {
     "train_loss": "training loss",
@@ -93,11 +94,14 @@ class Config:
         """The images as the trainer takes them."""
         return cnn.split(images, self.seed)
 
+    def starting_rate(self, cell: "Cell") -> float:
+        """The learning rate of a cell at the start."""
+        return self.eta if cell.eta is None else cell.eta
+
     def algorithm(self, cell: "Cell", batches: int) -> cnn.Algorithm:
         """The algorithm of a cell, for epochs of so many batches."""
-        eta = self.eta if cell.eta is None else cell.eta
         momentum = self.momentum if cell.momentum is None else cell.momentum
-        numbers: dict[str, Any] = dict(agents=cell.agents, eta=eta, k=cell.k, momentum=momentum)
+        numbers: dict[str, Any] = dict(agents=cell.agents, eta=self.starting_rate(cell), k=cell.k, momentum=momentum)
         return cnn.algorithm(cell.algorithm, **numbers, period=cell.period, batches=batches)
 
     def alike(self, cell: "Cell") -> Any:
@@ -189,13 +193,12 @@ def _train_together(
     config: Config, network: nn.Module, data: cnn.Split, cells: list[Cell], progress: bool
 ) -> list[xr.Dataset]:
     first, repeats = cells[0], config.sims
-    etas = [config.eta if c.eta is None else c.eta for c in cells]
     batches = max(1, len(data.train_y) // config.batch)
     made = [config.algorithm(c, batches) for c in cells]
     # One value a run: each cell's, as often as it is repeated.
     algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
     settings: dict[str, Any] = dict(
-        eta=np.repeat(etas, repeats),
+        eta=np.repeat([config.starting_rate(c) for c in cells], repeats),
         agents=first.agents,
         batch=config.batch,
         runs=[c.first + i for c in cells for i in range(repeats)],
@@ -214,7 +217,7 @@ def _train_together(
         epochs=config.epochs,
         folder=None if cache is None else cache / "trained" / name,
         resume=True,
-        progress=progress and (lambda p: _tell(f"{first.algorithm}, {len(cells)} cells", p)),
+        progress=progress and (lambda p: tell(p, f"{first.algorithm}, {len(cells)} cells: ")),
         **settings,
     )
     history = _whole(history, config.epochs)
@@ -234,10 +237,8 @@ def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, setting
 @functools.cache
 def _code() -> str:
     """Of the files that training depends on; an edit elsewhere, as in a picture, does not cost a trained network."""
-    package = pathlib.Path(__file__).resolve().parent.parent
-    files = [package / f"{name}.py" for name in ("couple", "coupling", "random", "steps")]
-    files += [package / "cnn" / f"{name}.py" for name in ("algorithms", "networks", "schedule", "step", "trainer")]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files if f.is_file())).hexdigest()
+    names = ("couple", "coupling", "random", "steps", *(f"cnn/{n}" for n in _TRAINER))
+    return hash_of_files(f"{name}.py" for name in names)
 
 
 def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
@@ -245,12 +246,6 @@ def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
     diverged stays as it was found last."""
     numbers = np.arange(epochs + 1)
     return history.isel(epoch=np.minimum(numbers, history.sizes["epoch"] - 1)).assign_coords(epoch=numbers)
-
-
-def _tell(name: str, p: cnn.Progress) -> None:
-    from sdesim.cnn.trainer import line
-
-    print(f"\r\x1b[K{name}: {line(p)}", end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
 
 
 def _one_cell(history: xr.Dataset) -> xr.Dataset:
@@ -318,6 +313,13 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
     groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
     text = "the methods compared start at the same points (largest difference of test losses before training)"
     return Statement(id, text, worst, "<=", 1e-3, smoke=1e-3)
+
+
+def synchronizes(id: str, name: str, cell: str) -> Statement:
+    """Agents of a cell that start apart come together."""
+    statistic = lambda runs: last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)
+    text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
+    return Statement(id, text, statistic, "<=", 0.5, smoke=0.5)
 
 
 # -- picture -----------------------------------------------------------------------------------------------------------
