@@ -15,7 +15,7 @@ import tyro
 from sdesim._version import __version__
 
 USAGE = """\
-usage: sdesim figure NAME [--preset smoke|default|paper] [--seed N] [--out DIR] [any field of the configuration]
+usage: sdesim figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]
        sdesim figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
@@ -30,8 +30,8 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 
 `sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
-preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure, and writes README.md, which
-shows them all.
+preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure that trains no networks, and
+writes README.md, which shows all that are in DIR. --preset small is of those that do: what two cores can train.
 
 `sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints.
 `sdesim data cifar10` fetches the images, and verifies them.
@@ -133,7 +133,7 @@ def _figure(arguments: list[str]) -> int:
         experiment = EXPERIMENTS[name]
         preset, rest = _take_option(rest, "--preset", "default")
         config = experiment.preset(preset)
-    out, config = _parse(name, experiment.title, config, preset, rest)
+    out, config = _parse(experiment, config, preset, rest)
     return _regenerate(experiment, config, preset, out)
 
 
@@ -186,9 +186,8 @@ def _take_option(arguments: list[str], option: str, default: str) -> tuple[str, 
     return value, kept
 
 
-def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
+def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
-
     command = dataclasses.make_dataclass(
         "figure",
         [
@@ -196,12 +195,15 @@ def _parse(name: str, title: str, config: Any, preset: str, arguments: list[str]
             ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
         ],
     )
+    sizes = ", ".join(experiment.presets)
     description = (
-        f"{title}. Defaults are those of --preset {preset} (one of smoke, default, paper). They are chosen such that "
-        "the paper's statements hold, its own numbers being lost; put those in if you have them."
+        f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "
+        "paper's own numbers are lost, these are chosen; put those in if you have them."
     )
     with _as_usage():
-        parsed: Any = tyro.cli(command, prog=f"sdesim figure {name}", description=description, args=arguments)
+        parsed: Any = tyro.cli(
+            command, prog=f"sdesim figure {experiment.name}", description=description, args=arguments
+        )
     return parsed.out, parsed.config
 
 

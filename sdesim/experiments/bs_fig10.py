@@ -30,7 +30,7 @@ class Config(net.Config):
         check_sign("alpha", self.alpha)
 
 
-PRESETS = net.presets(Config, smoke=dict(rates=(0.05, 0.1)))
+PRESETS = net.presets(Config, smoke=dict(rates=(0.05, 0.1)), small=dict())
 
 
 def label(name: str, rate: float) -> str:

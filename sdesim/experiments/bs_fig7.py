@@ -28,7 +28,7 @@ class Config(net.Config):
         net.check_growing("alpha", self.alpha, least=3)
 
 
-PRESETS = net.presets(Config, smoke=dict(agents=2, alpha=(0.0005, 0.05, 0.3)))
+PRESETS = net.presets(Config, smoke=dict(agents=2, alpha=(0.0005, 0.05, 0.3)), small=dict(agents=4))
 
 
 def label(alpha: float) -> str:

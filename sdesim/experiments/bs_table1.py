@@ -88,7 +88,11 @@ class Config(net.Config):
         check_sign("alpha", self.alpha)
 
 
-PRESETS = net.presets(Config, smoke=dict(rates=(0.05, 0.1), momenta=(0.5, 0.9)))
+PRESETS = net.presets(
+    Config,
+    smoke=dict(rates=(0.05, 0.1), momenta=(0.5, 0.9)),
+    small=dict(rates=(0.025, 0.1), momenta=(0.5, 0.9, 0.99)),
+)
 
 
 def label(method: str, rate: float, momentum: float) -> str:

@@ -11,9 +11,10 @@ from sdesim.store import replacing
 _HEAD = """\
 # Figures
 
-Written by `sdesim figure all`, which regenerates everything here. A claim is a statement as a statistic with its Monte
-Carlo error, what it needs, and a verdict: it holds or fails by more than three standard errors, or is undecided. Claims
-in brackets are shown and not counted.
+Written by `sdesim figure all`, which regenerates everything here but the figures that train networks: those are of
+`sdesim figure NAME --preset small`, and their titles say how small. A claim is a statement as a statistic with its
+Monte Carlo error, what it needs, and a verdict: it holds or fails by more than three standard errors, or is undecided.
+Claims in brackets are shown and not counted.
 """
 
 

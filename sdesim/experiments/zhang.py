@@ -161,13 +161,19 @@ class Decay(cnn.Constant):
 
 
 def presets() -> dict[str, Config]:
-    """Sizes. `smoke` is a small network at rates at which 120 iterations teach it synthetic images [C]."""
-    small: dict[str, Any] = dict(data="synthetic", images=240, epochs=6, batch=12, sims=2)
-    small |= dict(channels=(8, 16, 16), units=32, weights="kaiming", dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
-    few: dict[str, Any] = dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
-    rates: dict[str, Any] = dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
-    rates |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
-    return {"smoke": Config(**small, **few, **rates), "default": Config(epochs=20), "paper": Config(epochs=150)}
+    """Sizes. `smoke` and `small` are of smaller networks, with rates [C] that suit few iterations."""
+    smoke: dict[str, Any] = dict(data="synthetic", images=240, epochs=6, batch=12, sims=2)
+    smoke |= dict(channels=(8, 16, 16), units=32, weights="kaiming", dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
+    smoke |= dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
+    smoke |= dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
+    smoke |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
+    small: dict[str, Any] = dict(**net.SMALL, units=64, weights="kaiming", agents=(2, 4, 8))
+    return {
+        "smoke": Config(**smoke),
+        "small": Config(**small),
+        "default": Config(epochs=20),
+        "paper": Config(epochs=150),
+    }
 
 
 # -- methods -----------------------------------------------------------------------------------------------------------
@@ -364,7 +370,7 @@ def plot(config: Config, data: xr.Dataset, title: str, curves: Sequence[Curve]) 
     periods = sorted({cell.period for cell in many if cell.algorithm.startswith("ea")})
     sizes = f"p = {many[0].agents}, elastic tau = {', '.join(map(str, periods))}" if many else "one worker"
     # A smaller preset has other numbers than Z's, which the title names.
-    figure.suptitle(f"{net.trained_on(config, title).removesuffix(')')}, {sizes})", fontsize=10.5)
+    figure.suptitle(f"{net.trained_on(config, title).removesuffix(')')}; {sizes})", fontsize=10.5)
     pyplot.close(figure)
     return figure
 
