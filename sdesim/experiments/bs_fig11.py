@@ -34,7 +34,7 @@ class Config(bs_fig8.Config):
         return self.alpha * (1 + agents) < 2
 
 
-PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 4, 16), alpha=0.15))
+PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 4, 14), alpha=0.15))
 PRESETS["paper"] = dataclasses.replace(PRESETS["paper"], agents=(1, 2, 4, 8, 16, 32, 64))
 
 

@@ -26,7 +26,7 @@ class Config(bs_fig8.Config):
             raise ValueError(f"agents={self.agents}: the first must be at least 2, for starts of their own")
 
 
-PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.1), small=dict(agents=(4, 8)))
+PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.1), small=dict(agents=(2, 6)))
 
 
 def label(starts: str, agents: int) -> str:

@@ -35,7 +35,7 @@ class Config(net.Config):
         return tuple(p for p in self.agents if p > 1)
 
 
-PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 4, 8)))
+PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 2, 6)))
 
 
 def many(p: int) -> str:

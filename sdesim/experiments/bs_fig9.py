@@ -19,7 +19,7 @@ class Config(bs_fig8.Config):
     """Weight of the pull in one step, eta k, of both rules."""
 
 
-PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 4, 8)))
+PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 2, 6)))
 
 
 def pairs(config: bs_fig8.Config, scale: float = 1.0) -> list[net.Cell]:

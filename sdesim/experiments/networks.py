@@ -56,6 +56,8 @@ class Config:
     """The images; CIFAR-10 must have been fetched: sdesim data cifar10."""
     images: int | None = None
     """Use this many training images and a fifth as many test images alone; all by default."""
+    train_images: int = 5000
+    """Measure training loss and accuracy on so many of the training images."""
     channels: tuple[int, int, int] = (64, 128, 64)
     """Channels of the network's three convolutions."""
     epochs: int = 30
@@ -76,7 +78,7 @@ class Config:
     """Seed of all random numbers."""
 
     def __post_init__(self):
-        for name in ("epochs", "sims", "batch", "stacked"):
+        for name in ("epochs", "sims", "batch", "stacked", "train_images"):
             check_count(name, getattr(self, name))
         for name in ("eta", "momentum"):
             check_sign(name, getattr(self, name))
@@ -114,7 +116,7 @@ class Config:
         return {}
 
 
-SMALL: dict[str, Any] = dict(images=4000, channels=(16, 32, 64), epochs=10, batch=32)
+SMALL: dict[str, Any] = dict(images=4000, train_images=1000, channels=(16, 32, 64), epochs=10, batch=32)
 """CIFAR-10 as two cores can learn it: fewer images, a narrower network, smaller batches for as many steps."""
 
 
@@ -211,6 +213,7 @@ def _train_together(
         seed=config.seed,
         same_start=first.same_start,
         precision=config.precision,
+        train_images=config.train_images,
         **config.settings(cells),
         evaluation_batch=min(250, len(data.test_y)),
     )

@@ -167,7 +167,9 @@ def presets() -> dict[str, Config]:
     smoke |= dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
     smoke |= dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
     smoke |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
-    small: dict[str, Any] = dict(**net.SMALL, units=64, weights="kaiming", agents=(2, 4, 8))
+    small: dict[str, Any] = dict(**net.SMALL, sims=2, units=64, weights="kaiming", moving=0.01, decay=0.01)
+    small |= dict(agents=(4, 6, 8), easgd=(0.05, 0.01), eamsgd=(0.01, 0.001), downpour=(0.005,), mdownpour=(0.0002,))
+    small |= dict(sgd=(0.05,), msgd=(0.001,))
     return {
         "smoke": Config(**smoke),
         "small": Config(**small),
