@@ -61,7 +61,8 @@ def test_every_axis_says_what_it_shows(name, smoke):
     with plotting.looks():
         figure = experiment.plot(config, data)
     assert experiment.says.endswith(".")
-    assert "synthetic, 2 epochs, 2 runs" in figure.get_suptitle()  # no one takes it for the paper's size
+    said = figure.get_suptitle()  # no one takes it for the paper's size
+    assert "240 images of synthetic, channels 4, 8, 8, batches of 32, 2 epochs, 2 runs" in said
     for panel in figure.axes:
         assert any(a.get_xlabel() for a in panel.get_shared_x_axes().get_siblings(panel))
         assert panel.get_ylabel()
@@ -71,9 +72,8 @@ def test_they_train_and_have_all_sizes():
     """What holds at the larger sizes without training: cells of their own labels, statements of their own names."""
     for name in NAMES:
         experiment = EXPERIMENTS[name]
-        assert experiment.trains and tuple(experiment.presets) == PRESETS
-        for preset in PRESETS:
-            config = experiment.preset(preset)
+        assert experiment.trains and set(experiment.presets) == {*PRESETS, "small"}
+        for preset, config in experiment.presets.items():
             assert config.data == ("synthetic" if preset == "smoke" else "cifar10")
             found = experiment.statements(config)
             assert len({s.id for s in found}) == len(found)

@@ -34,7 +34,7 @@ def test_smoke_claims_hold_and_axes_are_labelled(name):
         figure = experiment.plot(config, data)
     assert [panel.get_xlabel() for panel in figure.axes] == ["iterations of each worker"] * 3
     assert all(panel.get_ylabel() for panel in figure.axes)
-    assert "synthetic, 6 epochs" in figure.get_suptitle()
+    assert "240 images of synthetic" in figure.get_suptitle() and "6 epochs" in figure.get_suptitle()
     curve = figure.axes[0].lines[0]
     np.testing.assert_array_equal(curve.get_xdata(), np.arange(7) * 20)  # 240 images in batches of 12
     # One cell that started elsewhere is noticed.
