@@ -1,23 +1,26 @@
 """A statement of a paper as a statistic, a threshold and a verdict with its Monte Carlo error.
 
 A `Statement` is the sentence and how to measure it; a `Claim` is what was found. The verdict is "holds" or "fails"
-where the value is more than three standard errors from the threshold, and "undecided" nearer to it.
+where the value is further from the threshold than chance takes it once in 740, and "undecided" nearer to it: three
+standard errors, or, where the error itself is known from a few simulations alone, as many as Student's t needs for the
+same probability: 3.4 of twenty simulations, 19 of three, 236 of two.
 """
 
 import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from scipy.stats import norm, t
 
 from sdesim.store import replacing
 
 Op = Literal[">=", "<="]
 Verdict = Literal["holds", "undecided", "fails"]
 Statistic = float | np.ndarray | tuple[float, float]
-DECISIVE = 3.0  # standard errors
+DECISIVE = 3.0  # standard errors, where the error is known exactly
 GROUPS = 20  # of the jackknife
 
 
@@ -40,6 +43,7 @@ class Statement:
         (value, standard error) where the statistic knows its own error.
     counted: whether it decides the outcome; what is known to be weak is shown with what was found, and `note` says why.
     smoke: threshold at smoke size, None where a few simulations cannot tell.
+    measured_on: the size of what was measured, where sizes differ much: of training, what the networks saw.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Statement:
     counted: bool = True
     smoke: float | None = None
     note: str = ""
+    measured_on: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,42 +69,65 @@ class Claim:
     threshold: float
     verdict: Verdict
     counted: bool
+    measured_on: str = ""
 
 
-def verdict(value: float, stderr: float, op: Op, threshold: float) -> Verdict:
-    """Holds or fails by more than three standard errors, else undecided. What is not a number fails."""
+class Estimate(NamedTuple):
+    """A value and its standard error. dof: degrees of freedom of the error, infinite for one that is known exactly."""
+
+    value: float
+    stderr: float
+    dof: float = math.inf
+
+
+def decisive(dof: float = math.inf) -> float:
+    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones."""
+    return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
+
+
+def verdict(value: float, stderr: float, op: Op, threshold: float, dof: float = math.inf) -> Verdict:
+    """Holds or fails by more than the decisive number of standard errors, else undecided. What is not a number fails.
+
+    dof: degrees of freedom of the standard error.
+    """
     margin = value - threshold if op == ">=" else threshold - value
     if not math.isfinite(margin) or not math.isfinite(stderr):
         return "fails"
-    if abs(margin) < DECISIVE * stderr:
+    if abs(margin) < decisive(dof) * stderr:
         return "undecided"
     return "holds" if margin >= 0 else "fails"
 
 
-def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[float, float]:
-    """The value of a statistic and its standard error over independent simulations.
+def estimate(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> Estimate:
+    """The value of a statistic and its standard error over independent simulations, with its degrees of freedom.
 
-    One number a simulation: the mean and its standard error; for a share of the simulations never below that of one
-    simulation more and one less, so that 200 of 200 is not infinitely sure. One number an ensemble: the jackknife that
-    leaves out one of 20 groups of simulations at a time. A pair is its own answer.
+    One number a simulation: the mean and its standard error, of one degree of freedom less than simulations; a share of
+    the simulations has an error that is never below that of one simulation more and one less, so that 200 of 200 is not
+    infinitely sure, and counts as normal. One number an ensemble: the jackknife that leaves out one of 20 groups of
+    simulations at a time, of one degree less than groups. A pair is its own answer, its error known exactly.
     """
     found = statistic(ensemble)
     if isinstance(found, tuple):
-        return found
+        return Estimate(*found)
     value = np.asarray(found)
     n = ensemble.sims
     if value.ndim == 1:
-        share = value.mean()
+        mean = float(value.mean())
         if value.dtype == bool:
             softened = (value.sum() + 1) / (n + 2)
-            return float(share), math.sqrt(max(share * (1 - share), softened * (1 - softened)) / n)
-        return float(share), float(value.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+            return Estimate(mean, math.sqrt(max(mean * (1 - mean), softened * (1 - softened)) / n))
+        return Estimate(mean, float(value.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan, n - 1)
     groups = [g for g in np.array_split(np.arange(n), min(GROUPS, n)) if g.size]
-    if len(groups) < 2:
-        return float(value), math.nan
-    without = np.array([np.asarray(statistic(ensemble.take(np.setdiff1d(np.arange(n), g))), float) for g in groups])
     g = len(groups)
-    return float(value), float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2)))
+    if g < 2:
+        return Estimate(float(value), math.nan, 0)
+    without = np.array([np.asarray(statistic(ensemble.take(np.setdiff1d(np.arange(n), i))), float) for i in groups])
+    return Estimate(float(value), float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2))), g - 1)
+
+
+def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[float, float]:
+    """The value of a statistic and its standard error, as `estimate` has them."""
+    return estimate(statistic, ensemble)[:2]
 
 
 def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = False) -> list[Claim]:
@@ -109,10 +137,10 @@ def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = 
         threshold = s.smoke if smoke else s.threshold
         if threshold is None:
             continue
-        value, stderr = measure(s.statistic, ensemble)
-        found = verdict(value, stderr, s.op, threshold)
+        value, stderr, dof = estimate(s.statistic, ensemble)
+        found = verdict(value, stderr, s.op, threshold, dof)
         text = f"{s.statement} [{s.note}]" if s.note else s.statement
-        claims.append(Claim(s.id, text, value, stderr, s.op, threshold, found, s.counted))
+        claims.append(Claim(s.id, text, value, stderr, s.op, threshold, found, s.counted, s.measured_on))
     return claims
 
 

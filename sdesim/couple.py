@@ -40,6 +40,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
     order: Order
     eta: Any
     lookahead: Array | None
+    clock: Array | None
     period: int
     mean: Mean | None
 
@@ -111,6 +112,7 @@ def couple(
     *,
     order: Order = "jacobi",
     lookahead: float | Array | None = None,
+    clock: float | Array | None = None,
     period: int = 1,
     mean: Mean | None = None,
 ) -> Coupled:
@@ -124,6 +126,8 @@ def couple(
         lookahead: momentum delta of Nesterov's scheme in Zhang's form: gradients are to be taken at
             `gradient_point`, x + delta v, with v the steps of the optimizer before it in the chain,
             `optax.sgd(eta, momentum=delta)`. None for heavy ball or no momentum.
+        clock: time of one iteration for gains that depend on time, which then change at the same iterations whatever
+            becomes of the learning rate. The mean learning rate if None.
         period: iterations between two communications.
         mean: the mean over agents, where they are not all on the first axis of the leaves here.
 
@@ -133,6 +137,7 @@ def couple(
     check_choice("order", order, ORDERS)
     check_count("period", period)
     check_sign("eta", eta)
+    check_sign("clock", clock, zero=False)
     if not isinstance(rule, AbstractCoupling):
         raise TypeError(f"rule={rule!r}: must be a coupling rule of sdesim.coupling")
 
@@ -156,10 +161,13 @@ def couple(
         # See sdesim.steps.sgd_step: in Gauss-Seidel order the shared state follows at the end of a period.
         collected = coupled._exchange(state, ahead=int(order == "gauss-seidel"))
         shared = _advance(state.shared, flow, common * collected)
-        t = state.t + common.astype(state.t.dtype)
-        return new_updates, CoupleState(shared, t, state.count + 1, None if lookahead is None else updates)
+        count = state.count + 1
+        # A clock's time is a product, not a sum: no rounding gathers over a long training.
+        t = (state.t + common if coupled.clock is None else coupled.clock * count).astype(state.t.dtype)
+        return new_updates, CoupleState(shared, t, count, None if lookahead is None else updates)
 
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
     coupled.lookahead = None if lookahead is None else number(lookahead)
+    coupled.clock = None if clock is None else number(clock)
     return coupled

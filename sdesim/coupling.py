@@ -399,7 +399,9 @@ class Tree(AbstractCoupling):
             raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {int(np.prod(self.fanout))} leaves")
         member = np.arange(agents)[None, :] // fan == np.arange(agents // fan)[:, None]
         weights = jnp.asarray(member * (agents / fan), self.k.dtype)
-        return jax.vmap(lambda w: mean(x, w))(weights)
+        # Not by vmap: of that XLA (jaxlib 0.10.2, on CPUs) makes a reduction that reads memory which is not its own.
+        nodes = [mean(x, weights[i]) for i in range(agents // fan)]
+        return jax.tree.map(lambda *means: jnp.stack(means), *nodes)
 
     def init(self, x, mean):
         return self._levels(self._parents(x, mean))

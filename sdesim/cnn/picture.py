@@ -11,10 +11,25 @@ from sdesim import plotting
 TRAIN, VALIDATION, TEST = "#4c78a8", "#54a24b", plotting.QUORUM
 
 
+def mean_over_runs(data: xr.Dataset) -> xr.Dataset:
+    """Means over runs of what is measured each epoch, and `runs` (epoch), over how many.
+
+    A run is left out of everything from the epoch on at which one of its losses is not finite: its accuracy is a number
+    still, but one of a network that says nothing.
+    """
+    finite = (abs(data["batch_loss"]) < np.inf).all("agent") | (data["epoch"] == 0)  # before any batch
+    for name in ("train_loss", "validation_loss", "test_loss"):
+        if name in data:
+            finite &= (abs(data[name]) < np.inf).all("model")
+    kept = finite.astype(int).cumprod("epoch").astype(bool)
+    each = data[[name for name, values in data.data_vars.items() if {"epoch", "run"} <= set(values.dims)]]
+    return each.where(kept).mean("run", skipna=True).assign(runs=kept.sum("run"))
+
+
 def summary(data: xr.Dataset, title: str) -> Figure:
-    """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means over runs."""
+    """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means of `mean_over_runs`."""
     figure, axes = pyplot.subplots(2, 2, figsize=(9.6, 6.0), sharex=True, layout="constrained")
-    mean = data.mean("run", skipna=True)
+    mean = mean_over_runs(data)
     _models(axes[0, 0], mean, "loss", "cross-entropy")
     axes[0, 0].plot(mean["epoch"], mean["batch_loss"].mean("agent"), ":", color=TRAIN, label="training batches")
     axes[0, 0].set_yscale("log")
@@ -25,7 +40,8 @@ def summary(data: xr.Dataset, title: str) -> Figure:
         zip(axes.flat, ("loss", "accuracy", "distance between agents", "rates"), strict=True)
     ):
         plotting.letter(panel, i, name)
-        panel.legend(loc="best", fontsize=7.5)
+        if panel.get_legend_handles_labels()[0]:  # of one agent there are no distances
+            panel.legend(loc="best", fontsize=7.5)
     for panel in axes[1]:
         panel.set_xlabel("epoch")
     diverged = int((data["diverged"] >= 0).sum())
@@ -50,7 +66,7 @@ def _spread(axes: Axes, mean: xr.Dataset) -> None:
             layer = mean["spread_by_layer"].sel(layer=name)
             axes.plot(mean["epoch"], layer, lw=0.8, alpha=0.8, label=str(name))
         axes.plot(mean["epoch"], mean["spread"], color="black", lw=1.6, label="all layers")
-        if np.nanmax(mean["spread"].values) > 0:
+        if (mean["spread"] > 0).any():  # the logarithm of nothing
             axes.set_yscale("log")
     axes.set_ylabel(r"$\sum_i |x^i - \bar{x}|^2$")
 

@@ -116,18 +116,23 @@ def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 
+def _precision(task: Task):
+    """Of matrix products: what a GPU would take by default is less than float32."""
+    return jax.default_matmul_precision("tensorfloat32" if task.precision == "tf32" else "float32")
+
+
 def _gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Array) -> tuple[Array, PyTree]:
     crop, dropout = jax.random.split(key)
     x = _prepared(task, pixels, index, crop)
-    with jax.default_matmul_precision("tensorfloat32" if task.precision == "tf32" else "float32"):
+    with _precision(task):
         return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
 
 
 def _each(fn):
-    """`fn` over the leading axis of its arguments: agents, or models.
+    """`fn` over the leading axis of its arguments: runs, agents or models.
 
-    On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and all agents'
-    patches at once are four times the memory. On a GPU all at once.
+    On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and the patches of
+    all at once fit no cache. On a GPU all at once.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(fn)
@@ -155,7 +160,7 @@ def start(
 
     def rest(algorithm, params):
         optimizer = algorithm.optimizer().init(params)
-        return optimizer, algorithm.coupling().center(params, optimizer) if algorithm.averages else None
+        return optimizer, algorithm.center(params, optimizer) if algorithm.averages else None
 
     optimizer, average = jax.vmap(rest)(algorithm, params)
     return RunState(params, optimizer, average, jnp.zeros((), jnp.int32), jnp.full(runs.shape, -1, jnp.int32))
@@ -205,7 +210,7 @@ def take_steps(
 
         params, optimizer, losses = agents_step(algorithm, gradients_at, params, optimizer, eta)
         if average is not None:
-            center = algorithm.coupling().center(params, optimizer)
+            center = algorithm.center(params, optimizer)
             weight = algorithm.weight(step)
             average = jax.tree.map(lambda a, c: weight * a + (1 - weight) * c, average, center)
         return params, optimizer, average, losses
@@ -213,9 +218,9 @@ def take_steps(
     def body(i, carry):
         state, total = carry
         index = lax.dynamic_index_in_dim(order, i, keepdims=False)
-        many = jax.vmap(one_run, in_axes=(0, 0, 0, 0, 0, 0, 0, None))
+        many = _each(functools.partial(one_run, step=state.step))
         params, optimizer, average, losses = many(
-            algorithm, state.params, state.optimizer, state.average, runs, eta, index, state.step
+            algorithm, state.params, state.optimizer, state.average, runs, eta, index
         )
         bad = ~jnp.isfinite(losses).all(axis=1) & (state.diverged < 0)
         diverged = jnp.where(bad, state.step, state.diverged)
@@ -237,7 +242,7 @@ def tested(algorithm: Algorithm, state: RunState) -> PyTree:
     """What is tested of each run: its agents and, last, its quorum or center, (runs, agents + 1, ...)."""
     center = state.average
     if center is None:
-        center = jax.vmap(lambda a, p, o: a.coupling().center(p, o))(algorithm, state.params, state.optimizer)
+        center = jax.vmap(lambda a, p, o: a.center(p, o))(algorithm, state.params, state.optimizer)
     return jax.tree.map(lambda p, c: jnp.concatenate([p, c[:, None]], axis=1), state.params, center)
 
 
@@ -251,14 +256,15 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
     batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
 
     def one(params, x, y):
-        said: Any = task.network.apply({"params": params}, x, train=False)
+        with _precision(task):
+            said: Any = task.network.apply({"params": params}, x, train=False)
         logits = said.astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss, (jnp.argmax(logits, axis=-1) == y).mean()
 
     def body(total, index):
         x = _prepared(task, pixels, index, None)
-        found = jax.vmap(_each(lambda p: one(p, x, pixels.y[index])))(params)
+        found = _each(_each(lambda p: one(p, x, pixels.y[index])))(params)
         return jax.tree.map(jnp.add, total, found), None
 
     zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])
@@ -278,7 +284,7 @@ def spread_by_layer(params: PyTree) -> dict[str, Array]:
 
 def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs: Array, order: Array) -> Array:
     """Trace of the covariance of one sample's gradient, (runs, agents), estimated from two batches at the same point:
-    batch / 2 |g_1 - g_2|^2 has that mean. order: (2, runs, agents, batch)."""
+    batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops. order: (2, runs, agents, batch)."""
 
     def agent(params, run, number, index):
         key = _key(seed, random.Stream.DROPOUT, jnp.uint32(2**32 - 1), run, number)
@@ -290,4 +296,4 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
         of = lambda params, number, index: agent(params, run, number, index)
         return _each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
 
-    return jax.vmap(one_run, in_axes=(0, 0, 1))(params, runs, order)
+    return _each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))

