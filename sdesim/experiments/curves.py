@@ -50,18 +50,22 @@ def plot(cells: Sequence["Cell"], data: xr.Dataset, title: str, metrics: Sequenc
     groups = list(dict.fromkeys(c.group or c.label for c in cells))
     shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
     for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
+        values = data[name]
+        if name == "spread":  # that of agents at one point is rounding, and would take the axis down to it
+            values = values.where(values > 1e-9 * values.max())
         for cell in cells:
             color = shades[groups.index(cell.group or cell.label)]
-            runs = data[name].sel(cell=cell.label)
+            runs = values.sel(cell=cell.label)
             mean = runs.mean("sim")
             band = 2 * stderr(runs)
             panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
             panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
-        shown = data[name].values[np.isfinite(data[name].values)]
+        shown = values.values[np.isfinite(values.values)]
         if name == "test_accuracy":
             low, high = panel.get_ylim()
             panel.set_ylim(max(low, 0), min(high, 100))
-        elif shown.max() > 5 * shown[shown > 0].min(initial=np.inf):  # of less, a linear axis has the better labels
+        elif shown.max(initial=0) > 5 * shown[shown > 0].min(initial=np.inf):
+            # Of less, a linear axis has the better labels.
             panel.set_yscale("log")
         panel.set_ylabel(LABELS[name])
         plotting.letter(panel, i, TITLES[name])
