@@ -73,7 +73,7 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     with xr.open_dataset(out / "history.nc") as saved:
         first = saved.load()
     assert first.sizes["epoch"] == 2 and first.sizes["agent"] == 2 and first.sizes["run"] == 2
-    assert "easgd on synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
+    assert "easgd on 60 images of synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
     assert "epoch 1/1" in told.err
     last = first.isel(epoch=-1, model=-1)
     loss, accuracy = float(last["test_loss"].mean()), 100 * float(last["test_accuracy"].mean())
@@ -89,7 +89,7 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     assert (out / "checkpoint-1").exists()
 
     assert sdesim(*arguments, "--resume", "--epochs", 3) == 0
-    assert "easgd on synthetic, 2 agents: 3 epochs" in capsys.readouterr().out
+    assert "easgd on 60 images of synthetic, 2 agents: 3 epochs" in capsys.readouterr().out
     with xr.open_dataset(out / "history.nc") as resumed:
         assert resumed.sizes["epoch"] == 4
         np.testing.assert_array_equal(resumed["test_loss"][:2], first["test_loss"])

@@ -176,7 +176,8 @@ def table(history: xr.Dataset) -> str:
 
 def _title(options: Options) -> str:
     many = f"{options.population} agents" if options.population > 1 else "one agent"
-    return f"{options.algorithm} on {options.data}, {many}"
+    few = "" if options.images is None else f"{options.images} images of "
+    return f"{options.algorithm} on {few}{options.data}, {many}"
 
 
 def load(data: Data, folder: Path | None, images: int | None) -> cnn.Images:

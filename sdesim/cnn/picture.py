@@ -41,9 +41,10 @@ def summary(data: xr.Dataset, title: str) -> Figure:
     ):
         plotting.letter(panel, i, name)
         if panel.get_legend_handles_labels()[0]:  # of one agent there are no distances
-            panel.legend(loc="best", fontsize=7.5)
+            panel.legend(loc="best", fontsize=7.0, framealpha=0.6, ncols=2 if panel is axes[1, 0] else 1)
     for panel in axes[1]:
         panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
     diverged = int((data["diverged"] >= 0).sum())
     figure.suptitle(title + (f" ({diverged} of {data.sizes['run']} runs diverged)" if diverged else ""), fontsize=10.5)
     pyplot.close(figure)
@@ -64,7 +65,7 @@ def _spread(axes: Axes, mean: xr.Dataset) -> None:
     if mean.sizes["agent"] > 1:
         for name in mean["layer"].values:
             layer = mean["spread_by_layer"].sel(layer=name)
-            axes.plot(mean["epoch"], layer, lw=0.8, alpha=0.8, label=str(name))
+            axes.plot(mean["epoch"], layer.where(layer > 0), lw=0.8, alpha=0.8, label=str(name))
         axes.plot(mean["epoch"], mean["spread"], color="black", lw=1.6, label="all layers")
         if (mean["spread"] > 0).any():  # the logarithm of nothing
             axes.set_yscale("log")
