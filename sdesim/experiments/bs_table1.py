@@ -237,7 +237,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     printed = [f"{m}, block {b}" for b in range(1, 5) for m in METHODS]
     columns = [rf"$\delta = {m:g}$" for m in config.momenta]
     for row, (name, what, worst) in enumerate((("error", "test error", 0.5), ("loss", "test loss", 1.8))):
-        limits = float(min(ours[name].min(), theirs[name].min())), worst
+        # One scale for both; a few cells that do not learn would else take it from all others.
+        limits = float(min(ours[name].min(), theirs[name].min())), max(worst, float(ours[name].quantile(0.9)))
         _panel(axes[row, 0], ours[name], ours[f"{name}_stderr"], rows, columns, limits)
         _panel(axes[row, 1], theirs[name], None, printed, [f"column {c}" for c in range(1, 7)], limits)
         plotting.letter(axes[row, 0], 2 * row, f"least {what} ± standard error, here")
