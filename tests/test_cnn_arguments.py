@@ -126,6 +126,22 @@ def test_an_unstable_coupling_warns():
             cnn.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
 
 
+def test_a_convolution_that_would_be_slow_warns():
+    class Convolutional(nn.Module):
+        own: bool
+
+        @nn.compact
+        def __call__(self, x, train: bool = False):
+            layer = cnn.networks.Convolution(2, (3, 3)) if self.own else nn.Conv(2, (3, 3))
+            return nn.Dense(4)(layer(x).reshape(x.shape[0], -1))
+
+    with pytest.warns(UserWarning, match="network: has convolutions of XLA's"):
+        cnn.train(Convolutional(own=False), DATA, cnn.algorithm("sgd"), **{**RUN, "epochs": 0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cnn.train(Convolutional(own=True), DATA, cnn.algorithm("sgd"), **{**RUN, "epochs": 0})
+
+
 # -- what algorithms are -----------------------------------------------------------------------------------------------
 
 

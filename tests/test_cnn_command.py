@@ -73,7 +73,9 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     with xr.open_dataset(out / "history.nc") as saved:
         first = saved.load()
     assert first.sizes["epoch"] == 2 and first.sizes["agent"] == 2 and first.sizes["run"] == 2
-    assert "easgd on 60 images of synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
+    assert (
+        "easgd on 60 images of synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
+    )
     assert "epoch 1/1" in told.err
     last = first.isel(epoch=-1, model=-1)
     loss, accuracy = float(last["test_loss"].mean()), 100 * float(last["test_accuracy"].mean())

@@ -11,6 +11,7 @@ import functools
 import pathlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -175,6 +176,7 @@ def train(
 
     Warns:
         StabilityWarning: for a coupling whose step amplifies.
+        UserWarning: for convolutions of XLA's on a CPU.
     """
     given = np.asarray(runs)
     numbers = given if given.ndim else np.arange(given.item())
@@ -293,19 +295,27 @@ def _check(task: Task, data, algorithm, agents, epochs, numbers, train_images) -
     if algorithm.renews and not len(data.validation_y):
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
     side = data.train_x.shape[1:3] if task.crop is None else (task.crop, task.crop)
-    logits = _logits(task.network, (2, *side, data.train_x.shape[3]))
+    logits, convolves = _looked_at(task.network, (2, *side, data.train_x.shape[3]))
     if len(logits) != 2 or logits[1] <= data.train_y.max():
         raise ValueError(
             f"network: must give (batch, classes) logits, for labels up to {data.train_y.max()}, and gives shape "
             f"{logits} of a batch of 2"
         )
+    if convolves and jax.default_backend() == "cpu":
+        warnings.warn(
+            "network: has convolutions of XLA's, which are some fifty times slower within a loop on a CPU; "
+            "sdesim.cnn.networks.Convolution is as fast there as outside",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @functools.lru_cache
-def _logits(network: nn.Module, images: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a network's output, of images of a shape."""
+def _looked_at(network: nn.Module, images: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+    """The shape of a network's output, of images of a shape, and whether there is a convolution of XLA's on the way."""
     first = lambda x: network.init_with_output(jax.random.key(0), x, train=False)[0]
-    return jax.eval_shape(first, jax.ShapeDtypeStruct(images, jnp.float32)).shape  # pyright: ignore[reportAttributeAccessIssue]
+    traced = jax.make_jaxpr(first)(jax.ShapeDtypeStruct(images, jnp.float32))
+    return traced.out_avals[0].shape, "conv_general_dilated" in str(traced)
 
 
 def _rates(eta: Any, runs: int, agents: int) -> Array:
