@@ -66,7 +66,7 @@ def test_picture_shows_what_it_must(name, smoke):
 
 def test_presets_and_constants():
     for name, experiment in EXPERIMENTS.items():
-        assert tuple(experiment.presets) == PRESETS
+        assert tuple(p for p in experiment.presets if p != "small" or not experiment.trains) == PRESETS
         small, normal, paper = (experiment.preset(p) for p in PRESETS)
         assert small.seed == normal.seed == paper.seed == 0
         if name not in ONE_DIMENSIONAL:

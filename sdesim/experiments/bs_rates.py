@@ -87,7 +87,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(sims=24, steps=1500, explorers=Explorers(k=(1.0, 5.0, 12.0))),
+    "smoke": Config(sims=32, steps=1500, explorers=Explorers(k=(1.0, 5.0, 12.0))),
     "default": Config(),
     "paper": Config(sims=2000),
 }
