@@ -401,7 +401,7 @@ class Tree(AbstractCoupling):
         weights = jnp.asarray(member * (agents / fan), self.k.dtype)
         # Not by vmap: of that XLA (jaxlib 0.10.2, on CPUs) makes a reduction that reads memory which is not its own.
         nodes = [mean(x, weights[i]) for i in range(agents // fan)]
-        return jax.tree.map(lambda *means: jnp.stack(means), *nodes)
+        return jax.tree.map(lambda *means: jnp.concatenate([m[None] for m in means]), *nodes)
 
     def init(self, x, mean):
         return self._levels(self._parents(x, mean))
