@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, per_agent
-from sdesim.fields import check_choice, check_count, check_sign, number
+from sdesim.fields import check_choice, check_count, check_sign, number, optional_number
 from sdesim.steps import _advance
 
 
@@ -168,6 +168,6 @@ def couple(
 
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
-    coupled.lookahead = None if lookahead is None else number(lookahead)
-    coupled.clock = None if clock is None else number(clock)
+    coupled.lookahead = optional_number(lookahead)
+    coupled.clock = optional_number(clock)
     return coupled

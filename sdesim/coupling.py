@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import check_sign, concrete, number
+from sdesim.fields import check_sign, concrete, number, optional_number
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -169,7 +169,7 @@ class Elastic(AbstractCoupling):
     """
 
     k: Any = eqx.field(converter=_gain_or_number)
-    center_rate: Array | None = eqx.field(converter=lambda r: None if r is None else number(r), default=None)
+    center_rate: Array | None = eqx.field(converter=optional_number, default=None)
 
     @classmethod
     def from_moving_rates(cls, alpha: float, beta: float, eta: float) -> "Elastic":
@@ -375,8 +375,8 @@ class Tree(AbstractCoupling):
 
     k: Array = eqx.field(converter=number)
     fanout: tuple[int, ...] = eqx.field(static=True, converter=lambda f: tuple(f) if np.ndim(f) else (f,))
-    up: Array | None = eqx.field(converter=lambda r: None if r is None else number(r), default=None)
-    down: Array | None = eqx.field(converter=lambda r: None if r is None else number(r), default=None)
+    up: Array | None = eqx.field(converter=optional_number, default=None)
+    down: Array | None = eqx.field(converter=optional_number, default=None)
 
     def __check_init__(self):
         if not self.fanout or any(not isinstance(f, int | np.integer) or f < 1 for f in self.fanout):

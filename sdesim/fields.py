@@ -25,6 +25,11 @@ def number(value) -> Array:
         raise TypeError(f"{value!r}: must be a number or an array of numbers") from error
 
 
+def optional_number(value) -> Array | None:
+    """The same of what may be absent."""
+    return None if value is None else number(value)
+
+
 def is_traced(tree: Any) -> bool:
     """Whether any leaf is a tracer: inside jit, vmap or grad, where values cannot be looked at."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))

@@ -10,7 +10,18 @@ import xarray as xr
 
 from sdesim import claims, plotting
 from sdesim.cnn.command import load
-from sdesim.experiments import EXPERIMENTS, bs_fig7, bs_fig8, bs_fig10, bs_fig11, bs_fig12, bs_table1, curves, zhang
+from sdesim.experiments import (
+    EXPERIMENTS,
+    bs_fig7,
+    bs_fig8,
+    bs_fig10,
+    bs_fig11,
+    bs_fig12,
+    bs_table1,
+    cache,
+    curves,
+    zhang,
+)
 from sdesim.experiments import networks as net
 from sdesim.experiments.base import PRESETS, regenerate
 from sdesim.experiments.gallery import write_gallery
@@ -178,10 +189,10 @@ def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
         names.append(name())
     for what in ("jax_version", "device"):
         with monkeypatch.context() as patch:
-            patch.setattr(net, "provenance", lambda what=what: {**provenance(), what: "another"})
+            patch.setattr(cache, "provenance", lambda what=what: {**provenance(), what: "another"})
             names.append(name())
     with monkeypatch.context() as patch:
-        patch.setattr(net, "provenance", lambda: {**provenance(), "written": "later", "commit": "another"})
+        patch.setattr(cache, "provenance", lambda: {**provenance(), "written": "later", "commit": "another"})
         assert name() == names[0]
         patch.setattr(net, "_source", lambda kind: "return state" if kind is zhang.Decay else "")
         names.append(name(schedule=zhang.Decay((0.1,), 4)))

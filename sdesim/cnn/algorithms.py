@@ -26,7 +26,7 @@ from sdesim.coupling import (
     Tree,
     Uncoupled,
 )
-from sdesim.fields import check_choice, check_count, check_sign, concrete, number
+from sdesim.fields import check_choice, check_count, check_sign, concrete, number, optional_number
 
 
 class Algorithm(eqx.Module):
@@ -49,10 +49,10 @@ class Algorithm(eqx.Module):
 
     rule: AbstractCoupling
     momentum: Array = eqx.field(converter=number, default=0.0)
-    average: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
+    average: Array | None = eqx.field(converter=optional_number, default=None)
     running: Array = eqx.field(converter=lambda r: jnp.asarray(r, bool), default=False)
-    pace: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
-    clock: Array | None = eqx.field(converter=lambda a: None if a is None else number(a), default=None)
+    pace: Array | None = eqx.field(converter=optional_number, default=None)
+    clock: Array | None = eqx.field(converter=optional_number, default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=True)
@@ -207,10 +207,8 @@ NAMES = (
 )
 """Algorithms that `algorithm` knows."""
 
-ALONE = ("sgd", "msgd", "asgd", "mvasgd")
-"""Those of a single agent."""
-
-_GAINED = tuple(n for n in NAMES if n not in ALONE and "downpour" not in n)
+# Which algorithms have a number; those of one agent have no coupling, and DOWNPOUR's gains are fixed.
+_GAINED = tuple(n for n in NAMES if n not in ("sgd", "msgd", "asgd", "mvasgd") and "downpour" not in n)
 _WITH = {
     "k": _GAINED,
     "period": (*_GAINED, "downpour", "adownpour", "mvadownpour"),

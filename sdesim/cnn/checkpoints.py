@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 
 import filelock
 import jax
@@ -24,13 +25,18 @@ def _without_addresses(text: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
+def hash_of(said: Iterable[str], arrays: Iterable) -> str:
+    """Of texts and of arrays, their shapes and types included."""
+    digest = hashlib.sha256("\n".join(said).encode())
+    for array in map(np.asarray, arrays):
+        digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
     """What a training must share with the one that it continues, as a hash."""
     said = [_without_addresses(repr(said)) for said in (task, jax.tree.structure(algorithm), others)]
-    digest = hashlib.sha256("\n".join(said).encode())
-    for array in map(np.asarray, (*jax.tree.leaves((algorithm, rates)), numbers, *data)):
-        digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return hash_of(said, (*jax.tree.leaves((algorithm, rates)), numbers, *data))
 
 
 class Store:

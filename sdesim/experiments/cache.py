@@ -60,10 +60,14 @@ def folder() -> pathlib.Path | None:
     return None if base is None else base / "runs"
 
 
+def circumstances() -> dict[str, str]:
+    """What decides a run's numbers beside its settings and the code: versions, device and precision."""
+    return {name: value for name, value in provenance().items() if name not in ("written", "commit")}
+
+
 def key(kind: str, settings: dict[str, Any]) -> str:
     """The name of a run: `kind`, and a hash of its settings and of everything else that decides its numbers."""
-    where = {name: value for name, value in provenance().items() if name not in ("written", "commit")}
-    decides = to_json({"settings": settings, "sources": SOURCES, **where})
+    decides = to_json({"settings": settings, "sources": SOURCES, **circumstances()})
     return f"{kind}-{hashlib.sha256(decides.encode()).hexdigest()[:32]}"
 
 

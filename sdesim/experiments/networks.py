@@ -9,7 +9,6 @@ in the available text, and are chosen here [C].
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -23,14 +22,15 @@ from matplotlib.figure import Figure
 
 from sdesim import cnn
 from sdesim.claims import Statement
+from sdesim.cnn.checkpoints import hash_of
 from sdesim.cnn.command import load
 from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
-from sdesim.experiments.cache import hash_of_files
+from sdesim.experiments.cache import circumstances, hash_of_files
 from sdesim.experiments.curves import METRICS, heading, plot
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign
-from sdesim.store import cache_folder, provenance
+from sdesim.store import cache_folder
 
 _TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
 # Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
@@ -237,14 +237,10 @@ def _train_together(
 
 def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, settings: dict[str, Any]) -> str:
     """Of all that decides a training but the number of its epochs, the code that trains included."""
-    digest = hashlib.sha256(_CODE.encode())
     said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
-    where = {n: value for n, value in provenance().items() if n not in ("written", "commit")}
     schedule = _source(type(settings.get("schedule")))
-    digest.update(repr((network, jax.tree.structure(algorithm), said, where, schedule)).encode())
-    for array in (*data, *jax.tree.leaves(algorithm)):
-        digest.update(np.asarray(array).tobytes())
-    return digest.hexdigest()[:24]
+    decides = repr((network, jax.tree.structure(algorithm), said, circumstances(), schedule))
+    return hash_of((_CODE, decides), (*data, *jax.tree.leaves(algorithm)))[:24]
 
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
