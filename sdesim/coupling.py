@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import check_sign, concrete, number, optional_number
+from sdesim.fields import Part, check_sign, concrete, number, number_or_function, optional_number
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -79,11 +79,7 @@ def _gain(k: Array | Gain, x: PyTree, t: Array) -> Array:
     return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else k
 
 
-def _gain_or_number(k):
-    return k if callable(k) else number(k)
-
-
-class AbstractCoupling(eqx.Module):
+class AbstractCoupling(Part):
     """A coupling rule. Subclasses give `pull`, and where agents share a state, `init` and `flow`.
 
     Shapes: `x` leaves (agents, ...); `shared` any pytree; `t` a scalar. All methods are pure and traceable.
@@ -145,7 +141,7 @@ class Quorum(AbstractCoupling):
         coupling leaves the mean of the agents alone.
     """
 
-    k: Any = eqx.field(converter=_gain_or_number)
+    k: Any = eqx.field(converter=number_or_function)
 
     def pull(self, x, shared, t, mean):
         return _toward(mean(x), x, _gain(self.k, x, t))
@@ -168,7 +164,7 @@ class Elastic(AbstractCoupling):
         sum of the gains. The symmetric rate makes the center stiff: see `stiffness`.
     """
 
-    k: Any = eqx.field(converter=_gain_or_number)
+    k: Any = eqx.field(converter=number_or_function)
     center_rate: Array | None = eqx.field(converter=optional_number, default=None)
 
     @classmethod
@@ -296,7 +292,7 @@ class Spiking(AbstractCoupling):
         return None if k is None or magnification is None else k * max(1.0, magnification)
 
 
-class LinearFilter(eqx.Module):
+class LinearFilter(Part):
     """The low-pass filter dcenter = rate (x_mean - center) dt, which makes `Filtered` EASGD."""
 
     rate: Array = eqx.field(converter=number)
@@ -308,7 +304,7 @@ class LinearFilter(eqx.Module):
         return _scaled_difference(self.rate, mean(x), center)
 
 
-class SaturatingFilter(eqx.Module):
+class SaturatingFilter(Part):
     """dcenter = rate width tanh((x_mean - center) / width) dt: linear nearby, of bounded speed for far agents."""
 
     rate: Array = eqx.field(converter=number)
@@ -333,7 +329,7 @@ class Filtered(AbstractCoupling):
         place of the center.
     """
 
-    k: Any = eqx.field(converter=_gain_or_number)
+    k: Any = eqx.field(converter=number_or_function)
     filter: Callable[..., PyTree]
 
     def init(self, x, mean):

@@ -25,14 +25,14 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sdesim.coupling import AbstractCoupling, Mean, Uncoupled, per_agent
-from sdesim.fields import check_choice, check_sign, concrete, number
+from sdesim.fields import Part, check_choice, check_sign, concrete, number, number_or_function, shown
 from sdesim.noise import AbstractNoise, Silent
 from sdesim.objectives import AbstractObjective, as_objective
 
 Agents = Float[Array, "agents dims"]
 
 
-class AbstractMomentum(eqx.Module):
+class AbstractMomentum(Part):
     """Second-order dynamics: how far an iteration goes in time, its friction, and where it takes gradients."""
 
     def matched_step(self, eta: Array) -> Array:
@@ -88,7 +88,7 @@ class Friction(AbstractMomentum):
     eta -> sqrt(eta) and k_1 = k sqrt(eta).
     """
 
-    mu: Any = eqx.field(converter=lambda mu: mu if callable(mu) else number(mu))
+    mu: Any = eqx.field(converter=number_or_function)
 
     def matched_step(self, eta):
         return eta
@@ -130,7 +130,7 @@ class Rates(NamedTuple):
     noise: Array | None
 
 
-class Dynamics(eqx.Module):
+class Dynamics(Part):
     """A model of coupled stochastic-gradient agents.
 
     objective: an objective, or a function of a point (dims,) to a scalar loss in plain jax.numpy.
@@ -156,7 +156,7 @@ class Dynamics(eqx.Module):
     objective: AbstractObjective = eqx.field(converter=as_objective)
     coupling: AbstractCoupling = eqx.field(default_factory=Uncoupled)
     noise: AbstractNoise = eqx.field(default_factory=Silent)
-    eta: Any = eqx.field(converter=lambda eta: eta if callable(eta) else number(eta), default=0.01)
+    eta: Any = eqx.field(converter=number_or_function, default=0.01)
     momentum: AbstractMomentum | None = None
     velocity_coupling: AbstractCoupling | None = None
     batch: Array = eqx.field(converter=number, default=1.0)
@@ -166,11 +166,11 @@ class Dynamics(eqx.Module):
     def __check_init__(self):
         for name, kind in (("coupling", AbstractCoupling), ("noise", AbstractNoise)):
             if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name}={getattr(self, name)!r}: must be one of sdesim.{name}")
+                raise TypeError(f"{name}={shown(getattr(self, name))}: must be one of sdesim.{name}")
         if self.momentum is not None and not isinstance(self.momentum, AbstractMomentum):
-            raise TypeError(f"momentum={self.momentum!r}: must be None, Nesterov, HeavyBall or Friction")
+            raise TypeError(f"momentum={shown(self.momentum)}: must be None, Nesterov, HeavyBall or Friction")
         if self.velocity_coupling is not None and not isinstance(self.velocity_coupling, AbstractCoupling):
-            raise TypeError(f"velocity_coupling={self.velocity_coupling!r}: must be one of sdesim.coupling")
+            raise TypeError(f"velocity_coupling={shown(self.velocity_coupling)}: must be one of sdesim.coupling")
         if self.velocity_coupling is not None and self.momentum is None:
             raise ValueError("velocity_coupling: there is no velocity to couple without momentum")
         check_sign("eta", self.eta, zero=False)

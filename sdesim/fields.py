@@ -2,9 +2,15 @@
 
 import dataclasses
 import difflib
+import functools
 import json
+import operator
 import os
+import re
+import sys
+import warnings
 from collections.abc import Callable, Iterable
+from types import MappingProxyType
 from typing import Any
 
 import equinox as eqx
@@ -15,19 +21,102 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 
-def number(value) -> Array:
-    """A number or array of numbers as a floating-point array: a traced leaf, whose new value never recompiles."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
-        return value
+def shown(value: Any) -> str:
+    """A value as a message shows it: one line, whole if it is short, without addresses."""
+    if is_traced(value):
+        return "a traced value"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__.rpartition('.')[2]}"
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        floating = jnp.issubdtype(value.dtype, jnp.floating)
+        if value.size > 6 or not (floating or jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
+            return f"an array of shape {value.shape} and type {value.dtype}"
+        # By way of its digits, so that float32 shows 0.1 and not 0.10000000149
+        plain = [float(str(v)) if floating else v.item() for v in np.asarray(value).ravel()]
+        value = np.array(plain, object).reshape(value.shape).tolist()
+    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_real(value: Any) -> bool:
+    """Whether a value is of real numbers: not of strings, dates, truth values or complex numbers."""
+    if not isinstance(value, jax.Array):
+        try:
+            value = np.asarray(value)
+        except jax.errors.TracerArrayConversionError:  # a list with tracers in it
+            return True
+        if value.dtype.kind in "mO":  # fractions are numbers and convert, dates and others do not
+            return value.dtype.kind == "O"
+    return value.size > 0 and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
+
+
+def unbounded_number(value) -> Array:
+    """As `number`, and infinities too."""
     try:
-        return jnp.asarray(value, jnp.result_type(float))
-    except (TypeError, ValueError) as error:  # a string or a ragged list is a ValueError to NumPy
-        raise TypeError(f"{value!r}: must be a number or an array of numbers") from error
+        if not _is_real(value):
+            raise TypeError(f"of type {type(value).__name__}")
+        floating = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
+        array = value if floating else jnp.asarray(value, jnp.result_type(float))
+    except (TypeError, ValueError, OverflowError) as error:  # a ragged list is a ValueError to NumPy
+        raise TypeError(f"{shown(value)}: must be a number or an array of numbers") from error
+    if not is_traced(array) and np.isnan(np.asarray(array, float)).any():
+        raise ValueError(f"{shown(array)}: must be a number, not nan")
+    return array
+
+
+def number(value) -> Array:
+    """A number or array of finite numbers as a floating-point array: a traced leaf, whose new value never recompiles.
+
+    Raises:
+        TypeError: for what is no number. ValueError: for NaN and infinities, where values can be looked at.
+    """
+    array = unbounded_number(value)
+    if not is_traced(array) and not np.isfinite(np.asarray(array, float)).all():
+        raise ValueError(f"{shown(array)}: must be finite")
+    return array
 
 
 def optional_number(value) -> Array | None:
     """The same of what may be absent."""
     return None if value is None else number(value)
+
+
+def number_or_function(value) -> Any:
+    """The same of what may be a function."""
+    return value if callable(value) else number(value)
+
+
+def whole_number(value) -> Array:
+    """A number of steps, from 0 to 2**31 - 1, as a traced leaf.
+
+    Raises:
+        ValueError: for what is none, where values can be looked at.
+    """
+    return jnp.asarray(value if is_traced(value) else _whole(value, 0, 2**31 - 1), jnp.int32)
+
+
+def _named(name: str, converter: Callable) -> Callable:
+    """A converter whose errors say which field a value was meant for."""
+
+    @functools.wraps(converter)
+    def convert(value):
+        try:
+            return converter(value)
+        except (TypeError, ValueError) as error:
+            said = str(error)
+            raise type(error)(said if said.startswith(name) else f"{name}={said}") from error
+
+    return convert
+
+
+class Part(eqx.Module):
+    """What a model is made of: an equinox module whose bad values are refused by the names of their fields."""
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name, field in vars(cls).items():
+            if isinstance(field, dataclasses.Field) and (converter := field.metadata.get("converter")) is not None:
+                field.metadata = MappingProxyType({**field.metadata, "converter": _named(name, converter)})
 
 
 def is_traced(tree: Any) -> bool:
@@ -76,27 +165,52 @@ def check_count(name: str, value, *, least: int = 1, most: int | None = None) ->
     Raises:
         ValueError: if it is not an integer from `least` to `most`.
     """
-    limit = f"an integer from {least} to {most}" if most is not None else f"an integer of at least {least}"
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}={value!r}: must be {limit}")
-    if most is not None and value > most:
-        raise ValueError(f"{name}={value!r}: must be {limit}")
-    return int(value)
+    try:
+        return _whole(value, least, most)
+    except ValueError as error:
+        raise ValueError(f"{name}={error}") from None
+
+
+def _whole(value, least: int, most: int | None) -> int:
+    try:
+        whole = operator.index(value) if np.ndim(value) == 0 and not isinstance(value, bool | np.bool_) else None
+    except (TypeError, ValueError):  # what is ragged, traced, or no integer
+        whole = None
+    if whole is None or whole < least or (most is not None and whole > most):
+        limit = f"an integer from {least} to {most}" if most is not None else f"an integer of at least {least}"
+        raise ValueError(f"{shown(value)}: must be {limit}")
+    return whole
 
 
 def check_sign(name: str, value, *, zero: bool = True) -> None:
     """Refuse negative or non-finite numbers (and 0 unless `zero`); traced and callable values pass unseen.
 
     Raises:
-        ValueError: naming the argument, its value and what would be right.
+        ValueError, TypeError: naming the argument, its value and what would be right.
     """
-    least = concrete(value, np.min)
-    most = concrete(value, np.max)
-    if least is None or most is None:
+    if value is None or callable(value) or is_traced(value):
         return
-    if not np.isfinite(most) or not np.isfinite(least) or least < 0 or (least == 0 and not zero):
-        shown = np.asarray(value).tolist()
-        raise ValueError(f"{name}={shown}: must be finite and {'at least 0' if zero else 'greater than 0'}")
+    if not _is_real(value):
+        raise TypeError(f"{name}={shown(value)}: must be a number or an array of numbers")
+    plain = np.asarray(value, float)
+    if not np.isfinite(plain).all() or plain.min() < 0 or (plain.min() == 0 and not zero):
+        raise ValueError(f"{name}={shown(value)}: must be finite and {'at least 0' if zero else 'greater than 0'}")
+
+
+def check_less(low_name: str, low, high_name: str, high) -> None:
+    """Refuse an empty interval; traced values pass unseen.
+
+    Raises:
+        ValueError: naming both ends.
+    """
+    if is_traced((low, high)):
+        return
+    low, high = np.asarray(low), np.asarray(high)
+    if low.ndim and high.ndim and low.shape != high.shape:
+        raise ValueError(f"{low_name}, {high_name}: of shapes {low.shape} and {high.shape}; both must be of one shape")
+    if not np.all(low < high):
+        both = f"{low_name}={shown(low)}, {high_name}={shown(high)}"
+        raise ValueError(f"{both}: {low_name} must be less than {high_name}")
 
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> str:
@@ -106,11 +220,36 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> str:
         ValueError: with the nearest known name.
     """
     known = list(known)
-    if value in known:
+    if isinstance(value, str) and value in known:
         return value
     near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"{name}={value!r}: {hint}known: {', '.join(known)}")
+    raise ValueError(f"{name}={shown(value)}: {hint}known: {', '.join(known)}")
+
+
+def byte_count(name: str, value) -> int:
+    """A number of bytes, given as a whole number or in words: "1GB" is 10**9, "512 MiB" 512 * 2**20.
+
+    Raises:
+        ValueError: for what is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", value.lower()) if isinstance(value, str) else None
+    if found:
+        amount, prefix, binary = found.groups()
+        return int(float(amount) * (1024 if binary else 1000) ** " kmgt".index(prefix or " "))
+    try:
+        return _whole(value, 0, None)
+    except ValueError:
+        right = "a whole number of bytes of at least 0, or such as '2GB' or '512MiB'"
+        raise ValueError(f"{name}={shown(value)}: must be {right}") from None
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called sdesim, however deep inside the cause was found."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sdesim":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def available_memory() -> int | None:

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sdesim import random
-from sdesim.fields import number
+from sdesim.fields import Part, check_less, check_sign, number
 from sdesim.noise import _gaussian
 from sdesim.random import Stream, Words
 from sdesim.vectorize import lanes
 
 
-class AbstractInit(eqx.Module):
+class AbstractInit(Part):
     """A law of initial states."""
 
     def draw(self, words: Words, dtype) -> Array:
@@ -35,6 +35,9 @@ class Uniform(AbstractInit):
     low: Array = eqx.field(converter=number)
     high: Array = eqx.field(converter=number)
 
+    def __check_init__(self):
+        check_less("low", self.low, "high", self.high)
+
     def draw(self, words, dtype):
         return self.low + (self.high - self.low) * random.uniform(words.own, dtype)
 
@@ -44,6 +47,9 @@ class Normal(AbstractInit):
 
     mean: Array = eqx.field(converter=number, default=0.0)
     std: Array = eqx.field(converter=number, default=1.0)
+
+    def __check_init__(self):
+        check_sign("std", self.std)
 
     def draw(self, words, dtype):
         return self.mean + self.std * _gaussian(words, dtype)

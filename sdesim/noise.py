@@ -20,13 +20,13 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import check_choice, check_sign, concrete, number
+from sdesim.fields import Part, check_choice, check_sign, concrete, number
 from sdesim.random import Words
 
 Agents = Float[Array, "agents dims"]
 
 
-class AbstractNoise(eqx.Module):
+class AbstractNoise(Part):
     """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent."""
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sdesim.fields import form, number
+from sdesim.fields import Part, form, number, shown
 
 
-class AbstractObjective(eqx.Module):
+class AbstractObjective(Part):
     """A loss. `dims` is the number of dimensions it is made for, None for any."""
 
     @property
@@ -59,17 +59,17 @@ class Function(AbstractObjective):
             return False
 
 
-def as_objective(loss) -> AbstractObjective:
-    """An objective as it is, or a function of a point wrapped as one.
+def as_objective(loss, name: str = "objective") -> AbstractObjective:
+    """An objective as it is, or a function of a point wrapped as one. name: what the argument is called.
 
     Raises:
         TypeError: if it is neither.
     """
     if isinstance(loss, AbstractObjective):
         return loss
-    if callable(loss):
+    if callable(loss) and not isinstance(loss, type):
         return Function(loss)
-    raise TypeError(f"objective={loss!r}: must be an objective of sdesim or a function of a point to a scalar loss")
+    raise TypeError(f"{name}={shown(loss)}: must be an objective of sdesim or a function of a point to a scalar loss")
 
 
 _CHECKED: set[Any] = set()  # losses that were found fit: tracing one takes milliseconds, as long as a short run

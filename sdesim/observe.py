@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_choice, check_count, concrete, number
+from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, whole_number
 
 
 class View(NamedTuple):
@@ -35,7 +35,7 @@ class View(NamedTuple):
         return self.mean(self.state.x)
 
 
-class AbstractObservable(eqx.Module):
+class AbstractObservable(Part):
     """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or its own name)."""
 
     name: ClassVar[str]
@@ -143,7 +143,7 @@ class Moments(AbstractAccumulator):
     `quorum_mean` and `quorum_var`, (dims,); `count`, the number of records.
     """
 
-    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+    after: Array = eqx.field(converter=whole_number, default=0)
 
     name = "moments"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -190,15 +190,14 @@ class Histogram(AbstractAccumulator):
     low: Array = eqx.field(converter=number)
     high: Array = eqx.field(converter=number)
     bins: int = eqx.field(static=True, default=120)
-    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+    after: Array = eqx.field(converter=whole_number, default=0)
 
     name = "histogram"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("bin",)}
 
     def __check_init__(self):
         check_count("bins", self.bins)
-        if (width := concrete(self.high - self.low, np.min)) is not None and not width > 0:
-            raise ValueError(f"low={self.low}, high={self.high}: low must be less than high")
+        check_less("low", self.low, "high", self.high)
 
     def init(self, view):
         return jnp.zeros(self.bins + 2, jnp.int32)
@@ -221,10 +220,13 @@ class Occupancy(AbstractAccumulator):
 
     centers: Array = eqx.field(converter=number)
     radius: Array = eqx.field(converter=number)
-    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+    after: Array = eqx.field(converter=whole_number, default=0)
 
     name = "occupancy"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
+
+    def __check_init__(self):
+        check_sign("radius", self.radius, zero=False)
 
     def _inside(self, x):
         """(points, dims) -> share of the points in each basin, (basins,)."""
@@ -266,6 +268,7 @@ class FirstPassage(AbstractAccumulator):
 
     def __check_init__(self):
         check_choice("of", self.of, ("quorum", "agents"))
+        check_sign("radius", self.radius, zero=False)
 
     @property
     def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -9,14 +9,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sdesim.fields import check_sign, number
+from sdesim.fields import Part, check_sign, number, whole_number
 
 
-class Halving(eqx.Module):
+class Halving(Part):
     """initial, halved every `every` steps, never below `floor` (the schedule of BS Fig. 2)."""
 
     initial: Array = eqx.field(converter=number)
-    every: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32))
+    every: Array = eqx.field(converter=whole_number)
     floor: Array = eqx.field(converter=number, default=0.0)
 
     def __check_init__(self):
@@ -29,7 +29,7 @@ class Halving(eqx.Module):
         return jnp.maximum(self.initial * jnp.exp2(-halvings.astype(self.initial.dtype)), self.floor)
 
 
-class PerStep(eqx.Module):
+class PerStep(Part):
     """One learning rate a step, from an array (steps,) or (steps, agents); the last one goes on."""
 
     values: Array = eqx.field(converter=number)
@@ -38,7 +38,7 @@ class PerStep(eqx.Module):
         return self.values[jnp.minimum(jnp.asarray(step, jnp.int32), self.values.shape[0] - 1)]
 
 
-class Growth(eqx.Module):
+class Growth(Part):
     """A coupling gain that grows as a power of time, initial (1 + t / time)^power, for `Quorum(k=Growth(...))`.
 
     initial: the gain at t = 0, in 1/time. time: when the growth sets in, in units of the coupling's time, which

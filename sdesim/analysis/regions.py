@@ -12,7 +12,16 @@ from jaxtyping import Array
 
 from sdesim.analysis.estimate import share_of
 from sdesim.dynamics import Dynamics
-from sdesim.fields import check_count, check_sign, concrete, number
+from sdesim.fields import (
+    Part,
+    check_count,
+    check_less,
+    check_sign,
+    number,
+    shown,
+    unbounded_number,
+    whole_number,
+)
 from sdesim.integrate import simulate
 from sdesim.observe import AbstractAccumulator
 
@@ -20,7 +29,7 @@ Region = Callable[[Array], Any]
 """A function of a point (dims,) to whether it is inside, in plain jax.numpy: `Ball`, `Box`, or your own."""
 
 
-class Ball(eqx.Module):
+class Ball(Part):
     """The points within `radius` of `center`, a number or (dims,)."""
 
     center: Array = eqx.field(converter=number)
@@ -33,16 +42,14 @@ class Ball(eqx.Module):
         return jnp.sum((x - self.center) ** 2) < self.radius**2
 
 
-class Box(eqx.Module):
+class Box(Part):
     """The points with low < x < high in every coordinate; each a number or (dims,), and infinite where left out."""
 
-    low: Array = eqx.field(converter=number, default=-np.inf)
-    high: Array = eqx.field(converter=number, default=np.inf)
+    low: Array = eqx.field(converter=unbounded_number, default=-np.inf)
+    high: Array = eqx.field(converter=unbounded_number, default=np.inf)
 
     def __check_init__(self):
-        width = concrete(self.low, np.max), concrete(self.high, np.min)
-        if None not in width and not (np.asarray(self.low) < np.asarray(self.high)).all():
-            raise ValueError(f"low={self.low}, high={self.high}: low must be less than high")
+        check_less("low", self.low, "high", self.high)
 
     def __call__(self, x):
         return jnp.all((self.low < x) & (x < self.high))
@@ -58,7 +65,7 @@ def as_region(name: str, region: Any) -> Region:
         return region
     if isinstance(region, tuple | list) and len(region) == 2:
         return Box(*region)
-    raise TypeError(f"{name}={region!r}: must be a function of a point, a Ball, a Box or a pair (low, high)")
+    raise TypeError(f"{name}={shown(region)}: must be a function of a point, a Ball, a Box or a pair (low, high)")
 
 
 def inside(region: Region, points: Array) -> Array:
@@ -80,7 +87,7 @@ class Shares(AbstractAccumulator):
     """The share of records after step `after` that agents, and the quorum, spend in each region, (basins,)."""
 
     regions: tuple[Region, ...]
-    after: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32), default=0)
+    after: Array = eqx.field(converter=whole_number, default=0)
 
     name = "shares"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
@@ -131,7 +138,8 @@ def occupancy(
         TypeError, ValueError: without basins, for what is no region; where no record is left; and as `simulate`.
     """
     if not isinstance(basins, Mapping) or not basins:
-        raise TypeError(f"basins={basins!r}: must be regions by name, such as {{'left': (-2, 0), 'right': (0, 2)}}")
+        example = "{'left': (-2, 0), 'right': (0, 2)}"
+        raise TypeError(f"basins={shown(basins)}: must be regions by name, such as {example}")
     check_count("steps", steps)
     every = check_count("every", max(1, -(-steps // 100)) if every is None else every)
     after = check_count("after", steps // 2 if after is None else after, least=0)

@@ -77,7 +77,7 @@ def smoothed_loss(
         TypeError, ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a
             node; and in one dimension where the law's tails make the expectation infinite.
     """
-    objective = as_objective(loss)
+    objective = as_objective(loss, "loss")
     if not isinstance(law, AbstractNoise):
         raise TypeError(f"law={law!r}: must be one of sdesim.noise")
     check_sign("scale", scale)

@@ -26,10 +26,10 @@ from sdesim.coupling import (
     Tree,
     Uncoupled,
 )
-from sdesim.fields import check_choice, check_count, check_sign, concrete, number, optional_number
+from sdesim.fields import Part, check_choice, check_count, check_sign, concrete, number, optional_number
 
 
-class Algorithm(eqx.Module):
+class Algorithm(Part):
     """How agents step and are coupled.
 
     rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). nesterov: take gradients ahead, at
