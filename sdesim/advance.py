@@ -130,10 +130,10 @@ def advance_lanes(
         dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
         one = functools.partial(one_step, plan)
         if paired:
-            state = jax.tree.map(lambda a: _halves(a) if jnp.iscomplexobj(a) else a, state)
+            state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
         state = over(one, axes, -1, -1, None, None, None, None, -1)(model, state, sims, seed, step, dt, period, dw)
         if paired:
-            state = jax.tree.map(_complex, state, is_leaf=lambda a: isinstance(a, Halves))
+            state = _repacked(state)
         return state, update(watching, totals, state, step + 1)
 
     def renew(state):
@@ -184,15 +184,21 @@ def _halves(z: Array) -> Halves:
     return Halves(z.real[:, None], z.imag[:, None])
 
 
-def _complex(a):
-    """Halves of shape (pairs, 1, lanes) as complex numbers (pairs, lanes); anything else as it is."""
-    return lax.complex(a.even[:, 0], a.odd[:, 0]) if isinstance(a, Halves) else a
+def _complex(a) -> Array:
+    """An array of agents in one dimension, in halves or not, as complex numbers (pairs, lanes)."""
+    a = a if isinstance(a, Halves) else Halves.split(a)
+    return lax.complex(a.even[:, 0], a.odd[:, 0])
 
 
 def _packed(state: State) -> State:
     """Positions and velocities as one complex number a pair of agents."""
-    pack = lambda a: None if a is None else _complex(Halves.split(a))
-    return state._replace(x=pack(state.x), v=pack(state.v))
+    return state._replace(x=_complex(state.x), v=None if state.v is None else _complex(state.v))
+
+
+def _repacked(state: State) -> State:
+    """A state after a step in halves, as `_packed` makes it: what agents share is whole."""
+    merge = lambda a: a.merged() if isinstance(a, Halves) else a
+    return jax.tree.map(merge, _packed(state), is_leaf=lambda a: isinstance(a, Halves))
 
 
 def _unpacked(state: State) -> State:

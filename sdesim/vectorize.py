@@ -1,11 +1,18 @@
-"""Sine and cosine that vectorize, put in place of XLA's.
+"""The program of one lane, evaluated over all of them, with sines that vectorize.
+
+`lanes(fn, axes)` is jax.vmap with the lanes on the last axis, where neighbors in memory do the same. It knows a
+*proven* list of primitives: some by rules of its own, the others one by one through their own batching rule. A program
+with anything else in it (effects, callbacks, custom batching, checks that look at the whole batch, names it has never
+seen) goes through jax.vmap as a whole, because mapping each of its primitives by itself would change what it means.
 
 On a CPU, XLA turns `sin` and `cos` of float32 into one call of the C library for each number: a step with two sines
-spends most of its time there. `vectorized(fn)` traces a function and evaluates it with polynomials in their place. It
-sees the program after differentiation, so a plain `jnp.sin` in a user's loss is fast in the gradient too.
+spends most of its time there. Polynomials take their place. The program is seen after differentiation, so a plain
+`jnp.sin` in a user's loss is fast in the gradient too.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -65,15 +72,39 @@ def _tan(x: Array) -> Array:
 
 
 _REPLACED: dict[str, Callable[[Array], Array]] = {"sin": sin, "cos": cos, "tan": _tan}
+# What is known of primitives, by their names in jax 0.10 and 0.12. A name is here if a program of the tests has it.
 _ELEMENTWISE_NAMES = """
-    abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
-    convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt
-    integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not optimization_barrier
-    or pow reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign
-    sin sinh sqrt square stop_gradient sub tan tanh xor
+    abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil
+    clamp clz complex conj convert_element_type copy cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2
+    expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log log1p log2 logistic
+    lt lt_to max min mul mulhi ne neg nextafter not one_minus_square or polygamma population_count pow real
+    reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left shift_right_arithmetic
+    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
+"""
+_BY_BATCHING_RULE_NAMES = """
+    argmax argmin cholesky concatenate cond conv_general_dilated cumlogsumexp cummax cummin cumprod cumsum
+    custom_linear_solve device_put dot_general dynamic_slice dynamic_update_slice eig eigh fft gather geqrf
+    householder_product iota lu lu_pivots_to_permutation pad platform_index polynomial qr random_bits random_clone
+    random_fold_in random_gamma random_seed random_split random_unwrap random_wrap reduce reduce_window
+    reduce_window_max reduce_window_min reduce_window_sum reduce_xor rev scan scatter scatter-add scatter-max
+    scatter-min scatter-mul scatter-sub select_and_gather_add select_and_scatter_add sort split stack svd threefry2x32
+    tile top_k triangular_solve tridiagonal_solve unstack while
 """
 _ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
-_INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+_STRUCTURAL = frozenset(("broadcast_in_dim", "optimization_barrier", "reshape", "slice", "squeeze", "transpose"))
+_BY_BATCHING_RULE = frozenset(_BY_BATCHING_RULE_NAMES.split())
+_CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
+_INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", *_CUSTOM_DERIVATIVE)
+_WHY_NOT = {
+    "unvmap_all": "which looks at all simulations at once",
+    "unvmap_any": "which looks at all simulations at once",
+    "unvmap_max": "which looks at all simulations at once",
+    "custom_vmap_call": "which says itself how it is mapped",
+    "pure_callback": "which calls Python",
+}
+
+NOTES: ContextVar[list[str] | None] = ContextVar("NOTES", default=None)
+"""A list, of whoever wants to know, to which `lanes` appends at trace time why a program went through jax.vmap."""
 
 
 class Halves(NamedTuple):
@@ -105,6 +136,8 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
     far as it goes, and results that are still in halves are returned as such: a pair of agents shares one block of
     random words, and in halves that block is computed once.
 
+    A program of which `unproven` has a reason goes through jax.vmap as it is, with no halves, and `NOTES` are told why.
+
     fast: put polynomials in place of float32 sines, cosines and tangents.
     """
 
@@ -123,12 +156,56 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
         abstract = [jax.ShapeDtypeStruct(v.shape, v.array.dtype) for v in values]
         closed, shape = jax.make_jaxpr(one_lane, return_shape=True)(*abstract)
-        pairs = next((v.shape[0] // 2 for v in values if v.odd is not None), None)
-        program = _Program(size, fast, pairs)
-        out = program.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], values)
-        return jax.tree.unflatten(jax.tree.structure(shape), [v.result(size) for v in out])
+        reason = unproven(closed.jaxpr)
+        if reason is None:
+            pairs = next((v.shape[0] // 2 for v in values if v.odd is not None), None)
+            program = _Program(size, fast, pairs)
+            out = program.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], values)
+            results = [v.result(size) for v in out]
+        else:
+            notes = NOTES.get()
+            if notes is not None and reason not in notes:
+                notes.append(reason)
+            results = _whole(closed, values, size, fast)
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
 
     return run
+
+
+def unproven(jaxpr: Jaxpr) -> str | None:
+    """Why a program must not be evaluated one primitive at a time, in words; None if it may."""
+    for eqn in jaxpr.eqns:
+        name = eqn.primitive.name
+        within = (reason for inner in _inner_programs(eqn.params) if (reason := unproven(inner)) is not None)
+        if (reason := next(within, None)) is not None:
+            return reason
+        if eqn.effects:
+            return f"the program calls {name}, an effect"
+        if name not in _ELEMENTWISE and name not in _STRUCTURAL | _BY_BATCHING_RULE | _COMBINE.keys() | set(_INLINED):
+            return f"the program calls {name}, {_WHY_NOT.get(name, 'which is not on the list of proven primitives')}"
+    return None
+
+
+def _inner_programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
+    """The programs of loops, branches and calls among an equation's parameters."""
+    for value in params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, ClosedJaxpr | Jaxpr):
+                yield getattr(part, "jaxpr", part)
+
+
+def _whole(closed: ClosedJaxpr, values: Sequence["_Value"], size: int, fast: bool) -> list[Array]:
+    """A program by jax.vmap: within it nothing is mapped, so that primitives are bound as they are."""
+
+    def one_lane(*arrays):
+        out = _Program(size, fast, None).evaluate(
+            closed.jaxpr, [_constant(c) for c in closed.consts], [_constant(a) for a in arrays]
+        )
+        return [v.array for v in out]
+
+    over = [-1 if v.mapped else None for v in values]
+    arrays = [v.whole(size).loose(size) for v in values]
+    return jax.vmap(one_lane, in_axes=over, out_axes=-1, axis_size=size)(*arrays)
 
 
 def _tight(shape: Sequence[int]) -> tuple[int, ...]:
@@ -197,6 +274,19 @@ class _Value(NamedTuple):
         part = self.array[int(odd) :: 2]  # an axis of agents that is longer than 1 leads, tight or not
         return _Value(part.reshape(*_tight(shape), -1) if self.mapped else part, shape, self.mapped)
 
+    def halves(self) -> tuple[Any, Any]:
+        """The arrays of the even and of the odd agents."""
+        return self.half(False).array, self.half(True).array
+
+    def everywhere(self, size: int) -> "_Value":
+        """The value with the lanes on its last axis, though it may be the same for all."""
+        if self.mapped:
+            return self
+        if self.odd is None:
+            return _Value(self.full(self.shape, size), self.shape, True)
+        even, odd = (self.half(odd).everywhere(size) for odd in (False, True))
+        return _Value(even.array, self.shape, True, odd.array)
+
     def result(self, size: int) -> Any:
         if self.odd is None:
             return self.full(self.shape, size).reshape(*self.shape, size)
@@ -224,16 +314,20 @@ class _Program(NamedTuple):
 
     def results(self, eqn, inputs: list[_Value]) -> list[_Value]:
         """The results of one equation, by the best way there is."""
-        name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
-        inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
-        if self.pairs is not None and eqn.params.get("name") == random.PAIRED and shape[0] == 2 * self.pairs:
+        name = eqn.primitive.name
+        if self.pairs is not None and self.is_paired(eqn):
             return self.blocks(eqn, inputs)
-        if name in _INLINED and inner is not None:
-            inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
+        if name in _CUSTOM_DERIVATIVE:
+            return self.with_rule(eqn, inputs)
+        if name in _INLINED:
+            return self.inlined(eqn, inputs)
+        if name == "optimization_barrier":
+            return self.barrier(inputs)
+        if not eqn.outvars:
+            _bind(eqn.primitive, [v.array for v in inputs], eqn.params)  # under jax.vmap, if it does anything
+            return []
+        shape = eqn.outvars[0].aval.shape
         if any(v.odd is not None for v in inputs):
-            if name == "optimization_barrier":
-                return [self.barrier(v) for v in inputs]
             halved = self.by_halves(eqn, inputs)
             if halved is not None:
                 return halved
@@ -241,6 +335,47 @@ class _Program(NamedTuple):
             same = self.apply(eqn, inputs, _halved(eqn.params), (self.pairs, *shape[1:]))[0]
             return [_Value(same.array, shape, same.mapped, same.array)]
         return self.apply(eqn, [v.whole(self.size) for v in inputs], eqn.params, shape)
+
+    def is_paired(self, eqn) -> bool:
+        """Whether an equation asks for the random words of all agents."""
+        return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * self.pairs
+
+    def inlined(self, eqn, inputs: list[_Value]) -> list[_Value]:
+        inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
+        inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+        return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
+
+    def with_rule(self, eqn, inputs: list[_Value]) -> list[_Value]:
+        """A function with a derivative rule of its own, which holds for whoever differentiates the lanes' program.
+
+        The function itself is evaluated as everything is; its rule, seldom asked for, is JAX's own under jax.vmap.
+        """
+        bind = lambda *arrays: _bind(eqn.primitive, arrays, eqn.params)
+        if not any(v.mapped for v in inputs):
+            return [_constant(a) for a in bind(*(v.whole(self.size).array for v in inputs))]
+        forms: list[_Value] = []  # of the results, but for their arrays
+        held = lambda arrays: [v._replace(array=a, odd=odd) for v, (a, odd) in zip(inputs, arrays, strict=True)]
+
+        def own(arrays):
+            out = [v.everywhere(self.size) for v in self.inlined(eqn, held(arrays))]
+            forms[:] = [v._replace(array=None, odd=None if v.odd is None else ()) for v in out]
+            return [(v.array, v.odd) for v in out]
+
+        def by_jax(arrays):
+            jax.eval_shape(own, arrays)  # for the form of its results
+            over = [-1 if v.mapped else None for v in inputs]
+            loose = [v.whole(self.size).loose(self.size) for v in held(arrays)]
+            out = map(_Value.mapped_of, jax.vmap(bind, in_axes=over, out_axes=-1)(*loose))
+            return [(v.array, None) if f.odd is None else v.halves() for v, f in zip(out, forms, strict=True)]
+
+        if eqn.primitive.name == "custom_jvp_call":
+            call = jax.custom_jvp(own)
+            call.defjvp(lambda primals, tangents: jax.jvp(by_jax, primals, tangents))
+        else:
+            call = jax.custom_vjp(own)
+            call.defvjp(lambda arrays: jax.vjp(by_jax, arrays), lambda pullback, cotangents: pullback(cotangents))
+        out = call([(v.array, v.odd) for v in inputs])
+        return [f._replace(array=array, odd=odd) for f, (array, odd) in zip(forms, out, strict=True)]
 
     def blocks(self, eqn, inputs: list[_Value]) -> list[_Value]:
         """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
@@ -253,12 +388,12 @@ class _Program(NamedTuple):
             _Value(even, (agents, dims), False, odd)
         ]
 
-    def barrier(self, value: _Value) -> _Value:
+    def barrier(self, values: list[_Value]) -> list[_Value]:
         """What must be computed once, before it is used: both halves in one array, or each would be computed alone."""
-        if value.odd is None:
-            return value._replace(array=lax.optimization_barrier(value.array))
-        both = lax.optimization_barrier(lax.complex(value.array, value.odd))
-        return value._replace(array=both.real, odd=both.imag)
+        real = [v.odd is not None and jnp.issubdtype(v.array.dtype, jnp.floating) for v in values]
+        held = [lax.complex(v.array, v.odd) if r else (v.array, v.odd) for v, r in zip(values, real, strict=True)]
+        parts = [(a.real, a.imag) if r else a for a, r in zip(lax.optimization_barrier(held), real, strict=True)]
+        return [v._replace(array=array, odd=odd) for v, (array, odd) in zip(values, parts, strict=True)]
 
     def by_halves(self, eqn, inputs: list[_Value]) -> list[_Value] | None:
         """One primitive on each half, or None if it does not leave the agents where they are."""
@@ -269,7 +404,7 @@ class _Program(NamedTuple):
         if name in _COMBINE and 0 in eqn.params["axes"]:  # the two halves into one first, so that one array is reduced
             value = inputs[0]
             shape = (agents // 2, *value.shape[1:])
-            if name == "reduce_sum" and _is_pairs_of_lanes(value) and eqn.params["axes"] == (0,):
+            if name == "reduce_sum" and _is_pairs_of_lanes(value):
                 return [_Value(_sum_of_pairs(value.array, value.odd), out.shape, True)]
             one = _Value(_COMBINE[name](value.array, value.odd), shape, value.mapped)
             return self.apply(eqn, [one], eqn.params, out.shape)
@@ -292,6 +427,9 @@ class _Program(NamedTuple):
         if not mapped:
             return [_constant(a) for a in bind(*(v.array for v in inputs))]
         first, tight = inputs[0], (*_tight(shape), size)
+        own = name in _ELEMENTWISE or name in _STRUCTURAL or name in _COMBINE
+        if own and 0 in shape:  # nothing: of an axis of length 1, too, which the arrays do not have
+            return [_Value(jnp.zeros(tight, eqn.outvars[0].aval.dtype), shape, True)]
         place = {d: i for i, d in enumerate(d for d, length in enumerate(first.shape) if length != 1)}
         if name in _ELEMENTWISE and (name != "bitcast_convert_type" or first.shape == shape):
             scalars = name not in ("select_n", "clamp")  # these take no scalar among arrays
@@ -314,7 +452,7 @@ class _Program(NamedTuple):
             strides = None if params["strides"] is None else pick(params["strides"], 1)
             starts, limits = pick(params["start_indices"], 0), pick(params["limit_indices"], size)
             out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)[0].reshape(tight)
-        else:  # whatever else there is: right, if not always fast
+        else:  # by its batching rule: right, if not always fast
             over = [-1 if v.mapped else None for v in inputs]
             out = jax.vmap(bind, in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
             return [_Value.mapped_of(a) for a in out]
@@ -326,13 +464,15 @@ _COMBINE = {
     "reduce_prod": jnp.multiply,
     "reduce_max": jnp.maximum,
     "reduce_min": jnp.minimum,
-    "reduce_and": jnp.logical_and,
-    "reduce_or": jnp.logical_or,
+    "reduce_and": jnp.bitwise_and,
+    "reduce_or": jnp.bitwise_or,
 }
 
 
 def _is_pairs_of_lanes(value: _Value) -> bool:
-    return value.mapped and jnp.ndim(value.array) == 2 and value.array.dtype == jnp.float32
+    """Whether the halves have no axes but those of the pairs and of the lanes."""
+    numbers = math.prod(value.shape) == value.shape[0]
+    return numbers and value.mapped and jnp.ndim(value.array) == 2 and value.array.dtype == jnp.float32
 
 
 def _sum_of_pairs(even: Array, odd: Array) -> Array:

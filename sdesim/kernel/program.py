@@ -15,7 +15,8 @@ from jax.extend.core import ClosedJaxpr, Literal
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array, PyTree
 
-from sdesim.vectorize import _INLINED, _bind
+from sdesim.kernel.cells import Unsupported
+from sdesim.vectorize import _INLINED, _bind, unproven
 
 SHARED, CLOCK, OWN, STATE = 1, 2, 4, 8  # what a variable depends on, as bits
 _STRUCTURAL = frozenset(("broadcast_in_dim", "iota"))
@@ -90,9 +91,15 @@ def _flat(jaxpr, consts, *args):
 
 
 def trace(fn: Callable[..., PyTree], shared: PyTree, own: PyTree, state: PyTree) -> Step:
-    """The program of fn(shared, own, state, number of the step), for arguments of the shapes of one lane."""
+    """The program of fn(shared, own, state, number of the step), for arguments of the shapes of one lane.
+
+    Raises:
+        Unsupported: if it has an effect.
+    """
     arguments = (shared, own, state, jax.ShapeDtypeStruct((), np.int32))
     closed = jax.make_jaxpr(lambda *a: jax.tree.leaves(fn(*a)))(*arguments)
+    if closed.effects:
+        raise Unsupported(unproven(closed.jaxpr))
     flat = jax.make_jaxpr(lambda *a: _flat(closed.jaxpr, closed.consts, *a))(*jax.tree.leaves(arguments))
     jaxpr, _ = pe.dce_jaxpr(flat.jaxpr, [True] * len(flat.jaxpr.outvars), instantiate=True)
     sizes = [len(jax.tree.leaves(part)) for part in arguments]
