@@ -194,6 +194,11 @@ def pieces(x):
     return jnp.sum(bend + jnp.clip(x, -1, 1) ** 3 + jnp.floor(x) * 0.1 * x + jax.nn.gelu(x) + jnp.tan(x / 9))
 
 
+def inverses(x):
+    y = 0.9 * jnp.tanh(x)
+    return jnp.sum(jnp.arcsin(y) ** 2 + jnp.arccos(y) * y + jnp.arctanh(y))
+
+
 @pytest.mark.parametrize("loss", [regression, shapes, pieces])
 def test_what_users_write(loss):
     """Losses of many functions; their curvatures are above -1."""
@@ -202,6 +207,15 @@ def test_what_users_write(loss):
     expected = simulate(model, agents=13, dims=4, sims=SIMS, steps=20, seed=SEED, init=x).state
     assert_close(fused(model, x, 20), expected, 20, growth=0.01)
     assert reason(model, 13, 4) is None
+
+
+def test_inverses():
+    """Triton has them; in their gradients is a primitive that it has not."""
+    model = Dynamics(inverses, Quorum(1.0), Uniform(1.0))
+    x = start(13, 1)
+    expected = simulate(model, agents=13, sims=SIMS, steps=20, seed=SEED, init=x).state
+    assert_close(fused(model, x, 20), expected, 20, growth=0.01)
+    assert kernel.backend_for(plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
 
 
 def test_triton_runs_what_mosaic_lacks():

@@ -53,3 +53,10 @@ def test_whole_numbers(name):
     x = np.concatenate([np.arange(-9, 9, 0.25), [0.49999997, 4194303.5, 8388609.0, -1e20, 3e38]]).astype(np.float32)
     params = {"rounding_method": lax.RoundingMethod.TO_NEAREST_EVEN} if name == "round" else {}
     np.testing.assert_array_equal(rule(name, x, **params), getattr(np, name)(x.astype(float)))
+
+
+def test_one_minus_square():
+    """Of jax 0.12, in gradients of tanh and of the inverses of sine, cosine and tanh."""
+    x = np.concatenate([np.linspace(-2, 2, 100_001), 1 - np.geomspace(1e-7, 0.1, 1000)]).astype(np.float32)
+    exact = (1 - x.astype(float)) * (1 + x.astype(float))
+    assert (np.abs(rule("one_minus_square", x) - exact) <= 2 * np.spacing(np.abs(exact).astype(np.float32))).all()

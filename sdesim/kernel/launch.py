@@ -1,6 +1,7 @@
 """The kernel's body, and its launch by either backend."""
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -170,6 +171,18 @@ def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
     return pl.pallas_call(kernel, grid=(grid,), out_shape=outputs, interpret=interpret, compiler_params=parameters)
 
 
+def _access(plgpu) -> tuple[Callable, Callable]:
+    """read(ref, layout) and write(ref, cell) of parts of any size, by what this version of JAX has for it.
+
+    jax 0.12 took the index out of `load`, and lets a plain assignment store whole sectors of memory alone.
+    """
+    whole = (...,) if "idx" in inspect.signature(plgpu.load).parameters else ()
+    read = lambda ref, layout: plgpu.load(ref, *whole, layout=layout, optimized=False)
+    if not hasattr(plgpu, "store"):
+        return read, lambda ref, cell: ref.__setitem__(..., cell)
+    return read, lambda ref, cell: plgpu.store(ref, cell, optimized=False)
+
+
 def mosaic(body, shape: Shape, grid: int, outputs):
     from jax.experimental.pallas import mosaic_gpu as plgpu
 
@@ -178,20 +191,14 @@ def mosaic(body, shape: Shape, grid: int, outputs):
     layout = plgpu.Layout.TILED(tiling, warp_dims=(-3,), lane_dims=(-2,), vector_dim=-1)
     of_rank = lambda rank: layout if rank == 2 else layout.reduce(1)
     pin = lambda a: plgpu.layout_cast(a, of_rank(a.ndim)) if a.ndim else a
+    read, write = _access(plgpu)
 
     def kernel(*refs):
         part = functools.partial(_part, shape, lax.axis_index("block"))
 
-        def load(ref, row, block):
-            return plgpu.load(ref, part(row, block), layout=of_rank(1 + block), optimized=False)
-
-        def store(ref, row, cell, block):
-            ref[part(row, block)] = cell
-
-        def load_same(ref, row):
-            everywhere = (row, pl.ds(0, shape.sims), slice(None))
-            return plgpu.load(ref, everywhere, layout=layout, optimized=False)
-
+        load = lambda ref, row, block: read(ref.at[part(row, block)], of_rank(1 + block))
+        load_same = lambda ref, row: read(ref.at[row, pl.ds(0, shape.sims), slice(None)], layout)
+        store = lambda ref, row, cell, block: write(ref.at[part(row, block)], cell)
         body(IO(load, load_same, store, pin, lambda a: a), _named(refs))
 
     parameters = plgpu.CompilerParams()

@@ -126,6 +126,7 @@ RULES = dict(
     integer_pow=_integer_pow,
     is_finite=_is_finite,
     log1p=_log1p,
+    one_minus_square=lambda hold, x: (_F(1) + x) * (_F(1) - x),
     round=_round,
     sin=_sin,
     sinh=_sinh,
