@@ -50,18 +50,14 @@ def _is_real(value: Any) -> bool:
     return value.size > 0 and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
-def unbounded_number(value) -> Array:
-    """As `number`, and infinities too."""
+def _array_of(value) -> Array:
     try:
         if not _is_real(value):
             raise TypeError(f"of type {type(value).__name__}")
         floating = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
-        array = value if floating else jnp.asarray(value, jnp.result_type(float))
+        return value if floating else jnp.asarray(value, jnp.result_type(float))
     except (TypeError, ValueError, OverflowError) as error:  # a ragged list is a ValueError to NumPy
         raise TypeError(f"{shown(value)}: must be a number or an array of numbers") from error
-    if not is_traced(array) and np.isnan(np.asarray(array, float)).any():
-        raise ValueError(f"{shown(array)}: must be a number, not nan")
-    return array
 
 
 def number(value) -> Array:
@@ -70,9 +66,18 @@ def number(value) -> Array:
     Raises:
         TypeError: for what is no number. ValueError: for NaN and infinities, where values can be looked at.
     """
-    array = unbounded_number(value)
-    if not is_traced(array) and not np.isfinite(np.asarray(array, float)).all():
-        raise ValueError(f"{shown(array)}: must be finite")
+    array = _array_of(value)
+    if not is_traced(array) and (bad := int((~np.isfinite(np.asarray(array, float))).sum())):
+        many = f"must be finite, and {bad} of its {array.size} numbers are not" if array.size > 1 else "must be finite"
+        raise ValueError(f"{shown(array)}: {many}")
+    return array
+
+
+def unbounded_number(value) -> Array:
+    """As `number`, and infinities too."""
+    array = _array_of(value)
+    if not is_traced(array) and np.isnan(np.asarray(array, float)).any():
+        raise ValueError(f"{shown(array)}: must be a number, not nan")
     return array
 
 
@@ -95,8 +100,8 @@ def whole_number(value) -> Array:
     return jnp.asarray(value if is_traced(value) else _whole(value, 0, 2**31 - 1), jnp.int32)
 
 
-def _named(name: str, converter: Callable) -> Callable:
-    """A converter whose errors say which field a value was meant for."""
+def named(name: str, converter: Callable) -> Callable:
+    """A converter whose errors say which field or argument a value was meant for."""
 
     @functools.wraps(converter)
     def convert(value):
@@ -116,7 +121,7 @@ class Part(eqx.Module):
         super().__init_subclass__(**options)
         for name, field in vars(cls).items():
             if isinstance(field, dataclasses.Field) and (converter := field.metadata.get("converter")) is not None:
-                field.metadata = MappingProxyType({**field.metadata, "converter": _named(name, converter)})
+                field.metadata = MappingProxyType({**field.metadata, "converter": named(name, converter)})
 
 
 def is_traced(tree: Any) -> bool:
@@ -195,6 +200,17 @@ def check_sign(name: str, value, *, zero: bool = True) -> None:
     plain = np.asarray(value, float)
     if not np.isfinite(plain).all() or plain.min() < 0 or (plain.min() == 0 and not zero):
         raise ValueError(f"{name}={shown(value)}: must be finite and {'at least 0' if zero else 'greater than 0'}")
+
+
+def check_flags(**flags) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        TypeError: naming the argument.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name}={shown(value)}: must be True or False")
 
 
 def check_less(low_name: str, low, high_name: str, high) -> None:

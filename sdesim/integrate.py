@@ -5,7 +5,6 @@ the users' order, (sims, agents, dims). The steps themselves are the engine's.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,20 @@ from sdesim import random
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import Plan, run_lanes
-from sdesim.fields import available_memory, check_choice, check_count, check_sign, concrete, is_traced, number
+from sdesim.fields import (
+    available_memory,
+    byte_count,
+    check_choice,
+    check_count,
+    check_flags,
+    check_sign,
+    concrete,
+    is_traced,
+    named,
+    number,
+    shown,
+    warn,
+)
 from sdesim.init import AbstractInit, Point
 from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_loss
@@ -43,12 +55,11 @@ def warn_of_divergence(diverged: np.ndarray, first_sim: int = 0) -> None:
     if not bad.size:
         return
     first = bad[np.argmin(diverged.ravel()[bad])]
-    warnings.warn(
+    warn(
         f"{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at step "
         f"{diverged.ravel()[first]} (simulation {first_sim + first % diverged.shape[-1]}). They are kept and marked in "
         "`diverged`; a smaller eta or gain would be stable.",
         DivergenceWarning,
-        stacklevel=3,
     )
 
 
@@ -64,10 +75,10 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
     ticks = np.max([_ticks(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in looks], axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
         if rule is not None:
-            warn_if_unstable(name, rule, ticks, plan.agents, plan.order, stacklevel=5)
+            warn_if_unstable(name, rule, ticks, plan.agents, plan.order)
 
 
-def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order, stacklevel: int):
+def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> None:
     """Warn if a step of the coupling alone amplifies. ticks: how far its time advances, a number or one an agent."""
     tick = _fastest(ticks, getattr(rule, "k", None))
     growth = rule.amplification(tick, agents, order)
@@ -84,7 +95,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
             detail += f" (k={gain:g} to at most {gain / excess:.4g})"
     elif stiffness is not None and stiffness < 0:
         detail = "a negative gain pushes agents apart"
-    warnings.warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning, stacklevel=stacklevel)
+    warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning)
 
 
 def _ticks(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> np.ndarray:
@@ -106,28 +117,51 @@ def _fastest(ticks: np.ndarray, k) -> float:
 # -- arguments -------------------------------------------------------------------------------------------------------
 
 
+def check_sizes(sizes: dict[str, Any]) -> dict[str, int]:
+    """Of agents, dims, sims, first_sim and steps those that are given, as integers within the generator's limits.
+
+    Raises:
+        ValueError: naming the one that is not.
+    """
+    limits = {
+        "agents": (1, random.MAX_AGENTS),
+        "dims": (1, random.MAX_DIMS),
+        "sims": (1, random.MAX_SIMS),
+        "first_sim": (0, random.MAX_SIMS - 1),
+        "steps": (0, random.MAX_STEPS),
+    }
+    checked = {
+        name: check_count(name, sizes[name], least=least, most=most)
+        for name, (least, most) in limits.items()
+        if name in sizes
+    }
+    if checked.get("sims", 0) + (first := checked.get("first_sim", 0)) > random.MAX_SIMS:
+        raise ValueError(f"first_sim={first}: must be an integer from 0 to {random.MAX_SIMS - checked['sims']}")
+    return checked
+
+
 def make_plan(
     model: Dynamics, *, agents, dims, method, order, dt, epoch, observe, every, steps, fast=True
 ) -> tuple[Plan, tuple[AbstractObservable, ...], Array | None]:
     """Check the arguments that shape a run, and say what is static about it."""
     if not isinstance(model, Dynamics):
-        raise TypeError(f"model={model!r}: must be a sdesim.Dynamics")
-    check_count("agents", agents, most=random.MAX_AGENTS)
-    check_count("dims", dims, most=random.MAX_DIMS)
-    check_count("steps", steps, least=0, most=random.MAX_STEPS)
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     check_choice("order", order, ORDERS)
     if epoch is not None:
-        epoch = check_count("epoch", epoch)
+        epoch = check_count("epoch", epoch, most=random.MAX_STEPS)
     several = isinstance(observe, Sequence) and not isinstance(observe, str)
     observables: tuple[Any, ...] = tuple(observe) if several else (observe,)
     for o in observables:
         if not isinstance(o, AbstractObservable):
-            raise TypeError(f"observe={o!r}: must be an observable of sdesim.observe, or several")
+            raise TypeError(f"observe={shown(o)}: must be an observable of sdesim.observe, or several")
+        o.check_run(agents, dims)
     names = [o.name for o in observables]
     if len(set(names)) < len(names):
         raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
     if every is not None:
-        every = check_count("every", every)
+        every = check_count("every", every, most=random.MAX_STEPS)
+        if not observables:
+            raise ValueError(f"every={every}: nothing is observed; give observe=, or leave every out")
     if observables and every is None:
         every = max(1, math.ceil(steps / 100))
     check_loss(model.objective, dims, jnp.result_type(float))
@@ -144,11 +178,10 @@ def make_plan(
             f"{model.noise.amplitude.shape}"
         )
     if dt is not None:
-        try:
-            dt = number(dt)
-        except TypeError as error:
-            raise TypeError(f"dt={dt!r}: must be a number") from error
         check_sign("dt", dt, zero=False)
+        if jnp.shape(dt) != ():
+            raise ValueError(f"dt={shown(dt)}: must be one number")
+        dt = number(dt)
         if (reason := model.noise.iteration_only()) is not None and method == "em":
             matched = concrete(model.matched_step(), np.max)
             fits = matched is not None and math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6)
@@ -172,8 +205,10 @@ def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, v
     stream = Stream.POSITION if velocity is None else Stream.VELOCITY
     if isinstance(init, AbstractInit):
         return init(seed, sims, plan.agents, plan.dims, dtype, stream)
-    x = jnp.asarray(init, dtype)
     name = "init" if velocity is None else "velocity"
+    if callable(init):
+        raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
+    x = jnp.asarray(named(name, number)(init), dtype)
     try:
         x = jnp.broadcast_to(x, shape) if x.ndim in (0, 3) else jnp.broadcast_to(x[(None,) * (3 - x.ndim)], shape)
     except (ValueError, IndexError, TypeError) as error:
@@ -181,14 +216,11 @@ def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, v
             f"{name}: an array of shape {x.shape} does not fit (sims, agents, dims) = {shape}; give that shape, "
             "(agents, dims), (dims,), or a law of sdesim.init"
         ) from error
-    if not is_traced(x) and not bool(jnp.isfinite(x).all()):
-        bad = int(jnp.sum(~jnp.isfinite(x)))
-        raise ValueError(f"{name}: {bad} of {x.size} initial values are not finite; all must be")
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
 
 
 def check_memory(
-    plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | None, points: int = 1
+    plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | str | None, points: int = 1
 ) -> int:
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
 
@@ -210,13 +242,14 @@ def check_memory(
             else:
                 one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
     need = one * lanes
-    have = available_memory() if limit is None else limit
+    have = available_memory() if limit is None else byte_count("memory", limit)
     if have is not None and need > have:
         fit = have // one // points
         advice = f"sims={fit} would fit" if fit else "fewer agents or dims, or a larger `every`, would be needed"
+        given = "" if limit is None else f"memory={shown(limit)}: "
         raise MemoryError(
-            f"{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about {need / 2**30:.2f} GiB, "
-            f"{have / 2**30:.2f} GiB are free: {advice}; run the rest with first_sim="
+            f"{given}{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about "
+            f"{need / 2**30:.3g} GiB, {have / 2**30:.3g} GiB are free: {advice}; run the rest with first_sim="
         )
     return need
 
@@ -238,7 +271,7 @@ def simulate(
     every: int | None = None,
     increments: Any = None,
     first_sim: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     fast: bool = True,
     progress: bool = False,
 ) -> Result:
@@ -249,8 +282,8 @@ def simulate(
         agents, sims, dims: agents p of one simulation, independent simulations, dimensions d; 1 each by default, or
             those of the result that `init` continues.
         steps: number of steps.
-        seed: of all random numbers, 0 to 2**64 - 1; 0 by default. Noise depends on (seed, simulation, agent, step,
-            coordinate) alone.
+        seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
+            simulation, agent, step, coordinate) alone.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
             `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
         velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical
@@ -263,7 +296,7 @@ def simulate(
         increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of variance dt each; the
             model's noise supplies the diffusion that multiplies them.
         first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
-        memory: bytes that may be used; what is free by default.
+        memory: bytes that may be used, a number or such as "2GB"; what is free by default.
         fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
         progress: show a bar with the time left, after two seconds.
 
@@ -296,7 +329,7 @@ def iterate(
     every: int | None = None,
     increments: Any = None,
     first_sim: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     fast: bool = True,
     progress: bool = False,
 ) -> Result:
@@ -305,13 +338,14 @@ def iterate(
     Arguments, results and errors are those of `simulate`, and so is the noise; `period` is the number of iterations
     between two communications (tau of Zhang's algorithms). `increments` are of unit variance.
     """
-    check_count("period", period)
+    check_count("period", period, most=random.MAX_STEPS)
     arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim)
     run = dict(steps=steps, order=order, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     return _simulate(model, "sgd", period, None, arguments, run, memory, progress)
 
 
 def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Result:
+    check_flags(fast=run["fast"], progress=progress)
     init = arguments["init"]
     previous = init if isinstance(init, Result) else None
     defaults = dict(agents=1, sims=1, dims=None, seed=0, first_sim=0)
@@ -322,8 +356,10 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         arguments[name] = given if given is not None else default if kept is None else kept
     if arguments["dims"] is None:
         arguments["dims"] = getattr(getattr(model, "objective", None), "dims", None) or 1
-    agents, sims, dims = arguments["agents"], arguments["sims"], arguments["dims"]
-    steps, increments = run["steps"], run["increments"]
+    sizes = check_sizes({**arguments, "steps": run["steps"]})
+    run["steps"] = steps = sizes.pop("steps")
+    arguments |= sizes
+    agents, sims, dims, increments = sizes["agents"], sizes["sims"], sizes["dims"], run["increments"]
     plan, observables, dt = make_plan(
         model,
         agents=agents,
@@ -332,8 +368,6 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         dt=dt,
         **{k: run[k] for k in ("order", "epoch", "observe", "every", "steps", "fast")},
     )
-    check_count("sims", sims, most=random.MAX_SIMS)
-    check_count("first_sim", arguments["first_sim"], least=0, most=random.MAX_SIMS - sims)
     seed = random.seed_words(arguments["seed"])
     if not is_traced(seed):  # as a number, which a file can hold and a continued run can compare
         arguments["seed"] = int(seed[0]) | int(seed[1]) << 32
@@ -359,7 +393,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         state = previous.restart(model, mean)
     given = None
     if increments is not None:
-        increments = jnp.asarray(increments, jnp.result_type(float))
+        increments = named("increments", number)(increments)
         if increments.shape != (steps, sims, agents, dims):
             raise ValueError(
                 f"increments: must have shape (steps, sims, agents, dims) = {(steps, sims, agents, dims)}, "

@@ -40,6 +40,9 @@ class AbstractObservable(Part):
 
     name: ClassVar[str]
 
+    def check_run(self, agents: int, dims: int) -> None:
+        """Raise ValueError where a run of this size cannot be observed so."""
+
 
 class AbstractSeries(AbstractObservable):
     axes: ClassVar[tuple[str, ...]] = ()
@@ -107,6 +110,10 @@ class Snapshot(AbstractSeries):
     def __check_init__(self):
         if self.agents is not None:
             check_count("agents", self.agents)
+
+    def check_run(self, agents, dims):
+        if self.agents is not None and self.agents > agents:
+            raise ValueError(f"observe: Snapshot of agents={self.agents}: must be at most the {agents} that there are")
 
     def value(self, view):
         return view.state.x[: self.agents]

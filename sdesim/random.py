@@ -24,7 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, UInt32
+
+from sdesim.fields import check_count, shown
 
 COORDINATE_BITS = 16
 MAX_DIMS = 1 << COORDINATE_BITS
@@ -82,16 +85,30 @@ def threefry2x32(key0, key1, count0, count1):
 
 
 def seed_words(seed) -> Array:
-    """The two uint32 words of a seed, an integer in [0, 2**64); an array of two words passes through.
+    """The two uint32 words of a seed: an integer in [0, 2**64), also a traced one, or a key of `jax.random`.
+
+    `jax.random.key(n)` is the seed n. An array of two words passes through: the low one first, so that the legacy
+    `PRNGKey(n)`, whose words are in the other order, is the seed n * 2**32.
 
     Raises:
-        ValueError: if the seed is not such an integer.
+        ValueError: if the seed is none of these.
     """
-    if isinstance(seed, jax.Array | np.ndarray) and seed.shape == (2,):
+    right = "must be an integer from 0 to 2**64 - 1, or a key of jax.random.key"
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        data = jax.random.key_data(seed)
+        if seed.shape or data.shape[-1] not in (2, 4):
+            raise ValueError(f"seed={shown(seed)}: {right}")
+        return data[::-1] if data.size == 2 else jnp.stack(threefry2x32(*data))
+    if isinstance(seed, jax.Array | np.ndarray) and seed.shape == (2,) and jnp.issubdtype(seed.dtype, jnp.integer):
         return jnp.asarray(seed, jnp.uint32)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 1 << 64:
-        raise ValueError(f"seed={seed!r}: must be an integer from 0 to 2**64 - 1")
-    return jnp.asarray([int(seed) & 0xFFFFFFFF, int(seed) >> 32], jnp.uint32)
+    if isinstance(seed, Tracer) and seed.shape == () and jnp.issubdtype(seed.dtype, jnp.integer):
+        high = seed >> 32 if seed.dtype.itemsize == 8 else jnp.zeros_like(seed)
+        return jnp.stack([seed, high]).astype(jnp.uint32)
+    try:
+        whole = check_count("seed", seed, least=0, most=(1 << 64) - 1)
+    except ValueError:
+        raise ValueError(f"seed={shown(seed)}: {right}") from None
+    return jnp.asarray([whole & 0xFFFFFFFF, whole >> 32], jnp.uint32)
 
 
 def step_key(seed: Array, stream, step):

@@ -22,10 +22,11 @@ from sdesim import random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import run_lanes
-from sdesim.fields import check_choice, check_count, described, numeric_fields, to_json
+from sdesim.fields import check_choice, described, numeric_fields, to_json
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
+    check_sizes,
     initial_lanes,
     make_plan,
     start_lanes,
@@ -169,9 +170,8 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
 def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.Dataset:
     """All numeric grid points at one choice of sizes."""
     sims, seed, init, velocity, first_sim, memory = places.values()
-    agents, dims, steps = given["agents"], given["dims"], given["steps"]
-    check_count("sims", sims, most=random.MAX_SIMS)
-    check_count("first_sim", first_sim, least=0, most=random.MAX_SIMS - sims)
+    sizes = check_sizes({**given, "sims": sims, "first_sim": first_sim})
+    agents, dims, steps, sims, first_sim = (sizes[n] for n in ("agents", "dims", "steps", "sims", "first_sim"))
     points = math.prod(len(values) for values in numbers.values())
     extreme = _extreme(model, numbers)
     plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)

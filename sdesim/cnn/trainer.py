@@ -338,7 +338,7 @@ def _warn_of_stiffness(algorithm: Algorithm, rates: Array, agents: int) -> None:
         numbers = tuple(np.asarray(a).tobytes() for a in (*jax.tree.leaves(own.rule), ticks))
         if numbers not in seen:
             seen.add(numbers)
-            warn_if_unstable("algorithm", own.rule, ticks, agents, own.order, stacklevel=4)
+            warn_if_unstable("algorithm", own.rule, ticks, agents, own.order)
 
 
 def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, float]:
