@@ -1,25 +1,36 @@
-"""sdesim: stochastic differential equations of coupled stochastic-gradient agents, at scale."""
+"""sdesim: stochastic differential equations of coupled stochastic-gradient agents, at scale.
 
-from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
+Every part is imported when it is first asked for, so that the command line hears Ctrl-C before JAX is imported, which
+takes seconds, and `sdesim --help` does not wait for it.
+"""
+
+import importlib
+import sys
+import types
+
 from sdesim._version import __version__
-from sdesim.couple import couple
-from sdesim.coupling import (
-    AbstractCoupling,
-    Elastic,
-    Filtered,
-    LinearFilter,
-    Quorum,
-    SaturatingFilter,
-    Spiking,
-    StateDependent,
-    Tree,
-    Uncoupled,
-)
-from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
-from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
-from sdesim.result import Result, load
-from sdesim.sweep import sweep
-from sdesim.terms import diffrax_solve, diffrax_state, diffrax_terms
+
+TYPE_CHECKING = False  # importing it from typing takes longer than all that is below
+if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` says the same
+    from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
+    from sdesim.couple import couple
+    from sdesim.coupling import (
+        AbstractCoupling,
+        Elastic,
+        Filtered,
+        LinearFilter,
+        Quorum,
+        SaturatingFilter,
+        Spiking,
+        StateDependent,
+        Tree,
+        Uncoupled,
+    )
+    from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
+    from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
+    from sdesim.result import Result, load
+    from sdesim.sweep import sweep
+    from sdesim.terms import diffrax_solve, diffrax_state, diffrax_terms
 
 __all__ = [
     "AbstractCoupling",
@@ -56,3 +67,44 @@ __all__ = [
     "simulate",
     "sweep",
 ]
+
+# The module of each name that is no module itself.
+_HOME = {
+    **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
+    **dict.fromkeys(("DivergenceWarning", "StabilityWarning", "iterate", "simulate"), "integrate"),
+    **dict.fromkeys(("Result", "load"), "result"),
+    **dict.fromkeys(("diffrax_solve", "diffrax_state", "diffrax_terms"), "terms"),
+    **dict.fromkeys(
+        ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
+    ),
+    **dict.fromkeys(("Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
+    "couple": "couple",
+    "sweep": "sweep",
+}
+
+
+class _Package(types.ModuleType):
+    """The package, which imports its parts when they are asked for."""
+
+    def __getattr__(self, name: str):
+        if name in _HOME:
+            value = self.__dict__[name] = getattr(importlib.import_module(f"sdesim.{_HOME[name]}"), name)
+            return value
+        missing = AttributeError(f"module 'sdesim' has no attribute {name!r}")
+        if name.startswith("_"):
+            raise missing
+        try:
+            return importlib.import_module(f"sdesim.{name}")
+        except ModuleNotFoundError as error:
+            raise (missing if error.name == f"sdesim.{name}" else error) from None
+
+    def __setattr__(self, name: str, value) -> None:
+        # Python puts here each module that it imports from the package; these names are those of functions.
+        if not (name in _HOME and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,16 +1,18 @@
 """The command line: `sdesim figure NAME`, `sdesim train`, `sdesim data`, `sdesim bench`."""
 
+from sdesim import interrupt
+
+if __name__ == "__main__":
+    interrupt.listen()  # before anything else is imported
+
 import contextlib
 import dataclasses
-import signal
 import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
-
-import tyro
 
 from sdesim._version import __version__
 
@@ -48,19 +50,13 @@ class UsageError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+    """Run the command line, in any thread, and return its exit status. The command itself is `interrupt.command`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # A job in the background starts with Ctrl-C ignored; a long run must stop when asked to, wherever it runs.
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _main(arguments)
     except UsageError as error:
         print(f"sdesim: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nsdesim: interrupted; no half-written file is left", file=sys.stderr)
-        return 130
 
 
 def _main(arguments: list[str]) -> int:
@@ -188,6 +184,8 @@ def _take_option(arguments: list[str], option: str, default: str) -> tuple[str, 
 
 def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
+    import tyro
+
     command = dataclasses.make_dataclass(
         "figure",
         [
@@ -228,4 +226,4 @@ def _regenerate(experiment, config, preset: str, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupt.command())

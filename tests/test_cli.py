@@ -164,3 +164,28 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_the_package_imports_jax_when_it_is_asked_for_a_part():
+    said = """
+import sys, sdesim
+assert not {"jax", "xarray", "tyro"} & set(sys.modules)
+from sdesim.sweep import with_value  # a module of the name of a function
+assert callable(sdesim.sweep) and sdesim.sweep is __import__("sdesim.sweep", fromlist=["sweep"]).sweep
+assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
+assert sdesim.store.provenance and not hasattr(sdesim, "nothing")
+"""
+    subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
+
+
+def test_what_type_checkers_see_is_what_there_is():
+    """The names of the package stand twice: imported for type checkers, and by the module that has them."""
+    import ast
+    import inspect
+
+    import sdesim
+
+    block = next(node for node in ast.parse(inspect.getsource(sdesim)).body if isinstance(node, ast.If))
+    seen = {name.name: part.module for part in block.body for name in part.names}
+    assert {*seen, "__version__"} == set(sdesim.__all__)
+    assert {n: f"sdesim.{home}" for n, home in sdesim._HOME.items()} == {n: m for n, m in seen.items() if m != "sdesim"}

@@ -1,5 +1,6 @@
 """Interleaved rounds of variants, each in its own process on the cores it is given."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.workloads import Training, Workload
+from sdesim.interrupt import undone
 
 # The mask is set before anything is imported: a package may count the cores at its import.
 _BOOT = """import os, sys
@@ -79,17 +81,17 @@ class Worker:
         environment["JAX_ENABLE_X64"] = "0"
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share a GPU
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", _BOOT.format(cores=first)),
-                *(variant.name, json.dumps(dataclasses.asdict(self.workload))),
-            ],
+        command = (variant.name, json.dumps(dataclasses.asdict(self.workload)))
+        start = lambda: subprocess.Popen(
+            [sys.executable, "-c", _BOOT.format(cores=first), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             env=environment,
         )
+        self._alive = contextlib.ExitStack()
+        self._process = self._alive.enter_context(undone(start, subprocess.Popen.kill))
 
     def ask(self, do: str, **arguments) -> dict:
         """The reply to a request.
@@ -119,6 +121,7 @@ class Worker:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+        self._alive.close()
         self._errors.close()
 
     def __enter__(self) -> "Worker":

@@ -1,0 +1,95 @@
+"""Ctrl-C: how the command listens to it at any moment, and what it undoes before it leaves.
+
+Python delivers a signal to its main thread alone, between two instructions; while XLA compiles there are none. So the
+command's work runs in a second thread, the first one waits and hears, and the process ends by `os._exit`: no thread
+that computes is asked to stop, and none is torn down under XLA's feet. This module is what the command imports first,
+and it imports next to nothing itself: JAX, whose import takes seconds, comes after the handler is there.
+"""
+
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+INTERRUPTED = 130  # the exit status, as shells have it
+PATIENCE = 1.0  # seconds that undoing may take
+
+_lock = threading.Lock()
+_undo: "dict[object, Callable[[], Any]]" = {}
+
+
+@contextlib.contextmanager
+def undone(make: "Callable[[], Any]", undo: "Callable[[Any], Any]") -> "Iterator[Any]":
+    """`make()`, for as long as the body runs to be undone by `undo(it)` if the process leaves: a temporary file, a
+    process. The body undoes it itself however else it ends."""
+    key = object()
+    with _lock:  # once the process leaves, nobody makes anything
+        made = make()
+        _undo[key] = lambda: undo(made)
+    try:
+        yield made
+    finally:
+        _undo.pop(key, None)
+
+
+def listen() -> None:
+    """From now on Ctrl-C ends the process, whatever it does. A job in the background, which starts with Ctrl-C ignored,
+    too: a long run must stop when asked to, wherever it runs."""
+    signal.signal(signal.SIGINT, _leave)
+
+
+def command() -> int:
+    """The command `sdesim`: its exit status."""
+    listen()
+    status = [1]
+
+    def work() -> None:
+        try:
+            from sdesim import cli
+
+            status[0] = cli.main()
+        except SystemExit as stop:
+            if stop.code is not None and not isinstance(stop.code, int):
+                print(stop.code, file=sys.stderr)
+            status[0] = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BrokenPipeError:  # whoever read what we print has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    worker = threading.Thread(target=work, name="sdesim", daemon=True)
+    worker.start()
+    while worker.is_alive():
+        worker.join(0.1)  # not for ever: the system may have given the signal to another thread
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and what is left of the process is its end
+    return status[0]
+
+
+def _leave(*_) -> None:
+    """The handler. Its thread may hold a lock of anyone's, so another one undoes, within a time."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = _thread.allocate_lock()
+    done.acquire()
+    _thread.start_new_thread(_clean, (done,))
+    clean = done.acquire(timeout=PATIENCE)
+    left = "no half-written file is left" if clean else "the next run removes what is half written"
+    with contextlib.suppress(OSError):
+        os.write(2, f"\nsdesim: interrupted; {left}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def _clean(done) -> None:
+    _lock.acquire(timeout=PATIENCE / 2)  # for good
+    for undo in list(_undo.values()):
+        with contextlib.suppress(Exception):
+            undo()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    done.release()
