@@ -99,6 +99,7 @@ class _Run:
     steps: int
     seed: Array
     traced: bool
+    program: Any  # the key of the GPU kernel's program
     done: Callable[[int], Any]  # told how many steps of how many lanes have been taken
     stop: threading.Event
 
@@ -130,15 +131,17 @@ def run_lanes(
     given = None if increments is None else increments(0, 0)
     traced = is_traced((eqx.filter(model, eqx.is_array), state, seed, dt, given)) or _inside_a_trace()
     plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
+    program = None
     if not traced:
-        plan = dataclasses.replace(plan, kernel=_kernel_for(plan, model, axes, observables, increments, state.x.dtype))
+        choice, program = _kernel_for(plan, model, axes, observables, increments, state.x.dtype)
+        plan = dataclasses.replace(plan, kernel=choice.backend)
     count = sims.shape[0]
     workers = 1 if traced or jax.default_backend() != "cpu" else _cores()
     blocks = [(0, count)] if traced or jax.default_backend() != "cpu" else _blocks(count, state, workers)
     stop = threading.Event()
     bar = tqdm(total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress)
     with bar:
-        run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, bar.update, stop)
+        run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, bar.update, stop)
 
         def block(a: int, b: int) -> Lanes:
             if blocks == [(0, count)]:
@@ -158,20 +161,50 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, EngineWarning, stacklevel=5)
 
 
-_KERNELS: dict[Any, str | None] = {}  # the kernel's answers, which take half a second each
+_KERNELS: dict[Any, kernel.Choice] = {}  # by program: half a second to find, and what this machine made of it
+_CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kernel did what the scan does
 
 
-def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> Any:
-    """The backend of the GPU kernel that can take a run; None, and on a GPU a word about it, where none can."""
-    if jax.default_backend() != "gpu":
-        return None
+def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[kernel.Choice, Any]:
+    """The backend of the GPU kernel that can take a run, and a key of the program; on a GPU, a word where none can."""
     swept = tuple(jax.tree.leaves(axes, is_leaf=_is_none))
-    key = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
-    if key not in _KERNELS:
-        _KERNELS[key], reason = kernel.backend_for(plan, model, axes, tuple(observables), increments, dtype)
-        if _KERNELS[key] is None:
-            _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {reason}")
-    return _KERNELS[key]
+    program = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
+    if jax.default_backend() != "gpu":
+        return kernel.Choice(None, "no GPU"), program
+    if program not in _KERNELS:
+        _KERNELS[program] = kernel.backend_for(plan, model, axes, tuple(observables), increments, dtype)
+        if _KERNELS[program].backend is None:
+            _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
+    return _KERNELS[program], program
+
+
+def _confirm_kernel(run: _Run, plan: Plan, model: Dynamics, state: State, sims: Array, totals, buffers) -> None:
+    """Compare the kernel with the scan, in a program's first run on this machine.
+
+    Raises:
+        kernel.Disagreement: if they differ.
+    """
+    if (run.program, sims.shape[0]) in _CONFIRMED:
+        return
+    few = kernel.lanes_to_compare(sims.shape[0])
+    kept, swept = eqx.partition(model, jax.tree.map(_is_none, run.axes, is_leaf=_is_none))
+    swept, few_sims = _lanes_at((swept, sims), lanes=few)
+    scan_plan = dataclasses.replace(plan, kernel=None, every=None)
+
+    def steps(plan, model, observables, state, sims, totals, buffers, *numbers):
+        period, first, *rest = (jnp.asarray(n, jnp.int32) for n in (run.period, run.first, *numbers))
+        arguments = (state, sims, run.seed, totals, buffers, run.dt, period, None, first, *rest)
+        return _compiled()(plan, model, run.axes, observables, *arguments)[0]
+
+    kernel.confirm(
+        lambda state, *numbers: steps(plan, model, run.observables, state, sims, totals, buffers, *numbers),
+        lambda state, step: steps(scan_plan, eqx.combine(kept, swept), (), state, few_sims, (), (), step, 1, 1),
+        state,
+        run.first,
+        plan.stride,
+        few,
+    )
+    _CONFIRMED.add((run.program, sims.shape[0]))
 
 
 def _composed(outer, inner):
@@ -270,11 +303,15 @@ def _run_block(run: _Run, model: Dynamics, state: State, sims: Array, increments
         clock = time.perf_counter()
         before = (model, axes, observables, state, sims, run.seed, totals, buffers, run.dt, *steps)
         try:
+            if plan.kernel is not None and now == first:
+                _confirm_kernel(run, plan, model, state, sims, totals, buffers)
             new = advance(plan, *before)
         except Exception as error:
             if plan.kernel is None:
                 raise
-            _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            _KERNELS[run.program] = kernel.Choice(None, why)
+            _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
             plan = dataclasses.replace(plan, kernel=None)
             new = advance(plan, *before)
         if not run.traced:

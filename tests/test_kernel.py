@@ -224,7 +224,13 @@ def test_triton_runs_what_mosaic_lacks():
     for fn, backend in cases:
         model = Dynamics(lambda x, fn=fn: jnp.sum(fn(x) * x), Quorum(1.0), Uniform(1.0))
         chosen, why = kernel.backend_for(plan, model, None, (), None, jnp.float32)
-        assert chosen == backend and (why == "") == (backend is not None)
+        assert chosen == backend and (why == "") == (backend == "mosaic")
+
+
+def test_triton_runs_what_does_not_fit_mosaics_registers():
+    model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
+    chosen = kernel.backend_for(plan_of(1024, 4), model, None, (), None, jnp.float32)
+    assert chosen.backend == "triton" and "128 numbers of the state a thread" in chosen.reason
 
 
 def test_a_spike():
@@ -391,6 +397,7 @@ def test_what_it_refuses():
     assert "1025 agents" in reason(model, agents=1025)
     assert "9 dimensions" in reason(model, dims=9)
     assert "a thread" in reason(model, agents=1024, dims=8)
+    assert reason(model, agents=1024, dims=2) is None and "128 numbers" in reason(model, agents=1024, dims=4)
     assert "increments" in reason(model, increments=jnp.zeros((1, 1, 20, 1)))
     assert "every step" in reason(model, observables=(FirstNonFinite(),))
 

@@ -1,39 +1,164 @@
 """The engine with the GPU kernel in place of its own loop: interpreted here, on a CPU."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sdesim
-from sdesim import engine
+from sdesim import engine, kernel
+from sdesim.dynamics import State
+
+pytestmark = pytest.mark.usefixtures("float32")
 
 
-def test_the_engine_runs_it_between_records(monkeypatch):
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """on_a_gpu(): from here on the engine does as on a GPU, with the kernel interpreted."""
+
+    def begin():
+        engine._warn_once.cache_clear()
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        monkeypatch.setattr(kernel, "backend_for", lambda *_: kernel.Choice("interpret", ""))
+
+    engine._compiled()  # the options of this machine, which are looked up once
+    return begin
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """How often the kernel was traced."""
+    count, right = [], kernel.advance
+    monkeypatch.setattr(kernel, "advance", lambda *a, **options: count.append(1) or right(*a, **options))
+    return count
+
+
+def test_the_engine_runs_it_between_records(on_a_gpu, launches):
     """Chunks, records, epochs and divergence are the engine's with the kernel too: here interpreted, on a CPU."""
-    with jax.enable_x64(False):
-        loss = lambda x: 0.2 * x**4 - x**2 + 0.3 * jnp.sin(4 * x)
-        model = sdesim.Dynamics(loss, sdesim.Quorum(2.0), sdesim.noise.Uniform(2.0), 0.02, sdesim.Nesterov(0.5))
-        sizes = dict(agents=6, sims=5, steps=12, init=sdesim.init.Uniform(-1, 1), every=4)
-        run = lambda: sdesim.simulate(model, observe=[sdesim.observe.Spread(), sdesim.observe.Moments()], **sizes)
-        plain = run()
-        monkeypatch.setattr(engine, "_kernel_for", lambda *_: "interpret")
+    loss = lambda x: 0.2 * x**4 - x**2 + 0.3 * jnp.sin(4 * x)
+    rule = sdesim.Spiking(2.0, 9.0, 0.05, 0.5)
+    model = sdesim.Dynamics(loss, rule, sdesim.noise.Uniform(2.0), 0.02, sdesim.Nesterov(0.5))
+    sizes = dict(agents=6, sims=5, steps=12, init=sdesim.init.Uniform(-1, 1), every=4, epoch=6)
+    run = lambda: sdesim.simulate(model, observe=[sdesim.observe.Spread(), sdesim.observe.Moments()], **sizes)
+    plain = run()
+    on_a_gpu()
+    with warnings.catch_warnings(action="error"):
         kernel_run = run()
+    assert launches and not plain.diverged.max() > -1
     assert np.abs(np.asarray(kernel_run.agents) - np.asarray(plain.agents)).max() < 1e-5
     for name in plain.observed:
         np.testing.assert_allclose(kernel_run.observed[name], plain.observed[name], rtol=1e-3, atol=1e-5)
 
 
-def test_a_kernel_that_fails_is_replaced_and_said_so(monkeypatch):
-    def fails(*_, **__):
-        raise RuntimeError("no such instruction")
+# -- the first run of a program ----------------------------------------------------------------------------------------
 
-    with jax.enable_x64(False):
-        model = sdesim.Dynamics(lambda x: 0.5 * x * x, sdesim.Quorum(2.0), sdesim.noise.Uniform(2.0), 0.02)
-        run = lambda: sdesim.simulate(model, agents=6, sims=5, steps=12)
-        plain = run()
-        monkeypatch.setattr(engine, "_kernel_for", lambda *_: "interpret")
-        monkeypatch.setattr("sdesim.kernel.advance", fails)
-        with pytest.warns(engine.EngineWarning, match="goes on as a scan: RuntimeError: no such instruction"):
-            kernel_run = run()
-    np.testing.assert_array_equal(kernel_run.agents, plain.agents)
+
+def moved(state, steps):
+    return state._replace(x=state.x + 1e-4)
+
+
+def one_agent_moved(state, steps):
+    return state._replace(x=state.x.at[2].add(1e-4))
+
+
+def last_lane_lost(state, steps):
+    return state._replace(x=state.x.at[..., -1].set(jnp.nan))
+
+
+def slow_clock(state, steps):
+    return state._replace(t=0.999 * state.t)
+
+
+def loop_that_drifts(state, steps):
+    return state._replace(x=state.x * jnp.where(steps > 1, 1 + 1e-6, 1).astype(jnp.float32))
+
+
+def no_such_instruction(state, steps):
+    raise RuntimeError("no such instruction\nat line 3")
+
+
+WRONG = {
+    moved: "Disagreement: x after step 0, by 0.0001",
+    one_agent_moved: "Disagreement: x after step 0, by 0.0001",
+    last_lane_lost: "Disagreement: which lanes are finite after step 0: x",
+    slow_clock: "Disagreement: t after step 0, by 2e-05",
+    loop_that_drifts: "Disagreement: x after 8 steps at once and one by one",
+    no_such_instruction: "RuntimeError: no such instruction$",
+}
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[wrong.__name__ for wrong in WRONG])
+def test_a_kernel_that_is_wrong_is_replaced_and_said_so(number, monkeypatch, on_a_gpu, launches):
+    wrong, says = list(WRONG.items())[number]
+    right = kernel.advance
+
+    def advance(*arguments, **options):
+        return wrong(right(*arguments, **options), steps=arguments[-1])
+
+    monkeypatch.setattr(kernel, "advance", advance)
+    model = sdesim.Dynamics(lambda x: 0.5 * x * x, sdesim.Quorum(2.0), sdesim.noise.Uniform(2.0), 0.02)
+    run = lambda: sdesim.simulate(model, agents=3 + number, sims=5, steps=12)  # each a program of its own
+    plain = run()
+    on_a_gpu()
+    with pytest.warns(engine.EngineWarning, match=f"goes on as a scan: {says}") as said:
+        replaced = run()
+    assert len(said) == 1
+    np.testing.assert_array_equal(replaced.agents, plain.agents)
+    launches.clear()
+    with warnings.catch_warnings(action="error"):
+        again = run()
+    np.testing.assert_array_equal(again.agents, plain.agents)
+    assert not launches
+
+
+def test_a_program_is_compared_once(monkeypatch, on_a_gpu):
+    seen, confirm = [], kernel.confirm
+    monkeypatch.setattr(kernel, "confirm", lambda *a: seen.append(1) or confirm(*a))
+    model = lambda k: sdesim.Dynamics(sdesim.objectives.LogCosh(), sdesim.Quorum(k), sdesim.noise.Uniform(2.0), 0.02)
+    run = lambda k, sims: sdesim.simulate(model(k), agents=4, sims=sims, steps=3)
+    on_a_gpu()
+    for k, sims, count in ((1.0, 3, 1), (2.0, 3, 1), (1.0, 4, 2), (3.0, 4, 2)):  # other lanes are another layout
+        run(k, sims)
+        assert len(seen) == count
+
+
+def test_how_far_a_step_may_round():
+    """64 units in the last place of the state's scale, and not one more; of large states more than of small ones."""
+    lanes = np.arange(2)
+    unit = np.spacing(np.float32(3))
+
+    def state(x, t=0.5):
+        return State(jnp.full((4, 1, 2), x, jnp.float32), None, (), (), jnp.full(2, t, jnp.float32))
+
+    def confirm(units, t_units=0):
+        fused = lambda s, *_: state(3 + units * unit, 0.5 + t_units * np.spacing(np.float32(0.5)))
+        kernel.confirm(fused, lambda *_: state(3.0), state(3.0), 0, None, lanes)
+
+    for right in ((64,), (-64,), (0, 64)):
+        confirm(*right)
+    for wrong in ((65,), (-65,), (np.nan,), (0, 65)):
+        with pytest.raises(kernel.Disagreement):
+            confirm(*wrong)
+
+
+def test_steps_are_compared_one_by_one():
+    """In a chaotic step rounding grows tenfold; what is compared begins at the same place each time."""
+    state = lambda x: State(x, None, (), (), jnp.zeros(3, jnp.float32))
+    step = lambda x: jnp.sin(10 * x)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 1, 3)), jnp.float32)
+
+    def fused(s, first, turns, stride):
+        x = s.x
+        for _ in range(turns * stride):
+            x = step(x) * (1 + jnp.finfo(x.dtype).eps)
+        return state(x)
+
+    asked = []
+    scan = lambda s, n: asked.append(n) or state(step(s.x))
+    kernel.confirm(fused, scan, state(x), 20, None, np.arange(3))
+    assert asked == list(range(20, 28))
+    asked.clear()
+    kernel.confirm(fused, scan, state(x), 20, 3, np.arange(3))  # in whole strides
+    assert asked == list(range(20, 26))

@@ -30,6 +30,7 @@ from jaxtyping import Array, PyTree
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.kernel.cells import Unsupported
+from sdesim.kernel.check import Disagreement, confirm, lanes_to_compare
 from sdesim.kernel.launch import Kernel, Places, mosaic, triton
 from sdesim.kernel.layout import (
     WARP,
@@ -45,11 +46,22 @@ from sdesim.kernel.layout import (
 from sdesim.kernel.program import STATE, Outside, Step, trace
 from sdesim.observe import AbstractAccumulator
 
-__all__ = ["Backend", "Unsupported", "advance", "backend_for", "refusal"]
+__all__ = [
+    "Backend",
+    "Choice",
+    "Disagreement",
+    "Unsupported",
+    "advance",
+    "backend_for",
+    "confirm",
+    "lanes_to_compare",
+    "refusal",
+]
 
 MAX_AGENTS = 1024
 MAX_DIMS = 8
-MAX_THREAD_NUMBERS = 128  # of the whole state
+# Numbers of the whole state a thread: twice as many on Mosaic spill, and take half a minute to compile.
+MAX_THREAD_NUMBERS: dict[Backend, int] = {"mosaic": 64, "triton": 128}
 LAUNCH = 256  # steps
 MANY = 1 << 20  # lanes that fill any GPU
 
@@ -207,8 +219,8 @@ def refusal(
     cells = plan.agents if shape.unrolled else 2 * shape.tiles
     threads = WARP * shape.warps
     numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 if model.momentum is None else 2)
-    if numbers > MAX_THREAD_NUMBERS:
-        return f"{numbers} numbers of the state a thread; its registers hold {MAX_THREAD_NUMBERS}"
+    if numbers > MAX_THREAD_NUMBERS[backend]:
+        return f"{numbers} numbers of the state a thread; its registers hold {MAX_THREAD_NUMBERS[backend]}"
     if increments is not None:
         return "increments of the caller"
     watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
@@ -222,15 +234,22 @@ def refusal(
     return None
 
 
-def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[Backend | None, str]:
-    """The backend that can run the model, Mosaic before Triton, or None and the reason."""
-    reasons = {}
+class Choice(NamedTuple):
+    """The backend that runs a model, or None, and why it is not the first one, Mosaic; empty if it is."""
+
+    backend: Backend | None
+    reason: str
+
+
+def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> Choice:
+    """The backend that can run the model, Mosaic before Triton."""
+    first = ""
     for backend in get_args(Backend):
         reason = refusal(plan, model, axes, observables, increments, dtype, backend)
         if reason is None:
-            return backend, ""
-        reasons[backend] = reason
-    return None, reasons["mosaic"]
+            return Choice(backend, first)
+        first = first or reason
+    return Choice(None, first)
 
 
 def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
