@@ -38,6 +38,13 @@ class Laplace(noise.AbstractAdditive):
         return -jnp.sign(u) * jnp.log1p(-jnp.abs(u))
 
 
+class Halved(noise.Gaussian):
+    """Other variates than its parent's."""
+
+    def variates(self, blocks, dtype, batch):
+        return 0.5 * super().variates(blocks, dtype, batch)
+
+
 def student_characteristic(t, nu):
     a = np.sqrt(nu) * np.abs(t)
     return special.kv(nu / 2, a) * a ** (nu / 2) / (special.gamma(nu / 2) * 2 ** (nu / 2 - 1))
@@ -48,6 +55,7 @@ CHARACTERISTIC = {  # E cos(W ETA zeta) of one agent's noise, scaled by 1 / p
     "uniform": (noise.Uniform(4.0), lambda p: np.sinc(W * ETA * 4.0 / p / np.pi)),
     "gaussian": (noise.Gaussian(3.0), lambda p: np.exp(-0.5 * (W * ETA * 3.0 / p) ** 2)),
     "student-t": (noise.StudentT(2.0, 2.5), lambda p: student_characteristic(W * ETA * 2.0 / p, 2.5)),
+    "halved": (Halved(3.0), lambda p: np.exp(-0.5 * (W * ETA * 1.5 / p) ** 2)),
     "laplace": (Laplace(2.0), lambda p: 1 / (1 + (W * ETA * 2.0 / p) ** 2)),
 }
 

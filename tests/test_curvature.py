@@ -221,6 +221,27 @@ def test_bad_arguments_are_refused(call, error, message):
         call()
 
 
+class Steeper(QuarticDoubleWell):
+    """Another loss than its parent's."""
+
+    def loss(self, x):
+        return 50 * super().loss(x)
+
+
+class Turned(Quadratic):
+    """Another gradient than its parent's: what is descended has no potential."""
+
+    def gradient(self, x):
+        return -super().gradient(x)
+
+
+@pytest.mark.parametrize("loss", [Steeper(), Turned()])
+def test_a_subclass_is_not_certified_with_the_constants_of_its_parent(loss):
+    with pytest.raises(TypeError, match="known are .*; use estimate"):
+        curvature.constants(loss, 1, (-1.0, 1.0))
+    assert curvature.estimate(Steeper(), [[1.0]]).smoothness == pytest.approx(100.0)
+
+
 def test_every_objective_is_known_or_said_not_to_be():
     """A loss that is added to sdesim.objectives needs its constants here."""
     kinds = [

@@ -346,12 +346,26 @@ def test_mean_and_noise_of_coupled_agents_are_predicted(coupling):
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
+class Twice(Quorum):
+    """Another rule than its parent's."""
+
+    def pull(self, x, shared, t, mean):
+        return 2 * super().pull(x, shared, t, mean)
+
+
+class Shifted(init.Normal):
+    def draw(self, words, dtype):
+        return super().draw(words, dtype) + 1
+
+
 def test_unfit_models_are_refused():
     grid = Grid(-3, 3, 60)
     run = lambda model, **changes: meanfield.evolve(model, grid, **{"steps": 5, "init": 0.0, **changes})
     for model, message in (
         (linear(Elastic(1.0)), "center_rate=None"),
         (linear(law=noise.StudentT(1.0, 5.0)), "noise=StudentT"),
+        (linear(law=type("Wider", (noise.Gaussian,), {})(1.0)), "noise=Wider"),
+        (linear(Twice(1.0)), "coupling=Twice"),
         (linear(momentum=sdesim.Nesterov(0.9)), "must be None here"),
         (linear(Quorum(lambda x, t: 1.0)), "coupling.k"),
         (linear(eta=jnp.ones(3)), "eta: must be one number"),
@@ -362,6 +376,8 @@ def test_unfit_models_are_refused():
         run(linear(law=noise.Gaussian(20.0)))
     with pytest.raises(ValueError, match="of its mass lies on the grid"):
         run(linear(), init=init.Uniform(-4, 4))
+    with pytest.raises(ValueError, match="init=Shifted"):
+        run(linear(), init=Shifted(0.0, 0.3))
     with pytest.raises(ValueError, match="low less than high"):
         Grid(1.0, -1.0, 10)
     with pytest.raises(ValueError, match="must not vanish"):

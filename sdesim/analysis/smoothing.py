@@ -101,13 +101,13 @@ def smoothed_loss(
         return np.asarray(_losses(objective, law, place, jnp.asarray(z, dtype), factor), float)
 
     # The mean of Gaussian variates is a Gaussian one: one agent whose variates are smaller.
-    if isinstance(law, Gaussian | Diffusion):
+    if type(law) in (Gaussian, Diffusion):
         shrink, agents = 1 / np.sqrt(agents), 1
     else:
         shrink = 1.0
     distribution = _distribution(law) if distribution is None else distribution
     rules = _rules(law, distribution, agents) if dims == 1 else None
-    if isinstance(law, Silent):
+    if law.blocks == 0:  # nothing random
         found = Estimate(values(np.zeros((1, 1, dims)))[:, 0], np.zeros(len(place)))
     elif rules is not None:
         found = _quadrature(lambda z: values(shrink * z[:, None, None]), rules, heavy=_heavy(law, distribution))
@@ -149,13 +149,14 @@ def _distribution(law: AbstractNoise):
     """The distribution of one variate of the laws of `sdesim.noise`, as scipy.stats knows it; None for others."""
     from scipy import stats  # half a second to import, which only this function needs
 
-    if isinstance(law, Uniform):
+    kind = type(law)  # exactly: a subclass may draw other variates
+    if kind is Uniform:
         return stats.uniform(-1, 2)
-    if isinstance(law, Gaussian | Diffusion):
+    if kind in (Gaussian, Diffusion):
         return stats.norm()
-    if isinstance(law, StudentT):
+    if kind is StudentT:
         return stats.t(float(law.freedom))
-    if isinstance(law, GammaMultiplicative):
+    if kind is GammaMultiplicative:
         shape = float(law.shape)
         return stats.gamma(shape, loc=-1, scale=1 / shape)  # xi - 1
     return None
@@ -163,7 +164,7 @@ def _distribution(law: AbstractNoise):
 
 def _heavy(law: AbstractNoise, distribution) -> bool:
     """Whether the rule reaches into tails where the loss may grow faster than they fall."""
-    return distribution is not None and not isinstance(law, Uniform | Gaussian | Diffusion)
+    return distribution is not None and type(law) not in (Uniform, Gaussian, Diffusion)
 
 
 def _rules(law: AbstractNoise, distribution, agents: int) -> Iterator[Rule] | None:
@@ -171,11 +172,11 @@ def _rules(law: AbstractNoise, distribution, agents: int) -> Iterator[Rule] | No
 
     Gaussian variates arrive here as of one agent.
     """
-    if isinstance(law, Silent) or distribution is None:
+    if law.blocks == 0 or distribution is None:
         return None
-    if isinstance(law, Gaussian | Diffusion):
+    if type(law) in (Gaussian, Diffusion):
         return map(_hermite, _doubling(16, NODES))
-    if isinstance(law, Uniform):
+    if type(law) is Uniform:
         if agents == 1:
             return map(_legendre, _doubling(16, 4 * NODES))
         return (_spline(agents, n) for n in _doubling(2, 64)) if agents <= SPLINES else None

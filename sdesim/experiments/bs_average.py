@@ -216,7 +216,7 @@ def statements(config: Config) -> list[Statement]:
 
     def kolmogorov(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"].sel({"preconditioner": "none", K: config.k[0], "n": last}).transpose("dim", "sim").values
-        distances = [stats.kstest(one, "norm", (0, scale)).statistic for one, scale in zip(x, deviations, strict=True)]
+        distances = [stats.kstest(one / scale, "norm").statistic for one, scale in zip(x, deviations, strict=True)]
         return float(max(distances)), 0.26 / np.sqrt(runs.sims)  # the spread of Kolmogorov's law
 
     def variance(runs: Runs, k: float) -> float:

@@ -71,20 +71,21 @@ def constants(objective, dims: int, box: Box | None = None) -> Constants:
 
     Raises:
         ValueError: if the loss needs a box and has none, the box is empty, or dims does not fit.
-        TypeError: if nothing is known of the loss; `estimate` takes any.
+        TypeError: if nothing is known of the loss, a subclass of these among them; `estimate` takes any.
     """
     check_count("dims", dims)
-    if not isinstance(objective, tuple(_KNOWN)):
-        known = ", ".join(kind.__name__ for kind in _KNOWN)
+    kind = type(objective)  # exactly: a subclass may be another loss
+    if kind not in _KNOWN:
+        known = ", ".join(one.__name__ for one in _KNOWN)
         raise TypeError(f"objective={objective!r}: known are {known}; use estimate(objective, points) for others")
     check_loss(objective, dims, jnp.result_type(float))
-    if isinstance(objective, Quadratic | LogCosh):
+    if kind in (Quadratic, LogCosh):
         box = None
     elif box is None:
-        raise ValueError(f"box=None: {type(objective).__name__} has no bounded curvature; give a box (low, high)")
+        raise ValueError(f"box=None: {kind.__name__} has no bounded curvature; give a box (low, high)")
     else:
         box = _box(box)
-    return next(find for kind, find in _KNOWN.items() if isinstance(objective, kind))(objective, dims, box)
+    return _KNOWN[kind](objective, dims, box)
 
 
 def share_outside(points: ArrayLike, box: Box, axis: int | tuple[int, ...] = -1) -> float:

@@ -145,7 +145,7 @@ def evolve_momentum(model: Dynamics, grid: Grid, *, speed: float, steps: int, in
         if n == steps:
             break
         if kicks is None or kicks.eta != rates[n]:
-            lookahead = delta if isinstance(momentum, Nesterov) else 0.0
+            lookahead = delta if type(momentum) is Nesterov else 0.0
             law = parts.noise_law(model, rates[n])
             kicks = _Kicks(slope, grid, velocities, rates[n], delta, lookahead, law)
         masses, out = kicks(masses)
