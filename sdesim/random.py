@@ -49,6 +49,7 @@ class Stream(enum.IntEnum):
     VELOCITY = 18  # initial velocities
     SHUFFLE = 20  # a trainer's order of its images
     DROPOUT = 21  # a trainer's dropout and augmentation
+    TANGENT = 22  # the direction in which a tangent of a run begins
 
 
 class Words(NamedTuple):

@@ -237,7 +237,7 @@ class Turned(Quadratic):
 
 @pytest.mark.parametrize("loss", [Steeper(), Turned()])
 def test_a_subclass_is_not_certified_with_the_constants_of_its_parent(loss):
-    with pytest.raises(TypeError, match="known are .*; use estimate"):
+    with pytest.raises(TypeError, match=r"known are .*; use estimate"):
         curvature.constants(loss, 1, (-1.0, 1.0))
     assert curvature.estimate(Steeper(), [[1.0]]).smoothness == pytest.approx(100.0)
 

@@ -1,31 +1,42 @@
 """How fast trajectories that see the same noise forget where they began."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jaxtyping import Array
 
+from sdesim import random
+from sdesim.advance import Plan, one_step
 from sdesim.analysis.estimate import Estimate, mean_of, step_length
-from sdesim.dynamics import Dynamics
+from sdesim.coupling import Order
+from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_choice, check_count
 from sdesim.init import Normal
-from sdesim.integrate import simulate
+from sdesim.integrate import make_plan, simulate
 from sdesim.noise import AbstractNoise
+from sdesim.random import Stream
 from sdesim.result import Result
+from sdesim.vectorize import lanes
 
-ROUNDING = 1e3  # units of rounding, at which a distance says nothing more
+SIMS = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contraction:
     """What `contraction_rate` found.
 
-    rate: of the fitted exponential e^(-rate t), in 1/time, with its standard error over simulations. Negative where
+    rate: minus the largest Lyapunov exponent, in 1/time, with its standard error over simulations. Negative where
         trajectories separate.
-    least: the least rate between two records of any simulation. What contracts in this metric at a rate has it at all
+    least: the least rate between two records of any simulation. What contracts in this norm at a rate has it at all
         times, so a bound of the rate bounds `least` too.
-    rates: (sims,), the rate of each simulation. times: (records,). distance: (sims, records).
+    rates: (sims,), the rate of each simulation. times: (records,).
+    growth: (sims, records), the logarithm of the tangent's length over the first.
     fitted: (records,), which records were fitted.
     """
 
@@ -33,7 +44,7 @@ class Contraction:
     least: float
     rates: np.ndarray
     times: np.ndarray
-    distance: np.ndarray
+    growth: np.ndarray
     fitted: np.ndarray
 
 
@@ -69,97 +80,182 @@ def contraction_rate(
     steps: int,
     of: Literal["runs", "agents"] = "runs",
     agents: int | None = None,
-    sims: int = 20,
+    sims: int | None = None,
     init=None,
-    other=None,
+    velocity=None,
     every: int | None = None,
     after: int | None = None,
     dt: float | None = None,
-    seed: int = 0,
+    order: Order = "jacobi",
+    epoch: int | None = None,
+    seed: int | None = None,
+    first_sim: int | None = None,
     dims: int | None = None,
-    **run: Any,
+    fast: bool = True,
 ) -> Contraction:
     """The rate at which trajectories with the same noise approach each other: minus the largest Lyapunov exponent.
 
+    A small difference between two such trajectories obeys the tangent of the step, its derivative with respect to the
+    whole state: agents, velocities and what they share, the noise's dependence on the state included. The tangent
+    starts in a random direction, is followed along the run and brought back to length 1 at every step, so that no
+    length is ever lost in rounding. The slope of its logarithm over the time, by least squares from step `after` on,
+    is minus the rate: once the run is stationary, without bias at any number of simulations.
+
     Args:
         model: the dynamics.
-        steps, agents, sims, dims, seed, dt, run: as for `simulate`; `agents` is 1 by default, or 2 for of="agents".
-        of: "runs": two runs of each simulation with the same noise, from `init` and from `other`; their distance is
-            that of all agents' positions, (sum_i |x^i - y^i|^2)^(1/2). "agents": one run of each simulation in which
-            all agents see one common noise; the distance is (sum_i |x^i - mean|^2)^(1/2). Agents are then solutions
-            of one equation with one input, the quorum, and contract at least at the synchronization rate k - concavity,
-            whatever drives the quorum (BS Thm 3.1).
-        init, other: where the runs start, as for `simulate`: standard normal by default, and the same law again with
-            other random numbers.
-        every: steps between two looks at the distance; a hundredth of `steps` by default.
-        after: first step that is fitted, by default a quarter of those above rounding: before that, faster modes and
-            the way into the stationary state tell.
+        steps, init, velocity, dims, dt, order, epoch, seed, first_sim, fast: as for `simulate`; agents start standard
+            normal by default.
+        agents, sims: as for `simulate`; one agent by default, two for of="agents", and 20 simulations.
+        of: "runs": whole states. "agents": one run in which all agents see one common noise, and the tangent is of
+            what differs between agents: their mean is taken from it at every step, and what they share is the same for
+            all. Agents are then solutions of one equation with one input, the quorum, and contract at least at the
+            synchronization rate k - concavity, whatever drives the quorum (BS Thm 3.1).
+        every: steps between two records of the length; a hundredth of `steps` by default.
+        after: first step that is fitted, by default a quarter of all: before that, faster modes and the way into the
+            stationary state tell.
 
     Returns:
-        A `Contraction`. The exponential is fitted to the logarithm of each simulation's distance by least squares, up
-        to the record at which the first simulation's distance is lost in rounding.
+        A `Contraction`. Lengths are Euclidean, over agents and coordinates, velocities (in units of the SDE) and, for
+        of="runs", what agents share.
 
     Raises:
-        ValueError: where trajectories start at one point, or fewer than three records are left to fit; and as
-            `simulate`. One step of length dt contracts a mode of curvature h by |1 - dt h|, not by e^(-dt h): compare
-            with that, or take a small dt.
+        ValueError: where fewer than three records are left to fit, simulations diverge, or a step contracts to nothing;
+            and as `simulate`. One step of length dt contracts a mode of curvature h by |1 - dt h|, not by e^(-dt h):
+            compare with that, or take a small dt.
     """
     check_choice("of", of, ("runs", "agents"))
-    check_count("steps", steps, least=3)
+    check_count("steps", steps, least=2)
     length = step_length(model, dt)
-    agents = agents if agents is not None else 2 if of == "agents" else 1
     every = check_count("every", max(1, -(-steps // 100)) if every is None else every, most=steps)
-    init = Normal() if init is None else init
-    other = init if other is None else other
-    place = dict(agents=agents, sims=sims, dims=dims, steps=0)
+    after = -(-steps // 4) if after is None else check_count("after", after, least=0)
+    records = every * np.arange(steps // every + 1)
+    fitted = records >= after
+    if fitted.sum() < 3:
+        raise ValueError(f"every={every}, after={after}: {fitted.sum()} records are left to fit of {steps} steps, not 3")
+    if not isinstance(init, Result):
+        agents = agents if agents is not None else 2 if of == "agents" else 1
+        sims, init = SIMS if sims is None else sims, Normal() if init is None else init
+    if of == "agents" and agents is not None and agents < 2:
+        raise ValueError(f"agents={agents}: of='agents' compares agents with each other; at least 2 are needed")
+    start = simulate(
+        model,
+        agents=agents,
+        sims=sims,
+        dims=dims,
+        steps=0,
+        seed=seed,
+        init=init,
+        velocity=velocity,
+        dt=dt,
+        order=order,
+        epoch=epoch,
+        first_sim=first_sim,
+        fast=fast,
+    )
+    sizes = start.sizes
+    shape = {name: sizes[name] for name in ("agents", "dims")}
+    fixed = dict(method="em", order=order, dt=dt, epoch=epoch, observe=(), every=None, steps=steps, fast=fast)
+    plan, _, dt = make_plan(model, **shape, **fixed)
     if of == "agents":
-        if agents < 2:
-            raise ValueError(f"agents={agents}: of='agents' compares agents with each other; at least 2 are needed")
         model = dataclasses.replace(model, noise=_Common(model.noise))
-        runs = [simulate(model, init=init, seed=seed, dt=dt, **place, **run)]
-        distance = lambda: _norm(runs[0].agents - jnp.mean(runs[0].agents, axis=1, keepdims=True))
-    else:
-        first = {name: run[name] for name in ("first_sim",) if name in run}
-        start = simulate(model, init=other, seed=(seed + 1) % 2**64, **place, **first).agents
-        runs = [simulate(model, init=x, seed=seed, dt=dt, **place, **run) for x in (init, start)]
-        distance = lambda: _norm(runs[0].agents - runs[1].agents)
-    run = {name: value for name, value in run.items() if name != "velocity"}  # what a continued run has already
-    seen, scales = [distance()], [_scale(runs)]
-    for _ in range(steps // every):
-        runs = [simulate(model, init=r, steps=every, dt=dt, **run) for r in runs]
-        seen.append(distance())
-        scales.append(_scale(runs))
-    times = np.arange(len(seen)) * every * length
-    return _fit(times, np.stack(seen, axis=1), np.stack(scales, axis=1), after, every, runs[0].agents.dtype)
+    numbers = jnp.arange(sizes["sims"], dtype=jnp.uint32) + np.uint32(sizes["first_sim"])
+    words = random.seed_words(sizes["seed"])
+    tangent = _direction(start.state, words, numbers, **shape)
+    growth = np.zeros((len(records), sizes["sims"]))
+    state = start.state
+    for i, first in enumerate(records[:-1], start=1):
+        begin = jnp.asarray(start.step + first, jnp.int32)
+        state, tangent, grown = _follow(plan, of, model, state, tangent, numbers, words, dt, begin, jnp.asarray(every, jnp.int32))
+        growth[i] = growth[i - 1] + np.asarray(grown, float)
+        if not np.isfinite(np.asarray(state.x)).all():
+            raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")
+        if not np.isfinite(growth[i]).all():
+            raise ValueError(f"dt={length:g}: a step contracts some tangents to nothing; a smaller step would not")
+    times = records * length
+    return _fitted(times, growth.T, fitted)
 
 
-def _norm(a) -> np.ndarray:
-    with np.errstate(over="ignore"):  # of what diverges, which is told later
-        return np.sqrt((np.asarray(a, float) ** 2).sum(axis=(1, 2)))
-
-
-def _scale(runs: list[Result]) -> np.ndarray:
-    """The size of the positions, which rounding is relative to, (sims,)."""
-    return np.max([_norm(r.agents) for r in runs], axis=0)
-
-
-def _fit(times, distance, scale, after, every, dtype) -> Contraction:
-    if not (distance[:, 0] > 0).all():
-        raise ValueError("init, other: some trajectories start at one point, and have no distance to lose")
-    if not np.isfinite(distance).all():
-        raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")
-    floor = ROUNDING * float(jnp.finfo(dtype).eps) * np.maximum(scale, scale[:, :1] * 1e-3)
-    lost = (distance <= floor).any(axis=0)
-    kept = int(np.argmax(lost)) if lost.any() else len(times)
-    first = kept // 4 if after is None else -(-int(after) // every)
-    if kept - first < 3:
-        raise ValueError(
-            f"every={every}, after={after}: {max(kept - first, 0)} records are left to fit before distances are lost "
-            "in rounding, 3 are needed: look more often, start farther apart, or turn on float64 (jax_enable_x64)"
-        )
-    fitted = (np.arange(len(times)) >= first) & (np.arange(len(times)) < kept)
-    logs = np.log(distance[:, :kept])
+def _fitted(times: np.ndarray, growth: np.ndarray, fitted: np.ndarray) -> Contraction:
     t = times[fitted] - times[fitted].mean()
-    rates = -(logs[:, first:] @ t) / (t @ t)
-    least = float((-np.diff(logs, axis=1) / np.diff(times[:kept])).min())
-    return Contraction(mean_of(rates), least, rates, times, distance, fitted)
+    rates = -(growth[:, fitted] @ t) / (t @ t)
+    least = float((-np.diff(growth, axis=1) / np.diff(times)).min())
+    return Contraction(mean_of(rates), least, rates, times, growth, fitted)
+
+
+# -- the tangent -------------------------------------------------------------------------------------------------------
+#
+# A tangent has the form of a state, with None in place of what does not move continuously: integers, and the time.
+
+
+def _moving(state: State) -> State:
+    """The part of a state that a small difference is of."""
+    return eqx.filter(state, eqx.is_inexact_array)._replace(t=None)
+
+
+def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -> State:
+    """A tangent that moves agents alone, in a random direction."""
+    zero = jax.tree.map(jnp.zeros_like, _moving(state))
+    return zero._replace(x=Normal()(seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
+
+
+@eqx.filter_jit
+def _follow(plan: Plan, of: str, model: Dynamics, state: State, tangent: State, sims, seed, dt, first, count):
+    """State and tangent after `count` steps, and the sum of the logarithms of the tangent's growth, (sims,)."""
+    still = jax.tree.map(lambda _: None, model)
+    over = lambda fn: lanes(fn, (still, -1, -1, -1, None), fast=plan.fast)
+
+    def step(model, state, tangent, sim, n):
+        one = lambda s: one_step(plan, model, s, sim, seed, n, dt, 1, None)
+        state, tangent = _pushed(one, state, tangent)
+        tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).unit)
+        return state, tangent, jnp.log(size)
+
+    def renewed(model, state, tangent, sim, n):
+        renew = lambda s: s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
+        return _pushed(renew, state, tangent)
+
+    def body(i, carry):
+        state, tangent, total = carry
+        n = first + jnp.asarray(i, jnp.int32)
+        if plan.epoch is not None:
+            renew = lambda s, u: over(renewed)(model, s, u, sims, n)
+            state, tangent = lax.cond(n % plan.epoch == 0, renew, lambda s, u: (s, u), state, tangent)
+        state, tangent, grown = over(step)(model, state, tangent, sims, n)
+        return state, tangent, total + grown
+
+    tangent, _ = lanes(
+        lambda model, u, n: _normalized(_differences(u) if of == "agents" else u, model.at_step(n).unit),
+        (still, -1, None),
+    )(model, tangent, first)
+    return lax.fori_loop(0, count, body, (state, tangent, jnp.zeros(sims.shape, state.x.dtype)))
+
+
+def _pushed(fn: Callable[[State], State], state: State, tangent: State) -> tuple[State, State]:
+    """fn(state), and what becomes of the tangent."""
+    moving = _moving(state)
+    rest = jax.tree.map(lambda s, m: s if m is None else None, state, moving, is_leaf=lambda leaf: leaf is None)
+
+    def move(moving):
+        new = fn(eqx.combine(moving, rest))
+        return _moving(new), new
+
+    _, tangent, new = jax.jvp(move, (moving,), (tangent,), has_aux=True)
+    return new, tangent
+
+
+def _differences(tangent: State) -> State:
+    """Of a tangent what differs between agents."""
+    apart = lambda u: u - jnp.mean(u, axis=0, keepdims=True)
+    still = jax.tree.map(jnp.zeros_like, (tangent.shared, tangent.velocity_shared))
+    v = None if tangent.v is None else apart(tangent.v)
+    return State(apart(tangent.x), v, *still, None)
+
+
+def _normalized(tangent: State, unit: Array) -> tuple[State, Array]:
+    """The tangent of length 1, and the length it had. unit: of displacements, in velocities."""
+    physical = tangent if tangent.v is None else tangent._replace(v=tangent.v / unit)
+    leaves = jax.tree.leaves(physical)
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(u)) for u in leaves]))  # whose square may not be a number any more
+    safe = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    size = safe * jnp.sqrt(sum(jnp.sum((u / safe) ** 2) for u in leaves))
+    return jax.tree.map(lambda u: u / size, tangent), size

@@ -16,7 +16,6 @@ from sdesim.noise import (
     Diffusion,
     GammaMultiplicative,
     Gaussian,
-    Silent,
     StudentT,
     Uniform,
 )
