@@ -131,7 +131,9 @@ def contraction_rate(
     records = every * np.arange(steps // every + 1)
     fitted = records >= after
     if fitted.sum() < 3:
-        raise ValueError(f"every={every}, after={after}: {fitted.sum()} records are left to fit of {steps} steps, not 3")
+        raise ValueError(
+            f"every={every}, after={after}: {fitted.sum()} records are left to fit of {steps} steps, not 3"
+        )
     if not isinstance(init, Result):
         agents = agents if agents is not None else 2 if of == "agents" else 1
         sims, init = SIMS if sims is None else sims, Normal() if init is None else init
@@ -165,7 +167,9 @@ def contraction_rate(
     state = start.state
     for i, first in enumerate(records[:-1], start=1):
         begin = jnp.asarray(start.step + first, jnp.int32)
-        state, tangent, grown = _follow(plan, of, model, state, tangent, numbers, words, dt, begin, jnp.asarray(every, jnp.int32))
+        state, tangent, grown = _follow(
+            plan, of, model, state, tangent, numbers, words, dt, begin, jnp.asarray(every, jnp.int32)
+        )
         growth[i] = growth[i - 1] + np.asarray(grown, float)
         if not np.isfinite(np.asarray(state.x)).all():
             raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")

@@ -167,9 +167,7 @@ def pull(model: Dynamics) -> Pull:
                 "coupling.center_rate=None: the symmetric rate k * agents has no limit of many agents; give a number"
             )
         return Pull(_number("coupling.k", rule.k), _number("coupling.center_rate", rule.center_rate))
-    raise ValueError(
-        f"coupling={kind.__name__}: must be Uncoupled, Quorum or Elastic for a mean-field prediction"
-    )
+    raise ValueError(f"coupling={kind.__name__}: must be Uncoupled, Quorum or Elastic for a mean-field prediction")
 
 
 def learning_rates(model: Dynamics, steps: int) -> np.ndarray:
