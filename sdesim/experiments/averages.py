@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from sdesim import noise, objectives, random
 from sdesim.coupling import per_agent
-from sdesim.fields import number, whole_number
+from sdesim.fields import number
 from sdesim.observe import AbstractAccumulator
 
 
@@ -89,7 +89,7 @@ class Preconditioned(objectives.Quadratic):
 class Average(AbstractAccumulator):
     """The mean of the quorum over the first n iterations, for each n of `iterations`: output `mean`, (len, dims)."""
 
-    iterations: Array = eqx.field(converter=whole_number)
+    iterations: Array = eqx.field(converter=lambda n: jnp.asarray(n, jnp.int32))
 
     name = "average"
     every_step = True
