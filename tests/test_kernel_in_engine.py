@@ -1,4 +1,4 @@
-"""The engine with the GPU kernel in place of its own loop: interpreted here, on a CPU."""
+"""The engine with the GPU kernel in place of its own loop: interpreted without a GPU, and compiled on one."""
 
 import warnings
 
@@ -16,14 +16,17 @@ pytestmark = pytest.mark.usefixtures("float32")
 
 @pytest.fixture
 def on_a_gpu(monkeypatch):
-    """on_a_gpu(): from here on the engine does as on a GPU, with the kernel interpreted."""
+    """on_a_gpu(): until here the engine runs no kernel, and from here on it does as on a GPU."""
+    choices = [kernel.Choice(None, "")]
+    monkeypatch.setattr(kernel, "backend_for", lambda *_: choices[-1])
+    engine._compiled()  # the options of this machine, which are looked up once
 
     def begin():
-        engine._warn_once.cache_clear()
+        choices.append(kernel.Choice("mosaic" if jax.default_backend() == "gpu" else "interpret", ""))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        monkeypatch.setattr(kernel, "backend_for", lambda *_: kernel.Choice("interpret", ""))
+        engine._KERNELS.clear()
+        engine._warn_once.cache_clear()
 
-    engine._compiled()  # the options of this machine, which are looked up once
     return begin
 
 
@@ -36,7 +39,7 @@ def launches(monkeypatch):
 
 
 def test_the_engine_runs_it_between_records(on_a_gpu, launches):
-    """Chunks, records, epochs and divergence are the engine's with the kernel too: here interpreted, on a CPU."""
+    """Chunks, records, epochs and divergence are the engine's with the kernel too."""
     loss = lambda x: 0.2 * x**4 - x**2 + 0.3 * jnp.sin(4 * x)
     rule = sdesim.Spiking(2.0, 9.0, 0.05, 0.5)
     model = sdesim.Dynamics(loss, rule, sdesim.noise.Uniform(2.0), 0.02, sdesim.Nesterov(0.5))

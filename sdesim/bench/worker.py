@@ -47,13 +47,8 @@ class Worker:
         for name in self.variant.needs:
             importlib.import_module(name)
         pin(cores)
-        if len(cores) == 1 and self.variant.name in (
-            "naive",
-            "sdesim",
-            "sdesim-by-hand",
-            "diffrax-unsafe",
-            "diffrax-tree",
-        ):
+        own = len(cores) == 1 or os.environ.get("JAX_PLATFORMS") == "cuda"
+        if own and self.variant.name in ("naive", "sdesim", "sdesim-by-hand", "diffrax-unsafe", "diffrax-tree"):
             # The backend's start is no part of compilation. With several cores sdesim has a say in it, and does it.
             import jax
 

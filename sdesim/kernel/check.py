@@ -64,7 +64,7 @@ def _named(got: State, expected: State):
 
 
 def _compare(got: State, expected: State, step: int) -> None:
-    positions = _scale(expected.x)
+    positions = _scale(np.asarray(expected.x))
     for name, one, other in _named(got, expected):
         if not np.issubdtype(other.dtype, np.floating):
             if not np.array_equal(one, other):

@@ -174,9 +174,10 @@ def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
 def _access(plgpu) -> tuple[Callable, Callable]:
     """read(ref, layout) and write(ref, cell) of parts of any size, by what this version of JAX has for it.
 
-    jax 0.12 took the index out of `load`, and lets a plain assignment store whole sectors of memory alone.
+    jax 0.11 took the index out of `load`, and from 0.12 on a plain assignment stores whole sectors of memory alone.
     """
-    whole = (...,) if "idx" in inspect.signature(plgpu.load).parameters else ()
+    index = inspect.signature(plgpu.load).parameters.get("idx")
+    whole = (...,) if index is not None and index.default is index.empty else ()
     read = lambda ref, layout: plgpu.load(ref, *whole, layout=layout, optimized=False)
     if not hasattr(plgpu, "store"):
         return read, lambda ref, cell: ref.__setitem__(..., cell)
