@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from scipy.stats import norm, t
 
-from sdesim.store import replacing
+from sdesim.files import replacing
 
 Op = Literal[">=", "<="]
 Verdict = Literal["holds", "undecided", "fails"]

@@ -85,7 +85,7 @@ def _as_usage():
     """Bad values, which name themselves, as errors of usage."""
     try:
         yield
-    except (ValueError, TypeError, MemoryError, FileNotFoundError, FileExistsError, ConnectionError) as error:
+    except (ValueError, TypeError, MemoryError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 

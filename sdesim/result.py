@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -14,7 +13,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, to_json
-from sdesim.store import provenance, write_dataset
+from sdesim.store import FORMAT, check_kind, provenance, read_dataset, write_dataset
 from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
@@ -158,6 +157,7 @@ class Result:
             "seconds": self.seconds,
             "observed_axes": json.dumps(self.observed_axes),
             "sdesim_kind": "result",
+            "sdesim_format": FORMAT,
         }
         coordinates: dict[str, Any] = {"sim": sim}
         if self.records.size:
@@ -183,14 +183,10 @@ def load(path) -> Result:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file holds no result of sdesim.
+        ValueError: if the file holds no result of sdesim, or is damaged: its checksum is verified first.
     """
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"path={str(path)!r}: there is no such file")
-    with xr.open_dataset(path, engine="h5netcdf") as opened:
-        data = opened.load()
-    if data.attrs.get("sdesim_kind") != "result":
-        raise ValueError(f"path={str(path)!r}: not a result saved by sdesim")
+    data = read_dataset(path)
+    check_kind(data, "result", f"path={str(path)!r}")
     axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}
     observed = {name: jnp.asarray(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]

@@ -1,21 +1,21 @@
-"""Files that are whole or not there, and what every data file says of its origin."""
+"""Data files, and what every one of them says of its origin."""
 
 import contextlib
 import functools
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
 import platform
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import jax
 import xarray as xr
 
 from sdesim._version import __version__
+from sdesim.files import Damaged, read_sealed, write_sealed
 
 
 @functools.cache
@@ -62,43 +62,48 @@ def cache_folder() -> pathlib.Path | None:
     return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim"
 
 
-@contextlib.contextmanager
-def replacing(path) -> Iterator[pathlib.Path]:
-    """A temporary name beside `path` to write to; renamed to `path` on success, removed on any failure."""
-    path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path={str(path)!r}: its folder does not exist; make it first")
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 is not what a user expects of a picture
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+FORMAT = 1  # of the files that are read again; another number where their meaning changes
 
 
-def check_writable(folder) -> pathlib.Path:
-    """The folder, made if it is not there.
+def check_kind(data: xr.Dataset, kind: str, said: str) -> None:
+    """Refuse a file of ours that is of another kind or format.
 
     Raises:
-        ValueError: if it cannot be made or written to.
+        Damaged: a ValueError.
     """
-    folder = pathlib.Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"out={str(folder)!r}: must be a folder that can be written to ({error.strerror})") from error
-    return folder
+    found = data.attrs.get("sdesim_kind")
+    if found != kind:
+        what = "no kind of sdesim's" if found is None else f"a {found}"
+        raise Damaged(said, f"is {what}, and not a {kind} saved by sdesim", "name another file")
+    if (number := data.attrs.get("sdesim_format")) != FORMAT:
+        version = data.attrs.get("sdesim_version", "unknown")
+        why = f"is of format {number} (sdesim {version}), and this version reads {FORMAT}"
+        raise Damaged(said, why, "read it with that version, or make it again")
 
 
 def write_dataset(data: xr.Dataset, path) -> None:
-    """Write a Dataset as compressed netCDF, whole or not at all."""
+    """Write a Dataset as compressed netCDF with a checksum behind it, whole or not at all.
+
+    HDF5 builds the file in memory: it cannot close one on a full disk, and takes the process with it.
+
+    Raises:
+        FileNotFoundError, WriteError: as `sdesim.files.replacing`.
+    """
     encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
-    with replacing(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+    write_sealed(data.to_netcdf(engine="h5netcdf", encoding=encoding), path)
+
+
+def read_dataset(path, name: str = "path") -> xr.Dataset:
+    """What `write_dataset` wrote, its checksum verified before HDF5 sees a byte of it.
+
+    name: how errors call the path.
+
+    Raises:
+        FileNotFoundError, ValueError: as `sdesim.files.read_sealed`.
+    """
+    blob = io.BytesIO(read_sealed(path, name))
+    try:
+        with xr.open_dataset(blob, engine="h5netcdf") as opened:
+            return opened.load()
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{name}={str(path)!r}", "is no netCDF file", "name another file") from error

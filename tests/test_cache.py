@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sdesim import files
 from sdesim.experiments import cache
 
 
@@ -104,7 +105,7 @@ def test_sources_are_those_of_the_package(tmp_path, monkeypatch):
     assert cache._hash_of_sources() == found[-1]
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "foreign", "bit"])
 def test_a_file_that_cannot_be_read_is_replaced(damage, runs):
     run = Run()
     first = cache.cached("a", {}, run)
@@ -113,6 +114,8 @@ def test_a_file_that_cannot_be_read_is_replaced(damage, runs):
     if damage == "foreign":
         path.unlink()
         xr.Dataset({"x": ("a", [1.0])}).to_netcdf(path, engine="h5netcdf")
+    elif damage == "bit":
+        path.write_bytes(whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:])
     else:
         path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"not a run", "empty": b""}[damage])
     cache.forget()
@@ -131,12 +134,10 @@ def test_a_run_that_fails_leaves_nothing(runs, monkeypatch):
         cache.cached("a", {}, broken)
     assert not runs.exists()
 
-    def half_written(self, path, **options):
-        with open(path, "wb") as file:
-            file.write(b"half")
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", half_written)
+    monkeypatch.setattr(os, "fsync", full)
     run = Run()
     with pytest.warns(UserWarning, match="could not be kept .*No space left"):
         assert cache.cached("a", {}, run).identical(run())
@@ -158,14 +159,13 @@ def test_files_used_longest_ago_go(runs, monkeypatch):
     assert {p.name for p in runs.iterdir()} == {names[i] for i in (0, 3, 4)}
 
 
-def test_files_of_a_killed_process_go_too(runs, monkeypatch):
-    monkeypatch.setattr(cache, "KEPT", 2)
+def test_files_of_a_killed_process_go_too(runs):
     runs.mkdir()
     for i in range(5):
-        (runs / f".a.{i}.nc").write_bytes(b"half")
-        os.utime(runs / f".a.{i}.nc", (i, i))
-    cache.cached("a", {}, Run())
-    assert {p.name for p in runs.iterdir()} == {f"{cache.key('a', {})}.nc", ".a.4.nc"}
+        (runs / f".a.sdesim-{i}.nc").write_bytes(b"half")
+    with files.replacing(runs / "b.nc") as living:  # of a process that is still at it
+        cache.cached("a", {}, Run())
+        assert {p.name for p in runs.iterdir()} == {f"{cache.key('a', {})}.nc", living.name}
 
 
 def test_the_process_remembers_few(monkeypatch):

@@ -20,7 +20,8 @@ from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.training import variants_of
 from sdesim.bench.workloads import Training, Workload
-from sdesim.store import _commit, replacing
+from sdesim.files import replacing
+from sdesim.store import _commit
 
 HEAD = """\
 # Benchmark record

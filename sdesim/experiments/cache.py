@@ -23,7 +23,8 @@ from typing import Any
 import xarray as xr
 
 from sdesim.fields import to_json
-from sdesim.store import cache_folder, provenance, write_dataset
+from sdesim.files import check_writable
+from sdesim.store import cache_folder, provenance, read_dataset, write_dataset
 
 KEPT = 20  # files on disk
 REMEMBERED = 4  # runs in the process
@@ -123,8 +124,7 @@ def _read(path: pathlib.Path) -> xr.Dataset | None:
     if not path.is_file():
         return None
     try:
-        with xr.open_dataset(path, engine="h5netcdf", cache=False) as opened:
-            data = opened.load()
+        data = read_dataset(path)
         json.loads(data.attrs[WARNINGS])
     except Exception:  # whatever a library makes of a damaged file, it is no run of ours: compute it anew
         return None
@@ -136,13 +136,12 @@ def _read(path: pathlib.Path) -> xr.Dataset | None:
 def _write(data: xr.Dataset, path: pathlib.Path) -> None:
     """Write a run and remove the files that were not used for longest."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path.parent, "cache")
         write_dataset(data, path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         warnings.warn(f"cache {str(path.parent)!r}: the run could not be kept ({error})", UserWarning, stacklevel=3)
         return
     with contextlib.suppress(OSError):  # another process may remove files too
-        # those that a killed process left unfinished go as well: pathlib's stars match hidden names
-        files = sorted(path.parent.glob("*.nc"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        files = sorted(path.parent.glob("[!.]*.nc"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
         for old in files[KEPT:]:
             old.unlink(missing_ok=True)

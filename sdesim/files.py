@@ -1,0 +1,223 @@
+"""Files that are whole or not there, and that say so: temporaries, renames and checksums.
+
+Whatever is written goes to a temporary of its own, reaches the disk, and is then renamed, so that neither a full disk
+nor a kill leaves half a file in place of a whole one. What is read again ends in the SHA-256 of all bytes before it,
+which is checked before anything else looks at them: HDF5 reads flipped bits in silence. Readers of HDF5 ignore what
+comes after its end, so such a file is an ordinary netCDF file to everyone else.
+"""
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import IO
+
+from sdesim.interrupt import undone
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_SEAL = b"\nsdesim sha256 "  # then 64 digits and a newline
+_SEALED = re.compile(re.escape(_SEAL) + rb"[0-9a-f]{64}\n")
+_SEAL_BYTES = len(_SEAL) + 65
+_MARK = ".sdesim-"  # in the name of every temporary
+_ABANDONED = 24 * 3600.0  # seconds after which a temporary is nobody's, where the system has no locks
+
+
+class WriteError(OSError):
+    """A file could not be written; what was there before is untouched."""
+
+
+class Damaged(ValueError):
+    """What is wrong with a file, by its name, and what to do."""
+
+    def __init__(self, said: str, why: str, advice: str = "put back a copy of it, or make it again"):
+        super().__init__(f"{said}: {why}; {advice}")
+        self.why = why
+
+
+# -- checksums ---------------------------------------------------------------------------------------------------------
+
+
+def write_sealed(blob, path) -> None:
+    """Write bytes and their checksum behind them, whole or not at all.
+
+    Raises:
+        FileNotFoundError, WriteError: as `replacing`.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(blob)
+        file.write(_seal(blob))
+
+
+def read_sealed(path, name: str = "path") -> bytes:
+    """The bytes of a file that `write_sealed` wrote, without the checksum.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        Damaged: if it is no file, cannot be read, has no checksum, or another than its bytes have; a ValueError.
+    """
+    path, said = pathlib.Path(path), f"{name}={str(path)!r}"
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"{said}: there is no such file")
+    if not path.is_file():
+        raise Damaged(said, f"is {'a folder' if path.is_dir() else 'no file'}, not a file")
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise Damaged(said, f"cannot be read ({error.strerror})") from error
+    if not whole:
+        raise Damaged(said, "is empty")
+    if not _SEALED.fullmatch(whole[-_SEAL_BYTES:]):
+        raise Damaged(
+            said, "has no checksum of sdesim's at its end: it is cut short, or another program or version wrote it"
+        )
+    blob = whole[:-_SEAL_BYTES]
+    if _seal(blob) != whole[-_SEAL_BYTES:]:
+        raise Damaged(said, "is damaged: its bytes are not those that were written")
+    return blob
+
+
+def _seal(blob) -> bytes:
+    return _SEAL + hashlib.sha256(blob).hexdigest().encode() + b"\n"
+
+
+# -- temporaries -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def replacing(path) -> Iterator[pathlib.Path]:
+    """A temporary name beside `path` to write to; on success on the disk and renamed to `path`, else removed.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        WriteError: in one line, if the system refuses any part of it: a full disk, for one.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={str(path)!r}: its folder does not exist; make it first")
+    remove_abandoned(path.parent, path.stem)
+    with _said(path), undone(lambda: _temporary(path), lambda made: made[1].unlink(missing_ok=True)) as made:
+        file, temporary = made
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 is not what a user expects of a picture
+            os.fsync(file.fileno())
+            if fcntl is None:
+                file.close()  # Windows renames no open file
+            temporary.replace(path)
+        finally:
+            file.close()
+            temporary.unlink(missing_ok=True)
+        sync_names(path.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent, stem: str = "folder") -> Iterator[pathlib.Path]:
+    """A folder that is gone when the body ends, however it does; that of a killed process goes with the next one."""
+    remove_abandoned(parent, stem)
+
+    make = lambda: pathlib.Path(tempfile.mkdtemp(prefix=f".{stem}{_MARK}", dir=parent))
+    with undone(make, lambda folder: shutil.rmtree(folder, ignore_errors=True)) as folder:
+        handle = _opened(folder)
+        try:
+            _lock(handle)
+            yield folder
+        finally:
+            os.close(handle)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(folder, stem: str = "*") -> None:
+    """Remove the temporaries of processes that were killed; one that a living process writes to stays."""
+    named = stem if stem == "*" else glob.escape(stem)
+    for temporary in pathlib.Path(folder).glob(f".{named}{_MARK}*"):
+        with contextlib.suppress(OSError):
+            handle = _opened(temporary)
+            try:
+                free = _lock(handle, wait=False)
+                if time.time() - temporary.stat().st_mtime > _ABANDONED if free is None else free:
+                    shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+            finally:
+                os.close(handle)
+
+
+def check_writable(folder, name: str = "out") -> pathlib.Path:
+    """The folder, made if it is not there; what killed processes left half written in it is removed.
+
+    Raises:
+        ValueError: if it cannot be made or written to.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{name}={str(folder)!r}: must be a folder that can be written to ({error.strerror})"
+        ) from error
+    remove_abandoned(folder)
+    return folder
+
+
+def sync_names(folder) -> None:
+    """Have the names in a folder on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = _opened(folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _said(path: pathlib.Path) -> Iterator[None]:
+    """What the system refuses, in one line that names the file."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        why = error.strerror or " ".join(str(error).split())
+        kept = "what was there before is untouched" if path.exists() else "nothing is left of it"
+        refused = WriteError(f"path={str(path)!r}: could not be written ({why}); {kept}")
+        refused.errno = error.errno
+        raise refused from error
+
+
+def _temporary(path: pathlib.Path) -> tuple[IO, pathlib.Path]:
+    """A new temporary beside `path`, of the same suffix, open and locked as long as it is."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}{_MARK}", suffix=path.suffix, dir=path.parent)
+        _lock(handle)
+        if os.path.exists(name):  # until it was locked, another process may have taken it for abandoned
+            return os.fdopen(handle, "r+b"), pathlib.Path(name)
+        os.close(handle)
+
+
+def _opened(path) -> int:
+    return os.open(path, os.O_RDONLY)
+
+
+def _lock(handle: int, *, wait: bool = True) -> bool | None:
+    """Lock an open file until it is closed or the process ends, however it does: whether that worked; None where the
+    system or its file system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return True
