@@ -1,8 +1,8 @@
 """The engine: all lanes of a run, advanced in compiled chunks.
 
-Around the compiled loop of `advance.py`, `run_lanes` cuts the work into blocks of lanes that stay in a core's cache,
-one thread a core, and each block's steps into chunks, between which it looks at progress, divergence and Ctrl-C. None
-of the cuts changes a result: noise depends on the lane alone.
+Around the compiled loop of `advance.py`, `run_lanes` shares the blocks of lanes out to one thread a core, and cuts
+their steps into chunks, between which it looks at progress, divergence and Ctrl-C. None of the cuts changes a result:
+noise depends on the lane alone, and so does rounding (`blocks.py`).
 """
 
 import concurrent.futures
@@ -15,28 +15,28 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.tree_util import Partial as _partial
 from jaxtyping import Array, PyTree
 from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipywidgets
 
-from sdesim import kernel
+from sdesim import blocks, kernel
 from sdesim.advance import Plan, advance_lanes, view_of
+from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import form, is_traced
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
-from sdesim.vectorize import lanes
+from sdesim.vectorize import NOTES, lanes
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
-CACHE_BYTES = 1024 * 1024  # of a core, for the state of a block before and after a step
-THREAD_BYTES = 64 * 1024  # of state, below which a second thread costs more than it gives
-WIDTH = 16  # lanes in a vector register, at the most
-LEAST = 2  # vectors in a block, if there are that many: shorter rows cost more than the cache saves
+THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives
 
 
 class EngineWarning(UserWarning):
@@ -48,6 +48,7 @@ class Lanes:
     """The outcome of a run, lanes on the last axis of every array.
 
     observed: name -> array. axes: name -> names of its axes before the last. diverged: first non-finite step, or -1.
+    layout: the blocks they were computed in, or None. path: in words, by which program.
     """
 
     state: State
@@ -57,15 +58,17 @@ class Lanes:
     step: int
     records: np.ndarray
     seconds: float
+    layout: Blocks | None
+    path: str
 
 
 @functools.cache
 def _compiled() -> Callable:
-    """`advance_lanes` compiled for this machine: with the widest vectors it has, which XLA does not use by itself."""
+    """`_advance` compiled for this machine: with the widest vectors it has, which XLA does not use by itself."""
     options = {}
     if jax.default_backend() == "cpu" and _has_avx512():
         options["compiler_options"] = {"xla_cpu_prefer_vector_width": 512}
-    return eqx.filter_jit(advance_lanes, **options)
+    return eqx.filter_jit(_advance, **options)
 
 
 def _has_avx512() -> bool:
@@ -76,8 +79,73 @@ def _has_avx512() -> bool:
         return False
 
 
-@eqx.filter_jit
-def _finite(state: State) -> Array:
+# -- what one thread advances ----------------------------------------------------------------------------------------
+
+
+class _Group(NamedTuple):
+    """Lanes that one thread advances: blocks of them, on the first axis of every leaf, of which the first `needed` are
+    computed; or with None, all lanes in one program.
+
+    kept, swept: the model's leaves that are the same for all lanes, and those that are not. first: number of the first
+    lane. increments: (a, b) -> those of steps a to b of the run, or None.
+    """
+
+    needed: int | None
+    first: int
+    kept: Dynamics
+    swept: Dynamics
+    state: State
+    sims: Array
+    increments: Callable[[int, int], Array] | None
+
+    def each(self, fn, axes: PyTree, *lanes: PyTree) -> PyTree:
+        """fn(model, axes, *lanes) of every block, compiled."""
+        if self.needed is None:
+            return blocks.at_once(fn, eqx.combine(self.kept, self.swept), axes, lanes)
+        return blocks.each_block(fn, self.kept, axes, (self.swept, lanes), self.needed)
+
+    def at(self, state: State, lanes: np.ndarray) -> State:
+        """The state of some of the lanes, on the last axis; copied, since a run holds no state twice for long."""
+
+        def one(leaf):
+            a = np.asarray(leaf)
+            return (a if self.needed is None else np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1))[..., lanes]
+
+        return jax.tree.map(one, state)
+
+
+def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, increments, workers: int) -> list[_Group]:
+    """The lanes of a run, shared out to the workers."""
+    swept, kept = blocks.swept_and_kept(model, axes)
+    if layout is None:
+        return [_Group(None, 0, kept, swept, state, sims, increments)]
+    layout, needed = layout.shared_by(workers)
+    each = layout.number // workers
+    parts = layout.split((swept, state, sims))
+    given = None if increments is None else lambda a, b: layout.split(increments(a, b))  # of one worker alone
+    cut = lambda i: jax.tree.map(lambda leaf: leaf[i * each : (i + 1) * each], parts) if workers > 1 else parts
+    return [_Group(n, i * each * layout.width, kept, *cut(i), given) for i, n in enumerate(needed) if n]
+
+
+def _advance(plan, axes, observables, needed, kept, swept, sims, seed, dt, given, state, totals, buffers, steps):
+    """`advance_lanes` of a group's blocks, one after another."""
+
+    def advance(swept, sims, given, state, totals, buffers):
+        model = eqx.combine(kept, swept)
+        arguments = (state, sims, seed, totals, buffers, dt)
+        period, *rest = steps
+        return advance_lanes(plan, model, axes, observables, *arguments, period, given, *rest)
+
+    if needed is None:
+        return advance(swept, sims, given, state, totals, buffers)
+
+    def one(block, carry):
+        return blocks.put_block(carry, advance(*blocks.of_block((swept, sims, given, *carry), block)), block)
+
+    return lax.fori_loop(0, needed, one, (state, totals, buffers))
+
+
+def _finite(model: Dynamics, axes: PyTree, state: State) -> Array:
     """Which lanes are finite."""
     leaves = [a for a in (state.x, state.v) if a is not None]
     return functools.reduce(jnp.logical_and, [jnp.isfinite(a).all(axis=(0, 1)) for a in leaves])
@@ -88,7 +156,7 @@ def _finite(state: State) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What all blocks of lanes of a run have in common."""
+    """What all lanes of a run have in common."""
 
     plan: Plan
     axes: PyTree
@@ -104,6 +172,36 @@ class _Run:
     stop: threading.Event
 
 
+class _Lost(NamedTuple):
+    """Lanes that became non-finite within a chunk: their numbers, their state at its start, and its steps."""
+
+    lanes: np.ndarray
+    state: State
+    now: int
+    turns: int
+    stride: int
+
+
+class _Ended(NamedTuple):
+    """A group at the end of its steps."""
+
+    state: State
+    totals: tuple
+    buffers: tuple
+    lost: list[_Lost]
+
+
+def layout_of(plan: Plan, lanes: int, exact: bool, arrays: PyTree = ()) -> Blocks | None:
+    """The blocks in which lanes are computed; None for one program of all of them.
+
+    That is what a run is that is being traced or on a GPU, and one of fewer lanes than a vector unless it is to be
+    `exact`: filled up to a block it would take some ten times longer.
+    """
+    if jax.default_backend() != "cpu" or is_traced(arrays) or inside_a_trace():
+        return None
+    return None if lanes < blocks.VECTOR and not exact else Blocks.of(lanes, plan.agents, plan.dims)
+
+
 def run_lanes(
     plan: Plan,
     model: Dynamics,
@@ -114,6 +212,7 @@ def run_lanes(
     *,
     first: int,
     steps: int,
+    layout: Blocks | None = None,
     observables: Sequence[AbstractObservable] = (),
     dt: Array | None = None,
     period: int = 1,
@@ -125,35 +224,68 @@ def run_lanes(
 
     axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
     sims: the simulation number of each lane, which with `seed` decides its noise.
-    increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes).
+    layout: from `layout_of`. increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents,
+    dims, lanes).
     """
     began = time.perf_counter()
     given = None if increments is None else increments(0, 0)
-    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed, dt, given)) or _inside_a_trace()
+    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed, dt, given)) or inside_a_trace()
     plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
     program = None
     if not traced:
         choice, program = _kernel_for(plan, model, axes, observables, increments, state.x.dtype)
         plan = dataclasses.replace(plan, kernel=choice.backend)
+    layout = None if plan.kernel is not None else layout  # the kernel has blocks of its own
     count = sims.shape[0]
-    workers = 1 if traced or jax.default_backend() != "cpu" else _cores()
-    blocks = [(0, count)] if traced or jax.default_backend() != "cpu" else _blocks(count, state, workers)
-    stop = threading.Event()
+    workers = 1
+    size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not traced)
+    if layout is not None and size > THREAD_BYTES and increments is None:  # new lengths of those are new programs
+        workers = min(_cores(), layout.needed)
+    groups = _groups(layout, model, axes, state, sims, increments, workers)
+    key = (plan, form((model, tuple(observables))), layout, traced)
     bar = tqdm(total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress)
-    with bar:
+    with bar, _noting(key):
+        stop = threading.Event()
         run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, bar.update, stop)
+        ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
+        whole = _together(groups, ends)
+        observed, names = _observed(run, whole, ends)
+    join = (lambda tree: tree) if layout is None else layout.join
+    return Lanes(
+        state=join(whole.state),
+        observed=join(observed),
+        axes=names,
+        diverged=_dated(run, model, sims, increments, [lost for end in ends for lost in end.lost]),
+        step=first + steps,
+        records=_records(run),
+        seconds=time.perf_counter() - began,
+        layout=layout,
+        path="; ".join([_path(run, layout), *_NOTES.get(key, ())]),
+    )
 
-        def block(a: int, b: int) -> Lanes:
-            if blocks == [(0, count)]:
-                return _run_block(run, model, state, sims, increments)
-            # Beyond the last lane, that lane again, so that whole vectors are at work.
-            part = functools.partial(_lanes_at, lanes=np.minimum(np.arange(a, b), count - 1))
-            kept, swept = eqx.partition(model, jax.tree.map(_is_none, axes, is_leaf=_is_none))
-            given = None if increments is None else _composed(part, increments)
-            return _run_block(run, eqx.combine(kept, part(swept)), part(state), part(sims), given)
 
-        parts = [block(a, b) for a, b in blocks] if workers == 1 else _in_threads(block, blocks, workers, stop)
-    return dataclasses.replace(_joined(parts, count), seconds=time.perf_counter() - began)
+def _path(run: _Run, layout: Blocks | None) -> str:
+    """In words, by which program the lanes were computed."""
+    if (choice := _KERNELS.get(run.program)) is not None:
+        found = f"GPU kernel ({choice.backend})" if choice.backend else "GPU scan"
+        return f"{found}: {choice.reason}" if choice.reason else found
+    if run.traced:
+        return "one program of all lanes, within the caller's"
+    return "one program of all lanes" if layout is None else f"blocks of {layout.width} lanes"
+
+
+_NOTES: dict[Any, tuple[str, ...]] = {}  # why programs went through jax.vmap, which is known when they are traced alone
+
+
+@contextlib.contextmanager
+def _noting(key):
+    token = NOTES.set(notes := [])
+    try:
+        yield
+    finally:
+        NOTES.reset(token)
+        if notes:
+            _NOTES[key] = tuple(notes)
 
 
 @functools.cache
@@ -178,42 +310,33 @@ def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, incremen
     return _KERNELS[program], program
 
 
-def _confirm_kernel(run: _Run, plan: Plan, model: Dynamics, state: State, sims: Array, totals, buffers) -> None:
+def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> None:
     """Compare the kernel with the scan, in a program's first run on this machine.
 
     Raises:
         kernel.Disagreement: if they differ.
     """
-    if (run.program, sims.shape[0]) in _CONFIRMED:
+    count = group.sims.shape[0]
+    if (run.program, count) in _CONFIRMED:
         return
-    few = kernel.lanes_to_compare(sims.shape[0])
-    kept, swept = eqx.partition(model, jax.tree.map(_is_none, run.axes, is_leaf=_is_none))
-    swept, few_sims = _lanes_at((swept, sims), lanes=few)
-    scan_plan = dataclasses.replace(plan, kernel=None, every=None)
+    few = kernel.lanes_to_compare(count)
+    some = group._replace(**dict(zip(("swept", "sims"), _lanes_at((group.swept, group.sims), few), strict=True)))
+    scan = dataclasses.replace(plan, kernel=None, every=None)
 
-    def steps(plan, model, observables, state, sims, totals, buffers, *numbers):
-        period, first, *rest = (jnp.asarray(n, jnp.int32) for n in (run.period, run.first, *numbers))
-        arguments = (state, sims, run.seed, totals, buffers, run.dt, period, None, first, *rest)
-        return _compiled()(plan, model, run.axes, observables, *arguments)[0]
+    def steps(plan, group, observables, state, totals, buffers, *numbers):
+        numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.period, run.first, *numbers))
+        lanes = (None, group.kept, group.swept, group.sims, run.seed, run.dt, None, state, totals, buffers)
+        return _compiled()(plan, run.axes, observables, *lanes, numbers)[0]
 
     kernel.confirm(
-        lambda state, *numbers: steps(plan, model, run.observables, state, sims, totals, buffers, *numbers),
-        lambda state, step: steps(scan_plan, eqx.combine(kept, swept), (), state, few_sims, (), (), step, 1, 1),
-        state,
+        lambda state, *numbers: steps(plan, group, run.observables, state, totals, buffers, *numbers),
+        lambda state, step: steps(scan, some, (), state, (), (), step, 1, 1),
+        group.state,
         run.first,
         plan.stride,
         few,
     )
-    _CONFIRMED.add((run.program, sims.shape[0]))
-
-
-def _composed(outer, inner):
-    return lambda *args: outer(inner(*args))
-
-
-@jax.jit
-def _lanes_at(tree: PyTree, lanes: np.ndarray) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[..., lanes], tree)
+    _CONFIRMED.add((run.program, count))
 
 
 def _is_none(leaf) -> bool:
@@ -225,87 +348,78 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _inside_a_trace() -> bool:
+def inside_a_trace() -> bool:
     """Whether an outer jit, scan or grad is tracing: there, our own compiler options would be refused."""
     return is_traced(jnp.zeros(()))
-
-
-def _blocks(count: int, state: State, workers: int) -> list[tuple[int, int]]:
-    """Blocks of lanes, (first, end): whole vectors, within the cache, and as many for each worker.
-
-    The last one may end beyond the lanes there are; fewer lanes than a vector are one block as they are.
-    """
-    if count < WIDTH:
-        return [(0, count)]
-    one = 2 * sum(leaf.nbytes for leaf in (state.x, state.v) if leaf is not None) / count  # before and after a step
-    vectors = math.ceil(count / WIDTH)
-    blocks = min(math.ceil(vectors / LEAST), math.ceil(count * one / CACHE_BYTES))
-    if count * one > THREAD_BYTES:
-        blocks = min(vectors, math.ceil(blocks / workers) * workers)
-    size = WIDTH * math.ceil(vectors / blocks)  # one for all: another size would be another program to compile
-    return [(first, first + size) for first in range(0, count, size)]
 
 
 # What a user may have set for a stretch of code, which JAX keeps for each thread.
 _THREAD_LOCAL = ("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans")
 
 
-def _in_threads(block, blocks, workers: int, stop: threading.Event) -> list[Lanes]:
-    """All blocks, one thread a core; XLA releases Python's lock while it computes."""
+def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
+    """All groups, one thread a core; XLA releases Python's lock while it computes."""
     settings = {name: getattr(jax.config, f"jax_{name}") for name in _THREAD_LOCAL}
+    # XLA's compiler is not safe in several threads at once: no steps of one group compile what all groups run.
+    _run_group(run, groups[0], count, compile=True)
 
-    def as_here(a: int, b: int) -> Lanes:
+    def as_here(group: _Group) -> _Ended:
         with contextlib.ExitStack() as stack:
             for name, value in settings.items():
                 stack.enter_context(getattr(jax, name)(value))
-            return block(a, b)
+            return _run_group(run, group, count)
 
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(as_here, a, b) for a, b in blocks]
+    with concurrent.futures.ThreadPoolExecutor(len(groups)) as pool:
+        futures = [pool.submit(as_here, group) for group in groups]
         try:
             return [future.result() for future in futures]
         except BaseException:  # Ctrl-C too: let every thread finish its chunk, and no more
-            stop.set()
+            run.stop.set()
             for future in futures:
                 future.cancel()
             raise
 
 
-def _joined(parts: list[Lanes], count: int) -> Lanes:
-    if len(parts) == 1 and parts[0].diverged.size == count:
-        return parts[0]
-    join = lambda *leaves: jnp.concatenate(leaves, axis=-1)[..., :count]
-    return dataclasses.replace(
-        parts[0],
-        state=jax.tree.map(join, *(p.state for p in parts)),
-        observed={name: join(*(p.observed[name] for p in parts)) for name in parts[0].observed},
-        diverged=np.concatenate([p.diverged for p in parts])[:count],
-    )
+def _together(groups: list[_Group], ends: list[_Ended]) -> _Group:
+    """All blocks of all groups as one group, at the end."""
+    if len(groups) == 1:
+        return groups[0]._replace(state=ends[0].state)
+    join = lambda *leaves: jnp.concatenate(leaves)
+    state, swept = (jax.tree.map(join, *trees) for trees in ([e.state for e in ends], [g.swept for g in groups]))
+    return groups[0]._replace(needed=sum(g.needed or 0 for g in groups), swept=swept, state=state)
 
 
-def _run_block(run: _Run, model: Dynamics, state: State, sims: Array, increments) -> Lanes:
-    """All steps of a block of lanes, in chunks, watching for divergence."""
+def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _Ended:
+    """All steps of a group of lanes, in chunks, watching for divergence.
+
+    count: lanes of the run. compile: take no steps, and have all programs compiled.
+    """
     plan, axes, observables, first = run.plan, run.axes, run.observables, run.first
-    advance = advance_lanes if run.traced else _compiled()
-    totals, buffers, records = _empty(run, model, state)
-    diverged = np.full(sims.shape, -1)
+    advance = _advance if run.traced else _compiled()
+    state = group.state
+    totals, buffers = group.each(_partial(_watch, plan, observables, _records(run).size, jnp.int32(first)), axes, state)
+    mine = group.sims.size if group.needed is None else min(group.needed * group.sims.shape[1], count - group.first)
+    diverged = np.zeros(group.sims.size, bool)
+    diverged[mine:] = True  # copies of the last lane: nobody asks
+    lost: list[_Lost] = []
     number = (lambda n: n) if run.traced else (lambda n: jnp.asarray(n, jnp.int32))
+    needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
-    target = run.steps if run.traced and increments is None else max(1, FIRST_CHUNK // state.x.size)
+    target = run.steps if run.traced and group.increments is None else max(1, FIRST_CHUNK // state.x.size)
     warm = False
-    while now < end:
+    while now < end or compile:
         if run.stop.is_set():
             raise KeyboardInterrupt
-        blocks, stride = _chunk(target, end - now, plan.stride)
-        count = blocks * stride
-        given = None if increments is None else increments(now - first, now - first + count)
-        steps = (number(run.period), given, number(first), number(now), number(blocks), number(stride))
+        turns, stride = (0, 1) if compile else _chunk(target, end - now, plan.stride)
+        done = turns * stride
+        given = None if group.increments is None else group.increments(now - first, now - first + done)
+        steps = tuple(map(number, (run.period, first, now, turns, stride)))
         clock = time.perf_counter()
-        before = (model, axes, observables, state, sims, run.seed, totals, buffers, run.dt, *steps)
+        before = (axes, observables, needed, group.kept, group.swept, group.sims, run.seed, run.dt, given)
         try:
             if plan.kernel is not None and now == first:
-                _confirm_kernel(run, plan, model, state, sims, totals, buffers)
-            new = advance(plan, *before)
+                _confirm_kernel(run, plan, group, totals, buffers)
+            new = advance(plan, *before, state, totals, buffers, steps)
         except Exception as error:
             if plan.kernel is None:
                 raise
@@ -313,26 +427,26 @@ def _run_block(run: _Run, model: Dynamics, state: State, sims: Array, increments
             _KERNELS[run.program] = kernel.Choice(None, why)
             _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
             plan = dataclasses.replace(plan, kernel=None)
-            new = advance(plan, *before)
+            new = advance(plan, *before, state, totals, buffers, steps)
         if not run.traced:
-            fresh = ~np.asarray(_finite(new[0])) & (diverged < 0)
+            fresh = ~np.asarray(group.each(_finite, axes, new[0])).ravel() & ~diverged
             if fresh.any():
-                dated = _date_divergence(run, model, state, sims, steps)
-                # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
-                diverged[fresh] = np.where(dated < 0, now + count, dated)[fresh]
+                diverged |= fresh
+                lost.append(_Lost(group.first + np.flatnonzero(fresh), group.at(state, fresh), now, turns, stride))
             spent = time.perf_counter() - clock
             if warm or spent < CHUNK_SECONDS:  # a first call that compiled says nothing of the speed
-                target = int(np.clip(count * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target)) or 1
+                target = int(np.clip(done * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target)) or 1
             warm = True
         state, totals, buffers = new
-        now += count
-        run.done(count * sims.shape[0])
-    observed, names = _finished(observables, totals, buffers)
-    return Lanes(state, observed, names, diverged, end, records, 0.0)
+        if compile:
+            break
+        now += done
+        run.done(done * mine)
+    return _Ended(state, totals, buffers, lost)
 
 
 def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
-    """Blocks and steps a block of the next chunk: about `target` steps of the `left`, in whole strides if there are."""
+    """Turns and steps a turn of the next chunk: about `target` steps of the `left`, in whole strides if there are."""
     if stride is None:
         return 1, min(target, left)
     if stride > left:
@@ -340,38 +454,72 @@ def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
     return max(1, min(target, left) // stride), stride
 
 
-def _empty(run: _Run, model: Dynamics, state: State):
-    """Accumulators at zero, and series' buffers that hold the initial state, (records, ..., lanes)."""
+def _records(run: _Run) -> np.ndarray:
+    """The steps of the series' records."""
     every = run.plan.every
-    records = np.zeros(0, int) if every is None else run.first + np.arange(1 + run.steps // every) * every
-    step = jnp.asarray(run.first, jnp.int32)
+    return np.zeros(0, int) if every is None else run.first + np.arange(1 + run.steps // every) * every
+
+
+def _watch(plan: Plan, observables, records: int, step, model: Dynamics, axes: PyTree, state: State):
+    """Accumulators at zero, and series' buffers that hold the initial state, (records, ..., lanes)."""
 
     def over(fn):
-        return lanes(lambda m, s: fn(view_of(run.plan, m, s, step)), (run.axes, -1), fast=run.plan.fast)(model, state)
+        return lanes(lambda m, s: fn(view_of(plan, m, s, step)), (axes, -1), fast=plan.fast)(model, state)
 
-    totals = tuple(over(o.init) if isinstance(o, AbstractAccumulator) else () for o in run.observables)
-    values = [over(o.value) for o in run.observables if isinstance(o, AbstractSeries)]
-    return totals, tuple(jnp.zeros((records.size, *v.shape), v.dtype).at[0].set(v) for v in values), records
+    totals = tuple(over(o.init) if isinstance(o, AbstractAccumulator) else () for o in observables)
+    values = [over(o.value) for o in observables if isinstance(o, AbstractSeries)]
+    return totals, tuple(jnp.zeros((records, *v.shape), v.dtype).at[0].set(v) for v in values)
 
 
-def _finished(observables, totals, buffers) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
+def _finish(observables, model: Dynamics, axes: PyTree, totals: tuple) -> list[dict[str, Array]]:
+    """What the accumulators have found, by name."""
+    finish = lambda o, total: jax.vmap(o.finish, in_axes=-1, out_axes=-1)(total)
+    pairs = zip(observables, totals, strict=True)
+    return [finish(o, total) for o, total in pairs if isinstance(o, AbstractAccumulator)]
+
+
+def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
     """What was observed and the names of its axes, by name."""
     observed: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
-    series = [o for o in observables if isinstance(o, AbstractSeries)]
+    join = lambda *leaves: leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
+    totals, buffers = (jax.tree.map(join, *parts) for parts in ([e.totals for e in ends], [e.buffers for e in ends]))
+    series = [o for o in run.observables if isinstance(o, AbstractSeries)]
     for o, buffer in zip(series, buffers, strict=True):
         observed[o.name], names[o.name] = buffer, ("step", *o.axes)
-    for o, total in zip(observables, totals, strict=True):
-        if isinstance(o, AbstractAccumulator):
-            for key, value in jax.vmap(o.finish, in_axes=-1, out_axes=-1)(total).items():
+    accumulators = [o for o in run.observables if isinstance(o, AbstractAccumulator)]
+    if accumulators:
+        found = whole.each(_partial(_finish, run.observables), run.axes, totals)
+        for o, values in zip(accumulators, found, strict=True):
+            for key, value in values.items():
                 observed[f"{o.name}_{key}"], names[f"{o.name}_{key}"] = value, tuple(o.axes[key])
     return observed, names
 
 
-def _date_divergence(run: _Run, model: Dynamics, state: State, sims, steps) -> np.ndarray:
-    """The first non-finite step of each lane within a chunk, found by running the chunk again and looking each step."""
+def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost]) -> np.ndarray:
+    """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
+    diverged = np.full(sims.shape, -1)
     plan = dataclasses.replace(run.plan, every=None, kernel=None)
-    watch = (FirstNonFinite(),)
-    totals = (jnp.full(state.x.shape[-1], -1, jnp.int32),)
-    _, (first_bad,), _ = _compiled()(plan, model, run.axes, watch, state, sims, run.seed, totals, (), run.dt, *steps)
-    return np.asarray(first_bad)
+    swept, kept = blocks.swept_and_kept(model, run.axes)
+    width = Blocks.of(1, plan.agents, plan.dims).width  # one for all, so one program
+    for part in lost:
+        count = part.turns * part.stride
+        given = None if increments is None else increments(part.now - run.first, part.now - run.first + count)
+        numbers = (run.period, run.first, part.now, part.turns, part.stride)
+        steps = tuple(jnp.asarray(n, jnp.int32) for n in numbers)
+        for i in range(0, part.lanes.size, width):
+            places = np.minimum(np.arange(i, i + width), part.lanes.size - 1)
+            here = part.lanes[places]
+            state = jax.tree.map(lambda a, at=places: jnp.asarray(a[..., at]), part.state)
+            totals = (jnp.full(width, -1, jnp.int32),)
+            arguments = (*_lanes_at((swept, sims), here), run.seed, run.dt, _lanes_at(given, here), state, totals, ())
+            watch = (FirstNonFinite(),)
+            _, (dates,), _ = _compiled()(plan, run.axes, watch, None, kept, *arguments, steps)
+            # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
+            diverged[here] = np.where(np.asarray(dates) < 0, part.now + count, np.asarray(dates))
+    return diverged
+
+
+@jax.jit
+def _lanes_at(tree: PyTree, lanes: np.ndarray) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[..., lanes], tree)

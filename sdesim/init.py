@@ -1,10 +1,13 @@
 """Laws of the agents' initial states. Like the noise, a draw depends on (seed, simulation, agent, coordinate) alone."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import random
+from sdesim import blocks, random
+from sdesim.blocks import Blocks
 from sdesim.fields import Part, check_less, check_sign, number
 from sdesim.noise import _gaussian
 from sdesim.random import Stream, Words
@@ -18,13 +21,22 @@ class AbstractInit(Part):
         """States of the agents of one simulation, (agents, dims)."""
         raise NotImplementedError
 
-    def __call__(self, seed: Array, sims: Array, agents: int, dims: int, dtype, stream=Stream.POSITION) -> Array:
-        """States of the simulations numbered `sims`, of shape (agents, dims, len(sims))."""
-        return _draw(self, seed, sims, agents, dims, jnp.dtype(dtype), int(stream))
+    def __call__(
+        self,
+        seed: Array,
+        sims: Array,
+        agents: int,
+        dims: int,
+        dtype,
+        stream=Stream.POSITION,
+        layout: Blocks | None = None,
+    ) -> Array:
+        """States of the simulations numbered `sims`, of shape (agents, dims, len(sims)), block by block."""
+        draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
+        return blocks.of_lanes(draw, layout, self, jax.tree.map(lambda _: None, self), sims)
 
 
-@eqx.filter_jit
-def _draw(law: AbstractInit, seed, sims, agents: int, dims: int, dtype, stream: int) -> Array:
+def _draw(seed, agents: int, dims: int, dtype, stream: int, law: AbstractInit, axes, sims) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 

@@ -12,12 +12,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import random
+from sdesim import blocks, random
+from sdesim.blocks import Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import Plan, run_lanes
+from sdesim.engine import Plan, layout_of, run_lanes
 from sdesim.fields import (
     available_memory,
     byte_count,
@@ -194,7 +196,16 @@ def make_plan(
     return plan, observables, dt
 
 
-def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, velocity=None, tile: int = 1) -> Array:
+def initial_lanes(
+    model: Dynamics,
+    init,
+    plan: Plan,
+    sims: Array,
+    seed: Array,
+    velocity=None,
+    tile: int = 1,
+    layout: Blocks | None = None,
+) -> Array:
     """Initial positions (or velocities) of the lanes, (agents, dims, lanes); `tile` repeats the simulations.
 
     Raises:
@@ -204,7 +215,7 @@ def initial_lanes(model: Dynamics, init, plan: Plan, sims: Array, seed: Array, v
     shape = (sims.size // tile, plan.agents, plan.dims)
     stream = Stream.POSITION if velocity is None else Stream.VELOCITY
     if isinstance(init, AbstractInit):
-        return init(seed, sims, plan.agents, plan.dims, dtype, stream)
+        return init(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
     name = "init" if velocity is None else "velocity"
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
@@ -272,6 +283,7 @@ def simulate(
     increments: Any = None,
     first_sim: int | None = None,
     memory: int | str | None = None,
+    exact: bool | None = None,
     fast: bool = True,
     progress: bool = False,
 ) -> Result:
@@ -297,6 +309,9 @@ def simulate(
             model's noise supplies the diffusion that multiplies them.
         first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
         memory: bytes that may be used, a number or such as "2GB"; what is free by default.
+        exact: whether a simulation's bits may depend on nothing but itself, even in a run of fewer than 16 simulations,
+            which is faster in a program of its own that rounds elsewhere. By default they do not where `first_sim`
+            is given; a continued run is computed as it was. Larger runs are exact on a CPU, outside of jit.
         fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
         progress: show a bar with the time left, after two seconds.
 
@@ -307,7 +322,9 @@ def simulate(
         ValueError, TypeError: for a bad argument: its name, its value and what would be right.
         MemoryError: before allocating more than is free.
     """
-    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim)
+    arguments = dict(
+        agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
+    )
     run = dict(steps=steps, order=order, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     return _simulate(model, "em", 1, dt, arguments, run, memory, progress)
 
@@ -330,6 +347,7 @@ def iterate(
     increments: Any = None,
     first_sim: int | None = None,
     memory: int | str | None = None,
+    exact: bool | None = None,
     fast: bool = True,
     progress: bool = False,
 ) -> Result:
@@ -339,15 +357,19 @@ def iterate(
     between two communications (tau of Zhang's algorithms). `increments` are of unit variance.
     """
     check_count("period", period, most=random.MAX_STEPS)
-    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim)
+    arguments = dict(
+        agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
+    )
     run = dict(steps=steps, order=order, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     return _simulate(model, "sgd", period, None, arguments, run, memory, progress)
 
 
 def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Result:
-    check_flags(fast=run["fast"], progress=progress)
-    init = arguments["init"]
+    init, exact = arguments["init"], arguments.pop("exact")
+    check_flags(fast=run["fast"], progress=progress, **({} if exact is None else {"exact": exact}))
     previous = init if isinstance(init, Result) else None
+    if exact is None:  # what is one of a series, or goes on, must fit the rest to the last bit
+        exact = arguments["first_sim"] is not None if previous is None else bool(previous.run["exact"])
     defaults = dict(agents=1, sims=1, dims=None, seed=0, first_sim=0)
     for name, default in defaults.items():
         given, kept = arguments[name], None if previous is None else previous.sizes[name]
@@ -379,14 +401,16 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
     axes = jax.tree.map(lambda _: None, model)
     mean = ArrayMean(agents)
+    places = (init, arguments["velocity"]) if previous is None else previous.state
+    layout = layout_of(plan, sims, exact, (eqx.filter(model, eqx.is_array), seed, dt, increments, places))
     if previous is None:
-        x = initial_lanes(model, Point(0.0) if init is None else init, plan, numbers, seed)
+        x = initial_lanes(model, Point(0.0) if init is None else init, plan, numbers, seed, layout=layout)
         v = None
         if arguments["velocity"] is not None:
             if model.momentum is None:
                 raise ValueError("velocity: the model has no momentum")
-            v = initial_lanes(model, arguments["velocity"], plan, numbers, seed, velocity=True)
-        state = start_lanes(model, axes, x, v, mean)
+            v = initial_lanes(model, arguments["velocity"], plan, numbers, seed, velocity=True, layout=layout)
+        state = start_lanes(model, axes, x, v, mean, layout)
     else:
         if arguments["velocity"] is not None:
             raise ValueError("velocity: the result that init continues has velocities; leave it out")
@@ -409,6 +433,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         seed,
         first=first,
         steps=steps,
+        layout=layout,
         observables=observables,
         dt=dt,
         period=period,
@@ -424,7 +449,10 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period, called)
 
 
-@eqx.filter_jit
-def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean) -> State:
+def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean, layout: Blocks | None = None) -> State:
     """The state of lanes that start from positions `x` and displacements `v`, (agents, dims, lanes)."""
+    return blocks.of_lanes(Partial(_start, mean), layout, model, axes, x, v)
+
+
+def _start(mean, model: Dynamics, axes, x: Array, v: Array | None) -> State:
     return lanes(lambda m, x, v: m.init(x, mean, v), (axes, -1, -1))(model, x, v)

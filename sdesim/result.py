@@ -4,13 +4,14 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.tree_util import Partial
 from jaxtyping import Array
 
+from sdesim import blocks
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, to_json
 from sdesim.store import FORMAT, check_kind, provenance, read_dataset, write_dataset
@@ -69,7 +70,9 @@ class Result:
         mean = ArrayMean(plan.agents) if mean is None else mean
         state = lanes.state
         first = lambda a: jnp.moveaxis(a, -1, 0)
-        agents, quorum, center, velocity = _ends(model, state, jnp.asarray(max(lanes.step - 1, 0), jnp.int32), mean)
+        ends = Partial(_ends, mean, jnp.asarray(max(lanes.step - 1, 0), jnp.int32))
+        found = blocks.of_lanes(ends, lanes.layout, model, jax.tree.map(lambda _: None, model), state)
+        agents, quorum, center, velocity = jax.tree.map(first, found)
         settings = {
             "method": plan.method,
             "order": plan.order,
@@ -77,6 +80,8 @@ class Result:
             "epoch": plan.epoch,
             "every": plan.every,
             "fast": plan.fast,
+            "exact": lanes.layout is not None,
+            "path": lanes.path,
             **called,
             "model": model,
         }
@@ -169,13 +174,11 @@ class Result:
         write_dataset(self.to_xarray(), path)
 
 
-@eqx.filter_jit
-def _ends(model: Dynamics, state: State, last_step: Array, mean):
-    """Positions, quorum, center and velocities at the end, simulation axis first."""
-    first = lambda a: jnp.moveaxis(a, -1, 0)
-    center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (None, -1))(model, state)
-    velocity = None if state.v is None else first(state.v) / model.at_step(last_step).unit
-    return first(state.x), first(jnp.mean(state.x, axis=0)), first(center), velocity
+def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
+    """Positions, quorum, center and velocities at the end, lanes last."""
+    center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
+    velocity = None if state.v is None else state.v / model.at_step(last_step).unit
+    return state.x, jnp.mean(state.x, axis=0), center, velocity
 
 
 def load(path) -> Result:

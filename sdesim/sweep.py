@@ -16,12 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import random, vectorize
+from sdesim import blocks, random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import run_lanes
+from sdesim.engine import layout_of, run_lanes
 from sdesim.fields import check_choice, described, numeric_fields, to_json
 from sdesim.init import Point
 from sdesim.integrate import (
@@ -107,8 +108,9 @@ def sweep(
     observe=(),
     every: int | None = None,
     keep_agents: bool = True,
-    first_sim: int = 0,
+    first_sim: int | None = None,
     memory: int | None = None,
+    exact: bool | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Simulate a model at every point of a grid.
@@ -142,7 +144,8 @@ def sweep(
     given["agents"] = 1 if agents is None else agents
     given["dims"] = (model.objective.dims or 1) if dims is None else dims
     run = dict(dt=dt, order=order, epoch=epoch, observe=observe, every=every)
-    places = dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, memory=memory)
+    exact, first_sim = first_sim is not None if exact is None else exact, first_sim or 0
+    places = dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, memory=memory, exact=exact)
     parts = [
         _one_size(model, numbers, {**given, **dict(zip(sizes, point, strict=True))}, run, places, keep_agents, progress)
         for point in itertools.product(*sizes.values())
@@ -154,7 +157,8 @@ def sweep(
     kept = {name: value for name, value in given.items() if name not in sizes}
     places.pop("memory")
     settings = {**kept, **run, **places, "grid": values, "model": described(model)}
-    data.attrs = {**provenance(), "settings": to_json(settings)}
+    paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
+    data.attrs = {**provenance(), "settings": to_json(settings), "path": paths}
     return data
 
 
@@ -169,7 +173,7 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
 
 def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.Dataset:
     """All numeric grid points at one choice of sizes."""
-    sims, seed, init, velocity, first_sim, memory = places.values()
+    sims, seed, init, velocity, first_sim, memory, exact = places.values()
     sizes = check_sizes({**given, "sims": sims, "first_sim": first_sim})
     agents, dims, steps, sims, first_sim = (sizes[n] for n in ("agents", "dims", "steps", "sims", "first_sim"))
     points = math.prod(len(values) for values in numbers.values())
@@ -190,38 +194,42 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
     mean = ArrayMean(agents)
-    x = initial_lanes(model, Point(0.0) if init is None else init, plan, lane_sims, words, tile=points)
+    layout = layout_of(plan, points * sims, exact, (eqx.filter(on_lanes, eqx.is_array), words, init, velocity, dt))
+    places = dict(tile=points, layout=layout)
+    x = initial_lanes(model, Point(0.0) if init is None else init, plan, lane_sims, words, **places)
     v = None
     if velocity is not None:
-        v = initial_lanes(model, velocity, plan, lane_sims, words, velocity=True, tile=points)
+        v = initial_lanes(model, velocity, plan, lane_sims, words, velocity=True, **places)
     lanes = run_lanes(
         plan,
         on_lanes,
         axes,
-        start_lanes(on_lanes, axes, x, v, mean),
+        start_lanes(on_lanes, axes, x, v, mean, layout),
         lane_sims,
         words,
         first=0,
         steps=steps,
+        layout=layout,
         observables=observables,
         dt=dt,
         progress=progress,
         label="sweep",
     )
-    return _label(lanes, _finals(on_lanes, axes, lanes.state, mean), numbers, sims, keep_agents, plan, first_sim)
+    finals = blocks.of_lanes(Partial(_finals, mean), layout, on_lanes, axes, lanes.state)
+    finals = {name: jnp.moveaxis(value, -1, 0) for name, value in finals.items()}
+    data = _label(lanes, finals, numbers, sims, keep_agents, plan, first_sim)
+    data.attrs["path"] = lanes.path
+    return data
 
 
-@eqx.filter_jit
-def _finals(model: Dynamics, axes, state: State, mean) -> dict[str, Array]:
-    """`_final` of all lanes, lanes on the first axis."""
-    over = vectorize.lanes(lambda m, s: _final(m, s, mean), (axes, -1))(model, state)
-    return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), over)
+def _finals(mean, model: Dynamics, axes, state: State) -> dict[str, Array]:
+    """What is said of the end of each lane."""
 
+    def final(model: Dynamics, state: State) -> dict[str, Array]:
+        view = View(state, jnp.zeros((), jnp.int32), model, mean)
+        return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
 
-def _final(model: Dynamics, state: State, mean) -> dict[str, Array]:
-    """What is said of the end of one simulation."""
-    view = View(state, jnp.zeros((), jnp.int32), model, mean)
-    return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
+    return vectorize.lanes(final, (axes, -1))(model, state)
 
 
 def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Dataset:
