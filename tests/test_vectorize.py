@@ -1,7 +1,5 @@
 """The engine's evaluation over lanes: equal to jax.vmap, to one simulation by itself, and to the library's sine."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,8 +147,6 @@ def test_fast_path_equals_plain_path_in_float32(rule, law, momentum, dims, monke
     with jax.enable_x64(False):
         model = sdesim.Dynamics(loss, RULES[rule](), LAWS[law](), 0.02, MOMENTA[momentum]())
         sizes = dict(agents=6, sims=37, dims=dims, steps=20, init=sdesim.init.Uniform(-2, 2), epoch=5)
-        monkeypatch.setattr(engine, "CACHE_BYTES", 1)
-        monkeypatch.setattr(engine, "LEAST", 1)
         monkeypatch.setattr(engine, "THREAD_BYTES", 0)
         fast = sdesim.simulate(model, **sizes)
         monkeypatch.undo()
@@ -185,39 +181,6 @@ def numbered(vmapped):
         return run
 
     return over
-
-
-def test_blocks_are_whole_vectors_and_cover_the_lanes():
-    for count in (1, 7, 16, 17, 50, 200, 1200, 5000):
-        state = sdesim.dynamics.State(jnp.zeros((250, 1, count), jnp.float32), None, None, None, jnp.zeros(count))
-        for workers in (1, 2, 3, 8):
-            blocks = engine._blocks(count, state, workers)
-            assert blocks[0][0] == 0 and all(a[1] == b[0] for a, b in itertools.pairwise(blocks))
-            assert blocks[-1][0] < count <= blocks[-1][1]
-            assert len({b - a for a, b in blocks}) == 1  # one program for all
-            if len(blocks) > 1:
-                assert all((b - a) % engine.WIDTH == 0 for a, b in blocks)
-                least = engine.LEAST * engine.WIDTH
-                assert (
-                    max(b - a for a, b in blocks) * 2000 <= max(engine.CACHE_BYTES, least * 2000) + engine.WIDTH * 2000
-                )
-                assert len(blocks) >= min(workers, -(-count // least))
-
-
-def test_results_do_not_depend_on_blocks_or_threads(monkeypatch):
-    with jax.enable_x64(False):
-        model = sdesim.Dynamics(lambda x: 0.5 * x * x, coupling.Elastic(0.1), noise.Gaussian(1.0), 0.05)
-        run = lambda: sdesim.simulate(
-            model, agents=10, sims=70, steps=40, observe=[sdesim.observe.Spread(), sdesim.observe.Moments()], every=10
-        )
-        whole = run()
-        monkeypatch.setattr(engine, "CACHE_BYTES", 1)
-        monkeypatch.setattr(engine, "LEAST", 1)
-        monkeypatch.setattr(engine, "THREAD_BYTES", 0)
-        blocks = run()
-    np.testing.assert_allclose(blocks.agents, whole.agents, rtol=1e-5, atol=1e-6)
-    for name in whole.observed:
-        np.testing.assert_allclose(blocks.observed[name], whole.observed[name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_call_inside_jit_runs_without_our_compiler_options():
