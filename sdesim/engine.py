@@ -202,6 +202,14 @@ def layout_of(plan: Plan, lanes: int, exact: bool, arrays: PyTree = ()) -> Block
     return None if lanes < blocks.VECTOR and not exact else Blocks.of(lanes, plan.agents, plan.dims)
 
 
+def lanes_at_once(plan: Plan, lanes: int) -> int:
+    """How many lanes, at the most, are computed at a time."""
+    if jax.default_backend() != "cpu" or inside_a_trace() or lanes < blocks.VECTOR:
+        return lanes
+    layout = Blocks.of(lanes, plan.agents, plan.dims)
+    return layout.width * min(_cores(), layout.needed)
+
+
 def run_lanes(
     plan: Plan,
     model: Dynamics,

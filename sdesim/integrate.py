@@ -16,18 +16,19 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from sdesim import blocks, random
-from sdesim.blocks import Blocks
+from sdesim.advance import one_step
+from sdesim.blocks import VECTOR, Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import Plan, layout_of, run_lanes
+from sdesim.engine import Plan, lanes_at_once, layout_of, run_lanes
 from sdesim.fields import (
-    available_memory,
     byte_count,
     check_choice,
     check_count,
     check_flags,
     check_sign,
     concrete,
+    form,
     is_traced,
     named,
     number,
@@ -35,6 +36,7 @@ from sdesim.fields import (
     warn,
 )
 from sdesim.init import AbstractInit, Point
+from sdesim.memory import available_memory, work_of
 from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_loss
 from sdesim.observe import AbstractObservable, AbstractSeries
@@ -235,6 +237,8 @@ def check_memory(
 ) -> int:
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
 
+    What is held of each lane all the time, and the work of a step for as many lanes as are computed at a time.
+
     Raises:
         MemoryError: with what the run needs, what there is, and how to fit.
     """
@@ -252,17 +256,44 @@ def check_memory(
                 one += 4 * records * math.prod(shape) * itemsize
             else:
                 one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
-    need = one * lanes
+    step, shared = _work_of_step(plan, model)
+    at_once = lanes_at_once(plan, lanes)
+    need = one * lanes + step * at_once + shared
     have = available_memory() if limit is None else byte_count("memory", limit)
     if have is not None and need > have:
-        fit = have // one // points
-        advice = f"sims={fit} would fit" if fit else "fewer agents or dims, or a larger `every`, would be needed"
+        few = min((have - shared) // (one + step), VECTOR - 1)  # in a program of their own
+        fit = max((have - step * at_once - shared) // one, few) // points
+        advice = f"sims={fit} would fit" if fit > 0 else "fewer agents or dims, or a larger `every`, would be needed"
+        if step * at_once > one * lanes:
+            advice += ", or a loss that takes less work"
         given = "" if limit is None else f"memory={shown(limit)}: "
         raise MemoryError(
             f"{given}{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about "
-            f"{need / 2**30:.3g} GiB, {have / 2**30:.3g} GiB are free: {advice}; run the rest with first_sim="
+            f"{need / 2**30:.3g} GiB, {(step * at_once + shared) / 2**30:.3g} of them for the work of a step, and "
+            f"{have / 2**30:.3g} GiB are free: {advice}; run the rest with first_sim="
         )
     return need
+
+
+_WORK: dict[Any, tuple[int, int]] = {}  # of models of a form: tracing a step takes as long as a short run
+
+
+def _work_of_step(plan: Plan, model: Dynamics) -> tuple[int, int]:
+    """Bytes that a step takes beside the state: of each lane, and of all."""
+    key = (plan, form(model))
+    if key not in _WORK:
+        mean = ArrayMean(plan.agents)
+        dtype = jnp.result_type(float)
+        array = jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
+        state = jax.eval_shape(lambda x: model.init(x, mean), array)
+        word = jax.ShapeDtypeStruct((), jnp.uint32)
+
+        def step(state, sim):
+            seed, number = jnp.zeros(2, jnp.uint32), jnp.zeros((), jnp.int32)
+            return one_step(plan, model, state, sim, seed, number, jnp.ones((), dtype), 1, None)
+
+        _WORK[key] = work_of(step, state, word)
+    return _WORK[key]
 
 
 def simulate(

@@ -90,8 +90,8 @@ _BY_BATCHING_RULE_NAMES = """
     scatter-min scatter-mul scatter-sub select_and_gather_add select_and_scatter_add sort split stack svd threefry2x32
     tile top_k triangular_solve tridiagonal_solve unstack while
 """
-_ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
-_STRUCTURAL = frozenset(("broadcast_in_dim", "optimization_barrier", "reshape", "slice", "squeeze", "transpose"))
+ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
+STRUCTURAL = frozenset(("broadcast_in_dim", "optimization_barrier", "reshape", "slice", "squeeze", "transpose"))
 _BY_BATCHING_RULE = frozenset(_BY_BATCHING_RULE_NAMES.split())
 _CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", *_CUSTOM_DERIVATIVE)
@@ -181,7 +181,7 @@ def unproven(jaxpr: Jaxpr) -> str | None:
             return reason
         if eqn.effects:
             return f"the program calls {name}, an effect"
-        if name not in _ELEMENTWISE and name not in _STRUCTURAL | _BY_BATCHING_RULE | _COMBINE.keys() | set(_INLINED):
+        if name not in ELEMENTWISE and name not in STRUCTURAL | _BY_BATCHING_RULE | _COMBINE.keys() | set(_INLINED):
             return f"the program calls {name}, {_WHY_NOT.get(name, 'which is not on the list of proven primitives')}"
     return None
 
@@ -427,11 +427,11 @@ class _Program(NamedTuple):
         if not mapped:
             return [_constant(a) for a in bind(*(v.array for v in inputs))]
         first, tight = inputs[0], (*_tight(shape), size)
-        own = name in _ELEMENTWISE or name in _STRUCTURAL or name in _COMBINE
+        own = name in ELEMENTWISE or name in STRUCTURAL or name in _COMBINE
         if own and 0 in shape:  # nothing: of an axis of length 1, too, which the arrays do not have
             return [_Value(jnp.zeros(tight, eqn.outvars[0].aval.dtype), shape, True)]
         place = {d: i for i, d in enumerate(d for d, length in enumerate(first.shape) if length != 1)}
-        if name in _ELEMENTWISE and (name != "bitcast_convert_type" or first.shape == shape):
+        if name in ELEMENTWISE and (name != "bitcast_convert_type" or first.shape == shape):
             scalars = name not in ("select_n", "clamp")  # these take no scalar among arrays
             lone = lambda v: scalars and not v.mapped and not v.shape
             out = bind(*(v.array if lone(v) else v.full(shape, size) for v in inputs))[0]
@@ -491,7 +491,7 @@ def _sum_of_pairs(even: Array, odd: Array) -> Array:
 def _keeps_agents(eqn) -> bool:
     """Whether a primitive whose input and result lead with the agents leaves each agent at its place."""
     name, params = eqn.primitive.name, eqn.params
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return True
     if name == "broadcast_in_dim":
         return params["broadcast_dimensions"][:1] == (0,)

@@ -293,7 +293,7 @@ def test_a_continued_run_stays_diverged(tmp_path):
 def test_too_little_memory_is_refused_with_what_fits():
     sizes = dict(agents=10, dims=5, steps=100, init=0.1)
     with pytest.raises(
-        MemoryError, match=r"^1000 simulations of 10 agents in 5 dimensions need about .*sims=(\d+)"
+        MemoryError, match=r"^memory=100000: 1000 simulations of 10 agents in 5 dimensions need about .*sims=(\d+)"
     ) as e:
         sdesim.simulate(model_of(), sims=1000, memory=100_000, **sizes)
     fits = int(str(e.value).split("sims=")[1].split()[0])

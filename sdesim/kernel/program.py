@@ -75,7 +75,7 @@ class Outside(NamedTuple):
     clock: Callable[[Array], list[Array]]
 
 
-def _flat(jaxpr, consts, *args):
+def inlined(jaxpr, consts, *args):
     """Evaluate a program with its calls inlined."""
     env = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
     read = lambda v: v.val if isinstance(v, Literal) else env[v]
@@ -83,7 +83,7 @@ def _flat(jaxpr, consts, *args):
         inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
         if eqn.primitive.name in _INLINED and inner is not None:
             inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-            out = _flat(inner.jaxpr, inner.consts, *map(read, eqn.invars))
+            out = inlined(inner.jaxpr, inner.consts, *map(read, eqn.invars))
         else:
             out = _bind(eqn.primitive, list(map(read, eqn.invars)), eqn.params)
         env.update(zip(eqn.outvars, out, strict=True))
@@ -100,7 +100,7 @@ def trace(fn: Callable[..., PyTree], shared: PyTree, own: PyTree, state: PyTree)
     closed = jax.make_jaxpr(lambda *a: jax.tree.leaves(fn(*a)))(*arguments)
     if closed.effects:
         raise Unsupported(unproven(closed.jaxpr))
-    flat = jax.make_jaxpr(lambda *a: _flat(closed.jaxpr, closed.consts, *a))(*jax.tree.leaves(arguments))
+    flat = jax.make_jaxpr(lambda *a: inlined(closed.jaxpr, closed.consts, *a))(*jax.tree.leaves(arguments))
     jaxpr, _ = pe.dce_jaxpr(flat.jaxpr, [True] * len(flat.jaxpr.outvars), instantiate=True)
     sizes = [len(jax.tree.leaves(part)) for part in arguments]
     bits = itertools.chain.from_iterable([n] * size for n, size in zip((SHARED, OWN, STATE, CLOCK), sizes, strict=True))

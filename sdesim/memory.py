@@ -1,0 +1,142 @@
+"""How much memory there is, and how much a step of a model takes beside its state."""
+
+import itertools
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from sdesim.kernel.program import inlined
+from sdesim.vectorize import ELEMENTWISE, STRUCTURAL
+
+_FUSED = ELEMENTWISE | STRUCTURAL | {"iota", "stop_gradient", "rev", "pad"}
+_REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")
+
+
+def available_memory() -> int | None:
+    """Bytes of memory free for arrays on the default device, or None where that is not known.
+
+    On a CPU the least of what the system has and of what the control groups of this process, such as those of a
+    container or of a batch job, still allow.
+    """
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    free = _free_in_system()
+    left = [free] if free is not None else []
+    left.extend(_left_in_groups())
+    return max(0, min(left)) if left else None
+
+
+def _free_in_system() -> int | None:
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+# Of both versions of control groups: where they are mounted, the files of limit and use, and what can be reclaimed.
+_VERSIONS = {
+    "": ("", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def _left_in_groups(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> Iterator[int]:
+    """What each control group of this process, and each that holds it, still allows."""
+    try:
+        lines = pathlib.Path(proc).read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for name in {"", "memory"} & set(controllers.split(",")):
+            folder, limit, use, cached = _VERSIONS[name]
+            parts = pathlib.PurePosixPath(path).parts[1:]
+            for depth in range(len(parts), -1, -1):
+                group = pathlib.Path(mount, folder, *parts[:depth])
+                try:
+                    most, used = ((group / file).read_text().strip() for file in (limit, use))
+                    kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                    if most != "max":
+                        yield int(most) - int(used) + int(kept.get(cached, 0))
+                except (OSError, ValueError):  # not mounted here, or no group of memory
+                    continue
+
+
+def work_of(fn: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
+    """Bytes that a program of one lane holds at its fullest moment, beside its arguments: of the lane, and of all.
+
+    What depends on the arguments is of the lane; what depends on what the function closes over alone is of all lanes.
+    Elementwise operations are fused by XLA with what reads their results, and counted as nothing; what other primitives
+    read and write is counted whole, so that the estimate is rather too large.
+    """
+    closed = jax.make_jaxpr(fn)(*arguments)
+    flat = jax.make_jaxpr(lambda *leaves: inlined(closed.jaxpr, closed.consts, *leaves))(*jax.tree.leaves(arguments))
+    return _peak(flat.jaxpr, dict.fromkeys(flat.jaxpr.invars, True))
+
+
+def _size(variable) -> int:
+    return int(np.prod(variable.aval.shape)) * getattr(variable.aval.dtype, "itemsize", 8)
+
+
+def _inner(eqn) -> list[Jaxpr]:
+    found = (v if isinstance(v, tuple | list) else (v,) for v in eqn.params.values())
+    return [
+        p.jaxpr if isinstance(p, ClosedJaxpr) else p
+        for p in itertools.chain.from_iterable(found)
+        if isinstance(p, ClosedJaxpr | Jaxpr)
+    ]
+
+
+def _peak(jaxpr: Jaxpr, mapped: dict[Any, bool]) -> tuple[int, int]:
+    """The fullest moment of a program. mapped: which of its inputs are a lane's own."""
+    of_lane = dict(mapped)
+    fused = lambda eqn: eqn.primitive.name in _FUSED and not _inner(eqn)
+    given = set(jaxpr.invars) | set(jaxpr.constvars)
+    written: set[Any] = set()  # what is in memory, and not only within a fused loop
+    for eqn in jaxpr.eqns:
+        own = any(of_lane.get(v, False) for v in eqn.invars if not isinstance(v, Literal))
+        of_lane.update((v, own) for v in eqn.outvars)
+        if not fused(eqn):
+            written.update(eqn.outvars)
+            if eqn.primitive.name not in _REDUCING:  # a reduction reads a fused loop as it runs
+                read = [v for v in eqn.invars if not isinstance(v, Literal)]
+                written.update(read)
+                if own:  # what it reads beside a lane's own is repeated for each lane, unless it is data
+                    of_lane.update((v, True) for v in read if v not in given)
+    last: dict[Any, int] = {}  # the last moment at which a value is read, through fused loops too
+    for i in range(len(jaxpr.eqns) - 1, -1, -1):
+        eqn = jaxpr.eqns[i]
+        until = max([i, *(last.get(v, i) for v in eqn.outvars if v not in written)])
+        for v in eqn.invars:
+            if not isinstance(v, Literal):
+                last[v] = max(last.get(v, 0), until)
+    live, most = {True: 0, False: 0}, {True: 0, False: 0}
+    ends: dict[int, list[Any]] = {}
+    for i, eqn in enumerate(jaxpr.eqns):
+        new = [v for v in eqn.outvars if v in written and v not in given]
+        for v in new:
+            live[of_lane[v]] += _size(v)
+            ends.setdefault(last.get(v, i), []).append(v)
+        within = {True: 0, False: 0}
+        for inner in _inner(eqn):
+            own = any(of_lane.get(v, False) for v in eqn.invars if not isinstance(v, Literal))
+            own, shared = _peak(inner, dict.fromkeys(inner.invars, own))
+            within = {True: max(within[True], own), False: max(within[False], shared)}
+        most = {of: max(most[of], live[of] + within[of]) for of in most}
+        for v in ends.pop(i, []):
+            live[of_lane[v]] -= _size(v)
+    return most[True], most[False]
