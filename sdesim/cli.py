@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sdesim._version import __version__
+from sdesim.recipe import by_command
 
 USAGE = """\
 usage: sdesim figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, in any thread, and return its exit status. The command itself is `interrupt.command`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(arguments)
+        with by_command(arguments):
+            return _main(arguments)
     except UsageError as error:
         print(f"sdesim: error: {error}", file=sys.stderr)
         return 2
@@ -154,7 +156,8 @@ def _all_figures(arguments: list[str]) -> int:
         print(f"[{i} of {len(chosen)}] {name}", flush=True)
         config = dataclasses.replace(experiment.preset(preset), seed=int(seed))
         try:
-            statuses[name] = _regenerate(experiment, config, preset, Path(out))
+            with by_command(["figure", name, "--preset", preset, "--seed", seed, "--out", out]):
+                statuses[name] = _regenerate(experiment, config, preset, Path(out))
         except UsageError as error:
             print(f"sdesim: error: {error}", file=sys.stderr)
             statuses[name] = 2

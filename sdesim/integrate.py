@@ -41,6 +41,7 @@ from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_loss
 from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.random import Stream
+from sdesim.recipe import Call
 from sdesim.result import Result
 from sdesim.vectorize import lanes
 
@@ -476,7 +477,13 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     warn_of_divergence(lanes.diverged, arguments["first_sim"])
     # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
     said = repr(init) if previous is None else f"the result at step {previous.step}"
-    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": said}
+    given = {"dt": dt, "period": period if method == "sgd" else None, **run, "observe": run["observe"] or None}
+    given |= arguments if previous is None else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    call = Call("sdesim.simulate" if method == "em" else "sdesim.iterate", {"model": model, **given})
+    if previous is not None:
+        call = call.once_more(previous.run["call"])
+    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": said, "call": call}
     return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period, called)
 
 

@@ -13,8 +13,8 @@ from jaxtyping import Array
 
 from sdesim import blocks
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described, to_json
-from sdesim.store import FORMAT, check_kind, provenance, read_dataset, write_dataset
+from sdesim.fields import described
+from sdesim.store import check_kind, describe, read_dataset, write_dataset
 from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ class Result:
     def settings(self) -> dict[str, Any]:
         """How the run was called, with the model's parts and numbers: what a file says of it."""
         model = self.run["model"]
-        return {**self.run, "model": described(model) if isinstance(model, Dynamics) else model}
+        model = described(model) if isinstance(model, Dynamics) else model
+        return {**self.run, "model": model, "call": str(self.run["call"])}
 
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -153,21 +154,13 @@ class Result:
                 (*(f"{_SHARED}{i}_{n}" for n in range(leaf.ndim - 1)), "sim"),
                 np.asarray(leaf),
             )
-        attributes = {
-            **provenance(),
-            "settings": to_json(self.settings),
-            "seed": str(self.seed),
-            "first_sim": self.first_sim,
-            "step": self.step,
-            "seconds": self.seconds,
-            "observed_axes": json.dumps(self.observed_axes),
-            "sdesim_kind": "result",
-            "sdesim_format": FORMAT,
-        }
+        numbers = {"seed": str(self.seed), "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
+        axes = json.dumps(self.observed_axes)
         coordinates: dict[str, Any] = {"sim": sim}
         if self.records.size:
             coordinates["step"] = self.records
-        return xr.Dataset(variables, coordinates, attributes)
+        data = xr.Dataset(variables, coordinates)
+        return describe(data, "result", self.settings, self.run["call"], observed_axes=axes, **numbers)
 
     def save(self, path) -> None:
         """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""

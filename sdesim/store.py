@@ -4,31 +4,32 @@ import contextlib
 import functools
 import importlib.metadata
 import io
-import json
 import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import jax
 import xarray as xr
 
 from sdesim._version import __version__
+from sdesim.fields import to_json
 from sdesim.files import Damaged, read_sealed, write_sealed
+from sdesim.recipe import Call, made_by
 
 
 @functools.cache
 def _commit() -> str:
-    """The commit that sdesim runs from, as far as it can be known: of a checkout, or of an installation from git."""
+    """The commit that sdesim runs from: of a checkout, or as it was built into what is installed."""
     folder = pathlib.Path(__file__).resolve().parent
     if (folder.parent / ".git").exists():
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError, TypeError):
-        origin = importlib.metadata.distribution("sdesim").read_text("direct_url.json")
-        return json.loads(origin or "{}").get("vcs_info", {}).get("commit_id", "unknown")
+    with contextlib.suppress(OSError):
+        return (folder / "COMMIT").read_text(encoding="ascii").strip()
     return "unknown"
 
 
@@ -62,7 +63,77 @@ def cache_folder() -> pathlib.Path | None:
     return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim"
 
 
+# What files hold, by name: units and meaning. Lengths and times are those of the loss, see docs/models.md.
+_LOSS = "length^2 / time"
+LABELS = {
+    "agents": ("length", "position of each agent"),
+    "quorum": ("length", "mean of the agents"),
+    "center": ("length", "signal that the coupling pulls towards"),
+    "velocity": ("length / time", "velocity of each agent"),
+    "snapshot": ("length", "position of each agent at one step"),
+    "spread": ("length^2", "sum over agents of the squared distance from their mean"),
+    "quorum_loss": (_LOSS, "loss at the mean of the agents"),
+    "mean_loss": (_LOSS, "mean over agents of the loss"),
+    "diverged": ("1", "first step after which it was not finite, or -1"),
+    "moments_agents_mean": ("length", "mean over time and agents of the positions"),
+    "moments_agents_var": ("length^2", "variance over time and agents of the positions"),
+    "moments_quorum_mean": ("length", "mean over time of the quorum"),
+    "moments_quorum_var": ("length^2", "variance over time of the quorum"),
+    "moments_count": ("1", "records that entered the moments"),
+    "histogram_count": ("1", "records in each bin, below the first and above the last"),
+    "occupancy_agents": ("1", "share of time that agents spend in each basin"),
+    "occupancy_quorum": ("1", "share of time that the quorum spends in each basin"),
+    "first_passage_step": ("1", "first step within the radius of the target, or -1"),
+    "eta": ("time", "learning rate"),
+    "k": ("1 / time", "gain of the coupling"),
+    "time": ("time", "time since the start"),
+    "step": ("1", "number of the step"),
+    "sim": ("1", "number of the simulation"),
+    "agent": ("1", "number of the agent"),
+    "dim": ("1", "coordinate"),
+    "n_agents": ("1", "number of agents"),
+    "n_dims": ("1", "number of dimensions"),
+    "n_steps": ("1", "number of steps"),
+}
+_SUFFIXES = {"_mean": "mean over simulations", "_stderr": "standard error over simulations", "_series": "recorded"}
+
+
+def _label(name: str, labels: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Units and meaning of a variable; of a name that nobody has described, the name."""
+    known = {**LABELS, **labels}
+    if name in known or (name := name.rpartition(".")[2]) in known:
+        return known[name]
+    for suffix, what in _SUFFIXES.items():
+        if name.endswith(suffix):
+            units, meaning = _label(name.removesuffix(suffix), labels)
+            return units, f"{what}: {meaning}"
+    return "not stated", name.replace("_", " ")
+
+
 FORMAT = 1  # of the files that are read again; another number where their meaning changes
+
+
+def describe(
+    data: xr.Dataset, kind: str, settings, call: Call | str, labels: Mapping[str, tuple[str, str]] | None = None, **more
+) -> xr.Dataset:
+    """The data with all that a file of ours says: what it is, how it was made and can be made again, where, and units
+    and meaning of every variable.
+
+    settings: all numbers and choices, of types that `fields.to_json` takes. labels: of names that are not in LABELS, or
+    mean something else here. more: further attributes.
+    """
+    for name in data.variables:
+        units, meaning = _label(str(name), labels or {})
+        data[name].attrs = {"units": units, "long_name": meaning, **data[name].attrs}
+    data.attrs = {
+        "sdesim_kind": kind,
+        "sdesim_format": FORMAT,
+        "made_by": made_by(call),
+        "settings": to_json(settings),
+        **provenance(),
+        **more,
+    }
+    return data
 
 
 def check_kind(data: xr.Dataset, kind: str, said: str) -> None:
@@ -90,7 +161,8 @@ def write_dataset(data: xr.Dataset, path) -> None:
         FileNotFoundError, WriteError: as `sdesim.files.replacing`.
     """
     encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
-    write_sealed(data.to_netcdf(engine="h5netcdf", encoding=encoding), path)
+    with data.to_netcdf(engine="h5netcdf", encoding=encoding) as blob:  # a view, which is to be given back
+        write_sealed(blob, path)
 
 
 def read_dataset(path, name: str = "path") -> xr.Dataset:

@@ -23,7 +23,7 @@ from sdesim import blocks, random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import layout_of, run_lanes
-from sdesim.fields import check_choice, described, numeric_fields, to_json
+from sdesim.fields import check_choice, described, numeric_fields
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
@@ -35,8 +35,9 @@ from sdesim.integrate import (
     warn_of_stiffness,
 )
 from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, monte_carlo
+from sdesim.recipe import Call
 from sdesim.result import Result
-from sdesim.store import provenance
+from sdesim.store import describe
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
@@ -158,8 +159,9 @@ def sweep(
     places.pop("memory")
     settings = {**kept, **run, **places, "grid": values, "model": described(model)}
     paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
-    data.attrs = {**provenance(), "settings": to_json(settings), "path": paths}
-    return data
+    arguments = {"model": model, "grid": values, **kept, **run, **places, "observe": observe or None}
+    call = Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
+    return describe(data, "sweep", settings, call, path=paths)
 
 
 def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:

@@ -117,7 +117,7 @@ def test_regenerate_writes_everything_with_provenance(tmp_path):
     with xr.open_dataset(done.files["nc"]) as data:
         assert data["agents"].dims == (one_dimensional.K, "sim", "agent")
         assert data.attrs["seed"] == str(2**40)
-        for name in ("sdesim_version", "jax_version", "device", "commit", "written", "config", "preset", "python"):
+        for name in ("sdesim_version", "jax_version", "device", "commit", "written", "settings", "preset", "python"):
             assert data.attrs[name]
     again = regenerate(experiment, config, "smoke", tmp_path / "again")
     for suffix in ("png", "pdf", "claims.json"):  # the same data give the same files

@@ -26,13 +26,14 @@ from jaxtyping import Array
 from sdesim import random
 from sdesim.cnn import step as steps
 from sdesim.cnn.algorithms import Algorithm, each_run, over_runs
-from sdesim.cnn.checkpoints import Store, fingerprint
+from sdesim.cnn.checkpoints import Store, fingerprint, hash_of
 from sdesim.cnn.data import Split
 from sdesim.cnn.schedule import Constant, Stall
 from sdesim.cnn.step import Pixels, RunState, Task
-from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.fields import check_choice, check_count, check_sign, described
 from sdesim.integrate import warn_if_unstable
-from sdesim.store import FORMAT, provenance
+from sdesim.recipe import Call, Code
+from sdesim.store import describe
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CHUNK_SECONDS = 2.0  # of work between two lines of progress
@@ -111,6 +112,23 @@ DIMS = {
     "gradient_noise": ("run", "agent"),
     "eta": ("run", "agent"),
     "seconds": (),
+}
+
+LABELS = {
+    **{f"{s}_loss": ("nats", f"mean cross-entropy on {s} images") for s in ("train", "validation", "test")},
+    **{f"{s}_accuracy": ("1", f"share of {s} images that are right") for s in ("train", "validation", "test")},
+    "batch_loss": ("nats", "mean loss of the epoch's batches, as the agents trained on them"),
+    "spread": ("parameters^2", "sum over agents of the squared distance from their mean"),
+    "spread_by_layer": ("parameters^2", "spread of each layer's parameters"),
+    "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one image's gradient"),
+    "eta": ("parameters^2 / nat", "learning rate of the epoch"),
+    "seconds": ("s", "time that the epoch's steps took"),
+    "diverged": ("1", "first step whose loss was not finite, or -1"),
+    "epoch": ("1", "passes through the training set"),
+    "run": ("1", "place of the run"),
+    "number": ("1", "number of the run, which decides its random numbers"),
+    "model": ("1", "an agent, or the center"),
+    "layer": ("1", "layer of the network"),
 }
 
 
@@ -203,6 +221,19 @@ def train(
     others = (agents, same_start, schedule, train_images, seed)
     store = None if folder is None else Store(folder, fingerprint(task, algorithm, data, rates, numbers, others))
     history: list[dict[str, np.ndarray]] = []
+    options = dict(agents=agents, batch=batch, runs=numbers.tolist(), seed=seed, same_start=same_start)
+    options |= dict(schedule=schedule, weight_decay=weight_decay, crop=crop, precision=precision)
+    options |= dict(evaluation_batch=evaluation_batch, train_images=train_images)
+    settings = {
+        "network": repr(network),
+        "algorithm": described(algorithm),
+        "data": _said_of(data),
+        "eta": rates,
+        "epochs": epochs,
+        **options,
+    }
+    made = {"network": network, "data": Code("data"), "algorithm": algorithm, "eta": eta, "epochs": epochs}
+    call = Call("sdesim.cnn.train", {**made, **options})
 
     def start() -> Any:
         return _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
@@ -215,7 +246,8 @@ def train(
         return {name: np.asarray(value) for name, value in found.items()}
 
     def dataset() -> xr.Dataset:
-        return _dataset(history, state[0], numbers, agents, seed)
+        data = _dataset(history, state[0], numbers, agents)
+        return describe(data, "history", settings, call, LABELS, seed=str(seed))
 
     def keep(epoch: int) -> None:
         """Write what there is; hours of training are not lost with a disk that is full for a while."""
@@ -268,6 +300,13 @@ def train(
             state = run_state, rule_rates
             keep(epoch)
         return dataset()
+
+
+def _said_of(data: Split) -> dict[str, Any]:
+    """What a file says of the images: how many, of which form, and a hash that tells these from others."""
+    counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
+    classes = int(max(y.max(initial=-1) for y in (data.train_y, data.validation_y, data.test_y))) + 1
+    return {**counts, "shape": data.train_x.shape[1:], "classes": classes, "sha256": hash_of((), data)}
 
 
 def _pixels(x: np.ndarray, y: np.ndarray, data: Split) -> Pixels:
@@ -358,7 +397,7 @@ def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, floa
     return {**told, "spread": float(last["spread"].mean())}
 
 
-def _dataset(history, state: RunState, numbers, agents: int, seed: int) -> xr.Dataset:
+def _dataset(history, state: RunState, numbers, agents: int) -> xr.Dataset:
     """The history, labelled."""
     names = history[0].keys()
     variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
@@ -370,7 +409,5 @@ def _dataset(history, state: RunState, numbers, agents: int, seed: int) -> xr.Da
         "model": [*(f"agent {i}" for i in range(agents)), "center"],
         "layer": list(state.params),
     }
-    data = xr.Dataset(
-        variables, coordinates, {**provenance(), "seed": str(seed), "sdesim_kind": "history", "sdesim_format": FORMAT}
-    )
+    data = xr.Dataset(variables, coordinates)
     return data.assign(diverged=("run", np.asarray(state.diverged)))

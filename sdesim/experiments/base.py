@@ -14,7 +14,8 @@ from sdesim import claims, plotting
 from sdesim.claims import Claim, Statement
 from sdesim.fields import check_choice
 from sdesim.files import check_writable
-from sdesim.store import provenance, write_dataset
+from sdesim.recipe import Call, Code
+from sdesim.store import describe, write_dataset
 
 PRESETS = ("smoke", "default", "paper")
 
@@ -67,15 +68,23 @@ def regenerate(experiment: Experiment, config: Any, preset: str, out, *, progres
     data = experiment.run(config, progress)
     found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=preset == "smoke")
     seconds = time.perf_counter() - began
-    data.attrs = {
-        **provenance(),
+    call = Call(
+        "sdesim.experiments.base.regenerate",
+        {
+            "experiment": Code(f"sdesim.experiments.EXPERIMENTS[{experiment.name!r}]"),
+            "config": config,
+            "preset": preset,
+            "out": str(out),
+        },
+    )
+    more = {
         "experiment": experiment.name,
         "preset": preset,
         "seed": str(config.seed),
-        "config": json.dumps(dataclasses.asdict(config)),
         "claims": json.dumps([dataclasses.asdict(c) for c in found]),
         "seconds": round(seconds, 3),
     }
+    describe(data, "figure", dataclasses.asdict(config), call, **more)
     files = {suffix: folder / f"{experiment.name}.{suffix}" for suffix in ("nc", "claims.json", "png", "pdf")}
     with plotting.looks():
         figure = experiment.plot(config, data)
