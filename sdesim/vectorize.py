@@ -83,18 +83,18 @@ _ELEMENTWISE_NAMES = """
 """
 _BY_BATCHING_RULE_NAMES = """
     argmax argmin cholesky concatenate cond conv_general_dilated cumlogsumexp cummax cummin cumprod cumsum
-    custom_linear_solve device_put dot_general dynamic_slice dynamic_update_slice eig eigh fft gather geqrf
+    custom_linear_solve device_put dot_general dynamic_slice dynamic_update_slice eigh empty2 fft gather geqrf
     householder_product iota lu lu_pivots_to_permutation pad platform_index polynomial qr random_bits random_clone
     random_fold_in random_gamma random_seed random_split random_unwrap random_wrap reduce reduce_window
     reduce_window_max reduce_window_min reduce_window_sum reduce_xor rev scan scatter scatter-add scatter-max
-    scatter-min scatter-mul scatter-sub select_and_gather_add select_and_scatter_add sort split stack svd threefry2x32
-    tile top_k triangular_solve tridiagonal_solve unstack while
+    scatter-min scatter-mul scatter-sub SearchSorted select_and_gather_add select_and_scatter_add sort split stack svd
+    threefry2x32 tile top_k triangular_solve tridiagonal_solve unstack while
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
 STRUCTURAL = frozenset(("broadcast_in_dim", "optimization_barrier", "reshape", "slice", "squeeze", "transpose"))
 _BY_BATCHING_RULE = frozenset(_BY_BATCHING_RULE_NAMES.split())
 _CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
-_INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", *_CUSTOM_DERIVATIVE)
+_INLINED = ("jit", "closed_call", "eval_jaxpr", "remat2", *_CUSTOM_DERIVATIVE)
 _WHY_NOT = {
     "unvmap_all": "which looks at all simulations at once",
     "unvmap_any": "which looks at all simulations at once",
@@ -176,6 +176,8 @@ def unproven(jaxpr: Jaxpr) -> str | None:
     """Why a program must not be evaluated one primitive at a time, in words; None if it may."""
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
+        if name == "call_hi_primitive":  # of jax 0.12: one for all that are made of several primitives
+            name = type(eqn.params["_prim"]).__name__
         within = (reason for inner in _inner_programs(eqn.params) if (reason := unproven(inner)) is not None)
         if (reason := next(within, None)) is not None:
             return reason

@@ -106,6 +106,141 @@ def compiled_text(model, agents, sims=32):
     return texts[0]
 
 
+def test_two_agents_in_halves_do_not_mistake_an_axis_for_pairs():
+    """Of (2, 4) features the two halves are (4, lanes) each, as eight agents' positions would be."""
+    total = lambda x: (jnp.sum(jnp.tanh(x * jnp.arange(1.0, 5.0, dtype=x.dtype)[None]), axis=0), jnp.sum(x, axis=0))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 1, 5)), jnp.float32)
+    close(lanes(total, (-1,))(Halves.split(x)), jax.vmap(total, -1, -1)(x))
+
+
+# -- what steps aside ------------------------------------------------------------------------------------------------
+
+
+def test_a_program_with_effects_is_mapped_as_a_whole_and_says_why():
+    seen = []
+
+    def step(x):
+        jax.debug.callback(lambda v: seen.append(np.asarray(v)), x)
+        return jnp.sin(x) + jnp.mean(x)
+
+    plain = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 1, 3)
+    x = jnp.asarray(plain)
+    for argument in (x, Halves.split(x)):
+        token = vectorize.NOTES.set([])
+        found = jax.jit(lanes(step, (-1,)))(argument)
+        jax.effects_barrier()
+        assert vectorize.NOTES.get() == ["the program calls debug_callback, an effect"]
+        vectorize.NOTES.reset(token)
+        np.testing.assert_allclose(found, np.sin(plain) + np.mean(plain, axis=0)[None], rtol=0, atol=3e-7)
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen), axis=None), np.sort(np.tile(x, 2), axis=None))
+
+
+def test_a_proven_program_leaves_no_note():
+    token = vectorize.NOTES.set([])
+    lanes(lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), (-1,))(jnp.ones((2, 3)))
+    assert vectorize.NOTES.get() == []
+    vectorize.NOTES.reset(token)
+
+
+@pytest.mark.parametrize("where", ["loss", "rule", "observable", "schedule"])
+def test_users_may_look_into_every_function(where, monkeypatch):
+    """In every step of every simulation, in blocks and threads too."""
+    monkeypatch.setattr(engine, "CACHE_BYTES", 1)
+    monkeypatch.setattr(engine, "LEAST", 1)
+    monkeypatch.setattr(engine, "THREAD_BYTES", 0)
+    seen = []
+    look = lambda here, value: (
+        jax.debug.callback(lambda v: seen.append(np.asarray(v)), value) if here == where else None
+    )
+
+    class Rule(coupling.AbstractCoupling):
+        def pull(self, x, shared, t, mean):
+            look("rule", x)
+            return mean(x)[None] - x
+
+    class Watch(sdesim.observe.AbstractSeries):
+        name = "watch"
+
+        def value(self, view):
+            look("observable", view.state.x)
+            return jnp.sum(view.state.x)
+
+    def loss(x):
+        look("loss", x)
+        return jnp.sum(x**2)
+
+    def schedule(n):
+        look("schedule", n)
+        return jnp.where(n > 3, 0.1, 0.2)
+
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(loss, Rule(), noise.Gaussian(0.0), schedule)
+        init = np.linspace(-1, 1, 34 * 2, dtype=np.float32).reshape(34, 2, 1)
+        out = sdesim.simulate(model, agents=2, sims=34, steps=2, init=init, observe=Watch(), every=1)
+        jax.effects_barrier()
+    found = np.concatenate([np.ravel(v) for v in seen])
+    assert set(found) == {0, 1} if where == "schedule" else set(np.ravel(init)) <= set(found)
+    middle = init - 0.2 * (2 * init - (np.mean(init, axis=1, keepdims=True) - init))
+    assert where == "schedule" or np.abs(np.sort(found)[:, None] - np.ravel(middle)[None]).min(axis=0).max() < 1e-6
+    np.testing.assert_allclose(out.observed["watch"][:, 1], middle.sum((1, 2)), atol=1e-6)
+
+
+@pytest.mark.relaxed
+def test_complex_states_may_be_shared_by_agents_in_pairs():
+    class Rotating(coupling.AbstractCoupling):
+        """What agents share turns; what each keeps is complex too."""
+
+        def init(self, x, mean):
+            return {"center": mean(x) + 1j, "own": x * (1 + 2j), "real": x}
+
+        def pull(self, x, shared, t, mean):
+            return shared["center"].imag[None] + shared["own"].real - x
+
+        def flow(self, x, shared, t, mean):
+            return {"center": 1j * shared["center"], "own": mean(x)[None] - shared["own"], "real": x - shared["real"]}
+
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(lambda x: jnp.sum(x**4), Rotating(), noise.Uniform(1.0), 0.1)
+        fast, plain = (sdesim.simulate(model, agents=4, sims=3, steps=4, init=0.5, fast=f) for f in (True, False))
+    for a, b in zip(jax.tree.leaves(fast.state), jax.tree.leaves(plain.state), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=16 * np.finfo(np.float32).eps)
+
+
+# -- derivatives -----------------------------------------------------------------------------------------------------
+
+
+@jax.custom_jvp
+def doubled(x, n):
+    """A function whose rule is told from its derivative by a factor of 2."""
+    return jnp.sum(jnp.sin(x) * n, axis=1)
+
+
+doubled.defjvp(lambda p, t: (doubled(*p), 2 * jnp.sum(jnp.cos(p[0]) * p[1] * t[0], axis=1)))
+
+
+@jax.custom_vjp
+def halved(x, n):
+    return jnp.sum(jnp.sin(x) * n, axis=1), n
+
+
+halved.defvjp(lambda x, n: (halved(x, n), (x, n)), lambda r, g: (0.5 * jnp.cos(r[0]) * r[1] * g[0][:, None], None))
+
+
+@pytest.mark.relaxed
+@pytest.mark.parametrize("fn", [doubled, lambda x, n: halved(x, n)[0]], ids=["jvp", "vjp"])
+@pytest.mark.parametrize("paired", [False, True])
+def test_derivative_rules_hold_for_who_differentiates_a_run(fn, paired):
+    x = jnp.asarray(np.random.default_rng(4).normal(size=(4, 1, 3)), jnp.float32)
+    n = jnp.asarray(2, jnp.int32)
+    one = lambda x, n: jnp.sum(fn(x, n) ** 2)
+    of = lambda x: jnp.sum(lanes(one, (-1, None))(Halves.split(x) if paired else x, n))
+    expected = jax.grad(lambda x: jnp.sum(jax.vmap(one, (-1, None), -1)(x, n)))(x)
+    for derivative in (jax.grad(of), jax.jit(jax.grad(of)), jax.grad(jax.jit(of))):
+        np.testing.assert_allclose(derivative(x), expected, rtol=2e-6)
+    np.testing.assert_allclose(jax.vmap(jax.grad(of))(x[None])[0], expected, rtol=2e-6)
+
+
 # -- fast and plain paths --------------------------------------------------------------------------------------------
 
 # made in the test, for numbers take the precision of the time
