@@ -49,22 +49,22 @@ class Plan:
 
 
 def _law_kick(model: Dynamics, seed, sim, plan: Plan, step, dtype):
-    """scale * sqrt(dt) zeta from the noise law and this step's random words."""
+    """size.kick * zeta from the noise law and this step's random words."""
     keys = [random.step_key(seed, Stream.NOISE + i, step) for i in range(model.noise.blocks)]
     blocks = [random.words(key, sim, plan.agents, plan.dims) for key in keys]
 
-    def kick(x, gradients, rates, dt, scale):
+    def kick(x, gradients, size):
         z = model.noise.variates(blocks, dtype, model.batch)
-        return model.noise_force(z, x, gradients, rates, scale * jnp.sqrt(dt))
+        return model.noise.apply(z, x, gradients, model.batch, size.kick)
 
     return kick
 
 
 def _given_kick(model: Dynamics, dw):
-    """scale * B dw from the caller's Brownian increments."""
+    """size.diffusion * B dw from the caller's Brownian increments."""
 
-    def kick(x, gradients, rates, dt, scale):
-        return model.brownian_force(dw, x, gradients, rates, scale)
+    def kick(x, gradients, size):
+        return model.noise.diffuse(dw, x, gradients, model.batch, size.diffusion)
 
     return kick
 
@@ -137,10 +137,7 @@ def advance_lanes(
         return state, update(watching, totals, state, step + 1)
 
     def renew(state):
-        def one(model, s):
-            return s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
-
-        return over(one, axes, -1)(model, state)
+        return over(lambda m, s: m.renew(s), axes, -1)(model, state)
 
     def record(step, state, totals, buffers):
         totals = update([i for i in accumulators if i not in watching], totals, state, step)

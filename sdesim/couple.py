@@ -16,18 +16,25 @@ import optax
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, per_agent
+from sdesim.dynamics import weighted_tree
 from sdesim.fields import check_choice, check_count, check_sign, number, optional_number
-from sdesim.steps import _advance
+from sdesim.steps import moved
+from sdesim.sums import Sum
 
 
 class CoupleState(NamedTuple):
-    """shared: the rule's shared state. t: its time. count: iterations done. step: the optimizer's last step (its
-    velocity), kept where gradients are taken ahead of the agents, else None."""
+    """shared: the rule's shared state. clock: its time, a sum that is right over any number of steps, from the last
+    epoch on if the rule jumps at epochs; `t` is it as one number. count: iterations done. step: the optimizer's last
+    step (its velocity), kept where gradients are taken ahead of the agents, else None."""
 
     shared: PyTree
-    t: Array
+    clock: Sum
     count: Array
     step: PyTree
+
+    @property
+    def t(self) -> Array:
+        return self.clock.value
 
 
 class Coupled(optax.GradientTransformationExtraArgs):
@@ -60,7 +67,8 @@ class Coupled(optax.GradientTransformationExtraArgs):
         def jump(own):
             if not isinstance(own, CoupleState):
                 return own
-            return own._replace(shared=self.rule.renew(params, own.shared, own.t, losses))
+            clock = Sum.of(jnp.zeros_like(own.t))
+            return own._replace(shared=self.rule.renew(params, own.shared, clock.value, losses), clock=clock)
 
         return jax.tree.map(jump, state, is_leaf=lambda s: isinstance(s, CoupleState))
 
@@ -147,7 +155,7 @@ def couple(
         shared = rule.init(params, coupled._mean(params))
         # Time needs more digits than bfloat16 parameters have.
         t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
-        return CoupleState(shared, t, jnp.zeros((), jnp.int32), step)
+        return CoupleState(shared, Sum.of(t), jnp.zeros((), jnp.int32), step)
 
     def update(updates, state, params=None, *, eta=None, **extra):
         if params is None:
@@ -160,11 +168,11 @@ def couple(
         flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
         # See sdesim.steps.sgd_step: in Gauss-Seidel order the shared state follows at the end of a period.
         collected = coupled._exchange(state, ahead=int(order == "gauss-seidel"))
-        shared = _advance(state.shared, flow, common * collected)
-        count = state.count + 1
-        # A clock's time is a product, not a sum: no rounding gathers over a long training.
-        t = (state.t + common if coupled.clock is None else coupled.clock * count).astype(state.t.dtype)
-        return new_updates, CoupleState(shared, t, count, None if lookahead is None else updates)
+        tick = (common if coupled.clock is None else coupled.clock).astype(state.t.dtype)
+        shared = moved(state.shared, weighted_tree(common * collected, flow))
+        return new_updates, CoupleState(
+            shared, state.clock.plus(tick), state.count + 1, None if lookahead is None else updates
+        )
 
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean

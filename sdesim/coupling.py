@@ -100,9 +100,15 @@ class AbstractCoupling(Part):
     def renew(self, x: PyTree, shared: PyTree, t: Array, losses: Array) -> PyTree:
         """The shared state after a jump at the start of an epoch, given each agent's loss, of shape (agents,).
 
-        Called by the stepper once an epoch. No jump by default.
+        Called by the stepper once an epoch. No jump by default. The time of a rule that jumps starts anew with each
+        epoch, at t = 0, so that the iterations of an epoch are told apart by it after any number of steps.
         """
         return shared
+
+    @property
+    def renews(self) -> bool:
+        """Whether the rule jumps at epochs, and so is another rule without them."""
+        return type(self).renew is not AbstractCoupling.renew
 
     def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default."""
@@ -166,6 +172,9 @@ class Elastic(AbstractCoupling):
 
     k: Any = eqx.field(converter=number_or_function)
     center_rate: Array | None = eqx.field(converter=optional_number, default=None)
+
+    def __check_init__(self):
+        check_sign("center_rate", self.center_rate)
 
     @classmethod
     def from_moving_rates(cls, alpha: float, beta: float, eta: float) -> "Elastic":
@@ -277,7 +286,9 @@ class Spiking(AbstractCoupling):
     def gains(self, shared, t, agents: int) -> Array:
         """The gains k_j at time t, of shape (agents,)."""
         tau = t - shared["start"]
-        decay = jnp.where(tau < self.duration, jnp.exp(-tau / self.relaxation), jnp.zeros_like(tau))
+        # A duration of n iterations ends with the n-th: where t is that end but for roundings, the spike is over.
+        on = tau + 16 * float(jnp.finfo(tau.dtype).eps) * t < self.duration
+        decay = jnp.where(on, jnp.exp(-tau / self.relaxation), jnp.zeros_like(tau))
         spike = (jnp.arange(agents, dtype=jnp.int32) == shared["best"]).astype(self.k.dtype)
         return self.k / agents * (1 - decay) + spike * (self.magnification * self.k * decay)
 

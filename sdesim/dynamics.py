@@ -4,16 +4,19 @@ First order (BS 2-6), h = eta:
 
     dx^i = (-grad f(x^i) + pull^i) dt + sqrt(h / b) B dW^i,        dshared = flow dt
 
-Second order (BS 33-34), with v the velocity in units of 1 / u:
+Second order (BS 33-34), with v the velocity in units of 1 / c:
 
-    dx^i = (v^i / u + c pull^i) dt
-    dv^i = (-u grad f(x^i + lookahead v^i) - mu v^i + c velocity_pull^i) dt + u sqrt(h / b) B dW^i,  dshared = c flow dt
+    dx^i = (v^i / c + c pull^i) dt
+    dv^i = (-c grad f(x^i + lookahead v^i) - mu v^i + c velocity_pull^i) dt + c sqrt(h / b) B dW^i,  dshared = c flow dt
 
 The *matched step* h is the dt at which Euler-Maruyama is the discrete algorithm: eta for SGD; sqrt(eta) for the
-iteration with momentum delta, with friction mu = (1 - delta) / h. There v is the displacement in one iteration, u = h,
-which is what the algorithm keeps when a schedule changes eta. c = eta / h converts the coupling's own time, which
-advances by eta each iteration, into the time of the SDE. `Friction` states the SDE in continuous time: h = eta and
-c = u = 1.
+iteration with momentum delta, with friction mu = (1 - delta) / h. c = eta / h converts the coupling's own time, which
+advances by eta each iteration, into the time of the SDE. With the iteration's momentum c = h, and v is the displacement
+in one iteration, which is what the algorithm keeps when a schedule changes eta. `Friction` states the SDE in continuous
+time: h = eta and c = 1.
+
+A learning rate of 0 is a step without descent: v <- delta v, x <- x + v, and no time passes. Steppers therefore see
+products that have a value there (`Sizes`), and never a quotient of two rates.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -28,23 +31,34 @@ from sdesim.coupling import AbstractCoupling, Mean, Uncoupled, per_agent
 from sdesim.fields import Part, check_choice, check_sign, concrete, number, number_or_function, shown
 from sdesim.noise import AbstractNoise, Silent
 from sdesim.objectives import AbstractObjective, as_objective
+from sdesim.sums import Sum
 
 Agents = Float[Array, "agents dims"]
 
 
+def _root(a: Array) -> Array:
+    """The square root, with 0 for its derivative at 0: what is always 0 there must not spoil a gradient."""
+    zero = a == 0
+    return jnp.where(zero, jnp.zeros_like(a), jnp.sqrt(jnp.where(zero, jnp.ones_like(a), a)))
+
+
 class AbstractMomentum(Part):
-    """Second-order dynamics: how far an iteration goes in time, its friction, and where it takes gradients."""
+    """Second-order dynamics: how time relates to the learning rate, friction, and where gradients are taken."""
+
+    def clock(self, eta: Array) -> Array:
+        """c = eta / h, the time of the coupling in one unit of the time of the SDE, and 1 / (unit of v)."""
+        raise NotImplementedError
 
     def matched_step(self, eta: Array) -> Array:
         """h, the dt at which the SDE is the iteration."""
         raise NotImplementedError
 
-    def velocity_unit(self, h: Array) -> Array:
-        """u, what a displacement is to be divided by to be a velocity: h for iterations, whose v is a displacement."""
-        return h
+    def move(self, eta: Array, dt: Array | None) -> Array | float:
+        """By how many of its v a step of length dt moves x, dt / c; of the matched step if dt is None."""
+        raise NotImplementedError
 
-    def friction(self, t_end: Array, h: Array) -> Array:
-        """mu of the step that ends at time `t_end`, in 1/time."""
+    def loss(self, move: Array | float, t_end: Array) -> Array:
+        """The share of v, mu dt, that friction takes in a step that ends at time `t_end`."""
         raise NotImplementedError
 
     @property
@@ -64,11 +78,17 @@ class HeavyBall(AbstractMomentum):
         if most is not None and most > 1:
             raise ValueError(f"delta={most:g}: a momentum must be from 0 to 1")
 
-    def matched_step(self, eta):
-        return jnp.sqrt(eta)
+    def clock(self, eta):
+        return _root(eta)
 
-    def friction(self, t_end, h):
-        return (1 - self.delta) / h
+    def matched_step(self, eta):
+        return _root(eta)
+
+    def move(self, eta, dt):
+        return 1.0 if dt is None else dt / _root(eta)
+
+    def loss(self, move, t_end):
+        return (1 - self.delta) * move
 
 
 class Nesterov(HeavyBall):
@@ -90,14 +110,25 @@ class Friction(AbstractMomentum):
 
     mu: Any = eqx.field(converter=number_or_function)
 
+    def __check_init__(self):
+        check_sign("mu", self.mu)
+
+    def clock(self, eta):
+        return jnp.ones_like(eta)
+
     def matched_step(self, eta):
         return eta
 
-    def velocity_unit(self, h):
-        return jnp.ones_like(h)
+    def move(self, eta, dt):
+        return eta if dt is None else dt
 
-    def friction(self, t_end, h):
-        return jnp.asarray(self.mu(t_end)) if callable(self.mu) else self.mu
+    def loss(self, move, t_end):
+        if not callable(self.mu):
+            return self.mu * move
+        # A step of no length, which may end at 0, has no friction, whatever mu(0) is.
+        still = jnp.equal(move, 0)
+        mu = jnp.asarray(self.mu(jnp.where(still, jnp.ones_like(t_end), t_end)))
+        return jnp.where(still, jnp.zeros_like(mu), mu) * move
 
 
 class State(NamedTuple):
@@ -105,29 +136,54 @@ class State(NamedTuple):
 
     x: positions (agents, dims). v: velocities (agents, dims), None without momentum: displacements in one iteration, or
         with `Friction` physical velocities.
-    shared, velocity_shared: what the two coupling rules share. t: the time of the coupling, a scalar.
+    shared, velocity_shared: what the two coupling rules share.
+    clock: the time of the coupling, a sum of learning rates that is right over any number of steps; `t` is it as one
+        number. With a rule that jumps at epochs it is counted from the last one. before: the time until then; the
+        whole is `time`.
     """
 
     x: Agents
     v: Agents | None
     shared: PyTree
     velocity_shared: PyTree
-    t: Array
+    clock: Sum
+    before: Sum
+
+    @property
+    def t(self) -> Array:
+        return self.clock.value
+
+    @property
+    def time(self) -> Array:
+        return self.before.plus(self.clock.rest).plus(self.clock.value).value
 
 
 class Rates(NamedTuple):
     """What the learning rate of one step means: see the module's head.
 
-    eta: the learning rate that defines time, a scalar. h: matched step. clock: c. unit: u.
-    drift, noise: factors an agent on its drift and on its noise, of shape (agents,), or None for 1.
+    eta: the learning rate that defines time, a scalar. own: the agents' own, (agents,), or None where all have that
+    one. h: matched step. clock: c.
     """
 
     eta: Array
+    own: Array | None
     h: Array
-    clock: Array | float
-    unit: Array
-    drift: Array | None
-    noise: Array | None
+    clock: Array
+
+
+class Sizes(NamedTuple):
+    """How much of everything there is in one step, finite at every learning rate. Where agents differ, (agents,).
+
+    tick: of the coupling's time, c dt; shared states flow by it. weight: of pull and gradient, the agents' ticks.
+    move: of v on x, see `AbstractMomentum.move`; 0 without momentum. kick: of one sample's noise zeta, sqrt(eta tick).
+    diffusion: of B dW, sqrt(eta c).
+    """
+
+    tick: Array
+    weight: Array
+    move: Array | float
+    kick: Array
+    diffusion: Array
 
 
 class Dynamics(Part):
@@ -136,7 +192,8 @@ class Dynamics(Part):
     objective: an objective, or a function of a point (dims,) to a scalar loss in plain jax.numpy.
     coupling: a rule of `sdesim.coupling`; uncoupled by default.
     noise: a law of `sdesim.noise`; none by default.
-    eta: learning rate > 0: a number, one an agent (agents,), or a function of the step.
+    eta: learning rate >= 0: a number, one an agent (agents,), or a function of the step. A step at 0 takes no gradient,
+        no noise and no time.
     momentum: None, `Nesterov`, `HeavyBall` or `Friction`.
     velocity_coupling: a rule on the velocities (k_2 of BS 34); needs momentum. The rule must be linear, as it is
         stated for physical velocities and acts on v = h * velocity.
@@ -173,7 +230,10 @@ class Dynamics(Part):
             raise TypeError(f"velocity_coupling={shown(self.velocity_coupling)}: must be one of sdesim.coupling")
         if self.velocity_coupling is not None and self.momentum is None:
             raise ValueError("velocity_coupling: there is no velocity to couple without momentum")
-        check_sign("eta", self.eta, zero=False)
+        if self.velocity_coupling is not None and self.velocity_coupling.renews:
+            name = type(self.velocity_coupling).__name__
+            raise ValueError(f"velocity_coupling={name}: jumps at epochs, which only a rule on positions does")
+        check_sign("eta", self.eta)
         check_sign("batch", self.batch, zero=False)
         for name in ("k", "center_rate"):
             value = getattr(self.coupling, name, None)
@@ -190,17 +250,25 @@ class Dynamics(Part):
     def at_step(self, step) -> Rates:
         """The learning rate of a step and what follows from it."""
         eta = jnp.asarray(self.eta(step)) if callable(self.eta) else self.eta
-        drift = noise = None
-        if eta.ndim:
-            own, eta = eta, jnp.mean(eta)
-            if self.rates == "iteration":
-                drift = noise = own / eta
-            else:
-                noise = jnp.sqrt(own / eta)
+        own, eta = (eta, jnp.mean(eta)) if eta.ndim else (None, eta)
         if self.momentum is None:
-            return Rates(eta, eta, 1.0, eta, drift, noise)
-        h = self.momentum.matched_step(eta)
-        return Rates(eta, h, eta / h, self.momentum.velocity_unit(h), drift, noise)
+            return Rates(eta, own, eta, jnp.ones_like(eta))
+        return Rates(eta, own, self.momentum.matched_step(eta), self.momentum.clock(eta))
+
+    def sizes(self, rates: Rates, dt: Array | None = None) -> Sizes:
+        """How much one step of length `dt` does; of the matched step, which is an iteration, if dt is None."""
+        eta, own, _, clock = rates
+        tick = eta if dt is None else clock * dt
+        move = 0.0 if self.momentum is None else self.momentum.move(eta, dt)
+        weight, kick, diffusion = tick, eta if dt is None else _root(eta * tick), _root(eta * clock)
+        if own is not None and self.rates == "noise":
+            kick, diffusion = _root(own * tick), _root(own * clock)
+        elif own is not None:
+            zero = eta == 0  # rates that are all 0 are equal
+            share = jnp.where(zero, jnp.ones_like(own), own / jnp.where(zero, jnp.ones_like(eta), eta))
+            weight, kick = (own, own) if dt is None else (share * tick, share * kick)
+            diffusion = share * diffusion
+        return Sizes(tick, weight, move, kick, diffusion)
 
     def matched_step(self, step: int | Array = 0) -> Array:
         """The dt at which Euler-Maruyama is the discrete algorithm: eta, or sqrt(eta) with iteration momentum."""
@@ -215,7 +283,17 @@ class Dynamics(Part):
         elif v is None:
             v = jnp.zeros_like(x)
         velocity_shared = None if self.velocity_coupling is None else self.velocity_coupling.init(v, mean)
-        return State(x, v, self.coupling.init(x, mean), velocity_shared, jnp.asarray(t, x.dtype))
+        clock = Sum.of(jnp.asarray(t, x.dtype))
+        return State(x, v, self.coupling.init(x, mean), velocity_shared, clock, Sum.of(jnp.zeros_like(clock.value)))
+
+    def renew(self, state: State) -> State:
+        """The state after the rule's jump at the start of an epoch."""
+        if not self.coupling.renews:
+            return state
+        clock = Sum.of(jnp.zeros_like(state.t))
+        shared = self.coupling.renew(state.x, state.shared, clock.value, self.losses(state.x))
+        before = state.before.plus(state.clock.rest).plus(state.clock.value)
+        return state._replace(shared=shared, clock=clock, before=before)
 
     # -- the parts that every stepper composes -----------------------------------------------------------------------
 
@@ -232,36 +310,41 @@ class Dynamics(Part):
         return x + self.momentum.lookahead * v
 
     def drift(self, state: State, mean: Mean, step: Array | int = 0) -> State:
-        """The velocity of the whole state (its `t` field: of the coupling's time) at `state.t`; explicit, unsplit."""
+        """The velocity of the whole state at `state.t`; explicit, unsplit."""
         rates = self.at_step(step)
-        x, v, shared, _, t = state
-        gradients = self.gradients(self.gradient_point(x, v))
-        pull = self.coupling.pull(x, shared, t, mean)
-        flow = self.coupling.flow(x, shared, t, mean)
-        clock = jnp.asarray(rates.clock, t.dtype)
-        if v is None or self.momentum is None:
-            dx, dshared = _scaled(rates.drift, pull - gradients), flow
-            if self.weak_order == 2:
-                dx, dshared = self._modified(dx, dshared, state, mean, rates)
-            return State(dx, None, dshared, None, clock)
-        velocity_pull, velocity_flow = self.velocity_field(state, mean)
         # The friction of a function of time is singular at 0; the SDE takes it from one matched step on.
-        mu = self.momentum.friction(jnp.maximum(t / rates.clock, rates.h), rates.h)
-        dx = v / rates.unit + _scaled(rates.drift, rates.clock * pull)
-        dv = _scaled(rates.drift, -rates.unit * gradients) - mu * v + rates.clock * velocity_pull
-        scale = lambda tree: jax.tree.map(lambda a: rates.clock * a, tree)
-        return State(dx, dv, scale(flow), scale(velocity_flow), clock)
+        return self.change(state, mean, rates, jnp.ones_like(rates.h), jnp.maximum(state.time, rates.h))
 
-    def _modified(self, dx, dshared, state: State, mean: Mean, rates: Rates):
-        """F - (h/2) (dF/dX) F, by one forward-mode product; X includes the time, for gains that depend on it."""
+    def change(self, state: State, mean: Mean, rates: Rates, dt: Array | None, t_end: Array) -> State:
+        """What the drift adds to the whole state in an explicit step of length `dt` that ends at time `t_end`; None
+        for the matched step."""
+        size = self.sizes(rates, dt)
+        x, v, shared, *_ = state
+        still = Sum.of(jnp.zeros_like(size.tick))
+        if v is None or self.momentum is None:
+            dx, dshared = self._first_order(size, x, shared, state.t, mean)
+            if self.weak_order == 2:
+                # F dt - (h/2) (dF/dX) F dt, by one forward-mode product; X includes the time, for gains that change.
+                matched = self.sizes(rates)
+                tangent = (dx, jax.tree.map(_tangent, shared, dshared), size.tick)
+                fields = lambda x, shared, t: self._first_order(matched, x, shared, t, mean)
+                _, bend = jax.jvp(fields, (x, shared, state.t), tangent)
+                less = lambda f, b: f - 0.5 * b if jnp.issubdtype(f.dtype, jnp.inexact) else f
+                dx, dshared = jax.tree.map(less, (dx, dshared), bend)
+            return State(dx, None, dshared, None, Sum.of(size.tick), still)
+        gradients = self.gradients(self.gradient_point(x, v))
+        pull = self.coupling.pull(x, shared, state.t, mean)
+        velocity_pull, velocity_flow = self.velocity_field(state, mean)
+        dx = size.move * v + weighted(size.weight, pull)
+        loss = self.momentum.loss(size.move, t_end)
+        dv = weighted(size.weight, -gradients) - loss * v + size.tick * velocity_pull
+        dshared = weighted_tree(size.tick, self.coupling.flow(x, shared, state.t, mean))
+        return State(dx, dv, dshared, weighted_tree(size.tick, velocity_flow), Sum.of(size.tick), still)
 
-        def whole(x, shared, t):
-            pull = self.coupling.pull(x, shared, t, mean)
-            return _scaled(rates.drift, pull - self.gradients(x)), self.coupling.flow(x, shared, t, mean)
-
-        tangent = (dx, jax.tree.map(lambda s, d: _tangent(s, d), state.shared, dshared), jnp.ones_like(state.t))
-        _, change = jax.jvp(whole, (state.x, state.shared, state.t), tangent)
-        return jax.tree.map(lambda f, c: f - 0.5 * rates.h * c, (dx, dshared), change)
+    def _first_order(self, size: Sizes, x: Agents, shared: PyTree, t: Array, mean: Mean) -> tuple[Agents, PyTree]:
+        """What a step of these sizes adds to agents without momentum, and to what they share."""
+        force = self.coupling.pull(x, shared, t, mean) - self.gradients(x)
+        return weighted(size.weight, force), weighted_tree(size.tick, self.coupling.flow(x, shared, t, mean))
 
     def velocity_field(self, state: State, mean: Mean):
         """Pull on the velocities and flow of what they share; zero without velocity coupling."""
@@ -270,19 +353,17 @@ class Dynamics(Part):
         arguments = (state.v, state.velocity_shared, state.t, mean)
         return self.velocity_coupling.pull(*arguments), self.velocity_coupling.flow(*arguments)
 
-    def noise_force(self, z: Agents, x: Agents, gradients: Agents, rates: Rates, scale: Array) -> Agents:
-        """scale * zeta of each agent's minibatch from the law's variates `z`, with the agents' own noise factors."""
-        return self.noise.apply(z, x, gradients, self.batch, scale if rates.noise is None else scale * rates.noise)
-
-    def brownian_force(self, dw: Agents, x: Agents, gradients: Agents, rates: Rates, scale: Array) -> Agents:
-        """scale * B dw / sqrt(b) of each agent for Brownian increments, with the agents' own noise factors."""
-        return self.noise.diffuse(dw, x, gradients, self.batch, scale if rates.noise is None else scale * rates.noise)
-
 
 def _tangent(primal, tangent):
     """Integers (an agent's index) have tangents of no content."""
     return tangent if jnp.issubdtype(primal.dtype, jnp.inexact) else np.zeros(primal.shape, jax.dtypes.float0)
 
 
-def _scaled(factors: Array | None, a: Array) -> Array:
-    return a if factors is None else per_agent(factors, a) * a
+def weighted(weights: Array, a: Array) -> Array:
+    """`a` times a number, or one an agent, (agents,)."""
+    return per_agent(weights, a) * a
+
+
+def weighted_tree(weight: Array, tree: PyTree) -> PyTree:
+    """The leaves that flow times a number; an agent's index does not flow."""
+    return jax.tree.map(lambda a: weight.astype(a.dtype) * a if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)

@@ -105,10 +105,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
 
 def _ticks(model: Dynamics, plan: Plan, dt: Array | None, step: int) -> np.ndarray:
     """How far the coupling's time advances at a step: a number, or one an agent, (agents,)."""
-    rates = model.at_step(jnp.asarray(step, jnp.int32))
-    length = rates.h if dt is None or plan.matched else dt
-    factor = jnp.ones_like(rates.h) if rates.drift is None else rates.drift
-    ticks = jnp.max(length * rates.clock) * factor
+    ticks = model.sizes(model.at_step(jnp.asarray(step, jnp.int32)), None if plan.matched else dt).weight
     return np.zeros(()) if is_traced(ticks) else np.asarray(ticks)  # inside a jit nothing can be looked at
 
 
@@ -154,6 +151,9 @@ def make_plan(
     check_choice("order", order, ORDERS)
     if epoch is not None:
         epoch = check_count("epoch", epoch, most=random.MAX_STEPS)
+    elif model.coupling.renews:
+        name = type(model.coupling).__name__
+        raise ValueError(f"epoch=None: {name} jumps at the start of each epoch; give epoch=, the steps between two")
     several = isinstance(observe, Sequence) and not isinstance(observe, str)
     observables: tuple[Any, ...] = tuple(observe) if several else (observe,)
     for o in observables:

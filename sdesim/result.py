@@ -15,6 +15,7 @@ from sdesim import blocks
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described
 from sdesim.store import check_kind, describe, read_dataset, write_dataset
+from sdesim.sums import Sum
 from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Result:
     agents: final positions, (sims, agents, dims).
     quorum: their mean over agents, (sims, dims).
     center: the signal that the coupling pulls towards, (sims, dims): EASGD's center variable, a tree's root.
-    velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum.
+    velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum. NaN after an
+        iteration at learning rate 0, whose displacements took no time.
     observed: what `observe` recorded, by name, simulation axis first. records: the steps of the series' records.
     diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
     step: number of steps taken since the start of the run that this one continued; time: of the coupling, (sims,).
@@ -59,7 +61,7 @@ class Result:
 
     @property
     def time(self) -> Array:
-        return self.state.t
+        return self.state.time
 
     @classmethod
     def from_lanes(
@@ -170,7 +172,11 @@ class Result:
 def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
     """Positions, quorum, center and velocities at the end, lanes last."""
     center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
-    velocity = None if state.v is None else state.v / model.at_step(last_step).unit
+    velocity = None
+    if state.v is not None:
+        clock = model.at_step(last_step).clock
+        still = clock == 0
+        velocity = jnp.where(still, jnp.nan, state.v / jnp.where(still, jnp.ones_like(clock), clock))
     return state.x, jnp.mean(state.x, axis=0), center, velocity
 
 
@@ -188,8 +194,8 @@ def load(path) -> Result:
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
-    rest = leaves[1 if velocity is None else 2 : -1]
-    state = State(leaves[0], None if velocity is None else leaves[1], rest, None, leaves[-1])
+    rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
+    state = State(leaves[0], None if velocity is None else leaves[1], rest, None, clock, before)
     settings = json.loads(data.attrs["settings"])
     seed = data.attrs["seed"]
     return Result(

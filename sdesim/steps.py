@@ -6,8 +6,8 @@ Both compose the same parts of a `Dynamics`, and both take the order in which pu
 - "gauss-seidel": first the pull on the agents, then the gradient at where it took them, then the shared state from
   the new agents (Z 6.3).
 
-A kick, `kick(x, gradients, rates, dt, scale)`, gives scale sqrt(dt) zeta or scale B dW for agents at x. Whether it
-comes from a law and random words or from increments of the caller is not a stepper's business.
+A kick, `kick(x, gradients, size)`, gives the noise of a step for agents at x: size.kick zeta, or size.diffusion B dW.
+Whether it comes from a law and random words or from increments of the caller is not a stepper's business.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim.coupling import Mean, Order
-from sdesim.dynamics import Agents, Dynamics, Rates, State, _scaled
+from sdesim.dynamics import Agents, Dynamics, Sizes, State, weighted, weighted_tree
 
-Kick = Callable[[Agents, Agents, Rates, Array, Array], Agents]
+Kick = Callable[[Agents, Agents, Sizes], Agents]
 
 
-def _advance(tree, velocity, dt):
-    """tree + dt * velocity, for the leaves that flow; an agent's index does not."""
-    move = lambda s, f: (s + dt.astype(s.dtype) * f).astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
-    return jax.tree.map(move, tree, velocity)
+def moved(tree: PyTree, change: PyTree) -> PyTree:
+    """tree + change, for the leaves that flow; an agent's index does not."""
+    move = lambda s, f: s + f.astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
+    return jax.tree.map(move, tree, change)
 
 
 def em_step(
@@ -37,32 +37,33 @@ def em_step(
     With momentum the new velocity moves the positions (semi-implicit Euler), as in the iterations.
     """
     rates = model.at_step(step)
-    dt = rates.h if dt is None else dt
-    tick = rates.clock * dt
-    x, v, shared, velocity_shared, t = state
-    x_old = x
-    pull = _scaled(rates.drift, model.coupling.pull(x, shared, t, mean))
+    size = model.sizes(rates, dt)
+    x, v, shared, velocity_shared, clock, before = state
+    x_old, t, clock = x, state.t, clock.plus(size.tick)
+    pull = model.coupling.pull(x, shared, t, mean)
     if order == "gauss-seidel":
-        x = x + tick * pull
+        x = x + weighted(size.weight, pull)
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
-    force = _scaled(rates.drift, -gradients)
-    noise = kick(point, gradients, rates, dt, jnp.sqrt(rates.h) * (1 if v is None else rates.unit))
+    noise = kick(point, gradients, size)
     if v is None or model.momentum is None:
         if model.weak_order == 2 and order == "jacobi":
-            drift = model.drift(state, mean, step)
-            return State(x + dt * drift.x + noise, None, _advance(shared, drift.shared, dt), None, t + dt)
+            change = model.change(state, mean, rates, dt, t)
+            return State(x + change.x + noise, None, moved(shared, change.shared), None, clock, before)
         # Noise comes first: XLA emits its long chain before the gradient then, and the processor overlaps the two.
-        x = x + dt * force + noise if order == "gauss-seidel" else noise + (x + dt * (force + pull))
+        if order == "gauss-seidel":
+            x = x + weighted(size.weight, -gradients) + noise
+        else:
+            x = noise + (x + weighted(size.weight, pull - gradients))
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
-        friction = model.momentum.friction(t / rates.clock + dt, rates.h)
-        v = v + dt * (rates.unit * force - friction * v + rates.clock * velocity_pull) + noise
+        loss = model.momentum.loss(size.move, state.time + size.tick)
+        v = v + (weighted(size.weight, -gradients) - loss * v + size.tick * velocity_pull) + noise
         v = lax.optimization_barrier(v)  # or XLA computes it, noise and gradient too, a second time within x
-        x = x + dt / rates.unit * v if order == "gauss-seidel" else x + dt / rates.unit * v + tick * pull
-        velocity_shared = _advance(velocity_shared, velocity_flow, tick)
+        x = x + size.move * v if order == "gauss-seidel" else x + size.move * v + weighted(size.weight, pull)
+        velocity_shared = moved(velocity_shared, weighted_tree(size.tick, velocity_flow))
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
-    return State(x, v, _advance(shared, flow, tick), velocity_shared, t + tick)
+    return State(x, v, moved(shared, weighted_tree(size.tick, flow)), velocity_shared, clock, before)
 
 
 def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Kick, mean: Mean, order: Order) -> State:
@@ -74,29 +75,27 @@ def sgd_step(model: Dynamics, state: State, step: Array, period: Array, kick: Ki
     Gauss-Seidel order the shared state follows the agents after the last step before the next pull, as in DOWNPOUR (Z,
     Alg. 3): what they did in the whole period, and not in its first step, is what it collects.
     """
-    rates = model.at_step(step)
-    x, v, shared, velocity_shared, t = state
-    x_old = x
-    moving = rates.h * rates.clock  # eta: weight of the coupling in one iteration
-    at = lambda n: jnp.where(n % period == 0, moving, jnp.zeros_like(moving))
-    exchange = at(step)
-    pull = exchange * _scaled(rates.drift, model.coupling.pull(x, shared, t, mean))
+    size = model.sizes(model.at_step(step))
+    x, v, shared, velocity_shared, clock, before = state
+    x_old, t, clock = x, state.t, clock.plus(size.tick)
+    at = lambda n, weight: jnp.where(n % period == 0, weight, jnp.zeros_like(weight))
+    pull = weighted(at(step, size.weight), model.coupling.pull(x, shared, t, mean))
     if order == "gauss-seidel":
         x = x + pull
     point = model.gradient_point(x, v)
     gradients = model.gradients(point)
-    eta = rates.h if v is None else rates.h * rates.unit
-    descent = eta * _scaled(rates.drift, -gradients) + kick(point, gradients, rates, jnp.ones_like(eta), eta)
+    descent = weighted(size.weight, -gradients) + kick(point, gradients, size._replace(diffusion=size.kick))
     if v is None or model.momentum is None:
         x = x + descent
     else:
         velocity_pull, velocity_flow = model.velocity_field(state, mean)
-        delta = 1 - rates.h * model.momentum.friction(t / rates.clock + rates.h, rates.h)
-        v = lax.optimization_barrier(delta * v + descent + exchange * velocity_pull)
-        x = x + rates.h / rates.unit * v
-        velocity_shared = _advance(velocity_shared, velocity_flow, exchange)
+        exchange = at(step, size.tick)
+        kept = 1 - model.momentum.loss(size.move, state.time + size.tick)
+        v = lax.optimization_barrier(kept * v + descent + exchange * velocity_pull)
+        x = x + size.move * v
+        velocity_shared = moved(velocity_shared, weighted_tree(exchange, velocity_flow))
     if order == "jacobi":
         x = x + pull
     flow = model.coupling.flow(x if order == "gauss-seidel" else x_old, shared, t, mean)
-    collected = at(step + 1) if order == "gauss-seidel" else exchange
-    return State(x, v, _advance(shared, flow, collected), velocity_shared, t + moving)
+    collected = at(step + 1 if order == "gauss-seidel" else step, size.tick)
+    return State(x, v, moved(shared, weighted_tree(collected, flow)), velocity_shared, clock, before)

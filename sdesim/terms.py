@@ -68,6 +68,8 @@ def diffrax_terms(
     """
     if isinstance(model.noise, StudentT) and (reason := model.noise.iteration_only()):
         raise ValueError(f"noise: {reason}, so no Gaussian noise has its covariance")
+    if model.coupling.renews:
+        raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, of which diffrax has none")
     if callable(model.eta) and steps is None:
         raise ValueError("steps=None: the learning rate depends on the step; say how many steps time is divided into")
     mean = ArrayMean(x.shape[0])
@@ -80,9 +82,13 @@ def diffrax_terms(
         ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
 
     def step_at(t):
+        """The step within which time t lies. One at which the learning rate is 0 has no length, and no time is in it;
+        a time that is the end of a step but for rounding is in the next."""
         if ends is None:
             return 0
-        return jnp.minimum(jnp.searchsorted(ends, t, side="right"), ends.shape[0] - 1).astype(jnp.int32)
+        t = t * (1 + 4 * jnp.finfo(ends.dtype).eps)
+        last = jnp.searchsorted(ends, ends[-1], side="left")
+        return jnp.minimum(jnp.searchsorted(ends, t, side="right"), last).astype(jnp.int32)
 
     def drift(t, y, args):
         return eqx.filter(model.drift(whole(y), mean, step_at(t)), eqx.is_inexact_array)
@@ -91,8 +97,8 @@ def diffrax_terms(
         rates = model.at_step(step_at(t))
         point = model.gradient_point(y.x, y.v)
         gradients = model.gradients(point) if model.noise.state_dependent else point
-        scale = jnp.sqrt(rates.h) * (1 if y.v is None else rates.unit)
-        force = lambda dw: model.brownian_force(dw, point, gradients, rates, scale)
+        scale = model.sizes(rates, jnp.ones_like(rates.h)).diffusion
+        force = lambda dw: model.noise.diffuse(dw, point, gradients, model.batch, scale)
         if model.noise.diagonal:
             matrix = force(jnp.ones_like(point))
         else:

@@ -61,8 +61,7 @@ def test_seed(seed):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (dict(eta=0.0), r"^eta=0.0: must be finite and greater than 0"),
-        (dict(eta=-0.1), r"^eta=-0.1: must be finite and greater than 0"),
+        (dict(eta=-0.1), r"^eta=-0.1: must be finite and at least 0"),
         (dict(eta=np.nan), r"^eta=nan: must be finite"),
         (dict(eta=[0.1, -0.1]), r"^eta=\[0.1, -0.1\]: must be finite"),
         (dict(batch=0), r"^batch=0.0: must be finite and greater than 0"),

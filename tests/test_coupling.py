@@ -9,7 +9,6 @@ import pytest
 import sdesim
 from sdesim import coupling, steps
 from sdesim.coupling import ArrayMean
-from sdesim.dynamics import State
 
 P, D, K, T = 4, 2, 1.3, 0.7
 MEAN = ArrayMean(P)
@@ -192,16 +191,17 @@ def test_tree_of_other_size_is_refused():
         (coupling.Tree(K, (P,), up=2.0), coupling.Elastic(K, 2.0)),
         (coupling.Elastic(K), coupling.Elastic(K, K * P)),
         (coupling.Elastic(np.full(P, K)), coupling.Elastic(K)),
-        (coupling.Spiking(**SPIKE), coupling.Quorum(K)),
+        (coupling.Spiking(**{**SPIKE, "duration": 0.0}), coupling.Quorum(K)),
         (coupling.Quorum(0.0), coupling.Uncoupled()),
     ],
 )
 @pytest.mark.parametrize("order", coupling.ORDERS)
 def test_equal_rules_give_equal_runs(one, other, order):
     runs = []
+    sizes = dict(agents=P, dims=D, sims=2, steps=30, init=sdesim.init.Normal(), epoch=10)
     for rule in (one, other):
         model = sdesim.Dynamics(sdesim.objectives.LogCosh(), coupling=rule, noise=sdesim.noise.Gaussian(1.0), eta=0.05)
-        runs.append(sdesim.simulate(model, agents=P, dims=D, sims=2, steps=30, init=sdesim.init.Normal(), order=order))
+        runs.append(sdesim.simulate(model, order=order, **sizes))
     np.testing.assert_allclose(runs[0].agents, runs[1].agents, rtol=0, atol=1e-12)
     np.testing.assert_allclose(runs[0].center, runs[1].center, rtol=0, atol=1e-12)
 
@@ -305,7 +305,7 @@ def test_amplification_is_that_of_one_step(rule, step, order):
 
     def advance(z):
         x, shared = unravel(z)
-        state = State(x, None, shared, None, jnp.asarray(0.0))
+        state = model.init(x, mean)._replace(shared=shared)
         kick = lambda *_: jnp.zeros((agents, 1))
         new = steps.em_step(model, state, jnp.asarray(0, jnp.int32), None, kick, mean, order)
         return jax.flatten_util.ravel_pytree((new.x, new.shared))[0]

@@ -118,7 +118,7 @@ def test_numeric_fields_and_values():
         ({"agent": [1]}, "did you mean 'agents'"),
         ({"coupling.k": []}, "non-empty sequence"),
         ({"coupling.k": 3.0}, "non-empty sequence"),
-        ({"eta": [0.1, -1.0]}, "eta=-1.0: must be finite and greater than 0"),
+        ({"eta": [0.1, -1.0]}, "eta=-1.0: must be finite and at least 0"),
         ({"noise.half_width": [-1.0]}, "half_width=-1.0"),
         ({"agents": [4, 0]}, "agents=0: must be an integer from 1"),
         ({"steps": [5]}, "steps=25: is in the grid already"),

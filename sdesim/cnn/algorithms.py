@@ -83,7 +83,7 @@ class Algorithm(Part):
     @property
     def renews(self) -> bool:
         """Whether the rule looks at validation losses at the start of an epoch."""
-        return type(self.rule).renew is not AbstractCoupling.renew
+        return self.rule.renews
 
     def weight(self, step: Array) -> Array:
         """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""

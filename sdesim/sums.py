@@ -1,0 +1,38 @@
+"""Sums that last: of many small terms, in floating-point numbers that alone could not hold them."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sdesim.fields import is_traced
+
+
+class Sum(NamedTuple):
+    """A running sum, kept as what its floating-point number holds and what that number has no room for.
+
+    A float32 alone stands still at 2**24 terms of equal size, and is wrong long before. The two together are right to
+    a rounding of their own over as many steps as can be counted (Kahan's sum, with Knuth's exact addition).
+
+    value: the sum, rounded. rest: what the rounding left out.
+    """
+
+    value: Array
+    rest: Array
+
+    @classmethod
+    def of(cls, value: Array) -> "Sum":
+        return cls(value, jnp.zeros_like(value))
+
+    def plus(self, term: Array) -> "Sum":
+        term = term + self.rest
+        value = self.value + term
+        added = value - self.value
+        return Sum(value, (self.value - (value - added)) + (term - added))
+
+    def total(self) -> Array | np.ndarray:
+        """The sum in all its digits, as NumPy's float64; inside a transformation of JAX, which has none, rounded."""
+        if is_traced(self):
+            return self.value
+        return np.asarray(self.value, np.float64) + np.asarray(self.rest, np.float64)

@@ -1,0 +1,245 @@
+"""Learning rates of 0, and times that are sums of many learning rates."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sdesim
+from sdesim import coupling, objectives
+from sdesim.sums import Sum
+
+AGENTS, DIMS = 3, 2
+X = np.random.default_rng(0).normal(size=(AGENTS, DIMS))
+SOME = np.array([0.0, 0.05, 0.1])  # one rate an agent
+RATES = {
+    "warm-up": [0.0, 0.02, 0.05, 0.1, 0.1, 0.1],
+    "to 0": [0.1, 0.06, 0.02, 0.0, 0.0, 0.0],
+    "0 between": [0.1, 0.0, 0.1, 0.0, 0.0, 0.1],
+    "always": [0.0] * 6,
+    "some agents": [SOME] * 6,
+    "some, then all": [SOME, SOME, 0 * SOME, 0 * SOME, SOME[::-1], SOME],
+}
+DELTA, K, CENTER = 0.8, 2.0, 3.0
+MOMENTA = {"none": None, "heavy ball": sdesim.HeavyBall(DELTA), "nesterov": sdesim.Nesterov(DELTA)}
+exact = dict(rtol=1e-12, atol=1e-12)
+
+
+def by_hand(rates, momentum, order, kicks, mode):
+    """EASGD as its paper writes it, in NumPy: agents and center after the iterations."""
+    x, v, center = X.copy(), np.zeros_like(X), X.mean(axis=0)
+    for eta, zeta in zip(rates, kicks, strict=True):
+        mean = np.mean(eta)
+        own = np.broadcast_to(mean if mode == "noise" else eta, AGENTS)[:, None]
+        noise = np.sqrt(np.broadcast_to(eta, AGENTS) * mean)[:, None] if mode == "noise" else own
+        pull = own * K * (center - x)
+        old = x
+        if order == "gauss-seidel":
+            x = x + pull
+        point = x + DELTA * v if momentum == "nesterov" else x
+        step = -own * (point + 0.5 * np.tanh(point)) + noise * zeta
+        v = step if momentum == "none" else DELTA * v + step
+        x = x + v if order == "gauss-seidel" else x + v + pull
+        center = center + mean * CENTER * ((x if order == "gauss-seidel" else old).mean(axis=0) - center)
+    return x, center
+
+
+def loss(x):
+    return jnp.sum(0.5 * x**2 + 0.5 * jnp.log(jnp.cosh(x)))
+
+
+def model_of(etas, momentum="none", **parts):
+    given = dict(
+        objective=loss, coupling=sdesim.Elastic(K, CENTER), eta=sdesim.schedules.PerStep(np.asarray(etas, float))
+    )
+    return sdesim.Dynamics(momentum=MOMENTA[momentum], **(given | parts))
+
+
+@pytest.mark.parametrize("order", coupling.ORDERS)
+@pytest.mark.parametrize("momentum", MOMENTA)
+def test_zero_is_a_learning_rate(momentum, order):
+    """v <- delta v, x <- x + v: no gradient, no noise, no time."""
+    kicks = np.random.default_rng(1).normal(size=(6, AGENTS, DIMS))
+    sizes = dict(agents=AGENTS, dims=DIMS, steps=6, init=X, order=order)
+    for rates in RATES.values():
+        expected = by_hand(rates, momentum, order, kicks, "iteration")
+        model = model_of(rates, momentum, noise=sdesim.noise.Gaussian(1.0))
+        length = np.sqrt([np.mean(model.matched_step(n)) for n in range(6)])
+        given = {sdesim.iterate: kicks, sdesim.simulate: kicks * length[:, None, None]}
+        for how, increments in given.items():
+            run = how(model, increments=increments[:, None], **sizes)
+            np.testing.assert_allclose(run.agents[0], expected[0], **exact)
+            np.testing.assert_allclose(run.center[0], expected[1], **exact)
+            np.testing.assert_allclose(run.time, [np.sum([np.mean(r) for r in rates])], **exact)
+
+
+@pytest.mark.parametrize("momentum", ["none", "heavy ball"])
+def test_zero_with_noise_rates_and_a_law(momentum):
+    """The law's own numbers, so that nothing is 0 for being given as 0; and BS 3.4, where rates are noise alone."""
+    rates = RATES["some, then all"]
+    model = model_of(rates, momentum, noise=sdesim.noise.Gaussian(1.0), rates="noise")
+    sizes = dict(agents=AGENTS, dims=DIMS, steps=6, init=X)
+    kicks = np.random.default_rng(1).normal(size=(6, AGENTS, DIMS))
+    run = sdesim.iterate(model, increments=kicks[:, None], **sizes)
+    np.testing.assert_allclose(run.agents[0], by_hand(rates, momentum, "jacobi", kicks, "noise")[0], **exact)
+    em, sgd = (how(model, seed=4, **sizes) for how in (sdesim.simulate, sdesim.iterate))
+    np.testing.assert_allclose(em.agents, sgd.agents, **exact)
+    still = sdesim.simulate(model_of([0.0] * 6, noise=sdesim.noise.Gaussian(1.0)), seed=4, **sizes)
+    np.testing.assert_array_equal(still.agents[0], X)
+
+
+def test_friction_stands_still_at_zero():
+    """Its steps are of length eta; the friction 3/t is not asked for at the end of a step of no length, at t = 0."""
+    start = dict(agents=AGENTS, dims=DIMS, init=X, velocity=1.0)
+    for mu in (1.5, lambda t: 3 / t):
+        model = model_of([0.0, 0.0, 0.1, 0.1], momentum="none", coupling=sdesim.Quorum(K))
+        model = sdesim.Dynamics(loss, model.coupling, eta=model.eta, momentum=sdesim.Friction(mu))
+        late = sdesim.Dynamics(loss, model.coupling, eta=0.1, momentum=sdesim.Friction(mu))
+        for how in (sdesim.simulate, sdesim.iterate):
+            np.testing.assert_array_equal(how(model, steps=2, **start).agents[0], X)
+            run, other = how(model, steps=4, **start), how(late, steps=2, **start)
+            np.testing.assert_allclose(run.agents, other.agents, **exact)
+
+
+@pytest.mark.parametrize("momentum", MOMENTA)
+@pytest.mark.parametrize("how", [sdesim.simulate, sdesim.iterate])
+def test_gradients_by_the_rate_are_finite_where_it_is_zero(how, momentum):
+    """With respect to one scale of rates that are 0 at some steps, at every scale, 0 too; against differences."""
+    shape = np.asarray([SOME, SOME, 0 * SOME, SOME])
+    noise = sdesim.noise.Gaussian(1.0)
+
+    def end(scale):
+        model = model_of(shape, momentum, eta=sdesim.schedules.PerStep(scale * jnp.asarray(shape)), noise=noise)
+        return jnp.sum(how(model, agents=AGENTS, dims=DIMS, steps=4, init=X).agents ** 2)
+
+    for scale in (0.0, 1.0):
+        slope = (end(jnp.asarray(scale + 1e-5)) - end(jnp.asarray(scale))) / 1e-5
+        for of in (jax.grad, jax.jacfwd):
+            np.testing.assert_allclose(of(end)(jnp.asarray(scale)), slope, rtol=1e-3, atol=1e-4)
+
+
+def test_zero_in_a_sweep_and_with_a_step_of_its_own():
+    """A grid of rates with 0 in it; and in continuous time, of which eta is the noise, the gradient flow."""
+    grid = [0.0, 0.1]
+    sizes = dict(agents=AGENTS, dims=DIMS, steps=5, init=X, seed=2)
+    for momentum in MOMENTA:
+        model = model_of([0.1], momentum, eta=0.1, noise=sdesim.noise.Gaussian(1.0))
+        data = sdesim.sweep(model, {"eta": grid}, **sizes)
+        np.testing.assert_array_equal(data["agents"].sel(eta=0.0).isel(sim=0), X)
+        alone = sdesim.simulate(model, **sizes)
+        np.testing.assert_allclose(data["agents"].sel(eta=0.1), alone.agents, **exact)
+    flow = [
+        sdesim.Dynamics(loss, sdesim.Quorum(K), eta=eta, noise=sdesim.noise.Gaussian(1.0)) for eta in (0.0, 0 * SOME)
+    ]
+    silent = sdesim.Dynamics(loss, sdesim.Quorum(K), eta=0.3)
+    expected = sdesim.simulate(silent, dt=0.01, **sizes).agents
+    for model in flow:
+        np.testing.assert_allclose(sdesim.simulate(model, dt=0.01, **sizes).agents, expected, **exact)
+
+
+@pytest.mark.relaxed
+def test_diffrax_passes_over_steps_of_no_length():
+    sizes = dict(key=jax.random.key(0), t1=0.3, dt0=0.01)
+    ends = []
+    for rates in ([0.0, 0.0, 0.01, 0.01, 0.0], [0.01, 0.01]):
+        model = model_of(rates, "heavy ball", noise=sdesim.noise.Gaussian(1.0))
+        ends.append(sdesim.diffrax_solve(model, jnp.asarray(X), steps=len(rates), **sizes).ys.x)
+    assert np.isfinite(ends[0]).all()
+    np.testing.assert_allclose(*ends, **exact)
+
+
+def test_an_epoch_is_asked_for_by_rules_that_jump():
+    model = sdesim.Dynamics(loss, sdesim.Spiking(1.0, 5.0, 0.2, 0.3))
+    for how in (sdesim.simulate, sdesim.iterate, functools.partial(sdesim.sweep, grid={"coupling.k": [1.0]})):
+        with pytest.raises(ValueError, match=r"^epoch=None: Spiking jumps at the start of each epoch; give epoch="):
+            how(model, agents=3, steps=10)
+    with pytest.raises(ValueError, match=r"^coupling=Spiking: jumps at epochs"):
+        sdesim.diffrax_solve(model, jnp.asarray(X), key=jax.random.key(0), t1=1.0, dt0=0.1)
+    with pytest.raises(ValueError, match=r"^velocity_coupling=Spiking: jumps at epochs"):
+        sdesim.Dynamics(loss, momentum=sdesim.HeavyBall(0.9), velocity_coupling=model.coupling)
+
+
+# -- sums that last --------------------------------------------------------------------------------------------------
+
+
+def counted(terms, steps):
+    return jax.jit(lambda total, n: jax.lax.fori_loop(0, n, lambda i, s: s.plus(terms(i)), total))(
+        Sum.of(jnp.zeros((), jnp.float32)), steps
+    )
+
+
+@pytest.mark.parametrize("steps", [10**6, pytest.param(10**8, marks=pytest.mark.slow)])
+def test_a_sum_is_right_over_any_number_of_terms(float32, steps):
+    for eta in np.float32([1e-3, 0.05, 0.07, 3.3e-5]):
+        got = counted(lambda i: jnp.asarray(eta), steps)  # noqa: B023
+        assert got.value == np.float32(float(eta) * steps)
+        np.testing.assert_allclose(got.total(), float(eta) * steps, rtol=1e-8)
+    falling = counted(lambda i: jnp.float32(0.1) * jnp.exp2(-jnp.float32(10.0 / steps) * i.astype(jnp.float32)), steps)
+    np.testing.assert_allclose(falling.total(), 0.1 * steps * (1 - 2**-10.0) / (10 * np.log(2)), rtol=1e-5)
+
+
+LATE = 1e5  # 10^8 steps of 10^-3
+
+
+def late(result):
+    """A result as it would be after 10^8 steps."""
+    clock = Sum(jnp.full_like(result.time, LATE), jnp.zeros_like(result.time))
+    return sdesim.result.dataclasses.replace(result, state=result.state._replace(clock=clock))
+
+
+def test_time_goes_on_after_many_steps(float32):
+    """By a schedule too; and what depends on it sees it."""
+    eta = lambda n: jnp.where(n % 2 == 0, 1e-3, 2e-3)
+    model = sdesim.Dynamics(loss, sdesim.Quorum(lambda x, t: 1 + t), eta=eta)
+    run = sdesim.simulate(model, agents=2, sims=3, steps=2, init=X[:1, :1])
+    on = sdesim.simulate(model, steps=20_000, init=late(run))
+    np.testing.assert_allclose(on.time, np.float32(LATE + 30.0), rtol=6e-8)
+
+
+SPIKES = [(0.07, 10), (0.05, 10), (0.03, 20), (0.1, 7), (1e-3, 100)]
+
+
+class Gains(sdesim.observe.AbstractSeries):
+    name = "gains"
+
+    def value(self, view):
+        return jnp.max(view.model.coupling.gains(view.state.shared, view.state.t, view.mean.agents))
+
+
+@pytest.mark.parametrize(("eta", "length"), SPIKES)
+def test_a_spike_lasts_its_iterations(float32, eta, length):
+    """At t >= T all gains are k/p: T a number of iterations times eta is so many iterations, in every epoch."""
+    epoch, k, agents = 2 * length, 2.0, 4
+    rule = sdesim.Spiking(k, 5.0, 2 * length * eta, length * eta)
+    on = np.arange(20 * epoch) % epoch < length
+    schedule = lambda n: jnp.asarray(eta) + 0 * n
+    for how, given in ((sdesim.simulate, eta), (sdesim.iterate, schedule), (sdesim.simulate, np.full(agents, eta))):
+        model = sdesim.Dynamics(objectives.Quadratic(0.0), rule, eta=given)
+        sizes = dict(agents=agents, epoch=epoch, observe=Gains(), every=1)
+        run = how(model, steps=20 * epoch, init=X[:1, :1], **sizes)
+        gains = np.asarray(run.observed["gains"])[0, 1:-1]
+        # A record shows the gains before the epoch's jump, so an epoch's first is the one before it.
+        seen = gains > k / agents * 1.01
+        keep = np.arange(1, 20 * epoch) % epoch != 0
+        np.testing.assert_array_equal(seen[keep], on[1:][keep])
+        after = how(model, steps=2 * epoch, init=late(run), **sizes)
+        seen = np.asarray(after.observed["gains"])[0, 1:-1] > k / agents * 1.01
+        np.testing.assert_array_equal(seen[keep[: 2 * epoch - 1]], on[1 : 2 * epoch][keep[: 2 * epoch - 1]])
+
+
+@pytest.mark.parametrize(("eta", "length"), SPIKES)
+def test_a_spike_lasts_its_iterations_in_training(float32, eta, length):
+    rule = sdesim.Spiking(2.0, 5.0, 2 * length * eta, length * eta)
+    couple = sdesim.couple(rule, 0.5 * eta, clock=eta)
+    params = jnp.zeros((4, 2), jnp.float32)
+    state = couple.init(params)
+    step = jax.jit(lambda s: (couple.update(params, s, params)[1], jnp.max(rule.gains(s.shared, s.t, 4))))
+    for _ in range(5):
+        state = couple.renew(params, state, jnp.arange(4.0))
+        seen = []
+        for _ in range(2 * length):
+            state, gain = step(state)
+            seen.append(float(gain) > 2.0 / 4 * 1.01)
+        assert seen == [True] * length + [False] * length
