@@ -254,8 +254,7 @@ def test_a_spike(form):
     model = Dynamics(LogCosh(), Spiking(1.0, 3.0, 0.05, 0.15), Uniform(1.0))
     x = start(11, 1)
     state = start_lanes(model, None, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(11))
-    spike = lambda s: s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
-    state = jax.vmap(spike, in_axes=-1, out_axes=-1)(state)
+    state = jax.vmap(model.renew, in_axes=-1, out_axes=-1)(state)
     assert len(np.unique(state.shared["best"])) > 1  # or the test would not tell whose spike it is
     expected = simulate(model, agents=11, sims=SIMS, steps=20, seed=SEED, init=x, epoch=20).state
     assert_close(fused(model, x, 20, form, state=state), expected, 20)

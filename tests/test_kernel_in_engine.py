@@ -10,6 +10,7 @@ import pytest
 import sdesim
 from sdesim import engine, kernel
 from sdesim.dynamics import State
+from sdesim.sums import Sum
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -71,7 +72,7 @@ def last_lane_lost(state, steps):
 
 
 def slow_clock(state, steps):
-    return state._replace(t=0.999 * state.t)
+    return state._replace(clock=Sum.of(0.999 * state.t))
 
 
 def loop_that_drifts(state, steps):

@@ -193,7 +193,7 @@ def _fitted(times: np.ndarray, growth: np.ndarray, fitted: np.ndarray) -> Contra
 
 def _moving(state: State) -> State:
     """The part of a state that a small difference is of."""
-    return eqx.filter(state, eqx.is_inexact_array)._replace(t=None)
+    return eqx.filter(state, eqx.is_inexact_array)._replace(clock=None, before=None)
 
 
 def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -> State:
@@ -211,12 +211,11 @@ def _follow(plan: Plan, of: str, model: Dynamics, state: State, tangent: State, 
     def step(model, state, tangent, sim, n):
         one = lambda s: one_step(plan, model, s, sim, seed, n, dt, 1, None)
         state, tangent = _pushed(one, state, tangent)
-        tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).unit)
+        tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).clock)
         return state, tangent, jnp.log(size)
 
     def renewed(model, state, tangent, sim, n):
-        renew = lambda s: s._replace(shared=model.coupling.renew(s.x, s.shared, s.t, model.losses(s.x)))
-        return _pushed(renew, state, tangent)
+        return _pushed(model.renew, state, tangent)
 
     def body(i, carry):
         state, tangent, total = carry
@@ -228,7 +227,7 @@ def _follow(plan: Plan, of: str, model: Dynamics, state: State, tangent: State, 
         return state, tangent, total + grown
 
     tangent, _ = lanes(
-        lambda model, u, n: _normalized(_differences(u) if of == "agents" else u, model.at_step(n).unit),
+        lambda model, u, n: _normalized(_differences(u) if of == "agents" else u, model.at_step(n).clock),
         (still, -1, None),
     )(model, tangent, first)
     return lax.fori_loop(0, count, body, (state, tangent, jnp.zeros(sims.shape, state.x.dtype)))
@@ -252,7 +251,7 @@ def _differences(tangent: State) -> State:
     apart = lambda u: u - jnp.mean(u, axis=0, keepdims=True)
     still = jax.tree.map(jnp.zeros_like, (tangent.shared, tangent.velocity_shared))
     v = None if tangent.v is None else apart(tangent.v)
-    return State(apart(tangent.x), v, *still, None)
+    return State(apart(tangent.x), v, *still, None, None)  # pyright: ignore[reportArgumentType]
 
 
 def _normalized(tangent: State, unit: Array) -> tuple[State, Array]:

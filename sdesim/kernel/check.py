@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from sdesim.dynamics import State
+from sdesim.sums import Sum
 
 STEPS = 8
 LANES = 8
@@ -74,7 +75,8 @@ def _compare(got: State, expected: State, step: int) -> None:
         if (np.isfinite(one) != finite).any():
             raise Disagreement(f"which lanes are finite after step {step}: {name}")
         # Gradients, and what they move, carry the rounding of the positions; time does not.
-        scale = _scale(other) if name == "t" else max(_scale(other), positions)
+        time = getattr(expected, name)
+        scale = _scale(np.asarray(time.value)) if isinstance(time, Sum) else max(_scale(other), positions)
         error = _scale(one[finite] - other[finite])
         if error > UNITS * np.spacing(other.dtype.type(scale)):
             raise Disagreement(f"{name} after step {step}, by {error:.2g} where the state is of size {scale:.2g}")
