@@ -87,7 +87,7 @@ WRONG = {
     moved: "Disagreement: x after step 0, by 0.0001",
     one_agent_moved: "Disagreement: x after step 0, by 0.0001",
     last_lane_lost: "Disagreement: which lanes are finite after step 0: x",
-    slow_clock: "Disagreement: t after step 0, by 2e-05",
+    slow_clock: "Disagreement: clock after step 0, by 2e-05",
     loop_that_drifts: "Disagreement: x after 8 steps at once and one by one",
     no_such_instruction: "RuntimeError: no such instruction$",
 }
