@@ -212,14 +212,15 @@ def _regenerate(experiment, config, preset: str, out: Path) -> int:
     from sdesim import claims
     from sdesim.experiments.base import regenerate
 
+    def tell(found) -> None:
+        print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n\n{claims.table(found)}", flush=True)
+
     with warnings.catch_warnings(record=True) as caught, _as_usage():
         warnings.simplefilter("always", UserWarning)
-        done = regenerate(experiment, config, preset, out, progress=sys.stderr.isatty())
+        done = regenerate(experiment, config, preset, out, progress=True, tell=tell)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             print(f"sdesim: warning: {warning.message}", file=sys.stderr)
-    print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n")
-    print(claims.table(done.claims))
     paths = ", ".join(str(path) for path in done.files.values())
     print("\n" + textwrap.fill(f"wrote {paths} ({done.seconds:.1f} s)", 120, break_on_hyphens=False))
     as_preset = dataclasses.replace(config, seed=0) == dataclasses.replace(experiment.preset(preset), seed=0)

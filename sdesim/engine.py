@@ -24,7 +24,6 @@ import numpy as np
 from jax import lax
 from jax.tree_util import Partial as _partial
 from jaxtyping import Array, PyTree
-from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipywidgets
 
 from sdesim import blocks, kernel
 from sdesim.advance import Plan, advance_lanes, view_of
@@ -32,6 +31,7 @@ from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import form, is_traced
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
+from sdesim.progress import bar
 from sdesim.vectorize import NOTES, lanes
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
@@ -251,10 +251,9 @@ def run_lanes(
         workers = min(_cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, increments, workers)
     key = (plan, form((model, tuple(observables))), layout, traced)
-    bar = tqdm(total=steps * count, desc=label, unit="step", unit_scale=True, delay=2.0, disable=not progress)
-    with bar, _noting(key):
+    with bar(steps * count, label, progress) as told, _noting(key):
         stop = threading.Event()
-        run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, bar.update, stop)
+        run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
         observed, names = _observed(run, whole, ends)

@@ -9,7 +9,6 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from sdesim.cnn.schedule import Constant, Stall
 from sdesim.cnn.step import Pixels, RunState, Task
 from sdesim.fields import check_choice, check_count, check_sign, described
 from sdesim.integrate import warn_if_unstable
+from sdesim.progress import line as progress_line
 from sdesim.recipe import Call, Code
 from sdesim.store import describe
 
@@ -63,8 +63,8 @@ def line(p: Progress) -> str:
 
 
 def tell(p: Progress, name: str = "") -> None:
-    """Put the line in place of the last one on the terminal, after the name of what is trained."""
-    print("\r\x1b[K" + name + line(p), end="\n" if p.done == p.steps else "", file=sys.stderr, flush=True)
+    """Show the line, after the name of what is trained."""
+    progress_line(name + line(p), p.done == p.steps)
 
 
 # -- what is compiled --------------------------------------------------------------------------------------------------

@@ -57,17 +57,29 @@ class Regenerated:
     seconds: float
 
 
-def regenerate(experiment: Experiment, config: Any, preset: str, out, *, progress: bool = False) -> Regenerated:
+def regenerate(
+    experiment: Experiment,
+    config: Any,
+    preset: str,
+    out,
+    *,
+    progress: bool = False,
+    tell: Callable[[list[Claim]], Any] = lambda found: None,
+) -> Regenerated:
     """Run an experiment and write NAME.nc, NAME.claims.json, NAME.png and NAME.pdf into the folder `out`.
+
+    tell: is told the claims before anything is written: a full disk does not take what was found with it.
 
     Raises:
         ValueError: for an unwritable folder or an unfit configuration, before anything is computed.
+        WriteError: if a file cannot be written, an OSError.
     """
     folder = check_writable(out)
     began = time.perf_counter()
     data = experiment.run(config, progress)
     found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=preset == "smoke")
     seconds = time.perf_counter() - began
+    tell(found)
     call = Call(
         "sdesim.experiments.base.regenerate",
         {

@@ -23,7 +23,6 @@ import xarray as xr
 from jaxtyping import Array
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from sdesim import noise, objectives, plotting
 from sdesim.claims import Op, Statement
@@ -34,6 +33,7 @@ from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign, number
 from sdesim.integrate import iterate, simulate
+from sdesim.progress import each
 
 FINE = 8  # steps of the SDE's solution in one iteration, at the finest
 MODELS = {"first": "first order", "loss": "loss corrected alone", "second": "whole drift corrected"}
@@ -157,10 +157,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     """Variables: `error` (rule, model, eta, sim), the SDE's expectation less the iteration's, one path and its mirror
     image a simulation; `bias` (rule, eta, sim), of the solution of the second-order SDE."""
     points = list(itertools.product(config.rules, config.iterations))
-    errors = {
-        (name, n): weak_errors(config, config.coupling(name), n)
-        for name, n in tqdm(points, desc="bs-weak", disable=not progress)
-    }
+    errors = {(name, n): weak_errors(config, config.coupling(name), n) for name, n in each(points, "bs-weak", progress)}
     over = lambda name, what: [errors[name, n][what] for n in config.iterations]
     return xr.Dataset(
         {

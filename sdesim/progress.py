@@ -1,0 +1,71 @@
+"""Where a long run is: a bar on a terminal and in a notebook, plain lines everywhere else, as in a log."""
+
+import datetime
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tqdm import tqdm  # the plain bar: tqdm.auto warns in notebooks without ipywidgets
+
+DELAY = 2.0  # seconds before a bar is shown
+EVERY = 10.0  # seconds between two lines
+
+_last_line = 0.0
+
+
+def in_place() -> bool:
+    """Whether a line can be overwritten."""
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+
+
+def bar(total: int, label: str, shown: bool) -> Any:
+    """A context whose `update(count)` says how much more is done; from any thread."""
+    if shown and not in_place():
+        return _Lines(total, label)
+    return tqdm(total=total, desc=label, unit="step", unit_scale=True, delay=DELAY, disable=not shown)
+
+
+def each(items: Sequence, label: str, shown: bool) -> Iterator:
+    """The items, one after another, with a bar."""
+    with bar(len(items), label, shown) as told:
+        for item in items:
+            yield item
+            told.update(1)
+
+
+def line(text: str, last: bool) -> None:
+    """A line in place of the one before, until the last of its kind; in a log that one, and one now and then."""
+    global _last_line
+    if in_place():
+        print("\r\x1b[K" + text, end="\n" if last else "", file=sys.stderr, flush=True)
+    elif last or time.monotonic() - _last_line > EVERY:
+        _last_line = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Lines:
+    """What a bar says, as lines."""
+
+    def __init__(self, total: int, label: str):
+        self.total, self.label, self.done = total, label, 0
+        self.began = self.told = time.monotonic()
+        self.lock = threading.Lock()
+
+    def update(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self.told < EVERY or not self.done:
+                return
+            self.told = now
+            left = (now - self.began) * (self.total / self.done - 1)
+            said = f"{self.label}: {self.done / self.total:.0%}, {datetime.timedelta(seconds=round(left))} left"
+            print(said, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
