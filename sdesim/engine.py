@@ -36,6 +36,7 @@ from sdesim.vectorize import NOTES, lanes
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
+FIRST_CHUNK_ON_A_GPU = 2_000_000_000  # 0.01 s in the kernel; a second as the scan of a small run
 THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives
 
 
@@ -65,10 +66,16 @@ class Lanes:
 @functools.cache
 def _compiled() -> Callable:
     """`_advance` compiled for this machine: with the widest vectors it has, which XLA does not use by itself."""
-    options = {}
-    if jax.default_backend() == "cpu" and _has_avx512():
-        options["compiler_options"] = {"xla_cpu_prefer_vector_width": 512}
+    if jax.default_backend() != "cpu":
+        return eqx.filter_jit(_advance_on_a_gpu)
+    options = {"compiler_options": {"xla_cpu_prefer_vector_width": 512}} if _has_avx512() else {}
     return eqx.filter_jit(_advance, **options)
+
+
+def _advance_on_a_gpu(*arguments):
+    """`_advance` with products of matrices in float32, as on a CPU: JAX's own on a GPU keep eleven bits of a factor."""
+    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):
+        return _advance(*arguments)
 
 
 def _has_avx512() -> bool:
@@ -412,7 +419,8 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     number = (lambda n: n) if run.traced else (lambda n: jnp.asarray(n, jnp.int32))
     needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
-    target = run.steps if run.traced and group.increments is None else max(1, FIRST_CHUNK // state.x.size)
+    most = FIRST_CHUNK if jax.default_backend() == "cpu" else FIRST_CHUNK_ON_A_GPU
+    target = run.steps if run.traced and group.increments is None else max(1, most // state.x.size)
     warm = False
     while now < end or compile:
         if run.stop.is_set():

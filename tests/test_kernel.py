@@ -365,7 +365,7 @@ MARK = {"triton": "gpu.triton", "mosaic": "mosaic_gpu"}
 
 
 def lowered(model, agents, dims, backend):
-    return kernel._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend)
+    return kernel._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend).as_text()
 
 
 @pytest.mark.parametrize("backend", ["triton", "mosaic"])

@@ -252,14 +252,19 @@ def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dt
     return Choice(None, first)
 
 
-def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
-    """The program of many lanes, lowered for CUDA; a GPU is not needed for that."""
-    lanes = MANY
-    shaped = lambda a, *more: jax.ShapeDtypeStruct((*a.shape, *more), a.dtype)
+def _lowered(
+    plan, model: Dynamics, axes: PyTree, backend: Backend, lanes: int = MANY, sharding=None
+) -> jax.stages.Lowered:
+    """The program of many lanes, lowered for CUDA; a GPU is not needed for that.
+
+    sharding: of all arguments, on a device that is described and not there, for which the program may be compiled.
+    """
+    struct = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
+    shaped = lambda a, *more: struct((*a.shape, *more), a.dtype)
     leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
     swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
     is_array = [eqx.is_array(leaf) for leaf in leaves]
-    cut = lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape[:-1] if s else leaf.shape, leaf.dtype)
+    cut = lambda leaf, s: struct(leaf.shape[:-1] if s else leaf.shape, leaf.dtype)
     one = [cut(leaf, s) for leaf, s, a in zip(leaves, swept, is_array, strict=True) if a]
     all_lanes = [shaped(a, lanes) if s else a for a, s in zip(one, itertools.compress(swept, is_array), strict=True)]
 
@@ -269,8 +274,8 @@ def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
 
     x = jax.ShapeDtypeStruct((plan.agents, plan.dims), jnp.float32)
     state = jax.eval_shape(lambda arrays, x: whole(arrays).init(x, ArrayMean(plan.agents)), one, x)
-    number, word = jax.ShapeDtypeStruct((), jnp.int32), lambda n: jax.ShapeDtypeStruct((n,), jnp.uint32)
-    dt = None if plan.matched else jax.ShapeDtypeStruct((), jnp.float32)
+    number, word = struct((), jnp.int32), lambda n: struct((n,), jnp.uint32)
+    dt = None if plan.matched else struct((), jnp.float32)
 
     def run(arrays, state, sims, seed, dt, period, first, steps):
         rest = (sims, seed, dt, period, first, steps, backend, False)
@@ -281,4 +286,4 @@ def _lowered(plan, model: Dynamics, axes: PyTree, backend: Backend) -> str:
     device = AbstractDevice("NVIDIA H200", 132, "gpu")  # where there is none, Triton's lowering asks for one to suppose
     with contextlib.nullcontext() if described else use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
         traced = jax.jit(run).trace(all_lanes, states, word(lanes), word(2), dt, number, number, number)
-        return traced.lower(lowering_platforms=("cuda",)).as_text()
+        return traced.lower(lowering_platforms=("cuda",))

@@ -1,0 +1,178 @@
+"""The GPU kernel as machine code: compiled for an NVIDIA H100 that is described and need not be there.
+
+Needs the extra `machine-code` (compilers of 230 MB, no driver), and minutes: JAX_PLATFORMS=cpu pytest -m machine_code.
+"""
+
+import collections
+import importlib.util
+import pathlib
+import re
+import shutil
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.experimental import topologies
+from test_kernel import CASES, plan_of
+
+from sdesim import kernel
+from sdesim.bench import gpu
+from sdesim.bench.peers import sdesim_model
+from sdesim.bench.workloads import WORKLOADS
+from sdesim.coupling import Quorum
+from sdesim.dynamics import Dynamics, Nesterov
+from sdesim.kernel.layout import WARP, shape_of
+from sdesim.noise import Gaussian
+from sdesim.objectives import CoupledDoubleWells, OscillatingDoubleWell
+
+H100 = """
+gpu_device_info {
+  name: "NVIDIA H100 80GB HBM3"  device_vendor: "NVIDIA Corporation"  platform_version: "Compute Capability 9.0a"
+  cuda_compute_capability { major: 9 feature_extension: ACCELERATED_FEATURES }
+  core_count: 132  fpus_per_core: 128  threads_per_warp: 32  threads_per_core_limit: 2048  threads_per_block_limit: 1024
+  thread_dim_limit_x: 1024  thread_dim_limit_y: 1024  thread_dim_limit_z: 64
+  block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
+  registers_per_core_limit: 65536  registers_per_block_limit: 65536
+  shared_memory_per_core: 233472  shared_memory_per_block: 49152  shared_memory_per_block_optin: 232448
+  device_memory_size: 84942979072  memory_bandwidth: 3352320000000  l2_cache_size: 52428800  clock_rate_ghz: 1.98
+  device_address_bits: 64  ecc_enabled: true
+  driver_version: "13.0.0"  runtime_version: "12.8.0"  compile_time_toolkit_version: "12.8.0"  dnn_version: "9.10.0"
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+LANES = 40_000
+
+
+def tool(name):
+    """A program of an installed toolkit, which XLA takes first, or of NVIDIA's packages, which share a folder."""
+    spec = importlib.util.find_spec("nvidia")
+    packages = [] if spec is None else map(pathlib.Path, spec.submodule_search_locations or ())
+    found = [str(path) for package in packages for path in package.glob(f"*/bin/{name}")]
+    return next(filter(None, map(shutil.which, (name, *found, f"/usr/local/cuda/bin/{name}"))), None)
+
+
+INSTALLED = importlib.util.find_spec("jax_cuda12_plugin") and tool("ptxas") and tool("nvdisasm")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.machine_code,
+    pytest.mark.usefixtures("float32"),
+    pytest.mark.skipif(not INSTALLED, reason="needs sdesim[machine-code]"),
+    pytest.mark.skipif(jax.config.jax_platforms != "cpu", reason="needs JAX_PLATFORMS=cpu"),  # else it wants a driver
+]
+
+
+@pytest.fixture(scope="module")
+def h100():
+    topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
+    return jax.sharding.SingleDeviceSharding(topology.devices[0])
+
+
+@pytest.fixture
+def assembled(h100, tmp_path, monkeypatch):
+    """assembled(model, plan, backend): what the assembler says of the kernel, and its instructions, as (address, name,
+    operands)."""
+    monkeypatch.setenv("MOSAIC_GPU_DUMP_PTX", "1")
+    monkeypatch.setenv("MOSAIC_GPU_DUMP_TO", str(tmp_path))
+
+    def compile(model, plan, backend):
+        axes = jax.tree.map(lambda _: None, model)
+        options = {"xla_dump_to": str(tmp_path), "xla_gpu_dump_llvmir": True, "xla_dump_emitter_re": "ptx"}
+        kernel._lowered(plan, model, axes, backend, LANES, h100).compile(compiler_options=options)
+        entry = r"\.entry \w*mosaic" if backend == "mosaic" else r"\.entry kernel\("
+        (ptx,) = [path for path in tmp_path.glob("*.ptx") if re.search(entry, path.read_text())]
+        cubin = ptx.with_suffix(".cubin")
+        said = run(tool("ptxas"), "-v", "-arch=sm_90a", "-O3", "-o", cubin, ptx).stderr
+        return said, instructions(run(tool("nvdisasm"), "-c", cubin).stdout)
+
+    return compile
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def instructions(listing):
+    """(address, name, operands), with the addresses that branches go to."""
+    found, labels, waiting = [], {}, []
+    for line in listing.splitlines():
+        if label := re.match(r"(\.L_x_\d+):", line.strip()):
+            waiting.append(label[1])
+        elif code := re.search(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*?);", line):
+            address = int(code[1], 16)
+            labels.update(dict.fromkeys(waiting, address))
+            waiting = []
+            found.append((address, code[2], code[3]))
+    goal = lambda rest: next((labels[name] for name in re.findall(r"\.L_x_\d+", rest) if name in labels), None)
+    return [(address, name, goal(rest) if name.startswith("BRA") else None) for address, name, rest in found]
+
+
+def loop(code):
+    """How often each instruction is in the longest loop, by the first part of its name."""
+    back = [(goal, address) for address, _, goal in code if goal is not None and goal < address]
+    start, end = max(back, key=lambda branch: branch[1] - branch[0])
+    return collections.Counter(name.split(".")[0] for address, name, _ in code if start <= address <= end)
+
+
+def agent_steps(plan, backend):
+    """Of one coordinate, that a thread takes in a turn of the loop."""
+    shape = shape_of(plan.agents, plan.dims, backend, LANES)
+    return plan.agents * plan.dims * shape.lanes / (WARP * shape.warps)
+
+
+def spills(said):
+    return sum(int(n) for n in re.findall(r"(\d+) bytes spill", said))
+
+
+@pytest.mark.parametrize("backend", ["mosaic", "triton"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_becomes_machine_code(name, backend, assembled):
+    make, (agents, dims), how, _ = CASES[name]
+    plan = plan_of(agents, dims, how.get("method", "em"), how.get("order", "jacobi"), how.get("dt"))
+    said, code = assembled(make(), plan, backend)
+    assert "error" not in said and len(code) > 100
+    assert backend == "triton" or spills(said) == 0
+
+
+@pytest.mark.parametrize(
+    "agents, dims, momentum", [(1024, 2, 0), (512, 4, 0), (256, 8, 0), (1024, 1, 0.9), (128, 8, 0.9)]
+)
+def test_all_that_mosaic_takes_stays_in_registers(agents, dims, momentum, assembled):
+    """64 numbers of the state a thread, positions alone and with velocities."""
+    loss = CoupledDoubleWells() if dims > 1 else OscillatingDoubleWell()
+    model = Dynamics(loss, Quorum(1.0), Gaussian(1.0), momentum=Nesterov(momentum) if momentum else None)
+    plan = plan_of(agents, dims)
+    assert kernel.refusal(plan, model, None, (), None, jnp.float32, "mosaic") is None
+    said, _ = assembled(model, plan, "mosaic")
+    assert spills(said) == 0
+
+
+# A multiprocessor issues 128 instructions a clock, one a lane, and its pipe for integers, comparisons and shifts 64.
+INTEGER = frozenset(
+    ("I2FP", "IADD", "IADD3", "IMNMX", "ISETP", "FMNMX", "FSEL", "FSETP", "LEA", "LOP3", "PLOP3", "PRMT", "SEL", "SHF")
+)
+
+
+@pytest.mark.parametrize(
+    "backend, noise, all_of_them, integer",
+    [
+        ("mosaic", "uniform", 87, 42),
+        ("mosaic", "gaussian", 116, 53),
+        ("triton", "uniform", 111, 45),
+        ("triton", "gaussian", 145, 52),
+    ],
+)
+def test_instructions_of_a_step(backend, noise, all_of_them, integer, assembled):
+    """Those that the documentation and the ceilings of the benchmarks name, within two."""
+    model = sdesim_model(WORKLOADS[f"w1-{noise}"])
+    plan = plan_of(250, 1)
+    said, code = assembled(model, plan, backend)
+    count, per = loop(code), agent_steps(plan, backend)
+    assert abs(sum(count.values()) / per - all_of_them) < 2
+    assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
+    if backend == "mosaic":
+        assert gpu.INSTRUCTIONS[noise] == all_of_them
