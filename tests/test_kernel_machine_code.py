@@ -170,7 +170,7 @@ def test_instructions_of_a_step(backend, noise, all_of_them, integer, assembled)
     """Those that the documentation and the ceilings of the benchmarks name, within two."""
     model = sdesim_model(WORKLOADS[f"w1-{noise}"])
     plan = plan_of(250, 1)
-    said, code = assembled(model, plan, backend)
+    _, code = assembled(model, plan, backend)
     count, per = loop(code), agent_steps(plan, backend)
     assert abs(sum(count.values()) / per - all_of_them) < 2
     assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
