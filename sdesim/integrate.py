@@ -455,6 +455,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
                 f"increments: must have shape (steps, sims, agents, dims) = {(steps, sims, agents, dims)}, "
                 f"got {increments.shape}"
             )
+        if (reason := model.noise.without_variance()) is not None:
+            raise ValueError(f"increments: {reason}, so no Brownian motion has its covariance")
         given = lambda a, b: jnp.moveaxis(increments[a:b], 1, -1)
     lanes = run_lanes(
         plan,

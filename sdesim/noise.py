@@ -41,6 +41,11 @@ class AbstractNoise(Part):
         """Why the law has no SDE below dt = eta, or None."""
         return None
 
+    def without_variance(self) -> str | None:
+        """Why no Brownian motion has the law's covariance, or None. What runs at dt = eta alone is taken to have none,
+        unless it says otherwise."""
+        return self.iteration_only()
+
     def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
         raise NotImplementedError
 
@@ -245,6 +250,9 @@ class GammaMultiplicative(AbstractNoise):
 
     def iteration_only(self):
         return "Gamma multiplicative noise is not the increment of an SDE"
+
+    def without_variance(self):
+        return None
 
     def variates(self, blocks, dtype, batch):
         words = blocks[0]

@@ -4,17 +4,22 @@ The noise is Gaussian with the covariance of the model's law, whatever its shape
 one simulation, and `jax.vmap` over keys runs many.
 """
 
+import inspect
+import math
+
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 from jaxtyping import Array, Float
 
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_count
-from sdesim.noise import StudentT
+from sdesim.fields import check_count, check_sign, concrete, named, number, shown
+from sdesim.objectives import check_loss
+from sdesim.random import MAX_STEPS
 
 
 class _Diffusion(lx.AbstractLinearOperator):
@@ -50,7 +55,25 @@ for _question in (lx.is_symmetric, lx.is_positive_semidefinite, lx.is_negative_s
 
 def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v=None) -> State:
     """The initial state `y0` that goes with agents `x` and, with momentum, displacements `v` (at rest by default)."""
+    x = _agents(model, x)
+    if v is not None:
+        if model.momentum is None:
+            raise ValueError("v: the model has no momentum")
+        v = named("v", number)(v)
+        if v.shape != x.shape:
+            raise ValueError(f"v: of shape {v.shape}, must be that of x, {x.shape}")
     return eqx.filter(model.init(x, ArrayMean(x.shape[0]), v), eqx.is_inexact_array)
+
+
+def _agents(model: Dynamics, x) -> Array:
+    """Agents as an array (agents, dims) that fits the model."""
+    if not isinstance(model, Dynamics):
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
+    x = named("x", number)(x)
+    if x.ndim != 2:
+        raise ValueError(f"x: of shape {x.shape}, must be (agents, dims); agents in one dimension are x[:, None]")
+    check_loss(model.objective, x.shape[1], x.dtype)
+    return x
 
 
 def diffrax_terms(
@@ -64,10 +87,14 @@ def diffrax_terms(
         steps: only for a learning rate that depends on the step: the number of steps that time is divided into.
 
     Raises:
-        ValueError: for a law without variance, and for a schedule without `steps`.
+        TypeError, ValueError: for agents of another shape, a law without variance, what is no path, and a schedule
+            without `steps`.
     """
-    if isinstance(model.noise, StudentT) and (reason := model.noise.iteration_only()):
-        raise ValueError(f"noise: {reason}, so no Gaussian noise has its covariance")
+    x = _agents(model, x)
+    if (reason := model.noise.without_variance()) is not None:
+        raise ValueError(f"noise: {reason}, so no Brownian motion has its covariance")
+    if not isinstance(path, diffrax.AbstractPath):
+        raise TypeError(f"path={shown(path)}: must be a path of diffrax, such as diffrax.VirtualBrownianTree")
     if model.coupling.renews:
         raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, of which diffrax has none")
     if callable(model.eta) and steps is None:
@@ -78,7 +105,7 @@ def diffrax_terms(
     whole = lambda y: eqx.combine(y, still)
     ends = None
     if callable(model.eta):
-        check_count("steps", steps)
+        check_count("steps", steps, most=MAX_STEPS)
         ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
 
     def step_at(t):
@@ -113,14 +140,43 @@ def check_solver(model: Dynamics, solver: diffrax.AbstractSolver) -> None:
     """Refuse a solver that does not converge to the model's SDE, which is Itô's.
 
     Raises:
+        TypeError: for what is no solver of diffrax.
         ValueError: for state-dependent noise with a solver that is not Itô's.
     """
+    if not isinstance(solver, diffrax.AbstractSolver):
+        raise TypeError(f"solver={shown(solver)}: must be a solver of diffrax, such as diffrax.Euler()")
     if model.noise.state_dependent and not isinstance(solver, diffrax.AbstractItoSolver):
         raise ValueError(
             f"solver={type(solver).__name__}: {type(model.noise).__name__} noise depends on the state, and the model "
             "is an Itô SDE; this solver converges to another interpretation of it. Use an Itô solver such as "
             "diffrax.Euler or diffrax.ItoMilstein"
         )
+
+
+def _levy_area(solver: diffrax.AbstractSolver) -> type:
+    """The Lévy areas that a solver's path must have, as a Brownian tree takes them: the least that are enough."""
+    least = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    areas = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
+    return next((area for area in areas if issubclass(area, least)), least)
+
+
+def _check_time(name: str, value) -> None:
+    check_sign(name, value, zero=False)
+    if jnp.shape(value) != ():
+        raise ValueError(f"{name}={shown(value)}: must be one number")
+
+
+def _most_steps(t1, dt0, options) -> int:
+    """diffrax's own limit on the number of steps, or what steps of constant length need. Not None, which would be no
+    limit: of a loop without one there is no reverse mode."""
+    usual = inspect.signature(diffrax.diffeqsolve).parameters["max_steps"].default
+    constant = isinstance(options.get("stepsize_controller", diffrax.ConstantStepSize()), diffrax.ConstantStepSize)
+    end, length = concrete(t1, np.max), concrete(dt0, np.max)
+    if not constant or end is None or length is None:
+        return usual
+    if (needed := end / length) > MAX_STEPS:
+        raise ValueError(f"dt0={length:g}: must be at least t1 / {MAX_STEPS} = {end / MAX_STEPS:.3g}")
+    return max(usual, math.ceil(needed) + 1)
 
 
 def diffrax_solve(
@@ -140,21 +196,36 @@ def diffrax_solve(
 
     Args:
         key: a JAX key for a `diffrax.VirtualBrownianTree` fine enough for `dt0`, unless a `path` is given.
-        solver: `diffrax.Euler()` by default. options: to `diffrax.diffeqsolve` (saveat, stepsize_controller, ...).
+        t1, dt0: end and length of the steps, in the time of the SDE; dt0 None to let an adaptive controller choose.
+        solver: `diffrax.Euler()` by default. path: with the Lévy areas that the solver needs.
+        v: initial velocities, of the shape of x; at rest by default. steps: as for `diffrax_terms`.
+        options: to `diffrax.diffeqsolve` (saveat, stepsize_controller, ...). Its `max_steps` is as there, or what steps
+            of constant length need.
 
     Returns:
         diffrax's Solution; `ys.x` are the agents at the saved times.
 
     Raises:
-        ValueError: as `diffrax_terms` and `check_solver`.
+        TypeError, ValueError: for a bad argument, and as `diffrax_terms` and `check_solver`.
     """
+    x = _agents(model, x)
     solver = diffrax.Euler() if solver is None else solver
     check_solver(model, solver)
+    _check_time("t1", t1)
+    if dt0 is not None:
+        _check_time("dt0", dt0)
+    elif "stepsize_controller" not in options:
+        raise ValueError("dt0=None: must be the length of a step, unless an adaptive stepsize_controller chooses it")
     if path is None:
-        levy = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+        if not isinstance(key, jax.Array) or not (
+            (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape)
+            or (key.shape == (2,) and key.dtype == jnp.uint32)
+        ):
+            raise TypeError(f"key={shown(key)}: must be one key of jax.random, such as jax.random.key(0)")
+        levy = _levy_area(solver)
         tolerance = t1 * 2.0**-20 if dt0 is None else dt0 / 4
         shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
         path = diffrax.VirtualBrownianTree(0.0, t1, tol=tolerance, shape=shape, key=key, levy_area=levy)
     terms = diffrax_terms(model, x, path, steps=steps)
-    options.setdefault("max_steps", None)
+    options.setdefault("max_steps", _most_steps(t1, dt0, options))
     return diffrax.diffeqsolve(terms, solver, 0.0, t1, dt0, diffrax_state(model, x, v), **options)
