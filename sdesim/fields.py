@@ -20,6 +20,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from sdesim.contents import digest, functions_of, without_addresses
+
 
 def shown(value: Any) -> str:
     """A value as a message shows it: one line, whole if it is short, without addresses."""
@@ -34,7 +36,7 @@ def shown(value: Any) -> str:
         # By way of its digits, so that float32 shows 0.1 and not 0.10000000149
         plain = [float(str(v)) if floating else v.item() for v in np.asarray(value).ravel()]
         value = np.array(plain, object).reshape(value.shape).tolist()
-    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
+    text = without_addresses(" ".join(repr(value).split()))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -153,9 +155,10 @@ def form(module) -> tuple:
 
 
 def described(module) -> dict[str, Any]:
-    """The numbers of a model by name, and the parts it is made of: what a file says of it."""
+    """The numbers of a model by name, the parts it is made of, and hashes of its functions: what a file says of it."""
     numbers = {n: None if v is None else np.asarray(v).tolist() for n, v in numeric_fields(module).items()}
-    return {"parts": repr(module), "numbers": numbers}
+    functions = {name: digest(function)[:16] for name, function in functions_of(module).items()}
+    return {"parts": without_addresses(repr(module)), "numbers": numbers, "functions": functions}
 
 
 def to_json(value) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sdesim.engine import Lanes, Plan
 
 _SHARED = "shared_"
+LABELS = ("sim", "agent", "dim", "step")
+"""Coordinates of results, which no variable may be called."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -147,7 +149,7 @@ class Result:
         }
         if self.velocity is not None:
             variables["velocity"] = (("sim", "agent", "dim"), np.asarray(self.velocity))
-        taken = set(variables)
+        taken = {*variables, *LABELS}
         for name, value in self.observed.items():
             axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
             variables[f"{name}_series" if name in taken else name] = (("sim", *axes), np.asarray(value))

@@ -23,7 +23,7 @@ from sdesim import blocks, random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import layout_of, run_lanes
-from sdesim.fields import check_choice, described, numeric_fields
+from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
@@ -36,7 +36,7 @@ from sdesim.integrate import (
 )
 from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, monte_carlo
 from sdesim.recipe import Call
-from sdesim.result import Result
+from sdesim.result import LABELS, Result
 from sdesim.store import describe
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
@@ -82,14 +82,47 @@ def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
     return model, axes
 
 
-def _check_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> None:
-    known = [*numeric_fields(model), *SIZES]
-    for name, values in grid.items():
+def _checked_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> dict[str, list]:
+    """The grid with its values as lists, of whatever they were a sequence, series or array.
+
+    Raises:
+        TypeError, ValueError: for unknown names, and for values that are no numbers, or the same twice.
+    """
+    if not isinstance(model, Dynamics):
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
+    if not isinstance(grid, Mapping):
+        raise TypeError(f"grid={shown(grid)}: must be values by name, such as {{'coupling.k': [0, 1, 2]}}")
+    known, checked = [*numeric_fields(model), *SIZES], {}
+    for name, given in grid.items():
         check_choice("grid", name, known)
-        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
-            raise ValueError(f"grid[{name!r}]={values!r}: must be a non-empty sequence of values")
+        what = f"grid[{name!r}]={shown(given)}"
+        sequence = hasattr(given, "__len__") and hasattr(given, "__iter__") and getattr(given, "ndim", 1) > 0
+        if not sequence or isinstance(given, str | bytes | Mapping | set) or len(given) == 0:
+            raise ValueError(f"{what}: must be a non-empty sequence of values")
+        # pandas numbers a Series by its index, and JAX gives arrays one by one slowly
+        values = list(given) if isinstance(given, list | tuple | range) else list(np.asarray(given))
         if any(v is None for v in values):
-            raise ValueError(f"grid[{name!r}]={values!r}: must be numbers; leave {name} out for its default")
+            raise ValueError(f"{what}: must be numbers; leave {name} out for its default")
+        if name in SIZES:
+            values = [check_sizes({name: v})[name] for v in values]
+        else:
+            named(f"grid[{name!r}]", number)(values)
+        plain = np.asarray(values, float).reshape(len(values), -1)
+        if len(np.unique(plain, axis=0)) < len(values):
+            raise ValueError(f"{what}: each value must be there once")
+        checked[name] = values
+    return checked
+
+
+def _coordinate(values: list) -> np.ndarray:
+    """Values of a grid as labels: of float32 the decimals that they are but for rounding, so that 0.1 is found."""
+    flat = np.asarray(values)
+    if flat.ndim > 1:
+        return np.arange(len(values))
+    if flat.dtype.kind == "f" and flat.dtype.itemsize < 8:
+        short = np.array([float(f"{v:.6g}") for v in flat])
+        flat = np.where(np.abs(short - flat) <= 4 * np.spacing(np.abs(flat)), short, flat.astype(float))
+    return flat
 
 
 def sweep(
@@ -133,7 +166,8 @@ def sweep(
         ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`.
         MemoryError: as `simulate`.
     """
-    _check_grid(model, grid)
+    check_flags(keep_agents=keep_agents, progress=progress)
+    grid = _checked_grid(model, grid)
     sizes = {name: grid[name] for name in SIZES if name in grid}
     numbers = {name: values for name, values in grid.items() if name not in SIZES}
     given = {"steps": steps, "agents": agents, "dims": dims}
@@ -246,22 +280,27 @@ def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Data
         variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
     for name, value in final.items():
         variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value))
+    taken = {*variables, *LABELS, *names}
     for name, value in lanes.observed.items():
         axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)
-        variables[f"{name}_series" if name in variables else name] = ((*lane_axes, *axes), first(value))
-    summaries: dict[str, Any] = {}
-    for name, (axes, value) in variables.items():
-        if name == "diverged" or any(a.endswith("agent") for a in axes):
-            continue
-        mean, stderr = monte_carlo(value, axis=len(names))
-        rest = tuple(a for a in axes if a != "sim")
-        summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
+        variables[f"{name}_series" if name in taken else name] = ((*lane_axes, *axes), first(value))
     coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": first_sim + np.arange(sims)}
     if keep_agents:
         coordinates["agent"] = np.arange(plan.agents)
     if lanes.records.size:
         coordinates["step"] = lanes.records
     for name, values in numbers.items():
-        flat = np.asarray(values)
-        coordinates[name] = flat if flat.ndim == 1 else np.arange(len(values))
-    return xr.Dataset({**variables, **summaries}, coordinates)
+        coordinates[name] = _coordinate(values)
+    return with_errors(xr.Dataset(variables, coordinates))
+
+
+def with_errors(data: xr.Dataset) -> xr.Dataset:
+    """The data with the mean over simulations, and its standard error, of all that has no agent axis."""
+    summaries: dict[str, Any] = {}
+    for name, value in data.data_vars.items():
+        if name == "diverged" or any(str(a).endswith("agent") for a in value.dims):
+            continue
+        mean, stderr = monte_carlo(value.values, axis=value.dims.index("sim"))
+        rest = tuple(a for a in value.dims if a != "sim")
+        summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
+    return data.assign(summaries)
