@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     )
     from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
     from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
+    from sdesim.joining import join
     from sdesim.result import Result, load
     from sdesim.sweep import sweep
     from sdesim.terms import diffrax_solve, diffrax_state, diffrax_terms
@@ -59,6 +60,7 @@ __all__ = [
     "diffrax_terms",
     "init",
     "iterate",
+    "join",
     "load",
     "noise",
     "objectives",
@@ -72,6 +74,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
     **dict.fromkeys(("DivergenceWarning", "StabilityWarning", "iterate", "simulate"), "integrate"),
+    "join": "joining",
     **dict.fromkeys(("Result", "load"), "result"),
     **dict.fromkeys(("diffrax_solve", "diffrax_state", "diffrax_terms"), "terms"),
     **dict.fromkeys(

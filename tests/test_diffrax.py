@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, noise
+from sdesim import coupling, noise, terms
 
 AGENTS, DIMS = 4, 2
 
@@ -154,3 +154,105 @@ def test_what_has_no_diffrax_form_is_refused_with_the_reason():
     heavy = sdesim.Dynamics(loss, noise=noise.StudentT(1.0, 1.5))
     with pytest.raises(ValueError, match="no variance"):
         sdesim.diffrax_solve(heavy, x, key=jax.random.key(0), t1=1.0, dt0=0.1)
+
+
+SOLVERS = {
+    "Euler": diffrax.BrownianIncrement,
+    "Heun": diffrax.BrownianIncrement,
+    "SEA": diffrax.SpaceTimeLevyArea,
+    "SRA1": diffrax.SpaceTimeLevyArea,
+    "ShARK": diffrax.SpaceTimeLevyArea,
+    "GeneralShARK": diffrax.SpaceTimeLevyArea,
+    "SlowRK": diffrax.SpaceTimeLevyArea,
+    "SPaRK": diffrax.SpaceTimeLevyArea,
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_paths_have_the_areas_that_solvers_need(name):
+    assert terms._levy_area(getattr(diffrax, name)()) is SOLVERS[name]
+
+
+def test_a_stochastic_runge_kutta_solver_without_a_path():
+    """The default path is the tree that a user would make: the same numbers."""
+    model = sdesim.Dynamics(loss, sdesim.Quorum(2.0), noise.Gaussian(1.0), eta=0.1)
+    x, key = start(), jax.random.key(3)
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    tree = diffrax.VirtualBrownianTree(0.0, 0.5, 0.025, shape, key, diffrax.SpaceTimeLevyArea)
+    runs = [
+        sdesim.diffrax_solve(model, x, key=key, t1=0.5, dt0=0.1, solver=diffrax.ShARK(), path=path).ys.x
+        for path in (None, tree)
+    ]
+    np.testing.assert_array_equal(*runs)
+
+
+def test_reverse_mode_goes_through():
+    """Without noise, the end is differentiated by its gain as central differences have it."""
+    end = lambda k: jnp.sum(
+        sdesim.diffrax_solve(
+            sdesim.Dynamics(loss, sdesim.Quorum(k), eta=0.1), start(), key=jax.random.key(0), t1=1.0, dt0=0.1
+        ).ys.x
+        ** 3
+    )
+    difference = (float(end(1.0 + 1e-5)) - float(end(1.0 - 1e-5))) / 2e-5
+    assert float(jax.grad(end)(1.0)) == pytest.approx(difference, rel=1e-6)
+
+
+def test_more_steps_than_the_usual_limit():
+    assert terms._most_steps(1.0, 0.1, {}) == 4096
+    assert terms._most_steps(1.0, 1e-4, {}) == 10001
+    assert terms._most_steps(1.0, 1e-4, {"stepsize_controller": diffrax.PIDController(1e-3, 1e-3)}) == 4096
+
+
+class Cauchy(noise.AbstractAdditive):
+    """A law of a user's that has no variance and says so."""
+
+    @property
+    def amplitude(self):
+        return jnp.ones(())
+
+    def iteration_only(self):
+        return "Cauchy has no variance"
+
+    def variates(self, blocks, dtype, batch):
+        return jnp.tan(jnp.pi * sdesim.random.centered(blocks[0].own, dtype) / 2)
+
+
+MODEL = dict(model=sdesim.Dynamics(loss, sdesim.Quorum(2.0), noise.Gaussian(1.0), eta=0.1))
+HEAVY = dict(model=sdesim.Dynamics(loss, noise=Cauchy()))
+STEPWISE = dict(model=sdesim.Dynamics(loss, eta=sdesim.schedules.Halving(0.1, 5)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(dt0=0.0), r"^dt0=0.0: must be finite and greater than 0"),
+        (dict(dt0=-0.1), r"^dt0=-0.1: must be finite and greater than 0"),
+        (dict(dt0=1e-12), r"^dt0=1e-12: must be at least"),
+        (dict(dt0=None), r"^dt0=None: must be the length of a step"),
+        (dict(dt0="a"), r"^dt0='a': must be a number"),
+        (dict(t1=0.0), r"^t1=0.0: must be finite and greater than 0"),
+        (dict(t1=np.inf), r"^t1=inf: must be finite"),
+        (dict(t1=[1.0, 2.0]), r"^t1=\[1.0, 2.0\]: must be one number"),
+        (dict(x=jnp.zeros(3)), r"^x: of shape \(3,\), must be \(agents, dims\)"),
+        (dict(x="a"), r"^x='a': must be a number"),
+        (dict(v=jnp.zeros((4, 2))), r"^v: the model has no momentum"),
+        (dict(key=0), r"^key=0: must be one key of jax.random"),
+        (dict(key=jax.random.split(jax.random.key(0))), r"^key=.*must be one key"),
+        (dict(solver=diffrax.Heun), r"^solver=the class Heun: must be a solver of diffrax"),
+        (dict(path=3), r"^path=3: must be a path of diffrax"),
+        (dict(model=3), r"^model=3: must be a sdesim.Dynamics"),
+        (HEAVY, r"^noise: Cauchy has no variance"),
+        (STEPWISE, r"^steps=None: the learning rate depends on the step"),
+        (STEPWISE | dict(steps=10**12), r"^steps=1000000000000: must be an integer"),
+    ],
+)
+def test_bad_arguments(changes, message):
+    given = dict(MODEL, x=start(), key=jax.random.key(0), t1=1.0, dt0=0.1) | changes
+    with pytest.raises((ValueError, TypeError), match=message):
+        sdesim.diffrax_solve(given.pop("model"), given.pop("x"), **given)
+
+
+def test_increments_need_a_variance_too():
+    with pytest.raises(ValueError, match=r"^increments: Cauchy has no variance"):
+        sdesim.simulate(**HEAVY, steps=1, increments=np.zeros((1, 1, 1, 1)))

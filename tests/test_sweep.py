@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 import sdesim
 from sdesim.sweep import numeric_fields, with_value
@@ -49,7 +51,8 @@ def test_monte_carlo_errors_are_those_of_the_simulations():
 
 def test_grid_points_share_their_noise():
     """Free agents that differ in the gain alone are the same agents: common random numbers."""
-    data = sdesim.sweep(model(), {"coupling.k": [0.0, 0.0, 1.0]}, agents=4, **RUN)["agents"].values
+    # a gain of 1e-300 is none, and another value of the grid
+    data = sdesim.sweep(model(), {"coupling.k": [0.0, 1e-300, 1.0]}, agents=4, **RUN)["agents"].values
     np.testing.assert_array_equal(data[0], data[1])
     assert 0.5 < np.corrcoef(data[0].ravel(), data[2].ravel())[0, 1] < 0.9999
 
@@ -132,3 +135,32 @@ def test_bad_grids_are_refused(grid, message):
 def test_what_a_sweep_needs_is_estimated_before_it_is_allocated():
     with pytest.raises(MemoryError, match="sims=2 would fit"):  # at each of the 1000 points
         sdesim.sweep(model(), {"eta": np.linspace(0.01, 0.1, 1000)}, agents=1000, memory=10**8, **RUN)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"coupling.k": [1.0, 0.0, 1.0]}, r"^grid\['coupling.k'\]=\[1.0, 0.0, 1.0\]: each value must be there once"),
+        ({"coupling.k": ["a"]}, r"^grid\['coupling.k'\]=\['a'\]: must be a number"),
+        ({"coupling.k": [np.nan]}, r"^grid\['coupling.k'\]=\[nan\]: must be finite"),
+        ({"coupling.k": 1.0}, r"^grid\['coupling.k'\]=1.0: must be a non-empty sequence"),
+        ({"agents": [2, 10**12]}, r"^agents=1000000000000: must be an integer from"),
+        ([1, 2], r"^grid=\[1, 2\]: must be values by name"),
+    ],
+)
+def test_grids_that_are_none(grid, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        sdesim.sweep(model(), grid, **RUN)
+
+
+def test_grids_of_other_libraries():
+    """By position, whatever a Series is numbered by; and float32 by the decimals that it is but for rounding."""
+    run = dict(RUN, agents=2)
+    given = sdesim.sweep(model(), {"coupling.k": [0.0, 0.1, 0.2]}, **run)
+    series = pd.Series([0.0, 0.1, 0.2], index=[5, 6, 7])
+    single = np.linspace(0, 0.2, 3, dtype=np.float32)
+    single[1] = np.nextafter(single[1], np.float32(1))  # as a linspace of JAX's has it
+    for grid in (series, jnp.asarray(single), xr.DataArray([0.0, 0.1, 0.2])):
+        data = sdesim.sweep(model(), {"coupling.k": grid}, **run)
+        np.testing.assert_allclose(data["quorum"], given["quorum"], rtol=1e-6, atol=1e-6)
+        assert data.sel({"coupling.k": 0.1})["spread"].shape == given["spread"].shape[1:]
