@@ -424,7 +424,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     )
     seed = random.seed_words(arguments["seed"])
     if not is_traced(seed):  # as a number, which a file can hold and a continued run can compare
-        arguments["seed"] = int(seed[0]) | int(seed[1]) << 32
+        arguments["seed"] = random.seed_number(seed)
     first = 0 if previous is None else previous.step
     if first + steps > random.MAX_STEPS:
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")

@@ -68,6 +68,10 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return data.assign_attrs({**parts[0].attrs, **provenance(), "settings": to_json(joined), "parts": len(parts)})
 
 
+APART = ("grid", "sims", "first_sim", "exact", "model")
+"""Settings in which parts may differ, or that are compared name by name."""
+
+
 def _settings(i: int, part: Any) -> dict[str, Any]:
     try:
         settings = json.loads(part.attrs["settings"])
@@ -80,7 +84,7 @@ def _settings(i: int, part: Any) -> dict[str, Any]:
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that all parts must have: all but where in the grid a part is, and what a swept number is else."""
-    kept = {name: value for name, value in settings.items() if name not in ("grid", "sims", "first_sim", "model")}
+    kept = {name: value for name, value in settings.items() if name not in APART}
     model = dict(settings["model"])
     model["numbers"] = {n: v for n, v in model["numbers"].items() if n not in settings["grid"]}
     return {**kept, "grid's names": list(settings["grid"]), **{f"model {name}": value for name, value in model.items()}}

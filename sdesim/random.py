@@ -112,6 +112,11 @@ def seed_words(seed) -> Array:
     return jnp.asarray([whole & 0xFFFFFFFF, whole >> 32], jnp.uint32)
 
 
+def seed_number(words: Array) -> int:
+    """The seed of two words that are not traced."""
+    return int(words[0]) | int(words[1]) << 32
+
+
 def step_key(seed: Array, stream, step):
     """The key, two uint32 scalars, of one stream at one step. seed: two uint32 words, from `seed_words`."""
     return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))

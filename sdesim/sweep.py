@@ -133,7 +133,7 @@ def sweep(
     agents: int | None = None,
     sims: int = 1,
     dims: int | None = None,
-    seed: int = 0,
+    seed: Any = 0,
     init=None,
     velocity=None,
     dt: float | None = None,
@@ -143,7 +143,7 @@ def sweep(
     every: int | None = None,
     keep_agents: bool = True,
     first_sim: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     exact: bool | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -179,7 +179,10 @@ def sweep(
     given["agents"] = 1 if agents is None else agents
     given["dims"] = (model.objective.dims or 1) if dims is None else dims
     run = dict(dt=dt, order=order, epoch=epoch, observe=observe, every=every)
-    exact, first_sim = first_sim is not None if exact is None else exact, first_sim or 0
+    exact = first_sim is not None if exact is None else exact
+    check_flags(exact=exact)
+    first_sim = 0 if first_sim is None else first_sim
+    seed = random.seed_number(random.seed_words(seed))
     places = dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, memory=memory, exact=exact)
     parts = [
         _one_size(model, numbers, {**given, **dict(zip(sizes, point, strict=True))}, run, places, keep_agents, progress)

@@ -10,14 +10,12 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
 import socket
 import warnings
 from collections.abc import Iterable, Iterator
 
 import filelock
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
@@ -25,15 +23,11 @@ from jaxtyping import Array
 from sdesim.cnn.algorithms import Algorithm
 from sdesim.cnn.data import Split
 from sdesim.cnn.step import Task
+from sdesim.contents import contents
 from sdesim.files import Damaged, WriteError, check_writable, read_sealed, sync_names, temporary_folder, write_sealed
 from sdesim.store import check_kind, read_dataset, write_dataset
 
 SUMS = "sums.json"
-
-
-def _without_addresses(text: str) -> str:
-    """What is said of functions without where they lie, which is elsewhere in each process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def hash_of(said: Iterable[str], arrays: Iterable) -> str:
@@ -46,8 +40,7 @@ def hash_of(said: Iterable[str], arrays: Iterable) -> str:
 
 def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
     """What a training must share with the one that it continues, as a hash."""
-    said = [_without_addresses(repr(said)) for said in (task, jax.tree.structure(algorithm), others)]
-    return hash_of(said, (*jax.tree.leaves((algorithm, rates)), numbers, *data))
+    return hash_of([contents(said) for said in (task, algorithm, rates, others)], (numbers, *data))
 
 
 class Store:
