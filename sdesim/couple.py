@@ -17,7 +17,8 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, per_agent
 from sdesim.dynamics import weighted_tree
-from sdesim.fields import check_choice, check_count, check_sign, number, optional_number
+from sdesim.fields import check_choice, check_count, check_sign, is_traced, named, number, optional_number, shown
+from sdesim.random import MAX_STEPS
 from sdesim.steps import moved
 from sdesim.sums import Sum
 
@@ -56,7 +57,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
         own = find_state(state)
         point = params
         if self.order == "gauss-seidel":
-            point = _plus(point, self._pull(params, own, self._rate(eta)))
+            point = _plus(point, self._pull(params, own, self._rate(eta, own)))
         if self.lookahead is not None:
             point = jax.tree.map(lambda x, v: x + self.lookahead * v, point, own.step)
         return point
@@ -80,11 +81,11 @@ class Coupled(optax.GradientTransformationExtraArgs):
     def _mean(self, params: PyTree) -> Mean:
         return ArrayMean(jax.tree.leaves(params)[0].shape[0]) if self.mean is None else self.mean
 
-    def _rate(self, eta) -> Array:
+    def _rate(self, eta, own: CoupleState) -> Array:
         eta = self.eta if eta is None else eta
         if eta is None:
             raise ValueError("eta=None: give the learning rate to couple() or to update(..., eta=)")
-        return number(eta)
+        return named("eta", number)(eta(own.count) if callable(eta) else eta)
 
     def _exchange(self, own: CoupleState, ahead: int = 0) -> Array:
         """1 at the iterations at which agents communicate, else 0; or `ahead` of them."""
@@ -128,7 +129,8 @@ def couple(
 
     Args:
         rule: any coupling rule.
-        eta: learning rate: a number, one an agent (agents,), or None to pass it to each `update(..., eta=)`.
+        eta: learning rate: a number, one an agent (agents,), a schedule, which is a function of the number of
+            iterations done (optax's, for one), or None to pass it to each `update(..., eta=)`.
         order: "jacobi", or "gauss-seidel": the pull acts before the gradient, which is then taken at
             `gradient_point`, and the shared state follows the new agents.
         lookahead: momentum delta of Nesterov's scheme in Zhang's form: gradients are to be taken at
@@ -140,14 +142,19 @@ def couple(
         mean: the mean over agents, where they are not all on the first axis of the leaves here.
 
     Raises:
-        ValueError: for a bad order, period or rate.
+        TypeError, ValueError: for a bad argument: its name, its value and what would be right.
     """
+    if not isinstance(rule, AbstractCoupling):
+        raise TypeError(f"rule={shown(rule)}: must be a coupling rule of sdesim.coupling")
     check_choice("order", order, ORDERS)
-    check_count("period", period)
+    check_count("period", period, most=MAX_STEPS)
     check_sign("eta", eta)
     check_sign("clock", clock, zero=False)
-    if not isinstance(rule, AbstractCoupling):
-        raise TypeError(f"rule={rule!r}: must be a coupling rule of sdesim.coupling")
+    if mean is not None and not callable(mean):
+        raise TypeError(f"mean={shown(mean)}: must be a mean over agents, such as sdesim.coupling.ArrayMean")
+    ahead = named("lookahead", optional_number)(lookahead)
+    if not is_traced(ahead) and ahead is not None and not 0 <= float(jnp.max(ahead)) <= 1:
+        raise ValueError(f"lookahead={shown(ahead)}: must be from 0 to 1")
 
     def init(params):
         leaf = jax.tree.leaves(params)[0]
@@ -160,7 +167,7 @@ def couple(
     def update(updates, state, params=None, *, eta=None, **extra):
         if params is None:
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
-        rate = coupled._rate(eta)
+        rate = coupled._rate(eta, state)
         common = jnp.mean(rate)
         pull = coupled._pull(params, state, rate)
         new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
@@ -176,6 +183,6 @@ def couple(
 
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
-    coupled.lookahead = optional_number(lookahead)
+    coupled.lookahead = ahead
     coupled.clock = optional_number(clock)
     return coupled

@@ -56,7 +56,7 @@ class DivergenceWarning(UserWarning):
 
 def warn_of_divergence(diverged: np.ndarray, first_sim: int = 0) -> None:
     """Say which share of the simulations diverged and when the first one did; simulations are on the last axis."""
-    bad = np.flatnonzero(diverged.ravel() >= 0)
+    bad = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
     if not bad.size:
         return
     first = bad[np.argmin(diverged.ravel()[bad])]
@@ -475,7 +475,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         progress=progress,
     )
     if previous is not None:
-        lanes.diverged = np.where(previous.diverged >= 0, previous.diverged, lanes.diverged)
+        where = jnp.where if is_traced(previous.diverged) else np.where
+        lanes.diverged = where(previous.diverged >= 0, previous.diverged, lanes.diverged)
     warn_of_divergence(lanes.diverged, arguments["first_sim"])
     # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
     said = repr(init) if previous is None else f"the result at step {previous.step}"

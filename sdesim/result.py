@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from sdesim import blocks
+from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described
 from sdesim.store import check_kind, describe, read_dataset, write_dataset
@@ -180,6 +182,44 @@ def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
         still = clock == 0
         velocity = jnp.where(still, jnp.nan, state.v / jnp.where(still, jnp.ones_like(clock), clock))
     return state.x, jnp.mean(state.x, axis=0), center, velocity
+
+
+class _Said:
+    """What a result says of its run beside arrays, which JAX compares and hashes: equal where it computes the same."""
+
+    def __init__(self, said: dict[str, Any]):
+        self.said = said
+
+    def __eq__(self, other):
+        return isinstance(other, _Said) and digest(self.said) == digest(other.said)
+
+    def __hash__(self):
+        return hash(self.said["step"])
+
+
+def _flatten(result: Result):
+    whole = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    run = whole.pop("run")
+    model, kept = (
+        eqx.partition(run["model"], eqx.is_array) if isinstance(run["model"], Dynamics) else (None, run["model"])
+    )
+    names = ("agents", "quorum", "center", "velocity", "observed", "records", "diverged", "state")
+    if isinstance(whole["seed"], jax.Array):  # traced, or of many runs; a number may be too large for an array
+        names = (*names, "seed")
+    arrays = {name: whole.pop(name) for name in names}
+    return (arrays, model), _Said({**whole, "run": {**run, "model": kept}})
+
+
+def _unflatten(said: _Said, children) -> Result:
+    arrays, model = children
+    run = dict(said.said["run"])
+    if model is not None:
+        run["model"] = eqx.combine(model, run["model"])
+    return Result(**{**said.said, **arrays, "run": run})
+
+
+# A result goes in and out of jit, vmap and grad. There nothing can be looked at: `diverged` is -1, without a date.
+jax.tree_util.register_pytree_node(Result, _flatten, _unflatten)
 
 
 def load(path) -> Result:
