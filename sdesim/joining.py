@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sdesim.fields import shown, to_json
-from sdesim.store import provenance
+from sdesim.fields import shown
+from sdesim.store import describe
 from sdesim.sweep import SIZES, with_errors
 
 
@@ -65,7 +65,9 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     data = with_errors(data.transpose(*names.values(), ...))
     numbers = data["sim"].values
     joined = {**first, "grid": grid, "sims": len(numbers), "first_sim": int(numbers[0])}
-    return data.assign_attrs({**parts[0].attrs, **provenance(), "settings": to_json(joined), "parts": len(parts)})
+    calls = "\n".join(dict.fromkeys(f"# a part:\n{part.attrs['made_by']}" for part in parts))
+    paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
+    return describe(data, "sweep", joined, calls, path=paths)
 
 
 APART = ("grid", "sims", "first_sim", "exact", "model")

@@ -15,7 +15,8 @@ from jaxtyping import Array
 from sdesim import blocks
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described
+from sdesim.fields import described, is_traced
+from sdesim.recipe import Call
 from sdesim.store import check_kind, describe, read_dataset, write_dataset
 from sdesim.sums import Sum
 from sdesim.vectorize import lanes
@@ -189,24 +190,31 @@ class _Said:
 
     def __init__(self, said: dict[str, Any]):
         self.said = said
+        computes = {name: value for name, value in said["run"].items() if name not in ("call", "init")}
+        self.key = digest({**said, "seconds": None, "run": computes})
 
     def __eq__(self, other):
-        return isinstance(other, _Said) and digest(self.said) == digest(other.said)
+        return isinstance(other, _Said) and self.key == other.key
 
     def __hash__(self):
-        return hash(self.said["step"])
+        return hash(self.key)
 
 
 def _flatten(result: Result):
     whole = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     run = whole.pop("run")
-    model, kept = (
-        eqx.partition(run["model"], eqx.is_array) if isinstance(run["model"], Dynamics) else (None, run["model"])
-    )
+    model, kept = None, run["model"]  # of a result from a file, a description
+    if isinstance(kept, Dynamics):
+        model, kept = eqx.partition(kept, eqx.is_array)
     names = ("agents", "quorum", "center", "velocity", "observed", "records", "diverged", "state")
     if isinstance(whole["seed"], jax.Array):  # traced, or of many runs; a number may be too large for an array
         names = (*names, "seed")
     arrays = {name: whole.pop(name) for name in names}
+    call = run["call"]
+    while isinstance(call, Call):
+        if is_traced(call.arguments):
+            run = {**run, "call": "# within a transformation of JAX, whose values are not known here"}
+        call = call.before
     return (arrays, model), _Said({**whole, "run": {**run, "model": kept}})
 
 
