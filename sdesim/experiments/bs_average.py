@@ -14,6 +14,7 @@ measurements are set beside, and the approach to the limit is that of the exact 
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def standardized(config: Config, data: xr.Dataset) -> xr.DataArray:
 def trace_ratio(config: Config, runs: Runs, preconditioner: str, n: int) -> float:
     """Trace of the measured covariance over that of the limit, at the first gain."""
     x = runs.data["alike"].sel({"preconditioner": preconditioner, K: config.k[0], "n": n})
-    return float((x**2).mean("sim").sum() / np.trace(limit(config)))
+    return float(measured.mean(x**2).sum(skipna=False) / np.trace(limit(config)))
 
 
 def _near_one(id: str, statement: str, statistic, tolerance: float, smoke: float) -> list[Statement]:
@@ -212,15 +213,17 @@ def statements(config: Config) -> list[Statement]:
 
     def path_difference(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"]
-        return float((abs(x - x.isel({K: 0})) / x.std("sim")).max()), 0.0
+        return measured.most(abs(x - x.isel({K: 0})) / x.std("sim", skipna=False)), 0.0
 
     def kolmogorov(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"].sel({"preconditioner": "none", K: config.k[0], "n": last}).transpose("dim", "sim").values
+        if not np.isfinite(x).all():
+            return math.nan, 0.0
         distances = [stats.kstest(one / scale, "norm").statistic for one, scale in zip(x, deviations, strict=True)]
         return float(max(distances)), 0.26 / np.sqrt(runs.sims)  # the spread of Kolmogorov's law
 
     def variance(runs: Runs, k: float) -> float:
-        return float((runs.data["differing"].sel({UNEQUAL: k, "n": last}) ** 2).mean("sim"))
+        return float(measured.mean(runs.data["differing"].sel({UNEQUAL: k, "n": last}) ** 2))
 
     skewness = [alike(config, "none", config.k[0]).skewness(n, SKEWNESS) for n in config.iterations]
     exact_skewness = xr.DataArray(skewness, {"n": list(config.iterations)}, ("n", "dim"))
@@ -347,7 +350,7 @@ def _plot_approach(config: Config, data: xr.Dataset, panel) -> None:
     fine = np.unique(np.geomspace(config.iterations[0], config.iterations[-1], 30).astype(int))
     styles = {"none": (plotting.QUORUM, "o"), "common": (plotting.LOSS, "s")}
     for preconditioner, (color, marker) in styles.items():
-        square = (data["alike"].sel(preconditioner=preconditioner) ** 2).sum("dim") / trace
+        square = (data["alike"].sel(preconditioner=preconditioner) ** 2).sum("dim", skipna=False) / trace
         label = "no preconditioner" if preconditioner == "none" else "a common preconditioner"
         measured.plot_measured(panel, square.isel({K: -1}), "n", f"{label}, $k={config.k[-1]:g}$", color, marker)
         curve = [np.trace(alike(config, preconditioner, config.k[0]).covariance(n)) / trace for n in fine]
@@ -363,7 +366,7 @@ def _plot_gains(config: Config, data: xr.Dataset, panel) -> None:
     fine = np.linspace(0, max(config.unequal_k), 101)
     which = ", ".join(f"{c:g}" for c in config.unequal)
     trace = np.trace(limit(config))
-    square = (data["alike"].sel(preconditioner="common", n=n) ** 2).sum("dim") / trace
+    square = (data["alike"].sel(preconditioner="common", n=n) ** 2).sum("dim", skipna=False) / trace
     measured.plot_measured(panel, square, K, "a common preconditioner", plotting.LOSS, "s")
     square = p * data["differing"].sel(n=n) ** 2
     measured.plot_measured(panel, square, UNEQUAL, f"preconditioners {which}", plotting.QUORUM)

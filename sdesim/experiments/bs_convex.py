@@ -122,24 +122,24 @@ def statements(config: Config) -> list[Statement]:
 
     def deviation(runs) -> float:
         """Largest relative deviation of the middle of the simulated bracket from the limit of the matrix."""
-        middle = np.exp(np.log(runs.data["limit"]).mean("side"))
-        return float(abs(middle / limit(runs.data) - 1).max())
+        middle = np.exp(measured.mean(np.log(runs.data["limit"]), "side"))
+        return measured.most(abs(middle / limit(runs.data) - 1))
 
     def linearized(runs) -> float:
         """Largest relative deviation from the law of the loss linearized at its minimum, of the mean and the center."""
         law = easgd_linearized(config, runs.data)
-        found = runs.data[["easgd", "center"]].isel(k=-1).mean("sim").to_dataarray("point")
-        return float(abs(found / law - 1).max())
+        found = measured.mean(runs.data[["easgd", "center"]].isel(k=-1).to_dataarray("point"))
+        return measured.most(abs(found / law - 1))
 
     several = lambda d: d.sel(n_agents=[p for p in config.agents if p > 1])
 
     def spread_deviation(runs) -> float:
-        found = several(runs.data["momentum_spread"]).isel(k=-1).mean("sim")
-        return float(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1).max())
+        found = measured.mean(several(runs.data["momentum_spread"]).isel(k=-1))
+        return measured.most(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1))
 
     def floor(d):
         """Errors of the mean of the most agents, uncoupled over coupled the strongest."""
-        most = sde(d).isel(n_agents=-1).mean("sim")
+        most = measured.mean(sde(d).isel(n_agents=-1))
         return float(most.isel(gain=0) / most.isel(gain=-1))
 
     def many(d):
@@ -148,7 +148,7 @@ def statements(config: Config) -> list[Statement]:
 
     def looseness(runs) -> float:
         """Exponent in p of EASGD's bound over its error."""
-        ratio = many(easgd_bound(config, runs.data) / runs.data["both"].mean("sim")).isel(k=-1)
+        ratio = many(easgd_bound(config, runs.data) / measured.mean(runs.data["both"])).isel(k=-1)
         return measured.slope(ratio["center_agents"], ratio)
 
     falls = "error of {} falls as 1 / sqrt(p) at the largest gain"
@@ -245,7 +245,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "easgd-limit-nominal",
             "that is not before eta (k (1 + p) + L) = 2 (least stable product / 2)",
-            lambda runs: (float((runs.data["limit"].sel(side="stable") * nominal(config, runs.data)).min()), 0.0),
+            lambda runs: (measured.least(runs.data["limit"].sel(side="stable") * nominal(config, runs.data)), 0.0),
             ">=",
             1.0 - config.stability_step,
             smoke=1.0 - config.stability_step,

@@ -183,6 +183,14 @@ def statements(config: Config) -> list[Statement]:
             0.95,
             smoke=0.6,
         ),
+        Statement(
+            "3-degrades-agents",
+            "agents are kept there with it (share within 0.4)",
+            lambda e: one.share_near(x(e, "g"), 0.0, 0.4),
+            ">=",
+            0.85,
+            smoke=0.8,
+        ),
     ]
 
 

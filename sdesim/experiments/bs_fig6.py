@@ -36,6 +36,8 @@ def statements(config: Config) -> list[Statement]:
     def at_zero(runs: Runs) -> float:
         """Of panel e's coordinates outside the squares about the minima, the share near 0."""
         z = q(runs, "e")
+        if not np.isfinite(z).all():
+            return np.nan
         outside = np.min([np.abs(z - m) for m in minima], axis=0) >= high.NEAR
         return float((np.abs(z[outside]) < high.NEAR).mean()) if outside.any() else np.nan
 
@@ -138,6 +140,14 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: high.near_origin(q(runs, "f")),
             ">=",
             0.95,
+            smoke=0.8,
+        ),
+        Statement(
+            "6f-agents-near-origin",
+            "and so do the agents, which without coupling would not (share within 0.4)",
+            lambda runs: high.near_origin(high.panel(runs, "agents", "f")),
+            ">=",
+            0.85,
             smoke=0.8,
         ),
     ]

@@ -117,10 +117,10 @@ def _convex(config: Config, models: dict[str, Dynamics], progress: bool) -> xr.D
     fastest = abs(shown.diff("step")).max("step") / (EVERY * config.eta)
     return xr.Dataset(
         {
-            "x_variance": (quadratic["x"].sel(late) ** 2).mean("step"),
-            "center_variance": (quadratic["center"].sel(late) ** 2).mean("step"),
-            "energy": energy.sel(late).mean("step"),
-            "distance": abs(convex["center"].sel(late)).mean("step"),
+            "x_variance": (quadratic["x"].sel(late) ** 2).mean("step", skipna=False),
+            "center_variance": (quadratic["center"].sel(late) ** 2).mean("step", skipna=False),
+            "energy": energy.sel(late).mean("step", skipna=False),
+            "distance": abs(convex["center"].sel(late)).mean("step", skipna=False),
             "approach": abs(shown).mean("sim"),
             "speed": fastest.sel(algorithm="saturating", drop=True),
         }
@@ -132,7 +132,7 @@ def _oscillating(config: Config, progress: bool) -> xr.Dataset:
     models = _models(config, config.loss.objective(), noise.Uniform(config.noise_half_width))
     start = init.Uniform(-config.init_half_width, config.init_half_width)
     series = _runs(config, models, {}, start, progress)
-    found = (abs(series.isel(step=-1, drop=True) - config.landmarks.right) < one.NEAR).astype(float)
+    found = measured.within(series.isel(step=-1, drop=True), config.landmarks.right, one.NEAR).astype(float)
     paths = series.sel(k=config.k_shown, drop=True).isel(sim=slice(None, 3)).rename(sim="path").drop_vars("path")
     return xr.merge(
         [
@@ -181,22 +181,22 @@ def _exact(config: Config, data: xr.Dataset, index: int, methods: Sequence[str])
 
 def _best(data: xr.Dataset, method: str) -> float:
     """The largest share of centers in the deepest basin over the gains."""
-    return float(data["center_found"].sel(algorithm=method).mean("sim").max())
+    return measured.most(measured.mean(data["center_found"].sel(algorithm=method)))
 
 
 def statements(config: Config) -> list[Statement]:
     others = ("sgd", "heavy ball", "nesterov")
     solvable = ("linear", *others)
     variance = lambda name, methods: lambda d: d[f"{name}_variance"].sel(algorithm=list(methods))
-    sgd = lambda d: d["center_variance"].sel(algorithm="sgd", drop=True).mean("sim")
+    sgd = lambda d: measured.mean(d["center_variance"].sel(algorithm="sgd", drop=True))
     limit = 2 / config.eta - config.k_shown
-    beyond = lambda d, method: d["square"].sel(filter=method).where(d["rate"] > limit, drop=True)
+    beyond = lambda d, method: measured.asked(d["square"].sel(filter=method), d["rate"] > limit)
     decays = lambda d: np.array([[decay(config, m, float(k)) for k in d["k"].values] for m in CONVERGING])
 
     def lead(runs) -> float:
         """Share of the linear filter at the gain shown, less the largest of the others."""
-        share = runs.data["center_found"].mean("sim").sel(k=config.k_shown)
-        return float(share.sel(algorithm="linear") - share.sel(algorithm=list(others)).max())
+        share = measured.mean(runs.data["center_found"]).sel(k=config.k_shown)
+        return float(share.sel(algorithm="linear")) - measured.most(share.sel(algorithm=list(others)))
 
     return [
         measured.equal(
@@ -224,7 +224,7 @@ def statements(config: Config) -> list[Statement]:
             "center-no-farther",
             "and on log cosh it is no farther from the minimum (largest ratio of distances)",
             lambda d: d["distance"].sel(algorithm="linear"),
-            lambda d: d["distance"].sel(algorithm="sgd", drop=True).mean("sim"),
+            lambda d: measured.mean(d["distance"].sel(algorithm="sgd", drop=True)),
             "<=",
             1.0,
             smoke=1.05,
@@ -241,7 +241,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "rates-are-eigenvalues",
             "filter and SGD converge at the rate of their slowest eigenvalue (largest relative deviation)",
-            lambda runs: (float(abs(runs.data["decay"].values / decays(runs.data) - 1).max()), 0.0),
+            lambda runs: (measured.most(abs(runs.data["decay"].values / decays(runs.data) - 1)), 0.0),
             "<=",
             0.01,
             smoke=0.01,
@@ -266,7 +266,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "saturating-speed",
             "from afar the saturating filter's center moves at its largest speed r w, and no faster (largest speed)",
-            lambda runs: (float(runs.data["speed"].max() / (config.rate * config.width)), 0.0),
+            lambda runs: (measured.most(runs.data["speed"]) / (config.rate * config.width), 0.0),
             "<=",
             1.0001,
             smoke=1.0001,
@@ -274,7 +274,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "linear-unstable",
             f"the linear filter diverges beyond eta (k + r) = 2, r = {limit:g} (share of runs)",
-            lambda runs: beyond(runs.data, "linear").isnull().all("rate").values,
+            lambda runs: beyond(runs.data, "linear").isnull().all("point").values,
             ">=",
             0.9,
             smoke=0.8,
@@ -282,7 +282,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "saturating-stable",
             "where the saturating filter is stable (root mean square of the agent at the largest rate)",
-            lambda runs: float(beyond(runs.data, "saturating").isel(rate=-1).mean("sim", skipna=False) ** 0.5),
+            lambda runs: float(measured.mean(beyond(runs.data, "saturating").isel(point=-1)) ** 0.5),
             "<=",
             1.0,
             smoke=1.0,

@@ -174,7 +174,7 @@ def _scheduled(config: Config, progress: bool) -> xr.Dataset:
         time = data["time"].isel(rate=i, power=0).values
         window = np.digitize(time, np.geomspace(2 * SETTLED, 1.0001 * time[-1], WINDOWS + 1)) - 1
         for name, of in {"bias": shift, **{f"{n}_window": data[n] for n in ("time", "gain", "expected")}}.items():
-            means = [of.isel(rate=i, step=window == w).mean("step") for w in range(WINDOWS)]
+            means = [of.isel(rate=i, step=window == w).mean("step", skipna=False) for w in range(WINDOWS)]
             data[f"{name}_{rate}"] = xr.concat(means, dim="window")
     return data
 
@@ -186,7 +186,7 @@ def _constant(config: Config, progress: bool) -> xr.Dataset:
     x = _quorum(config, model, grid, *size).rename({"coupling.k": "k"})
     z = _quorum(config, control, {"eta": grid["eta"]}, *size)
     settled = x["step"] * x["eta"] >= SETTLED
-    bias = -(x - z).where(settled).mean("step")
+    bias = -(x - z).where(settled, 0.0).sum("step", skipna=False) / settled.sum("step")
     return xr.Dataset({"constant_bias": bias.assign_coords(sim=np.arange(config.sims))})
 
 
@@ -197,12 +197,12 @@ def _variance(data: xr.Dataset) -> xr.DataArray:
     """Square of what is left of the quorum when its bias is taken off, over the variance that linear theory gives it:
     at constant eta, over the last quarter of the run, by power and simulation."""
     last = data.sel(rate="constant").isel(step=slice(-(data.sizes["step"] // 4), None))
-    return ((last["quorum"] + last["expected"]) ** 2 / last["noise"]).mean("step")
+    return ((last["quorum"] + last["expected"]) ** 2 / last["noise"]).mean("step", skipna=False)
 
 
 def _end(data: xr.Dataset) -> xr.DataArray:
     """E|x_mean - x*| over the last eighth of the steps, by rate, power and simulation."""
-    return abs(data["quorum"]).isel(step=slice(-(data.sizes["step"] // 8), None)).mean("step")
+    return abs(data["quorum"]).isel(step=slice(-(data.sizes["step"] // 8), None)).mean("step", skipna=False)
 
 
 def _by_stiffness(data: xr.Dataset, name: str, curvature: float) -> xr.DataArray:
@@ -221,10 +221,10 @@ def statements(config: Config) -> list[Statement]:
     term = lambda d: problem.first_term(d["eta"], d["k"], discrete=True)
 
     def last(power: float):
-        return lambda runs: float(runs.data["bias_constant"].sel(power=power).isel(window=-1).mean())
+        return lambda runs: float(runs.data["bias_constant"].sel(power=power).isel(window=-1).mean(skipna=False))
 
     def end(rate: str, power: float, of: tuple[str, float]):
-        ends = lambda d, r, p: float(_end(d).sel(rate=r, power=p).mean())
+        ends = lambda d, r, p: float(_end(d).sel(rate=r, power=p).mean(skipna=False))
         return lambda runs: ends(runs.data, rate, power) / ends(runs.data, *of)
 
     return [
@@ -304,7 +304,9 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "step-limit",
             "beyond k = 1/eta gain hurts: agents spread again (bias at the largest gain over the least bias)",
-            lambda runs: float(at(large)(runs.data).mean("sim")[-1] / at(large)(runs.data).mean("sim").min()),
+            lambda runs: (
+                float(measured.mean(at(large)(runs.data))[-1]) / measured.least(measured.mean(at(large)(runs.data)))
+            ),
             ">=",
             3.0,
             smoke=3.0,

@@ -115,13 +115,15 @@ def tally(config: Config, agents: int, y: np.ndarray, slopes: np.ndarray) -> dic
 
     design = smoothing.regressors(loss, y) * inside[..., None]
     rest = slopes - smoothing.slope(loss, y, np.zeros(3))
-    return {
+    lost = ~(np.isfinite(y) & np.isfinite(slopes)).all(axis=(1, 2))  # of which no bin would know
+    found = {
         "visits": binned(np.ones_like(y)),
         "slope": binned(slopes),
         "from_averaged": binned(from_averaged),
         "normal": np.einsum("sptj,sptk->jks", design, design),
         "right": np.einsum("sptj,spt->js", design, rest),
     }
+    return {name: np.where(lost, np.nan, values) for name, values in found.items()}
 
 
 DIMENSIONS = {
@@ -179,7 +181,7 @@ def misfit(config: Config, data: xr.Dataset) -> xr.DataArray:
     one = smoothing.synchronized(data)
     exact = [smoothing.averaged(config.half_width, p).factors(config.loss) for p in config.agents]
     theory = xr.DataArray(exact, {"p": list(config.agents), "column": data["column"]}, ("p", "column"))
-    return one["right"] - (one["normal"] * theory).sum("column")
+    return one["right"] - (one["normal"] * theory).sum("column", skipna=False)
 
 
 def statements(config: Config) -> list[Statement]:
@@ -192,14 +194,14 @@ def statements(config: Config) -> list[Statement]:
 
     def spread_error(runs: Runs) -> float:
         """The largest difference of a wave's measured damping from that of the law of the spread."""
-        worst = 0.0
+        errors = []
         for p in config.agents[1:]:
             for order in ORDERS:
                 for rate in config.rates:
                     expected = np.mean([law.factors(loss) for law in config.spreads(p, order, rate)], axis=0)
                     found = smoothing.factors_of(runs.data.sel(p=p, order=order, rate=rate))
-                    worst = max(worst, float(abs(found - expected)[1:].max()))
-        return worst
+                    errors.append(abs(found - expected)[1:])
+        return measured.most(errors)
 
     grid = np.linspace(-WINDOW, WINDOW, 4001)
     factors = [smoothing.averaged(config.half_width, p).factors(loss) for p in (1, many)]
@@ -261,7 +263,9 @@ def statements(config: Config) -> list[Statement]:
             "not-reduced-at-once",
             f"where agents pull and descend at once, {many} of them smooth no less than one, at the best gain (damping "
             "of the fast wave)",
-            lambda runs: max(fast(runs.data.sel(p=many, order="jacobi", rate=rate)) for rate in config.rates),
+            lambda runs: measured.most(
+                [fast(runs.data.sel(p=many, order="jacobi", rate=rate)) for rate in config.rates]
+            ),
             "<=",
             0.1,
             smoke=0.15,

@@ -146,7 +146,9 @@ def extrapolated(spread: xr.DataArray) -> xr.DataArray:
     """The spread of each simulation as dt -> 0: the polynomial in dt through all steps (Richardson)."""
     dt = 1 / spread["refine"].values
     weights = [np.prod([b / (b - a) for b in dt if b != a]) for a in dt]
-    return (spread * xr.DataArray(weights, dims="refine", coords={"refine": spread["refine"]})).sum("refine")
+    return (spread * xr.DataArray(weights, dims="refine", coords={"refine": spread["refine"]})).sum(
+        "refine", skipna=False
+    )
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------
@@ -178,15 +180,15 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     late, early = [], []
     for p in config.agents:
         series = [_spread(config, model, {}, p, refine, progress) for refine in config.refine]
-        late.append(xr.concat([s[..., s.time > config.time / 2].mean("step") for s in series], "refine"))
+        late.append(xr.concat([s[..., s.time > config.time / 2].mean("step", skipna=False) for s in series], "refine"))
         hill = series[-1].sel(loss=LOSSES[0], drop=True)
         near = abs(hill.time - config.hilltop_time) < 6 * config.eta
-        early.append(hill[..., near].mean("step"))
+        early.append(hill[..., near].mean("step", skipna=False))
     along = xr.IndexVariable("n_agents", list(config.agents))
     batches = np.array(config.batches)
     own = Dynamics(loss, Quorum(config.k[0]), law, config.rates[0], batch=batches, rates="noise")
     rates = _spread(config, own, {"eta": list(config.rates)}, len(batches), config.refine[-1], progress)
-    rates = rates[..., rates.time > config.time / 2].mean("step").rename(eta="rate_spread")
+    rates = rates[..., rates.time > config.time / 2].mean("step", skipna=False).rename(eta="rate_spread")
     return xr.Dataset(
         {
             "spread": xr.concat(late, along).assign_coords(refine=list(config.refine)),
@@ -217,7 +219,7 @@ def statements(config: Config) -> list[Statement]:
         return levels(config, d, "discrete").sel(loss=LOSSES[0]).isel(refine=-1)
 
     def excess(d):
-        return float((coarse(d).mean("sim") / sde(d)).max())
+        return measured.most(measured.mean(coarse(d)) / sde(d))
 
     def single_gain(d):
         """The double well at the largest gain, per agent but one."""

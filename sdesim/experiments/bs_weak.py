@@ -180,7 +180,7 @@ def order(error: xr.DataArray) -> float:
     """
     eta = error["eta"].values
     fit = np.linalg.pinv(np.stack([np.ones_like(eta), np.log(eta), eta][: eta.size], axis=1))
-    return float(fit[1] @ np.log(np.abs(error.mean("sim").values)))
+    return float(fit[1] @ np.log(np.abs(measured.mean(error).values)))
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -250,13 +250,13 @@ def statements(config: Config) -> list[Statement]:
 
 def _bias(runs: Runs, rule: str) -> float:
     """The largest bias over error of the second-order model."""
-    error = runs.data["error"].sel(rule=rule, model="second").mean("sim")
-    return float(abs(runs.data["bias"].sel(rule=rule).mean("sim") / error).max())
+    error = measured.mean(runs.data["error"].sel(rule=rule, model="second"))
+    return measured.most(abs(measured.mean(runs.data["bias"].sel(rule=rule)) / error))
 
 
 def _smallest(runs: Runs, rule: str, model: str) -> float:
     """The mean error at the smallest learning rate."""
-    error = runs.data["error"].sel(rule=rule, model=model).mean("sim")
+    error = measured.mean(runs.data["error"].sel(rule=rule, model=model))
     return float(error.sel(eta=error["eta"].min()))
 
 

@@ -9,6 +9,7 @@ from sdesim import init, noise, plotting
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.experiments import measured
 from sdesim.experiments import one_dimensional as one
 from sdesim.fields import check_count, check_sign
 from sdesim.sweep import sweep
@@ -101,13 +102,13 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
             init=init.Uniform(-config.init_half_width, config.init_half_width),
             progress=progress,
         )
-        near = (abs(data["agents"].isel(dim=0, drop=True) - marks.right) < one.NEAR).astype(float)
+        near = measured.within(data["agents"].isel(dim=0, drop=True), marks.right, one.NEAR).astype(float)
         explored = data["quorum"].isel(dim=0, drop=True).astype(float)
         part = xr.Dataset(
             {
-                "quorum_share": (abs(explored - marks.right) < one.NEAR).astype(float),
-                "explorer_share": near.isel(agent=slice(None, p // 2)).mean("agent"),
-                "fine_share": near.isel(agent=slice(p // 2, None)).mean("agent"),
+                "quorum_share": measured.within(explored, marks.right, one.NEAR).astype(float),
+                "explorer_share": measured.mean(near.isel(agent=slice(None, p // 2)), "agent"),
+                "fine_share": measured.mean(near.isel(agent=slice(p // 2, None)), "agent"),
                 "explored": explored,
             }
         )
@@ -120,7 +121,7 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
 
 def _best(data: xr.Dataset, name: str, population: str) -> float:
     """The largest share over the gains."""
-    return float(data[name].sel(population=population).mean("sim").max())
+    return measured.most(measured.mean(data[name].sel(population=population)))
 
 
 def _difference(id: str, text: str, name: str, first: str, other: str, least: float, **options) -> Statement:

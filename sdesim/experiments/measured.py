@@ -2,9 +2,14 @@
 
 A measurement is a DataArray with a dimension "sim" of independent simulations and any others of a grid; a formula is
 anything that broadcasts against its mean.
+
+Nothing here skips what is not finite, as xarray's reductions, comparisons and Python's min and max do: a statistic that
+looks at a NaN or an infinity, at any point of its grid and in any simulation, is not finite, and its statement fails.
+Statistics of experiments reduce with what is here.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,17 +39,53 @@ class Runs:
         return Runs(self.data.isel(sim=sims))
 
 
+def mean(measured: xr.DataArray, over: Any = "sim") -> xr.DataArray:
+    """The mean over simulations, or other dimensions; not finite where one of them is not."""
+    return measured.mean(over, skipna=False)
+
+
 def stderr(measured: xr.DataArray) -> xr.DataArray:
-    """Standard error of the mean over simulations."""
-    return measured.std("sim", ddof=1) / np.sqrt(measured.sizes["sim"])
+    """Standard error of the mean over simulations; not finite where one of them is not."""
+    return measured.std("sim", ddof=1, skipna=False) / np.sqrt(measured.sizes["sim"])
+
+
+def most(values) -> float:
+    """The greatest of all values, NaN if any is not finite."""
+    return _extreme(values, np.max)
+
+
+def least(values) -> float:
+    """The least of all values, NaN if any is not finite."""
+    return _extreme(values, np.min)
+
+
+def _extreme(values, reduce) -> float:
+    array = np.asarray(values, float)
+    return float(reduce(array)) if np.isfinite(array).all() else math.nan
+
+
+def within(x, center, radius):
+    """1 where a coordinate is within `radius` of `center`, else 0, and NaN where it is not finite: of its form."""
+    near = abs(x - center) < radius
+    return (
+        xr.where(np.isfinite(x), near, np.nan)
+        if isinstance(x, xr.DataArray)
+        else np.where(np.isfinite(x), near, np.nan)
+    )
+
+
+def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
+    """The grid points at which something is asked, as the one dimension "point" in place of those of `where`."""
+    where, values = (a.stack(point=list(where.dims), create_index=False) for a in (where, values))
+    return values.isel(point=np.flatnonzero(where.values))
 
 
 def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
     """(mean - expected) / standard error at every grid point; rounding counts where nothing is random."""
-    mean = measured.mean("sim")
-    expected = expected + 0.0 * mean
-    floor = 1e-5 * np.maximum(abs(mean), abs(expected))
-    return (mean - expected) / np.maximum(stderr(measured), floor)
+    center = mean(measured)
+    expected = expected + 0.0 * center
+    floor = 1e-5 * np.maximum(abs(center), abs(expected))
+    return (center - expected) / np.maximum(stderr(measured), floor)
 
 
 def slope(x, y) -> float:
@@ -58,14 +99,14 @@ def slope(x, y) -> float:
 
 def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], **options) -> Statement:
     """A bound that holds at every grid point: the worst excess over it, in standard errors."""
-    worst = lambda runs: (float(z_scores(measured(runs.data), bound(runs.data)).max()), 0.0)
+    worst = lambda runs: (most(z_scores(measured(runs.data), bound(runs.data))), 0.0)
     options = {"smoke": SIGMAS, **options}
     return Statement(id, f"{statement} (worst excess in standard errors)", worst, "<=", SIGMAS, **options)
 
 
 def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], **options) -> Statement:
     """A prediction that is exact at every grid point: the worst deviation, in standard errors."""
-    worst = lambda runs: (float(abs(z_scores(measured(runs.data), exact(runs.data))).max()), 0.0)
+    worst = lambda runs: (most(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
     options = {"smoke": SIGMAS, **options}
     return Statement(id, f"{statement} (worst deviation in standard errors)", worst, "<=", SIGMAS, **options)
 
@@ -74,8 +115,8 @@ def ratio(
     id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], op: Op, threshold: float, **options
 ) -> Statement:
     """How loose a bound is: the largest (op "<=") or least (">=") of mean / bound over the grid."""
-    extreme = np.max if op == "<=" else np.min
-    statistic = lambda runs: float(extreme(measured(runs.data).mean("sim") / bound(runs.data)))
+    extreme = most if op == "<=" else least
+    statistic = lambda runs: extreme(mean(measured(runs.data)) / bound(runs.data))
     return Statement(id, statement, statistic, op, threshold, **options)
 
 
@@ -95,7 +136,7 @@ def exponent(
         curve = measured(runs.data)
         expected = predicted(runs.data) if callable(predicted) else predicted
         expected = slope(curve[over], expected) if isinstance(expected, xr.DataArray) else expected
-        return abs(slope(curve[over], curve.mean("sim")) - expected)
+        return abs(slope(curve[over], mean(curve)) - expected)
 
     words = "" if callable(predicted) else f" {predicted:.3g}"
     text = f"{statement} (exponent, distance from the predicted{words})"
@@ -107,9 +148,9 @@ def exponent(
 
 def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: str, marker: str = "o") -> None:
     """Means over simulations with bars of two standard errors; `measured` has the dimensions `over` and "sim"."""
-    mean, error = measured.mean("sim"), 2 * stderr(measured)
+    center, error = mean(measured), 2 * stderr(measured)
     style: dict[str, Any] = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
-    axes.errorbar(mean[over], mean, yerr=error, label=label, **style)
+    axes.errorbar(center[over], center, yerr=error, label=label, **style)
 
 
 def plot_formula(axes: Axes, x: Sequence[float] | np.ndarray, y, label: str, color: str, dashes: str = "--") -> None:

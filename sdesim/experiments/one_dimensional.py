@@ -19,6 +19,7 @@ from scipy.optimize import minimize_scalar
 from sdesim import init, noise, objectives, plotting
 from sdesim.coupling import AbstractCoupling, Quorum
 from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.experiments.measured import within
 from sdesim.fields import check_count, check_sign
 from sdesim.sweep import sweep
 
@@ -209,13 +210,13 @@ def panels(data: xr.Dataset, signal: str = "quorum", **further: xr.Dataset) -> P
 
 
 def near(values: np.ndarray, center: float, radius: float) -> np.ndarray:
-    """Which quorum points, (sims,), lie within `radius`: a share of the simulations."""
-    return np.abs(values - center) < radius
+    """Which quorum points, (sims,), lie within `radius`: a share of the simulations, NaN where one is not finite."""
+    return np.abs(values - center) < radius if np.isfinite(values).all() else within(values, center, radius)
 
 
 def share_near(x: np.ndarray, center: float, radius: float) -> np.ndarray:
-    """Share of each simulation's agents within `radius`, (sims,)."""
-    return (np.abs(x - center) < radius).mean(axis=1)
+    """Share of each simulation's agents within `radius`, (sims,); NaN of one that is not finite."""
+    return within(x, center, radius).mean(axis=1)
 
 
 def width(q: np.ndarray) -> float:
@@ -225,6 +226,8 @@ def width(q: np.ndarray) -> float:
 
 def flatness(x: np.ndarray) -> np.ndarray:
     """A smoothed density of agents (bandwidth 0.2) on (-2, 2), relative to its mean there."""
+    if not np.isfinite(x).all():  # which a histogram would leave out
+        return np.full(1, np.nan)
     counts, edges = np.histogram(x, bins=240, range=(-3, 3), density=True)
     centers = (edges[1:] + edges[:-1]) / 2
     kernel = np.exp(-0.5 * ((centers[:, None] - centers) / 0.2) ** 2)
@@ -235,7 +238,7 @@ def flatness(x: np.ndarray) -> np.ndarray:
 def peak_ratio(x: np.ndarray) -> float:
     """Largest over smallest density on (-2, 2)."""
     u = flatness(x)
-    return float(u.max() / max(u.min(), 1e-9))
+    return float(u.max() / np.maximum(u.min(), 1e-9))
 
 
 def divergence_from_uniform(x: np.ndarray) -> float:
@@ -246,12 +249,15 @@ def divergence_from_uniform(x: np.ndarray) -> float:
 
 def deep_excess(x: np.ndarray, marks: Landmarks) -> float:
     """Density of agents in the two deepest basins relative to that over (-2, 2)."""
-    deep = (np.abs(x - marks.right) < NEAR).mean() + (np.abs(x - marks.left) < NEAR).mean()
-    return float(deep / (4 * NEAR) / ((np.abs(x) < 2).mean() / 4))
+    share = lambda center, radius: within(x, center, radius).mean()
+    deep = share(marks.right, NEAR) + share(marks.left, NEAR)
+    return float(deep / (4 * NEAR) / (share(0.0, 2.0) / 4))
 
 
 def loss_correlation(x: np.ndarray, config: Config) -> tuple[float, float]:
     """Correlation of log density on (-2.2, 2.2) with minus the smoothed loss, and with minus what smoothing removed."""
+    if not np.isfinite(x).all():
+        return np.nan, np.nan
     counts, edges = np.histogram(x, bins=200, range=(-2.2, 2.2))
     centers = (edges[1:] + edges[:-1]) / 2
     true, smoothed = (f(centers) for f in curves(config))

@@ -118,21 +118,22 @@ def alone(data: xr.Dataset) -> xr.Dataset:
 
 def per_visit(data: xr.Dataset, name: str) -> xr.DataArray:
     """Sums of a variable over what the mean simulation visits; bins that are hardly visited left out."""
-    visits = data["visits"].mean("sim")
-    return (data[name] / visits).where(visits >= LEAST)
+    visits = measured.mean(data["visits"])
+    return measured.asked(data[name] / visits, ~(visits < LEAST))
 
 
 def slopes_of(data: xr.Dataset) -> xr.DataArray:
     """The mean slope by bin: its mean over simulations is that over all visits, and so is its standard error."""
-    visits = data["visits"].mean("sim")
-    mean = data["slope"].mean("sim") / visits
-    return (mean + (data["slope"] - mean * data["visits"]) / visits).where(visits >= LEAST)
+    visits = measured.mean(data["visits"])
+    mean = measured.mean(data["slope"]) / visits
+    return (mean + (data["slope"] - mean * data["visits"]) / visits).where(~(visits < LEAST))
 
 
 def factors_of(data: xr.Dataset) -> np.ndarray:
     """The measured factors of one model's smoothing: variance, damping of the slow and of the fast wave."""
-    normal = data["normal"].mean("sim").transpose("factor", "column").values
-    return np.linalg.solve(normal, data["right"].mean("sim").values)
+    normal = measured.mean(data["normal"]).transpose("factor", "column").values
+    right = measured.mean(data["right"]).values
+    return np.linalg.solve(normal, right) if np.isfinite(normal).all() else np.full_like(right, np.nan)
 
 
 def measured_minima(data: xr.Dataset) -> int:

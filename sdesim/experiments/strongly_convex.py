@@ -154,8 +154,9 @@ def _late(
 
 def _distance(*points: xr.DataArray) -> xr.DataArray:
     """Mean over the records of the length of the vector of all points' coordinates."""
-    square = xr.concat([(x**2).sum("dim") for x in points], "point", combine_attrs="drop").sum("point")
-    return (square**0.5).mean("step")
+    squares = [(x**2).sum("dim", skipna=False) for x in points]
+    square = xr.concat(squares, "point", combine_attrs="drop").sum("point", skipna=False)
+    return (square**0.5).mean("step", skipna=False)
 
 
 def qsgd_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
@@ -189,7 +190,7 @@ def momentum_errors(config: Config, agents: int, progress: bool) -> dict[str, xr
     what = (observe.Quorum(), QuorumVelocity(), observe.Spread())
     data = _late(config, model, agents, config.k, config.eta / config.refine, what, progress)
     error = _distance(data["quorum_series"] - config.minimum, data["quorum_velocity"])
-    return {"momentum": error, "momentum_spread": data["spread_series"].mean("step")}
+    return {"momentum": error, "momentum_spread": data["spread_series"].mean("step", skipna=False)}
 
 
 def easgd_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
