@@ -11,6 +11,7 @@ from sdesim.claims import Statement
 from sdesim.experiments import bs_fig8, bs_fig9
 from sdesim.experiments import networks as net
 from sdesim.experiments.bs_fig8 import many
+from sdesim.experiments.measured import most as greatest
 from sdesim.fields import check_sign
 
 
@@ -47,7 +48,7 @@ def statements(config: Config) -> list[Statement]:
     stable = [p for p in config.agents if config.stable(p)]
 
     def best_of_easgd(runs):
-        return max(net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean() for p in stable)
+        return greatest([net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean() for p in stable])
 
     def overfitting(runs, cell):
         """Last test loss over the least."""

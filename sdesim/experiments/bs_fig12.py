@@ -6,7 +6,7 @@ Command: sdesim figure bs-fig12, after sdesim data cifar10. The rule is EASGD; a
 import dataclasses
 
 from sdesim.claims import Statement
-from sdesim.experiments import bs_fig8
+from sdesim.experiments import bs_fig8, measured
 from sdesim.experiments import networks as net
 from sdesim.experiments.bs_fig8 import many
 
@@ -75,14 +75,12 @@ def statements(config: Config) -> list[Statement]:
             "12-one-start-is-one",
             "agents from one start are together at first (largest distance over that of agents from their own)",
             lambda runs: (
-                float(
-                    max(
-                        (
-                            net.at_start(runs.data, "spread", label("one start", p))
-                            / net.at_start(runs.data, "spread", label("own starts", p))
-                        ).max()
+                measured.most(
+                    [
+                        net.at_start(runs.data, "spread", label("one start", p))
+                        / net.at_start(runs.data, "spread", label("own starts", p))
                         for p in config.agents
-                    )
+                    ]
                 ),
                 0.0,
             ),
@@ -93,7 +91,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "12-noise-parts-them",
             f"but noise drives them apart (distance after the last epoch, least of the runs, {many(most)})",
-            lambda runs: (float(net.last(runs.data, "spread", label("one start", most)).min()), 0.0),
+            lambda runs: (measured.least(net.last(runs.data, "spread", label("one start", most))), 0.0),
             ">=",
             1e-3,
             smoke=1e-3,

@@ -10,6 +10,7 @@ import numpy as np
 
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
+from sdesim.experiments.measured import most
 from sdesim.fields import check_count
 
 
@@ -43,7 +44,7 @@ def statements(config: Config) -> list[Statement]:
     weak, *middle, strong = (label(a) for a in config.alpha)
 
     def best_of_others(runs):
-        return max(net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong))
+        return most([net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong)])
 
     def trend(runs):
         """Points of accuracy a decade of the gain, over the gains whose center is at least as good as its agents."""
@@ -51,7 +52,7 @@ def statements(config: Config) -> list[Statement]:
             np.array([net.best(runs.data, name, label(a)).mean() for a in config.alpha])
             for name in ("test_accuracy", "agents_test_accuracy")
         )
-        meant = center >= agents - 1
+        meant = ~(center < agents - 1)  # what is not known too, of which there is no trend
         return np.polyfit(np.log10(np.array(config.alpha)[meant]), center[meant], 1)[0] if meant.sum() > 1 else np.nan
 
     return [

@@ -23,7 +23,7 @@ from sdesim import plotting
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
 from sdesim.experiments.curves import heading
-from sdesim.experiments.measured import Runs
+from sdesim.experiments.measured import Runs, most
 from sdesim.fields import check_sign
 
 METHODS = ("EASGD-WM", "EASGD", "MSGD")
@@ -159,7 +159,7 @@ def constancy(error: xr.DataArray) -> float:
     columns, runs = error.sizes["column"], error.sizes["sim"]
     between = runs * error.mean("sim").var("column", ddof=1)
     within = error.var("sim", ddof=1).mean("column")
-    return float((between / within).max() / f.ppf(0.999, columns - 1, columns * (runs - 1)))
+    return float(most(between / within) / f.ppf(0.999, columns - 1, columns * (runs - 1)))
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

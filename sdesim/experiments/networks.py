@@ -28,7 +28,7 @@ from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.cache import circumstances, hash_of_files
 from sdesim.experiments.curves import METRICS, heading, plot
-from sdesim.experiments.measured import Runs
+from sdesim.experiments.measured import Runs, least, most
 from sdesim.fields import check_choice, check_count, check_sign
 from sdesim.store import cache_folder
 
@@ -290,6 +290,7 @@ def last(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
 def best(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
     """The best value of a metric over the epochs, of what diverges over those before, (sims,)."""
     values = data[name].sel(cell=cell)
+    values = values.where(np.isfinite(values))
     return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
 
 
@@ -312,26 +313,25 @@ def at_start(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
 def learns(id: str, cells: Sequence[Cell], points: float = 20.0) -> Statement:
     """Every cell's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
 
-    def least(runs):
+    def smallest(runs):
         name = "agents_test_accuracy"
-        gains = [best(runs.data, name, c.label) - at_start(runs.data, name, c.label) for c in cells]
-        return float(np.min(gains)), 0.0
+        return least([best(runs.data, name, c.label) - at_start(runs.data, name, c.label) for c in cells]), 0.0
 
     text = "the agents of every cell learn in every run (least gain of test accuracy over the start, points)"
-    return Statement(id, text, least, ">=", points, smoke=points)
+    return Statement(id, text, smallest, ">=", points, smoke=points)
 
 
 def differs(id: str, statement: str, of: str, other: str, config: Config) -> Statement:
     """Two algorithms take different paths from one start, as seen after an epoch of so few steps that what rounding
     does in them is far below the threshold."""
 
-    def least(runs):
+    def smallest(runs):
         a, b = (runs.data["agents_train_loss"].sel(cell=cell).isel(epoch=1).values for cell in (of, other))
-        return float(abs(a / b - 1).min()), 0.0
+        return least(abs(a / b - 1)), 0.0
 
     text = f"{statement} (relative difference of training losses after epoch 1, least of the runs)"
     note = "" if config.short else "counted at smoke size alone: over more steps rounding grows as large"
-    return Statement(id, text, least, ">=", 1e-3, counted=config.short, smoke=1e-3, note=note)
+    return Statement(id, text, smallest, ">=", 1e-3, counted=config.short, smoke=1e-3, note=note)
 
 
 def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
@@ -339,7 +339,7 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
     def worst(runs):
         values = [np.stack([at_start(runs.data, "agents_test_loss", c.label) for c in g]) for g in groups]
-        return float(max(np.ptp(v, axis=0).max() for v in values)), 0.0
+        return most([most(np.ptp(v, axis=0)) for v in values]), 0.0
 
     groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
     text = "the methods compared start at the same points (largest difference of test losses before training)"
@@ -348,9 +348,9 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
 def synchronizes(id: str, name: str, cell: str) -> Statement:
     """Agents of a cell that start apart come together in every run."""
-    most = lambda runs: (float((last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)).max()), 0.0)
+    worst = lambda runs: (most(last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)), 0.0)
     text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
-    return Statement(id, text, most, "<=", 0.5, smoke=0.5)
+    return Statement(id, text, worst, "<=", 0.5, smoke=0.5)
 
 
 # -- the experiment ----------------------------------------------------------------------------------------------------

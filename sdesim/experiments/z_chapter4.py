@@ -224,8 +224,8 @@ def _rate_statements(config: Config) -> list[Statement]:
         """Test error at the rate of smallest training loss, above the mean of the other rates."""
         loss = [net.best(runs.data, "train_loss", c.label).mean() for c in cells]
         found = [smallest(runs.data, [c]) for c in cells]
-        best = found.pop(loss.index(min(loss)))
-        return best - np.mean(found, axis=0)
+        best = found.pop(int(np.argmin(loss)))
+        return best - np.mean(found, axis=0) if np.isfinite(loss).all() else np.full_like(best, np.nan)
 
     return [
         Statement(
