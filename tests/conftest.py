@@ -103,3 +103,44 @@ def smoke():
         return cache[name]
 
     return run
+
+
+@pytest.fixture
+def leaks():
+    """leaks(experiment, configuration, data, value) -> the statements that skip `value` where it stands in the data.
+
+    It is put into every measurement, of one simulation and then of the first and of the last point of the grid. What a
+    statement looks at must then be not finite, or not what was changed: the same number as without.
+    """
+
+    def summary(statement, ensemble) -> float:
+        found = statement.statistic(ensemble)
+        return float(np.mean(np.asarray(found[0] if isinstance(found, tuple) else found, float)))
+
+    def put(data, value, place):
+        changed = {}
+        for name, v in data.data_vars.items():
+            grid = [d for d in v.dims if d != "sim"]
+            if v.dtype.kind == "f" and "sim" in v.dims and (grid or place == "simulation"):
+                changed[name] = v.copy(deep=True)
+                changed[name][{"sim": 1} if place == "simulation" else {d: place for d in grid}] = value
+        return data.assign(changed)
+
+    def find(experiment, config, data, value):
+        statements = experiment.statements(config)
+        clean = experiment.ensemble(config, data)
+        right = [summary(s, clean) for s in statements]
+        found, looked = set(), set()
+        for place in ("simulation", 0, -1):
+            ensemble = experiment.ensemble(config, put(data, value, place))
+            for statement, expected in zip(statements, right, strict=True):
+                with np.errstate(all="ignore"):
+                    got = summary(statement, ensemble)
+                if not np.isfinite(got):
+                    looked.add(statement.id)
+                elif got != expected:
+                    found.add((statement.id, place))
+        assert len(looked) >= len(statements) / 2  # most statements look at simulations
+        return found
+
+    return find

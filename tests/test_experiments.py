@@ -1,6 +1,7 @@
 """The figures: smoke-size claims with a pinned seed, and what the configuration decides."""
 
 import dataclasses
+from typing import Any
 
 import matplotlib.colors
 import numpy as np
@@ -26,6 +27,13 @@ def test_smoke_claims_hold_at_the_pinned_seed(name, smoke):
     assert len({c.id for c in found}) == len(found)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", SIMULATED)
+def test_no_statement_skips_what_is_not_finite(name, value, smoke, leaks):
+    assert leaks(*smoke(name), value) == set()
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_every_axis_says_what_it_shows(name, smoke):
     experiment, config, data = smoke(name)
@@ -47,6 +55,37 @@ def test_claims_can_fail(name, smoke):
     moved = {n: v.copy(data=np.roll(v.values, 3, axis=0)) for n, v in data.items() if dimension in v.dims}
     found = claims.judge(experiment.statements(config), experiment.ensemble(config, data.assign(moved)), smoke=True)
     assert len(claims.failed(found)) >= len(found) / 3
+
+
+NEAR_START = {
+    "bs-fig1": ("1e-agents-near-start", "1f-agents-near-start", "1b-agents-drawn"),
+    "bs-fig1-easgd": ("easgd-1e-agents-near-start", "easgd-1f-agents-near-start", "easgd-1b-agents-drawn"),
+    "bs-fig3": ("3-degrades-agents",),
+    "bs-fig6": ("6f-agents-near-origin",),
+}
+
+
+@pytest.mark.parametrize("name", NEAR_START)
+def test_agents_near_their_start_tell_coupling_from_none(name):
+    """The quorum rests there without any coupling too; statements about it have one about the agents at their side."""
+    experiment = EXPERIMENTS[name]
+    small = dict(sims=4, steps=600) | (dict(dims=10, every=600) if name == "bs-fig6" else {})
+    config = dataclasses.replace(experiment.preset("default"), **small)
+    none = lambda gains: tuple(1e-9 * i for i in range(len(gains)))
+    changes: dict[str, Any] = {"k": none(config.k)}
+    if name == "bs-fig6":
+        changes["panels"] = tuple(changes["k"][config.k.index(k)] for k in config.panels)
+    if name == "bs-fig3":
+        changes["k_degraded"] = 7e-9
+    found = {}
+    for coupled in (True, False):
+        one = config if coupled else dataclasses.replace(config, **changes)
+        judged = claims.judge(experiment.statements(one), experiment.ensemble(one, experiment.run(one, False)))
+        found[coupled] = {c.id: c.verdict for c in judged}
+    assert {found[True][id] for id in NEAR_START[name]} == {"holds"}
+    assert {found[False][id] for id in NEAR_START[name]} == {"fails"}
+    alone = {id.replace("-agents", "") for id in NEAR_START[name] if id.replace("-agents", "") in found[False]}
+    assert all(found[False][id] == "holds" for id in alone)  # which is why the agents are asked
 
 
 @pytest.mark.parametrize("name", ONE_DIMENSIONAL)

@@ -43,7 +43,7 @@ def consensus(panel: str, marks: Landmarks) -> list[Statement]:
         Statement(
             f"1{panel}-agents-centered",
             "agents are centered about that minimum (distance of their median)",
-            lambda e: abs(float(np.median(e[panel].x)) - marks.right),
+            lambda e: abs(one.median(e[panel].x) - marks.right),
             "<=",
             0.25,
             smoke=0.3,

@@ -16,7 +16,7 @@ from sdesim.experiments.measured import Runs
 
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
-    return high.run(config, progress)[["quorum", "diverged"]]
+    return high.run(config, progress)[["quorum", "agents", "diverged"]]
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:

@@ -225,7 +225,7 @@ def statements(config: Config) -> list[Statement]:
                     lambda d, model=model, name=name: d[f"exact_{model}_{name}"],
                 )
             )
-    widest = lambda d, model: d[f"quadratic_{model}_quorum"].isel(contrast=-1, k=-1).mean(skipna=False)
+    widest = lambda d, model: measured.mean(d[f"quadratic_{model}_quorum"].isel(contrast=-1, k=-1))
     return [
         *found,
         measured.below(

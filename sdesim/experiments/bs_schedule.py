@@ -221,10 +221,10 @@ def statements(config: Config) -> list[Statement]:
     term = lambda d: problem.first_term(d["eta"], d["k"], discrete=True)
 
     def last(power: float):
-        return lambda runs: float(runs.data["bias_constant"].sel(power=power).isel(window=-1).mean(skipna=False))
+        return lambda runs: float(measured.mean(runs.data["bias_constant"].sel(power=power).isel(window=-1)))
 
     def end(rate: str, power: float, of: tuple[str, float]):
-        ends = lambda d, r, p: float(_end(d).sel(rate=r, power=p).mean(skipna=False))
+        ends = lambda d, r, p: float(measured.mean(_end(d).sel(rate=r, power=p)))
         return lambda runs: ends(runs.data, rate, power) / ends(runs.data, *of)
 
     return [

@@ -4,8 +4,8 @@ A measurement is a DataArray with a dimension "sim" of independent simulations a
 anything that broadcasts against its mean.
 
 Nothing here skips what is not finite, as xarray's reductions, comparisons and Python's min and max do: a statistic that
-looks at a NaN or an infinity, at any point of its grid and in any simulation, is not finite, and its statement fails.
-Statistics of experiments reduce with what is here.
+looks at a NaN or an infinity, at any point of its grid and in any simulation, is NaN, and its statement fails. Statistics
+of experiments reduce with what is here.
 """
 
 import dataclasses
@@ -40,12 +40,13 @@ class Runs:
 
 
 def mean(measured: xr.DataArray, over: Any = "sim") -> xr.DataArray:
-    """The mean over simulations, or other dimensions; not finite where one of them is not."""
-    return measured.mean(over, skipna=False)
+    """The mean over simulations, or other dimensions; NaN where one of them is not finite."""
+    found = measured.mean(over, skipna=False)
+    return found.where(np.isfinite(found))
 
 
 def stderr(measured: xr.DataArray) -> xr.DataArray:
-    """Standard error of the mean over simulations; not finite where one of them is not."""
+    """Standard error of the mean over simulations; NaN where one of them is not finite."""
     return measured.std("sim", ddof=1, skipna=False) / np.sqrt(measured.sizes["sim"])
 
 

@@ -219,9 +219,14 @@ def share_near(x: np.ndarray, center: float, radius: float) -> np.ndarray:
     return within(x, center, radius).mean(axis=1)
 
 
+def median(x: np.ndarray) -> float:
+    """The median of all agents, which would hold out against some that are not finite: NaN then."""
+    return float(np.median(x)) if np.isfinite(x).all() else np.nan
+
+
 def width(q: np.ndarray) -> float:
     """Half-way robust width of a distribution: the 5-95 % range in standard deviations of a normal law."""
-    return float(np.subtract(*np.percentile(q, [95, 5])) / 3.29)
+    return float(np.subtract(*np.percentile(q, [95, 5])) / 3.29) if np.isfinite(q).all() else np.nan
 
 
 def flatness(x: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def slopes_of(data: xr.Dataset) -> xr.DataArray:
     """The mean slope by bin: its mean over simulations is that over all visits, and so is its standard error."""
     visits = measured.mean(data["visits"])
     mean = measured.mean(data["slope"]) / visits
-    return (mean + (data["slope"] - mean * data["visits"]) / visits).where(~(visits < LEAST))
+    return measured.asked(mean + (data["slope"] - mean * data["visits"]) / visits, ~(visits < LEAST))
 
 
 def factors_of(data: xr.Dataset) -> np.ndarray:
@@ -136,8 +136,10 @@ def factors_of(data: xr.Dataset) -> np.ndarray:
     return np.linalg.solve(normal, right) if np.isfinite(normal).all() else np.full_like(right, np.nan)
 
 
-def measured_minima(data: xr.Dataset) -> int:
+def measured_minima(data: xr.Dataset) -> float:
     """Minima of the loss whose slopes were measured, counting slopes that are sure of their sign."""
     slopes = slopes_of(data)
-    sure = abs(measured.z_scores(slopes, 0.0)) > 3
-    return count_minima(slopes.mean("sim").where(sure, 0.0).values)
+    scores = abs(measured.z_scores(slopes, 0.0))
+    if not np.isfinite(scores).all():
+        return np.nan
+    return count_minima(measured.mean(slopes).where(scores > 3, 0.0).values)
