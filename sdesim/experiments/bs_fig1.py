@@ -4,8 +4,6 @@ Command: sdesim figure bs-fig1. Without coupling agents spread over the whole la
 agree on the deepest minimum of the smoothed loss; with strong coupling they stay where they began.
 """
 
-import numpy as np
-
 from sdesim.claims import Statement
 from sdesim.experiments import one_dimensional as one
 from sdesim.experiments.base import Experiment

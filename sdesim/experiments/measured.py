@@ -4,8 +4,8 @@ A measurement is a DataArray with a dimension "sim" of independent simulations a
 anything that broadcasts against its mean.
 
 Nothing here skips what is not finite, as xarray's reductions, comparisons and Python's min and max do: a statistic that
-looks at a NaN or an infinity, at any point of its grid and in any simulation, is NaN, and its statement fails. Statistics
-of experiments reduce with what is here.
+looks at a NaN or an infinity, at any point of its grid and in any simulation, is NaN, and its statement fails. So
+statistics of experiments reduce with what is here.
 """
 
 import dataclasses
