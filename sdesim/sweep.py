@@ -41,6 +41,7 @@ from sdesim.store import describe
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
+FEW = 100  # values of a number, of which each is put into the model to be checked
 
 
 def with_value(module, name: str, value):
@@ -58,15 +59,24 @@ def _leaf(module, name: str):
 def _extreme(model: Dynamics, grid: Mapping[str, Sequence]) -> Dynamics:
     """The model with the largest value of every swept number: the stiffest, and of the form that all points have.
 
-    Each value of the grid is put into the model once, so that all are checked before anything runs.
+    Its values are put into the model, so that all are checked before anything runs.
     """
     for name, values in grid.items():
+        values = _telling(values)
         changed = [np.asarray(_leaf(with_value(model, name, v), name)) for v in values]
         shapes = {a.shape for a in changed}
         if len(shapes) > 1:
             raise ValueError(f"{name}: all values of a sweep must have one shape, got {sorted(shapes)}")
         model = with_value(model, name, values[int(np.argmax([a.max() for a in changed]))])
     return model
+
+
+def _telling(values: Sequence) -> Sequence:
+    """Of many numbers those that show whether all are fit: what limits there are, the least or the greatest breaks."""
+    if len(values) <= FEW or any(np.ndim(v) for v in values):
+        return values
+    numbers = np.asarray(values, float)
+    return [values[i] for i in sorted({int(np.argmin(numbers)), int(np.argmax(numbers))})]  # NaN is both
 
 
 def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
@@ -76,7 +86,7 @@ def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
     absent = lambda leaf: leaf is None
     for i, (name, values) in enumerate(grid.items()):
         dtype = _leaf(with_value(model, name, values[0]), name).dtype
-        lanes = jnp.asarray(np.repeat(np.stack([np.asarray(values[p]) for p in points[:, i]], -1), sims, -1), dtype)
+        lanes = jnp.asarray(np.repeat(np.moveaxis(np.asarray(values)[points[:, i]], 0, -1), sims, -1), dtype)
         model = eqx.tree_at(lambda m, n=name: _leaf(m, n), model, lanes, is_leaf=absent)
         axes = eqx.tree_at(lambda m, n=name: _leaf(m, n), axes, -1, is_leaf=absent)
     return model, axes
@@ -220,7 +230,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)
     if dt is not None:
         for name, values in numbers.items():  # the largest value may have an SDE where another has none
-            for value in values:
+            for value in _telling(values):
                 if (reason := with_value(model, name, value).noise.iteration_only()) is not None:
                     raise ValueError(
                         f"dt, {name}={value}: {reason}, so it runs at the matched step alone: leave dt out"
