@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 import contextlib
 import dataclasses
+import math
 import sys
 import textwrap
 import warnings
@@ -98,7 +99,9 @@ def _train(command: str, arguments: list[str]) -> int:
         if command == "data":
             print(f"CIFAR-10 is in {cnn.fetch(arguments)}, all six parts as published")
         else:
-            cnn.run(cnn.parse(arguments))
+            options = cnn.parse(arguments)
+            _check_given(options)
+            cnn.run(options)
     return 0
 
 
@@ -205,7 +208,25 @@ def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[
         parsed: Any = tyro.cli(
             command, prog=f"sdesim figure {experiment.name}", description=description, args=arguments
         )
+        _check_given(parsed.config)
     return parsed.out, parsed.config
+
+
+def _check_given(options: Any, prefix: str = "--") -> None:
+    """Refuse lists without a value and numbers that are not finite, of which no option has a use.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            _check_given(value, f"{name}.")
+        if value == ():
+            raise ValueError(f"{name}: needs at least one value")
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(v, float) and not math.isfinite(v) for v in numbers):
+            raise ValueError(f"{name}={' '.join(map(str, numbers))}: must be finite")
 
 
 def _regenerate(experiment, config, preset: str, out: Path) -> int:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import Part, check_sign, concrete, number, number_or_function, optional_number
+from sdesim.fields import Part, check_sign, concrete, function, number, number_or_function, optional_number
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -242,7 +242,7 @@ class StateDependent(AbstractCoupling):
         its loss; an `equinox.Module` keeps its numbers sweepable. The constant gain k / agents is QSGD.
     """
 
-    gain: Gain
+    gain: Gain = eqx.field(converter=function)
 
     def pull(self, x, shared, t, mean):
         return _weighted_pull(_gain(self.gain, x, t), x, mean)
@@ -341,7 +341,7 @@ class Filtered(AbstractCoupling):
     """
 
     k: Any = eqx.field(converter=number_or_function)
-    filter: Callable[..., PyTree]
+    filter: Callable[..., PyTree] = eqx.field(converter=function)
 
     def init(self, x, mean):
         init = getattr(self.filter, "init", None)

@@ -93,6 +93,17 @@ def number_or_function(value) -> Any:
     return value if callable(value) else number(value)
 
 
+def function(value) -> Callable:
+    """What must be a function, or an object that is called like one.
+
+    Raises:
+        TypeError: for what is none.
+    """
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{shown(value)}: must be a function")
+    return value
+
+
 def whole_number(value) -> Array:
     """A number of steps, from 0 to 2**31 - 1, as a traced leaf.
 

@@ -54,8 +54,32 @@ class DivergenceWarning(UserWarning):
     """Some simulations became non-finite. Their results are kept as they are and marked."""
 
 
-def warn_of_divergence(diverged: np.ndarray, first_sim: int = 0) -> None:
-    """Say which share of the simulations diverged and when the first one did; simulations are on the last axis."""
+def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) -> str:
+    """What would help simulations that diverged, by the cause as far as it can be told.
+
+    x: where agents started, (agents, dims, lanes). first: the run's first step.
+    """
+    usual = "a smaller eta or gain would be stable"
+    if is_traced((diverged, x)) or not (np.asarray(diverged) >= 0).any():
+        return usual
+    step = int(np.min(diverged[diverged >= 0]))
+    if callable(model.eta):
+        eta = np.asarray(model.eta(jnp.asarray(step - 1, jnp.int32)))
+        if not np.isfinite(eta).all() or eta.min() < 0:
+            return f"eta of step {step - 1} is {eta.min():.3g}, and a learning rate must be finite and at least 0"
+    if step == first + 1:
+        gradients = lanes(lambda m, x: m.gradients(x), (axes, -1))(model, x)
+        if bad := int((~np.isfinite(np.asarray(gradients))).any(axis=(0, 1)).sum()):
+            return (
+                f"the gradient of the loss is not finite where {bad} of them start, whatever the step (that of "
+                "jnp.linalg.norm is not at 0): start elsewhere with init=, or write a loss that has a derivative there"
+            )
+    return usual
+
+
+def warn_of_divergence(diverged: np.ndarray, first_sim: int, remedy: str) -> None:
+    """Say which share of the simulations diverged, when the first one did, and what would help; simulations are on the
+    last axis."""
     bad = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
     if not bad.size:
         return
@@ -63,7 +87,7 @@ def warn_of_divergence(diverged: np.ndarray, first_sim: int = 0) -> None:
     warn(
         f"{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at step "
         f"{diverged.ravel()[first]} (simulation {first_sim + first % diverged.shape[-1]}). They are kept and marked in "
-        "`diverged`; a smaller eta or gain would be stable.",
+        f"`diverged`; {remedy}.",
         DivergenceWarning,
     )
 
@@ -76,8 +100,13 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
     """
     if is_traced((eqx.filter(model, eqx.is_array), dt)):
         return
-    looks = range(5 if callable(model.eta) else 1)
-    ticks = np.max([_ticks(model, plan, dt, first + max(steps - 1, 0) * i // 4) for i in looks], axis=0)
+    looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if callable(model.eta) else 1)]
+    each = [_ticks(model, plan, dt, step) for step in looks]
+    for step, tick in zip(looks, each, strict=True):
+        if tick.min() < 0:
+            warn(f"eta: the schedule is negative at step {step}; a learning rate must be at least 0", StabilityWarning)
+            break
+    ticks = np.max(each, axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
         if rule is not None:
             warn_if_unstable(name, rule, ticks, plan.agents, plan.order)
@@ -477,7 +506,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     if previous is not None:
         where = jnp.where if is_traced(previous.diverged) else np.where
         lanes.diverged = where(previous.diverged >= 0, previous.diverged, lanes.diverged)
-    warn_of_divergence(lanes.diverged, arguments["first_sim"])
+    warn_of_divergence(lanes.diverged, arguments["first_sim"], remedy(model, axes, state.x, first, lanes.diverged))
     # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
     said = repr(init) if previous is None else f"the result at step {previous.step}"
     given = {"dt": dt, "period": period if method == "sgd" else None, **run, "observe": run["observe"] or None}

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import Part, check_choice, check_sign, concrete, number
+from sdesim.fields import Part, check_choice, check_sign, concrete, function, number
 from sdesim.random import Words
 
 Agents = Float[Array, "agents dims"]
@@ -202,7 +202,7 @@ class Diffusion(AbstractNoise):
         An `equinox.Module` keeps its numbers sweepable.
     """
 
-    matrix: Callable[[Array], Array]
+    matrix: Callable[[Array], Array] = eqx.field(converter=function)
     kind: Literal["diagonal", "full"] = eqx.field(static=True, default="diagonal")
 
     state_dependent = True

@@ -30,6 +30,7 @@ from sdesim.integrate import (
     check_sizes,
     initial_lanes,
     make_plan,
+    remedy,
     start_lanes,
     warn_of_divergence,
     warn_of_stiffness,
@@ -200,7 +201,8 @@ def sweep(
     ]
     data = _combine(parts, {SIZES[name]: list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
-    warn_of_divergence(data["diverged"].values, first_sim)
+    remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]
+    warn_of_divergence(data["diverged"].values, first_sim, "; ".join(dict.fromkeys(remedies)))
     values = {name: np.asarray(v).tolist() for name, v in grid.items()}
     kept = {name: value for name, value in given.items() if name not in sizes}
     places.pop("memory")
@@ -267,7 +269,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     finals = blocks.of_lanes(Partial(_finals, mean), layout, on_lanes, axes, lanes.state)
     finals = {name: jnp.moveaxis(value, -1, 0) for name, value in finals.items()}
     data = _label(lanes, finals, numbers, sims, keep_agents, plan, first_sim)
-    data.attrs["path"] = lanes.path
+    data.attrs |= {"path": lanes.path, "remedy": remedy(on_lanes, axes, x, 0, lanes.diverged)}
     return data
 
 

@@ -103,6 +103,8 @@ ERRORS = {
     "unknown figure": (["figure", "bs-fg1"], "did you mean 'bs-fig1'"),
     "unknown command": (["figur"], "did you mean 'figure'"),
     "unknown preset": (["figure", "bs-fig1", "--preset", "smok"], "preset='smok': did you mean 'smoke'"),
+    "list without values": (["figure", "bs-fig1", "--k"], "--k: needs at least one value"),
+    "number that is none": (["figure", "bs-fig1", "--eta", "nan"], "--eta=nan: must be finite"),
     "preset without value": (["figure", "bs-fig1", "--preset"], "--preset: needs a value"),
     "unknown option": (["figure", "bs-fig1", "--agentz", "3"], "agentz"),
     "negative size": (["figure", "bs-fig1", "--agents", "-3"], "agents=-3: must be an integer of at least 1"),

@@ -2,17 +2,20 @@
 
 import pathlib
 import re
+import shlex
+import types
 import warnings
 
 import matplotlib
 import pytest
 
 import sdesim
-from sdesim import coupling, noise, objectives
+from sdesim import cli, coupling, noise, objectives
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SHELL = re.compile(r"^```(?:sh|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -38,6 +41,39 @@ def test_code_runs(page, tmp_path, monkeypatch):
         for block in blocks:
             before = text.count("\n", 0, block.start(1))  # so that a traceback names the line of the page
             exec(compile("\n" * before + block[1], str(page), "exec"), namespace)
+
+
+def commands(page) -> list[str]:
+    """The command lines of sdesim that a page shows, in blocks of the shell or in the text; NAME and the like are no
+    values, and what follows ; or && is another command."""
+    text = page.read_text(encoding="utf-8")
+    shown = [line for block in SHELL.findall(text) for line in re.split(r"\n|&&", block)]
+    shown += re.findall(r"`(sdesim [^`|\[]+)`", text)
+    lines = [" ".join(line.split("#")[0].split()).removeprefix(".venv/bin/") for line in shown]
+    return [line for line in lines if line.startswith("sdesim ") and not re.search(r"\b[A-Z]{2,}\b|\.\.\.", line)]
+
+
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in commands(page)}))
+def test_commands_are_understood(line, monkeypatch, tmp_path):
+    """Every command is parsed with all its options, up to where its work would begin."""
+    monkeypatch.chdir(tmp_path)
+    done = []
+    work = lambda *arguments, **options: done.append(arguments) or 0
+    monkeypatch.setattr(cli, "_regenerate", work)
+    monkeypatch.setattr(cli, "_all_figures", work)
+    monkeypatch.setattr("sdesim.cnn.command.run", work)
+    monkeypatch.setattr("sdesim.cnn.fetch_cifar10", work)
+    monkeypatch.setattr("sdesim.bench.command.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
+    try:
+        status = cli.main(shlex.split(line)[1:])
+    except SystemExit as stopped:  # of --help
+        status = stopped.code
+    assert status in (0, None)
+    assert done or "--help" in line or "--list" in line
+
+
+def test_documents_show_commands():
+    assert len({line for page in PAGES for line in commands(page)}) > 12
 
 
 @page

@@ -71,8 +71,10 @@ def parse(arguments: Sequence[str]) -> Options:
     """
     arguments = list(arguments)
     for i, argument in enumerate(arguments):
-        bare = argument == "--record" and (i + 1 == len(arguments) or arguments[i + 1].startswith("-"))
-        if bare:
+        bare = i + 1 == len(arguments) or arguments[i + 1].startswith("-")
+        if bare and argument in ("--workloads", "--variants"):
+            raise ValueError(f"{argument}: needs at least one name")
+        if bare and argument == "--record":
             if not RECORD.exists():
                 raise ValueError("--record: sdesim does not run from its source here; give a file")
             arguments[i] = f"--record={RECORD}"
