@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import re
 import shlex
+import sys
 import textwrap
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class _Writer:
         module, name = thing.__module__, thing.__qualname__
         if module.partition(".")[0] == "sdesim":
             return f"{module}.{name}"
-        if module != "__main__" and "<" not in name:
+        if module != "__main__" and getattr(sys.modules.get(module), name, None) is thing:
             self.imports.add(module)
             return f"{module}.{name}"
         with contextlib.suppress(OSError, TypeError):
