@@ -67,7 +67,8 @@ def interrupted(folder, name, after):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     took = time.monotonic() - sent
-    told = f"{name} after {after:.2f} s: status {process.returncode}, {took:.2f} s\n{errors[-2000:]}"
+    left = f"rubbish {rubbish(folder)}, living {living(process.pid)}"
+    told = f"{left}; {name} after {after:.2f} s: status {process.returncode}, {took:.2f} s\n{errors[-2000:]}"
     assert "Traceback" not in errors, told
     done = process.returncode == 0 and ("wrote" in out or "counted:" in out)
     assert done or process.returncode == 130, told

@@ -25,6 +25,7 @@ from sdesim.cnn.data import Split
 from sdesim.cnn.step import Task
 from sdesim.contents import contents
 from sdesim.files import Damaged, WriteError, check_writable, read_sealed, sync_names, temporary_folder, write_sealed
+from sdesim.interrupt import undone
 from sdesim.store import check_kind, read_dataset, write_dataset
 
 SUMS = "sums.json"
@@ -79,9 +80,8 @@ class Store:
         except OSError as error:
             raise ValueError(self._refusal(f".lock cannot be locked ({error.strerror}); remove it")) from error
         try:
-            with contextlib.suppress(OSError):
-                holder.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-            yield
+            with undone(lambda: _say_who(holder), lambda _: holder.unlink(missing_ok=True)):
+                yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
@@ -157,6 +157,11 @@ class Store:
         for old in self.folder.glob("checkpoint-*"):
             if old != kept:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _say_who(holder: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        holder.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
 
 
 def _who(holder: pathlib.Path) -> str:
