@@ -11,6 +11,7 @@ import sdesim
 from sdesim import engine, kernel
 from sdesim.dynamics import State
 from sdesim.sums import Sum
+from sdesim.sums import Sum
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -134,7 +135,8 @@ def test_how_far_a_step_may_round():
     unit = np.spacing(np.float32(3))
 
     def state(x, t=0.5):
-        return State(jnp.full((4, 1, 2), x, jnp.float32), None, (), (), jnp.full(2, t, jnp.float32))
+        clock = Sum.of(jnp.full(2, t, jnp.float32))
+        return State(jnp.full((4, 1, 2), x, jnp.float32), None, (), (), clock, clock)
 
     def confirm(units, t_units=0):
         fused = lambda s, *_: state(3 + units * unit, 0.5 + t_units * np.spacing(np.float32(0.5)))
@@ -149,7 +151,8 @@ def test_how_far_a_step_may_round():
 
 def test_steps_are_compared_one_by_one():
     """In a chaotic step rounding grows tenfold; what is compared begins at the same place each time."""
-    state = lambda x: State(x, None, (), (), jnp.zeros(3, jnp.float32))
+    clock = Sum.of(jnp.zeros(3, jnp.float32))
+    state = lambda x: State(x, None, (), (), clock, clock)
     step = lambda x: jnp.sin(10 * x)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 1, 3)), jnp.float32)
 
