@@ -11,7 +11,6 @@ import sdesim
 from sdesim import engine, kernel
 from sdesim.dynamics import State
 from sdesim.sums import Sum
-from sdesim.sums import Sum
 
 pytestmark = pytest.mark.usefixtures("float32")
 
