@@ -1,5 +1,6 @@
 """What every module of sdesim shares: numbers as traced leaves, and checks of the arguments of public functions."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -209,9 +210,11 @@ def check_sign(name: str, value, *, zero: bool = True) -> None:
     """
     if value is None or callable(value) or is_traced(value):
         return
-    if not _is_real(value):
+    plain = None
+    with contextlib.suppress(TypeError, ValueError):  # of what is no number, though NumPy takes it for an object
+        plain = np.asarray(value, float) if _is_real(value) else None
+    if plain is None:
         raise TypeError(f"{name}={shown(value)}: must be a number or an array of numbers")
-    plain = np.asarray(value, float)
     if not np.isfinite(plain).all() or plain.min() < 0 or (plain.min() == 0 and not zero):
         raise ValueError(f"{name}={shown(value)}: must be finite and {'at least 0' if zero else 'greater than 0'}")
 
@@ -299,3 +302,17 @@ def available_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def one_number(name: str, value, *, zero: bool = True, below: float | None = None) -> float:
+    """`value` as a float: one number of at least 0 (above 0 unless `zero`), and less than `below`.
+
+    Raises:
+        ValueError, TypeError: naming the argument, its value and what would be right.
+    """
+    if named(name, number)(value).ndim:
+        raise TypeError(f"{name}={shown(value)}: must be one number")
+    check_sign(name, value, zero=zero)
+    if below is not None and not value < below:
+        raise ValueError(f"{name}={shown(value)}: must be {'from 0' if zero else 'above 0'} to less than {below:g}")
+    return float(value)

@@ -78,6 +78,8 @@ class Options:
     """Side of random crops, with flips; whole images by default."""
     precision: str = "float32"
     """float32, tf32 or bfloat16."""
+    memory: Annotated[str | None, _shown("BYTES")] = None
+    """Memory that may be used, such as 4GB; what is free by default."""
     out: Annotated[Path | None, _shown("DIR")] = None
     """Folder for history.nc, summary.png and checkpoints; runs/ALGORITHM by default."""
     resume: bool = False
@@ -123,7 +125,7 @@ def run(options: Options) -> xr.Dataset:
     batches = max(1, len(data.train_y) // options.batch)
     algorithm = cnn.algorithm(options.algorithm, **numbers, **given, batches=batches)
     out = Path("runs") / options.algorithm if options.out is None else options.out
-    passed = ("epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "resume")
+    passed = ("epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "resume", "memory")
     began = time.perf_counter()
     with _in_words_of_the_command_line():
         history = cnn.train(

@@ -16,10 +16,12 @@ import tarfile
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 
-from sdesim.fields import check_choice, check_count
+from sdesim.fields import check_choice, check_count, check_flags, check_sign, one_number, shown
 from sdesim.files import check_writable, replacing, temporary_folder
+from sdesim.memory import available_memory
 from sdesim.store import cache_folder
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -47,6 +49,7 @@ PICKLE_MD5 = {
 _CACHE = "$SDESIM_CACHE/data (~/.cache/sdesim/data by default)"
 RECORD = 1 + 3 * 32 * 32  # a label and an image's three planes
 RECORDS = 10_000  # of a part
+MOST_CLASSES = (1 << 16) - 1
 Source = Literal["authors", "npm"]
 
 
@@ -60,16 +63,18 @@ class Images(NamedTuple):
 
     @property
     def classes(self) -> int:
-        return int(max(self.train_y.max(), self.test_y.max())) + 1
+        return 1 + max(int(y.max(initial=-1)) for y in map(np.asarray, (self.train_y, self.test_y)))
 
 
 def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
     """The folder that the user names, or `data` in the cache.
 
     Raises:
-        ValueError: if there is no cache and none is named.
+        ValueError: if there is no cache and none is named. TypeError: for what is no name.
     """
     if given is not None:
+        if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+            raise TypeError(f"folder={shown(given)}: must be the name of a folder, or None for the cache")
         return pathlib.Path(given)
     cache = cache_folder()
     if cache is None:
@@ -150,10 +155,13 @@ def fetch_cifar10(
 
     Raises:
         ConnectionError: if no source could be had, with what each said and what to do offline.
-        ValueError: if the folder cannot be written to.
+        ValueError, TypeError: if the folder cannot be written to, and for a bad argument.
     """
+    if not isinstance(sources, list | tuple) or not sources:
+        raise TypeError(f"sources={shown(sources)}: must be a tuple of 'authors', 'npm' or both")
     for source in sources:
         check_choice("sources", source, ("authors", "npm"))
+    check_flags(progress=progress)
     given = folder_of_data(folder)
     if (there := _whole(given)) is not None:
         return there
@@ -238,10 +246,22 @@ def synthetic(
 ) -> Images:
     """Images that a small network can learn: a smooth pattern a class, shifted by up to 2 pixels, under pixel noise.
 
-    noise: standard deviation of each pixel's noise, in the units of uint8.
+    classes: at most 256, as labels are uint8. noise: standard deviation of each pixel's noise, in the units of uint8.
+
+    Raises:
+        ValueError, TypeError: for a bad argument. MemoryError: for more images than fit.
     """
-    for name, value in (("train", train), ("test", test), ("classes", classes), ("size", size)):
-        check_count(name, value)
+    for name, value, most in (("train", train, None), ("test", test, None), ("classes", classes, 256)):
+        check_count(name, value, most=most)
+    check_count("size", size)
+    check_count("seed", seed, least=0)
+    one_number("noise", noise)
+    need, have = 4 * 8 * 3 * (train + test) * size * size, available_memory()  # some doubles of each value at a time
+    if have is not None and need > have:
+        raise MemoryError(
+            f"train={train}, test={test}, size={size}: need about {need / 2**30:.3g} GiB, {have / 2**30:.3g} GiB are "
+            "free; take fewer or smaller images"
+        )
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(classes, 4, 4, 3))
     place = (np.arange(size) + 0.5) * 4 / size - 0.5  # bilinear interpolation of a 4 x 4 pattern
@@ -272,25 +292,64 @@ class Split(NamedTuple):
     std: np.ndarray
 
 
-def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
-    """A share of the training set kept apart for validation, drawn by seed.
+def _check_part(which: str, x: Any, y: Any, image: tuple[int, ...] | None = None) -> None:
+    """Refuse images and labels of one set that are not what is trained on. image: the shape that each must have."""
+    if not isinstance(x, np.ndarray | jax.Array) or x.ndim != 4 or x.dtype != np.uint8:
+        raise ValueError(
+            f"{which}_x={shown(x)}: must be an array of uint8, from 0 to 255, of shape (n, height, width, channels)"
+        )
+    if 0 in x.shape[1:] or (image is not None and x.shape[1:] != image):
+        right = "at least one pixel" if image is None else f"images of shape {image}, as the training set"
+        raise ValueError(f"{which}_x: is of shape {x.shape}, and must have {right}")
+    if not isinstance(y, np.ndarray | jax.Array) or y.shape != x.shape[:1]:
+        raise ValueError(f"{which}_y={shown(y)}: must be an array of one label an image, of shape ({len(x)},)")
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"{which}_y: labels must be of an integer type, got {y.dtype}")
+    if y.size and not 0 <= int(y.min()) <= int(y.max()) <= MOST_CLASSES:
+        raise ValueError(f"{which}_y: labels must be from 0 to {MOST_CLASSES}, got {y.min()} to {y.max()}")
+
+
+def check_split(data: Any) -> None:
+    """Refuse data that cannot be trained on, however they were made.
 
     Raises:
-        ValueError: for a negative seed, a share outside [0, 1), or images and labels that do not fit.
+        TypeError, ValueError: naming the part.
+    """
+    if not isinstance(data, Split):
+        raise TypeError(f"data={shown(data)}: must come from sdesim.cnn.split(images, seed)")
+    image = getattr(data.train_x, "shape", ())[1:]
+    for which in ("train", "validation", "test"):
+        x, y = getattr(data, f"{which}_x"), getattr(data, f"{which}_y")
+        _check_part(which, x, y, None if which == "train" else image)
+    if not len(data.train_y):
+        raise ValueError("data: have no training images; a smaller share for validation leaves some")
+    for name, zero in (("mean", True), ("std", False)):
+        value = np.asarray(getattr(data, name))
+        if value.shape != image[2:] or value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise ValueError(f"{name}={shown(value)}: must be one finite number a channel, of shape {image[2:]}")
+        if not zero:
+            check_sign(name, value, zero=False)
+
+
+def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
+    """A share of the training set kept apart for validation, drawn by seed. The test set may be empty.
+
+    Raises:
+        ValueError, TypeError: for a negative seed, a share outside [0, 1) or one that leaves nothing of a part, images
+            that are not uint8, and labels that are no whole numbers from 0 on, one an image.
     """
     check_count("seed", seed, least=0)
-    if not 0 <= validation < 1:
-        raise ValueError(f"validation={validation}: must be a share from 0 to less than 1")
-    for which in ("train", "test"):
-        x, y = getattr(images, f"{which}_x"), getattr(images, f"{which}_y")
-        if x.ndim != 4 or x.dtype != np.uint8:
-            raise ValueError(
-                f"{which}_x: must be uint8 of shape (n, height, width, channels), got {x.dtype} of shape {x.shape}"
-            )
-        if y.shape != x.shape[:1]:
-            raise ValueError(f"{which}_y: must be one label an image, of shape ({len(x)},), got shape {y.shape}")
+    validation = one_number("validation", validation, below=1)
+    if not isinstance(images, Images):
+        raise TypeError(f"images={shown(images)}: must be a sdesim.cnn.Images of four arrays")
+    _check_part("train", images.train_x, images.train_y)
+    _check_part("test", images.test_x, images.test_y, images.train_x.shape[1:])
+    images = Images(*map(np.asarray, images))
     order = np.random.default_rng(seed).permutation(len(images.train_x))
     held, kept = np.split(order, [round(validation * len(order))])
+    if not len(kept) or (validation and not len(held)):
+        part = "to validate on" if len(kept) else "to train on"
+        raise ValueError(f"validation={validation:g}: leaves none of the {len(order)} training images {part}")
     pixels = images.train_x.reshape(-1, images.train_x.shape[-1])
     mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
     std = np.maximum(pixels.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)

@@ -13,10 +13,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sdesim.fields import check_choice, check_count, one_number, shown
+
 Initializer = Callable[..., Array]
 
 
-torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # U(-1/sqrt(m), 1/sqrt(m)), m inputs
+WEIGHTS = {
+    "torch": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # U(-1/sqrt(m), 1/sqrt(m)), m inputs
+    "kaiming": nn.initializers.he_normal(),
+}
+"""Laws of the seven-layer network's weights."""
 
 
 def fan_in_uniform(key, shape, dtype=jnp.float32) -> Array:
@@ -85,7 +91,26 @@ class BatchNorm(nn.Module):
         return (normal * scale + bias).astype(x.dtype)
 
 
-class ThreeLayer(nn.Module):
+class _Checked(nn.Module):
+    """A network whose fields are checked when it is made."""
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if name in ("classes", "units"):
+                check_count(name, value)
+            elif name == "dropout":
+                one_number(name, value, below=1)
+            elif name in ("channels", "sizes", "ranks"):
+                if not isinstance(value, list | tuple) or len(value) != 3:
+                    raise TypeError(f"{name}={shown(value)}: must be three whole numbers")
+                for one in value:
+                    check_count(name, one)
+            elif name == "weights":
+                check_choice(name, value, WEIGHTS)
+        super().__post_init__()
+
+
+class ThreeLayer(_Checked):
     """The network of BS 6.1: three times convolution (9, 5, 3), ReLU, max-pool, batch norm; dropout; one dense layer.
 
     32 x 32 images give maps of 24, 12, 8, 4, 2 and 1 pixels a side. channels [D]: those of Zhang's seven-layer network,
@@ -105,7 +130,7 @@ class ThreeLayer(nn.Module):
         return nn.Dense(self.classes, kernel_init=fan_in_uniform, bias_init=_bias_like(x.shape[-1]))(x)
 
 
-class SevenLayer(nn.Module):
+class SevenLayer(_Checked):
     """The network of Z 4.1 for 28 x 28 crops: convolutions 5, 5, 3 and ReLU, two max-pools, 256 units with dropout.
 
     Biases start at zero, weights as Torch drew them then, from U(-1/sqrt(m), 1/sqrt(m)) for m inputs (Z 4.2). They are
@@ -120,7 +145,7 @@ class SevenLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        law = {"torch": torch_uniform, "kaiming": nn.initializers.he_normal()}[self.weights]
+        law = WEIGHTS[self.weights]
         x = max_pool(nn.relu(Convolution(self.channels[0], (5, 5), kernel_init=law)(x)))
         x = max_pool(nn.relu(Convolution(self.channels[1], (5, 5), kernel_init=law)(x)))
         x = nn.relu(Convolution(self.channels[2], (3, 3), kernel_init=law)(x)).reshape(x.shape[0], -1)
@@ -129,7 +154,7 @@ class SevenLayer(nn.Module):
         return nn.Dense(self.classes, kernel_init=law)(x)
 
 
-class LowRank(nn.Module):
+class LowRank(_Checked):
     """The low-rank network of Z 6.1.2: each convolution as a column and a row filter, ranks 10, 51 and 51."""
 
     classes: int = 10

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import plotting
+from sdesim.fields import shown
 
 TRAIN, VALIDATION, TEST = "#4c78a8", "#54a24b", plotting.QUORUM
 
@@ -27,7 +28,15 @@ def mean_over_runs(data: xr.Dataset) -> xr.Dataset:
 
 
 def summary(data: xr.Dataset, title: str) -> Figure:
-    """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means of `mean_over_runs`."""
+    """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means of `mean_over_runs`.
+
+    Raises:
+        TypeError: for what is no history of `train`, or no title.
+    """
+    if not isinstance(data, xr.Dataset) or not {"batch_loss", "spread_by_layer", "diverged"} <= set(data):
+        raise TypeError(f"data={shown(data)}: must be what sdesim.cnn.train returns")
+    if not isinstance(title, str):
+        raise TypeError(f"title={shown(title)}: must be a string")
     figure, axes = pyplot.subplots(2, 2, figsize=(9.6, 6.0), sharex=True, layout="constrained")
     mean = mean_over_runs(data)
     _models(axes[0, 0], mean, "loss", "cross-entropy")
@@ -74,7 +83,8 @@ def _spread(axes: Axes, mean: xr.Dataset) -> None:
 
 def _rates(axes: Axes, mean: xr.Dataset) -> None:
     axes.plot(mean["epoch"], mean["eta"].mean("agent"), color="black", label=r"learning rate $\eta$, mean of agents")
-    axes.set_yscale("log")
+    if (mean["eta"] > 0).any():  # a rate may be 0
+        axes.set_yscale("log")
     axes.set_ylabel(r"$\eta$")
     noise = axes.twinx()
     noise.spines["right"].set_visible(True)

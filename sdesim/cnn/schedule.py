@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sdesim.fields import check_count, check_sign
+from sdesim.fields import check_count, one_number, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Stall:
     patience: int = 5
     tolerance: float = 0.01
 
-    def check(self) -> "Stall":
-        """Itself, if its numbers make sense; else a ValueError."""
+    def __post_init__(self):
         check_count("patience", self.patience)
-        check_sign("tolerance", self.tolerance)
+        one_number("tolerance", self.tolerance)
+        if not isinstance(self.factors, list | tuple):
+            raise TypeError(f"factors={shown(self.factors)}: must be a tuple of numbers")
         for factor in self.factors:
-            check_sign("factors", factor, zero=False)
-        return self
+            one_number("factors", factor, zero=False)
 
     def start(self, eta: Array) -> "StallState":
         """The state before the first epoch, for rates of any shape (..., agents)."""
@@ -60,9 +60,6 @@ class StallState(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Constant:
     """Rates that stay."""
-
-    def check(self) -> "Constant":
-        return self
 
     def start(self, eta: Array) -> StallState:
         return Stall().start(eta)

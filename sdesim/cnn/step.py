@@ -9,7 +9,6 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,11 +16,10 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.cnn.algorithms import Algorithm
+from sdesim.cnn import modules
+from sdesim.cnn.algorithms import AGENT_BITS, Algorithm
 from sdesim.coupling import per_agent
 
-AGENT_BITS = 12  # of a counter's first word; the run has the others
-MAX_AGENTS = 1 << AGENT_BITS
 MAX_RUNS = 1 << (32 - AGENT_BITS)
 
 
@@ -34,7 +32,7 @@ class Task:
     pass; parameters are float32.
     """
 
-    network: nn.Module
+    network: modules.Network
     batch: int = 128
     evaluation_batch: int = 250
     crop: int | None = None
@@ -111,8 +109,8 @@ def _cropped(x: Array, side: int, key: Array) -> Array:
 
 def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     """Mean cross-entropy of a batch in training, plus the weight decay."""
-    logits: Any = task.network.apply({"params": params}, x, train=True, rngs={"dropout": key})
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), y).mean()
+    said = modules.logits(task.network, params, x, True, key)
+    loss = optax.softmax_cross_entropy_with_integer_labels(said.astype(jnp.float32), y).mean()
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 
@@ -142,21 +140,36 @@ def _each(fn):
 # -- starts ------------------------------------------------------------------------------------------------------------
 
 
-def start(
-    task: Task, algorithm: Algorithm, seed: Array, runs: Array, agents: int, image: tuple, same: bool
-) -> RunState:
-    """Initial parameters of all runs, drawn by (seed, run, agent); with `same`, all agents start as a run's first.
+def image_shape(task: Task, image: tuple[int, ...]) -> tuple[int, ...]:
+    """Of two images of a data set, as the network sees them. image: height, width and channels of the data."""
+    return (2, *((task.crop, task.crop) if task.crop else image[:2]), image[2])
 
-    image: height, width and channels of the data.
-    """
-    shape = (2, *((task.crop, task.crop) if task.crop else image[:2]), image[2])
+
+def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: tuple[int, ...], same: bool) -> PyTree:
+    """Initial parameters of all runs, drawn by (seed, run, agent); with `same`, all agents start as a run's first."""
 
     def agent(run, number):
-        key = _key(seed, random.Stream.POSITION, 0, run, number)
-        return task.network.init({"params": key}, jnp.zeros(shape), train=False)["params"]
+        return recipe(_key(seed, random.Stream.POSITION, 0, run, number), jnp.zeros(images))
 
     numbers = jnp.zeros(agents, jnp.uint32) if same else jnp.arange(agents, dtype=jnp.uint32)
-    params = lax.map(lambda run: lax.map(lambda n: agent(run, n), numbers), runs)  # compiled for one agent
+    return lax.map(lambda run: lax.map(lambda n: agent(run, n), numbers), runs)  # compiled for one agent
+
+
+def start(
+    task: Task,
+    algorithm: Algorithm,
+    seed: Array,
+    runs: Array,
+    agents: int,
+    image: tuple,
+    same: bool,
+    params: PyTree | None = None,
+) -> RunState:
+    """The state of all runs before the first step, from parameters that a linen module draws, or from those given."""
+    if params is None:
+        assert not isinstance(task.network, modules.Nnx)
+        recipe = functools.partial(modules.drawn, task.network)
+        params = draw(recipe, seed, runs, agents, image_shape(task, image), same)
 
     def rest(algorithm, params):
         optimizer = algorithm.optimizer().init(params)
@@ -257,7 +270,7 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
 
     def one(params, x, y):
         with _precision(task):
-            said: Any = task.network.apply({"params": params}, x, train=False)
+            said = modules.logits(task.network, params, x, False)
         logits = said.astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss, (jnp.argmax(logits, axis=-1) == y).mean()

@@ -7,10 +7,9 @@ which progress is shown, measurements, the learning-rate schedule, the store and
 import contextlib
 import dataclasses
 import datetime
-import functools
-import pathlib
+import math
+import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,13 +22,27 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim import random
+from sdesim.cnn import modules
 from sdesim.cnn import step as steps
-from sdesim.cnn.algorithms import Algorithm, each_run, over_runs
+from sdesim.cnn.algorithms import MAX_AGENTS, Algorithm, over_runs
 from sdesim.cnn.checkpoints import Store, fingerprint, hash_of
-from sdesim.cnn.data import Split
+from sdesim.cnn.data import Split, check_split
+from sdesim.cnn.memory import check_fits, size_of, stand_in, work_of
 from sdesim.cnn.schedule import Constant, Stall
 from sdesim.cnn.step import Pixels, RunState, Task
-from sdesim.fields import check_choice, check_count, check_sign, described
+from sdesim.fields import (
+    byte_count,
+    check_choice,
+    check_count,
+    check_flags,
+    check_sign,
+    described,
+    named,
+    number,
+    one_number,
+    shown,
+    warn,
+)
 from sdesim.integrate import warn_if_unstable
 from sdesim.progress import line as progress_line
 from sdesim.recipe import Call, Code
@@ -71,8 +84,8 @@ def tell(p: Progress, name: str = "") -> None:
 
 
 @eqx.filter_jit
-def _start(task, algorithm, seed, runs, agents, image, same):
-    return steps.start(task, algorithm, seed, runs, agents, image, same)
+def _start(task, algorithm, seed, runs, agents, image, same, params):
+    return steps.start(task, algorithm, seed, runs, agents, image, same, params)
 
 
 @eqx.filter_jit
@@ -136,7 +149,7 @@ LABELS = {
 
 
 def train(
-    network: nn.Module,
+    network: Any,
     data: Split,
     algorithm: Algorithm,
     *,
@@ -153,19 +166,24 @@ def train(
     precision: str = "float32",
     evaluation_batch: int = 250,
     train_images: int = 5000,
-    folder: str | pathlib.Path | None = None,
+    folder: str | os.PathLike | None = None,
     resume: bool = False,
+    memory: int | str | None = None,
     progress: bool | Callable[[Progress], Any] = False,
 ) -> xr.Dataset:
     """Train networks: `runs` independent runs of `agents` coupled agents each, as one program.
 
     Args:
-        network: any Flax module, called as network(images, train=bool) with images (batch, height, width, channels),
-            to logits (batch, classes); random numbers, if it wants them, under the name "dropout".
+        network: a module of flax.linen; or a function of rngs that makes a module of flax.nnx, such as its class; or a
+            module of flax.nnx, at whose values all agents and runs start. It is called with images (batch, height,
+            width, channels), and with train, training or deterministic where it has such an argument, to logits
+            (batch, classes). Linen's random numbers, if it wants them, are under the name "dropout". State beside
+            parameters is refused.
         data: from `sdesim.cnn.data.split`.
-        algorithm: from `sdesim.cnn.algorithm`, or one of your own with any coupling rule. Its numbers may lead with an
-            axis of runs, and differ between them.
-        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents).
+        algorithm: from `sdesim.cnn.algorithm`, for these agents and this eta, or one of your own with any coupling
+            rule. Its numbers may lead with an axis of runs, and differ between them.
+        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents). At 0 an agent goes on by its
+            momentum alone.
         epochs: passes of each agent through the training set, each in its own order. batch: images a step and agent.
         runs: how many, or their numbers; runs of one number start alike and see the same batches, so that runs that
             differ in an algorithm's number are paired.
@@ -177,7 +195,9 @@ def train(
         evaluation_batch: images a batch in evaluation; results of networks with batch statistics depend on it.
         train_images: of the training set, the first so many are evaluated.
         folder: where history.nc and the checkpoints are written after each epoch; None keeps nothing on disk.
-        resume: go on from the folder's last epoch, to the numbers that an uninterrupted training would have given.
+        resume: go on from the folder's last epoch, to the numbers that an uninterrupted training would have given; from
+            the start if there is no folder, or nothing in it.
+        memory: bytes that may be used beside what is now, a number or such as "4GB"; what is free by default.
         progress: show a line as it goes, or call a function with each `Progress`.
 
     Returns:
@@ -188,37 +208,54 @@ def train(
         kept, and the others go on.
 
     Raises:
-        ValueError, FileExistsError: for bad arguments; for a folder that holds another training, or any without
-            `resume`, or one that another process trains in; for one in which anything is damaged, with what to do.
+        ValueError, TypeError: for a bad argument, by its name, its value and what would be right.
+        MemoryError: before it starts, for what does not fit.
+        FileExistsError: for a folder that holds another training, or any without `resume`, or one that another process
+            trains in. ValueError: for one in which anything is damaged, with what to do.
 
     Warns:
         StabilityWarning: for a coupling whose step amplifies.
-        UserWarning: for convolutions of XLA's on a CPU; where `resume` waits for another process that trains in the
-            folder; for an epoch that could not be written, as on a full disk, after which the training goes on.
+        UserWarning: for convolutions of XLA's on a CPU; for an nnx module, where starts would differ; where `resume`
+            waits for another process that trains in the folder; for an epoch that could not be written, as on a full
+            disk, after which the training goes on.
     """
-    given = np.asarray(runs)
-    numbers = given if given.ndim else np.arange(given.item())
-    task = Task(network, batch, evaluation_batch, crop, weight_decay, precision)
-    _check(task, data, algorithm, agents, epochs, numbers, train_images)
-    if schedule is None:
-        schedule = Stall() if len(data.validation_y) else Constant()
-    schedule.check()
-    if isinstance(schedule, Stall) and not len(data.validation_y):
-        raise ValueError("schedule: Stall looks at validation losses, and data have no validation images")
+    numbers = _run_numbers(runs)
+    check_count("agents", agents, most=MAX_AGENTS)
+    check_split(data)
+    taken = modules.taken(network)
+    task = Task(taken.network, batch, evaluation_batch, crop, weight_decay, precision)
+    _check(task, data, algorithm, epochs, train_images, folder, progress)
+    check_flags(same_start=same_start, resume=resume)
+    schedule = _schedule(schedule, data)
+    limit = None if memory is None else byte_count("memory", memory)
+    words, lanes = random.seed_words(seed), jnp.asarray(numbers, jnp.uint32)
+    seed = int(words[0]) | int(words[1]) << 32
+    size, batches, image = len(data.train_y), len(data.train_y) // batch, data.train_x.shape[1:]
+    if epochs * batches > random.MAX_STEPS:
+        raise ValueError(f"epochs={epochs}: of {batches} steps each, must be at most {random.MAX_STEPS // batches}")
     algorithm = over_runs(algorithm, len(numbers))
     rates = _rates(eta, len(numbers), agents)
+    algorithm.check_made_for(agents, rates, batches)
+    images = steps.image_shape(task, image)
+    look = _look(taken, images, data)
+    held = _held(task, algorithm, look.params, data, rates.shape, image, folder is not None)
+    check_fits(len(numbers), agents, held, limit, shared=held["images"])
     _warn_of_stiffness(algorithm, rates, agents)
-    words, lanes = random.seed_words(seed), jnp.asarray(numbers, jnp.uint32)
+    if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:
+        warn(
+            "network: all agents and runs start at the values of this nnx module; a function of rngs that makes one, "
+            "such as its class, gives each a start of its own (same_start=True says that one is meant)",
+            UserWarning,
+        )
     parts = {
         "train": _pixels(data.train_x, data.train_y, data),
         "validation": _pixels(data.validation_x, data.validation_y, data),
         "test": _pixels(data.test_x, data.test_y, data),
     }
     seen = parts["train"]._replace(x=parts["train"].x[:train_images], y=parts["train"].y[:train_images])
-    size = data.train_y.shape[0]
-    batches = size // batch
-    image = data.train_x.shape[1:]
     others = (agents, same_start, schedule, train_images, seed)
+    if taken.values is not None:
+        others = (*others, hash_of((), jax.tree.leaves(taken.values)))
     store = None if folder is None else Store(folder, fingerprint(task, algorithm, data, rates, numbers, others))
     history: list[dict[str, np.ndarray]] = []
     options = dict(agents=agents, batch=batch, runs=numbers.tolist(), seed=seed, same_start=same_start)
@@ -236,7 +273,8 @@ def train(
     call = Call("sdesim.cnn.train", {**made, **options})
 
     def start() -> Any:
-        return _start(task, algorithm, words, lanes, agents, image, same_start), schedule.start(rates)
+        given = _given(taken, words, lanes, agents, images, same_start)
+        return _start(task, algorithm, words, lanes, agents, image, same_start, given), schedule.start(rates)
 
     def measured(run_state, rates, batch_loss, seconds):
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
@@ -244,6 +282,17 @@ def train(
         found = _measure(task, algorithm, run_state, seen, parts["validation"], parts["test"], words, lanes, order)
         found.update(batch_loss=batch_loss, eta=rates, seconds=np.float64(seconds))
         return {name: np.asarray(value) for name, value in found.items()}
+
+    def planned(steps: bool) -> dict[str, int]:
+        """Bytes of the programs that are going to run."""
+        orders = [stand_in((n, *rates.shape, batch), np.int32) for n in (2, batches)]
+        places = parts["validation"], parts["test"], words, lanes
+        found = {"measuring": work_of(_measure, task, algorithm, state[0], seen, *places, orders[0])}
+        if steps:
+            none, total = jnp.int32(0), jnp.zeros(rates.shape)
+            kept = (task, algorithm, parts["train"], words, lanes, state[1].eta, orders[1], none, none, total)
+            found["a step"] = work_of(_take_steps, kept, state[0])
+        return found
 
     def dataset() -> xr.Dataset:
         data = _dataset(history, state[0], numbers, agents)
@@ -255,10 +304,14 @@ def train(
             try:
                 store.write(epoch, state, dataset())
             except OSError as error:
-                warnings.warn(f"{error}; the training goes on", UserWarning, stacklevel=3)
+                warn(f"{error}; the training goes on", UserWarning)
 
     with contextlib.nullcontext() if store is None else store.lock(resume):
         history[:], state = ([], start()) if store is None else store.open(resume, start)
+        if len(history) <= epochs:  # there is something to do
+            left = None if limit is None else max(0, limit - sum(held.values()))
+            what, most = max(planned(epochs > 0).items(), key=lambda w: w[1])
+            check_fits(len(numbers), agents, {f"the work of {what}": most}, left)
         if not history:
             history.append(measured(state[0], state[1].eta, jnp.full(rates.shape, jnp.nan), 0.0))
             keep(0)
@@ -313,22 +366,32 @@ def _pixels(x: np.ndarray, y: np.ndarray, data: Split) -> Pixels:
     return Pixels(jnp.asarray(x), jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
 
 
-def _check(task: Task, data, algorithm, agents, epochs, numbers, train_images) -> None:
-    check_count("agents", agents, most=steps.MAX_AGENTS)
+def _run_numbers(runs: Any) -> np.ndarray:
+    """The numbers of the runs, which are given, or counted from 0."""
+    right = f"must be a number of runs from 1 to {steps.MAX_RUNS}, or a list of their numbers, each below that"
+    try:
+        given = np.asarray(runs)
+        numbers = given if given.ndim else np.arange(check_count("runs", runs, most=steps.MAX_RUNS))
+        fit = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+    except ValueError:  # of a ragged list, or no count
+        fit = False
+    if not fit or numbers.min() < 0 or numbers.max() >= steps.MAX_RUNS:
+        raise ValueError(f"runs={shown(runs)}: {right}")
+    return numbers
+
+
+def _check(task: Task, data: Split, algorithm, epochs, train_images, folder, progress) -> None:
     check_count("epochs", epochs, least=0)
     check_count("batch", task.batch)
     check_count("evaluation_batch", task.evaluation_batch)
     check_count("train_images", train_images)
-    check_sign("weight_decay", task.weight_decay)
+    one_number("weight_decay", task.weight_decay)
     check_choice("precision", task.precision, PRECISIONS)
-    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
-        raise ValueError(f"runs={numbers.tolist()}: must be a number of runs, or their numbers")
-    if numbers.max() >= steps.MAX_RUNS:
-        raise ValueError(f"runs: numbers must be below {steps.MAX_RUNS}, got {numbers.max()}")
-    if not isinstance(data, Split):
-        raise TypeError("data: must come from sdesim.cnn.data.split(images, seed)")
     if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm={algorithm!r}: must be a sdesim.cnn.Algorithm, as sdesim.cnn.algorithm makes it")
+        raise TypeError(
+            f"algorithm={shown(algorithm)}: must be a sdesim.cnn.Algorithm, such as sdesim.cnn.algorithm('easgd', "
+            "agents=4, eta=0.05)"
+        )
     if 2 * task.batch > len(data.train_y):
         raise ValueError(
             f"batch={task.batch}: must be at most half of the {len(data.train_y)} training images, as two batches "
@@ -338,33 +401,65 @@ def _check(task: Task, data, algorithm, agents, epochs, numbers, train_images) -
         check_count("crop", task.crop, most=min(data.train_x.shape[1:3]))
     if algorithm.renews and not len(data.validation_y):
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
-    side = data.train_x.shape[1:3] if task.crop is None else (task.crop, task.crop)
-    logits, convolves = _looked_at(task.network, (2, *side, data.train_x.shape[3]))
-    if len(logits) != 2 or logits[1] <= data.train_y.max():
+    if folder is not None and (not isinstance(folder, str | os.PathLike) or not os.fspath(folder)):
+        raise TypeError(f"folder={shown(folder)}: must be the name of a folder, or None")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress={shown(progress)}: must be True, False or a function of a Progress")
+
+
+def _schedule(given: Any, data: Split) -> Stall | Constant:
+    schedule = (Stall() if len(data.validation_y) else Constant()) if given is None else given
+    if not isinstance(schedule, Stall | Constant):
+        raise TypeError(f"schedule={shown(schedule)}: must be None, or such as sdesim.cnn.Stall() or Constant()")
+    if isinstance(schedule, Stall) and not len(data.validation_y):
+        raise ValueError("schedule: Stall looks at validation losses, and data have no validation images")
+    return schedule
+
+
+def _look(taken: modules.Taken, images: tuple[int, ...], data: Split) -> modules.Look:
+    """What a network is, if it fits the data's labels."""
+    look = modules.looked_at(taken, images)
+    largest = max(int(part.max(initial=0)) for part in (data.train_y, data.validation_y, data.test_y))
+    if len(look.logits) != 2 or look.logits[0] != images[0] or look.logits[1] <= largest:
         raise ValueError(
-            f"network: must give (batch, classes) logits, for labels up to {data.train_y.max()}, and gives shape "
-            f"{logits} of a batch of 2"
+            f"network: must give (batch, classes) logits, for labels up to {largest}, and gives shape {look.logits} of "
+            f"a batch of {images[0]}"
         )
-    if convolves and jax.default_backend() == "cpu":
-        warnings.warn(
+    if look.convolves and jax.default_backend() == "cpu":
+        warn(
             "network: has convolutions of XLA's, which are some fifty times slower within a loop on a CPU; "
             "sdesim.cnn.networks.Convolution is as fast there as outside",
             UserWarning,
-            stacklevel=3,
         )
+    return look
 
 
-@functools.lru_cache
-def _looked_at(network: nn.Module, images: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
-    """The shape of a network's output, of images of a shape, and whether there is a convolution of XLA's on the way."""
-    first = lambda x: network.init_with_output(jax.random.key(0), x, train=False)[0]
-    traced = jax.make_jaxpr(first)(jax.ShapeDtypeStruct(images, jnp.float32))
-    return traced.out_avals[0].shape, "conv_general_dilated" in str(traced)
+def _given(taken: modules.Taken, seed: Array, runs: Array, agents: int, images: tuple[int, ...], same: bool) -> Any:
+    """Initial parameters of all agents that a linen module does not draw; of a function drawn anew at each call, which
+    sees what the function sees today."""
+    if isinstance(taken.network, nn.Module):
+        return None
+    if taken.values is not None:
+        return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(runs), agents, *a.shape)), taken.values)
+    return jax.jit(lambda seed, runs: steps.draw(taken.recipe, seed, runs, agents, images, same))(seed, runs)
+
+
+def _held(task: Task, algorithm: Algorithm, params: Any, data: Split, shape, image, saves: bool) -> dict[str, int]:
+    """Bytes that a training holds from its start on, by what they are for. params: of one agent, as shapes."""
+    stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*shape, *a.shape), a.dtype), params)
+    words, lanes = random.seed_words(0), jnp.zeros(shape[0], jnp.uint32)
+    state = eqx.filter_eval_shape(steps.start, task, algorithm, words, lanes, shape[1], image, False, stacked)
+    order = 4 * len(data.train_y) * math.prod(shape)
+    return {
+        "images": size_of(data),
+        "parameters and their optimizer": size_of(state) * (2 if saves else 1),  # a checkpoint is a copy
+        "the order of batches": 5 * order,  # with what sorting takes
+    }
 
 
 def _rates(eta: Any, runs: int, agents: int) -> Array:
     """Learning rates of all agents, (runs, agents)."""
-    check_sign("eta", eta, zero=False)
+    check_sign("eta", named("eta", number)(eta))
     rates = jnp.asarray(eta, jnp.float32)
     if rates.shape not in ((), (runs,), (runs, agents)):
         raise ValueError(
@@ -376,13 +471,12 @@ def _rates(eta: Any, runs: int, agents: int) -> Array:
 
 def _warn_of_stiffness(algorithm: Algorithm, rates: Array, agents: int) -> None:
     """Once for each coupling among the runs that amplifies from step to step."""
-    seen = set()
-    for own, eta in zip(each_run(algorithm, len(rates)), np.asarray(rates), strict=True):
-        ticks = eta if own.pace is None else np.asarray(own.pace)
-        numbers = tuple(np.asarray(a).tobytes() for a in (*jax.tree.leaves(own.rule), ticks))
-        if numbers not in seen:
-            seen.add(numbers)
-            warn_if_unstable("algorithm", own.rule, ticks, agents, own.order)
+    ticks = np.asarray(rates if algorithm.pace is None else algorithm.pace)
+    leaves = [np.asarray(a) for a in jax.tree.leaves(eqx.filter(algorithm.rule, eqx.is_array))]
+    first = {tuple(a[i].tobytes() for a in (*leaves, ticks)): i for i in reversed(range(len(ticks)))}
+    for i in sorted(first.values()):
+        rule = jax.tree.map(lambda a: a[i] if eqx.is_array(a) else a, algorithm.rule)  # noqa: B023
+        warn_if_unstable("algorithm", rule, ticks[i], agents, algorithm.order)
 
 
 def _latest(history: list[dict[str, np.ndarray]], agents: int) -> dict[str, float]:

@@ -147,10 +147,9 @@ class Decay(cnn.Constant):
     gamma: Rates
     iterations: int
 
-    def check(self) -> "Decay":
+    def __post_init__(self):
         check_sign("gamma", np.asarray(self.gamma))
         check_count("iterations", self.iterations)
-        return self
 
     def start(self, eta) -> StallState:
         return super().start(eta)._replace(reference=eta)  # what they start from
