@@ -95,9 +95,10 @@ def taken(network: Any) -> Taken:
         raise TypeError(f"network={shown(network)}: {_KINDS}" + (f", such as {network.__name__}()" if linen else ""))
 
     function: Any = network
+    called = network.__init__ if inspect.isclass(network) else network
 
     def make(key: Array) -> Any:
-        rngs, named = nnx.Rngs(key), "rngs" in inspect.signature(function).parameters
+        rngs, named = nnx.Rngs(key), "rngs" in inspect.signature(called).parameters
         return function(rngs=rngs) if named else function(rngs)
 
     try:
@@ -126,10 +127,7 @@ def logits(network: Network, params: PyTree, x: Array, train: bool, key: Array |
 def _mode(module: Any, train: bool) -> dict[str, Any]:
     """The arguments by which a module's call learns whether it trains; none where it has none."""
     has = inspect.signature(type(module).__call__).parameters
-    names = [name for name in _MODES if name in has]
-    if not names and any(p.kind is p.VAR_KEYWORD for p in has.values()):
-        names = ["train"]
-    return {name: _MODES[name] == train for name in names}
+    return {name: value == train for name, value in _MODES.items() if name in has}
 
 
 def _graph(module: nnx.Module) -> Nnx:
