@@ -39,11 +39,13 @@ from sdesim.init import AbstractInit, Point
 from sdesim.memory import available_memory, work_of
 from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_loss
-from sdesim.observe import AbstractObservable, AbstractSeries
+from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
 from sdesim.random import Stream
 from sdesim.recipe import Call
 from sdesim.result import Result
 from sdesim.vectorize import lanes
+
+LOOKS = 1000  # steps at which a schedule is looked at before it runs
 
 
 class StabilityWarning(UserWarning):
@@ -226,6 +228,47 @@ def make_plan(
         raise ValueError("order='gauss-seidel': the modified drift of weak_order=2 belongs to order 'jacobi'")
     plan = Plan(agents, dims, method, order, dt is None, epoch, every if observables else None, fast)
     return plan, observables, dt
+
+
+def check_records(observables: Sequence[AbstractObservable], every: int | None, first: int, steps: int) -> None:
+    """Refuse a summary of records that no record of the run would enter.
+
+    Raises:
+        ValueError: naming the observable, and `after` or `every`.
+    """
+    if every is None or steps == 0:
+        return
+    last = first + steps // every * every
+    for o in observables:
+        after = concrete(getattr(o, "after", None), np.max)
+        if not isinstance(o, AbstractAccumulator) or o.every_step:
+            continue
+        if last == first:
+            raise ValueError(f"every={every}: {o.name} sums up records, and there is none in {steps} steps")
+        if after is not None and after >= last:
+            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {o.name} looks")
+
+
+def check_schedule(model: Dynamics, agents: int, first: int, steps: int) -> None:
+    """Look at a learning rate that depends on the step, at all steps of a short run and at many of a long one.
+
+    Raises:
+        ValueError: naming the first step at which it is negative, not finite or of a wrong shape.
+    """
+    if not callable(model.eta) or steps == 0 or is_traced(eqx.filter(model.eta, eqx.is_array)):
+        return
+    looks = np.unique(np.linspace(first, first + steps - 1, min(steps, LOOKS)).astype(np.int64)).astype(np.int32)
+    etas = jax.vmap(lambda n: jnp.asarray(model.eta(n)))(jnp.asarray(looks))
+    if is_traced(etas):
+        return
+    if etas.shape[1:] not in ((), (agents,)):
+        right = f"a number or of shape (agents,) = ({agents},)"
+        raise ValueError(f"eta: must be {right}, and the schedule gives shape {etas.shape[1:]}")
+    values = np.asarray(etas).reshape(looks.size, -1)
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        n, agent = np.argwhere(bad)[0]
+        raise ValueError(f"eta={values[n, agent]:.4g} at step {looks[n]}: must be finite and at least 0 at every step")
 
 
 def initial_lanes(
@@ -457,6 +500,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     first = 0 if previous is None else previous.step
     if first + steps > random.MAX_STEPS:
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
+    check_records(observables, plan.every, first, steps)
+    check_schedule(model, agents, first, steps)
     check_memory(plan, model, sims, steps, observables, memory)
     warn_of_stiffness(model, plan, dt, first, steps)
     numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])

@@ -9,6 +9,7 @@ An observable looks at one simulation at a time. There are two kinds:
 Results carry the simulation axis, so that Monte Carlo errors come from independent simulations.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from jaxtyping import Array
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, whole_number
+from sdesim.sums import Sum
 
 
 class View(NamedTuple):
@@ -120,7 +122,11 @@ class Snapshot(AbstractSeries):
 
 
 class AbstractAccumulator(AbstractObservable):
-    """Init, update and finish a running summary of one simulation. `axes` names each output's axes."""
+    """Init, update and finish a running summary of one simulation. `axes` names each output's axes.
+
+    What is summed over records belongs in a `sdesim.sums.Sum`, which may be an output too: a plain float32 stands still
+    after 2**24 of them.
+    """
 
     every_step: ClassVar[bool] = False
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -135,12 +141,32 @@ class AbstractAccumulator(AbstractObservable):
         raise NotImplementedError
 
 
-def _welford(count, mean, square, value):
-    """The running count, mean and sum of square deviations after one more value, stable in float32."""
-    count = count + 1
-    step = value - mean
-    mean = mean + step / count
-    return count, mean, square + step * (value - mean)
+def _counts(view: View, after: Array) -> Array:
+    """Whether the record at this step counts."""
+    return view.step > after
+
+
+def _share(total: Sum, count: Array) -> Array:
+    """A total over `count` records as a mean; NaN of none."""
+    return jnp.where(count > 0, total.value / jnp.maximum(count, 1).astype(total.value.dtype), jnp.nan)
+
+
+class _Running(NamedTuple):
+    """The mean of what was seen, and its sum of square deviations (Welford's recursion)."""
+
+    mean: Sum
+    square: Sum
+
+    @classmethod
+    def of(cls, like: Array) -> "_Running":
+        return cls(Sum.of(jnp.zeros_like(like)), Sum.of(jnp.zeros_like(like)))
+
+    def seen(self, value: Array, count: Array, counts: Array) -> "_Running":
+        """After one more value, if it counts, which then is number `count`."""
+        away = lambda mean: jnp.where(counts, (value - mean.value) - mean.rest, jnp.zeros_like(value))
+        step = away(self.mean)
+        mean = self.mean.plus(step / jnp.maximum(count, 1).astype(value.dtype))
+        return _Running(mean, self.square.plus(step * away(mean)))
 
 
 class Moments(AbstractAccumulator):
@@ -162,28 +188,25 @@ class Moments(AbstractAccumulator):
     }
 
     def init(self, view):
-        x = view.state.x
-        q = view.quorum
-        return jnp.zeros((), x.dtype), jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros_like(q), jnp.zeros_like(q)
+        return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
 
     def update(self, total, view):
-        count, xm, xs, qm, qs = total
-        new_count, new_xm, new_xs = _welford(count, xm, xs, view.state.x)
-        _, new_qm, new_qs = _welford(count, qm, qs, view.quorum)
-        counts = view.step > self.after
-        new = (new_count, new_xm, new_xs, new_qm, new_qs)
-        return tuple(jnp.where(counts, n, o) for n, o in zip(new, total, strict=True))
+        count, agents, quorum = total
+        counts = _counts(view, self.after)
+        count = count + counts.astype(count.dtype)
+        return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
 
     def finish(self, total):
-        count, xm, xs, qm, qs = total
-        safe = jnp.maximum(count, 1)
-        pooled = jnp.mean(xm, axis=0)
-        between = jnp.mean((xm - pooled[None]) ** 2, axis=0)
+        count, agents, quorum = total
+        means = agents.mean.value
+        pooled = jnp.mean(means, axis=0)
+        between = jnp.mean((means - pooled[None]) ** 2, axis=0)
+        some = lambda value: jnp.where(count > 0, value, jnp.nan)
         return {
-            "agents_mean": pooled,
-            "agents_var": jnp.mean(xs, axis=0) / safe + between,
-            "quorum_mean": qm,
-            "quorum_var": qs / safe,
+            "agents_mean": some(pooled),
+            "agents_var": jnp.mean(_share(agents.square, count), axis=0) + between,
+            "quorum_mean": some(quorum.mean.value),
+            "quorum_var": _share(quorum.square, count),
             "count": count,
         }
 
@@ -191,7 +214,8 @@ class Moments(AbstractAccumulator):
 class Histogram(AbstractAccumulator):
     """How often agents' coordinates fell into each of `bins` equal bins of (low, high), all coordinates pooled.
 
-    Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number).
+    Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number); whole numbers, as float64
+    because they pass what an integer of 32 bits holds.
     """
 
     low: Array = eqx.field(converter=number)
@@ -207,13 +231,14 @@ class Histogram(AbstractAccumulator):
         check_less("low", self.low, "high", self.high)
 
     def init(self, view):
-        return jnp.zeros(self.bins + 2, jnp.int32)
+        return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
 
     def update(self, total, view):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
-        return total.at[place].add((view.step > self.after).astype(jnp.int32))
+        counts = _counts(view, self.after).astype(jnp.int32)
+        return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
 
     def finish(self, total):
         return {"count": total}
@@ -244,19 +269,29 @@ class Occupancy(AbstractAccumulator):
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
 
     def init(self, view):
-        zeros = jnp.zeros(self.centers.shape[0], view.state.x.dtype)
-        return jnp.zeros((), view.state.x.dtype), zeros, zeros
+        zeros = Sum.of(jnp.zeros(self.centers.shape[0], view.state.x.dtype))
+        return jnp.zeros((), jnp.int32), zeros, zeros
 
     def update(self, total, view):
-        count, agents, quorum = total
-        counts = (view.step > self.after).astype(agents.dtype)
-        inside, center = self._inside(view.state.x), self._inside(view.quorum[None])
-        return count + counts, agents + counts * inside, quorum + counts * center
+        return shares_after(total, view, self.after, self._inside)
 
     def finish(self, total):
-        count, agents, quorum = total
-        safe = jnp.maximum(count, 1)
-        return {"agents": agents / safe, "quorum": quorum / safe}
+        return shares_of(total)
+
+
+def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array], Array]) -> tuple:
+    """Records, and sums of the agents' and the quorum's shares, after one more record. share: of points (points, dims)
+    in each of several regions."""
+    count, agents, quorum = total
+    counts = _counts(view, after)
+    add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
+    return count + counts.astype(count.dtype), add(agents, view.state.x), add(quorum, view.quorum[None])
+
+
+def shares_of(total: tuple) -> dict[str, Array]:
+    """Of `shares_after`, the shares over all records."""
+    count, agents, quorum = total
+    return {"agents": _share(agents, count), "quorum": _share(quorum, count)}
 
 
 class FirstPassage(AbstractAccumulator):

@@ -18,7 +18,7 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced
 from sdesim.recipe import Call
 from sdesim.store import check_kind, describe, read_dataset, write_dataset
-from sdesim.sums import Sum
+from sdesim.sums import Sum, plain
 from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Result:
             quorum=quorum,
             center=center,
             velocity=velocity,
-            observed={name: first(value) for name, value in lanes.observed.items()},
+            observed={name: plain(jax.tree.map(first, value)) for name, value in lanes.observed.items()},
             observed_axes={name: axes for name, axes in lanes.axes.items()},
             records=lanes.records,
             diverged=lanes.diverged,
@@ -240,7 +240,7 @@ def load(path) -> Result:
     data = read_dataset(path)
     check_kind(data, "result", f"path={str(path)!r}")
     axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}
-    observed = {name: jnp.asarray(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
+    observed = {name: _as_saved(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
@@ -264,3 +264,9 @@ def load(path) -> Result:
         state=state,
         run=settings,
     )
+
+
+def _as_saved(values: np.ndarray) -> Array:
+    """A JAX array, unless that has no room for the digits (counts in float64)."""
+    array = jnp.asarray(values)
+    return array if array.dtype == values.dtype else values  # pyright: ignore[reportReturnType]

@@ -36,3 +36,8 @@ class Sum(NamedTuple):
         if is_traced(self):
             return self.value
         return np.asarray(self.value, np.float64) + np.asarray(self.rest, np.float64)
+
+
+def plain(value: Array | Sum) -> Array | np.ndarray:
+    """What was observed, as one array."""
+    return value.total() if isinstance(value, Sum) else value

@@ -27,6 +27,8 @@ from sdesim.fields import check_choice, check_flags, described, named, number, n
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
+    check_records,
+    check_schedule,
     check_sizes,
     initial_lanes,
     make_plan,
@@ -39,6 +41,7 @@ from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, monte_carlo
 from sdesim.recipe import Call
 from sdesim.result import LABELS, Result
 from sdesim.store import describe
+from sdesim.sums import plain
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
@@ -239,6 +242,8 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
                     )
     if velocity is not None and model.momentum is None:
         raise ValueError("velocity: the model has no momentum")
+    check_records(observables, plan.every, 0, steps)
+    check_schedule(extreme, agents, 0, steps)
     check_memory(plan, model, points * sims, steps, observables, memory, points)
     warn_of_stiffness(extreme, plan, dt, 0, steps)
     on_lanes, axes = _on_lanes(model, numbers, sims)
@@ -289,7 +294,7 @@ def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Data
     counts = tuple(len(v) for v in numbers.values())
     lane_axes = (*names, "sim")
     unfold = lambda a: np.asarray(a).reshape(*counts, sims, *np.shape(a)[1:])
-    first = lambda a: unfold(jnp.moveaxis(a, -1, 0))
+    first = lambda a: unfold(np.moveaxis(np.asarray(a), -1, 0))
     variables: dict[str, Any] = {"diverged": (lane_axes, unfold(lanes.diverged))}
     if keep_agents:
         variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
@@ -297,6 +302,7 @@ def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Data
         variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value))
     taken = {*variables, *LABELS, *names}
     for name, value in lanes.observed.items():
+        value = plain(value)
         axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)
         variables[f"{name}_series" if name in taken else name] = ((*lane_axes, *axes), first(value))
     coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": first_sim + np.arange(sims)}

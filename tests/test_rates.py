@@ -1,6 +1,7 @@
 """Learning rates of 0, and times that are sums of many learning rates."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -243,3 +244,101 @@ def test_a_spike_lasts_its_iterations_in_training(float32, eta, length):
             state, gain = step(state)
             seen.append(float(gain) > 2.0 / 4 * 1.01)
         assert seen == [True] * length + [False] * length
+
+
+@pytest.mark.parametrize(
+    ("eta", "said"),
+    [
+        (lambda n: 0.05 - 0.01 * n.astype(float), r"^eta=-0.01 at step 6: must be finite and at least 0"),
+        (lambda n: 0.1 / n.astype(float), r"^eta=inf at step 0: must be finite and at least 0"),
+        (
+            lambda n: 0.1 * jnp.ones(2),
+            r"^eta: must be a number or of shape \(agents,\) = \(3,\), .* gives shape \(2,\)",
+        ),
+    ],
+)
+def test_a_schedule_is_looked_at(eta, said):
+    model = sdesim.Dynamics(loss, eta=eta)
+    for how in (sdesim.simulate, sdesim.iterate, functools.partial(sdesim.sweep, grid={"batch": [1.0]})):
+        with pytest.raises(ValueError, match=said):
+            how(model, agents=3, steps=10)
+
+
+LAST = 10**8  # records already made
+
+
+def test_summaries_of_many_records(float32):
+    """On top of 10^8 records: moments, shares and counts go on by what is added, where float32 alone stands still."""
+    observe = sdesim.observe
+    watch = [observe.Moments(), observe.Histogram(-1.0, 1.0, 2), observe.Occupancy(np.array([0.5]), 0.1)]
+    more = 4000
+    x = np.random.default_rng(0).normal(0.5, 0.3, (more, AGENTS, 1)).astype(np.float32)
+    view = lambda a: observe.View(
+        sdesim.dynamics.State(a, None, None, None, None, None), jnp.int32(1), None, coupling.ArrayMean(AGENTS)
+    )
+    seen = jax.jit(lambda totals: jax.lax.scan(
+        lambda totals, a: (tuple(o.update(t, view(a)) for o, t in zip(watch, totals, strict=True)), None), totals, x
+    )[0])  # fmt: skip
+    empty = tuple(o.init(view(jnp.asarray(x[0]))) for o in watch)
+    before = jnp.asarray(LAST, jnp.int32)
+    running = type(empty[0][1])
+    at = lambda total, mean, var: running(
+        Sum.of(jnp.full_like(total.mean.value, mean)), Sum.of(jnp.full_like(total.square.value, var * LAST))
+    )
+    full = lambda total, value: Sum.of(jnp.full_like(total.value, value))
+    totals = (
+        (before, at(empty[0][1], 0.25, 0.5), at(empty[0][2], 0.25, 0.5)),
+        full(empty[1], LAST),
+        (before, full(empty[2][1], 0.25 * LAST), full(empty[2][2], 0.25 * LAST)),
+    )
+    moments, counts, shares = seen(totals)
+    assert moments[0] == shares[0] == LAST + more
+    for total, values in ((moments[1], x), (moments[2], x.mean(axis=1))):
+        count, values = LAST + more, values.astype(float)
+        mean = (0.25 * LAST + values.sum(axis=0)) / count
+        square = 0.5 * LAST + values.var(axis=0) * more + LAST * more / count * (values.mean(axis=0) - 0.25) ** 2
+        np.testing.assert_allclose(total.mean.total() - 0.25, mean - 0.25, rtol=1e-4)
+        np.testing.assert_allclose(total.square.total() - 0.5 * LAST, square - 0.5 * LAST, rtol=1e-3)
+    bins = np.histogram(x, [-np.inf, -1, 0, 1, np.inf])[0]
+    np.testing.assert_array_equal(counts.total(), LAST + bins)
+    near = np.abs(x - 0.5)[..., 0] < 0.1
+    np.testing.assert_allclose(shares[1].total() - 0.25 * LAST, [near.mean(axis=1).sum()], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_moments_and_shares_over_sixteen_million_records(float32):
+    """x is a standard normal of its own at every step."""
+    model = sdesim.Dynamics(objectives.Quadratic(1.0), noise=sdesim.noise.Gaussian(1.0), eta=1.0)
+    watch = [
+        sdesim.observe.Occupancy(np.array([0.0]), 0.2),
+        sdesim.observe.Moments(),
+        sdesim.observe.Histogram(-9, 0, 1),
+    ]
+    steps = 16_000_000
+    seen = sdesim.simulate(model, agents=3, steps=steps, observe=watch, every=1, seed=5).observed
+    share = math.erf(0.2 / math.sqrt(2))
+    assert abs(seen["moments_agents_var"][0, 0] - 1) < 4 * math.sqrt(2 / 3 / steps)
+    assert abs(seen["occupancy_agents"][0, 0] - share) < 4 * math.sqrt(share * (1 - share) / 3 / steps)
+    assert seen["histogram_count"].sum() == 3 * steps
+    assert abs(seen["histogram_count"][0, 1] / (3 * steps) - 0.5) < 4 * 0.5 / math.sqrt(3 * steps)
+
+
+def test_counts_beyond_an_integer_survive_a_file(float32, tmp_path):
+    model = sdesim.Dynamics(loss)
+    run = sdesim.simulate(model, agents=2, steps=4, observe=sdesim.observe.Histogram(-1, 1, 2), every=1)
+    run.observed["histogram_count"] = run.observed["histogram_count"] + 2.0**40 + 1
+    run.save(tmp_path / "run.nc")
+    np.testing.assert_array_equal(
+        sdesim.load(tmp_path / "run.nc").observed["histogram_count"], run.observed["histogram_count"]
+    )
+
+
+def test_summaries_of_nothing_are_refused():
+    model = sdesim.Dynamics(loss)
+    for watch in (sdesim.observe.Moments(10), sdesim.observe.Occupancy(np.zeros(1), 1.0, 25)):
+        with pytest.raises(ValueError, match=rf"^after={int(watch.after)}: must be less than 9, the last step"):
+            sdesim.simulate(model, steps=11, observe=watch, every=3)
+    with pytest.raises(ValueError, match=r"^every=20: moments sums up records, and there is none in 11 steps"):
+        sdesim.sweep(model, {"batch": [1.0]}, steps=11, observe=sdesim.observe.Moments(), every=20)
+    nothing = sdesim.simulate(model, steps=0, observe=sdesim.observe.Moments()).observed
+    assert np.isnan(nothing["moments_agents_mean"]).all() and np.isnan(nothing["moments_quorum_var"]).all()

@@ -23,7 +23,8 @@ from sdesim.fields import (
     whole_number,
 )
 from sdesim.integrate import simulate
-from sdesim.observe import AbstractAccumulator
+from sdesim.observe import AbstractAccumulator, shares_after, shares_of
+from sdesim.sums import Sum
 
 Region = Callable[[Array], Any]
 """A function of a point (dims,) to whether it is inside, in plain jax.numpy: `Ball`, `Box`, or your own."""
@@ -93,20 +94,16 @@ class Shares(AbstractAccumulator):
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
 
     def init(self, view):
-        zeros = jnp.zeros(len(self.regions), view.state.x.dtype)
-        return jnp.zeros((), view.state.x.dtype), zeros, zeros
+        zeros = Sum.of(jnp.zeros(len(self.regions), view.state.x.dtype))
+        return jnp.zeros((), jnp.int32), zeros, zeros
 
     def update(self, total, view):
-        count, agents, quorum = total
-        dtype = agents.dtype
+        dtype = view.state.x.dtype
         share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
-        counts = (view.step > self.after).astype(dtype)
-        return count + counts, agents + counts * share(view.state.x), quorum + counts * share(view.quorum[None])
+        return shares_after(total, view, self.after, share)
 
     def finish(self, total):
-        count, agents, quorum = total
-        safe = jnp.maximum(count, 1)
-        return {"agents": agents / safe, "quorum": quorum / safe}
+        return shares_of(total)
 
 
 def occupancy(
