@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, objectives
+import sdesim.cnn
+from sdesim import coupling, kernel, objectives
 from sdesim.sums import Sum
 
 AGENTS, DIMS = 3, 2
@@ -138,6 +139,42 @@ def test_zero_in_a_sweep_and_with_a_step_of_its_own():
     expected = sdesim.simulate(silent, dt=0.01, **sizes).agents
     for model in flow:
         np.testing.assert_allclose(sdesim.simulate(model, dt=0.01, **sizes).agents, expected, **exact)
+
+
+@pytest.mark.relaxed  # optax mixes types
+def test_zero_in_training():
+    """EASGD with Nesterov's momentum, as the trainer steps it."""
+    silent = np.zeros((6, AGENTS, DIMS))
+    algorithm = sdesim.cnn.Algorithm(sdesim.Elastic(K, CENTER), DELTA)
+    gradients = lambda point: (jax.vmap(jax.grad(loss))(point), None)
+    for rates in RATES.values():
+        x = jnp.asarray(X)
+        optimizer = algorithm.optimizer().init(x)
+        for eta in rates:
+            eta = jnp.broadcast_to(jnp.asarray(eta), AGENTS)
+            x, optimizer, _ = sdesim.cnn.step.agents_step(algorithm, gradients, x, optimizer, eta)
+        expected, center = by_hand(rates, "nesterov", "jacobi", silent, "iteration")
+        np.testing.assert_allclose(x, expected, **exact)
+        np.testing.assert_allclose(algorithm.center(x, optimizer), center, **exact)
+
+
+@pytest.mark.usefixtures("float32")
+def test_zero_in_the_kernel():
+    """Interpreted: rates of the step, one an agent, all 0 at some."""
+    rates = jnp.asarray(RATES["some, then all"], jnp.float32)
+    for momentum in (None, sdesim.HeavyBall(DELTA)):
+        model = sdesim.Dynamics(
+            objectives.LogCosh(), sdesim.Elastic(K, CENTER), sdesim.noise.Uniform(1.0),
+            sdesim.schedules.PerStep(rates), momentum,
+        )  # fmt: skip
+        run = sdesim.simulate(model, agents=AGENTS, sims=5, steps=6, init=X[:, :1], seed=3)
+        state = sdesim.simulate(model, agents=AGENTS, sims=5, steps=0, init=X[:, :1], seed=3).state
+        plan = sdesim.engine.Plan(AGENTS, 1, "em", "jacobi", True, None, None)
+        numbers, words = jnp.arange(5, dtype=jnp.uint32), sdesim.random.seed_words(3)
+        how = dict(backend="triton", interpret=True)
+        fused = kernel.advance(plan, model, None, state, numbers, words, None, 1, 0, 6, **how)
+        np.testing.assert_allclose(jnp.moveaxis(fused.x, -1, 0), run.agents, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(fused.clock.total(), run.state.clock.total(), rtol=1e-6)
 
 
 @pytest.mark.relaxed
