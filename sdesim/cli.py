@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sdesim._version import __version__
+from sdesim.files import WriteError
 from sdesim.recipe import by_command
 
 USAGE = """\
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with by_command(arguments):
             return _main(arguments)
-    except UsageError as error:
+    except (UsageError, WriteError) as error:
         print(f"sdesim: error: {error}", file=sys.stderr)
         return 2
 

@@ -129,7 +129,7 @@ def temporary_folder(parent, stem: str = "folder") -> Iterator[pathlib.Path]:
     remove_abandoned(parent, stem)
 
     make = lambda: pathlib.Path(tempfile.mkdtemp(prefix=f".{stem}{_MARK}", dir=parent))
-    with undone(make, lambda folder: shutil.rmtree(folder, ignore_errors=True)) as folder:
+    with undone(make, _remove_for_good) as folder:
         handle = _opened(folder)
         try:
             _lock(handle)
@@ -137,6 +137,18 @@ def temporary_folder(parent, stem: str = "folder") -> Iterator[pathlib.Path]:
         finally:
             os.close(handle)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_for_good(folder: pathlib.Path) -> bool:
+    """Remove a folder into which other threads may still be writing, which make it anew: whether it stays away."""
+    gone = 0
+    for _ in range(40):
+        shutil.rmtree(folder, ignore_errors=True)
+        gone = gone + 1 if not folder.exists() else 0
+        if gone == 4:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def remove_abandoned(folder, stem: str = "*") -> None:

@@ -28,7 +28,7 @@ _undo: "dict[object, Callable[[], Any]]" = {}
 @contextlib.contextmanager
 def undone(make: "Callable[[], Any]", undo: "Callable[[Any], Any]") -> "Iterator[Any]":
     """`make()`, for as long as the body runs to be undone by `undo(it)` if the process leaves: a temporary file, a
-    process. The body undoes it itself however else it ends."""
+    process. The body undoes it itself however else it ends. `undo` returns False if it cannot."""
     key = object()
     with _lock:  # once the process leaves, nobody makes anything
         made = make()
@@ -77,19 +77,22 @@ def _leave(*_) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     done = _thread.allocate_lock()
     done.acquire()
-    _thread.start_new_thread(_clean, (done,))
-    clean = done.acquire(timeout=PATIENCE)
+    undone: list[bool] = []
+    _thread.start_new_thread(_clean, (undone, done))
+    clean = done.acquire(timeout=PATIENCE) and all(undone)
     left = "no half-written file is left" if clean else "the next run removes what is half written"
     with contextlib.suppress(OSError):
         os.write(2, f"\nsdesim: interrupted; {left}\n".encode())
     os._exit(INTERRUPTED)
 
 
-def _clean(done) -> None:
-    _lock.acquire(timeout=PATIENCE / 2)  # for good
+def _clean(undone: "list[bool]", done) -> None:
+    _lock.acquire(timeout=PATIENCE / 4)  # for good
     for undo in list(_undo.values()):
-        with contextlib.suppress(Exception):
-            undo()
+        try:
+            undone.append(undo() is not False)
+        except Exception:
+            undone.append(False)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     done.release()

@@ -1,6 +1,7 @@
 """`sdesim train` and `sdesim data`, in process: what they write, print and refuse; and the picture of a training."""
 
 import functools
+import json
 import re
 
 import flax.linen as nn
@@ -72,6 +73,12 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     assert (out / "summary.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     with xr.open_dataset(out / "history.nc") as saved:
         first = saved.load()
+    assert first.attrs["made_by"].startswith("sdesim train --network small --data synthetic --images 60")
+    said = json.loads(first.attrs["settings"])
+    assert "Small" in said["network"] and said["algorithm"]["numbers"]["rule.k"] == pytest.approx([9.0, 9.0])
+    assert said["data"]["train"] == 48 and len(said["data"]["sha256"]) == 64 and said["precision"] == "float32"
+    assert (said["batch"], said["agents"], said["runs"], said["seed"]) == (12, 2, [0, 1], 0)
+    assert all(v.attrs["units"] != "not stated" and v.attrs["long_name"] for v in first.variables.values())
     assert first.sizes["epoch"] == 2 and first.sizes["agent"] == 2 and first.sizes["run"] == 2
     assert (
         "easgd on 60 images of synthetic, 2 agents: 1 epochs" in told.out and f"wrote {out / 'history.nc'}" in told.out
