@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from conformance import LOSSES, PRIMITIVES, RULES
 
-from sdesim import vectorize
+import sdesim
+from sdesim import kernel, random, vectorize
+from sdesim.advance import Plan
 from sdesim.coupling import ArrayMean
+from sdesim.integrate import start_lanes
 from sdesim.vectorize import Halves, lanes
 
 pytestmark = pytest.mark.relaxed  # users' programs mix ranks and types as JAX lets them
@@ -73,7 +76,7 @@ def difference(kind, name, got, expected) -> str | None:
             return f"{kind} {name}: {a.shape} of {a.dtype} for {b.shape} of {b.dtype}"
         if a.dtype == jax.dtypes.float0 or not a.size:
             continue
-        a, b = np.asarray(a), np.asarray(b)
+        a, b = (np.asarray(v).astype(np.int64) if v.dtype == bool else np.asarray(v) for v in (a, b))
         unit = np.finfo(a.dtype).eps if np.issubdtype(a.dtype, np.inexact) else 0
         bound = conformance.ROUNDING.get(name, 16) * unit * max(1.0, np.abs(b).max(initial=0))
         if not np.isfinite(b).all():
@@ -150,3 +153,71 @@ def test_what_is_called_proven_is_in_a_program_here():
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
 def test_every_program_at_every_setting(setting):
     assert not failures(PROGRAMS, setting, compiled=False)
+
+
+# -- the GPU kernel, interpreted ---------------------------------------------------------------------------------------
+
+
+class Named(sdesim.AbstractCoupling):
+    """A rule of the table."""
+
+    name: str
+
+    def init(self, x, mean):
+        return RULES[self.name].init(x, mean)
+
+    def pull(self, x, shared, t, mean):
+        return RULES[self.name].pull(x, shared, t, mean)
+
+    def flow(self, x, shared, t, mean):
+        return RULES[self.name].flow(x, shared, t, mean)
+
+
+def bowl(x):
+    return jnp.sum(x**2)
+
+
+def two_steps_plainly(kind, name, x):
+    """Two steps of eta = 0.1 of one simulation, and what is shared after them."""
+    loss = LOSSES[name] if kind == "loss" else bowl
+    rule = RULES[name] if kind == "rule" else RULES["none"]
+    shared, t = rule.init(x, plain_mean), jnp.zeros((), x.dtype)
+    move = lambda s, f: (s + 0.1 * f).astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
+    for _ in range(2):
+        pull, flow = rule.pull(x, shared, t, plain_mean), rule.flow(x, shared, t, plain_mean)
+        x, shared, t = x + 0.1 * (pull - jax.vmap(jax.grad(loss))(x)), jax.tree.map(move, shared, flow), t + 0.1
+    return x, shared
+
+
+def check_kernel(number):
+    kind, name = PROGRAMS[number]
+    agents, dims = list(itertools.product(FACTORS["agents"], FACTORS["dims"]))[5 * number % 12]
+    with jax.enable_x64(False):
+        x = arguments("loss", name, agents, dims, "float32")[0]
+        model = (
+            sdesim.Dynamics(LOSSES[name], eta=0.1) if kind == "loss" else sdesim.Dynamics(bowl, Named(name), eta=0.1)
+        )
+        plan = Plan(agents, dims, "em", "jacobi", True, None, None, True)
+        state = start_lanes(model, None, x, None, ArrayMean(agents))
+        sims, seed = jnp.arange(LANES, dtype=jnp.uint32), random.seed_words(1)
+        try:
+            got = kernel.advance(plan, model, None, state, sims, seed, None, 1, 0, 2, backend="triton", interpret=True)
+        except kernel.Unsupported as error:
+            assert "\n" not in str(error)
+            pytest.skip(f"the kernel refuses: {error}")
+        expected = jax.jit(jax.vmap(lambda x: two_steps_plainly(kind, name, x), -1, -1))(x)
+    assert difference(kind, name, (got.x, got.shared), expected) is None
+
+
+MODELS = [i for i, (kind, _) in enumerate(PROGRAMS) if kind != "primitive"]
+
+
+@pytest.mark.parametrize("number", MODELS[::8], ids=lambda n: " ".join(PROGRAMS[n]))
+def test_the_kernel_agrees_or_refuses(number):
+    check_kernel(number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", MODELS, ids=lambda n: " ".join(PROGRAMS[n]))
+def test_the_kernel_agrees_with_every_program_or_refuses(number):
+    check_kernel(number)
