@@ -15,7 +15,11 @@ from sdesim.vectorize import lanes
 
 
 class AbstractInit(Part):
-    """A law of initial states."""
+    """A law of initial states. `dims` is the number of dimensions that its numbers have, None for any."""
+
+    @property
+    def dims(self) -> int | None:
+        return None
 
     def draw(self, words: Words, dtype) -> Array:
         """States of the agents of one simulation, (agents, dims)."""
@@ -41,6 +45,11 @@ def _draw(seed, agents: int, dims: int, dtype, stream: int, law: AbstractInit, a
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
 
+def _coordinates(*numbers: Array) -> int | None:
+    """The length of what is given for each coordinate, None if all are single numbers."""
+    return next((a.shape[-1] for a in numbers if a.ndim), None)
+
+
 class Uniform(AbstractInit):
     """Independent coordinates uniform on (low, high)."""
 
@@ -49,6 +58,10 @@ class Uniform(AbstractInit):
 
     def __check_init__(self):
         check_less("low", self.low, "high", self.high)
+
+    @property
+    def dims(self):
+        return _coordinates(self.low, self.high)
 
     def draw(self, words, dtype):
         return self.low + (self.high - self.low) * random.uniform(words.own, dtype)
@@ -63,6 +76,10 @@ class Normal(AbstractInit):
     def __check_init__(self):
         check_sign("std", self.std)
 
+    @property
+    def dims(self):
+        return _coordinates(self.mean, self.std)
+
     def draw(self, words, dtype):
         return self.mean + self.std * _gaussian(words, dtype)
 
@@ -71,6 +88,10 @@ class Point(AbstractInit):
     """Every agent of every simulation at one point, a number or (dims,)."""
 
     x: Array = eqx.field(converter=number, default=0.0)
+
+    @property
+    def dims(self):
+        return _coordinates(self.x)
 
     def draw(self, words, dtype):
         return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)

@@ -35,10 +35,11 @@ from sdesim.fields import (
     shown,
     warn,
 )
+from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
 from sdesim.memory import available_memory, work_of
 from sdesim.noise import AbstractAdditive
-from sdesim.objectives import check_loss
+from sdesim.objectives import check_dims
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
 from sdesim.random import Stream
 from sdesim.recipe import Call
@@ -200,7 +201,7 @@ def make_plan(
             raise ValueError(f"every={every}: nothing is observed; give observe=, or leave every out")
     if observables and every is None:
         every = max(1, math.ceil(steps / 100))
-    check_loss(model.objective, dims, jnp.result_type(float))
+    check_dims(model.objective, dims)
     for name in ("eta", "batch"):
         value = getattr(model, name)
         if not callable(value) and value.ndim and value.shape != (agents,):
@@ -290,7 +291,8 @@ def initial_lanes(
     shape = (sims.size // tile, plan.agents, plan.dims)
     stream = Stream.POSITION if velocity is None else Stream.VELOCITY
     if isinstance(init, AbstractInit):
-        return init(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
+        with law_of_today(init, plan) as law:
+            return law(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
     name = "init" if velocity is None else "velocity"
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
@@ -303,6 +305,16 @@ def initial_lanes(
             "(agents, dims), (dims,), or a law of sdesim.init"
         ) from error
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
+
+
+def default_dims(model: Dynamics, init) -> int:
+    """The number of dimensions where none is given: the objective's, else that of the initial states, else 1."""
+    if isinstance(model, Dynamics) and model.objective.dims is not None:
+        return model.objective.dims
+    if isinstance(init, AbstractInit):
+        return init.dims or 1
+    shape = np.shape(init) if isinstance(init, jax.Array | np.ndarray | Sequence) else ()
+    return shape[-1] if shape and shape[-1] else 1
 
 
 def check_memory(
@@ -481,7 +493,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
             raise ValueError(f"{name}={given}: the result that init continues has {name}={kept}; leave it out")
         arguments[name] = given if given is not None else default if kept is None else kept
     if arguments["dims"] is None:
-        arguments["dims"] = getattr(getattr(model, "objective", None), "dims", None) or 1
+        arguments["dims"] = default_dims(model, init)
     sizes = check_sizes({**arguments, "steps": run["steps"]})
     run["steps"] = steps = sizes.pop("steps")
     arguments |= sizes
@@ -502,25 +514,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
     check_records(observables, plan.every, first, steps)
     check_schedule(model, agents, first, steps)
-    check_memory(plan, model, sims, steps, observables, memory)
     warn_of_stiffness(model, plan, dt, first, steps)
     numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
-    axes = jax.tree.map(lambda _: None, model)
-    mean = ArrayMean(agents)
-    places = (init, arguments["velocity"]) if previous is None else previous.state
-    layout = layout_of(plan, sims, exact, (eqx.filter(model, eqx.is_array), seed, dt, increments, places))
-    if previous is None:
-        x = initial_lanes(model, Point(0.0) if init is None else init, plan, numbers, seed, layout=layout)
-        v = None
-        if arguments["velocity"] is not None:
-            if model.momentum is None:
-                raise ValueError("velocity: the model has no momentum")
-            v = initial_lanes(model, arguments["velocity"], plan, numbers, seed, velocity=True, layout=layout)
-        state = start_lanes(model, axes, x, v, mean, layout)
-    else:
-        if arguments["velocity"] is not None:
-            raise ValueError("velocity: the result that init continues has velocities; leave it out")
-        state = previous.restart(model, mean)
     given = None
     if increments is not None:
         increments = named("increments", number)(increments)
@@ -532,36 +527,59 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         if (reason := model.noise.without_variance()) is not None:
             raise ValueError(f"increments: {reason}, so no Brownian motion has its covariance")
         given = lambda a, b: jnp.moveaxis(increments[a:b], 1, -1)
-    lanes = run_lanes(
-        plan,
-        model,
-        axes,
-        state,
-        numbers,
-        seed,
-        first=first,
-        steps=steps,
-        layout=layout,
-        observables=observables,
-        dt=dt,
-        period=period,
-        increments=given,
-        progress=progress,
-    )
-    if previous is not None:
-        where = jnp.where if is_traced(previous.diverged) else np.where
-        lanes.diverged = where(previous.diverged >= 0, previous.diverged, lanes.diverged)
-    warn_of_divergence(lanes.diverged, arguments["first_sim"], remedy(model, axes, state.x, first, lanes.diverged))
-    # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
-    said = repr(init) if previous is None else f"the result at step {previous.step}"
-    given = {"dt": dt, "period": period if method == "sgd" else None, **run, "observe": run["observe"] or None}
-    given |= arguments if previous is None else {}
-    given = {name: value for name, value in given.items() if value is not None}
-    call = Call("sdesim.simulate" if method == "em" else "sdesim.iterate", {"model": model, **given})
-    if previous is not None:
-        call = call.once_more(previous.run["call"])
-    called = {"dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(), "init": said, "call": call}
-    return Result.from_lanes(lanes, model, plan, arguments["seed"], arguments["first_sim"], period, called)
+    still = jax.tree.map(lambda _: None, model)
+    with today(model, still, observables, plan, given=given is not None) as (new, axes, watched):
+        check_memory(plan, new, sims, steps, observables, memory)
+        mean = ArrayMean(agents)
+        places = (init, arguments["velocity"]) if previous is None else previous.state
+        layout = layout_of(plan, sims, exact, (eqx.filter((new, watched), eqx.is_array), seed, dt, increments, places))
+        if previous is None:
+            x = initial_lanes(new, Point(0.0) if init is None else init, plan, numbers, seed, layout=layout)
+            v = None
+            if arguments["velocity"] is not None:
+                if model.momentum is None:
+                    raise ValueError("velocity: the model has no momentum")
+                v = initial_lanes(new, arguments["velocity"], plan, numbers, seed, velocity=True, layout=layout)
+            state = start_lanes(new, axes, x, v, mean, layout)
+        else:
+            if arguments["velocity"] is not None:
+                raise ValueError("velocity: the result that init continues has velocities; leave it out")
+            state = previous.restart(new, mean)
+        lanes = run_lanes(
+            plan,
+            new,
+            axes,
+            state,
+            numbers,
+            seed,
+            first=first,
+            steps=steps,
+            layout=layout,
+            observables=watched,
+            dt=dt,
+            period=period,
+            increments=given,
+            progress=progress,
+        )
+        if previous is not None:
+            where = jnp.where if is_traced(previous.diverged) else np.where
+            lanes.diverged = where(previous.diverged >= 0, previous.diverged, lanes.diverged)
+        warn_of_divergence(lanes.diverged, arguments["first_sim"], remedy(new, axes, state.x, first, lanes.diverged))
+        # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
+        said = repr(init) if previous is None else f"the result at step {previous.step}"
+        said_of = {"dt": dt, "period": period if method == "sgd" else None, **run, "observe": run["observe"] or None}
+        said_of |= arguments if previous is None else {}
+        said_of = {name: value for name, value in said_of.items() if value is not None}
+        call = Call("sdesim.simulate" if method == "em" else "sdesim.iterate", {"model": model, **said_of})
+        if previous is not None:
+            call = call.once_more(previous.run["call"])
+        called = {
+            "dt": None if dt is None or is_traced(dt) else np.asarray(dt).tolist(),
+            "init": said,
+            "call": call,
+            "model": model,
+        }
+        return Result.from_lanes(lanes, new, plan, arguments["seed"], arguments["first_sim"], period, called)
 
 
 def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean, layout: Blocks | None = None) -> State:

@@ -8,15 +8,18 @@ paper's statements about its figures hold. Whoever has the paper passes its numb
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.errors import JAXTypeError
 from jaxtyping import Array, Float
 
-from sdesim.fields import Part, form, number, shown
+from sdesim.fields import Part, number, shown
+
+T = TypeVar("T")
 
 
 class AbstractObjective(Part):
@@ -41,20 +44,30 @@ class AbstractObjective(Part):
         raise NotImplementedError(f"{type(self).__name__} has no closed form of its smoothed loss")
 
 
+def checked_indices():
+    """A context in which a constant index beyond an array is an IndexError, where JAX would take the last element."""
+    from jax._src import config  # as a context it is not public yet
+
+    return config.check_static_indices(True)
+
+
 class Function(AbstractObjective):
-    """A user's loss: `fn(x)` of a point (dims,) to a scalar; in one dimension fn may take the number itself."""
+    """A user's loss: `fn(x)` of a point (dims,) to a scalar; in one dimension fn may take the number itself.
+
+    Raises:
+        IndexError: where fn looks beyond its point.
+    """
 
     fn: Callable[[Array], Any]
 
     def loss(self, x):
-        if x.shape == (1,) and not self._takes(x):
-            return jnp.asarray(self.fn(x[0]))
-        return jnp.asarray(self.fn(x))
+        with checked_indices():
+            return jnp.asarray(self.fn(x[0] if x.shape == (1,) and not self._takes(x) else x))
 
     def _takes(self, x) -> bool:
         """Whether fn makes one number of a point of shape (1,); if not, it may be a function of the number itself."""
         try:
-            return getattr(jax.eval_shape(self.fn, x), "shape", None) == ()
+            return getattr(jax.eval_shape(lambda x: self.fn(x), x), "shape", None) == ()
         except Exception:  # told by the call with the number, if that fails too
             return False
 
@@ -72,7 +85,65 @@ def as_objective(loss, name: str = "objective") -> AbstractObjective:
     raise TypeError(f"{name}={shown(loss)}: must be an objective of sdesim or a function of a point to a scalar loss")
 
 
-_CHECKED: set[Any] = set()  # losses that were found fit: tracing one takes milliseconds, as long as a short run
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+Form = Callable[[AbstractObjective, Array], Any]
+
+
+def fitting_loss(objective: AbstractObjective, dims: int, trace: Callable[[Form], T], value: Callable[[T], Any]) -> T:
+    """`trace(form)` of the form in which the loss is one real number of a point (dims,).
+
+    Args:
+        trace: evaluates a form, a function of the objective and a point, at abstract values.
+        value: the loss's abstract value of what `trace` returned.
+
+    Raises:
+        ValueError: where no form fits, with what is wrong with the first: the function of a point.
+    """
+    forms: list[Form] = [lambda f, x: f.loss(x)]
+    if isinstance(objective, Function):
+        forms = [lambda f, x: f.fn(x), lambda f, x: f.fn(x[0])][: 2 if dims == 1 else 1]
+    refused = None
+    for form in forms:
+        try:
+            found = trace(form)
+        except Exception as error:
+            refused = refused or _refusal(error, dims)
+            continue
+        shape, kind = (getattr(value(found), name, None) for name in ("shape", "dtype"))
+        if shape == () and jnp.issubdtype(kind, jnp.floating):
+            return found
+        what = f"is {type(value(found)).__name__}" if shape is None else f"has shape {shape} and type {kind}"
+        refused = refused or ValueError(
+            f"objective: the loss of a point of shape ({dims},) {what}; it must be one real number (sum over the "
+            "coordinates?)"
+        )
+    assert refused is not None
+    raise refused from refused.__cause__
+
+
+def _refusal(error: Exception, dims: int) -> ValueError:
+    hint = "; give dims= if its points have another number of coordinates"
+    about_shapes = isinstance(error, IndexError | TypeError | ValueError) and not isinstance(error, JAXTypeError)
+    refused = ValueError(
+        f"objective: the loss cannot be evaluated at a point of shape ({dims},): {type(error).__name__}: "
+        f"{first_line(error)}{hint if about_shapes else ''}"
+    )
+    refused.__cause__ = error
+    return refused
+
+
+def check_dims(objective: AbstractObjective, dims: int) -> None:
+    """Refuse a number of dimensions that the objective is not made for.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if objective.dims is not None and objective.dims != dims:
+        raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
 
 
 def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
@@ -81,22 +152,10 @@ def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
     Raises:
         ValueError: naming the loss, what it returned and what would be right.
     """
-    if objective.dims is not None and objective.dims != dims:
-        raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
-    if (key := (form(objective), dims, dtype)) in _CHECKED:
-        return
-    try:
-        value = jax.eval_shape(objective.loss, jax.ShapeDtypeStruct((dims,), dtype))
-    except Exception as error:
-        raise ValueError(
-            f"objective: the loss cannot be evaluated at a point of shape ({dims},): {type(error).__name__}: {error}"
-        ) from error
-    if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(
-            f"objective: the loss of a point of shape ({dims},) has shape {value.shape} and type {value.dtype}; "
-            "it must be one real number (sum over the coordinates?)"
-        )
-    _CHECKED.add(key)
+    check_dims(objective, dims)
+    point = jax.ShapeDtypeStruct((dims,), dtype)
+    with checked_indices():
+        fitting_loss(objective, dims, lambda form: jax.eval_shape(lambda x: form(objective, x), point), lambda v: v)
 
 
 class Quadratic(AbstractObjective):

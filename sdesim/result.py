@@ -90,7 +90,6 @@ class Result:
             "exact": lanes.layout is not None,
             "path": lanes.path,
             **called,
-            "model": model,
         }
         return cls(
             agents=agents,

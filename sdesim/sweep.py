@@ -24,12 +24,14 @@ from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import layout_of, run_lanes
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
+from sdesim.functions import today
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
     check_records,
     check_schedule,
     check_sizes,
+    default_dims,
     initial_lanes,
     make_plan,
     remedy,
@@ -191,7 +193,7 @@ def sweep(
     if steps is None and "steps" not in sizes:
         raise ValueError("steps=None: give the number of steps, or put them in the grid")
     given["agents"] = 1 if agents is None else agents
-    given["dims"] = (model.objective.dims or 1) if dims is None else dims
+    given["dims"] = default_dims(model, init) if dims is None else dims
     run = dict(dt=dt, order=order, epoch=epoch, observe=observe, every=every)
     exact = first_sim is not None if exact is None else exact
     check_flags(exact=exact)
@@ -244,37 +246,42 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         raise ValueError("velocity: the model has no momentum")
     check_records(observables, plan.every, 0, steps)
     check_schedule(extreme, agents, 0, steps)
-    check_memory(plan, model, points * sims, steps, observables, memory, points)
     warn_of_stiffness(extreme, plan, dt, 0, steps)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
     mean = ArrayMean(agents)
-    layout = layout_of(plan, points * sims, exact, (eqx.filter(on_lanes, eqx.is_array), words, init, velocity, dt))
-    places = dict(tile=points, layout=layout)
-    x = initial_lanes(model, Point(0.0) if init is None else init, plan, lane_sims, words, **places)
-    v = None
-    if velocity is not None:
-        v = initial_lanes(model, velocity, plan, lane_sims, words, velocity=True, **places)
-    lanes = run_lanes(
-        plan,
-        on_lanes,
-        axes,
-        start_lanes(on_lanes, axes, x, v, mean, layout),
-        lane_sims,
-        words,
-        first=0,
-        steps=steps,
-        layout=layout,
-        observables=observables,
-        dt=dt,
-        progress=progress,
-        label="sweep",
-    )
-    finals = blocks.of_lanes(Partial(_finals, mean), layout, on_lanes, axes, lanes.state)
-    finals = {name: jnp.moveaxis(value, -1, 0) for name, value in finals.items()}
+    with today(on_lanes, axes, observables, plan) as (new, axes, watched):
+        of_lane = jax.tree.map(lambda axis, leaf: leaf if axis is None else leaf[..., 0], axes, new, is_leaf=_is_none)
+        check_memory(plan, of_lane, points * sims, steps, observables, memory, points)
+        layout = layout_of(
+            plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)
+        )
+        places = dict(tile=points, layout=layout)
+        x = initial_lanes(new, Point(0.0) if init is None else init, plan, lane_sims, words, **places)
+        v = None
+        if velocity is not None:
+            v = initial_lanes(new, velocity, plan, lane_sims, words, velocity=True, **places)
+        lanes = run_lanes(
+            plan,
+            new,
+            axes,
+            start_lanes(new, axes, x, v, mean, layout),
+            lane_sims,
+            words,
+            first=0,
+            steps=steps,
+            layout=layout,
+            observables=watched,
+            dt=dt,
+            progress=progress,
+            label="sweep",
+        )
+        finals = blocks.of_lanes(Partial(_finals, mean), layout, new, axes, lanes.state)
+        finals = {name: jnp.moveaxis(value, -1, 0) for name, value in finals.items()}
+        advice = remedy(new, axes, x, 0, lanes.diverged)
     data = _label(lanes, finals, numbers, sims, keep_agents, plan, first_sim)
-    data.attrs |= {"path": lanes.path, "remedy": remedy(on_lanes, axes, x, 0, lanes.diverged)}
+    data.attrs |= {"path": lanes.path, "remedy": advice}
     return data
 
 

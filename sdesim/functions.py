@@ -1,0 +1,814 @@
+"""Users' functions, traced anew at each call, so that a compiled program never goes stale.
+
+JAX compiles a function once, with the variables that it reads as they are then. Here every function and class of a
+user in a model, and every observable of a user, is traced at the beginning of a call, each by itself and at the shapes
+of one simulation, and a module takes its place that holds
+
+- a `Program`: what was traced, without any value, as what compiled code is known by. A loss that is defined anew and
+  traces to the same program compiles nothing;
+- as arrays: what the function closes over or reads, and of the numbers written in its program those that have been seen
+  to change. New values recompile nothing, and grad, jvp and vmap reach them.
+
+The step, and the parts that sdesim brings, are not traced again. Compiled code keeps no user's function and none of its
+data alive: a `Program` forgets what was traced when the call is over.
+"""
+
+import contextlib
+import dataclasses
+import enum
+import functools
+import hashlib
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import Literal
+from jaxtyping import Array, PyTree
+
+from sdesim.advance import Plan
+from sdesim.coupling import AbstractCoupling, ArrayMean
+from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.init import AbstractInit
+from sdesim.noise import AbstractNoise
+from sdesim.objectives import AbstractObjective, Function, checked_indices, first_line, fitting_loss
+from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
+from sdesim.random import Words
+from sdesim.vectorize import _bind
+
+# -- programs --------------------------------------------------------------------------------------------------------
+
+_TRANSPARENT = frozenset(("jit", "pjit", "closed_call", "core_call"))  # calls that may be evaluated where they stand
+_DERIVATIVES = frozenset(("custom_jvp_call", "custom_vjp_call"))
+
+
+def _inner(eqn) -> Any:
+    return next((eqn.params[k] for k in ("jaxpr", "call_jaxpr") if k in eqn.params), None)
+
+
+def _opened(jaxpr) -> tuple[Any, Sequence]:
+    """A jaxpr, closed or not, and its constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+
+
+class _Same:
+    """A key that is equal to that of the same object alone, which it does not keep alive if it can be helped."""
+
+    def __init__(self, value):
+        try:
+            self._get = weakref.ref(value)
+        except TypeError:
+            self._get = lambda: value
+        self._hash = hash((type(value), id(value)))
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return self is other or (
+            isinstance(other, _Same) and (value := self._get()) is not None and value is other._get()
+        )
+
+
+class _Reader:
+    """Reads a traced program: what it is but for its values, as a key, and the values.
+
+    arrays: what was closed over. literals: the numbers written in the program. Both by the identity of the object that
+    stands there, in the order in which they are met.
+    exact: whether the key says all; if not, equal programs may have different keys.
+    """
+
+    def __init__(self, closed):
+        self.arrays: dict[int, Any] = {}
+        self.literals: dict[int, Any] = {}
+        self.exact = True
+        self._rules: list[Any] = []
+        self._functions: set[int] = set()
+        self.skeleton = self._jaxpr(closed, transparent=True)
+
+    @staticmethod
+    def _place(among: dict[int, Any], holder, value) -> int:
+        """The number of a value, which is met the first time or again."""
+        if id(holder) not in among:
+            among[id(holder)] = value
+            return len(among) - 1
+        return list(among).index(id(holder))
+
+    def _jaxpr(self, closed, *, transparent: bool) -> tuple:
+        jaxpr, consts = _opened(closed)
+        names = {v: i for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars))}
+        given = [self._place(self.arrays, c, c) if transparent else self._content(c) for c in consts]
+
+        def atom(v):
+            if not isinstance(v, Literal):
+                return names[v]
+            if transparent and np.ndim(v.val) == 0 and not isinstance(v.val, Tracer):
+                return "literal", self._place(self.literals, v, v.val), v.aval
+            return "literal", self._content(v.val), v.aval
+
+        equations = []
+        for eqn in jaxpr.eqns:
+            equations.append((eqn.primitive, tuple(map(atom, eqn.invars)), self._params(eqn, transparent)))
+            for v in eqn.outvars:
+                names[v] = len(names)
+        shapes = tuple(v.aval for v in (*jaxpr.constvars, *jaxpr.invars))
+        return shapes, tuple(given), tuple(equations), tuple(map(atom, jaxpr.outvars))
+
+    def _params(self, eqn, transparent: bool) -> tuple:
+        name = eqn.primitive.name
+        if name in _DERIVATIVES:
+            call = self._jaxpr(eqn.params["call_jaxpr"], transparent=False)
+            return call, self._rule(eqn, call)
+        inside = transparent and name in _TRANSPARENT
+        of = lambda v: self._jaxpr(v, transparent=inside) if hasattr(v, "eqns") or hasattr(v, "jaxpr") else self._key(v)
+        return tuple((k, of(v)) for k, v in eqn.params.items())
+
+    def _rule(self, eqn, call) -> Any:
+        """A derivative of the user's own, as the program that comes of it: its function may read anything."""
+        if call in self._rules:  # a rule that calls the function whose rule it is
+            return "again"
+        avals = [v.aval for v in eqn.invars]
+        moves = [jnp.issubdtype(a.dtype, jnp.inexact) for a in avals]
+        primal = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        tangent = [p for p, m in zip(primal, moves, strict=True) if m]
+
+        def derivative(primals, tangents):
+            still = [p for p, m in zip(primals, moves, strict=True) if not m]
+
+            def of_moving(*moving):
+                sources = {True: iter(moving), False: iter(still)}
+                return _bind(eqn.primitive, [next(sources[bool(m)]) for m in moves], eqn.params)
+
+            moving = [p for p, m in zip(primals, moves, strict=True) if m]
+            if eqn.primitive.name == "custom_jvp_call":
+                return jax.jvp(of_moving, moving, tangents)
+            out, pull = jax.vjp(of_moving, *moving)
+            return pull(list(out))
+
+        self._rules.append(call)
+        try:
+            return self._jaxpr(jax.make_jaxpr(derivative)(primal, tangent), transparent=False)
+        except Exception as error:  # who differentiates it will hear of that
+            return type(error).__name__
+        finally:
+            self._rules.pop()
+
+    def _content(self, value) -> Any:
+        """An array within what is compiled: by its content, and a tracer, which has none, by nothing."""
+        if isinstance(value, Tracer) or (jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)):
+            self.exact = False
+            return object()
+        array = np.asarray(value)
+        return array.shape, array.dtype.str, hashlib.sha256(array.tobytes()).digest()
+
+    def _key(self, value) -> Any:
+        """A parameter of a primitive as a key."""
+        if value is None or isinstance(value, bool | int | str | bytes | type | np.dtype | enum.Enum):
+            return type(value), value
+        if isinstance(value, float | complex):
+            return type(value), repr(value)
+        if isinstance(value, tuple | list):
+            return type(value), tuple(map(self._key, value))
+        if isinstance(value, dict):
+            return dict, tuple((k, self._key(v)) for k, v in value.items())
+        if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
+            return self._jaxpr(value, transparent=False)
+        if isinstance(value, np.ndarray | np.generic | jax.Array):
+            return self._content(value)
+        if isinstance(value, functools.partial):
+            return functools.partial, *map(self._key, (value.func, value.args, value.keywords))
+        if isinstance(value, types.MethodType):
+            return types.MethodType, self._key(value.__func__), self._key(value.__self__)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if dataclasses.is_dataclass(value):
+            return type(value), tuple(self._key(getattr(value, f.name)) for f in dataclasses.fields(value))
+        if type(value).__eq__ is not object.__eq__:
+            with contextlib.suppress(TypeError):
+                hash(value)
+                return value
+        self.exact = False
+        return _Same(value)
+
+    def _function(self, fn) -> Any:
+        """A callback: equal to one of the same code that closes over the same. What it reads, it reads when it runs."""
+        if id(fn) in self._functions:
+            return "recursive"
+        self._functions.add(id(fn))
+        try:
+            cells = [cell.cell_contents for cell in fn.__closure__ or ()]
+        except ValueError:  # a cell that is still empty
+            return _Same(fn)
+        else:
+            return fn.__code__, id(fn.__globals__), self._key(fn.__defaults__), self._key(cells)
+        finally:
+            self._functions.discard(id(fn))
+
+
+def _bits(value) -> tuple:
+    array = np.asarray(value)
+    return array.dtype.str, array.tobytes()
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What is known of all programs of one skeleton: the numbers of the first, which of them have moved since, and what
+    compiled code knows the program by."""
+
+    values: tuple | None = None
+    moved: frozenset[int] = frozenset()
+    token: object = dataclasses.field(default_factory=object)
+
+
+_LOCK = threading.Lock()
+
+
+@functools.lru_cache(maxsize=4096)
+def _seen(skeleton) -> _Seen:
+    return _Seen()
+
+
+class ImpureFunctionError(ValueError):
+    """A function gives another program each time it is traced."""
+
+
+class Program:
+    """What a function does, without the arrays that it closes over and the numbers that have moved: those are inputs.
+
+    Equal to another if compiled code of the one serves the other. The traced program is there until `forget`.
+    """
+
+    __slots__ = ("_arrays", "_closed", "_numbers", "_result", "_token")
+
+    def __init__(self, closed, result, reader: _Reader, moved: frozenset[int], token):
+        self._closed, self._result, self._token = closed, result, token
+        self._arrays = {holder: i for i, holder in enumerate(reader.arrays)}
+        holders = [holder for i, holder in enumerate(reader.literals) if i in moved]
+        self._numbers = {holder: len(self._arrays) + i for i, holder in enumerate(holders)}
+
+    def __hash__(self):
+        return hash(self._token)
+
+    def __eq__(self, other):
+        return isinstance(other, Program) and self._token is other._token
+
+    def __repr__(self):
+        return "Program"
+
+    def forget(self) -> None:
+        """Leave nothing of the function: compiled code keeps this object."""
+        self._closed = self._arrays = self._numbers = None
+
+    def __call__(self, inputs: Sequence[Array], arguments: PyTree) -> PyTree:
+        """The function's result for arguments of the shapes at which it was traced."""
+        if self._closed is None:
+            raise RuntimeError("a user's function is asked for after the call that it was traced for")
+        jaxpr, consts = _opened(self._closed)
+        leaves = jax.tree.leaves(arguments)
+        shapes = [v.aval.shape for v in jaxpr.invars]
+        if shapes != [jnp.shape(a) for a in leaves]:
+            raise ValueError(
+                f"a user's function was traced for arguments {shapes}, not {[jnp.shape(a) for a in leaves]}"
+            )
+        args = [_as(a, v.aval.dtype) for a, v in zip(leaves, jaxpr.invars, strict=True)]
+        return jax.tree.unflatten(self._result, self._evaluate(jaxpr, consts, args, inputs))
+
+    def _evaluate(self, jaxpr, consts, args, inputs) -> list:
+        values = dict(zip(jaxpr.constvars, [inputs[self._arrays[id(c)]] for c in consts], strict=True))
+        values.update(zip(jaxpr.invars, args, strict=True))
+
+        def read(v):
+            if not isinstance(v, Literal):
+                return values[v]
+            return inputs[self._numbers[id(v)]] if id(v) in self._numbers else v.val
+
+        for eqn in jaxpr.eqns:
+            operands = [read(v) for v in eqn.invars]
+            if eqn.primitive.name in _TRANSPARENT and self._has_inputs(_inner(eqn)):
+                out = self._evaluate(*_opened(_inner(eqn)), operands, inputs)
+            else:
+                out = _bind(eqn.primitive, operands, eqn.params)
+            values.update(zip(eqn.outvars, out, strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+    def _has_inputs(self, closed) -> bool:
+        """Whether a call within the program reads something that is an input now."""
+        jaxpr, consts = _opened(closed)
+        atoms = [v for eqn in jaxpr.eqns for v in eqn.invars] + list(jaxpr.outvars)
+        if consts or any(id(v) in self._numbers for v in atoms):
+            return True
+        return any(e.primitive.name in _TRANSPARENT and self._has_inputs(_inner(e)) for e in jaxpr.eqns)
+
+
+def _as(value, dtype):
+    return value if getattr(value, "dtype", None) == dtype else jnp.asarray(value, dtype)
+
+
+class Traced(NamedTuple):
+    """A function as it is today: its program closed over nothing, and the shape of its result."""
+
+    closed: Any
+    result: PyTree
+
+
+def traced(fn: Callable[..., PyTree], *arguments: PyTree) -> Traced:
+    """Trace `fn` at arguments of given shapes. An index beyond an array is an error, where JAX would clamp it."""
+    with checked_indices():
+        # A function that JAX has seen before it would not look at again; this one it has not.
+        closed, result = jax.make_jaxpr(lambda *a: fn(*a), return_shape=True)(*arguments)
+    return Traced(closed, result)
+
+
+class Method(eqx.Module):
+    """A user's function in a model: its program, and what goes into it beside its arguments."""
+
+    program: Program = eqx.field(static=True)
+    inputs: list[Array]
+
+    def __call__(self, *arguments):
+        return self.program(self.inputs, arguments)
+
+
+def as_method(name: str, found: Traced, again: Callable[[], Traced]) -> Method:
+    """What `traced` found as a module that holds the program and its inputs. again: trace it once more.
+
+    Raises:
+        ImpureFunctionError: for a function that does not do the same twice.
+    """
+    reader = _Reader(found.closed)
+    values = tuple(map(_bits, reader.literals.values()))
+    seen = _seen((name, reader.skeleton))
+    with _LOCK:
+        first = seen.values is None
+        if seen.values is None:
+            seen.values = values
+        now = [i for i, (a, b) in enumerate(zip(seen.values, values, strict=True)) if a != b]
+        if not seen.moved.issuperset(now):
+            seen.moved, seen.token = seen.moved.union(now), object()
+        moved, token = seen.moved, seen.token
+    if first and not _same(reader, _Reader(again().closed)):
+        seen.values = None
+        raise ImpureFunctionError(
+            f"{name}: the function gives another program each time it is traced: it draws random numbers, or counts. "
+            "It is traced once a call, and all agents and steps would share one draw. Describe what is random by a "
+            "law, Dynamics(noise=...), or draw the numbers beforehand and let the function close over the array"
+        )
+    numbers = [jnp.asarray(v) for i, v in enumerate(map(np.asarray, reader.literals.values())) if i in moved]
+    program = Program(found.closed, jax.tree.structure(found.result), reader, moved, token)
+    return Method(program, [*map(_input, reader.arrays.values()), *numbers])
+
+
+def _input(value) -> Array:
+    """What was closed over as an array; NumPy's as a copy, for it may change before the computation is over."""
+    return value if isinstance(value, jax.Array) else jnp.array(np.asarray(value))
+
+
+def _same(a: _Reader, b: _Reader) -> bool:
+    """Whether a function did the same twice, as far as that can be known."""
+    if not (a.exact and b.exact):
+        return True
+    if a.skeleton != b.skeleton or [*map(_bits, a.literals.values())] != [*map(_bits, b.literals.values())]:
+        return False
+    pairs = zip(a.arrays.values(), b.arrays.values(), strict=True)
+    plain = lambda v: not isinstance(v, Tracer) and not jax.dtypes.issubdtype(v.dtype, jax.dtypes.extended)
+    return all(x is y or not (plain(x) and plain(y)) or _bits(x) == _bits(y) for x, y in pairs)
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+#
+# What takes the place of a user's part. own: the arrays of that part, in their order, so that a swept number keeps its
+# place and its lanes; methods: what its class does, by name, each a function of `own` first.
+
+
+class _Standin(eqx.Module):
+    own: list[Array]
+    methods: dict[str, Method]
+
+    def _call(self, method: str, *arguments):
+        return self.methods[method](self.own, *arguments)
+
+
+class _Callable(_Standin):
+    """A gain, a noise matrix, a schedule, a friction."""
+
+    def __call__(self, *arguments):
+        return self._call("__call__", *arguments)
+
+
+class _Filter(_Standin):
+    """A filter of `Filtered`, with or without a state of its own."""
+
+    def __call__(self, state, x, t, mean):
+        return self._call("__call__", state, x, t)
+
+    @property
+    def init(self):
+        return (lambda x, mean: self._call("init", x)) if "init" in self.methods else None
+
+    @property
+    def output(self):
+        return (lambda state: self._call("output", state)) if "output" in self.methods else None
+
+
+class _Objective(_Standin, AbstractObjective):
+    def loss(self, x):
+        return self._call("loss", x)
+
+    def gradient(self, x):
+        return self._call("gradient", x) if "gradient" in self.methods else super().gradient(x)
+
+
+class _Coupling(_Standin, AbstractCoupling):
+    def init(self, x, mean):
+        return self._call("init", x)
+
+    def pull(self, x, shared, t, mean):
+        return self._call("pull", x, shared, t)
+
+    def flow(self, x, shared, t, mean):
+        return self._call("flow", x, shared, t)
+
+    def renew(self, x, shared, t, losses):
+        return self._call("renew", x, shared, t, losses)
+
+    def center(self, x, shared, t, mean):
+        return self._call("center", x, shared, t)
+
+
+class _Noise(_Standin, AbstractNoise):
+    blocks: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def variates(self, blocks, dtype, batch):
+        return self._call("variates", blocks, batch)
+
+    def apply(self, z, x, gradient, batch, scale):
+        return self._call("apply", z, x, gradient, batch, scale)
+
+    def diffuse(self, dw, x, gradient, batch, scale):
+        return self._call("diffuse", dw, x, gradient, batch, scale)
+
+
+class _Momentum(_Standin, AbstractMomentum):
+    def matched_step(self, eta):
+        return self._call("matched_step", eta)
+
+    def velocity_unit(self, h):
+        return self._call("velocity_unit", h)
+
+    def friction(self, t_end, h):
+        return self._call("friction", t_end, h)
+
+    @property
+    def lookahead(self):
+        return self._call("lookahead")
+
+
+class _Init(_Standin, AbstractInit):
+    def draw(self, words, dtype):
+        return self._call("draw", words)
+
+
+def _seen_by(view: View) -> tuple:
+    """What of a view an observable's program takes: of the model the arrays that were the user's."""
+    return view.state, view.step, _arrays(view.model)
+
+
+class _Series(_Standin, AbstractSeries):
+    name: str = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    axes: tuple[str, ...] = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def value(self, view):
+        return self._call("value", *_seen_by(view))
+
+
+class _Accumulator(_Standin, AbstractAccumulator):
+    name: str = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    every_step: bool = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = eqx.field(static=True)
+
+    @property
+    def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return dict(self.outputs)
+
+    def init(self, view):
+        return self._call("init", *_seen_by(view))
+
+    def update(self, total, view):
+        return self._call("update", total, *_seen_by(view))
+
+    def finish(self, total):
+        return self._call("finish", total)
+
+
+def _is_none(leaf) -> bool:
+    return leaf is None
+
+
+def _arrays(tree: PyTree) -> list[Array]:
+    """The arrays of a model in their order; of a part that stands for a user's, those that the user's part has."""
+    own = jax.tree.map(
+        lambda n: n.own if isinstance(n, _Standin) else n, tree, is_leaf=lambda n: isinstance(n, _Standin)
+    )
+    return [leaf for leaf in jax.tree.leaves(own) if eqx.is_array(leaf)]
+
+
+def _is_users(node) -> bool:
+    """Whether a part comes from outside of sdesim; a function always does."""
+    return not isinstance(node, eqx.Module) or type(node).__module__.partition(".")[0] != "sdesim"
+
+
+def _with(module, **changes):
+    """A module with other fields, unchecked: what is put in need not be what its class converts and checks."""
+    new = object.__new__(type(module))
+    for field in dataclasses.fields(module):
+        object.__setattr__(new, field.name, changes.get(field.name, getattr(module, field.name)))
+    return new
+
+
+class _Opened:
+    """A part of a user's, taken apart into arrays and the rest, and the methods that have been traced of it."""
+
+    def __init__(self, name: str, node, axes):
+        self.name, self.node = name, node
+        self._leaves, self._tree = jax.tree.flatten(node, is_leaf=_is_none)
+        swept = jax.tree.leaves(axes, is_leaf=_is_none)
+        self._is_array = [eqx.is_array(leaf) for leaf in self._leaves]
+        self.own = [leaf for leaf, known in zip(self._leaves, self._is_array, strict=True) if known]
+        self.axes = [axis for axis, known in zip(swept, self._is_array, strict=True) if known]
+        self.one = [_lane(leaf, axis) for leaf, axis in zip(self.own, self.axes, strict=True)]
+        self.methods: dict[str, Method] = {}
+
+    def whole(self, own):
+        """The part with these arrays."""
+        source = iter(own)
+        return jax.tree.unflatten(
+            self._tree,
+            [next(source) if known else leaf for leaf, known in zip(self._leaves, self._is_array, strict=True)],
+        )
+
+    def add(self, method: str, fn: Callable[..., PyTree], *arguments) -> PyTree:
+        """Trace `fn`, a function of the part and arguments of these shapes; the shapes of its result."""
+        label = self.name if method == "__call__" else f"{self.name}.{method}"
+        try:
+            found = self.traced(fn, *arguments)
+        except Exception as error:
+            raise ValueError(f"{label}: cannot be evaluated: {type(error).__name__}: {first_line(error)}") from error
+        return self.keep(method, label, fn, arguments, found)
+
+    def add_loss(self, point) -> None:
+        trace = lambda form: (form, self.traced(form, point))
+        form, found = fitting_loss(self.node, point.shape[0], trace, lambda pair: pair[1].result)
+        self.keep("loss", self.name, form, (point,), found)
+
+    def traced(self, fn, *arguments) -> Traced:
+        return traced(lambda own, *a: fn(self.whole(own), *a), self.one, *arguments)
+
+    def keep(self, method: str, label: str, fn, arguments, found: Traced) -> PyTree:
+        again = lambda: self.traced(fn, *arguments)
+        self.methods[method] = as_method(label, found, again)
+        return found.result
+
+    def closed(self, kind: type[_Standin], **static) -> tuple[Any, Any]:
+        """The part that takes this one's place, and its axes."""
+        still = jax.tree.map(lambda _: None, self.methods)
+        part = functools.partial(kind, **static)
+        return part(own=self.own, methods=self.methods), part(own=self.axes, methods=still)
+
+
+def _lane(leaf, axis) -> jax.ShapeDtypeStruct:
+    """The shape of an array in one lane."""
+    return jax.ShapeDtypeStruct(leaf.shape if axis is None else leaf.shape[:-1], leaf.dtype)
+
+
+def _shapes(tree: PyTree) -> Any:
+    """The shapes of arrays, as they are said in a message."""
+    return jax.tree.map(lambda a: a.shape, tree)
+
+
+@dataclasses.dataclass
+class _Shapes:
+    """The shapes of what one simulation hands to users' functions.
+
+    batch, eta: of the model's numbers of these names, () or (agents,). renews: whether epochs renew what is shared.
+    given: whether the increments are the caller's.
+    """
+
+    agents: int
+    dims: int
+    renews: bool = False
+    given: bool = False
+    batch: tuple[int, ...] = ()
+    eta: tuple[int, ...] = ()
+
+    def real(self, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+
+    @property
+    def x(self):
+        return self.real(self.agents, self.dims)
+
+    @property
+    def point(self):
+        return self.real(self.dims)
+
+    @property
+    def step(self):
+        return jax.ShapeDtypeStruct((), jnp.int32)
+
+    @property
+    def words(self) -> Words:
+        word = jax.ShapeDtypeStruct((self.agents, self.dims), jnp.uint32)
+        return Words(word, word, jax.ShapeDtypeStruct(word.shape, jnp.bool_))
+
+    @property
+    def mean(self) -> ArrayMean:
+        return ArrayMean(self.agents)
+
+
+# -- one function a kind of part: its methods, each with what it is called with ----------------------------------------
+
+
+def _calls(at: _Shapes) -> dict[str, tuple[tuple, list[tuple[int, ...]]]]:
+    """The fields of sdesim's own parts that may be functions: arguments, and the shapes that results may have."""
+    state_and_time = (at.point, at.real())
+    return {
+        "k": (state_and_time, [()]),
+        "gain": (state_and_time, [()]),
+        "matrix": ((at.point,), [(at.dims,), (at.dims, at.dims)]),
+        "eta": ((at.step,), [(), (at.agents,)]),
+        "mu": ((at.real(),), [()]),
+    }
+
+
+def _function(part: _Opened, at: _Shapes, arguments, shapes) -> tuple[Any, Any]:
+    result = part.add("__call__", lambda own, *a: own(*a), *arguments)
+    if getattr(result, "shape", None) not in shapes:
+        due = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise ValueError(f"{part.name}: the function returns shape {_shapes(result)}; it must be {due}")
+    return part.closed(_Callable)
+
+
+def _filter(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    state = at.point
+    if getattr(part.node, "init", None) is not None:
+        state = part.add("init", lambda own, x: own.init(x, at.mean), at.x)
+    if getattr(part.node, "output", None) is not None:
+        part.add("output", lambda own, state: own.output(state), state)
+    flow = part.add("__call__", lambda own, *a: own(*a, at.mean), state, at.x, at.real())
+    if (got := _shapes(flow)) != (due := _shapes(state)):
+        raise ValueError(f"{part.name}: the filter returns shape {got}; it must be that of the center, {due}")
+    return part.closed(_Filter)
+
+
+def _objective(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    part.add_loss(at.point)
+    if type(part.node).gradient is not AbstractObjective.gradient:
+        part.add("gradient", lambda own, x: own.gradient(x), at.point)
+    return part.closed(_Objective)
+
+
+def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    shared, t = part.add("init", lambda own, x: own.init(x, at.mean), at.x), at.real()
+    for how in ("pull", "flow", "center"):
+        part.add(how, lambda own, *a, how=how: getattr(own, how)(*a, at.mean), at.x, shared, t)
+    if at.renews:
+        part.add("renew", lambda own, *a: own.renew(*a), at.x, shared, t, at.real(at.agents))
+    return part.closed(_Coupling)
+
+
+def _noise(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    batch, scale, blocks = at.real(*at.batch), at.real(*at.eta), part.node.blocks
+    if at.given:
+        part.add("diffuse", lambda own, *a: own.diffuse(*a), at.x, at.x, at.x, batch, scale)
+    else:
+        words, dtype = [at.words] * blocks, at.x.dtype
+        z = part.add("variates", lambda own, words, batch: own.variates(words, dtype, batch), words, batch)
+        part.add("apply", lambda own, *a: own.apply(*a), z, at.x, at.x, batch, scale)
+    return part.closed(_Noise, blocks=blocks)
+
+
+def _momentum(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    part.add("matched_step", lambda own, eta: own.matched_step(eta), at.real())
+    part.add("velocity_unit", lambda own, h: own.velocity_unit(h), at.real())
+    part.add("friction", lambda own, *a: own.friction(*a), at.real(), at.real())
+    part.add("lookahead", lambda own: own.lookahead)
+    return part.closed(_Momentum)
+
+
+_KINDS: tuple[tuple[type, Callable[[_Opened, _Shapes], tuple[Any, Any]]], ...] = (
+    (AbstractObjective, _objective),
+    (AbstractCoupling, _coupling),
+    (AbstractNoise, _noise),
+    (AbstractMomentum, _momentum),
+)
+
+
+def _visit(name: str, node, axes, field: str, at: _Shapes) -> tuple[Any, Any]:
+    """A part of a model with today's functions, and its axes."""
+    if node is None or eqx.is_array(node) or not (isinstance(node, eqx.Module) or callable(node)):
+        return node, axes
+    if not (_is_users(node) or isinstance(node, Function)):
+        return _within(name, node, axes, at)
+    for kind, of_kind in _KINDS:
+        if isinstance(node, kind):
+            return of_kind(_Opened(name, node, axes), at)
+    if field == "filter":
+        return _filter(_Opened(name, node, axes), at)
+    calls = _calls(at)
+    return _function(_Opened(name, node, axes), at, *calls[field]) if field in calls else (node, axes)
+
+
+def _within(name: str, module, axes, at: _Shapes) -> tuple[Any, Any]:
+    """The same for all parts of a part of sdesim's own."""
+    changed, changed_axes = {}, {}
+    for field in dataclasses.fields(module):
+        value, axis = getattr(module, field.name), getattr(axes, field.name)
+        new, new_axis = _visit(f"{name}.{field.name}".lstrip("."), value, axis, field.name, at)
+        if new is not value:
+            changed[field.name], changed_axes[field.name] = new, new_axis
+    return (_with(module, **changed), _with(axes, **changed_axes)) if changed else (module, axes)
+
+
+def _model(model: Dynamics, axes, at: _Shapes) -> tuple[Dynamics, Any]:
+    """The learning rate first: its shape is that of the noise's scale."""
+    eta, eta_axes = _visit("eta", model.eta, axes.eta, "eta", at)
+    rate = _lane(eta, eta_axes) if eqx.is_array(eta) else jax.eval_shape(lambda n: jnp.asarray(eta(n)), at.step)
+    at = dataclasses.replace(at, batch=_lane(model.batch, axes.batch).shape, eta=rate.shape)
+    today, today_axes = _within("", _with(model, eta=None), _with(axes, eta=None), at)
+    return _with(today, eta=eta), _with(today_axes, eta=eta_axes)
+
+
+def _observable(node: AbstractObservable, model: Dynamics, axes, today: Dynamics, today_axes, at: _Shapes):
+    """An observable of today; a user's sees the user's model."""
+    if not _is_users(node):
+        return node
+    part = _Opened(f"observe.{node.name}", node, jax.tree.map(lambda _: None, node))
+    whole = _Opened("model", model, axes)
+    lane = _Opened("model", today, today_axes)
+    state = jax.eval_shape(lambda own, x: lane.whole(own).init(x, at.mean), lane.one, at.x)
+    view = lambda state, step, numbers: View(state, step, whole.whole(numbers), at.mean)
+    seen = (state, at.step, whole.one)
+    if isinstance(node, AbstractSeries):
+        part.add("value", lambda own, *v: own.value(view(*v)), *seen)
+        return part.closed(_Series, name=node.name, axes=tuple(node.axes))[0]
+    assert isinstance(node, AbstractAccumulator)
+    total = part.add("init", lambda own, *v: own.init(view(*v)), *seen)
+    part.add("update", lambda own, total, *v: own.update(total, view(*v)), total, *seen)
+    part.add("finish", lambda own, total: own.finish(total), total)
+    outputs = tuple((key, tuple(names)) for key, names in node.axes.items())
+    return part.closed(_Accumulator, name=node.name, every_step=bool(node.every_step), outputs=outputs)[0]
+
+
+# -- calls -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def today(
+    model: Dynamics, axes: PyTree, observables: Sequence[AbstractObservable], plan: Plan, *, given: bool = False
+) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...]]]:
+    """A model, the axes of its numbers (see `sdesim.engine.run_lanes`) and observables, with users' functions as they
+    are now. To be used within the context: after it, compiled code alone knows what they were.
+
+    Args:
+        given: whether the noise's increments are the caller's.
+
+    Raises:
+        ValueError: for a function that cannot be evaluated, or gives something of another shape than is needed.
+        ImpureFunctionError: for a function that draws random numbers.
+    """
+    at = _Shapes(plan.agents, plan.dims, renews=plan.epoch is not None, given=given)
+    new, new_axes = _model(model, axes, at)
+    watched = tuple(_observable(o, model, axes, new, new_axes, at) for o in observables)
+    try:
+        yield new, new_axes, watched
+    finally:
+        _forget((new, watched))
+
+
+@contextlib.contextmanager
+def law_of_today(law: AbstractInit, plan: Plan) -> Iterator[AbstractInit]:
+    """A law of initial states as it is now; as `today`."""
+    if not _is_users(law) or type(law).__call__ is not AbstractInit.__call__:
+        yield law
+        return
+    at = _Shapes(plan.agents, plan.dims)
+    part = _Opened("init", law, jax.tree.map(lambda _: None, law))
+    part.add("draw", lambda own, words: own.draw(words, at.x.dtype), at.words)
+    new = part.closed(_Init)[0]
+    try:
+        yield new
+    finally:
+        _forget(new)
+
+
+def _forget(tree: PyTree) -> None:
+    is_method = lambda node: isinstance(node, Method)
+    for node in jax.tree.leaves(tree, is_leaf=is_method):
+        if is_method(node):
+            node.program.forget()
