@@ -244,7 +244,7 @@ def run_lanes(
     """
     began = time.perf_counter()
     given = None if increments is None else increments(0, 0)
-    traced = is_traced((eqx.filter(model, eqx.is_array), state, seed, dt, given)) or inside_a_trace()
+    traced = is_traced((eqx.filter((model, observables), eqx.is_array), state, seed, dt, given)) or inside_a_trace()
     plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
     program = None
     if not traced:

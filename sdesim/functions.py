@@ -206,7 +206,8 @@ class _Reader:
         except ValueError:  # a cell that is still empty
             return _Same(fn)
         else:
-            return fn.__code__, id(fn.__globals__), self._key(fn.__defaults__), self._key(cells)
+            given = self._key((fn.__defaults__, fn.__kwdefaults__))
+            return fn.__code__, id(fn.__globals__), given, self._key(cells)
         finally:
             self._functions.discard(id(fn))
 
@@ -531,12 +532,17 @@ def _with(module, **changes):
     return new
 
 
+_Jitted = type(jax.jit(lambda: None))
+
+
 class _Opened:
     """A part of a user's, taken apart into arrays and the rest, and the methods that have been traced of it."""
 
     def __init__(self, name: str, node, axes):
         self.name, self.node = name, node
-        self._leaves, self._tree = jax.tree.flatten(node, is_leaf=_is_none)
+        leaves, self._tree = jax.tree.flatten(node, is_leaf=_is_none)
+        # What the user's own jit has compiled would not be looked at again.
+        self._leaves = [leaf.__wrapped__ if isinstance(leaf, _Jitted) else leaf for leaf in leaves]
         swept = jax.tree.leaves(axes, is_leaf=_is_none)
         self._is_array = [eqx.is_array(leaf) for leaf in self._leaves]
         self.own = [leaf for leaf, known in zip(self._leaves, self._is_array, strict=True) if known]

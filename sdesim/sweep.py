@@ -252,7 +252,8 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
     mean = ArrayMean(agents)
     with today(on_lanes, axes, observables, plan) as (new, axes, watched):
-        of_lane = jax.tree.map(lambda axis, leaf: leaf if axis is None else leaf[..., 0], axes, new, is_leaf=_is_none)
+        first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
+        of_lane = jax.tree.map(first, axes, new, is_leaf=lambda axis: axis is None)
         check_memory(plan, of_lane, points * sims, steps, observables, memory, points)
         layout = layout_of(
             plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)

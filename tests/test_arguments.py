@@ -150,7 +150,7 @@ def test_a_loss_of_one_number_may_take_it_bare():
         (dict(order="gauss_seidel"), r"^order='gauss_seidel': did you mean 'gauss-seidel'\? known: jacobi, gauss"),
         (
             dict(init=np.ones((3, 7)), sims=2, agents=4),
-            r"^init: an array of shape \(3, 7\) does not fit .* \(2, 4, 1\)",
+            r"^init: an array of shape \(3, 7\) does not fit .* \(2, 4, 7\)",
         ),
         (dict(init=np.ones((1, 1, 1, 1))), r"^init: an array of shape \(1, 1, 1, 1\) does not fit"),
         (dict(init=[np.nan, 1.0], dims=2), r"^init=\[nan, 1.0\]: must be finite, and 1 of its 2 numbers are not"),

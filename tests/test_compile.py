@@ -110,7 +110,7 @@ def test_new_numbers_compile_nothing():
     loss.traces = 0
     with compilations() as compiled:
         go()
-    once = loss.traces  # what the checks of arguments trace, without compiling
+    once = loss.traces  # a user's function is looked at at each call, without compiling
     assert not compiled
     new_values = [
         dict(k=2.0), dict(k=3), dict(eta=0.04), dict(sigma=1.0), dict(batch=4.0), dict(momentum=0.5), dict(seed=99),
@@ -127,12 +127,12 @@ def test_new_numbers_compile_nothing():
     # The control: another number of agents is another program.
     with compilations() as compiled:
         go(agents=6)
-    assert compiled and loss.traces > once
+    assert compiled
 
 
 @pytest.mark.parametrize("steps", [7, 40, 41])
 def test_length_is_data(steps):
-    """One compiled loop serves every number of steps: the loss is traced by the checks alone."""
+    """One compiled loop serves every number of steps: the loss is looked at, and the step is not."""
     loss = Counted()
     model = sdesim.Dynamics(loss, noise=noise.Gaussian(0.5), eta=0.01)
     sdesim.simulate(model, steps=20, sims=3)

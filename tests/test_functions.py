@@ -33,7 +33,7 @@ def compilations():
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield names
-    jax.monitoring.clear_event_listeners()
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 # -- today's values --------------------------------------------------------------------------------------------------
@@ -194,15 +194,13 @@ KINDS = {
     "initial law": lambda: one(simulate(Dynamics(FLAT, eta=0.1), steps=0, init=Start())),
     "continued": lambda: one(continued()),
     "sweep": lambda: float(
-        sweep(Dynamics(lambda x: 0.5 * A * jnp.sum(x**2), eta=0.1), {"batch": [1.0, 2.0]}, steps=1, init=1.0)["quorum"][
-            0
-        ]
+        sweep(Dynamics(lambda x: 0.5 * A * jnp.sum(x**2), eta=0.1), {"batch": [1]}, steps=1, init=1.0)["quorum"].item()
     ),
     "sweep's loss at the end": lambda: float(
-        sweep(Dynamics(lambda x: A + 0.0 * jnp.sum(x), eta=0.1), {"batch": [1.0]}, steps=1)["quorum_loss"][0]
+        sweep(Dynamics(lambda x: A + 0.0 * jnp.sum(x), eta=0.1), {"batch": [1.0]}, steps=1)["quorum_loss"].values[0, 0]
     ),
     "sweep over a class's number": lambda: float(
-        sweep(Dynamics(Bowl(), eta=0.1), {"objective.depth": [1.0, 2.0]}, steps=1, init=1.0)["quorum"][1]
+        sweep(Dynamics(Bowl(), eta=0.1), {"objective.depth": [1.0, 2.0]}, steps=1, init=1.0)["quorum"].values[1, 0, 0]
     ),
 }
 
@@ -226,7 +224,7 @@ VALUES = {
     "rule's center": (1.0, 2.0),
     "law, increments": (0.81 + 1.9 * 0.1**0.5, 0.81 + 3.8 * 0.1**0.5),
     "series": (0.81 + 0.5 * 0.81**2, 1.62 + 0.5 * 0.81**2),
-    "accumulator": (1.0, 4.0),
+    "accumulator": (0.9, 3.6),  # first recorded after a step
     "series of a user's loss": (1.5, 3.0),
     "initial law": (1.0, 2.0),
     "continued": (0.82, 0.96),
@@ -285,7 +283,7 @@ def test_a_loss_defined_anew_compiles_nothing(compilations):
     def define():
         class Hill(objectives.AbstractObjective):
             def loss(self, x):
-                return 0.375 * jnp.sum(x**2)
+                return jnp.sum(x**2) * 0.375
 
         return Hill()
 
@@ -399,7 +397,7 @@ def by_gain(k):
 
 
 def by_schedule(e):
-    model = Dynamics(FLAT, noise=noise.Gaussian(1.0), eta=lambda n: e / (10 * (1 + n)))
+    model = Dynamics(FLAT, noise=noise.Gaussian(1.0), eta=lambda n: e / (10 + 10 * n.astype(float)))
     return simulate(model, agents=4, steps=5, init=1.0).quorum.mean()
 
 
@@ -477,7 +475,7 @@ def rosenbrock(x):
 @pytest.mark.parametrize("run", [simulate, lambda model, **rest: sweep(model, {"batch": [1.0]}, **rest)])
 def test_a_loss_that_looks_beyond_its_point_is_refused(run):
     model = Dynamics(rosenbrock, eta=1e-3)
-    with pytest.raises(ValueError, match=r"objective: .*\(1,\).*index 1 is? ?out of bounds.*give dims="):
+    with pytest.raises(ValueError, match=r"objective: .*\(1,\).*index 1 out of bounds.*give dims="):
         run(model, steps=1)
     with pytest.raises(ValueError, match=r"\(2,\).*index 2 .*give dims="):
         run(Dynamics(lambda x: x[2], eta=0.1), steps=1, dims=2)

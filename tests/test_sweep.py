@@ -63,11 +63,7 @@ def test_new_values_do_not_compile_again():
     sdesim.sweep(same, {"coupling.k": [0.5, 1.0], "eta": [0.1, 0.2]}, **run)
     before = len(TRACES)
     sdesim.sweep(same, {"coupling.k": [0.7, 3.0], "eta": [0.3, 0.01]}, **run)
-    # shapes are checked by an abstract evaluation of the loss, and the summary at the end is small
-    checks = len(TRACES) - before
-    assert checks <= 4
-    sdesim.sweep(same, {"coupling.k": [0.7, 3.0], "eta": [0.3, 0.01]}, **{**run, "agents": 5})
-    assert len(TRACES) - before - checks > checks  # a new size does
+    assert len(TRACES) == before + 1  # a user's function is looked at once a call, and the step is not traced again
 
 
 def test_optional_rates_momentum_and_steps_can_be_swept():
