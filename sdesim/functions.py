@@ -22,7 +22,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -32,15 +32,17 @@ from jax.core import Tracer
 from jax.extend.core import Literal
 from jaxtyping import Array, PyTree
 
-from sdesim.advance import Plan
 from sdesim.coupling import AbstractCoupling, ArrayMean
 from sdesim.dynamics import AbstractMomentum, Dynamics
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
-from sdesim.objectives import AbstractObjective, Function, checked_indices, first_line, fitting_loss
+from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
 from sdesim.vectorize import _bind
+
+if TYPE_CHECKING:
+    from sdesim.advance import Plan
 
 # -- programs --------------------------------------------------------------------------------------------------------
 
@@ -776,7 +778,7 @@ def _observable(node: AbstractObservable, model: Dynamics, axes, today: Dynamics
 
 @contextlib.contextmanager
 def today(
-    model: Dynamics, axes: PyTree, observables: Sequence[AbstractObservable], plan: Plan, *, given: bool = False
+    model: Dynamics, axes: PyTree, observables: Sequence[AbstractObservable], plan: "Plan", *, given: bool = False
 ) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...]]]:
     """A model, the axes of its numbers (see `sdesim.engine.run_lanes`) and observables, with users' functions as they
     are now. To be used within the context: after it, compiled code alone knows what they were.
@@ -798,7 +800,7 @@ def today(
 
 
 @contextlib.contextmanager
-def law_of_today(law: AbstractInit, plan: Plan) -> Iterator[AbstractInit]:
+def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
     """A law of initial states as it is now; as `today`."""
     if not _is_users(law) or type(law).__call__ is not AbstractInit.__call__:
         yield law
@@ -807,6 +809,17 @@ def law_of_today(law: AbstractInit, plan: Plan) -> Iterator[AbstractInit]:
     part = _Opened("init", law, jax.tree.map(lambda _: None, law))
     part.add("draw", lambda own, words: own.draw(words, at.x.dtype), at.words)
     new = part.closed(_Init)[0]
+    try:
+        yield new
+    finally:
+        _forget(new)
+
+
+@contextlib.contextmanager
+def objective_of_today(objective: AbstractObjective, dims: int) -> Iterator[AbstractObjective]:
+    """An objective as it is now, checked to fit `dims`; as `today`."""
+    check_dims(objective, dims)
+    new, _ = _visit("objective", objective, jax.tree.map(lambda _: None, objective), "objective", _Shapes(1, dims))
     try:
         yield new
     finally:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sdesim.analysis.estimate import Estimate
 from sdesim.fields import check_count, check_sign
+from sdesim.functions import objective_of_today
 from sdesim.noise import (
     AbstractAdditive,
     AbstractNoise,
@@ -97,7 +98,8 @@ def smoothed_loss(
 
     def values(z: np.ndarray) -> np.ndarray:
         """The loss at every point for every draw of the variates z (draws, agents, dims): (points, draws)."""
-        return np.asarray(_losses(objective, law, place, jnp.asarray(z, dtype), factor), float)
+        with objective_of_today(objective, dims) as now:
+            return np.asarray(_losses(now, law, place, jnp.asarray(z, dtype), factor), float)
 
     # The mean of Gaussian variates is a Gaussian one: one agent whose variates are smaller.
     if type(law) in (Gaussian, Diffusion):

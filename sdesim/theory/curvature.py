@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.fields import check_count
+from sdesim.functions import objective_of_today
 from sdesim.noise import AbstractNoise
 from sdesim.objectives import (
     AbstractObjective,
@@ -119,8 +120,8 @@ def estimate(objective, points: ArrayLike) -> Constants:
     x = x.reshape(-1, x.shape[-1])
     if bad := int(np.sum(~np.isfinite(np.asarray(x)).all(axis=-1))):
         raise ValueError(f"points: {bad} of {len(x)} are not finite; leave out the simulations that diverged")
-    check_loss(objective, x.shape[-1], x.dtype)
-    least, greatest, third = _extremes(objective, x)
+    with objective_of_today(objective, x.shape[-1]) as now:
+        least, greatest, third = _extremes(now, x)
     return Constants(-least, greatest, third, None, False, f"estimate along trajectories, {len(x)} points")
 
 

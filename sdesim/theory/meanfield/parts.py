@@ -14,6 +14,7 @@ from sdesim import init as laws
 from sdesim.coupling import Elastic, Quorum, Uncoupled
 from sdesim.dynamics import AbstractMomentum, Dynamics
 from sdesim.fields import check_count, concrete
+from sdesim.functions import objective_of_today
 from sdesim.noise import Gaussian, Silent, Uniform
 from sdesim.objectives import AbstractObjective, as_objective, check_loss
 
@@ -108,13 +109,13 @@ def gradient(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
         ValueError: for a loss that has no one-dimensional form.
     """
     objective = _one_dimensional(objective)
-    return lambda x: np.asarray(_gradients(objective, _points(x)), float).reshape(np.shape(x))
+    return lambda x: _of_today(_gradients, objective, x)
 
 
 def loss(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
     """f of a one-dimensional objective as a function of an array, of its shape; precision and errors as `gradient`."""
     objective = _one_dimensional(objective)
-    return lambda x: np.asarray(_losses(objective, _points(x)), float).reshape(np.shape(x))
+    return lambda x: _of_today(_losses, objective, x)
 
 
 @eqx.filter_jit
@@ -125,6 +126,11 @@ def _gradients(objective: AbstractObjective, x):
 @eqx.filter_jit
 def _losses(objective: AbstractObjective, x):
     return jax.vmap(objective.loss)(x)
+
+
+def _of_today(fn, objective: AbstractObjective, x) -> np.ndarray:
+    with objective_of_today(objective, 1) as now:
+        return np.asarray(fn(now, _points(x)), float).reshape(np.shape(x))
 
 
 def _points(x):
