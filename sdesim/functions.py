@@ -163,7 +163,7 @@ class _Reader:
 
     def _content(self, value) -> Any:
         """An array within what is compiled: by its content, and a tracer, which has none, by nothing."""
-        if isinstance(value, Tracer) or (jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)):
+        if not _is_plain(value):
             self.exact = False
             return object()
         array = np.asarray(value)
@@ -212,6 +212,12 @@ class _Reader:
             return fn.__code__, id(fn.__globals__), given, self._key(cells)
         finally:
             self._functions.discard(id(fn))
+
+
+def _is_plain(value) -> bool:
+    """Whether a value can be looked at: it is no tracer, and no array of keys."""
+    extended = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+    return not isinstance(value, Tracer) and not extended
 
 
 def _bits(value) -> tuple:
@@ -379,8 +385,7 @@ def _same(a: _Reader, b: _Reader) -> bool:
     if a.skeleton != b.skeleton or [*map(_bits, a.literals.values())] != [*map(_bits, b.literals.values())]:
         return False
     pairs = zip(a.arrays.values(), b.arrays.values(), strict=True)
-    plain = lambda v: not isinstance(v, Tracer) and not jax.dtypes.issubdtype(v.dtype, jax.dtypes.extended)
-    return all(x is y or not (plain(x) and plain(y)) or _bits(x) == _bits(y) for x, y in pairs)
+    return all(x is y or not (_is_plain(x) and _is_plain(y)) or _bits(x) == _bits(y) for x, y in pairs)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
@@ -692,12 +697,11 @@ def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
 
 def _noise(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     batch, scale, blocks = at.real(*at.batch), at.real(*at.eta), part.node.blocks
+    words, dtype = [at.words] * blocks, at.x.dtype
+    z = part.add("variates", lambda own, words, batch: own.variates(words, dtype, batch), words, batch)
+    part.add("apply", lambda own, *a: own.apply(*a), z, at.x, at.x, batch, scale)
     if at.given:
         part.add("diffuse", lambda own, *a: own.diffuse(*a), at.x, at.x, at.x, batch, scale)
-    else:
-        words, dtype = [at.words] * blocks, at.x.dtype
-        z = part.add("variates", lambda own, words, batch: own.variates(words, dtype, batch), words, batch)
-        part.add("apply", lambda own, *a: own.apply(*a), z, at.x, at.x, batch, scale)
     return part.closed(_Noise, blocks=blocks)
 
 
