@@ -513,7 +513,6 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     if first + steps > random.MAX_STEPS:
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
     check_records(observables, plan.every, first, steps)
-    check_schedule(model, agents, first, steps)
     warn_of_stiffness(model, plan, dt, first, steps)
     numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
     given = None
@@ -529,6 +528,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         given = lambda a, b: jnp.moveaxis(increments[a:b], 1, -1)
     still = jax.tree.map(lambda _: None, model)
     with today(model, still, observables, plan, given=given is not None) as (new, axes, watched):
+        check_schedule(new, agents, first, steps)
         check_memory(plan, new, sims, steps, observables, memory)
         mean = ArrayMean(agents)
         places = (init, arguments["velocity"]) if previous is None else previous.state

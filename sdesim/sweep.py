@@ -245,7 +245,6 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     if velocity is not None and model.momentum is None:
         raise ValueError("velocity: the model has no momentum")
     check_records(observables, plan.every, 0, steps)
-    check_schedule(extreme, agents, 0, steps)
     warn_of_stiffness(extreme, plan, dt, 0, steps)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
@@ -254,6 +253,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     with today(on_lanes, axes, observables, plan) as (new, axes, watched):
         first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
         of_lane = jax.tree.map(first, axes, new, is_leaf=lambda axis: axis is None)
+        check_schedule(extreme, agents, 0, steps)
         check_memory(plan, of_lane, points * sims, steps, observables, memory, points)
         layout = layout_of(
             plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)

@@ -176,7 +176,9 @@ KINDS = {
     "objective": lambda: one(simulate(Dynamics(Bowl(), eta=0.1), steps=1, init=1.0)),
     "gradient": lambda: one(simulate(Dynamics(Own(), eta=0.1), steps=1, init=1.0)),
     "rule": lambda: one(simulate(Dynamics(FLAT, Pull(), eta=0.1), agents=3, steps=4, init=X0, epoch=2)),
-    "rule's center": lambda: float(simulate(Dynamics(FLAT, Pull(), eta=0.1), steps=1, init=X0[0]).center[0, 0]),
+    "rule's center": lambda: float(
+        simulate(Dynamics(FLAT, Pull(), eta=0.1), steps=1, init=X0[0], epoch=9).center[0, 0]
+    ),
     "law": lambda: one(simulate(Dynamics(FLAT, noise=Law(), eta=0.1), steps=2, init=1.0)),
     "law, increments": lambda: one(
         simulate(Dynamics(FLAT, noise=Law(), eta=0.1), steps=2, init=1.0, increments=np.ones((2, 1, 1, 1)))
@@ -212,7 +214,7 @@ def jitted(x):
 
 def continued():
     model = Dynamics(lambda x: 0.5 * A * jnp.sum(x**2), Pull(), eta=0.1)
-    return simulate(model, steps=1, init=simulate(model, steps=1, init=1.0))
+    return simulate(model, steps=1, init=simulate(model, steps=1, init=1.0, epoch=9), epoch=9)
 
 
 # By hand, for A = 1 and A = 2 (data at 5). One step of length 0.1 from 1: 1 - 0.1 A, and 1 - 0.1 for FLAT.
