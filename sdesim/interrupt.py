@@ -77,22 +77,22 @@ def _leave(*_) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     done = _thread.allocate_lock()
     done.acquire()
-    undone: list[bool] = []
-    _thread.start_new_thread(_clean, (undone, done))
-    clean = done.acquire(timeout=PATIENCE) and all(undone)
+    results: list[bool] = []
+    _thread.start_new_thread(_clean, (results, done))
+    clean = done.acquire(timeout=PATIENCE) and all(results)
     left = "no half-written file is left" if clean else "the next run removes what is half written"
     with contextlib.suppress(OSError):
         os.write(2, f"\nsdesim: interrupted; {left}\n".encode())
     os._exit(INTERRUPTED)
 
 
-def _clean(undone: "list[bool]", done) -> None:
+def _clean(results: "list[bool]", done) -> None:
     _lock.acquire(timeout=PATIENCE / 4)  # for good
     for undo in list(_undo.values()):
         try:
-            undone.append(undo() is not False)
+            results.append(undo() is not False)
         except Exception:
-            undone.append(False)
+            results.append(False)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     done.release()

@@ -358,7 +358,7 @@ def train(
 def _said_of(data: Split) -> dict[str, Any]:
     """What a file says of the images: how many, of which form, and a hash that tells these from others."""
     counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
-    classes = int(max(y.max(initial=-1) for y in (data.train_y, data.validation_y, data.test_y))) + 1
+    classes = 1 + max(int(y.max()) for y in (data.train_y, data.validation_y, data.test_y) if len(y))
     return {**counts, "shape": data.train_x.shape[1:], "classes": classes, "sha256": hash_of((), data)}
 
 
