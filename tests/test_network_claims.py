@@ -139,6 +139,20 @@ def test_counted_claims_hold_of_what_the_paper_says_and_fail_of_the_contrary(nam
     assert other == {id: "holds" if id in keep else "fails" for id in found}
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_claim_holds_of_a_run_that_is_not_finite(name, value):
+    """In any of its curves, from the start on. What a run that diverges later was at its best before, counts."""
+    experiment, (as_said, *_) = EXPERIMENTS[name], FIGURES[name]
+    config = experiment.preset("default")
+    cells = importlib.import_module(f"sdesim.experiments.{name.replace('-', '_')}").cells(config)
+    data = made_up(cells, as_said)
+    lost = {n: v.where(v["sim"] != 1, value) for n, v in data.assign_coords(sim=np.arange(3)).items()}
+    found = judged(experiment, config, data.assign(lost).drop_vars("sim"))
+    assert {c.id for c in found if c.counted and c.verdict == "holds"} == set()
+
+
 # -- Table 1 -----------------------------------------------------------------------------------------------------------
 
 
