@@ -156,8 +156,8 @@ def contraction_rate(
     )
     sizes = start.sizes
     shape = {name: sizes[name] for name in ("agents", "dims")}
-    fixed = dict(method="em", order=order, dt=dt, epoch=epoch, observe=(), every=None, steps=steps, fast=fast)
-    plan, _, dt = make_plan(model, **shape, **fixed)
+    fixed: dict[str, Any] = dict(method="em", order=order, epoch=epoch, observe=(), every=None, steps=steps, fast=fast)
+    plan, _, given = make_plan(model, **shape, dt=dt, **fixed)
     if of == "agents":
         model = dataclasses.replace(model, noise=_Common(model.noise))
     numbers = jnp.arange(sizes["sims"], dtype=jnp.uint32) + np.uint32(sizes["first_sim"])
@@ -168,7 +168,7 @@ def contraction_rate(
     for i, first in enumerate(records[:-1], start=1):
         begin = jnp.asarray(start.step + first, jnp.int32)
         state, tangent, grown = _follow(
-            plan, of, model, state, tangent, numbers, words, dt, begin, jnp.asarray(every, jnp.int32)
+            plan, of, model, state, tangent, numbers, words, given, begin, jnp.asarray(every, jnp.int32)
         )
         growth[i] = growth[i - 1] + np.asarray(grown, float)
         if not np.isfinite(np.asarray(state.x)).all():
@@ -191,14 +191,15 @@ def _fitted(times: np.ndarray, growth: np.ndarray, fitted: np.ndarray) -> Contra
 # A tangent has the form of a state, with None in place of what does not move continuously: integers, and the time.
 
 
-def _moving(state: State) -> State:
-    """The part of a state that a small difference is of."""
-    return eqx.filter(state, eqx.is_inexact_array)._replace(clock=None, before=None)
+def _parted(state: State) -> tuple[State, State]:
+    """The part of a state that a small difference is of, and the rest."""
+    moves = jax.tree.map(eqx.is_inexact_array, state)._replace(clock=False, before=False)
+    return eqx.partition(state, moves)
 
 
 def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -> State:
     """A tangent that moves agents alone, in a random direction."""
-    zero = jax.tree.map(jnp.zeros_like, _moving(state))
+    zero = jax.tree.map(jnp.zeros_like, _parted(state)[0])
     return zero._replace(x=Normal()(seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
 
 
@@ -235,12 +236,11 @@ def _follow(plan: Plan, of: str, model: Dynamics, state: State, tangent: State, 
 
 def _pushed(fn: Callable[[State], State], state: State, tangent: State) -> tuple[State, State]:
     """fn(state), and what becomes of the tangent."""
-    moving = _moving(state)
-    rest = jax.tree.map(lambda s, m: s if m is None else None, state, moving, is_leaf=lambda leaf: leaf is None)
+    moving, rest = _parted(state)
 
     def move(moving):
         new = fn(eqx.combine(moving, rest))
-        return _moving(new), new
+        return _parted(new)[0], new
 
     _, tangent, new = jax.jvp(move, (moving,), (tangent,), has_aux=True)
     return new, tangent
@@ -251,7 +251,7 @@ def _differences(tangent: State) -> State:
     apart = lambda u: u - jnp.mean(u, axis=0, keepdims=True)
     still = jax.tree.map(jnp.zeros_like, (tangent.shared, tangent.velocity_shared))
     v = None if tangent.v is None else apart(tangent.v)
-    return State(apart(tangent.x), v, *still, None, None)  # pyright: ignore[reportArgumentType]
+    return tangent._replace(x=apart(tangent.x), v=v, shared=still[0], velocity_shared=still[1])
 
 
 def _normalized(tangent: State, unit: Array) -> tuple[State, Array]:
