@@ -10,7 +10,8 @@ which, are unrolled; means over agents are sums along the block. Simulations tha
 (`Shape.unrolled`), and a place is then a simulation of its own.
 
 There are two backends: Mosaic, with a simulation a warp, and the older Triton, which also runs in interpret mode on a
-CPU. **Neither has run on a GPU yet**: tests compare interpret mode with the plain path, and compile for CUDA.
+CPU. The first run of a program compares it with the plain path on the machine (`check.py`). Tests compare both backends
+with it where there is a GPU, and interpret mode elsewhere.
 """
 
 import contextlib
