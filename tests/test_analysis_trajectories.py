@@ -251,6 +251,13 @@ def test_trajectories_that_separate_have_a_negative_rate():
     np.testing.assert_allclose(found.rates, -np.log1p(0.01) / 0.01, rtol=1e-6)
 
 
+def test_contraction_sees_a_loss_as_it_is_today():
+    scale = 1.0
+    model = sdesim.Dynamics(lambda x: 0.5 * scale * jnp.sum(x**2), eta=MATCHED)
+    for scale in (1.0, 3.0):
+        np.testing.assert_allclose(analysis.contraction_rate(model, steps=8, sims=1).rates, discrete(scale))
+
+
 def test_contraction_goes_on_from_a_result():
     """Of its sizes, seed and step: a stationary start, of which every record may be fitted."""
     model = sdesim.Dynamics(tilted, sdesim.Elastic(2.0), noise.Gaussian(2.0), 0.02, sdesim.HeavyBall(0.5))

@@ -17,6 +17,7 @@ from sdesim.analysis.estimate import Estimate, mean_of, step_length
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_choice, check_count
+from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.integrate import make_plan, simulate
 from sdesim.noise import AbstractNoise
@@ -165,16 +166,16 @@ def contraction_rate(
     tangent = _direction(start.state, words, numbers, **shape)
     growth = np.zeros((len(records), sizes["sims"]))
     state = start.state
-    for i, first in enumerate(records[:-1], start=1):
-        begin = jnp.asarray(start.step + first, jnp.int32)
-        state, tangent, grown = _follow(
-            plan, of, model, state, tangent, numbers, words, given, begin, jnp.asarray(every, jnp.int32)
-        )
-        growth[i] = growth[i - 1] + np.asarray(grown, float)
-        if not np.isfinite(np.asarray(state.x)).all():
-            raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")
-        if not np.isfinite(growth[i]).all():
-            raise ValueError(f"dt={length:g}: a step contracts some tangents to nothing; a smaller step would not")
+    with today(model, jax.tree.map(lambda _: None, model), (), plan) as (now, _, _):
+        for i, first in enumerate(records[:-1], start=1):
+            begin = jnp.asarray(start.step + first, jnp.int32)
+            count = jnp.asarray(every, jnp.int32)
+            state, tangent, grown = _follow(plan, of, now, state, tangent, numbers, words, given, begin, count)
+            growth[i] = growth[i - 1] + np.asarray(grown, float)
+            if not np.isfinite(np.asarray(state.x)).all():
+                raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")
+            if not np.isfinite(growth[i]).all():
+                raise ValueError(f"dt={length:g}: a step contracts some tangents to nothing; a smaller step would not")
     times = records * length
     return _fitted(times, growth.T, fitted)
 
