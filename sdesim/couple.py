@@ -184,5 +184,5 @@ def couple(
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
     coupled.lookahead = ahead
-    coupled.clock = optional_number(clock)
+    coupled.clock = named("clock", optional_number)(clock)
     return coupled

@@ -17,7 +17,7 @@ on a GPU, and agents that live on several devices.
 Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.02216).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 import equinox as eqx
@@ -26,7 +26,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import Part, check_sign, concrete, function, number, number_or_function, optional_number
+from sdesim.fields import (
+    Part,
+    check_count,
+    check_sign,
+    concrete,
+    function,
+    named,
+    number,
+    number_or_function,
+    optional_number,
+    shown,
+)
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -45,6 +56,9 @@ class ArrayMean(eqx.Module):
     """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
 
     agents: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_count("agents", self.agents)
 
     def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
         """The mean, or with `weights` of shape (agents,) the mean of weight * x, over the agent axis of each leaf.
@@ -179,6 +193,9 @@ class Elastic(AbstractCoupling):
     @classmethod
     def from_moving_rates(cls, alpha: float, beta: float, eta: float) -> "Elastic":
         """The rule whose iteration at learning rate `eta` has Z's moving rates alpha and beta."""
+        check_sign("beta", beta)
+        check_sign("eta", eta, zero=False)
+        alpha, beta, eta = (named(n, number)(v) for n, v in (("alpha", alpha), ("beta", beta), ("eta", eta)))
         return cls(alpha / eta, beta / eta)
 
     def init(self, x, mean):
@@ -366,6 +383,10 @@ class Filtered(AbstractCoupling):
         return shared if output is None else output(shared)
 
 
+def _fanout(value) -> tuple:
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+
+
 class Tree(AbstractCoupling):
     """EASGD Tree: agents are the leaves of a tree of averaging nodes (Z 6.1, synchronous).
 
@@ -381,13 +402,13 @@ class Tree(AbstractCoupling):
     """
 
     k: Array = eqx.field(converter=number)
-    fanout: tuple[int, ...] = eqx.field(static=True, converter=lambda f: tuple(f) if np.ndim(f) else (f,))
+    fanout: tuple[int, ...] = eqx.field(static=True, converter=_fanout)
     up: Array | None = eqx.field(converter=optional_number, default=None)
     down: Array | None = eqx.field(converter=optional_number, default=None)
 
     def __check_init__(self):
         if not self.fanout or any(not isinstance(f, int | np.integer) or f < 1 for f in self.fanout):
-            raise ValueError(f"fanout={self.fanout}: must be a tuple of positive integers, leaves first")
+            raise ValueError(f"fanout={shown(self.fanout)}: must be a tuple of positive integers, leaves first")
         for name in ("up", "down"):
             check_sign(name, getattr(self, name))
 

@@ -240,8 +240,8 @@ class Dynamics(Part):
             if value is not None and concrete(value, lambda a: float(np.isfinite(a).all())) == 0.0:
                 raise ValueError(f"coupling.{name}={np.asarray(value).tolist()}: must be finite")
         check_choice("rates", self.rates, ("iteration", "noise"))
-        if self.weak_order not in (1, 2):
-            raise ValueError(f"weak_order={self.weak_order}: must be 1 or 2")
+        if not isinstance(self.weak_order, int) or self.weak_order not in (1, 2):
+            raise ValueError(f"weak_order={shown(self.weak_order)}: must be 1 or 2")
         if self.weak_order == 2 and self.momentum is not None:
             raise ValueError("weak_order=2: the modified drift is known without momentum only")
 

@@ -216,9 +216,9 @@ def make_plan(
         )
     if dt is not None:
         check_sign("dt", dt, zero=False)
+        dt = named("dt", number)(dt)
         if jnp.shape(dt) != ():
             raise ValueError(f"dt={shown(dt)}: must be one number")
-        dt = number(dt)
         if (reason := model.noise.iteration_only()) is not None and method == "em":
             matched = concrete(model.matched_step(), np.max)
             fits = matched is not None and math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6)

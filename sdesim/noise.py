@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import Part, check_choice, check_sign, concrete, function, number
+from sdesim.fields import Part, check_choice, check_sign, concrete, function, named, number
 from sdesim.random import Words
 
 Agents = Float[Array, "agents dims"]
@@ -278,7 +278,9 @@ def zhang_multiplicative(shape: float, rate: float):
     """
     from sdesim.objectives import Quadratic
 
-    check_sign("rate", rate, zero=False)
+    for name, value in (("shape", shape), ("rate", rate)):
+        check_sign(name, value, zero=False)
+    shape, rate = named("shape", number)(shape), named("rate", number)(rate)
     return Quadratic(shape / rate), GammaMultiplicative(shape)
 
 

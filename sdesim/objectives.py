@@ -17,7 +17,7 @@ import numpy as np
 from jax.errors import JAXTypeError
 from jaxtyping import Array, Float
 
-from sdesim.fields import Part, number, shown
+from sdesim.fields import Part, function, named, number, shown
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Function(AbstractObjective):
         IndexError: where fn looks beyond its point.
     """
 
-    fn: Callable[[Array], Any]
+    fn: Callable[[Array], Any] = eqx.field(converter=function)
 
     def loss(self, x):
         with checked_indices():
@@ -197,6 +197,8 @@ class LogCosh(AbstractObjective):
     @classmethod
     def resting_at(cls, point, strength=1.0, weight=1.0) -> "LogCosh":
         """Tilted so that the gradient vanishes where every coordinate is `point`: the minimum of a convex one."""
+        given = (("point", point), ("strength", strength), ("weight", weight))
+        point, strength, weight = (named(name, number)(value) for name, value in given)
         return cls(strength, weight, -(strength * point + weight * jnp.tanh(point)))
 
     def loss(self, x):

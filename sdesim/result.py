@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -15,7 +16,7 @@ from jaxtyping import Array
 from sdesim import blocks
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described, is_traced
+from sdesim.fields import described, is_traced, shown
 from sdesim.recipe import Call
 from sdesim.store import check_kind, describe, read_dataset, write_dataset
 from sdesim.sums import Sum, plain
@@ -236,6 +237,8 @@ def load(path) -> Result:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no result of sdesim, or is damaged: its checksum is verified first.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path={shown(path)}: must be the name of a file")
     data = read_dataset(path)
     check_kind(data, "result", f"path={str(path)!r}")
     axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}

@@ -6,6 +6,7 @@ one simulation, and `jax.vmap` over keys runs many.
 
 import inspect
 import math
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float
 
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_count, check_sign, concrete, named, number, shown
+from sdesim.fields import check_count, check_sign, concrete, is_traced, named, number, shown
 from sdesim.objectives import check_loss
 from sdesim.random import MAX_STEPS
 
@@ -58,7 +59,7 @@ def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v=None) -> St
     x = _agents(model, x)
     if v is not None:
         if model.momentum is None:
-            raise ValueError("v: the model has no momentum")
+            raise ValueError("v: must be left out, as the model has no momentum")
         v = named("v", number)(v)
         if v.shape != x.shape:
             raise ValueError(f"v: of shape {v.shape}, must be that of x, {x.shape}")
@@ -97,6 +98,8 @@ def diffrax_terms(
         raise TypeError(f"path={shown(path)}: must be a path of diffrax, such as diffrax.VirtualBrownianTree")
     if model.coupling.renews:
         raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, of which diffrax has none")
+    if steps is not None:
+        steps = check_count("steps", steps, most=MAX_STEPS)
     if callable(model.eta) and steps is None:
         raise ValueError("steps=None: the learning rate depends on the step; say how many steps time is divided into")
     mean = ArrayMean(x.shape[0])
@@ -105,7 +108,6 @@ def diffrax_terms(
     whole = lambda y: eqx.combine(y, still)
     ends = None
     if callable(model.eta):
-        check_count("steps", steps, most=MAX_STEPS)
         ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
 
     def step_at(t):
@@ -160,10 +162,12 @@ def _levy_area(solver: diffrax.AbstractSolver) -> type:
     return next((area for area in areas if issubclass(area, least)), least)
 
 
-def _check_time(name: str, value) -> None:
+def _time(name: str, value) -> Any:
     check_sign(name, value, zero=False)
-    if jnp.shape(value) != ():
+    value = named(name, number)(value)
+    if value.shape != ():
         raise ValueError(f"{name}={shown(value)}: must be one number")
+    return value if is_traced(value) else float(value)
 
 
 def _most_steps(t1, dt0, options) -> int:
@@ -211,9 +215,9 @@ def diffrax_solve(
     x = _agents(model, x)
     solver = diffrax.Euler() if solver is None else solver
     check_solver(model, solver)
-    _check_time("t1", t1)
+    t1 = _time("t1", t1)
     if dt0 is not None:
-        _check_time("dt0", dt0)
+        dt0 = _time("dt0", dt0)
     elif "stepsize_controller" not in options:
         raise ValueError("dt0=None: must be the length of a step, unless an adaptive stepsize_controller chooses it")
     if path is None:

@@ -1,0 +1,109 @@
+"""Every public argument of sdesim with every kind of bad value, generated from the signatures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import sdesim
+from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
+
+
+def loss(x):
+    return jnp.sum(x**2) / 2
+
+
+MODEL = sdesim.Dynamics(loss, sdesim.Quorum(1.0), noise.Gaussian(1.0), eta=0.1)
+KEY = jax.random.key(0)
+POINTS = np.zeros((3, 1))
+
+# What is made by sdesim, and what its own modules call.
+ELSEWHERE = {
+    *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
+    *("Mean", "as_objective", "check_loss", "monte_carlo", "per_agent"),
+    *("best_k", "contraction_rate", "first_passage", "occupancy", "smoothed_loss", "stationary_mean", "survival"),
+    "synchronization",
+}
+
+BAD: dict[str, Any] = {
+    "text": "some text",
+    "none": None,
+    "empty": [],
+    "ragged": [[1.0], [1.0, 2.0]],
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "negative": -1.5,
+    "fraction": 0.5,
+    "huge": 10**12,
+    "object": object(),
+    "mapping": {"a": 1},
+    "shape": np.ones((2, 3, 4, 5)),
+    "function": lambda: 1.0,
+    "complex": 1j,
+}
+
+# The arguments of a good call, by the public name.
+GOOD: dict[str, tuple[Callable, dict[str, Any]]] = {}
+
+
+def good(fn: Callable, /, **arguments) -> None:
+    GOOD[f"{fn.__module__.removeprefix('sdesim.')}.{fn.__qualname__}"] = fn, arguments
+
+
+good(coupling.Uncoupled)
+good(coupling.Quorum, k=1.0)
+good(coupling.Elastic, k=1.0)
+good(coupling.Elastic.from_moving_rates, alpha=0.1, beta=0.2, eta=0.1)
+good(coupling.StateDependent, gain=lambda x, t: jnp.exp(-jnp.sum(x**2)))
+good(coupling.Spiking, k=1.0, magnification=2.0, relaxation=1.0, duration=2.0)
+good(coupling.LinearFilter, rate=1.0)
+good(coupling.SaturatingFilter, rate=1.0, width=1.0)
+good(coupling.Filtered, k=1.0, filter=coupling.LinearFilter(1.0))
+good(coupling.Tree, k=1.0, fanout=(2, 2))
+good(coupling.ArrayMean, agents=2)
+good(sdesim.Dynamics, objective=loss)
+good(sdesim.HeavyBall, delta=0.5)
+good(sdesim.Nesterov, delta=0.5)
+good(sdesim.Friction, mu=1.0)
+good(noise.Silent)
+good(noise.Uniform, half_width=1.0)
+good(noise.Gaussian, sigma=1.0)
+good(noise.StudentT, scale=1.0, freedom=3.0)
+good(noise.Diffusion, matrix=lambda x: x)
+good(noise.GammaMultiplicative, shape=2.0)
+good(noise.zhang_multiplicative, shape=2.0, rate=1.0)
+good(init.Uniform, low=-1.0, high=1.0)
+good(init.Normal)
+good(init.Point)
+good(objectives.Function, fn=loss)
+good(objectives.Quadratic)
+good(objectives.LogCosh)
+good(objectives.LogCosh.resting_at, point=1.0)
+good(objectives.QuarticDoubleWell)
+good(objectives.OscillatingDoubleWell)
+good(objectives.CoupledDoubleWells)
+good(schedules.Halving, initial=0.1, every=5)
+good(schedules.PerStep, values=[0.1, 0.2])
+good(schedules.Growth, initial=1.0, time=1.0)
+for series in (observe.Quorum, observe.Center, observe.Spread, observe.QuorumLoss, observe.MeanLoss):
+    good(series)
+good(observe.Snapshot)
+good(observe.Moments)
+good(observe.Histogram, low=-1.0, high=1.0)
+good(observe.Occupancy, centers=[0.0], radius=1.0)
+good(observe.FirstPassage, target=0.0, radius=1.0)
+good(observe.FirstNonFinite)
+good(analysis.Ball, center=0.0, radius=1.0)
+good(analysis.Box)
+good(sdesim.couple, rule=sdesim.Quorum(1.0))
+good(sdesim.simulate, model=MODEL, steps=0)
+good(sdesim.iterate, model=MODEL, steps=0)
+good(sdesim.sweep, model=MODEL, grid={"coupling.k": [1.0]}, steps=0)
+good(sdesim.join, parts=[])
+good(sdesim.load, path="none.nc")
+good(sdesim.diffrax_state, model=MODEL, x=POINTS)
+good(sdesim.diffrax_terms, model=MODEL, x=POINTS, path=diffrax.UnsafeBrownianPath(shape=(3, 1), key=KEY))
+good(sdesim.diffrax_solve, model=MODEL, x=POINTS, key=KEY, t1=0.1, dt0=0.1)
