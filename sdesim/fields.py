@@ -211,7 +211,7 @@ def check_sign(name: str, value, *, zero: bool = True) -> None:
     if value is None or callable(value) or is_traced(value):
         return
     plain = None
-    with contextlib.suppress(TypeError, ValueError, OverflowError):  # of what is no number, though NumPy takes it for an object
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # of what NumPy takes for an object
         plain = np.asarray(value, float) if _is_real(value) else None
     if plain is None:
         raise TypeError(f"{name}={shown(value)}: must be a number or an array of numbers")
