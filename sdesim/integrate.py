@@ -313,7 +313,8 @@ def default_dims(model: Dynamics, init) -> int:
         return model.objective.dims
     if isinstance(init, AbstractInit):
         return init.dims or 1
-    shape = np.shape(init) if isinstance(init, jax.Array | np.ndarray | Sequence) else ()
+    points = isinstance(init, jax.Array | np.ndarray | Sequence)
+    shape = named("init", number)(init).shape if points else ()
     return shape[-1] if shape and shape[-1] else 1
 
 
