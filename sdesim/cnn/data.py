@@ -63,7 +63,7 @@ class Images(NamedTuple):
 
     @property
     def classes(self) -> int:
-        return 1 + max(int(y.max(initial=-1)) for y in map(np.asarray, (self.train_y, self.test_y)))
+        return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
 
 
 def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
