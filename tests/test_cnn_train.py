@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 
 import equinox as eqx
 import flax.linen as nn
@@ -162,6 +163,20 @@ def test_a_diverging_run_ends_alone():
     assert 0 < both.diverged.values[1] <= 20
     np.testing.assert_allclose(both.batch_loss.isel(run=0), alone.batch_loss.isel(run=0), rtol=1e-4)
     assert not np.isfinite(both.batch_loss.values[-1, 1]).any()
+
+
+def test_an_agent_of_rate_0_stands_still_alone():
+    """No gradient, no pull, no push: the others go on as if it had a rate."""
+    rule = cnn.Algorithm(coupling.Quorum(2.0), 0.9)
+    history = cnn.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": np.array([[0.05, 0.0]])})
+    goes, still, _ = history.train_loss.values[:, 0].T
+    assert np.ptp(still) == 0 and float(goes[-1]) < 0.5 * float(goes[0])
+    assert int(history.diverged[0]) == -1
+    none = cnn.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": 0.0})
+    assert np.ptp(none.spread.values) == 0 and np.ptp(none.test_loss.values, axis=0).max() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        cnn.summary(none, "nothing moves")
 
 
 def test_same_start():
