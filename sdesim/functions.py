@@ -233,6 +233,7 @@ class _Seen:
     values: tuple | None = None
     moved: frozenset[int] = frozenset()
     token: object = dataclasses.field(default_factory=object)
+    checked: set[Any] = dataclasses.field(default_factory=set)  # code that was found to do the same twice
 
 
 _LOCK = threading.Lock()
@@ -344,8 +345,8 @@ class Method(eqx.Module):
         return self.program(self.inputs, arguments)
 
 
-def as_method(name: str, found: Traced, again: Callable[[], Traced]) -> Method:
-    """What `traced` found as a module that holds the program and its inputs. again: trace it once more.
+def as_method(name: str, found: Traced, again: Callable[[], Traced], code: Any) -> Method:
+    """What `traced` found as a module that holds the program and its inputs. again: trace it once more. code: whose.
 
     Raises:
         ImpureFunctionError: for a function that does not do the same twice.
@@ -354,20 +355,19 @@ def as_method(name: str, found: Traced, again: Callable[[], Traced]) -> Method:
     values = tuple(map(_bits, reader.literals.values()))
     seen = _seen((name, reader.skeleton))
     with _LOCK:
-        first = seen.values is None
         if seen.values is None:
             seen.values = values
         now = [i for i, (a, b) in enumerate(zip(seen.values, values, strict=True)) if a != b]
         if not seen.moved.issuperset(now):
             seen.moved, seen.token = seen.moved.union(now), object()
         moved, token = seen.moved, seen.token
-    if first and not _same(reader, _Reader(again().closed)):
-        seen.values = None
+    if code not in seen.checked and not _same(reader, _Reader(again().closed)):
         raise ImpureFunctionError(
             f"{name}: the function gives another program each time it is traced: it draws random numbers, or counts. "
             "It is traced once a call, and all agents and steps would share one draw. Describe what is random by a "
             "law, Dynamics(noise=...), or draw the numbers beforehand and let the function close over the array"
         )
+    seen.checked.add(code)
     numbers = [jnp.asarray(v) for i, v in enumerate(map(np.asarray, reader.literals.values())) if i in moved]
     program = Program(found.closed, jax.tree.structure(found.result), reader, moved, token)
     return Method(program, [*map(_input, reader.arrays.values()), *numbers])
@@ -584,7 +584,8 @@ class _Opened:
 
     def keep(self, method: str, label: str, fn, arguments, found: Traced) -> PyTree:
         again = lambda: self.traced(fn, *arguments)
-        self.methods[method] = as_method(label, found, again)
+        code = tuple(map(_code, self._leaves)) + (_code(getattr(type(self.node), method, None)),)
+        self.methods[method] = as_method(label, found, again, code)
         return found.result
 
     def closed(self, kind: type[_Standin], **static) -> tuple[Any, Any]:
@@ -592,6 +593,13 @@ class _Opened:
         still = jax.tree.map(lambda _: None, self.methods)
         part = functools.partial(kind, **static)
         return part(own=self.own, methods=self.methods), part(own=self.axes, methods=still)
+
+
+def _code(fn) -> Any:
+    """What tells one function from another, whatever it closes over; without keeping anything but its code."""
+    fn = getattr(fn, "func", fn)
+    fn = getattr(fn, "__func__", fn)
+    return getattr(fn, "__code__", type(fn).__qualname__)
 
 
 def _lane(leaf, axis) -> jax.ShapeDtypeStruct:
