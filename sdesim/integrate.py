@@ -105,10 +105,6 @@ def warn_of_stiffness(model: Dynamics, plan: Plan, dt: Array | None, first: int 
         return
     looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if callable(model.eta) else 1)]
     each = [_ticks(model, plan, dt, step) for step in looks]
-    for step, tick in zip(looks, each, strict=True):
-        if tick.min() < 0:
-            warn(f"eta: the schedule is negative at step {step}; a learning rate must be at least 0", StabilityWarning)
-            break
     ticks = np.max(each, axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
         if rule is not None:

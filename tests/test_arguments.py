@@ -223,3 +223,12 @@ def test_stability_of_velocity_coupling_and_small_steps():
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
         simulate(model, agents=3, dt=0.05)
+
+
+def test_a_divergence_is_told_with_what_helps_at_the_line_that_called():
+    """A gradient that is not finite where agents start is no matter of the step."""
+    with pytest.warns(sdesim.DivergenceWarning, match="gradient of the loss is not finite where 1 of them") as told:
+        sdesim.simulate(sdesim.Dynamics(lambda x: jnp.linalg.norm(x)), dims=2, steps=3)
+    assert told[0].filename == __file__
+    with pytest.warns(sdesim.DivergenceWarning, match="a smaller eta or gain would be stable"):
+        sdesim.simulate(sdesim.Dynamics(lambda x: jnp.sum(x**4), eta=1.0), init=10.0, steps=10)
