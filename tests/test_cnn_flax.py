@@ -203,7 +203,6 @@ class Unhashable(nn.Module):
             r"ThreeLayer cannot be evaluated on images of shape \(2, 4, 4, 3\): ValueError: ",
         ),
     ],
-    ids=str,
 )
 def test_what_cannot_be_trained_is_refused_in_one_sentence(network, kind, message):
     with pytest.raises(kind, match=rf"^network(:|=).*{message}") as error:
