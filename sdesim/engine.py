@@ -63,13 +63,20 @@ class Lanes:
     path: str
 
 
+# The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
+_COMMANDS = {"xla_gpu_enable_command_buffer": "FUSION,WHILE", "xla_gpu_graph_min_graph_size": 1}
+
+
 @functools.cache
-def _compiled() -> Callable:
-    """`_advance` compiled for this machine: with the widest vectors it has, which XLA does not use by itself."""
-    if jax.default_backend() != "cpu":
-        return eqx.filter_jit(_advance_on_a_gpu)
-    options = {"compiler_options": {"xla_cpu_prefer_vector_width": 512}} if _has_avx512() else {}
-    return eqx.filter_jit(_advance, **options)
+def _compiled(fused: bool = False) -> Callable:
+    """`_advance` compiled for this machine, by options that XLA does not take by itself: on a CPU its widest vectors.
+
+    fused: whether by the GPU kernel.
+    """
+    if jax.default_backend() == "gpu":
+        return eqx.filter_jit(_advance_on_a_gpu, **({} if fused else {"compiler_options": _COMMANDS}))
+    wide = jax.default_backend() == "cpu" and _has_avx512()
+    return eqx.filter_jit(_advance, **({"compiler_options": {"xla_cpu_prefer_vector_width": 512}} if wide else {}))
 
 
 def _advance_on_a_gpu(*arguments):
@@ -340,7 +347,7 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
     def steps(plan, group, observables, state, totals, buffers, *numbers):
         numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.period, run.first, *numbers))
         lanes = (None, group.kept, group.swept, group.sims, run.seed, run.dt, None, state, totals, buffers)
-        return _compiled()(plan, run.axes, observables, *lanes, numbers)[0]
+        return _compiled(plan.kernel is not None)(plan, run.axes, observables, *lanes, numbers)[0]
 
     kernel.confirm(
         lambda state, *numbers: steps(plan, group, run.observables, state, totals, buffers, *numbers),
@@ -409,7 +416,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     count: lanes of the run. compile: take no steps, and have all programs compiled.
     """
     plan, axes, observables, first = run.plan, run.axes, run.observables, run.first
-    advance = _advance if run.traced else _compiled()
+    advance = _advance if run.traced else _compiled(plan.kernel is not None)
     state = group.state
     totals, buffers = group.each(_partial(_watch, plan, observables, _records(run).size, jnp.int32(first)), axes, state)
     mine = group.sims.size if group.needed is None else min(group.needed * group.sims.shape[1], count - group.first)

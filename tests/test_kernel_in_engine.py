@@ -20,7 +20,8 @@ def on_a_gpu(monkeypatch):
     """on_a_gpu(): until here the engine runs no kernel, and from here on it does as on a GPU."""
     choices = [kernel.Choice(None, "")]
     monkeypatch.setattr(kernel, "backend_for", lambda *_: choices[-1])
-    engine._compiled()  # the options of this machine, which are looked up once
+    for fused in (False, True):
+        engine._compiled(fused)  # the options of this machine, which are looked up once
 
     def begin():
         choices.append(kernel.Choice("mosaic" if jax.default_backend() == "gpu" else "interpret", ""))

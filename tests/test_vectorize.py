@@ -101,7 +101,7 @@ def compiled_text(model, agents, sims=32):
         return advance(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_compiled", lambda: spy)
+        patch.setattr(engine, "_compiled", lambda *_: spy)
         sdesim.simulate(model, agents=agents, sims=sims, steps=3)
     return texts[0]
 
