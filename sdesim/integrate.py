@@ -19,7 +19,7 @@ from sdesim import blocks, random
 from sdesim.advance import one_step
 from sdesim.blocks import VECTOR, Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Dynamics, HeavyBall, State
 from sdesim.engine import Plan, lanes_at_once, layout_of, run_lanes
 from sdesim.fields import (
     byte_count,
@@ -246,26 +246,34 @@ def check_records(observables: Sequence[AbstractObservable], every: int | None, 
             raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {o.name} looks")
 
 
-def check_schedule(model: Dynamics, agents: int, first: int, steps: int) -> None:
-    """Look at a learning rate that depends on the step, at all steps of a short run and at many of a long one.
+def check_rates(model: Dynamics, plan: Plan, first: int, steps: int) -> None:
+    """Look at the learning rates: of a schedule, at all steps of a short run and at many of a long one.
 
     Raises:
-        ValueError: naming the first step at which it is negative, not finite or of a wrong shape.
+        ValueError: naming the first step at which they are negative, not finite or of a wrong shape, or are all 0 where
+            steps of a length of their own have no meaning then.
     """
-    if not callable(model.eta) or steps == 0 or is_traced(eqx.filter(model.eta, eqx.is_array)):
+    if steps == 0 or is_traced((model.eta, eqx.filter(model.eta, eqx.is_array))):
         return
     looks = np.unique(np.linspace(first, first + steps - 1, min(steps, LOOKS)).astype(np.int64)).astype(np.int32)
-    etas = jax.vmap(lambda n: jnp.asarray(model.eta(n)))(jnp.asarray(looks))
+    if callable(model.eta):
+        etas = jax.vmap(lambda n: jnp.asarray(model.eta(n)))(jnp.asarray(looks))
+    else:
+        looks, etas = looks[:1], model.eta[None]
     if is_traced(etas):
         return
-    if etas.shape[1:] not in ((), (agents,)):
-        right = f"a number or of shape (agents,) = ({agents},)"
+    if etas.shape[1:] not in ((), (plan.agents,)):
+        right = f"a number or of shape (agents,) = ({plan.agents},)"
         raise ValueError(f"eta: must be {right}, and the schedule gives shape {etas.shape[1:]}")
     values = np.asarray(etas).reshape(looks.size, -1)
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         n, agent = np.argwhere(bad)[0]
         raise ValueError(f"eta={values[n, agent]:.4g} at step {looks[n]}: must be finite and at least 0 at every step")
+    still = ~values.any(axis=1)
+    if not plan.matched and isinstance(model.momentum, HeavyBall) and still.any():
+        where = f" at step {looks[still][0]}" if callable(model.eta) else ""
+        raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 
 
 def initial_lanes(
@@ -525,7 +533,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         given = lambda a, b: jnp.moveaxis(increments[a:b], 1, -1)
     still = jax.tree.map(lambda _: None, model)
     with today(model, still, observables, plan, given=given is not None) as (new, axes, watched):
-        check_schedule(new, agents, first, steps)
+        check_rates(new, plan, first, steps)
         check_memory(plan, new, sims, steps, observables, memory)
         mean = ArrayMean(agents)
         places = (init, arguments["velocity"]) if previous is None else previous.state

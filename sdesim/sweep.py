@@ -28,8 +28,8 @@ from sdesim.functions import today
 from sdesim.init import Point
 from sdesim.integrate import (
     check_memory,
+    check_rates,
     check_records,
-    check_schedule,
     check_sizes,
     default_dims,
     initial_lanes,
@@ -238,7 +238,9 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     if dt is not None:
         for name, values in numbers.items():  # the largest value may have an SDE where another has none
             for value in _telling(values):
-                if (reason := with_value(model, name, value).noise.iteration_only()) is not None:
+                changed = with_value(model, name, value)
+                check_rates(changed, plan, 0, steps)
+                if (reason := changed.noise.iteration_only()) is not None:
                     raise ValueError(
                         f"dt, {name}={value}: {reason}, so it runs at the matched step alone: leave dt out"
                     )
@@ -253,7 +255,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     with today(on_lanes, axes, observables, plan) as (new, axes, watched):
         first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
         of_lane = jax.tree.map(first, axes, new, is_leaf=lambda axis: axis is None)
-        check_schedule(extreme, agents, 0, steps)
+        check_rates(extreme, plan, 0, steps)
         check_memory(plan, of_lane, points * sims, steps, observables, memory, points)
         layout = layout_of(
             plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)

@@ -301,6 +301,15 @@ def test_a_schedule_is_looked_at(eta, said):
             how(model, agents=3, steps=10)
 
 
+def test_steps_of_a_length_of_their_own_want_a_rate():
+    """dx = v dt / h: at eta = 0 the displacement of an iteration takes no time."""
+    said = r"^dt: eta=0 at step 2, where an iteration with momentum has no time to divide; leave dt out"
+    with pytest.raises(ValueError, match=said):
+        sdesim.simulate(model_of([0.1, 0.1, 0.0], "heavy ball"), steps=5, dt=0.01)
+    with pytest.raises(ValueError, match=r"^dt: eta=0, where"):
+        sdesim.sweep(model_of([0.1], "nesterov", eta=0.1), {"eta": [0.0, 0.1]}, steps=5, dt=0.01)
+
+
 LAST = 10**8  # records already made
 
 
