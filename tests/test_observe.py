@@ -182,7 +182,7 @@ def test_two_of_a_name_are_refused():
 
 @pytest.mark.parametrize("every", [0, -3, 2.5, True])
 def test_bad_intervals_are_refused(every):
-    with pytest.raises(ValueError, match=rf"^every={every}: must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=rf"^every={every}: must be an integer from 1 to"):
         run(observe.Spread(), every=every)
 
 
