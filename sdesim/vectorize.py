@@ -454,6 +454,9 @@ class _Program(NamedTuple):
             strides = None if params["strides"] is None else pick(params["strides"], 1)
             starts, limits = pick(params["start_indices"], 0), pick(params["limit_indices"], size)
             out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)[0].reshape(tight)
+        elif name == "bitcast_convert_type":  # to another size: its batching rule takes the last axis for the bytes
+            front = jax.vmap(bind)(jnp.moveaxis(first.loose(size), -1, 0))[0]
+            return [_Value.mapped_of(jnp.moveaxis(front, 0, -1))]
         else:  # by its batching rule: right, if not always fast
             over = [-1 if v.mapped else None for v in inputs]
             out = jax.vmap(bind, in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))

@@ -64,7 +64,8 @@ def both(kind, name, agents, dims, dtype, fast, x, shared, t):
     got = lanes(of_lane, (-1, -1, -1), fast=fast)(Halves.split(x) if paired else x, shared, t)
     merged = lambda a: a.merged() if isinstance(a, Halves) else a
     got = jax.tree.map(merged, got, is_leaf=lambda a: isinstance(a, Halves))
-    return got, jax.vmap(program(kind, name, plain_mean), -1, -1)(x, shared, t)
+    first = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), (x, shared, t))  # some of JAX's rules fail for the last axis
+    return got, jax.vmap(program(kind, name, plain_mean), 0, -1)(*first)
 
 
 def difference(kind, name, got, expected) -> str | None:

@@ -145,8 +145,6 @@ def test_a_proven_program_leaves_no_note():
 @pytest.mark.parametrize("where", ["loss", "rule", "observable", "schedule"])
 def test_users_may_look_into_every_function(where, monkeypatch):
     """In every step of every simulation, in blocks and threads too."""
-    monkeypatch.setattr(engine, "CACHE_BYTES", 1)
-    monkeypatch.setattr(engine, "LEAST", 1)
     monkeypatch.setattr(engine, "THREAD_BYTES", 0)
     seen = []
     look = lambda here, value: (
