@@ -13,7 +13,6 @@ import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from sdesim import blocks, kernel
 from sdesim.advance import Plan, advance_lanes, view_of
 from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import form, is_traced
+from sdesim.fields import form, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.progress import bar
 from sdesim.vectorize import NOTES, lanes
@@ -311,7 +310,7 @@ def _noting(key):
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    warnings.warn(message, EngineWarning, stacklevel=5)
+    warn(message, EngineWarning)
 
 
 _KERNELS: dict[Any, kernel.Choice] = {}  # by program: half a second to find, and what this machine made of it

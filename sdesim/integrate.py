@@ -323,11 +323,19 @@ def default_dims(model: Dynamics, init) -> int:
 
 
 def check_memory(
-    plan: Plan, model: Dynamics, lanes: int, steps: int, observables, limit: int | str | None, points: int = 1
+    plan: Plan,
+    model: Dynamics,
+    lanes: int,
+    steps: int,
+    observables,
+    limit: int | str | None,
+    points: int = 1,
+    work: bool = True,
 ) -> int:
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
 
-    What is held of each lane all the time, and the work of a step for as many lanes as are computed at a time.
+    What is held of each lane all the time, and, with `work`, what a step takes for as many lanes as are computed at a
+    time; the model is traced for that.
 
     Raises:
         MemoryError: with what the run needs, what there is, and how to fit.
@@ -346,7 +354,7 @@ def check_memory(
                 one += 4 * records * math.prod(shape) * itemsize
             else:
                 one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
-    step, shared = _work_of_step(plan, model)
+    step, shared = _work_of_step(plan, model) if work else (0, 0)
     at_once = lanes_at_once(plan, lanes)
     need = one * lanes + step * at_once + shared
     have = available_memory() if limit is None else byte_count("memory", limit)

@@ -248,6 +248,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         raise ValueError("velocity: the model has no momentum")
     check_records(observables, plan.every, 0, steps)
     warn_of_stiffness(extreme, plan, dt, 0, steps)
+    check_memory(plan, extreme, points * sims, steps, observables, memory, points, work=False)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)

@@ -114,7 +114,7 @@ def test_new_numbers_compile_nothing():
     assert not compiled
     new_values = [
         dict(k=2.0), dict(k=3), dict(eta=0.04), dict(sigma=1.0), dict(batch=4.0), dict(momentum=0.5), dict(seed=99),
-        dict(init=-0.5), dict(first_sim=500), dict(steps=13),
+        dict(init=-0.5), dict(first_sim=500, exact=False), dict(steps=13),
     ]  # fmt: skip
     for new in new_values:
         go(**new) if "steps" in new else None  # other lengths share the loop, not the small programs around it
