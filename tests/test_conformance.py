@@ -139,12 +139,12 @@ def test_what_is_called_proven_is_in_a_program_here():
         seen.update(names_in(traced.jaxpr))
         if (reason := vectorize.unproven(traced.jaxpr)) is not None:
             reasons[name] = reason
-    proven = vectorize._ELEMENTWISE | vectorize._STRUCTURAL | vectorize._BY_BATCHING_RULE | vectorize._COMBINE.keys()
+    proven = vectorize.ELEMENTWISE | vectorize.STRUCTURAL | vectorize._BY_BATCHING_RULE | vectorize._COMBINE.keys()
     later = {"log2", "one_minus_square", "polynomial", "SearchSorted"} if jax.__version_info__ < (0, 11) else set()
     assert not proven - seen - later
     assert set(reasons) - {"custom root"} == {
         "error_if", "diffrax", "optimistix root", "optimistix least squares", "debug callback", "debug print",
-        "io callback", "pure callback", "custom vmap", "sequential vmap", "printing", "checked",
+        "io callback", "pure callback", "sequential vmap", "printing", "checked",
     }  # fmt: skip
     assert reasons["debug print"] == "the program calls debug_print, an effect"
     assert "all simulations at once" in reasons["error_if"]
