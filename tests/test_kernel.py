@@ -413,7 +413,7 @@ def test_what_it_refuses():
     assert "1025 agents" in reason(model, agents=1025)
     assert "9 dimensions" in reason(model, dims=9)
     assert "a thread" in reason(model, agents=1024, dims=8)
-    assert reason(model, agents=1024, dims=2) is None and "128 numbers" in reason(model, agents=1024, dims=4)
+    assert reason(model, agents=768, dims=2) is None and "64 numbers" in reason(model, agents=1024, dims=2)
     assert "increments" in reason(model, increments=jnp.zeros((1, 1, 20, 1)))
     assert "every step" in reason(model, observables=(FirstNonFinite(),))
 

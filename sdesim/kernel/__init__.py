@@ -61,8 +61,8 @@ __all__ = [
 
 MAX_AGENTS = 1024
 MAX_DIMS = 8
-# Numbers of the whole state a thread: twice as many on Mosaic spill, and take half a minute to compile.
-MAX_THREAD_NUMBERS: dict[Backend, int] = {"mosaic": 64, "triton": 128}
+# Numbers of the state a thread, without and with velocities: with more, registers spill, and Mosaic compiles long.
+MAX_THREAD_NUMBERS: dict[Backend, tuple[int, int]] = {"mosaic": (48, 64), "triton": (128, 128)}
 LAUNCH = 256  # steps
 MANY = 1 << 20  # lanes that fill any GPU
 
@@ -219,9 +219,10 @@ def refusal(
     shape = shape_of(plan.agents, plan.dims, backend, MANY)
     cells = plan.agents if shape.unrolled else 2 * shape.tiles
     threads = WARP * shape.warps
-    numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 if model.momentum is None else 2)
-    if numbers > MAX_THREAD_NUMBERS[backend]:
-        return f"{numbers} numbers of the state a thread; its registers hold {MAX_THREAD_NUMBERS[backend]}"
+    velocities = model.momentum is not None
+    numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 + velocities)
+    if numbers > (most := MAX_THREAD_NUMBERS[backend][velocities]):
+        return f"{numbers} numbers of the state a thread; its registers hold {most}"
     if increments is not None:
         return "increments of the caller"
     watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
