@@ -14,6 +14,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -37,7 +38,7 @@ def _contents(value: Any, seen: dict[int, tuple[int, Any]]) -> str:
     inner = functools.partial(_contents, seen=seen)
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
         plain = np.asarray(value)
         if plain.dtype != object:

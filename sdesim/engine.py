@@ -54,7 +54,7 @@ class Lanes:
     state: State
     observed: dict[str, Array]
     axes: dict[str, tuple[str, ...]]
-    diverged: np.ndarray
+    diverged: Any
     step: int
     records: np.ndarray
     seconds: float
@@ -72,15 +72,19 @@ def _compiled(fused: bool = False) -> Callable:
 
     fused: whether by the GPU kernel.
     """
+    options: dict[str, Any] = {}
     if jax.default_backend() == "gpu":
-        return eqx.filter_jit(_advance_on_a_gpu, **({} if fused else {"compiler_options": _COMMANDS}))
-    wide = jax.default_backend() == "cpu" and _has_avx512()
-    return eqx.filter_jit(_advance, **({"compiler_options": {"xla_cpu_prefer_vector_width": 512}} if wide else {}))
+        options = {} if fused else {"compiler_options": _COMMANDS}
+        return eqx.filter_jit(_advance_on_a_gpu, **options)
+    if jax.default_backend() == "cpu" and _has_avx512():
+        options = {"compiler_options": {"xla_cpu_prefer_vector_width": 512}}
+    return eqx.filter_jit(_advance, **options)
 
 
 def _advance_on_a_gpu(*arguments):
     """`_advance` with products of matrices in float32, as on a CPU: JAX's own on a GPU keep eleven bits of a factor."""
-    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):
+    settings: Any = jax.config
+    with jax.default_matmul_precision(settings.jax_default_matmul_precision or "highest"):
         return _advance(*arguments)
 
 
@@ -136,8 +140,13 @@ def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, in
     each = layout.number // workers
     parts = layout.split((swept, state, sims))
     given = None if increments is None else lambda a, b: layout.split(increments(a, b))  # of one worker alone
-    cut = lambda i: jax.tree.map(lambda leaf: leaf[i * each : (i + 1) * each], parts) if workers > 1 else parts
-    return [_Group(n, i * each * layout.width, kept, *cut(i), given) for i, n in enumerate(needed) if n]
+    groups = []
+    for i, n in enumerate(needed):
+        if n:
+            mine = slice(i * each, (i + 1) * each)
+            own, begin, numbers = parts if workers == 1 else jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts)
+            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, given))
+    return groups
 
 
 def _advance(plan, axes, observables, needed, kept, swept, sims, seed, dt, given, state, totals, buffers, steps):

@@ -216,7 +216,7 @@ class _Reader:
 
 def _is_plain(value) -> bool:
     """Whether a value can be looked at: it is no tracer, and no array of keys."""
-    extended = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+    extended = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.extended)
     return not isinstance(value, Tracer) and not extended
 
 
@@ -273,7 +273,7 @@ class Program:
 
     def forget(self) -> None:
         """Leave nothing of the function: compiled code keeps this object."""
-        self._closed = self._arrays = self._numbers = None
+        self._closed, self._arrays, self._numbers = None, {}, {}
 
     def __call__(self, inputs: Sequence[Array], arguments: PyTree) -> PyTree:
         """The function's result for arguments of the shapes at which it was traced."""
@@ -549,7 +549,7 @@ class _Opened:
         self.name, self.node = name, node
         leaves, self._tree = jax.tree.flatten(node, is_leaf=_is_none)
         # What the user's own jit has compiled would not be looked at again.
-        self._leaves = [leaf.__wrapped__ if isinstance(leaf, _Jitted) else leaf for leaf in leaves]
+        self._leaves = [getattr(leaf, "__wrapped__", leaf) if isinstance(leaf, _Jitted) else leaf for leaf in leaves]
         swept = jax.tree.leaves(axes, is_leaf=_is_none)
         self._is_array = [eqx.is_array(leaf) for leaf in self._leaves]
         self.own = [leaf for leaf, known in zip(self._leaves, self._is_array, strict=True) if known]
@@ -644,8 +644,9 @@ class _Shapes:
 
     @property
     def words(self) -> Words:
-        word = jax.ShapeDtypeStruct((self.agents, self.dims), jnp.uint32)
-        return Words(word, word, jax.ShapeDtypeStruct(word.shape, jnp.bool_))
+        word: Any = jax.ShapeDtypeStruct((self.agents, self.dims), jnp.uint32)
+        odd: Any = jax.ShapeDtypeStruct(word.shape, jnp.bool_)
+        return Words(word, word, odd)
 
     @property
     def mean(self) -> ArrayMean:

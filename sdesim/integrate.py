@@ -83,7 +83,7 @@ def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) ->
 def warn_of_divergence(diverged: np.ndarray, first_sim: int, remedy: str) -> None:
     """Say which share of the simulations diverged, when the first one did, and what would help; simulations are on the
     last axis."""
-    bad = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
+    bad: Any = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
     if not bad.size:
         return
     first = bad[np.argmin(diverged.ravel()[bad])]

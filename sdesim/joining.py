@@ -58,7 +58,7 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         hole = {name: shown(r[p]) for (name, r), p in zip(ranges.items(), missing[0], strict=True)}
         raise ValueError(f"parts: must fill the grid, and none has {', '.join(f'{n} {v}' for n, v in hole.items())}")
     grid = {name: _values(name, ranges[name], held, settings) for name in names}
-    data = _nested([_bare(part) for part in parts], at, [*names.values(), "sim"], ())
+    data = _nested([_bare(part) for part in parts], at, [*map(str, names.values()), "sim"], ())
     for name, values in grid.items():
         if np.ndim(values) > 1:  # numbered within each part
             data = data.assign_coords({names[name]: np.arange(len(values))})

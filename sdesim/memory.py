@@ -1,6 +1,5 @@
 """How much memory there is, and how much a step of a model takes beside its state."""
 
-import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -8,10 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Jaxpr, Literal
 
 from sdesim.kernel.program import inlined
-from sdesim.vectorize import ELEMENTWISE, STRUCTURAL
+from sdesim.vectorize import ELEMENTWISE, STRUCTURAL, inner_programs
 
 _FUSED = ELEMENTWISE | STRUCTURAL | {"iota", "stop_gradient", "rev", "pad"}
 _REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")
@@ -92,19 +91,10 @@ def _size(variable) -> int:
     return int(np.prod(variable.aval.shape)) * getattr(variable.aval.dtype, "itemsize", 8)
 
 
-def _inner(eqn) -> list[Jaxpr]:
-    found = (v if isinstance(v, tuple | list) else (v,) for v in eqn.params.values())
-    return [
-        p.jaxpr if isinstance(p, ClosedJaxpr) else p
-        for p in itertools.chain.from_iterable(found)
-        if isinstance(p, ClosedJaxpr | Jaxpr)
-    ]
-
-
 def _peak(jaxpr: Jaxpr, mapped: dict[Any, bool]) -> tuple[int, int]:
     """The fullest moment of a program. mapped: which of its inputs are a lane's own."""
     of_lane = dict(mapped)
-    fused = lambda eqn: eqn.primitive.name in _FUSED and not _inner(eqn)
+    fused = lambda eqn: eqn.primitive.name in _FUSED and not list(inner_programs(eqn.params))
     given = set(jaxpr.invars) | set(jaxpr.constvars)
     written: set[Any] = set()  # what is in memory, and not only within a fused loop
     for eqn in jaxpr.eqns:
@@ -132,7 +122,7 @@ def _peak(jaxpr: Jaxpr, mapped: dict[Any, bool]) -> tuple[int, int]:
             live[of_lane[v]] += _size(v)
             ends.setdefault(last.get(v, i), []).append(v)
         within = {True: 0, False: 0}
-        for inner in _inner(eqn):
+        for inner in list(inner_programs(eqn.params)):
             own = any(of_lane.get(v, False) for v in eqn.invars if not isinstance(v, Literal))
             own, shared = _peak(inner, dict.fromkeys(inner.invars, own))
             within = {True: max(within[True], own), False: max(within[False], shared)}

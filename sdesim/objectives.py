@@ -114,7 +114,7 @@ def fitting_loss(objective: AbstractObjective, dims: int, trace: Callable[[Form]
             refused = refused or _refusal(error, dims)
             continue
         shape, kind = (getattr(value(found), name, None) for name in ("shape", "dtype"))
-        if shape == () and jnp.issubdtype(kind, jnp.floating):
+        if shape == () and kind is not None and jnp.issubdtype(kind, jnp.floating):
             return found
         what = f"is {type(value(found)).__name__}" if shape is None else f"has shape {shape} and type {kind}"
         refused = refused or ValueError(

@@ -48,7 +48,7 @@ class Result:
     quorum: Array
     center: Array
     velocity: Array | None
-    observed: dict[str, Array]
+    observed: dict[str, Any]
     observed_axes: dict[str, tuple[str, ...]]
     records: np.ndarray
     diverged: np.ndarray

@@ -6,6 +6,7 @@ integrator. Sizes (agents, dims, steps) shape the program, so each of their valu
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -261,11 +262,11 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         layout = layout_of(
             plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)
         )
-        places = dict(tile=points, layout=layout)
-        x = initial_lanes(new, Point(0.0) if init is None else init, plan, lane_sims, words, **places)
+        place = functools.partial(initial_lanes, tile=points, layout=layout)
+        x = place(new, Point(0.0) if init is None else init, plan, lane_sims, words)
         v = None
         if velocity is not None:
-            v = initial_lanes(new, velocity, plan, lane_sims, words, velocity=True, **places)
+            v = place(new, velocity, plan, lane_sims, words, velocity=True)
         lanes = run_lanes(
             plan,
             new,

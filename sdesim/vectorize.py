@@ -178,7 +178,7 @@ def unproven(jaxpr: Jaxpr) -> str | None:
         name = eqn.primitive.name
         if name == "call_hi_primitive":  # of jax 0.12: one for all that are made of several primitives
             name = type(eqn.params["_prim"]).__name__
-        within = (reason for inner in _inner_programs(eqn.params) if (reason := unproven(inner)) is not None)
+        within = (reason for inner in inner_programs(eqn.params) if (reason := unproven(inner)) is not None)
         if (reason := next(within, None)) is not None:
             return reason
         if eqn.effects:
@@ -188,7 +188,7 @@ def unproven(jaxpr: Jaxpr) -> str | None:
     return None
 
 
-def _inner_programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
+def inner_programs(params: dict[str, Any]) -> Iterator[Any]:
     """The programs of loops, branches and calls among an equation's parameters."""
     for value in params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
@@ -340,7 +340,7 @@ class _Program(NamedTuple):
 
     def is_paired(self, eqn) -> bool:
         """Whether an equation asks for the random words of all agents."""
-        return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * self.pairs
+        return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
 
     def inlined(self, eqn, inputs: list[_Value]) -> list[_Value]:
         inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)

@@ -146,7 +146,7 @@ def _checked(values: np.ndarray) -> np.ndarray:
 # -- quadrature in one dimension ---------------------------------------------------------------------------------------
 
 
-def _distribution(law: AbstractNoise):
+def _distribution(law: Any):
     """The distribution of one variate of the laws of `sdesim.noise`, as scipy.stats knows it; None for others."""
     from scipy import stats  # half a second to import, which only this function needs
 

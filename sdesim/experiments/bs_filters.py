@@ -20,6 +20,7 @@ and rates of convergence, from the eigenvalues of the iteration. All constants a
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -274,7 +275,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "linear-unstable",
             f"the linear filter diverges beyond eta (k + r) = 2, r = {limit:g} (share of runs)",
-            lambda runs: ~np.isfinite(beyond(runs.data, "linear")).any("point").values,
+            lambda runs: ~cast(xr.DataArray, np.isfinite(beyond(runs.data, "linear"))).any("point").values,
             ">=",
             0.9,
             smoke=0.8,

@@ -65,7 +65,7 @@ def _extreme(values, reduce) -> float:
     return float(reduce(array)) if np.isfinite(array).all() else math.nan
 
 
-def within(x, center, radius):
+def within(x, center, radius) -> Any:
     """1 where a coordinate is within `radius` of `center`, else 0, and NaN where it is not finite: of its form."""
     near = abs(x - center) < radius
     return (

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -81,7 +81,7 @@ def noise_law(model: Dynamics, scale: float) -> Law:
     Raises:
         ValueError: for a law that has no closed form here.
     """
-    law, kind = model.noise, type(model.noise)  # exactly: what a subclass changes, no closed form here knows
+    law, kind = cast(Any, model.noise), type(model.noise)  # exactly: what a subclass changes, no closed form here knows
     size = 0.0 if kind is Silent else scale / np.sqrt(_number("batch", model.batch))
     if kind is Uniform and (w := size * _number("noise.half_width", law.half_width)) > 0:
         inside = lambda y: np.clip(y + w, 0, 2 * w)
@@ -160,7 +160,7 @@ def pull(model: Dynamics) -> Pull:
     Raises:
         ValueError: for a rule that has no limit of many agents here.
     """
-    rule, kind = model.coupling, type(model.coupling)
+    rule, kind = cast(Any, model.coupling), type(model.coupling)
     if kind is Uncoupled:
         return Pull(0.0, None)
     if kind in (Quorum, Elastic) and callable(rule.k):
@@ -217,7 +217,7 @@ def initial_masses(law: Any, grid: Grid) -> np.ndarray:
     """
     edges = grid.edges
     kind = type(law)
-    if isinstance(law, laws.AbstractInit) and kind not in (laws.Uniform, laws.Normal, laws.Point):
+    if issubclass(kind, laws.AbstractInit) and kind not in (laws.Uniform, laws.Normal, laws.Point):
         raise ValueError(f"init={kind.__name__}: must be Uniform, Normal or Point, a number, or masses of the cells")
     if kind is laws.Uniform:
         low, high = _number("init.low", law.low), _number("init.high", law.high)
