@@ -1,6 +1,5 @@
 """What the trainer and its algorithms take and refuse, and what they warn of."""
 
-import threading
 import warnings
 
 import flax.linen as nn
@@ -11,7 +10,6 @@ import pytest
 import sdesim
 from sdesim import cnn, coupling
 from sdesim.cnn import algorithms
-from sdesim.cnn.checkpoints import Store
 from sdesim.couple import find_state
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -183,22 +181,3 @@ def test_what_is_tested_of_spiking_agents_is_their_mean():
     optimizer = made.coupling().renew(params, made.optimizer().init(params), jnp.array([2.0, 1.0]))
     assert float(made.coupling().center(params, optimizer)["w"][0]) == 1.0
     assert float(made.center(params, optimizer)["w"][0]) == 0.5
-
-
-# -- the folder --------------------------------------------------------------------------------------------------------
-
-
-def test_a_folder_in_which_another_process_trains_is_waited_for(tmp_path, capfd):
-    entered = threading.Event()
-
-    def other():
-        with Store(tmp_path, "").lock():
-            entered.set()
-
-    with Store(tmp_path, "").lock():
-        waiting = threading.Thread(target=other)
-        waiting.start()
-        assert not entered.wait(timeout=1)
-        assert "waiting for another process" in capfd.readouterr().err
-    assert entered.wait(timeout=10)
-    waiting.join()

@@ -170,7 +170,7 @@ ERRORS = {
     "average of 1": (["--algorithm", "qsgd", "--average", "1"], "average=1.0: must be from 0 to less than 1"),
     "no period": (["--period", "0"], "period=0"),
     "no width": (["--algorithm", "saturating-filter", "--width", "0"], "width=0.0"),
-    "leaves": (["--algorithm", "tree", "--fanout", "3", "--agents", "4"], "agents=4: a Tree of fanout (3,) has 3"),
+    "leaves": (["--algorithm", "tree", "--fanout", "3", "--agents", "4"], "fanout=(3,): has 3 leaves, and agents=4"),
     "empty batch": (["--batch", "0"], "batch=0: must be an integer of at least 1"),
     "batch too large": (["--batch", "100"], "batch=100: "),
     "few images": (["--images", "3"], "images=3: must be an integer of at least 10"),
