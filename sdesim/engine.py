@@ -31,7 +31,7 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.fields import form, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.progress import bar
-from sdesim.vectorize import NOTES, lanes
+from sdesim.vectorize import NOTES, lanes, products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
@@ -82,9 +82,7 @@ def _compiled(fused: bool = False) -> Callable:
 
 
 def _advance_on_a_gpu(*arguments):
-    """`_advance` with products of matrices in float32, as on a CPU: JAX's own on a GPU keep eleven bits of a factor."""
-    settings: Any = jax.config
-    with jax.default_matmul_precision(settings.jax_default_matmul_precision or "highest"):
+    with products_in_float32():
         return _advance(*arguments)
 
 

@@ -39,7 +39,7 @@ from sdesim.noise import AbstractNoise
 from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
-from sdesim.vectorize import _bind
+from sdesim.vectorize import _bind, products_in_float32
 
 if TYPE_CHECKING:
     from sdesim.advance import Plan
@@ -329,7 +329,7 @@ class Traced(NamedTuple):
 
 def traced(fn: Callable[..., PyTree], *arguments: PyTree) -> Traced:
     """Trace `fn` at arguments of given shapes. An index beyond an array is an error, where JAX would clamp it."""
-    with checked_indices():
+    with checked_indices(), products_in_float32():
         # A function that JAX has seen before it would not look at again; this one it has not.
         closed, result = jax.make_jaxpr(lambda *a: fn(*a), return_shape=True)(*arguments)
     return Traced(closed, result)

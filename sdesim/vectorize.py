@@ -10,6 +10,7 @@ spends most of its time there. Polynomials take their place. The program is seen
 `jnp.sin` in a user's loss is fast in the gradient too.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -105,6 +106,17 @@ _WHY_NOT = {
 
 NOTES: ContextVar[list[str] | None] = ContextVar("NOTES", default=None)
 """A list, of whoever wants to know, to which `lanes` appends at trace time why a program went through jax.vmap."""
+
+
+def products_in_float32() -> contextlib.AbstractContextManager:
+    """Within it, what is traced multiplies matrices in float32, as on a CPU; by itself JAX keeps eleven bits on a GPU.
+
+    Unless the user has set `jax_default_matmul_precision`.
+    """
+    settings: Any = jax.config
+    if jax.default_backend() != "gpu" or settings.jax_default_matmul_precision is not None:
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision("highest")
 
 
 class Halves(NamedTuple):
