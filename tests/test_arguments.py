@@ -194,7 +194,8 @@ def test_stiff_coupling_warns(rule, agents, order):
 
     def go(scale, **parts):
         model = sdesim.Dynamics(square, coupling=rule(scale / eta), eta=eta, **parts)
-        simulate(model, agents=agents, order=order, steps=1)
+        epoch = 1 if isinstance(model.coupling, coupling.Spiking) else None
+        simulate(model, agents=agents, order=order, steps=1, epoch=epoch)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
