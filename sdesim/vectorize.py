@@ -209,17 +209,24 @@ def inner_programs(params: dict[str, Any]) -> Iterator[Any]:
 
 
 def _whole(closed: ClosedJaxpr, values: Sequence["_Value"], size: int, fast: bool) -> list[Array]:
-    """A program by jax.vmap: within it nothing is mapped, so that primitives are bound as they are."""
+    """A program by jax.vmap: within it nothing is mapped, so that primitives are bound as they are.
 
-    def one_lane(*arrays):
-        out = _Program(size, fast, None).evaluate(
-            closed.jaxpr, [_constant(c) for c in closed.consts], [_constant(a) for a in arrays]
-        )
+    One with effects runs lane by lane: jax.vmap would write a callback down once for each lane, which takes minutes to
+    compile, and call those of both sides of a branch.
+    """
+    arrays = [v.whole(size).loose(size) for v in values]
+
+    def one_lane(mapped):
+        own = iter(mapped)
+        given = [_constant(next(own) if v.mapped else a) for v, a in zip(values, arrays, strict=True)]
+        out = _Program(size, fast, None).evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], given)
         return [v.array for v in out]
 
-    over = [-1 if v.mapped else None for v in values]
-    arrays = [v.whole(size).loose(size) for v in values]
-    return jax.vmap(one_lane, in_axes=over, out_axes=-1, axis_size=size)(*arrays)
+    mapped = [a for v, a in zip(values, arrays, strict=True) if v.mapped]
+    if not closed.effects:
+        return jax.vmap(one_lane, in_axes=-1, out_axes=-1, axis_size=size)(mapped)
+    out = lax.map(one_lane, [jnp.moveaxis(a, -1, 0) for a in mapped])
+    return [jnp.moveaxis(a, 0, -1) for a in out]
 
 
 def _tight(shape: Sequence[int]) -> tuple[int, ...]:
