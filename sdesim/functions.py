@@ -463,14 +463,17 @@ class _Noise(_Standin, AbstractNoise):
 
 
 class _Momentum(_Standin, AbstractMomentum):
+    def clock(self, eta):
+        return self._call("clock", eta)
+
     def matched_step(self, eta):
         return self._call("matched_step", eta)
 
-    def velocity_unit(self, h):
-        return self._call("velocity_unit", h)
+    def move(self, eta, dt):
+        return self._call("matched move", eta) if dt is None else self._call("move", eta, dt)
 
-    def friction(self, t_end, h):
-        return self._call("friction", t_end, h)
+    def loss(self, move, t_end):
+        return self._call("loss", move, t_end)
 
     @property
     def lookahead(self):
@@ -716,8 +719,10 @@ def _noise(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
 
 def _momentum(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     part.add("matched_step", lambda own, eta: own.matched_step(eta), at.real())
-    part.add("velocity_unit", lambda own, h: own.velocity_unit(h), at.real())
-    part.add("friction", lambda own, *a: own.friction(*a), at.real(), at.real())
+    part.add("clock", lambda own, eta: own.clock(eta), at.real())
+    part.add("matched move", lambda own, eta: own.move(eta, None), at.real())
+    part.add("move", lambda own, *a: own.move(*a), at.real(), at.real())
+    part.add("loss", lambda own, *a: own.loss(*a), at.real(), at.real())
     part.add("lookahead", lambda own: own.lookahead)
     return part.closed(_Momentum)
 

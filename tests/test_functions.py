@@ -96,11 +96,17 @@ class Law(noise.AbstractNoise):
 
 
 class Heavy(sdesim.dynamics.AbstractMomentum):
+    def clock(self, eta):
+        return jnp.sqrt(eta)
+
     def matched_step(self, eta):
         return jnp.sqrt(eta)
 
-    def friction(self, t_end, h):
-        return A / h
+    def move(self, eta, dt):
+        return 1.0 if dt is None else dt / jnp.sqrt(eta)
+
+    def loss(self, move, t_end):
+        return A * move
 
 
 class Watch(observe.AbstractSeries):
