@@ -64,6 +64,8 @@ class Coupled(optax.GradientTransformationExtraArgs):
 
     def renew(self, params: PyTree, state: PyTree, losses: Array) -> PyTree:
         """`state` after the rule's jump at the start of an epoch, given each agent's loss, (agents,)."""
+        if not self.rule.renews:
+            return state
 
         def jump(own):
             if not isinstance(own, CoupleState):

@@ -222,12 +222,13 @@ def layout_of(plan: Plan, lanes: int, exact: bool, arrays: PyTree = ()) -> Block
     return None if lanes < blocks.VECTOR and not exact else Blocks.of(lanes, plan.agents, plan.dims)
 
 
-def lanes_at_once(plan: Plan, lanes: int) -> int:
-    """How many lanes, at the most, are computed at a time."""
-    if jax.default_backend() != "cpu" or inside_a_trace() or lanes < blocks.VECTOR:
-        return lanes
-    layout = Blocks.of(lanes, plan.agents, plan.dims)
-    return layout.width * min(_cores(), layout.needed)
+def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
+    """For how many lanes a run of so many holds their state, and how many, at the most, it computes at a time."""
+    layout = layout_of(plan, lanes, exact)
+    if layout is None:
+        return lanes, lanes
+    workers = min(_cores(), layout.needed)
+    return layout.shared_by(workers)[0].number * layout.width, layout.width * workers
 
 
 def run_lanes(
@@ -270,7 +271,7 @@ def run_lanes(
     if layout is not None and size > THREAD_BYTES and increments is None:  # new lengths of those are new programs
         workers = min(_cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, increments, workers)
-    key = (plan, form((model, tuple(observables))), layout, traced)
+    key = (plan, form((model, tuple(observables))), layout is None, traced)
     with bar(steps * count, label, progress) as told, _noting(key):
         stop = threading.Event()
         run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, told.update, stop)
@@ -381,7 +382,10 @@ def inside_a_trace() -> bool:
 
 
 # What a user may have set for a stretch of code, which JAX keeps for each thread.
-_THREAD_LOCAL = ("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans")
+_THREAD_LOCAL = (
+    *("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans", "debug_infs"),
+    *("default_matmul_precision", "threefry_partitionable"),
+)
 
 
 def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:

@@ -433,6 +433,10 @@ class _Objective(_Standin, AbstractObjective):
 
 
 class _Coupling(_Standin, AbstractCoupling):
+    @property
+    def renews(self):
+        return "renew" in self.methods
+
     def init(self, x, mean):
         return self._call("init", x)
 
@@ -702,7 +706,7 @@ def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     shared, t = part.add("init", lambda own, x: own.init(x, at.mean), at.x), at.real()
     for how in ("pull", "flow", "center"):
         part.add(how, lambda own, *a, how=how: getattr(own, how)(*a, at.mean), at.x, shared, t)
-    if at.renews:
+    if at.renews and part.node.renews:
         part.add("renew", lambda own, *a: own.renew(*a), at.x, shared, t, at.real(at.agents))
     return part.closed(_Coupling)
 

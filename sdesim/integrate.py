@@ -17,10 +17,10 @@ from jaxtyping import Array
 
 from sdesim import blocks, random
 from sdesim.advance import one_step
-from sdesim.blocks import VECTOR, Blocks
+from sdesim.blocks import LEAST, VECTOR, Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, HeavyBall, State
-from sdesim.engine import Plan, lanes_at_once, layout_of, run_lanes
+from sdesim.engine import Plan, layout_of, room, run_lanes
 from sdesim.fields import (
     byte_count,
     check_choice,
@@ -67,11 +67,14 @@ def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) ->
         return usual
     step = int(np.min(diverged[diverged >= 0]))
     if callable(model.eta):
-        eta = np.asarray(model.eta(jnp.asarray(step - 1, jnp.int32)))
+        eta = np.asarray(lanes(lambda m, x: jnp.asarray(m.eta(jnp.int32(step - 1))), (axes, -1))(model, x))
         if not np.isfinite(eta).all() or eta.min() < 0:
             return f"eta of step {step - 1} is {eta.min():.3g}, and a learning rate must be finite and at least 0"
     if step == first + 1:
-        gradients = lanes(lambda m, x: m.gradients(x), (axes, -1))(model, x)
+        some = np.flatnonzero(np.ravel(diverged) >= 0)[:LEAST]
+        swept, kept = blocks.swept_and_kept(model, axes)
+        of_some = eqx.combine(kept, jax.tree.map(lambda a: a[..., some], swept))
+        gradients = lanes(lambda m, x: m.gradients(x), (axes, -1))(of_some, x[..., some])
         if bad := int((~np.isfinite(np.asarray(gradients))).any(axis=(0, 1)).sum()):
             return (
                 f"the gradient of the loss is not finite where {bad} of them start, whatever the step (that of "
@@ -330,6 +333,8 @@ def check_memory(
     observables,
     limit: int | str | None,
     points: int = 1,
+    *,
+    exact: bool,
     work: bool = True,
 ) -> int:
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
@@ -355,19 +360,28 @@ def check_memory(
             else:
                 one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
     step, shared = _work_of_step(plan, model) if work else (0, 0)
-    at_once = lanes_at_once(plan, lanes)
-    need = one * lanes + step * at_once + shared
+
+    def parts(count: int) -> tuple[int, int]:
+        held, at_once = room(plan, count, exact)
+        return one * held, step * at_once + shared
+
+    state, working = parts(lanes)
+    need = state + working
     have = available_memory() if limit is None else byte_count("memory", limit)
     if have is not None and need > have:
-        few = min((have - shared) // (one + step), VECTOR - 1)  # in a program of their own
-        fit = max((have - step * at_once - shared) // one, few) // points
+        most = have // one  # a whole number of blocks of which may fit, or a few lanes in a program of their own
+        width = Blocks.of(1, plan.agents, plan.dims).width
+        tries = [most // width * width - i * width for i in range(64)] + (
+            [] if exact else list(range(VECTOR - 1, 0, -1))
+        )
+        fit = next((n for n in tries if 0 < n < lanes and sum(parts(n)) <= have), 0) // points
         advice = f"sims={fit} would fit" if fit > 0 else "fewer agents or dims, or a larger `every`, would be needed"
-        if step * at_once > one * lanes:
+        if working > state:
             advice += ", or a loss that takes less work"
         given = "" if limit is None else f"memory={shown(limit)}: "
         raise MemoryError(
             f"{given}{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about "
-            f"{need / 2**30:.3g} GiB, {(step * at_once + shared) / 2**30:.3g} of them for the work of a step, and "
+            f"{need / 2**30:.3g} GiB, {working / 2**30:.3g} of them for the work of a step, and "
             f"{have / 2**30:.3g} GiB are free: {advice}; run the rest with first_sim="
         )
     return need
@@ -378,7 +392,7 @@ _WORK: dict[Any, tuple[int, int]] = {}  # of models of a form: tracing a step ta
 
 def _work_of_step(plan: Plan, model: Dynamics) -> tuple[int, int]:
     """Bytes that a step takes beside the state: of each lane, and of all."""
-    key = (plan, form(model))
+    key = (plan, form(model), jnp.result_type(float))
     if key not in _WORK:
         mean = ArrayMean(plan.agents)
         dtype = jnp.result_type(float)
@@ -502,6 +516,8 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     defaults = dict(agents=1, sims=1, dims=None, seed=0, first_sim=0)
     for name, default in defaults.items():
         given, kept = arguments[name], None if previous is None else previous.sizes[name]
+        if name == "seed" and kept is not None and given is not None and not is_traced(given):
+            given = random.seed_number(random.seed_words(given))
         if given is not None and kept is not None and given != kept:
             raise ValueError(f"{name}={given}: the result that init continues has {name}={kept}; leave it out")
         arguments[name] = given if given is not None else default if kept is None else kept
@@ -542,7 +558,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
     still = jax.tree.map(lambda _: None, model)
     with today(model, still, observables, plan, given=given is not None) as (new, axes, watched):
         check_rates(new, plan, first, steps)
-        check_memory(plan, new, sims, steps, observables, memory)
+        check_memory(plan, new, sims, steps, observables, memory, exact=exact)
         mean = ArrayMean(agents)
         places = (init, arguments["velocity"]) if previous is None else previous.state
         layout = layout_of(plan, sims, exact, (eqx.filter((new, watched), eqx.is_array), seed, dt, increments, places))
@@ -581,7 +597,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
         said = repr(init) if previous is None else f"the result at step {previous.step}"
         said_of = {"dt": dt, "period": period if method == "sgd" else None, **run, "observe": run["observe"] or None}
-        said_of |= arguments if previous is None else {}
+        said_of |= {"exact": exact, **(arguments if previous is None else {})}
         said_of = {name: value for name, value in said_of.items() if value is not None}
         call = Call("sdesim.simulate" if method == "em" else "sdesim.iterate", {"model": model, **said_of})
         if previous is not None:

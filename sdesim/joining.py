@@ -1,5 +1,6 @@
 """`join`: parts of one sweep as the sweep that they are parts of."""
 
+import collections
 import itertools
 import json
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
             data = data.assign_coords({names[name]: np.arange(len(values))})
     data = with_errors(data.transpose(*names.values(), ...))
     numbers = data["sim"].values
+    if (np.diff(numbers) != 1).any():
+        raise ValueError(f"parts: must fill the simulations, and hold {shown(numbers.tolist())}, with a hole between")
     joined = {**first, "grid": grid, "sims": len(numbers), "first_sim": int(numbers[0])}
     calls = "\n".join(dict.fromkeys(f"# a part:\n{part.attrs['made_by']}" for part in parts))
     paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
@@ -100,7 +103,7 @@ def _ranges(name: str, held: list[list]) -> list[tuple]:
     """The different ranges of values that parts have, each value in one of them; simulations in order."""
     ranges = list(dict.fromkeys(map(tuple, held)))
     values = list(itertools.chain(*ranges))
-    if twice := [v for v in dict.fromkeys(values) if values.count(v) > 1]:
+    if twice := [v for v, count in collections.Counter(values).items() if count > 1]:
         what = "first_sim" if name == "sim" else f"grid[{name!r}]"
         raise ValueError(f"parts: must not overlap, and {what} {shown(twice)} is in several of different ranges")
     return sorted(ranges) if name == "sim" else ranges

@@ -249,7 +249,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         raise ValueError("velocity: the model has no momentum")
     check_records(observables, plan.every, 0, steps)
     warn_of_stiffness(extreme, plan, dt, 0, steps)
-    check_memory(plan, extreme, points * sims, steps, observables, memory, points, work=False)
+    check_memory(plan, extreme, points * sims, steps, observables, memory, points, exact=exact, work=False)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
     lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
@@ -258,7 +258,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
         first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
         of_lane = jax.tree.map(first, axes, new, is_leaf=lambda axis: axis is None)
         check_rates(extreme, plan, 0, steps)
-        check_memory(plan, of_lane, points * sims, steps, observables, memory, points)
+        check_memory(plan, of_lane, points * sims, steps, observables, memory, points, exact=exact)
         layout = layout_of(
             plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)
         )
