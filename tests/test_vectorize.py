@@ -87,7 +87,7 @@ def test_simple_steps_stay_in_halves():
     with jax.enable_x64(False):
         model = sdesim.Dynamics(loss, coupling.Elastic(0.1), noise.Gaussian(1.0), 0.01, sdesim.Nesterov(0.5))
         program = compiled_text(model, agents=8)
-    steps = [line for line in program.splitlines() if " fusion(" in line and "while/body/while/body" in line]
+    steps = [line for line in program.splitlines() if " fusion(" in line and "while/body/while/body/while/body" in line]
     assert sum("= c64[4,64]" in line for line in steps) == 2  # one kernel each for velocities and positions
     assert not any("= f32[8," in line for line in steps)  # and the whole state nowhere in the loop
 
