@@ -669,7 +669,7 @@ def _calls(at: _Shapes) -> dict[str, tuple[tuple, list[tuple[int, ...]]]]:
     return {
         "k": (state_and_time, [()]),
         "gain": (state_and_time, [()]),
-        "matrix": ((at.point,), [(at.dims,), (at.dims, at.dims)]),
+        "matrix": ((at.point,), [(at.dims,), (at.dims, at.dims)]),  # which of the two, `Diffusion` says
         "eta": ((at.step,), [(), (at.agents,)]),
         "mu": ((at.real(),), [()]),
     }

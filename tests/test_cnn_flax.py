@@ -16,7 +16,6 @@ from sdesim.cnn import modules
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
 DATA = cnn.split(cnn.synthetic(80, 20, classes=4, size=4))
-QUORUM = cnn.Algorithm(sdesim.Quorum(1.0), 0.5)
 RUN = dict(agents=2, eta=0.02, epochs=1, batch=16)
 
 
@@ -56,7 +55,7 @@ def taught(history, name="validation_loss"):
 
 
 def train(network, **options):
-    return cnn.train(network, DATA, QUORUM, **{**RUN, **options})
+    return cnn.train(network, DATA, cnn.Algorithm(sdesim.Quorum(1.0), 0.5), **{**RUN, **options})
 
 
 def test_both_styles_take_the_same_steps():

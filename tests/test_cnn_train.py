@@ -79,10 +79,13 @@ def test_a_step_of_the_trainer_is_a_step_of_the_simulator(name, momentum, order)
 
     starts = flat + 0.3 * jax.random.normal(jax.random.key(1), (agents, flat.size))
     model = sdesim.Dynamics(loss, rule, eta=eta, momentum=sdesim.Nesterov(momentum) if momentum else None)
-    expected = sdesim.iterate(model, agents=agents, dims=flat.size, steps=taken, init=starts, order=order, fast=False)
+    epoch = taken if rule.renews else None
+    expected = sdesim.iterate(
+        model, agents=agents, dims=flat.size, steps=taken, init=starts, order=order, epoch=epoch, fast=False
+    )
     algorithm = cnn.Algorithm(rule, momentum, order=order)
     params = jax.vmap(unravel)(starts)
-    optimizer = algorithm.optimizer().init(params)
+    optimizer = algorithm.coupling().renew(params, algorithm.optimizer().init(params), jax.vmap(loss)(starts))
     rates = jnp.full(agents, eta)
 
     def gradients_at(point):

@@ -236,7 +236,7 @@ STEPWISE = dict(model=sdesim.Dynamics(loss, eta=sdesim.schedules.Halving(0.1, 5)
         (dict(t1=[1.0, 2.0]), r"^t1=\[1.0, 2.0\]: must be one number"),
         (dict(x=jnp.zeros(3)), r"^x: of shape \(3,\), must be \(agents, dims\)"),
         (dict(x="a"), r"^x='a': must be a number"),
-        (dict(v=jnp.zeros((4, 2))), r"^v: the model has no momentum"),
+        (dict(v=jnp.zeros((4, 2))), r"^v: must be left out, as the model has no momentum"),
         (dict(key=0), r"^key=0: must be one key of jax.random"),
         (dict(key=jax.random.split(jax.random.key(0))), r"^key=.*must be one key"),
         (dict(solver=diffrax.Heun), r"^solver=the class Heun: must be a solver of diffrax"),

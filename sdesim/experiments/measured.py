@@ -70,7 +70,7 @@ def within(x, center, radius) -> Any:
     near = abs(x - center) < radius
     return (
         xr.where(np.isfinite(x), near, np.nan)
-        if isinstance(x, xr.DataArray)
+        if isinstance(x, xr.DataArray | xr.Dataset)
         else np.where(np.isfinite(x), near, np.nan)
     )
 
