@@ -125,7 +125,7 @@ def test_two_settings_each_are_all_pairs_of_settings():
 def names_in(jaxpr):
     for eqn in jaxpr.eqns:
         yield type(eqn.params["_prim"]).__name__ if "_prim" in eqn.params else eqn.primitive.name
-        for inner in vectorize._inner_programs(eqn.params):
+        for inner in vectorize.inner_programs(eqn.params):
             yield from names_in(inner)
 
 
