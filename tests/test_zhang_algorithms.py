@@ -184,7 +184,7 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
     """eta / (1 + gamma t)^0.5 after each epoch, of each run its own; one that needs losses is refused."""
     data = cnn.split(cnn.synthetic(60, 20, classes=4, size=6), validation=0.0)
     run = dict(runs=[0, 0], agents=2, batch=20, epochs=3, evaluation_batch=20, eta=np.array([0.05, 0.02]))
-    algorithm = cnn.algorithm("eamsgd", agents=2, eta=0.05, momentum=0.5)
+    algorithm = cnn.algorithm("eamsgd", agents=2, k=9.0, momentum=0.5)
     found = cnn.train(Dense(), data, algorithm, schedule=zhang.Decay((0.0, 0.5), 3), **run)
     t = 3 * np.arange(4)
     expected = np.stack([np.full(4, 0.05), 0.02 / np.sqrt(1 + 0.5 * t)], axis=1)
@@ -196,7 +196,7 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
     with pytest.raises(ValueError, match="schedule: Stall looks at validation losses"):
         cnn.train(Dense(), data, algorithm, schedule=cnn.Stall(), **run)
     with pytest.raises(ValueError, match="gamma"):
-        zhang.Decay((-0.1,), 3).check()
+        zhang.Decay((-0.1,), 3)
 
 
 def test_workers_of_downpour_read_all_of_the_center_whatever_their_rates():
