@@ -40,6 +40,23 @@ def _promotion(request):
         yield
 
 
+MAPPINGS = 20_000  # of memory, a third of what Linux allows a process
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs():
+    """Let go of compiled programs now and then: each holds some six mappings of memory, and at Linux's limit of 65,530
+    the compiler crashes."""
+    yield
+    try:
+        with open("/proc/self/maps") as lines:
+            mappings = sum(1 for _ in lines)
+    except OSError:
+        return
+    if mappings > MAPPINGS:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def float32():
     """The precision that users get by default."""
