@@ -18,6 +18,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from sdesim.fields import is_traced
+
 VECTOR = 16  # lanes in a vector register, at the most; fewer lanes than that are faster in a program of their own
 LEAST, MOST = 32, 256  # lanes in a block: shorter rows leave vectors idle, longer ones are mostly copies in a small run
 NUMBERS = 512  # of the state in a block, for which a step costs more than the loop around it
@@ -51,28 +53,50 @@ class Blocks(NamedTuple):
         return self._replace(number=each * workers), [min(each, max(0, self.needed - i * each)) for i in range(workers)]
 
     def split(self, tree: PyTree) -> PyTree:
-        """Leaves (..., lanes) as (blocks, ..., width); beyond the last lane, that lane again."""
-        return _split(tree, self.number, self.width)
+        """Leaves (..., lanes) as (blocks, ..., width), as `moving` moves them; that lane again beyond the last."""
+
+        def one(leaf):
+            a, xp = moving(leaf)
+            if missing := self.number * self.width - a.shape[-1]:
+                a = xp.concatenate([a, xp.broadcast_to(a[..., -1:], (*a.shape[:-1], missing))], -1)
+            return xp.moveaxis(a.reshape(*a.shape[:-1], self.number, self.width), -2, 0)
+
+        return jax.tree.map(one, tree)
 
     def join(self, tree: PyTree) -> PyTree:
-        """Leaves (blocks, ..., width) as (..., lanes)."""
-        return _join(tree, self.count)
+        """Leaves (blocks, ..., width) as arrays of JAX, (..., lanes)."""
+
+        def one(leaf):
+            a, xp = moving(leaf)
+            return jax.device_put(xp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)[..., : self.count])
+
+        return jax.tree.map(one, tree)
 
 
-@eqx.filter_jit
-def _split(tree: PyTree, number: int, width: int) -> PyTree:
-    def one(a):
-        lanes = np.minimum(np.arange(number * width), a.shape[-1] - 1)
-        whole = a if lanes.size == a.shape[-1] else a[..., lanes]
-        return jnp.moveaxis(whole.reshape(*a.shape[:-1], number, width), -2, 0)
+def moving(a) -> tuple[Any, Any]:
+    """An array and the module that moves its elements: NumPy in a processor's memory, since it compiles nothing, and
+    JAX compiles a program for each shape; jax.numpy on a GPU, within a trace, and for keys of random numbers."""
+    if isinstance(a, np.ndarray):
+        return a, np
+    if is_traced(a) or jnp.issubdtype(a.dtype, jax.dtypes.prng_key) or any(d.platform != "cpu" for d in a.devices()):
+        return a, jnp
+    return np.asarray(a), np
 
-    return jax.tree.map(one, tree)
+
+def concatenated(*leaves):
+    """Arrays one after another on their first axis; one alone is left as it is."""
+    if len(leaves) == 1:
+        return leaves[0]
+    moved = [moving(a) for a in leaves]
+    return moved[0][1].concatenate([a for a, _ in moved])
 
 
-@eqx.filter_jit
-def _join(tree: PyTree, count: int) -> PyTree:
-    def one(a):
-        return jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)[..., :count]
+def sims_first(tree: PyTree) -> PyTree:
+    """Leaves (..., lanes) as arrays of JAX, (lanes, ...)."""
+
+    def one(leaf):
+        a, xp = moving(leaf)
+        return jax.device_put(xp.moveaxis(a, -1, 0))
 
     return jax.tree.map(one, tree)
 
@@ -102,8 +126,9 @@ def of_lanes(fn: Callable[..., Any], blocks: Blocks | None, model: PyTree, axes:
     if blocks is None:
         return at_once(fn, model, axes, lanes)
     swept, kept = swept_and_kept(model, axes)
-    parts = blocks.split((swept, lanes))
-    return blocks.join(each_block(fn, kept, axes, parts, blocks.needed))
+    needed = blocks.needed
+    blocks, _ = blocks.shared_by(1)
+    return blocks.join(each_block(fn, kept, axes, blocks.split((swept, lanes)), needed))
 
 
 def each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: int) -> PyTree:

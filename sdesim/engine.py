@@ -142,30 +142,32 @@ def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, in
     for i, n in enumerate(needed):
         if n:
             mine = slice(i * each, (i + 1) * each)
-            own, begin, numbers = parts if workers == 1 else jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts)
+            own, begin, numbers = jax.tree.map(lambda leaf, mine=mine: jax.device_put(leaf[mine]), parts)
             groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, given))
     return groups
 
 
 def _advance(plan, axes, observables, needed, kept, swept, sims, seed, dt, given, state, totals, buffers, steps):
-    """`advance_lanes` of a group's blocks, one after another."""
+    """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
     def advance(swept, sims, given, state, totals, buffers):
         model = eqx.combine(kept, swept)
         arguments = (state, sims, seed, totals, buffers, dt)
         period, *rest = steps
-        return advance_lanes(plan, model, axes, observables, *arguments, period, given, *rest)
+        new = advance_lanes(plan, model, axes, observables, *arguments, period, given, *rest)
+        return (*new, _finite(new[0]))
 
     if needed is None:
         return advance(swept, sims, given, state, totals, buffers)
 
     def one(block, carry):
-        return blocks.put_block(carry, advance(*blocks.of_block((swept, sims, given, *carry), block)), block)
+        *before, _ = carry
+        return blocks.put_block(carry, advance(*blocks.of_block((swept, sims, given, *before), block)), block)
 
-    return lax.fori_loop(0, needed, one, (state, totals, buffers))
+    return lax.fori_loop(0, needed, one, (state, totals, buffers, jnp.ones(sims.shape, bool)))
 
 
-def _finite(model: Dynamics, axes: PyTree, state: State) -> Array:
+def _finite(state: State) -> Array:
     """Which lanes are finite."""
     leaves = [a for a in (state.x, state.v) if a is not None]
     return functools.reduce(jnp.logical_and, [jnp.isfinite(a).all(axis=(0, 1)) for a in leaves])
@@ -415,8 +417,8 @@ def _together(groups: list[_Group], ends: list[_Ended]) -> _Group:
     """All blocks of all groups as one group, at the end."""
     if len(groups) == 1:
         return groups[0]._replace(state=ends[0].state)
-    join = lambda *leaves: jnp.concatenate(leaves)
-    state, swept = (jax.tree.map(join, *trees) for trees in ([e.state for e in ends], [g.swept for g in groups]))
+    each = ([e.state for e in ends], [g.swept for g in groups])
+    state, swept = (jax.tree.map(blocks.concatenated, *trees) for trees in each)
     return groups[0]._replace(needed=sum(g.needed or 0 for g in groups), swept=swept, state=state)
 
 
@@ -428,7 +430,10 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     plan, axes, observables, first = run.plan, run.axes, run.observables, run.first
     advance = _advance if run.traced else _compiled(plan.kernel is not None)
     state = group.state
-    totals, buffers = group.each(_partial(_watch, plan, observables, _records(run).size, jnp.int32(first)), axes, state)
+    totals, buffers = (), ()
+    if observables:
+        watch = _partial(_watch, plan, observables, _records(run).size, jnp.int32(first))
+        totals, buffers = group.each(watch, axes, state)
     mine = group.sims.size if group.needed is None else min(group.needed * group.sims.shape[1], count - group.first)
     diverged = np.zeros(group.sims.size, bool)
     diverged[mine:] = True  # copies of the last lane: nobody asks
@@ -461,7 +466,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             plan = dataclasses.replace(plan, kernel=None)
             new = advance(plan, *before, state, totals, buffers, steps)
         if not run.traced:
-            fresh = ~np.asarray(group.each(_finite, axes, new[0])).ravel() & ~diverged
+            fresh = ~np.asarray(new[3]).ravel() & ~diverged
             if fresh.any():
                 diverged |= fresh
                 lost.append(_Lost(group.first + np.flatnonzero(fresh), group.at(state, fresh), now, turns, stride))
@@ -469,7 +474,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             if warm or spent < CHUNK_SECONDS:  # a first call that compiled says nothing of the speed
                 target = int(np.clip(done * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target)) or 1
             warm = True
-        state, totals, buffers = new
+        state, totals, buffers, _ = new
         if compile:
             break
         now += done
@@ -514,8 +519,8 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
     """What was observed and the names of its axes, by name."""
     observed: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
-    join = lambda *leaves: leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
-    totals, buffers = (jax.tree.map(join, *parts) for parts in ([e.totals for e in ends], [e.buffers for e in ends]))
+    each = ([e.totals for e in ends], [e.buffers for e in ends])
+    totals, buffers = (jax.tree.map(blocks.concatenated, *parts) for parts in each)
     series = [o for o in run.observables if isinstance(o, AbstractSeries)]
     for o, buffer in zip(series, buffers, strict=True):
         observed[o.name], names[o.name] = buffer, ("step", *o.axes)
@@ -546,7 +551,7 @@ def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost
             totals = (jnp.full(width, -1, jnp.int32),)
             arguments = (*_lanes_at((swept, sims), here), run.seed, run.dt, _lanes_at(given, here), state, totals, ())
             watch = (FirstNonFinite(),)
-            _, (dates,), _ = _compiled()(plan, run.axes, watch, None, kept, *arguments, steps)
+            _, (dates,), *_ = _compiled()(plan, run.axes, watch, None, kept, *arguments, steps)
             # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
             diverged[here] = np.where(np.asarray(dates) < 0, part.now + count, np.asarray(dates))
     return diverged

@@ -543,7 +543,7 @@ def _simulate(model, method, period, dt, arguments, run, memory, progress) -> Re
         raise ValueError(f"steps={steps}: with the {first} before, more than {random.MAX_STEPS} steps of one seed")
     check_records(observables, plan.every, first, steps)
     warn_of_stiffness(model, plan, dt, first, steps)
-    numbers = jnp.arange(sims, dtype=jnp.uint32) + np.uint32(arguments["first_sim"])
+    numbers = random.sim_numbers(arguments["first_sim"], sims)
     given = None
     if increments is not None:
         increments = named("increments", number)(increments)

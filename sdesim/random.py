@@ -117,6 +117,11 @@ def seed_number(words: Array) -> int:
     return int(words[0]) | int(words[1]) << 32
 
 
+def sim_numbers(first: int, count: int) -> Array:
+    """The numbers of `count` simulations from number `first`, (count,)."""
+    return jnp.asarray(np.arange(first, first + count, dtype=np.uint32), np.uint32)
+
+
 def step_key(seed: Array, stream, step):
     """The key, two uint32 scalars, of one stream at one step. seed: two uint32 words, from `seed_words`."""
     return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))

@@ -77,10 +77,9 @@ class Result:
 
         mean = ArrayMean(plan.agents) if mean is None else mean
         state = lanes.state
-        first = lambda a: jnp.moveaxis(a, -1, 0)
         ends = Partial(_ends, mean, jnp.asarray(max(lanes.step - 1, 0), jnp.int32))
         found = blocks.of_lanes(ends, lanes.layout, model, jax.tree.map(lambda _: None, model), state)
-        agents, quorum, center, velocity = jax.tree.map(first, found)
+        agents, quorum, center, velocity = blocks.sims_first(found)
         settings = {
             "method": plan.method,
             "order": plan.order,
@@ -97,7 +96,7 @@ class Result:
             quorum=quorum,
             center=center,
             velocity=velocity,
-            observed={name: plain(jax.tree.map(first, value)) for name, value in lanes.observed.items()},
+            observed={name: plain(blocks.sims_first(value)) for name, value in lanes.observed.items()},
             observed_axes={name: axes for name, axes in lanes.axes.items()},
             records=lanes.records,
             diverged=lanes.diverged,

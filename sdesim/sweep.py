@@ -252,7 +252,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     check_memory(plan, extreme, points * sims, steps, observables, memory, points, exact=exact, work=False)
     on_lanes, axes = _on_lanes(model, numbers, sims)
     words = random.seed_words(seed)
-    lane_sims = jnp.tile(jnp.arange(sims, dtype=jnp.uint32) + np.uint32(first_sim), points)
+    lane_sims = jnp.asarray(np.tile(random.sim_numbers(first_sim, sims), points), np.uint32)
     mean = ArrayMean(agents)
     with today(on_lanes, axes, observables, plan) as (new, axes, watched):
         first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
@@ -283,7 +283,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
             label="sweep",
         )
         finals = blocks.of_lanes(Partial(_finals, mean), layout, new, axes, lanes.state)
-        finals = {name: jnp.moveaxis(value, -1, 0) for name, value in finals.items()}
+        finals = blocks.sims_first(finals)
         advice = remedy(new, axes, x, 0, lanes.diverged)
     data = _label(lanes, finals, numbers, sims, keep_agents, plan, first_sim)
     data.attrs |= {"path": lanes.path, "remedy": advice}

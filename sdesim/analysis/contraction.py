@@ -161,7 +161,7 @@ def contraction_rate(
     plan, _, given = make_plan(model, **shape, dt=dt, **fixed)
     if of == "agents":
         model = dataclasses.replace(model, noise=_Common(model.noise))
-    numbers = jnp.arange(sizes["sims"], dtype=jnp.uint32) + np.uint32(sizes["first_sim"])
+    numbers = random.sim_numbers(sizes["first_sim"], sizes["sims"])
     words = random.seed_words(sizes["seed"])
     tangent = _direction(start.state, words, numbers, **shape)
     growth = np.zeros((len(records), sizes["sims"]))
