@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import is_traced
+from sdesim.fields import is_none, is_traced
 
 VECTOR = 16  # lanes in a vector register, at the most; fewer lanes than that are faster in a program of their own
 LEAST, MOST = 32, 256  # lanes in a block: shorter rows leave vectors idle, longer ones are mostly copies in a small run
@@ -53,7 +53,7 @@ class Blocks(NamedTuple):
         return self._replace(number=each * workers), [min(each, max(0, self.needed - i * each)) for i in range(workers)]
 
     def split(self, tree: PyTree) -> PyTree:
-        """Leaves (..., lanes) as (blocks, ..., width), as `moving` moves them; that lane again beyond the last."""
+        """Leaves (..., lanes) as (blocks, ..., width), by `moving`; beyond the last lane, that lane again."""
 
         def one(leaf):
             a, xp = moving(leaf)
@@ -112,8 +112,7 @@ def put_block(tree: PyTree, new: PyTree, block: Array) -> PyTree:
 
 def swept_and_kept(model: PyTree, axes: PyTree) -> tuple[PyTree, PyTree]:
     """The leaves of a model that have a value for each lane, and all others; `eqx.combine` joins them."""
-    absent = lambda axis: axis is None
-    kept, swept = eqx.partition(model, jax.tree.map(absent, axes, is_leaf=absent))
+    kept, swept = eqx.partition(model, jax.tree.map(is_none, axes, is_leaf=is_none))
     return swept, kept
 
 

@@ -28,7 +28,7 @@ from sdesim import blocks, kernel
 from sdesim.advance import Plan, advance_lanes, view_of
 from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import form, is_traced, warn
+from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.progress import bar
 from sdesim.vectorize import NOTES, lanes, products_in_float32
@@ -329,7 +329,7 @@ _CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kern
 
 def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[kernel.Choice, Any]:
     """The backend of the GPU kernel that can take a run, and a key of the program; on a GPU, a word where none can."""
-    swept = tuple(jax.tree.leaves(axes, is_leaf=_is_none))
+    swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
     program = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
     if jax.default_backend() != "gpu":
         return kernel.Choice(None, "no GPU"), program
@@ -369,10 +369,6 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
     _CONFIRMED.add((run.program, count))
 
 
-def _is_none(leaf) -> bool:
-    return leaf is None
-
-
 def _cores() -> int:
     """Cores that this process may use; not every system keeps a set of them for each process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -405,6 +401,7 @@ def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     with concurrent.futures.ThreadPoolExecutor(len(groups)) as pool:
         futures = [pool.submit(as_here, group) for group in groups]
         try:
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             return [future.result() for future in futures]
         except BaseException:  # Ctrl-C too: let every thread finish its chunk, and no more
             run.stop.set()

@@ -276,6 +276,11 @@ def byte_count(name: str, value) -> int:
         raise ValueError(f"{name}={shown(value)}: must be {right}") from None
 
 
+def is_none(leaf) -> bool:
+    """Whether a place of a tree holds nothing; for `is_leaf`, since JAX takes None for no leaf."""
+    return leaf is None
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn at the line that called sdesim, however deep inside the cause was found."""
     level, frame = 2, sys._getframe(1)

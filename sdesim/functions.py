@@ -34,6 +34,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, ArrayMean
 from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.fields import is_none
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
 from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
@@ -521,10 +522,6 @@ class _Accumulator(_Standin, AbstractAccumulator):
         return self._call("finish", total)
 
 
-def _is_none(leaf) -> bool:
-    return leaf is None
-
-
 def _arrays(tree: PyTree) -> list[Array]:
     """The arrays of a model in their order; of a part that stands for a user's, those that the user's part has."""
     own = jax.tree.map(
@@ -554,10 +551,10 @@ class _Opened:
 
     def __init__(self, name: str, node, axes):
         self.name, self.node = name, node
-        leaves, self._tree = jax.tree.flatten(node, is_leaf=_is_none)
+        leaves, self._tree = jax.tree.flatten(node, is_leaf=is_none)
         # What the user's own jit has compiled would not be looked at again.
         self._leaves = [getattr(leaf, "__wrapped__", leaf) if isinstance(leaf, _Jitted) else leaf for leaf in leaves]
-        swept = jax.tree.leaves(axes, is_leaf=_is_none)
+        swept = jax.tree.leaves(axes, is_leaf=is_none)
         self._is_array = [eqx.is_array(leaf) for leaf in self._leaves]
         self.own = [leaf for leaf, known in zip(self._leaves, self._is_array, strict=True) if known]
         self.axes = [axis for axis, known in zip(swept, self._is_array, strict=True) if known]

@@ -24,7 +24,7 @@ from sdesim import blocks, random, vectorize
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import layout_of, run_lanes
-from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
+from sdesim.fields import check_choice, check_flags, described, is_none, named, number, numeric_fields, shown
 from sdesim.functions import today
 from sdesim.init import Point
 from sdesim.integrate import (
@@ -256,7 +256,7 @@ def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.D
     mean = ArrayMean(agents)
     with today(on_lanes, axes, observables, plan) as (new, axes, watched):
         first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
-        of_lane = jax.tree.map(first, axes, new, is_leaf=lambda axis: axis is None)
+        of_lane = jax.tree.map(first, axes, new, is_leaf=is_none)
         check_rates(extreme, plan, 0, steps)
         check_memory(plan, of_lane, points * sims, steps, observables, memory, points, exact=exact)
         layout = layout_of(

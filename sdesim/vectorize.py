@@ -24,6 +24,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.fields import is_none
 
 # n * _PI[0] is exact for |n| < 2**13, and the sum of the parts is pi to 2**-35: 1e-8 of a turn at |x| = 1e3.
 _PI = tuple(np.float32(part) for part in (3.140625, np.pi - 3.140625))
@@ -156,7 +157,7 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
     def run(*args):
         leaves, tree = jax.tree.flatten(args, is_leaf=_is_halves)
         spread = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
-        mapped = jax.tree.leaves(jax.tree.map(spread, tuple(axes), args, is_leaf=lambda axis: axis is None))
+        mapped = jax.tree.leaves(jax.tree.map(spread, tuple(axes), args, is_leaf=is_none))
         numeric = [_is_halves(a) or isinstance(a, jax.Array | np.ndarray | np.generic | int | float) for a in leaves]
         values = [_Value.of(a, m) for a, m, n in zip(leaves, mapped, numeric, strict=True) if n]
         size = next(v.array.shape[-1] for v in values if v.mapped)

@@ -1,12 +1,10 @@
 """When agents have come together, and how close they stay: from the recorded spread of any run or sweep."""
 
-import warnings
-
 import numpy as np
 import xarray as xr
 
 from sdesim.analysis.estimate import ENOUGH, jackknife, mean_of, stationary_mean
-from sdesim.fields import check_sign
+from sdesim.fields import check_sign, warn
 from sdesim.result import Result
 
 DRIFT = 4.0  # standard errors between the halves of a window, beyond which it is called not stationary
@@ -67,10 +65,10 @@ def synchronization(
             found[name][point] = value
     drift = np.nan_to_num(np.abs(found["drift"]), nan=0.0).max()
     if drift > DRIFT:
-        warnings.warn(
+        warn(
             f"the spread drifts by {drift:.1f} standard errors within the window that should be stationary: run "
             "longer, or start the window later with `after`",
-            stacklevel=2,
+            UserWarning,
         )
     coordinates = {name: series[name] for name in (*grid, "sim") if name in series.coords}
     variables = {name: ((*grid, "sim"), value) for name, value in each.items()}

@@ -12,7 +12,6 @@ import os
 import pathlib
 import shutil
 import socket
-import warnings
 from collections.abc import Iterable, Iterator
 
 import filelock
@@ -24,6 +23,7 @@ from sdesim.cnn.algorithms import Algorithm
 from sdesim.cnn.data import Split
 from sdesim.cnn.step import Task
 from sdesim.contents import contents
+from sdesim.fields import warn
 from sdesim.files import Damaged, WriteError, check_writable, read_sealed, sync_names, temporary_folder, write_sealed
 from sdesim.interrupt import undone
 from sdesim.store import check_kind, read_dataset, write_dataset
@@ -75,7 +75,7 @@ class Store:
             said = self._refusal(f"another process{_who(holder)} trains in it")
             if not resume:
                 raise FileExistsError(f"{said}; wait for it, or name another folder") from None
-            warnings.warn(f"{said}, and is waited for", UserWarning, stacklevel=4)
+            warn(f"{said}, and is waited for", UserWarning)
             lock.acquire()
         except OSError as error:
             raise ValueError(self._refusal(f".lock cannot be locked ({error.strerror}); remove it")) from error

@@ -22,7 +22,7 @@ from typing import Any
 
 import xarray as xr
 
-from sdesim.fields import to_json
+from sdesim.fields import to_json, warn
 from sdesim.files import check_writable
 from sdesim.store import cache_folder, provenance, read_dataset, write_dataset
 
@@ -96,7 +96,7 @@ def cached(kind: str, settings: dict[str, Any], compute: Callable[[], xr.Dataset
     while len(_remembered) > REMEMBERED:
         del _remembered[next(iter(_remembered))]
     for message in json.loads(data.attrs[WARNINGS]):
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message, UserWarning)
     mine = data.copy(deep=True)
     del mine.attrs[WARNINGS]
     return mine
@@ -139,7 +139,7 @@ def _write(data: xr.Dataset, path: pathlib.Path) -> None:
         check_writable(path.parent, "cache")
         write_dataset(data, path)
     except (OSError, ValueError) as error:
-        warnings.warn(f"cache {str(path.parent)!r}: the run could not be kept ({error})", UserWarning, stacklevel=3)
+        warn(f"cache {str(path.parent)!r}: the run could not be kept ({error})", UserWarning)
         return
     with contextlib.suppress(OSError):  # another process may remove files too
         files = sorted(path.parent.glob("[!.]*.nc"), key=lambda file: file.stat().st_mtime_ns, reverse=True)

@@ -30,6 +30,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
+from sdesim.fields import is_none
 from sdesim.kernel.cells import Unsupported
 from sdesim.kernel.check import Disagreement, confirm, lanes_to_compare
 from sdesim.kernel.launch import Kernel, Places, mosaic, triton
@@ -76,15 +77,11 @@ class _Program(NamedTuple):
     outside: Outside
 
 
-def _is_none(leaf) -> bool:
-    return leaf is None
-
-
 def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
     from sdesim.advance import one_step
 
-    leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
-    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
+    leaves, tree = jax.tree.flatten(model, is_leaf=is_none)
+    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=is_none)]
     kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
     shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]
     own = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 2]
@@ -263,8 +260,8 @@ def _lowered(
     """
     struct = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
     shaped = lambda a, *more: struct((*a.shape, *more), a.dtype)
-    leaves, tree = jax.tree.flatten(model, is_leaf=_is_none)
-    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=_is_none)]
+    leaves, tree = jax.tree.flatten(model, is_leaf=is_none)
+    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=is_none)]
     is_array = [eqx.is_array(leaf) for leaf in leaves]
     cut = lambda leaf, s: struct(leaf.shape[:-1] if s else leaf.shape, leaf.dtype)
     one = [cut(leaf, s) for leaf, s, a in zip(leaves, swept, is_array, strict=True) if a]
