@@ -19,6 +19,7 @@ from typing import Any
 
 SHORT = 64  # numbers of an array that are written out
 SHOWN = 20  # calls of a run that was continued many times
+HASHED = 64 * 2**20  # bytes of an array, whose digest takes a tenth of a second
 SOURCE = 4000  # characters of a function
 
 _command: ContextVar[str | None] = ContextVar("command", default=None)
@@ -41,12 +42,18 @@ def by_command(arguments: Sequence[str]) -> Iterator[None]:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
     """A call of a function of sdesim, written out only when it is asked for. before: the call whose result it goes on
-    with, as `init=result`; times: how often in a row."""
+    with, as `init=result`; times: how often in a row.
+
+    Arrays are written out at once: they may be large, or be changed before anyone asks.
+    """
 
     function: str
     arguments: Mapping[str, Any]
     before: "Call | str | None" = None
     times: int = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "arguments", _without_arrays(self.arguments))
 
     def once_more(self, before: "Call | str") -> "Call":
         """This call on the result of another; the same one again is counted."""
@@ -92,6 +99,23 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
 
 
+def _without_arrays(value: Any) -> Any:
+    """A value with the code of its arrays in their place."""
+    import jax  # here: the command says what it is before either is imported
+    import numpy as np
+    from jax.core import Tracer
+
+    if isinstance(value, Tracer):
+        return Code("<traced>")
+    if isinstance(value, np.ndarray | jax.Array):
+        return Code(_array(np.asarray(value)))
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_arrays, value))
+    if isinstance(value, Mapping):
+        return {name: _without_arrays(v) for name, v in value.items()}
+    return value
+
+
 class _Writer:
     """Values as Python, with the imports and definitions that they need."""
 
@@ -108,7 +132,7 @@ class _Writer:
             return f"<{type(value).__name__}>"
 
     def _code(self, value: Any) -> str:
-        import jax  # here: the command says what it is before either is imported
+        import jax
         import numpy as np
         from jax.core import Tracer
 
@@ -154,6 +178,8 @@ def _array(value) -> str:
     """A NumPy array."""
     import numpy as np
 
+    if value.nbytes > HASHED:
+        return f"<{value.dtype} array of shape {value.shape}>"
     if value.size > SHORT:
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return f"<{value.dtype} array of shape {value.shape}, SHA-256 {digest}>"

@@ -189,7 +189,7 @@ class _Said:
 
     def __init__(self, said: dict[str, Any]):
         self.said = said
-        computes = {name: value for name, value in said["run"].items() if name not in ("call", "init")}
+        computes = {name: value for name, value in said["run"].items() if name not in ("call", "init", "path")}
         self.key = digest({**said, "seconds": None, "run": computes})
 
     def __eq__(self, other):
@@ -220,6 +220,8 @@ def _flatten(result: Result):
 def _unflatten(said: _Said, children) -> Result:
     arrays, model = children
     run = dict(said.said["run"])
+    if is_traced(children):  # what comes out of jit was computed from other results too, which are equal for it
+        run |= {"call": "# a result that came out of a transformation of JAX", "path": "within a transformation of JAX"}
     if model is not None:
         run["model"] = eqx.combine(model, run["model"])
     return Result(**{**said.said, **arrays, "run": run})

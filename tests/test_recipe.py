@@ -1,8 +1,10 @@
 """What files say of themselves: how to make them again, units and meaning of everything, and the commit."""
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +58,35 @@ def test_a_sweep_says_how_to_make_it_again():
     data = sdesim.sweep(MODEL, {"coupling.k": [0.0, 1.5], "agents": [1, 2]}, sims=2, steps=3, dims=1, seed=3)
     assert data.attrs["sdesim_kind"] == "sweep"
     assert run(data.attrs["made_by"]).equals(data)
+
+
+def test_a_call_is_said_as_it_was_and_holds_no_arrays():
+    start, increments = np.full((2, 1), 0.5), np.zeros((4, 3, 2, 1))
+    gone = weakref.ref(increments)
+    made = sdesim.simulate(MODEL, agents=2, sims=3, steps=4, init=start, increments=increments)
+    start[:] = 7.0
+    code = str(made.run["call"])
+    assert "init=[[0.5], [0.5]]" in code and "increments=[" in code
+    del increments
+    gc.collect()
+    assert gone() is None
+    np.testing.assert_array_equal(run(code).agents, made.agents)
+
+
+def test_a_result_that_went_through_jit_says_so_and_compiles_once():
+    compiled = []
+
+    @jax.jit
+    def same(result):
+        compiled.append(result.step)
+        return result
+
+    results = [sdesim.simulate(MODEL, agents=2, sims=n, steps=3, seed=0, exact=True) for n in (3, 3)]
+    for result in results:
+        out = same(result)
+        np.testing.assert_array_equal(out.agents, result.agents)
+        assert "transformation of JAX" in str(out.run["call"])
+    assert compiled == [3]
 
 
 def test_values_as_python():
