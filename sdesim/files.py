@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from sdesim.interrupt import undone
@@ -128,11 +128,12 @@ def temporary_folder(parent, stem: str = "folder") -> Iterator[pathlib.Path]:
     """A folder that is gone when the body ends, however it does; that of a killed process goes with the next one."""
     remove_abandoned(parent, stem)
 
-    make = lambda: pathlib.Path(tempfile.mkdtemp(prefix=f".{stem}{_MARK}", dir=parent))
-    with undone(make, _remove_for_good) as folder:
-        handle = _opened(folder)
+    def make() -> tuple[int, str]:
+        name = tempfile.mkdtemp(prefix=f".{stem}{_MARK}", dir=parent)
+        return _opened(name), name
+
+    with undone(lambda: _locked(make), lambda made: _remove_for_good(made[1])) as (handle, folder):
         try:
-            _lock(handle)
             yield folder
         finally:
             os.close(handle)
@@ -211,11 +212,18 @@ def _said(path: pathlib.Path) -> Iterator[None]:
 
 def _temporary(path: pathlib.Path) -> tuple[IO, pathlib.Path]:
     """A new temporary beside `path`, of the same suffix, open and locked as long as it is."""
+    make = lambda: tempfile.mkstemp(prefix=f".{path.stem}{_MARK}", suffix=path.suffix, dir=path.parent)
+    handle, temporary = _locked(make)
+    return os.fdopen(handle, "r+b"), temporary
+
+
+def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, pathlib.Path]:
+    """What `make` makes, open and locked."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}{_MARK}", suffix=path.suffix, dir=path.parent)
+        handle, name = make()
         _lock(handle)
         if os.path.exists(name):  # until it was locked, another process may have taken it for abandoned
-            return os.fdopen(handle, "r+b"), pathlib.Path(name)
+            return handle, pathlib.Path(name)
         os.close(handle)
 
 
