@@ -57,12 +57,12 @@ class Skewed:
 
         To this order agents are those of a quadratic, and the third derivative pushes x_mean by -f'''/2 E(x^i - x*)^2.
         """
-        p, h = self.agents, self.curvature
+        p, h, third = self.agents, self.curvature, self.third
         own, mean, bias = 0.0, 0.0, 0.0  # variance of an agent about x_mean, of x_mean; bias
         found = [(0.0, 0.0)]
         for e, g in zip(eta, k, strict=True):
             kick = (e * self.sigma) ** 2
-            bias = (1 - e * h) * bias + e * self.third / 2 * (own + mean)
+            bias = (1 - e * h) * bias + e * third / 2 * (own + mean)
             own = (1 - e * (g + h)) ** 2 * own + kick * (p - 1) / p
             mean = (1 - e * h) ** 2 * mean + kick / p
             found.append((bias, mean))
