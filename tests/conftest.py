@@ -1,8 +1,10 @@
 """Strict JAX for all tests: float64 oracles, no silent broadcasting of ranks, no implicit change of dtype."""
 
 import os
+import pickle
 import tempfile
 
+import filelock
 import hypothesis
 import jax
 import numpy as np
@@ -105,18 +107,24 @@ def users_data():
     return _USERS_CACHE / "data"
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    """An experiment at smoke size by its name, run once: (experiment, configuration, data)."""
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, worker_id):
+    """An experiment at smoke size by its name, run once for all workers: (experiment, configuration, data)."""
     from sdesim.experiments import EXPERIMENTS  # after the settings above
 
     cache = {}
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
 
     def run(name):
         if name not in cache:
             experiment = EXPERIMENTS[name]
             config = experiment.preset("smoke")
-            cache[name] = experiment, config, experiment.run(config, False)
+            path = folder / f"{name}-smoke.pickle"
+            with filelock.FileLock(f"{path}.lock"):
+                if not path.exists():
+                    path.write_bytes(pickle.dumps(experiment.run(config, False)))
+            cache[name] = experiment, config, pickle.loads(path.read_bytes())
         return cache[name]
 
     return run

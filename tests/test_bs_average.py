@@ -18,11 +18,6 @@ from sdesim.experiments.one_dimensional import Loss
 AVERAGE = bs_average.PRESETS["smoke"]
 
 
-def smoke(module) -> xr.Dataset:
-    """The data of an experiment's smoke preset."""
-    return module.run(module.PRESETS["smoke"])
-
-
 def failed(module, data) -> set[str]:
     """Counted claims of the smoke preset that fail for some data."""
     config = module.PRESETS["smoke"]
@@ -105,8 +100,8 @@ def test_own_learning_rates_are_preconditioners_of_gradient_and_noise_alone():
     np.testing.assert_allclose(found.agents[..., 0], x, rtol=1e-10)
 
 
-def test_claims_about_the_average_can_fail():
-    data = smoke(bs_average)
+def test_claims_about_the_average_can_fail(smoke):
+    _, _, data = smoke(bs_average.EXPERIMENT.name)
     assert failed(bs_average, data) == set()
     assert failed(bs_average, data * 1.15) >= {"covariance", "differing"}
     assert failed(bs_average, data * 2) >= {"limit-at-most", "differing-uncoupled-at-most", "not-at-once"}
@@ -221,8 +216,8 @@ def test_descended_points_move_by_noise_and_slope(order):
     assert abs((noise**2).mean() / variance - 1) < 4.5 * np.sqrt(2 / noise.size)
 
 
-def test_claims_about_smoothing_can_fail():
-    data = smoke(bs_smoothing)
+def test_claims_about_smoothing_can_fail(smoke):
+    _, _, data = smoke(bs_smoothing.EXPERIMENT.name)
     assert failed(bs_smoothing, data) == set()
     rolled = {n: v.copy(data=np.roll(v.values, 1, axis=0)) for n, v in data.items()}
     # What has been subtracted belongs to the run; regressions and slopes tell one number of agents from another.
@@ -303,8 +298,8 @@ def test_increments_are_mirrored_brownian_paths():
     assert not np.array_equal(dw, bs_weak.increments(dataclasses.replace(config, seed=1), 8))
 
 
-def test_claims_about_weak_errors_can_fail():
-    data = smoke(bs_weak)
+def test_claims_about_weak_errors_can_fail(smoke):
+    _, _, data = smoke(bs_weak.EXPERIMENT.name)
     assert failed(bs_weak, data) == set()
     exchanged = data.assign(error=data["error"].copy(data=data["error"].values[:, ::-1]))
     assert {"elastic-first-order-at-most", "elastic-second-order-at-least", "elastic-gain"} <= failed(

@@ -15,20 +15,6 @@ from sdesim.schedules import Growth
 from sdesim.theory import bounds
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    """The experiments at smoke size, run once."""
-    cache = {}
-
-    def run(name):
-        if name not in cache:
-            config = EXPERIMENTS[name].preset("smoke")
-            cache[name] = config, EXPERIMENTS[name].run(config, False)
-        return cache[name]
-
-    return run
-
-
 def verdicts(name, config, data) -> dict[str, str]:
     experiment = EXPERIMENTS[name]
     found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=True)
@@ -101,7 +87,7 @@ def test_leading_order_of_the_bias():
 
 
 def test_schedule_claims_can_fail(smoke):
-    config, data = smoke("bs-schedule")
+    _, config, data = smoke("bs-schedule")
     wrong = {
         "bias": data.assign({name: 1.3 * data[name] for name in ("bias_constant", "constant_bias")}),
         "power": data.assign(bias_constant=data["bias_constant"].copy(data=data["bias_constant"].values[::-1])),
@@ -161,7 +147,7 @@ def test_the_coupling_of_own_steps_conserves_the_mean_weighted_by_inverse_rates(
 
 
 def test_rates_claims_can_fail(smoke):
-    config, data = smoke("bs-rates")
+    _, config, data = smoke("bs-rates")
     swapped = {}
     for name in ("spread", "quorum"):
         for one, other in (("noise", "iteration"), ("iteration", "noise")):
@@ -237,7 +223,7 @@ def test_transitions_are_the_iterations():
 
 
 def test_filter_claims_can_fail(smoke):
-    config, data = smoke("bs-filters")
+    _, config, data = smoke("bs-filters")
     roll = lambda a, by: a.copy(data=np.roll(a.values, by, axis=a.dims.index("algorithm")))
     wrong = data.assign({name: roll(data[name], 1) for name in ("x_variance", "center_variance")})
     wrong = wrong.assign(decay=1.1 * data["decay"], energy=30 * data["energy"], speed=2 * data["speed"])

@@ -20,20 +20,6 @@ from sdesim.theory import bounds, curvature
 NAMES = ("bs-sync", "bs-noise", "bs-convex")
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    """The three experiments at smoke size, each run once."""
-    cache = {}
-
-    def run(name):
-        if name not in cache:
-            config = EXPERIMENTS[name].preset("smoke")
-            cache[name] = config, EXPERIMENTS[name].run(config, False)
-        return cache[name]
-
-    return run
-
-
 def failures(name, config, data):
     """Claims that fail."""
     experiment = EXPERIMENTS[name]
@@ -84,7 +70,7 @@ def failures(name, config, data):
     ],
 )
 def test_wrong_data_fails(name, variable, change, expected, smoke):
-    config, data = smoke(name)
+    _, config, data = smoke(name)
     changed = data.assign({variable: data[variable].copy(data=change(data[variable]).values)})
     assert expected <= failures(name, config, changed)
 

@@ -23,10 +23,8 @@ def test_claims_of_the_predicted_figure_can_fail():
     assert "mass" in failures(experiment, config, data.assign(predicted_masses=1.001 * data["predicted_masses"]))
 
 
-def test_claims_of_the_phase_diagram_can_fail():
-    experiment = EXPERIMENTS["bs-phase"]
-    config = experiment.preset("smoke")
-    data = experiment.run(config, False)
+def test_claims_of_the_phase_diagram_can_fail(smoke):
+    experiment, config, data = smoke("bs-phase")
     assert failures(experiment, config, data) == set()
     assert {"plane", "cut"} <= failures(
         experiment, config, data.assign(plane=1.3 * data["plane"], cut=1.3 * data["cut"])
