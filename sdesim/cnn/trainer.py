@@ -7,6 +7,7 @@ which progress is shown, measurements, the learning-rate schedule, the store and
 import contextlib
 import dataclasses
 import datetime
+import functools
 import math
 import os
 import time
@@ -83,9 +84,12 @@ def tell(p: Progress, name: str = "") -> None:
 # -- what is compiled --------------------------------------------------------------------------------------------------
 
 
-@eqx.filter_jit
-def _start(task, algorithm, seed, runs, agents, image, same, params):
-    return steps.start(task, algorithm, seed, runs, agents, image, same, params)
+@functools.cache
+def _start():
+    """`steps.start`, compiled. It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of
+    random numbers, and two at its first level."""
+    options = {"compiler_options": {"xla_backend_optimization_level": 1}} if jax.default_backend() == "cpu" else {}
+    return eqx.filter_jit(steps.start, **options)
 
 
 @eqx.filter_jit
@@ -274,7 +278,7 @@ def train(
 
     def start() -> Any:
         given = _given(taken, words, lanes, agents, images, same_start)
-        return _start(task, algorithm, words, lanes, agents, image, same_start, given), schedule.start(rates)
+        return _start()(task, algorithm, words, lanes, agents, image, same_start, given), schedule.start(rates)
 
     def measured(run_state, rates, batch_loss, seconds):
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
