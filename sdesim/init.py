@@ -95,3 +95,9 @@ class Point(AbstractInit):
 
     def draw(self, words, dtype):
         return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)
+
+    def __call__(self, seed, sims, agents, dims, dtype, stream=Stream.POSITION, layout=None):
+        """As of every law; nothing is drawn, so nothing is compiled."""
+        x, xp = blocks.moving(self.x)
+        x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))
+        return jnp.asarray(x, dtype)

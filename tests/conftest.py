@@ -1,5 +1,6 @@
 """Strict JAX for all tests: float64 oracles, no silent broadcasting of ranks, no implicit change of dtype."""
 
+import gc
 import os
 import pickle
 import tempfile
@@ -25,6 +26,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Compilation makes the first example slow and says nothing of the others; a failure must be the same for everyone.
 hypothesis.settings.register_profile("sdesim", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("sdesim")
+
+# Traced programs are many objects that live long; looking through them all again and again takes a tenth of the time.
+gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_configure(config):
