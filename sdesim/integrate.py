@@ -118,7 +118,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     """Warn if a step of the coupling alone amplifies. ticks: how far its time advances, a number or one an agent."""
     tick = _fastest(ticks, getattr(rule, "k", None))
     growth = rule.amplification(tick, agents, order)
-    if growth is None or growth <= 1 or not tick > 0:
+    if growth is None or not growth > 1 or not tick > 0:
         return
     what = f"{name}: unstable: a step of {type(rule).__name__} with {agents} agents multiplies its fastest mode"
     stiffness = rule.stiffness(agents)

@@ -57,6 +57,7 @@ def test_step_is_the_papers_network():
     assert [(w.agents, w.amount) for w in TRAININGS.values()] == [(1, 512.0), (4, 1024.0)]
 
 
+@pytest.mark.slow  # a network of the paper's size is compiled
 def test_command_measures_training(tmp_path):
     arguments = ["--quick", "--steps", 1, "--rounds", 1, "--workloads", "cnn-one", "--variants", "sdesim", "torch"]
     files = ["--json", tmp_path / "rows.json", "--out", tmp_path, "--record", tmp_path / "record.md"]

@@ -1,5 +1,6 @@
 """What the trainer and its algorithms take and refuse, and what they warn of."""
 
+import sys
 import warnings
 
 import flax.linen as nn
@@ -111,7 +112,7 @@ def test_numbers_that_an_algorithm_has_not_are_refused(name, number, has):
     cnn.algorithm(has, agents=4, **number)
 
 
-def test_an_unstable_coupling_warns():
+def test_an_unstable_coupling_warns(monkeypatch):
     """alpha = 0.9 / p belongs to the learning rate that the algorithm was made for."""
     easgd = cnn.algorithm("easgd", agents=4)  # for eta = 0.05
     with pytest.raises(ValueError, match=r"algorithm: was made for eta=0.05, and the training has 0.12; make it by"):
@@ -122,11 +123,16 @@ def test_an_unstable_coupling_warns():
     ) as caught:
         cnn.train(Small(), DATA, own, agents=4, **{**RUN, "eta": 0.12, "epochs": 0, "runs": 3})
     assert len(caught) == 1 and caught[0].filename == __file__
+    # Of those as they are made, none warns before it would start.
+    started = []
+    monkeypatch.setattr(cnn.trainer, "_start", lambda: started.append(True) or sys.exit())
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
         for name in cnn.NAMES:
             made = cnn.algorithm(name, agents=4, batches=20)
-            cnn.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
+            with pytest.raises(SystemExit):
+                cnn.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
+    assert len(started) == len(cnn.NAMES)
 
 
 def test_a_convolution_that_would_be_slow_warns():

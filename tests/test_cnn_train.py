@@ -265,7 +265,10 @@ def test_an_interrupted_epoch_is_done_again(tmp_path):
 # -- learning ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", cnn.NAMES)
+QUICK = ("msgd", "easgd", "downpour", "qsgd", "tree")  # of the others each has a test of its own steps
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in cnn.NAMES])
 def test_every_algorithm_learns(name):
     """A network of one hidden layer, some epochs: what is tested is right on 90 % of unseen images, by chance 25 %."""
     agents = 1 if name in ("sgd", "msgd", "asgd", "mvasgd", "filter", "saturating-filter") else 4

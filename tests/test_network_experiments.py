@@ -30,7 +30,7 @@ from sdesim.store import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
-QUICK = ("bs-fig7", "bs-fig12", "bs-table1")
+QUICK = ("bs-fig7", "bs-table1")
 NAMES = ("bs-fig7", "bs-fig8", "bs-fig9", "bs-fig10", "bs-fig11", "bs-fig12", "bs-table1")
 TRAINED = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 

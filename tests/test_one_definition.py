@@ -73,7 +73,7 @@ def train(rule, order, momentum, x, increments, epoch):
     return join(params), join(jax.tree.map(lambda a: a[None], couple.center(params, state)))[0]
 
 
-@pytest.mark.parametrize("noisy", [False, True], ids=["silent", "noisy"])
+@pytest.mark.parametrize("noisy", [pytest.param(False, marks=pytest.mark.slow), True], ids=["silent", "noisy"])
 @pytest.mark.parametrize("momentum", MOMENTA)
 @pytest.mark.parametrize("order", coupling.ORDERS)
 @pytest.mark.parametrize(("name", "which"), CASES, ids=[f"{n}-{i}" for n, i in CASES])

@@ -1,6 +1,7 @@
 """Learning rates of 0, and times that are sums of many learning rates."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -105,8 +106,16 @@ def test_friction_stands_still_at_zero():
             np.testing.assert_allclose(run.agents, other.agents, **exact)
 
 
-@pytest.mark.parametrize("momentum", MOMENTA)
-@pytest.mark.parametrize("how", [sdesim.simulate, sdesim.iterate])
+QUICK = ((sdesim.iterate, "none"), (sdesim.simulate, "nesterov"))
+
+
+@pytest.mark.parametrize(
+    ("how", "momentum"),
+    [
+        pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+        for case in itertools.product((sdesim.simulate, sdesim.iterate), MOMENTA)
+    ],
+)
 def test_gradients_by_the_rate_are_finite_where_it_is_zero(how, momentum):
     """With respect to one scale of rates that are 0 at some steps, at every scale, 0 too; against differences."""
     shape = np.asarray([SOME, SOME, 0 * SOME, SOME])

@@ -137,6 +137,7 @@ def test_a_command_says_its_own_line():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_commit_is_built_into_wheels(tmp_path):
     """Of a checkout, and of an sdist that was made of one; needs the build backend, and so the network."""
     import pathlib

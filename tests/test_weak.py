@@ -59,6 +59,8 @@ def differences(name: str, weak_order: int, iterations: int, *, sims: int, sigma
     return 2 * full - half - sgd, remains
 
 
+QUICK = ("quorum", "own rates")  # the others take as long and say the same of another term
+
 # For the second order: stronger noise, longer steps, and a start at which no part of the error cancels another.
 SETTINGS = {
     1: dict(sims=1500, sigma=1.0, start=(2.5, 1.0)),
@@ -67,7 +69,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(("weak_order", "iterations"), [(1, (24, 40, 64, 96)), (2, (8, 14, 24, 40))])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])
 def test_weak_error_of_the_sde(name, weak_order, iterations, fit_order):
     """Within 3.5 standard errors: a false alarm in 2000 for each of the 10 fits."""
     runs = [differences(name, weak_order, n, bias=n == iterations[0], **SETTINGS[weak_order]) for n in iterations]
