@@ -294,6 +294,8 @@ def test_contraction_refuses():
         analysis.contraction_rate(model, steps=800, every=400)
     with pytest.raises(ValueError, match="give dt"):
         analysis.contraction_rate(dataclasses.replace(model, eta=lambda n: 0.1 / (1 + n)), steps=10)
+    with pytest.raises(ValueError, match="eta is 0, so its steps take no time"):
+        analysis.contraction_rate(dataclasses.replace(model, eta=0.0), steps=10)
     with pytest.raises(TypeError, match=r"must be a sdesim\.Dynamics"):
         analysis.contraction_rate(objectives.Quadratic(), steps=10)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="diverged"):

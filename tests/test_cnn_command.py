@@ -1,5 +1,6 @@
 """`sdesim train` and `sdesim data`, in process: what they write, print and refuse; and the picture of a training."""
 
+import errno
 import functools
 import json
 import re
@@ -10,7 +11,7 @@ import pytest
 import xarray as xr
 
 from sdesim import cli, cnn, plotting
-from sdesim.cnn import command, data
+from sdesim.cnn import checkpoints, command, data
 from sdesim.cnn.picture import mean_over_runs
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -152,6 +153,21 @@ def test_a_diverged_training_is_told_and_kept(tmp_path, capsys):
     assert "run 0 diverged at step" in told.err and "run 1 diverged at step" in told.err
     assert "means over 0 of 2 runs" in told.out and "test  center: loss nan, accuracy nan %" in told.out
     assert (tmp_path / "summary.png").exists()
+
+
+def test_an_end_that_the_disk_does_not_take_is_said(tmp_path, monkeypatch, capsys):
+    write, written = checkpoints.write_dataset, []
+
+    def fills_up(data, path, *rest):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write(data, path, *rest))
+
+    monkeypatch.setattr(checkpoints, "write_dataset", fills_up)
+    assert sdesim("train", *TWO, "--out", tmp_path) == 2
+    told = capsys.readouterr()
+    assert "1 of 2 measurements are there" in told.err and "with --resume" in told.err
+    assert "wrote" not in told.out
 
 
 def test_a_coupling_that_amplifies_warns_in_one_line(capsys):

@@ -108,7 +108,7 @@ def step_length(model: Dynamics, dt) -> float:
 
     Raises:
         TypeError: if `model` is none.
-        ValueError: for a learning rate that depends on the step, whose steps have no one length.
+        ValueError: for a learning rate that depends on the step, whose steps have no one length, or one of 0.
     """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={model!r}: must be a sdesim.Dynamics")
@@ -120,4 +120,6 @@ def step_length(model: Dynamics, dt) -> float:
     length = concrete(model.matched_step(), np.max)
     if length is None:
         raise ValueError("model: its numbers are being traced by a transformation; an analysis looks at their values")
+    if length == 0:
+        raise ValueError("model: its eta is 0, so its steps take no time; give it a learning rate above 0")
     return length

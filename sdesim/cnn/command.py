@@ -17,6 +17,8 @@ from sdesim import cnn, plotting
 from sdesim.cnn.picture import mean_over_runs
 from sdesim.coupling import Tree, Uncoupled
 from sdesim.fields import check_choice, check_count
+from sdesim.files import WriteError
+from sdesim.store import read_dataset
 
 Data = Literal["cifar10", "synthetic"]
 AGENTS = 4  # of a run with a coupling
@@ -114,6 +116,7 @@ def run(options: Options) -> xr.Dataset:
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: as `sdesim.cnn.train` and `sdesim.cnn.cifar10`.
+        WriteError: if the last epochs could not be written.
     """
     check_choice("network", options.network, cnn.NETWORKS)
     check_count("batch", options.batch)
@@ -145,8 +148,24 @@ def run(options: Options) -> xr.Dataset:
             print(f"sdesim: warning: run {run_number} diverged at step {step}; it is kept and marked", file=sys.stderr)
     with plotting.looks():
         plotting.save(cnn.summary(history, _title(options)), out / "summary.png")
+    _check_kept(history, out)
     print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
     return history
+
+
+def _check_kept(history: xr.Dataset, out: Path) -> None:
+    """Say so if the disk did not take the last epochs; a training goes on without, and here it ends.
+
+    Raises:
+        WriteError: with what is there, and what to do.
+    """
+    path = out / "history.nc"
+    kept = read_dataset(path).sizes["epoch"] if path.exists() else 0
+    if kept < history.sizes["epoch"]:
+        raise WriteError(
+            f"out={str(out)!r}: history.nc could not be written to its end ({kept} of {history.sizes['epoch']} "
+            "measurements are there); make room, and train what is missing with --resume"
+        )
 
 
 @contextlib.contextmanager
