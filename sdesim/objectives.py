@@ -14,7 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.errors import JAXTypeError
+from jax.errors import (
+    ConcretizationTypeError,
+    JAXTypeError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+)
 from jaxtyping import Array, Float
 
 from sdesim.fields import Part, function, named, number, shown
@@ -86,8 +91,13 @@ def as_objective(loss, name: str = "objective") -> AbstractObjective:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), "")
+    """What an error says, in one line, and what helps where a function decides or computes outside JAX."""
+    said = next(iter(str(error).strip().splitlines()), "")
+    if isinstance(error, TracerBoolConversionError):
+        return f"{said} Python's if, while, and, or cannot see values that are traced: use jnp.where, or jax.lax.cond"
+    if isinstance(error, TracerArrayConversionError | ConcretizationTypeError):
+        return f"{said} NumPy and Python's own numbers cannot hold values that are traced: use jax.numpy"
+    return said
 
 
 Form = Callable[[AbstractObjective, Array], Any]

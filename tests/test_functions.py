@@ -466,7 +466,7 @@ def test_what_does_not_fit_is_refused_by_name():
         r"coupling\.filter: .*center": dict(coupling=sdesim.Filtered(1.0, lambda c, x, t, mean: x)),
         r"noise\.matrix: .*must be \(1,\)": dict(noise=noise.Diffusion(lambda x: jnp.ones(3))),
         r"eta: .*\(2,\).*must be \(\) or \(3,\)": dict(eta=lambda n: 0.1 * jnp.ones(2)),
-        r"eta: cannot be evaluated": dict(eta=lambda n: 0.1 if n < 5 else 0.01),
+        r"eta: cannot be evaluated: .* use jnp\.where": dict(eta=lambda n: 0.1 if n < 5 else 0.01),
     }
     for message, parts in refused.items():
         with pytest.raises(ValueError, match=message):
