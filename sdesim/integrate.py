@@ -292,15 +292,19 @@ def initial_lanes(
     """Initial positions (or velocities) of the lanes, (agents, dims, lanes); `tile` repeats the simulations.
 
     Raises:
-        ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite.
+        ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite, or a law of another
+            number of coordinates.
     """
     dtype = jnp.result_type(float)
     shape = (sims.size // tile, plan.agents, plan.dims)
     stream = Stream.POSITION if velocity is None else Stream.VELOCITY
+    name = "init" if velocity is None else "velocity"
     if isinstance(init, AbstractInit):
+        if init.dims not in (None, 1, plan.dims):
+            what = f"{type(init).__name__} has numbers of {init.dims} coordinates"
+            raise ValueError(f"{name}: {what}, and dims={plan.dims}; give one number, or one a coordinate")
         with law_of_today(init, plan) as law:
             return law(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
-    name = "init" if velocity is None else "velocity"
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
     x = jnp.asarray(named(name, number)(init), dtype)

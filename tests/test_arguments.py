@@ -226,6 +226,14 @@ def test_stability_of_velocity_coupling_and_small_steps():
         simulate(model, agents=3, dt=0.05)
 
 
+@pytest.mark.parametrize("law", [sdesim.init.Point(np.zeros(3)), sdesim.init.Normal(np.zeros(3), 1.0)])
+@pytest.mark.parametrize("name", ["init", "velocity"])
+def test_a_law_of_other_dimensions_is_refused(law, name):
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(), momentum=sdesim.HeavyBall(0.9))
+    with pytest.raises(ValueError, match=rf"^{name}: \w+ has numbers of 3 coordinates, and dims=2"):
+        sdesim.simulate(model, dims=2, steps=1, **{name: law})
+
+
 def test_a_divergence_is_told_with_what_helps_at_the_line_that_called():
     """A gradient that is not finite where agents start is no matter of the step."""
     with pytest.warns(sdesim.DivergenceWarning, match="gradient of the loss is not finite where 1 of them") as told:
