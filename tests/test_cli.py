@@ -84,19 +84,25 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
         assert cli.main(["figure", "all", *wrong]) == 2
 
 
-def test_list_version_and_help():
-    listed = sdesim("figure", "--list")
-    assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(EXPERIMENTS)
+def in_process(*arguments):
+    """The exit status, where a start would take seconds."""
+    try:
+        return cli.main(list(arguments))
+    except SystemExit as stop:
+        return stop.code
+
+
+def test_list_version_and_help(capsys):
     assert sdesim("--version").stdout.strip() == f"sdesim {__version__}"
+    assert in_process("figure", "--list") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(EXPERIMENTS)
     for arguments in (["--help"], ["figure", "--help"]):
-        done = sdesim(*arguments)
-        assert done.returncode == 0
-        assert "sdesim figure NAME" in done.stdout
-    fields = sdesim("figure", "bs-fig3", "--help")
-    assert fields.returncode == 0
+        assert in_process(*arguments) == 0
+        assert "sdesim figure NAME" in capsys.readouterr().out
+    assert in_process("figure", "bs-fig3", "--help") == 0
+    fields = capsys.readouterr().out
     for option in ("--agents", "--seed", "--momentum", "--loss.w1", "--out", "--preset", "Learning rate"):
-        assert option in fields.stdout
+        assert option in fields
 
 
 ERRORS = {
@@ -121,13 +127,9 @@ ERRORS = {
 
 @pytest.mark.parametrize("case", ERRORS)
 def test_wrong_usage_exits_with_2_and_says_what_would_be_right(case, tmp_path, monkeypatch, capsys):
-    """In process: a start takes seconds."""
     arguments, message = ERRORS[case]
     monkeypatch.chdir(tmp_path)
-    try:
-        status = cli.main(arguments)
-    except SystemExit as stop:
-        status = stop.code
+    status = in_process(*arguments)
     said = capsys.readouterr()
     assert status == 2
     assert message in said.err + said.out
