@@ -19,7 +19,7 @@ from sdesim import blocks, random
 from sdesim.advance import one_step
 from sdesim.blocks import LEAST, VECTOR, Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
-from sdesim.dynamics import Dynamics, HeavyBall, State
+from sdesim.dynamics import Dynamics, State
 from sdesim.engine import Plan, layout_of, room, run_lanes
 from sdesim.fields import (
     byte_count,
@@ -274,7 +274,10 @@ def check_rates(model: Dynamics, plan: Plan, first: int, steps: int) -> None:
         n, agent = np.argwhere(bad)[0]
         raise ValueError(f"eta={values[n, agent]:.4g} at step {looks[n]}: must be finite and at least 0 at every step")
     still = ~values.any(axis=1)
-    if not plan.matched and isinstance(model.momentum, HeavyBall) and still.any():
+    if plan.matched or model.momentum is None or not still.any():
+        return
+    zero = jnp.zeros((), jnp.result_type(float))
+    if not np.isfinite(np.asarray(model.momentum.move(zero, jnp.ones_like(zero)))):  # of a step of one unit of time
         where = f" at step {looks[still][0]}" if callable(model.eta) else ""
         raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 
