@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -322,13 +321,9 @@ def test_steps_of_a_length_of_their_own_want_a_rate():
     class Heavier(sdesim.HeavyBall):
         """A user's own."""
 
-    for momentum in (Heavier(0.9), sdesim.Friction(1.0)):
-        model = sdesim.Dynamics(loss, eta=0.0, momentum=momentum)
-        refused = (
-            pytest.raises(ValueError, match=r"^dt: eta=0, where") if isinstance(momentum, Heavier) else nullcontext()
-        )
-        with refused:
-            sdesim.simulate(model, steps=2, dt=0.01)
+    with pytest.raises(ValueError, match=r"^dt: eta=0, where"):
+        sdesim.simulate(sdesim.Dynamics(loss, eta=0.0, momentum=Heavier(0.9)), steps=2, dt=0.01)
+    sdesim.simulate(sdesim.Dynamics(loss, eta=0.0, momentum=sdesim.Friction(1.0)), steps=2, dt=0.01)
 
 
 LAST = 10**8  # records already made
