@@ -88,7 +88,9 @@ def tell(p: Progress, name: str = "") -> None:
 def _start():
     """`steps.start`, compiled. It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of
     random numbers, and two at its first level."""
-    options = {"compiler_options": {"xla_backend_optimization_level": 1}} if jax.default_backend() == "cpu" else {}
+    options: dict[str, Any] = {}
+    if jax.default_backend() == "cpu":
+        options = {"compiler_options": {"xla_backend_optimization_level": 1}}
     return eqx.filter_jit(steps.start, **options)
 
 
