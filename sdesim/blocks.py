@@ -65,12 +65,7 @@ class Blocks(NamedTuple):
 
     def join(self, tree: PyTree) -> PyTree:
         """Leaves (blocks, ..., width) as arrays of JAX, (..., lanes)."""
-
-        def one(leaf):
-            a, xp = moving(leaf)
-            return jax.device_put(xp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)[..., : self.count])
-
-        return jax.tree.map(one, tree)
+        return jax.tree.map(lambda leaf: jax.device_put(in_a_row(leaf)[..., : self.count]), tree)
 
 
 def moving(a) -> tuple[Any, Any]:
@@ -81,6 +76,12 @@ def moving(a) -> tuple[Any, Any]:
     if is_traced(a) or jnp.issubdtype(a.dtype, jax.dtypes.prng_key) or any(d.platform != "cpu" for d in a.devices()):
         return a, jnp
     return np.asarray(a), np
+
+
+def in_a_row(leaf):
+    """A leaf (blocks, ..., width) as (..., blocks x width), moved as `moving` says."""
+    a, xp = moving(leaf)
+    return xp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
 
 
 def concatenated(*leaves):

@@ -121,12 +121,8 @@ class _Group(NamedTuple):
 
     def at(self, state: State, lanes: np.ndarray) -> State:
         """The state of some of the lanes, on the last axis; copied, since a run holds no state twice for long."""
-
-        def one(leaf):
-            a = np.asarray(leaf)
-            return (a if self.needed is None else np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1))[..., lanes]
-
-        return jax.tree.map(one, state)
+        row = np.asarray if self.needed is None else blocks.in_a_row
+        return jax.tree.map(lambda leaf: row(leaf)[..., lanes], state)
 
 
 def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, increments, workers: int) -> list[_Group]:

@@ -277,7 +277,8 @@ def check_rates(model: Dynamics, plan: Plan, first: int, steps: int) -> None:
     if plan.matched or model.momentum is None or not still.any():
         return
     zero = jnp.zeros((), jnp.result_type(float))
-    if not np.isfinite(np.asarray(model.momentum.move(zero, jnp.ones_like(zero)))):  # of a step of one unit of time
+    move = concrete(model.momentum.move(zero, jnp.ones_like(zero)), np.max)  # of a step of one unit of time
+    if move is not None and not math.isfinite(move):
         where = f" at step {looks[still][0]}" if callable(model.eta) else ""
         raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 

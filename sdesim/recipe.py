@@ -101,14 +101,8 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def _without_arrays(value: Any) -> Any:
     """A value with the code of its arrays in their place."""
-    import jax  # here: the command says what it is before either is imported
-    import numpy as np
-    from jax.core import Tracer
-
-    if isinstance(value, Tracer):
-        return Code("<traced>")
-    if isinstance(value, np.ndarray | jax.Array):
-        return Code(_array(np.asarray(value)))
+    if (code := _of_array(value)) is not None:
+        return code
     if type(value) in (list, tuple):
         return type(value)(map(_without_arrays, value))
     if isinstance(value, Mapping):
@@ -132,17 +126,15 @@ class _Writer:
             return f"<{type(value).__name__}>"
 
     def _code(self, value: Any) -> str:
-        import jax
         import numpy as np
-        from jax.core import Tracer
 
         if isinstance(value, Code):
             return value
-        if isinstance(value, Tracer):
-            return "<traced>"
+        if (code := _of_array(value)) is not None:
+            return code
         if value is None or isinstance(value, bool | int | str | bytes):
             return repr(value)
-        if isinstance(value, float | np.number | np.bool_ | np.ndarray | jax.Array):
+        if isinstance(value, float | np.number | np.bool_):
             return _array(np.asarray(value))
         if isinstance(value, dict):
             return "{" + ", ".join(f"{self.code(k)}: {self.code(v)}" for k, v in value.items()) + "}"
@@ -172,6 +164,17 @@ class _Writer:
                 source = textwrap.indent(source, "# ")
             self.sources[name] = source
         return thing.__name__
+
+
+def _of_array(value: Any) -> Code | None:
+    """The code of an array; None for what is none."""
+    import jax  # here: the command says what it is before either is imported
+    import numpy as np
+    from jax.core import Tracer
+
+    if isinstance(value, Tracer):
+        return Code("<traced>")
+    return Code(_array(np.asarray(value))) if isinstance(value, np.ndarray | jax.Array) else None
 
 
 def _array(value) -> str:

@@ -184,6 +184,9 @@ def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
     return state.x, jnp.mean(state.x, axis=0), center, velocity
 
 
+_TRACED = "# within a transformation of JAX, whose values are not known here"
+
+
 class _Said:
     """What a result says of its run beside arrays, which JAX compares and hashes: equal where it computes the same."""
 
@@ -212,7 +215,7 @@ def _flatten(result: Result):
     call = run["call"]
     while isinstance(call, Call):
         if is_traced(call.arguments):
-            run = {**run, "call": "# within a transformation of JAX, whose values are not known here"}
+            run = {**run, "call": _TRACED}
         call = call.before
     return (arrays, model), _Said({**whole, "run": {**run, "model": kept}})
 
@@ -221,7 +224,7 @@ def _unflatten(said: _Said, children) -> Result:
     arrays, model = children
     run = dict(said.said["run"])
     if is_traced(children):  # what comes out of jit was computed from other results too, which are equal for it
-        run |= {"call": "# a result that came out of a transformation of JAX", "path": "within a transformation of JAX"}
+        run |= {"call": _TRACED, "path": "within a transformation of JAX"}
     if model is not None:
         run["model"] = eqx.combine(model, run["model"])
     return Result(**{**said.said, **arrays, "run": run})

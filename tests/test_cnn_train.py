@@ -265,7 +265,7 @@ def test_an_interrupted_epoch_is_done_again(tmp_path):
 # -- learning ----------------------------------------------------------------------------------------------------------
 
 
-QUICK = ("msgd", "easgd", "downpour", "qsgd", "tree")  # of the others each has a test of its own steps
+QUICK = ("msgd", "easgd", "downpour", "qsgd", "tree")  # the others take as long
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in cnn.NAMES])

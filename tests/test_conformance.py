@@ -87,7 +87,7 @@ def difference(kind, name, got, expected) -> str | None:
     return None
 
 
-def failures(programs, setting, compiled) -> list[str]:
+def failures(programs, setting) -> list[str]:
     """What is wrong with several programs; in one compilation, which costs less than one for each."""
     wrong = []
 
@@ -104,14 +104,14 @@ def failures(programs, setting, compiled) -> list[str]:
     agents, dims, dtype, _ = setting
     with jax.enable_x64(dtype == "float64"):
         given = [arguments(*p, agents, dims, dtype) for p in programs]
-        found = (jax.jit(all_of_them, compiler_options=COMPILER) if compiled else all_of_them)(given)
+        found = jax.jit(all_of_them, compiler_options=COMPILER)(given)
         jax.effects_barrier()
     return wrong + [w for p, pair in zip(programs, found, strict=True) if pair and (w := difference(*p, *pair))]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
 def test_programs_at_two_settings_each(setting):
-    assert not failures(AT[setting], setting, compiled=True)
+    assert not failures(AT[setting], setting)
 
 
 def test_two_settings_each_are_all_pairs_of_settings():
@@ -155,7 +155,7 @@ def test_what_is_called_proven_is_in_a_program_here():
 def test_every_program_at_every_setting(setting):
     """A minute and a half each: compiled some at a time, a third of what they take one primitive after another."""
     some = [PROGRAMS[i : i + 24] for i in range(0, len(PROGRAMS), 24)]
-    assert not [wrong for programs in some for wrong in failures(programs, setting, compiled=True)]
+    assert not [wrong for programs in some for wrong in failures(programs, setting)]
 
 
 # -- the GPU kernel, interpreted ---------------------------------------------------------------------------------------

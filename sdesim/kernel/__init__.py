@@ -18,7 +18,7 @@ import contextlib
 import functools
 import itertools
 import math
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -77,11 +77,17 @@ class _Program(NamedTuple):
     outside: Outside
 
 
+def _flat(model: Dynamics, axes: PyTree) -> tuple[list, Any, list[bool]]:
+    """A model's leaves, their tree, and which of them have a value for each lane."""
+    leaves, tree = jax.tree.flatten(model, is_leaf=is_none)
+    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=is_none)]
+    return leaves, tree, swept
+
+
 def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
     from sdesim.advance import one_step
 
-    leaves, tree = jax.tree.flatten(model, is_leaf=is_none)
-    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=is_none)]
+    leaves, tree, swept = _flat(model, axes)
     kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
     shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]
     own = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 2]
@@ -260,8 +266,7 @@ def _lowered(
     """
     struct = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
     shaped = lambda a, *more: struct((*a.shape, *more), a.dtype)
-    leaves, tree = jax.tree.flatten(model, is_leaf=is_none)
-    swept = [False] * len(leaves) if axes is None else [a is not None for a in jax.tree.leaves(axes, is_leaf=is_none)]
+    leaves, tree, swept = _flat(model, axes)
     is_array = [eqx.is_array(leaf) for leaf in leaves]
     cut = lambda leaf, s: struct(leaf.shape[:-1] if s else leaf.shape, leaf.dtype)
     one = [cut(leaf, s) for leaf, s, a in zip(leaves, swept, is_array, strict=True) if a]
