@@ -1,36 +1,22 @@
 """Data files, and what every one of them says of its origin."""
 
-import contextlib
 import functools
 import importlib.metadata
 import io
 import os
 import pathlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import jax
 import xarray as xr
 
+from sdesim import source
 from sdesim._version import __version__
 from sdesim.fields import to_json
 from sdesim.files import Damaged, read_sealed, write_sealed
 from sdesim.recipe import Call, made_by
-
-
-@functools.cache
-def _commit() -> str:
-    """The commit that sdesim runs from: of a checkout, or as it was built into what is installed."""
-    folder = pathlib.Path(__file__).resolve().parent
-    if (folder.parent / ".git").exists():
-        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    with contextlib.suppress(OSError):
-        return (folder / "COMMIT").read_text(encoding="ascii").strip()
-    return "unknown"
 
 
 @functools.cache
@@ -44,7 +30,7 @@ def provenance() -> dict[str, str]:
     device = jax.devices()[0]
     return {
         "sdesim_version": __version__,
-        "commit": _commit(),
+        "commit": source.commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         **_versions(),

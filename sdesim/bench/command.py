@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import tyro
 
+from sdesim import source
+from sdesim.bench import against, interleaved, native, report
 from sdesim.bench import gpu as gpus
-from sdesim.bench import interleaved, native, report
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.training import TRAINERS, variants_of
 from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload, over_cores, scaling
@@ -16,7 +17,6 @@ from sdesim.fields import check_choice, check_count
 from sdesim.files import check_writable
 
 KNOWN: dict[str, Workload | Training] = {**WORKLOADS, **TRAININGS}
-RECORD = pathlib.Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,10 @@ class Options:
     """Workloads, by name; all by default."""
     variants: tuple[str, ...] = ()
     """Variants, by name; all that are installed by default."""
+    against: str | None = None
+    """Compare with sdesim at this commit alone, in place of other ways; needs a checkout."""
     rounds: int | None = None
-    """Interleaved rounds; 7 by default, 3 with --quick."""
+    """Interleaved rounds; 7 by default, 3 with --quick, 15 with --against."""
     steps: int | None = None
     """Steps of every workload, in place of its own."""
     scaling: bool = True
@@ -55,6 +57,11 @@ class Options:
         for name in ("rounds", "steps"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        others = {"out": self.out, "record": self.record, "variants": self.variants or None}
+        if self.against is not None and (given := [name for name, value in others.items() if value is not None]):
+            raise ValueError(
+                f"against={self.against!r}: compares sdesim with itself alone; leave {', '.join(given)} out"
+            )
         if self.out is not None:
             check_writable(self.out)
         for name in ("json", "record"):
@@ -75,9 +82,9 @@ def parse(arguments: Sequence[str]) -> Options:
         if bare and argument in ("--workloads", "--variants"):
             raise ValueError(f"{argument}: needs at least one name")
         if bare and argument == "--record":
-            if not RECORD.exists():
+            if (root := source.checkout()) is None:
                 raise ValueError("--record: sdesim does not run from its source here; give a file")
-            arguments[i] = f"--record={RECORD}"
+            arguments[i] = f"--record={root / 'docs' / 'benchmarks.md'}"
     options = tyro.cli(Options, prog="sdesim bench", args=arguments)
     options.check()
     return options
@@ -85,14 +92,12 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def run(options: Options) -> report.Report:
     """Measure what the options ask for, print it and write it."""
-    rounds = options.rounds or (3 if options.quick else 7)
     say = lambda line: print(f"sdesim: {line}", file=sys.stderr, flush=True)
     result = report.Report()
-    # A quick run trains once, with the agents that say how coupled training compares.
-    usual = [name for name in KNOWN if not (options.quick and name == "cnn-one")]
-    chosen = [KNOWN[name] for name in options.workloads or usual]
-    if options.steps is not None:
-        chosen = [dataclasses.replace(workload, steps=options.steps) for workload in chosen]
+    if options.against is not None:
+        return _against(options, options.against, say)
+    rounds = options.rounds or (3 if options.quick else 7)
+    chosen = _chosen(options)
     for workload in chosen:
         variants = _variants(workload, options, say if workload is chosen[0] else None)
         say(f"{workload.name}: {', '.join(v.name for v in variants)}")
@@ -126,6 +131,26 @@ def run(options: Options) -> report.Report:
         result.workloads.update({w.name: w for w in gpus.workloads()})
     _write(result, options, device["kind"] if device["platform"] == "gpu" else "")
     return result
+
+
+def _chosen(options: Options) -> list[Workload | Training]:
+    # A quick run trains once, with the agents that say how coupled training compares.
+    usual = [name for name in KNOWN if not (options.quick and name == "cnn-one")]
+    chosen = [KNOWN[name] for name in options.workloads or usual]
+    if options.steps is not None:
+        chosen = [dataclasses.replace(workload, steps=options.steps) for workload in chosen]
+    return chosen
+
+
+def _against(options: Options, commit: str, say) -> report.Report:
+    """Compare with another commit, print it and write it; the report is empty."""
+    found = against.measure(commit, _chosen(options), options.rounds or (3 if options.quick else 15), say)
+    print(f"{report.hardware('')}\n{report.versions()}\n")
+    print("\n".join(report.aligned(*against.rows(found))))
+    if options.json is not None:
+        report.write_json(found, options.json)
+        print(f"\nwrote {options.json}")
+    return report.Report()
 
 
 def _variants(workload: Workload | Training, options: Options, say) -> list[Variant]:

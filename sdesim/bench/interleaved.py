@@ -79,11 +79,13 @@ class Worker:
         if platform is not None:
             environment["JAX_PLATFORMS"] = platform
         environment["JAX_ENABLE_X64"] = "0"
+        commit = variant.commit
+        environment.update({} if commit is None else commit.environment)
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share a GPU
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         command = (variant.name, json.dumps(dataclasses.asdict(self.workload)))
         start = lambda: subprocess.Popen(
-            [sys.executable, "-c", _BOOT.format(cores=first), *command],
+            [sys.executable if commit is None else commit.python, "-c", _BOOT.format(cores=first), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -131,6 +133,17 @@ class Worker:
         self.close()
 
 
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """What was measured of each variant, by its key. first: seconds of the first run. seconds: of every round.
+    peaks: MB. amounts: of work in a run."""
+
+    first: dict[str, float]
+    seconds: dict[str, list[float]]
+    peaks: dict[str, float]
+    amounts: dict[str, float]
+
+
 def measure(
     workload: Workload | Training,
     variants: Sequence[Variant],
@@ -138,7 +151,18 @@ def measure(
     say: Callable[[str], None] = lambda line: None,
     platform: str = "cpu",
 ) -> list[Row]:
-    """Rates of the variants on a workload, in interleaved rounds.
+    """Rates of the variants on a workload, by `run_rounds`."""
+    return _rows(workload, run_rounds(workload, variants, rounds, say, platform))
+
+
+def run_rounds(
+    workload: Workload | Training,
+    variants: Sequence[Variant],
+    rounds: int,
+    say: Callable[[str], None] = lambda line: None,
+    platform: str = "cpu",
+) -> Rounds:
+    """The variants on a workload, in interleaved rounds.
 
     One-core variants share one core, and only one process runs at any time. Variants that fail are left out, and `say`
     is told why.
@@ -156,14 +180,14 @@ def measure(
             try:
                 return worker.ask(do, **arguments)
             except WorkerError as error:
-                say(f"{workload.name}: {worker.variant.name} is left out: {error}")
+                say(f"{workload.name}: {worker.variant.key} is left out: {error}")
                 worker.close()
                 workers.remove(worker)
                 return None
 
         for worker in list(workers):
             ask(worker, "start", cores=worker.cores)
-        replies = {worker.variant.name: ask(worker, "compile") for worker in list(workers)}
+        replies = {worker.variant.key: ask(worker, "compile") for worker in list(workers)}
         first = {name: reply["seconds"] for name, reply in replies.items() if reply}
         seconds: dict[str, list[float]] = {name: [] for name in first}
         wall = cpu = 0.0  # of those that have one core
@@ -171,10 +195,10 @@ def measure(
             turn = i % max(len(workers), 1)  # who comes after whom should not always be the same
             for worker in workers[turn:] + workers[:turn]:
                 if reply := ask(worker, "measure", seed=i + 1):
-                    seconds[worker.variant.name].append(reply["seconds"])
+                    seconds[worker.variant.key].append(reply["seconds"])
                     if len(worker.cores) == 1:
                         wall, cpu = wall + reply["seconds"], cpu + reply["cpu"]
-        replies = {worker.variant.name: ask(worker, "peak") for worker in list(workers)}
+        replies = {worker.variant.key: ask(worker, "peak") for worker in list(workers)}
         peaks = {name: reply["mb"] for name, reply in replies.items() if reply}
     finally:
         for worker in workers:
@@ -182,12 +206,12 @@ def measure(
     if platform == "cpu" and cpu < 0.9 * wall:
         share = f"other processes took {1 - cpu / wall:.0%} of the core"
         say(f"{workload.name}: {share}; figures of a busy machine mean little")
-    amounts = {worker.variant.name: worker.workload.amount for worker in workers}
-    return _rows(workload, amounts, first, seconds, peaks)
+    return Rounds(first, seconds, peaks, {worker.variant.key: worker.workload.amount for worker in workers})
 
 
-def _rows(workload: Workload | Training, amounts, first, seconds, peaks) -> list[Row]:
-    rates = {name: sorted(amounts[name] / s for s in seconds[name]) for name in peaks}
+def _rows(workload: Workload | Training, ran: Rounds) -> list[Row]:
+    first, seconds, peaks = ran.first, ran.seconds, ran.peaks
+    rates = {name: sorted(ran.amounts[name] / s for s in seconds[name]) for name in peaks}
     middle = {name: statistics.median(r) for name, r in rates.items()}
     ratio = lambda name, to: middle[name] / middle[to] if to in middle else None
     return [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sdesim.bench import native
+from sdesim.bench.commits import Commit
 from sdesim.bench.workloads import Training, Workload
 
 Run = Callable[[int], Any]
@@ -22,7 +23,7 @@ class Variant:
     """needs: packages. share: part of the workload's steps that is run, for the slow ones; rates stay comparable.
 
     gaussian: it knows Gaussian noise alone, and runs workloads of other noise with Gaussian noise of their variance.
-    cores: how many it may use, or None for all there are.
+    cores: how many it may use, or None for all there are. commit: of sdesim, where it is not the one that runs.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Variant:
     cores: int | None = 1
     only: str | None = None  # the one workload it is for
     quick: float | None = 1.0  # the share under --quick; None if it starts too slowly for that
+    commit: Commit | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others that are measured."""
+        return self.name if self.commit is None else f"{self.name} at {self.commit.name}"
 
     def installed(self) -> bool:
         if self.name == "cpp":

@@ -8,12 +8,13 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sdesim import plotting
+from sdesim import plotting, source
 from sdesim._version import __version__
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
@@ -21,7 +22,6 @@ from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.training import variants_of
 from sdesim.bench.workloads import Training, Workload
 from sdesim.files import replacing
-from sdesim.store import _commit
 
 HEAD = """\
 # Benchmark record
@@ -84,7 +84,7 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
-def _lines(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+def aligned(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
     """Columns of text, the first to the left and the others to the right."""
     table = [tuple(head), *map(tuple, body)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
@@ -113,11 +113,11 @@ def table(report: Report) -> str:
         if name in report.ceilings:
             rate, why = report.ceilings[name]
             notes.append(f"ceiling ({why}): {_number(rate)} {rows[0].unit}")
-        parts += [f"{name}  {title}", f"in {rows[0].unit}", *_lines(head, body), *notes, ""]
+        parts += [f"{name}  {title}", f"in {rows[0].unit}", *aligned(head, body), *notes, ""]
     for size, points in report.series.items():
         body = [(w.name, *_cells(r)) for _, w in points for r in report.of(w.name)]
         if body:
-            parts += [_series_title(size), *_lines(head, body), ""]
+            parts += [_series_title(size), *aligned(head, body), ""]
     parts += report.notes
     return "\n".join(parts).rstrip()
 
@@ -145,7 +145,7 @@ def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
     return ", ".join(notes)
 
 
-def write_json(rows: Sequence[Row], path: pathlib.Path) -> None:
+def write_json(rows: Sequence[Any], path: pathlib.Path) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
 
@@ -220,7 +220,7 @@ def hardware(gpu: str = "") -> str:
 
 def versions() -> str:
     """sdesim with its commit, and what decides its speed."""
-    parts = [f"sdesim {__version__} ({_short(_commit())})", f"Python {platform.python_version()}"]
+    parts = [f"sdesim {__version__} ({_short(source.commit())})", f"Python {platform.python_version()}"]
     parts += [f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib")]
     if (command := native.compiler()) is not None:
         said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout.splitlines()

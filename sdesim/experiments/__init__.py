@@ -8,8 +8,8 @@ from sdesim.experiments.base import Experiment
 
 
 def _experiments() -> dict[str, Experiment]:
-    """Those of all modules here, each with its EXPERIMENT or its several EXPERIMENTS, by name; 2 before 10."""
-    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    """Those of all modules and packages here, each with its EXPERIMENT or its EXPERIMENTS, by name; 2 before 10."""
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(__path__, f"{__name__}.")]
     found = [e for m in modules for e in getattr(m, "EXPERIMENTS", (getattr(m, "EXPERIMENT", None),)) if e is not None]
     number = lambda e: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", e.name)]
     return {e.name: e for e in sorted(found, key=number)}

@@ -17,11 +17,12 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import xarray as xr
 
+from sdesim import source
 from sdesim.fields import to_json, warn
 from sdesim.files import check_writable
 from sdesim.store import cache_folder, provenance, read_dataset, write_dataset
@@ -33,26 +34,8 @@ WARNINGS = "sdesim_warnings"
 _remembered: dict[str, xr.Dataset] = {}
 
 
-def _package() -> pathlib.Path:
-    return pathlib.Path(__file__).resolve().parent.parent
-
-
-def hash_of_files(names: Iterable[str]) -> str:
-    """Of the names and contents of files of sdesim, those of them that there are; empty if there are none."""
-    digest, files = hashlib.sha256(), [name for name in names if (_package() / name).is_file()]
-    for name in files:
-        content = (_package() / name).read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest() if files else ""
-
-
-def _hash_of_sources() -> str:
-    """Of all Python files of sdesim; empty where they are not files (in a zip)."""
-    return hash_of_files(path.relative_to(_package()).as_posix() for path in sorted(_package().rglob("*.py")))
-
-
 # Taken when the code is imported: a file that is edited while the process lives is not what the process runs.
-SOURCES = _hash_of_sources()
+SOURCES = source.hash_of(source.modules())
 
 
 def folder() -> pathlib.Path | None:

@@ -20,19 +20,18 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sdesim import cnn
+from sdesim import cnn, source
 from sdesim.claims import Statement
 from sdesim.cnn.checkpoints import hash_of
 from sdesim.cnn.command import load
 from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
-from sdesim.experiments.cache import circumstances, hash_of_files
+from sdesim.experiments.cache import circumstances
 from sdesim.experiments.curves import METRICS, heading, plot
 from sdesim.experiments.measured import Runs, least, most
 from sdesim.fields import check_choice, check_count, check_sign
 from sdesim.store import cache_folder
 
-_TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
 # Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
 GUESS_LOSS, GUESS_ERROR = float(np.log(10.0)), 90.0
 
@@ -245,7 +244,8 @@ def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, setting
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
-_CODE = hash_of_files(f"{n}.py" for n in ("couple", "coupling", "random", "steps", *(f"cnn/{n}" for n in _TRAINER)))
+_TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
+_CODE = source.hash_of(source.modules("couple", "coupling", "random", "steps", *(f"cnn.{n}" for n in _TRAINER)))
 
 
 @functools.cache

@@ -1,0 +1,73 @@
+"""sdesim beside another commit of itself, in interleaved rounds."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sdesim.bench import interleaved
+from sdesim.bench.commits import checked_out
+from sdesim.bench.training import variants_of
+from sdesim.bench.workloads import Training, Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A workload here and at another commit, by median rates in `unit`.
+
+    ratio: here over there, the median of the rounds, each of which runs both. error: its standard error. compile_s: of
+    the first run beyond a warm one, here and there.
+    """
+
+    workload: str
+    unit: str
+    here: float
+    there: float
+    ratio: float
+    error: float
+    compile_s: tuple[float, float]
+
+
+def measure(
+    commit: str, workloads: Sequence[Workload | Training], rounds: int, say: Callable[[str], None]
+) -> list[Comparison]:
+    """The workloads with sdesim as it is here and as it is at a commit, on one core.
+
+    Raises:
+        ValueError: if there is no such commit, or sdesim does not run from a checkout.
+    """
+    found = []
+    with checked_out(commit) as other:
+        for workload in workloads:
+            say(f"{workload.name}: sdesim here and at {commit}")
+            here = variants_of(workload)["sdesim"]
+            there = dataclasses.replace(here, commit=other)
+            ran = interleaved.run_rounds(workload, [here, there], rounds, say)
+            if {here.key, there.key} <= ran.peaks.keys():
+                found.append(_compared(workload, ran, here.key, there.key))
+    return found
+
+
+def _compared(workload: Workload | Training, ran: interleaved.Rounds, *keys: str) -> Comparison:
+    here, there = (np.asarray(ran.seconds[key]) for key in keys)
+    logs = np.log(there / here)
+    ratio = float(np.exp(np.median(logs)))
+    # Of a median, sqrt(pi / 2) times that of a mean.
+    error = ratio * float(np.sqrt(np.pi / 2) * logs.std(ddof=1) / np.sqrt(logs.size)) if logs.size > 1 else float("nan")
+    middle = [float(np.median(s)) for s in (here, there)]
+    compiling = [max(ran.first[key] - m, 0.0) for key, m in zip(keys, middle, strict=True)]
+    rates = [workload.amount / m for m in middle]
+    return Comparison(workload.name, workload.unit, rates[0], rates[1], ratio, error, (compiling[0], compiling[1]))
+
+
+def rows(found: Sequence[Comparison]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The comparisons as a head and rows of text."""
+    head = ("", "unit", "here", "there", "here / there", "compile s", "there")
+    body = [
+        (
+            *(c.workload, c.unit, f"{c.here:.4g}", f"{c.there:.4g}", f"{c.ratio:.3f} ± {c.error:.3f}"),
+            *(f"{s:.2f}" for s in c.compile_s),
+        )
+        for c in found
+    ]
+    return head, body
