@@ -15,7 +15,8 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 INTERRUPTED = 130  # the exit status, as shells have it
@@ -37,6 +38,32 @@ def undone(make: "Callable[[], Any]", undo: "Callable[[Any], Any]") -> "Iterator
         yield made
     finally:
         _undo.pop(key, None)
+
+
+@contextlib.contextmanager
+def child(arguments: "Sequence[str]", **options) -> "Iterator[subprocess.Popen]":
+    """A process, ended with all that it has started when the body ends, or if this process leaves.
+
+    options: of `subprocess.Popen`.
+    """
+    import subprocess
+
+    own = {"process_group": 0} if hasattr(os, "killpg") else {}
+    with undone(lambda: subprocess.Popen(arguments, **own, **options), _end) as process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: "subprocess.Popen") -> None:
+    """Kill a process with its group, and wait until the system has taken back what it held."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def listen() -> None:
@@ -75,6 +102,10 @@ def command() -> int:
 def _leave(*_) -> None:
     """The handler. Its thread may hold a lock of anyone's, so another one undoes, within a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    says = 2
+    with contextlib.suppress(OSError):  # a thread whose file is removed under its hands would complain there
+        says = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     done = _thread.allocate_lock()
     done.acquire()
     results: list[bool] = []
@@ -82,13 +113,13 @@ def _leave(*_) -> None:
     clean = done.acquire(timeout=PATIENCE) and all(results)
     left = "no half-written file is left" if clean else "the next run removes what is half written"
     with contextlib.suppress(OSError):
-        os.write(2, f"\nsdesim: interrupted; {left}\n".encode())
+        os.write(says, f"\nsdesim: interrupted; {left}\n".encode())
     os._exit(INTERRUPTED)
 
 
 def _clean(results: "list[bool]", done) -> None:
     _lock.acquire(timeout=PATIENCE / 4)  # for good
-    for undo in list(_undo.values()):
+    for undo in reversed(list(_undo.values())):  # what came last may use what came before
         try:
             results.append(undo() is not False)
         except Exception:

@@ -4,15 +4,17 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.workloads import Training, Workload
-from sdesim.interrupt import undone
+from sdesim.interrupt import child, undone
 
 # The mask is set before anything is imported: a package may count the cores at its import.
 _BOOT = """import os, sys
@@ -53,6 +55,16 @@ def all_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A temporary folder of a process that may be killed."""
+    with undone(lambda: tempfile.mkdtemp(prefix="sdesim-bench-"), shutil.rmtree) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Worker:
     """A process that holds one variant of one workload. It starts importing at once, on one core.
 
@@ -84,16 +96,12 @@ class Worker:
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several share a GPU
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         command = (variant.name, json.dumps(dataclasses.asdict(self.workload)))
-        start = lambda: subprocess.Popen(
-            [sys.executable if commit is None else commit.python, "-c", _BOOT.format(cores=first), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=environment,
-        )
+        python = sys.executable if commit is None else commit.python
+        arguments = [python, "-c", _BOOT.format(cores=first), *command]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self._alive = contextlib.ExitStack()
-        self._process = self._alive.enter_context(undone(start, subprocess.Popen.kill))
+        environment["TMPDIR"] = self._alive.enter_context(_scratch())
+        self._process = self._alive.enter_context(child(arguments, **pipes, text=True, env=environment))
 
     def ask(self, do: str, **arguments) -> dict:
         """The reply to a request.
@@ -121,9 +129,11 @@ class Worker:
         self.ask("start", cores=self.cores)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
         self._alive.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what it was not told
+                if pipe is not None:
+                    pipe.close()
         self._errors.close()
 
     def __enter__(self) -> "Worker":

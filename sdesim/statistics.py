@@ -1,0 +1,195 @@
+"""Numbers with their standard errors, over independent simulations and over the time of a few: each rule once.
+
+Measurements over a grid are DataArrays with a dimension "sim" of independent simulations. Nothing here skips what is
+not finite, as xarray's reductions, comparisons and Python's min and max do: a statistic that looks at a NaN or an
+infinity, at any point of its grid and in any simulation, is NaN.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.stats import f, linregress, norm, t
+
+ENOUGH = 10  # simulations whose own spread tells the error of their mean to a quarter
+GROUPS = 20  # of the jackknife
+RESAMPLES = 200  # of the bootstrap, which tells a standard error to 5 %
+DECISIVE = 3.0  # standard errors, where the error is known exactly
+
+
+class Estimate(NamedTuple):
+    """A number, or an array of numbers, and its standard error. dof: degrees of freedom of the error, infinite for one
+    that is known exactly."""
+
+    value: Any
+    stderr: Any
+    dof: float = math.inf
+
+    def __str__(self) -> str:
+        """With two digits of the error, as "1.234 ± 0.056"; arrays as NumPy prints them."""
+        if np.ndim(self.value) or not (np.isfinite(self.stderr) and self.stderr > 0):
+            return f"{self.value} ± {self.stderr}"
+        digits = int(np.clip(1 - np.floor(np.log10(self.stderr)), 0, 17))
+        return f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"
+
+
+def decisive(dof: float = math.inf) -> float:
+    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones."""
+    return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
+
+
+# -- over independent simulations --------------------------------------------------------------------------------------
+
+
+def standard_error(values, axis: int = 0) -> np.ndarray:
+    """Of the mean over an axis of independent simulations, from their spread; NaN of one simulation."""
+    values = np.asarray(values, float)
+    n = values.shape[axis]
+    return values.std(axis, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.mean(axis).shape, np.nan)
+
+
+def monte_carlo(values, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the simulation axis and its standard error."""
+    values = np.asarray(values, float)
+    return values.mean(axis), standard_error(values, axis)
+
+
+def mean_of(values) -> Estimate:
+    """The mean over the first axis, of independent simulations, and its standard error."""
+    mean, stderr = monte_carlo(values)
+    dof = len(values) - 1
+    return Estimate(float(mean), float(stderr), dof) if np.ndim(mean) == 0 else Estimate(mean, stderr, dof)
+
+
+def share_of(values) -> Estimate:
+    """As `mean_of`, for shares from 0 to 1: where all simulations say 0, or all say 1, that is not infinitely sure.
+
+    The error is then that of one simulation in which it was otherwise. Of yes and no, it is never below that of one yes
+    and one no more, and counts as normal.
+    """
+    values = np.asarray(values)
+    n = len(values)
+    error = lambda share: np.sqrt(share * (1 - share) / n)
+    if values.dtype == bool:
+        mean = values.mean(axis=0)
+        return Estimate(mean, np.maximum(error(mean), error((values.sum(axis=0) + 1) / (n + 2))))
+    mean, stderr = monte_carlo(values)
+    sure = (values == values[:1]).all(axis=0) & ((values[0] == 0) | (values[0] == 1))
+    return Estimate(mean, np.where(sure, error(1 / (n + 2)), stderr), n - 1)
+
+
+def jackknife(statistic: Callable[[np.ndarray], Any], sims: int) -> tuple[float, int]:
+    """The standard error of statistic(indices of simulations), leaving out one of up to 20 groups at a time, and its
+    degrees of freedom, one less than groups."""
+    if sims < 2:
+        return math.nan, 0
+    groups = np.array_split(np.arange(sims), min(GROUPS, sims))
+    without = np.array([np.asarray(statistic(np.setdiff1d(np.arange(sims), group)), float) for group in groups])
+    g = len(groups)
+    return float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2))), g - 1
+
+
+def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], sims: int) -> np.ndarray:
+    """The standard errors of statistic(how often each simulation counts), resampling whole simulations."""
+    if sims < 2:
+        return np.full(np.shape(statistic(np.ones(sims))), np.nan)
+    rng = np.random.default_rng(0)
+    resampled = [statistic(rng.multinomial(sims, np.full(sims, 1 / sims)).astype(float)) for _ in range(RESAMPLES)]
+    return np.std(resampled, axis=0, ddof=1)
+
+
+def variance_ratio(groups: np.ndarray) -> np.ndarray:
+    """Whether groups (..., groups, sims) differ by more than their simulations do: the F statistic over its 99.9 %
+    quantile, at most 1 where they are alike."""
+    count, sims = groups.shape[-2:]
+    between = sims * groups.mean(-1).var(-1, ddof=1)
+    within = groups.var(-1, ddof=1).mean(-1)
+    return between / within / f.ppf(0.999, count - 1, count * (sims - 1))
+
+
+# -- over time ---------------------------------------------------------------------------------------------------------
+
+
+def autocorrelation_time(series) -> float:
+    """The integrated autocorrelation time of stationary series (sims, records), in records, at least 1.
+
+    1 + 2 sum_n rho_n, the sum cut at the first lag beyond five such times (Sokal); the autocovariance rho is pooled
+    over the simulations, about their common mean.
+    """
+    series = np.asarray(series, float)
+    away = series - series.mean()
+    size = away.shape[1]
+    spectrum = np.abs(np.fft.rfft(away, 2 * size, axis=1)) ** 2
+    covariance = np.fft.irfft(spectrum, axis=1)[:, :size].sum(axis=0) / np.arange(size, 0, -1)
+    if covariance[0] <= 0:
+        return 1.0
+    total = 2 * np.cumsum(covariance / covariance[0]) - 1
+    beyond = np.arange(size) >= 5 * total
+    return max(1.0, float(total[np.argmax(beyond) if beyond.any() else size // 2]))
+
+
+def stationary_mean(series) -> Estimate:
+    """The mean of stationary series (sims, records) and its standard error.
+
+    From ten simulations on the error is that of their independent means over time; below, of the variance over all
+    records with the number of records divided by their integrated autocorrelation time, which wants series many such
+    times long.
+
+    Raises:
+        ValueError: if `series` has another shape, or fewer than four records.
+    """
+    series = np.asarray(series, float)
+    if series.ndim != 2 or series.shape[1] < 4:
+        raise ValueError(f"series: must have shape (sims, records) with at least 4 records, got shape {series.shape}")
+    if len(series) >= ENOUGH:
+        return mean_of(series.mean(axis=1))
+    effective = max(series.size / autocorrelation_time(series) - 1, 1)
+    return Estimate(float(series.mean()), float(series.std() / np.sqrt(effective)), effective)
+
+
+# -- over a grid -------------------------------------------------------------------------------------------------------
+
+
+def grid_mean(measured: xr.DataArray, over: Any = "sim") -> xr.DataArray:
+    """The mean over simulations, or other dimensions; NaN where one of them is not finite."""
+    found = measured.mean(over, skipna=False)
+    return found.where(np.isfinite(found))
+
+
+def grid_error(measured: xr.DataArray) -> xr.DataArray:
+    """Standard error of the mean over simulations; NaN where one of them is not finite."""
+    return measured.std("sim", ddof=1, skipna=False) / np.sqrt(measured.sizes["sim"])
+
+
+def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
+    """(mean - expected) / standard error at every grid point; rounding counts where nothing is random.
+
+    expected: anything that broadcasts against the mean.
+    """
+    center = grid_mean(measured)
+    expected = expected + 0.0 * center
+    floor = 1e-5 * np.maximum(abs(center), abs(expected))
+    return (center - expected) / np.maximum(grid_error(measured), floor)
+
+
+def greatest(values) -> float:
+    """The greatest of all values, NaN if any is not finite."""
+    return _extreme(values, np.max)
+
+
+def least(values) -> float:
+    """The least of all values, NaN if any is not finite."""
+    return _extreme(values, np.min)
+
+
+def _extreme(values, reduce) -> float:
+    array = np.asarray(values, float)
+    return float(reduce(array)) if np.isfinite(array).all() else math.nan
+
+
+def slope(x: Sequence[float] | np.ndarray, y) -> float:
+    """Exponent of the power law that fits best: the least-squares slope of log y over log x."""
+    fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))
+    return float(fit.slope)
