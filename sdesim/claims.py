@@ -10,18 +10,16 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from scipy.stats import norm, t
 
 from sdesim.files import replacing
+from sdesim.statistics import Estimate, decisive, jackknife, mean_of, share_of
 
 Op = Literal[">=", "<="]
 Verdict = Literal["holds", "undecided", "fails"]
 Statistic = float | np.ndarray | tuple[float, float]
-DECISIVE = 3.0  # standard errors, where the error is known exactly
-GROUPS = 20  # of the jackknife
 
 
 class Ensemble(Protocol):
@@ -72,19 +70,6 @@ class Claim:
     measured_on: str = ""
 
 
-class Estimate(NamedTuple):
-    """A value and its standard error. dof: degrees of freedom of the error, infinite for one that is known exactly."""
-
-    value: float
-    stderr: float
-    dof: float = math.inf
-
-
-def decisive(dof: float = math.inf) -> float:
-    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones."""
-    return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
-
-
 def verdict(value: float, stderr: float, op: Op, threshold: float, dof: float = math.inf) -> Verdict:
     """Holds or fails by more than the decisive number of standard errors, else undecided. What is not a number fails.
 
@@ -109,20 +94,11 @@ def estimate(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> Estim
     found = statistic(ensemble)
     if isinstance(found, tuple):
         return Estimate(*found)
-    value = np.asarray(found)
-    n = ensemble.sims
+    value, n = np.asarray(found), ensemble.sims
     if value.ndim == 1:
-        mean = float(value.mean())
-        if value.dtype == bool:
-            softened = (value.sum() + 1) / (n + 2)
-            return Estimate(mean, math.sqrt(max(mean * (1 - mean), softened * (1 - softened)) / n))
-        return Estimate(mean, float(value.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan, n - 1)
-    groups = [g for g in np.array_split(np.arange(n), min(GROUPS, n)) if g.size]
-    g = len(groups)
-    if g < 2:
-        return Estimate(float(value), math.nan, 0)
-    without = np.array([np.asarray(statistic(ensemble.take(np.setdiff1d(np.arange(n), i))), float) for i in groups])
-    return Estimate(float(value), float(np.sqrt((g - 1) / g * np.sum((without - without.mean()) ** 2))), g - 1)
+        mean, stderr, dof = share_of(value) if value.dtype == bool else mean_of(value)
+        return Estimate(float(mean), float(stderr), dof)
+    return Estimate(float(value), *jackknife(lambda kept: statistic(ensemble.take(kept)), n))
 
 
 def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[float, float]:

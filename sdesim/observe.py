@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from sdesim.coupling import Mean
@@ -349,12 +348,3 @@ class FirstNonFinite(AbstractAccumulator):
 
     def finish(self, total):
         return {"step": total}
-
-
-def monte_carlo(values, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the simulation axis and its standard error, from the spread of independent simulations."""
-    values = np.asarray(values, float)
-    n = values.shape[axis]
-    if n < 2:
-        return values.mean(axis), np.full(values.mean(axis).shape, np.nan)
-    return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(n)

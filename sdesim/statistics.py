@@ -6,12 +6,11 @@ infinity, at any point of its grid and in any simulation, is NaN.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.stats import f, linregress, norm, t
 
 ENOUGH = 10  # simulations whose own spread tells the error of their mean to a quarter
 GROUPS = 20  # of the jackknife
@@ -37,6 +36,8 @@ class Estimate(NamedTuple):
 
 def decisive(dof: float = math.inf) -> float:
     """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones."""
+    from scipy.stats import norm, t  # half a second to import, which a run does not need
+
     return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
 
 
@@ -103,6 +104,8 @@ def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], sims: int) -> np.nd
 def variance_ratio(groups: np.ndarray) -> np.ndarray:
     """Whether groups (..., groups, sims) differ by more than their simulations do: the F statistic over its 99.9 %
     quantile, at most 1 where they are alike."""
+    from scipy.stats import f
+
     count, sims = groups.shape[-2:]
     between = sims * groups.mean(-1).var(-1, ddof=1)
     within = groups.var(-1, ddof=1).mean(-1)
@@ -189,7 +192,9 @@ def _extreme(values, reduce) -> float:
     return float(reduce(array)) if np.isfinite(array).all() else math.nan
 
 
-def slope(x: Sequence[float] | np.ndarray, y) -> float:
+def slope(x, y) -> float:
     """Exponent of the power law that fits best: the least-squares slope of log y over log x."""
+    from scipy.stats import linregress
+
     fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))
     return float(fit.slope)

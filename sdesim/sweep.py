@@ -40,9 +40,10 @@ from sdesim.integrate import (
     warn_of_divergence,
     warn_of_stiffness,
 )
-from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, monte_carlo
+from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View
 from sdesim.recipe import Call
 from sdesim.result import LABELS, Result
+from sdesim.statistics import monte_carlo
 from sdesim.store import describe
 from sdesim.sums import plain
 

@@ -1,4 +1,4 @@
-"""`sdesim.analysis`: errors, synchronization and the search for the best gain, against Gaussian chains."""
+"""`sdesim.analysis`: synchronization and the search for the best gain, against Gaussian chains."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ import xarray as xr
 
 import sdesim
 from sdesim import analysis, noise, objectives
-from sdesim.analysis.estimate import autocorrelation_time, bootstrap, jackknife, mean_of, share_of
 
 SIGMAS = 4.0
 MATCHED = 0.05
@@ -22,57 +21,6 @@ def close(found, exact, sigmas=SIGMAS):
     """Whether an estimate is within its errors of the exact value, and the error is of use."""
     assert found.stderr > 0
     assert abs(found.value - exact) < sigmas * found.stderr, f"{found} against {exact}"
-
-
-# -- errors ------------------------------------------------------------------------------------------------------------
-
-
-def autoregressive(sims, records, memory, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=sims) / np.sqrt(1 - memory**2)
-    series = []
-    for z in rng.normal(size=(records, sims)):
-        x = memory * x + z
-        series.append(x)
-    return np.stack(series, axis=1)
-
-
-def test_autocorrelation_time():
-    for memory in (0.0, 0.5, 0.9):
-        found = autocorrelation_time(autoregressive(20, 20_000, memory))
-        assert found == pytest.approx((1 + memory) / (1 - memory), rel=0.05)
-
-
-@pytest.mark.parametrize("sims", [1, 3, 12])
-def test_errors_of_stationary_means_are_right(sims):
-    """z-scores of 200 independent means of correlated series have a standard deviation of 1, whoever estimates it."""
-    series = autoregressive(200 * sims, 2000, 0.8).reshape(200, sims, 2000)
-    z = [found.value / found.stderr for found in map(analysis.stationary_mean, series)]
-    # Student-t with 11 degrees of freedom has 1.10; taking records for independent would give 3.
-    assert 0.85 < np.std(z) < 1.3
-    assert abs(np.mean(z)) < SIGMAS / np.sqrt(200)
-
-
-def test_resampling_agrees_with_the_error_of_a_mean():
-    x = np.random.default_rng(0).normal(size=400)
-    exact = mean_of(x).stderr
-    assert jackknife(lambda sims: x[sims].mean(), 400) == pytest.approx(exact, rel=0.5)
-    assert bootstrap(lambda counts: counts @ x / 400, 400) == pytest.approx(exact, rel=0.15)
-    assert np.isnan(jackknife(lambda sims: 0.0, 1))
-    assert np.isnan(bootstrap(lambda counts: np.zeros(()), 1))
-
-
-def test_estimates_print_two_digits_of_their_error():
-    shown = [str(analysis.Estimate(*pair)) for pair in ((1.23456, 0.0567), (1234.5, 120.0), (1.5, np.nan), (2.0, 0.0))]
-    assert shown == ["1.235 ± 0.057", "1234 ± 120", "1.5 ± nan", "2.0 ± 0.0"]
-    assert str(analysis.Estimate(np.array([1.0, 2.0]), np.array([0.5, 0.5]))) == "[1. 2.] ± [0.5 0.5]"
-
-
-def test_shares_of_none_or_all_are_not_infinitely_sure():
-    found = share_of(np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.5]]))
-    np.testing.assert_allclose(found.value, [0, 1, 0.5])
-    np.testing.assert_allclose(found.stderr[:2], np.sqrt(0.2 * 0.8 / 3))
-    assert found.stderr[2] == pytest.approx(np.std([0, 1, 0.5], ddof=1) / np.sqrt(3))
 
 
 # -- synchronization ---------------------------------------------------------------------------------------------------

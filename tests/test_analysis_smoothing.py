@@ -9,8 +9,8 @@ from scipy import special, stats
 
 import sdesim
 from sdesim import analysis, noise, objectives, random
-from sdesim.analysis.estimate import mean_of
 from sdesim.fields import number
+from sdesim.statistics import mean_of
 
 SIGMAS = 4.0
 

@@ -10,7 +10,7 @@ from scipy import integrate, special, stats
 
 import sdesim
 from sdesim import analysis, noise, objectives
-from sdesim.analysis.estimate import mean_of
+from sdesim.statistics import mean_of
 from sdesim.theory import bounds
 
 SIGMAS = 4.0

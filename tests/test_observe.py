@@ -189,14 +189,3 @@ def test_bad_intervals_are_refused(every):
 def test_first_passage_of_something_else_is_refused():
     with pytest.raises(ValueError, match=r"^of='agent': did you mean 'agents'"):
         observe.FirstPassage(0.0, 1.0, "agent")
-
-
-# -- Monte Carlo error -----------------------------------------------------------------------------------------------
-
-
-def test_monte_carlo():
-    values = np.random.default_rng(0).normal(size=(50, 3))
-    mean, error = observe.monte_carlo(values)
-    np.testing.assert_allclose(mean, values.mean(0))
-    np.testing.assert_allclose(error, values.std(0, ddof=1) / np.sqrt(50))
-    assert np.isnan(observe.monte_carlo(values[:1])[1]).all()

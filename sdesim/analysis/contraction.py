@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from sdesim import random
 from sdesim.advance import Plan, one_step
-from sdesim.analysis.estimate import Estimate, mean_of, step_length
+from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_choice, check_count
@@ -23,6 +23,7 @@ from sdesim.integrate import make_plan, simulate
 from sdesim.noise import AbstractNoise
 from sdesim.random import Stream
 from sdesim.result import Result
+from sdesim.statistics import Estimate, mean_of
 from sdesim.vectorize import lanes
 
 SIMS = 20

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from sdesim.analysis.estimate import share_of
 from sdesim.dynamics import Dynamics
 from sdesim.fields import (
     Part,
@@ -24,6 +23,7 @@ from sdesim.fields import (
 )
 from sdesim.integrate import simulate
 from sdesim.observe import AbstractAccumulator, shares_after, shares_of
+from sdesim.statistics import share_of
 from sdesim.sums import Sum
 
 Region = Callable[[Array], Any]
@@ -147,7 +147,7 @@ def occupancy(
     variables: dict[str, Any] = {}
     for name in ("agents", "quorum"):
         values = np.asarray(result.observed[f"shares_{name}"], float)
-        mean, stderr = share_of(values)
+        mean, stderr, _ = share_of(values)
         variables[name] = (("sim", "basin"), values)
         variables[f"{name}_mean"], variables[f"{name}_stderr"] = ("basin", mean), ("basin", stderr)
     return xr.Dataset(variables, {"basin": list(basins), "sim": result.first_sim + np.arange(sims)})

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from sdesim.analysis.estimate import Estimate
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count, numeric_fields
+from sdesim.statistics import Estimate, standard_error
 from sdesim.sweep import sweep
 
 Observable = str | Callable[[xr.Dataset], Any]
@@ -124,7 +124,7 @@ def best_k(
     table = xr.Dataset(
         {
             "mean": (name, values.mean(axis=1)),
-            "stderr": (name, _stderr(values)),
+            "stderr": (name, standard_error(values, -1)),
             "difference": (name, sign * difference),
             "difference_stderr": (name, error),
         },
@@ -160,10 +160,6 @@ def _each(observable: Observable, data: xr.Dataset, name: str, sims: int) -> np.
     )
 
 
-def _stderr(values: np.ndarray) -> np.ndarray:
-    return values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
-
-
 def _compared(seen: dict[float, np.ndarray], sign: float):
     """Values in order, their means to be minimized, and paired differences from the best with standard errors."""
     at = np.array(sorted(seen))
@@ -174,5 +170,5 @@ def _compared(seen: dict[float, np.ndarray], sign: float):
     mean, difference, error = np.full(at.size, np.inf), np.full(at.size, np.inf), np.zeros(at.size)
     mean[finite] = values[finite].mean(axis=1)
     pairs = values[finite] - values[int(np.argmin(mean))][None]
-    difference[finite], error[finite] = pairs.mean(axis=1), _stderr(pairs)
+    difference[finite], error[finite] = pairs.mean(axis=1), standard_error(pairs, -1)
     return at, mean, difference, error

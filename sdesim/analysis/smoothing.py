@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdesim.analysis.estimate import Estimate
 from sdesim.fields import check_count, check_sign
 from sdesim.functions import objective_of_today
 from sdesim.noise import (
@@ -22,6 +21,7 @@ from sdesim.noise import (
 )
 from sdesim.objectives import AbstractObjective, as_objective, check_loss
 from sdesim.random import Words
+from sdesim.statistics import Estimate, standard_error
 
 SPLINES = 500  # agents, up to which the density of their mean uniform noise is evaluated as a spline
 NODES = 512  # of a Gauss rule, at the most
@@ -115,7 +115,7 @@ def smoothed_loss(
     else:
         draws = lambda seed: _sobol_draws(law, distribution, points, agents, dims, seed)
         means = [_checked(values(shrink * draws([seed, i]))).mean(axis=1) for i in range(scramblings)]
-        found = Estimate(np.mean(means, axis=0), np.std(means, axis=0, ddof=1) / np.sqrt(scramblings))
+        found = Estimate(np.mean(means, axis=0), standard_error(means))
     floor = float(jnp.finfo(dtype).eps) * np.abs(found.value)
     error = np.maximum(found.stderr, floor)
     return Estimate(float(found.value[0]), float(error[0])) if single else Estimate(found.value, error)

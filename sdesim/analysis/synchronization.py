@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from sdesim.analysis.estimate import ENOUGH, jackknife, mean_of, stationary_mean
 from sdesim.fields import check_sign, warn
 from sdesim.result import Result
+from sdesim.statistics import ENOUGH, jackknife, mean_of, stationary_mean
 
 DRIFT = 4.0  # standard errors between the halves of a window, beyond which it is called not stationary
 
@@ -100,7 +100,8 @@ def _one(values: np.ndarray, window: np.ndarray, times: np.ndarray, multiple: fl
     passed = passage(everyone)
     restricted = lambda sims: float(np.where(np.isnan(t := passage(sims)), last, t).mean())
     level = stationary_mean(stationary) if stationary.std() > 0 else mean_of(stationary.mean(axis=1))
-    summary = (*level, restricted(everyone), jackknife(restricted, len(values)), np.isfinite(passed).mean())
+    error, _ = jackknife(restricted, len(values))
+    summary = (level.value, level.stderr, restricted(everyone), error, np.isfinite(passed).mean())
     return stationary.mean(axis=1), passed, (*summary, _drift(stationary))
 
 

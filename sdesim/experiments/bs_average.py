@@ -23,7 +23,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from scipy import stats
 
-from sdesim import objectives, plotting
+from sdesim import objectives, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -196,7 +196,7 @@ def standardized(config: Config, data: xr.Dataset) -> xr.DataArray:
 def trace_ratio(config: Config, runs: Runs, preconditioner: str, n: int) -> float:
     """Trace of the measured covariance over that of the limit, at the first gain."""
     x = runs.data["alike"].sel({"preconditioner": preconditioner, K: config.k[0], "n": n})
-    return float(measured.mean(x**2).sum(skipna=False) / np.trace(limit(config)))
+    return float(statistics.grid_mean(x**2).sum(skipna=False) / np.trace(limit(config)))
 
 
 def _near_one(id: str, statement: str, statistic, tolerance: float, smoke: float) -> list[Statement]:
@@ -213,7 +213,7 @@ def statements(config: Config) -> list[Statement]:
 
     def path_difference(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"]
-        return measured.most(abs(x - x.isel({K: 0})) / x.std("sim", skipna=False)), 0.0
+        return statistics.greatest(abs(x - x.isel({K: 0})) / x.std("sim", skipna=False)), 0.0
 
     def kolmogorov(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"].sel({"preconditioner": "none", K: config.k[0], "n": last}).transpose("dim", "sim").values
@@ -223,7 +223,7 @@ def statements(config: Config) -> list[Statement]:
         return float(max(distances)), 0.26 / np.sqrt(runs.sims)  # the spread of Kolmogorov's law
 
     def variance(runs: Runs, k: float) -> float:
-        return float(measured.mean(runs.data["differing"].sel({UNEQUAL: k, "n": last}) ** 2))
+        return float(statistics.grid_mean(runs.data["differing"].sel({UNEQUAL: k, "n": last}) ** 2))
 
     skewness = [alike(config, "none", config.k[0]).skewness(n, SKEWNESS) for n in config.iterations]
     exact_skewness = xr.DataArray(skewness, {"n": list(config.iterations)}, ("n", "dim"))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy.special import gammaln
 
-from sdesim import plotting
+from sdesim import plotting, statistics
 from sdesim.claims import Statement
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
@@ -122,24 +122,24 @@ def statements(config: Config) -> list[Statement]:
 
     def deviation(runs) -> float:
         """Largest relative deviation of the middle of the simulated bracket from the limit of the matrix."""
-        middle = np.exp(measured.mean(np.log(runs.data["limit"]), "side"))
-        return measured.most(abs(middle / limit(runs.data) - 1))
+        middle = np.exp(statistics.grid_mean(np.log(runs.data["limit"]), "side"))
+        return statistics.greatest(abs(middle / limit(runs.data) - 1))
 
     def linearized(runs) -> float:
         """Largest relative deviation from the law of the loss linearized at its minimum, of the mean and the center."""
         law = easgd_linearized(config, runs.data)
-        found = measured.mean(runs.data[["easgd", "center"]].isel(k=-1).to_dataarray("point"))
-        return measured.most(abs(found / law - 1))
+        found = statistics.grid_mean(runs.data[["easgd", "center"]].isel(k=-1).to_dataarray("point"))
+        return statistics.greatest(abs(found / law - 1))
 
     several = lambda d: d.sel(n_agents=[p for p in config.agents if p > 1])
 
     def spread_deviation(runs) -> float:
-        found = measured.mean(several(runs.data["momentum_spread"]).isel(k=-1))
-        return measured.most(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1))
+        found = statistics.grid_mean(several(runs.data["momentum_spread"]).isel(k=-1))
+        return statistics.greatest(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1))
 
     def floor(d):
         """Errors of the mean of the most agents, uncoupled over coupled the strongest."""
-        most = measured.mean(sde(d).isel(n_agents=-1))
+        most = statistics.grid_mean(sde(d).isel(n_agents=-1))
         return float(most.isel(gain=0) / most.isel(gain=-1))
 
     def many(d):
@@ -148,8 +148,8 @@ def statements(config: Config) -> list[Statement]:
 
     def looseness(runs) -> float:
         """Exponent in p of EASGD's bound over its error."""
-        ratio = many(easgd_bound(config, runs.data) / measured.mean(runs.data["both"])).isel(k=-1)
-        return measured.slope(ratio["center_agents"], ratio)
+        ratio = many(easgd_bound(config, runs.data) / statistics.grid_mean(runs.data["both"])).isel(k=-1)
+        return statistics.slope(ratio["center_agents"], ratio)
 
     falls = "error of {} falls as 1 / sqrt(p) at the largest gain"
     found = [
@@ -245,7 +245,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "easgd-limit-nominal",
             "that is not before eta (k (1 + p) + L) = 2 (least stable product / 2)",
-            lambda runs: (measured.least(runs.data["limit"].sel(side="stable") * nominal(config, runs.data)), 0.0),
+            lambda runs: (statistics.least(runs.data["limit"].sel(side="stable") * nominal(config, runs.data)), 0.0),
             ">=",
             1.0 - config.stability_step,
             smoke=1.0 - config.stability_step,
@@ -286,7 +286,7 @@ def statements(config: Config) -> list[Statement]:
         for name, words in (("easgd", "EASGD's mean of agents"), ("center", "EASGD's center")):
             over = lambda d, name=name: many(d[name]).isel(k=-1)
             law = many(easgd_linearized(config, centers)).sel(point=name)
-            own = measured.slope(law["center_agents"], law)
+            own = statistics.slope(law["center_agents"], law)
             text = f"error of {words} falls nearly as 1 / sqrt(p) at the largest gain, as in the linearized law"
             found.append(measured.exponent(name, text, over, "center_agents", own, 0.05))
         found.append(

@@ -11,8 +11,8 @@ from sdesim.claims import Statement
 from sdesim.experiments import bs_fig8, bs_fig9
 from sdesim.experiments import networks as net
 from sdesim.experiments.bs_fig8 import many
-from sdesim.experiments.measured import most as greatest
 from sdesim.fields import check_sign
+from sdesim.statistics import greatest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,9 @@ Command: sdesim figure bs-fig12, after sdesim data cifar10. The rule is EASGD; a
 
 import dataclasses
 
+from sdesim import statistics
 from sdesim.claims import Statement
-from sdesim.experiments import bs_fig8, measured
+from sdesim.experiments import bs_fig8
 from sdesim.experiments import networks as net
 from sdesim.experiments.bs_fig8 import many
 
@@ -75,7 +76,7 @@ def statements(config: Config) -> list[Statement]:
             "12-one-start-is-one",
             "agents from one start are together at first (largest distance over that of agents from their own)",
             lambda runs: (
-                measured.most(
+                statistics.greatest(
                     [
                         net.at_start(runs.data, "spread", label("one start", p))
                         / net.at_start(runs.data, "spread", label("own starts", p))
@@ -91,7 +92,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "12-noise-parts-them",
             f"but noise drives them apart (distance after the last epoch, least of the runs, {many(most)})",
-            lambda runs: (measured.least(net.last(runs.data, "spread", label("one start", most))), 0.0),
+            lambda runs: (statistics.least(net.last(runs.data, "spread", label("one start", most))), 0.0),
             ">=",
             1e-3,
             smoke=1e-3,

@@ -15,7 +15,8 @@ from sdesim.claims import Statement
 from sdesim.experiments import high_dimensional as high
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.high_dimensional import PRESETS, Config
-from sdesim.experiments.measured import Runs, least, mean, stderr
+from sdesim.experiments.measured import Runs
+from sdesim.statistics import grid_error, grid_mean, least
 
 # Places of the gains in the configuration, by what the paper says of them.
 NONE, SMALL, LITTLE, GOOD, BEST, WORSE, SIMILAR, HIGH, HIGHER, HIGHEST, LAST = range(high.GAINS)
@@ -50,7 +51,7 @@ def _draw_losses(axes: Axes, data: xr.Dataset) -> None:
     loss = data["quorum_loss"]
     colors = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, loss.sizes["k"]))
     for i, (k, color) in enumerate(zip(loss["k"].values, colors, strict=True)):
-        center, error = mean(loss.isel(k=i)), 2 * stderr(loss.isel(k=i))
+        center, error = grid_mean(loss.isel(k=i)), 2 * grid_error(loss.isel(k=i))
         axes.fill_between(loss["step"], center - error, center + error, color=color, alpha=0.2, lw=0)
         axes.plot(loss["step"], center, color=color, lw=2.4 if i == BEST else 1.2, label=f"$k = {k:g}$")
     axes.set(xlabel="iteration", ylabel=r"$f(\bar x)\,/\,d$", xlim=(0, loss["step"].values[-1]))

@@ -10,8 +10,8 @@ import numpy as np
 
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
-from sdesim.experiments.measured import most
 from sdesim.fields import check_count
+from sdesim.statistics import greatest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def statements(config: Config) -> list[Statement]:
     weak, *middle, strong = (label(a) for a in config.alpha)
 
     def best_of_others(runs):
-        return most([net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong)])
+        return greatest([net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong)])
 
     def trend(runs):
         """Points of accuracy a decade of the gain, over the gains whose center is at least as good as its agents."""

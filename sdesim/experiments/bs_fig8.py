@@ -6,8 +6,8 @@ weighted quorum.
 
 import dataclasses
 
+from sdesim import statistics
 from sdesim.claims import Statement
-from sdesim.experiments import measured
 from sdesim.experiments import networks as net
 from sdesim.fields import check_count, check_sign
 
@@ -92,7 +92,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "8-mildly-better",
             "SD-QSGD is mildly better for some number of agents (largest gain of best accuracy, points)",
-            lambda runs: measured.most([g(runs).mean() for g in gains.values()]),
+            lambda runs: statistics.greatest([g(runs).mean() for g in gains.values()]),
             ">=",
             0.0,
             counted=False,

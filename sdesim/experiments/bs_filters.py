@@ -27,7 +27,7 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import init, noise, objectives, observe, plotting
+from sdesim import init, noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Filtered, LinearFilter, SaturatingFilter, Uncoupled
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
@@ -182,22 +182,22 @@ def _exact(config: Config, data: xr.Dataset, index: int, methods: Sequence[str])
 
 def _best(data: xr.Dataset, method: str) -> float:
     """The largest share of centers in the deepest basin over the gains."""
-    return measured.most(measured.mean(data["center_found"].sel(algorithm=method)))
+    return statistics.greatest(statistics.grid_mean(data["center_found"].sel(algorithm=method)))
 
 
 def statements(config: Config) -> list[Statement]:
     others = ("sgd", "heavy ball", "nesterov")
     solvable = ("linear", *others)
     variance = lambda name, methods: lambda d: d[f"{name}_variance"].sel(algorithm=list(methods))
-    sgd = lambda d: measured.mean(d["center_variance"].sel(algorithm="sgd", drop=True))
+    sgd = lambda d: statistics.grid_mean(d["center_variance"].sel(algorithm="sgd", drop=True))
     limit = 2 / config.eta - config.k_shown
     beyond = lambda d, method: measured.asked(d["square"].sel(filter=method), d["rate"] > limit)
     decays = lambda d: np.array([[decay(config, m, float(k)) for k in d["k"].values] for m in CONVERGING])
 
     def lead(runs) -> float:
         """Share of the linear filter at the gain shown, less the largest of the others."""
-        share = measured.mean(runs.data["center_found"]).sel(k=config.k_shown)
-        return float(share.sel(algorithm="linear")) - measured.most(share.sel(algorithm=list(others)))
+        share = statistics.grid_mean(runs.data["center_found"]).sel(k=config.k_shown)
+        return float(share.sel(algorithm="linear")) - statistics.greatest(share.sel(algorithm=list(others)))
 
     return [
         measured.equal(
@@ -225,7 +225,7 @@ def statements(config: Config) -> list[Statement]:
             "center-no-farther",
             "and on log cosh it is no farther from the minimum (largest ratio of distances)",
             lambda d: d["distance"].sel(algorithm="linear"),
-            lambda d: measured.mean(d["distance"].sel(algorithm="sgd", drop=True)),
+            lambda d: statistics.grid_mean(d["distance"].sel(algorithm="sgd", drop=True)),
             "<=",
             1.0,
             smoke=1.05,
@@ -242,7 +242,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "rates-are-eigenvalues",
             "filter and SGD converge at the rate of their slowest eigenvalue (largest relative deviation)",
-            lambda runs: (measured.most(abs(runs.data["decay"].values / decays(runs.data) - 1)), 0.0),
+            lambda runs: (statistics.greatest(abs(runs.data["decay"].values / decays(runs.data) - 1)), 0.0),
             "<=",
             0.01,
             smoke=0.01,
@@ -267,7 +267,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "saturating-speed",
             "from afar the saturating filter's center moves at its largest speed r w, and no faster (largest speed)",
-            lambda runs: (measured.most(runs.data["speed"]) / (config.rate * config.width), 0.0),
+            lambda runs: (statistics.greatest(runs.data["speed"]) / (config.rate * config.width), 0.0),
             "<=",
             1.0001,
             smoke=1.0001,
@@ -283,7 +283,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "saturating-stable",
             "where the saturating filter is stable (root mean square of the agent at the largest rate)",
-            lambda runs: float(measured.mean(beyond(runs.data, "saturating").isel(point=-1)) ** 0.5),
+            lambda runs: float(statistics.grid_mean(beyond(runs.data, "saturating").isel(point=-1)) ** 0.5),
             "<=",
             1.0,
             smoke=1.0,

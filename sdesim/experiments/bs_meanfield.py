@@ -15,7 +15,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import init, observe, plotting
+from sdesim import init, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.experiments import measured
@@ -141,7 +141,7 @@ def kolmogorov(data: xr.Dataset, gain: int) -> float:
     found = data["shares"].values[gain].mean(axis=0).cumsum()
     law = data["predicted_masses"].values[gain].cumsum()
     ends = np.arange(1, BINS + 1) * (law.size // BINS) - 1
-    return measured.most(abs(found - law[ends]))
+    return statistics.greatest(abs(found - law[ends]))
 
 
 def relative_noise(data: xr.Dataset) -> xr.DataArray:
@@ -163,8 +163,8 @@ def statements(config: Config) -> list[Statement]:
     marks = one.landmarks(config)
     largest = {P: int(np.argmax(config.populations))}
     quorum = lambda d: d["quorum_series"].isel(step=-1)
-    rms = lambda error2: measured.mean(
-        error2 / measured.mean(error2.isel({P: 0})), one.K
+    rms = lambda error2: statistics.grid_mean(
+        error2 / statistics.grid_mean(error2.isel({P: 0})), one.K
     )  # of all gains, each in its own unit
     found = [
         Statement(
@@ -209,7 +209,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "noise-independent",
             "coupled agents' mean is noisier than that of independent ones (largest p Var over the variance of one)",
-            lambda runs: (measured.most(runs.data["predicted_noise"] / _variance(runs.data)), 0.0),
+            lambda runs: (statistics.greatest(runs.data["predicted_noise"] / _variance(runs.data)), 0.0),
             ">=",
             3.0,
             smoke=3.0,
@@ -225,7 +225,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "mass",
             "mass is conserved (largest deviation from 1)",
-            lambda runs: (measured.most(abs(runs.data["predicted_masses"].sum("cell", skipna=False) - 1)), 0.0),
+            lambda runs: (statistics.greatest(abs(runs.data["predicted_masses"].sum("cell", skipna=False) - 1)), 0.0),
             "<=",
             1e-6,
             smoke=1e-6,
@@ -270,7 +270,7 @@ def statements(config: Config) -> list[Statement]:
 def _change(data: xr.Dataset) -> float:
     """Largest change of a final mean between the cells of the prediction and cells twice as wide."""
     fine, coarse = (data[name].isel(iteration=-1) for name in ("predicted_mean", "predicted_coarse_mean"))
-    return measured.most(abs(fine - coarse))
+    return statistics.greatest(abs(fine - coarse))
 
 
 def _variance(data: xr.Dataset) -> xr.DataArray:

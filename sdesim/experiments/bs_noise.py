@@ -18,7 +18,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sdesim import init, noise, observe, plotting
+from sdesim import init, noise, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -213,7 +213,7 @@ def largest_disturbance(config: Config, data, loss: str) -> xr.DataArray:
 
 def variance(data: xr.Dataset, config: Config) -> xr.DataArray:
     """Variance of the mean of the agents, about its mean over all simulations."""
-    center = measured.mean(data["quorum"])
+    center = statistics.grid_mean(data["quorum"])
     return data["square"] - 2 * (data["quorum"] - center) * (center - config.point) - (center - config.point) ** 2
 
 
@@ -235,7 +235,7 @@ def statements(config: Config) -> list[Statement]:
 
     def linearized(runs) -> float:
         predicted = stationary_variance(config, runs.data, config.convex)
-        return measured.most(abs(measured.mean(convex(runs.data)).isel(k=-1) / predicted - 1))
+        return statistics.greatest(abs(statistics.grid_mean(convex(runs.data)).isel(k=-1) / predicted - 1))
 
     strongest_gain = lambda d: d["disturbance"].sel(loss=CONVEX).isel(k=-1)
 
@@ -244,7 +244,7 @@ def statements(config: Config) -> list[Statement]:
 
     def growth(runs) -> float:
         """How far the disturbance of the most agents over that of the fewest is from what 1 - 1/p makes of it."""
-        found = measured.mean(strongest_gain(runs.data)).isel(n_agents=[0, -1])
+        found = statistics.grid_mean(strongest_gain(runs.data)).isel(n_agents=[0, -1])
         found = found / (1 - 1 / found["n_agents"])
         return abs(float(found[1] / found[0]) - 1)
 
@@ -272,7 +272,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "quadratic-undisturbed",
             "on the quadratic nothing disturbs the mean (largest |eps|, of rounding)",
-            lambda runs: (measured.most(runs.data["disturbance"].sel(loss=QUADRATIC)), 0.0),
+            lambda runs: (statistics.greatest(runs.data["disturbance"].sel(loss=QUADRATIC)), 0.0),
             "<=",
             1e-5,
             smoke=1e-5,

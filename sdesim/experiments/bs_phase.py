@@ -14,7 +14,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import init, noise, observe, plotting
+from sdesim import init, noise, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -213,7 +213,9 @@ def statements(config: Config) -> list[Statement]:
     where_critical = int(np.searchsorted(sorted(config.cut_k), config.critical_gain(config.cut)))
     # "Not above" and "not known", so that what is not a number is asked.
     ordered = lambda d: measured.asked(d["plane"] / d["plane_limit"] ** 2, ~(d["plane_slope"] <= 1.2))
-    off = lambda d: measured.asked(abs(measured.mean(d["tilted"]) - d["tilted_branch"]), ~np.isnan(d["tilted_branch"]))
+    off = lambda d: measured.asked(
+        abs(statistics.grid_mean(d["tilted"]) - d["tilted_branch"]), ~np.isnan(d["tilted_branch"])
+    )
     return [
         measured.equal(
             "plane",
@@ -264,7 +266,7 @@ def statements(config: Config) -> list[Statement]:
             "two-agreements",
             "on the tilted well each start settles on its stable branch (largest distance, where the law has settled "
             f"and no barrier is below {BARRIER:g} T / p)",
-            lambda runs: measured.most(off(runs.data)),
+            lambda runs: statistics.greatest(off(runs.data)),
             "<=",
             0.1,
             smoke=0.4,
@@ -272,7 +274,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "one-agreement",
             f"with weak coupling (k = {config.tilted_k[0]:g}) both starts settle on the same mean (distance)",
-            lambda runs: abs(float(measured.mean(runs.data["tilted"].isel(tilted_k=0)).diff("start")[0])),
+            lambda runs: abs(float(statistics.grid_mean(runs.data["tilted"].isel(tilted_k=0)).diff("start")[0])),
             "<=",
             0.2,
             smoke=0.4,
@@ -320,7 +322,7 @@ def _cut(panels, config: Config, data: xr.Dataset, theory: SelfConsistency) -> N
         exact = np.array([quorum_moments(theory, k, config.cut, p).second for k in gains])
         one = data["cut"].isel({P: i})
         root = np.sqrt(one.mean("sim"))
-        bar = measured.stderr(one) / root  # two standard errors of the root
+        bar = statistics.grid_error(one) / root  # two standard errors of the root
         order.plot(gains, np.sqrt(exact), color=color, lw=1.1, label=f"$p={p}$, exact")
         order.errorbar(data["cut_k"], root, yerr=bar, fmt="o", ms=3.5, capsize=2, lw=1, color=color)
         size.plot(gains, p * exact, color=color, lw=1.1, label=f"$p={p}$, exact")

@@ -17,7 +17,7 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import noise, objectives, observe, plotting
+from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -225,7 +225,7 @@ def statements(config: Config) -> list[Statement]:
                     lambda d, model=model, name=name: d[f"exact_{model}_{name}"],
                 )
             )
-    widest = lambda d, model: measured.mean(d[f"quadratic_{model}_quorum"].isel(contrast=-1, k=-1))
+    widest = lambda d, model: statistics.grid_mean(d[f"quadratic_{model}_quorum"].isel(contrast=-1, k=-1))
     return [
         *found,
         measured.below(
@@ -246,7 +246,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "consensus-weighted",
             "the coupling alone takes agents with their own steps to the mean weighted by 1 / eta_i (largest distance)",
-            lambda runs: (measured.most(abs(runs.data["met"] - runs.data["meet"])), 0.0),
+            lambda runs: (statistics.greatest(abs(runs.data["met"] - runs.data["meet"])), 0.0),
             "<=",
             1e-4,
             smoke=1e-4,
@@ -254,7 +254,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "mean-conserved",
             "which is their mean only if all rates are equal (largest distance then)",
-            lambda runs: (measured.most(abs(runs.data["met"] - runs.data["started"]).sel(contrast=0.0)), 0.0),
+            lambda runs: (statistics.greatest(abs(runs.data["met"] - runs.data["started"]).sel(contrast=0.0)), 0.0),
             "<=",
             1e-4,
             smoke=1e-4,

@@ -18,7 +18,7 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import noise, objectives, observe, plotting
+from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum, Uncoupled
 from sdesim.dynamics import Dynamics
@@ -221,10 +221,10 @@ def statements(config: Config) -> list[Statement]:
     term = lambda d: problem.first_term(d["eta"], d["k"], discrete=True)
 
     def last(power: float):
-        return lambda runs: float(measured.mean(runs.data["bias_constant"].sel(power=power).isel(window=-1)))
+        return lambda runs: float(statistics.grid_mean(runs.data["bias_constant"].sel(power=power).isel(window=-1)))
 
     def end(rate: str, power: float, of: tuple[str, float]):
-        ends = lambda d, r, p: float(measured.mean(_end(d).sel(rate=r, power=p)))
+        ends = lambda d, r, p: float(statistics.grid_mean(_end(d).sel(rate=r, power=p)))
         return lambda runs: ends(runs.data, rate, power) / ends(runs.data, *of)
 
     return [
@@ -305,7 +305,8 @@ def statements(config: Config) -> list[Statement]:
             "step-limit",
             "beyond k = 1/eta gain hurts: agents spread again (bias at the largest gain over the least bias)",
             lambda runs: (
-                float(measured.mean(at(large)(runs.data))[-1]) / measured.least(measured.mean(at(large)(runs.data)))
+                float(statistics.grid_mean(at(large)(runs.data))[-1])
+                / statistics.least(statistics.grid_mean(at(large)(runs.data)))
             ),
             ">=",
             3.0,

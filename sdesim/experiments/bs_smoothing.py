@@ -29,7 +29,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import claims, noise, plotting
+from sdesim import claims, noise, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import ORDERS, Order, Quorum
 from sdesim.dynamics import Dynamics
@@ -201,7 +201,7 @@ def statements(config: Config) -> list[Statement]:
                     expected = np.mean([law.factors(loss) for law in config.spreads(p, order, rate)], axis=0)
                     found = smoothing.factors_of(runs.data.sel(p=p, order=order, rate=rate))
                     errors.append(abs(found - expected)[1:])
-        return measured.most(errors)
+        return statistics.greatest(errors)
 
     grid = np.linspace(-WINDOW, WINDOW, 4001)
     factors = [smoothing.averaged(config.half_width, p).factors(loss) for p in (1, many)]
@@ -263,7 +263,7 @@ def statements(config: Config) -> list[Statement]:
             "not-reduced-at-once",
             f"where agents pull and descend at once, {many} of them smooth no less than one, at the best gain (damping "
             "of the fast wave)",
-            lambda runs: measured.most(
+            lambda runs: statistics.greatest(
                 [fast(runs.data.sel(p=many, order="jacobi", rate=rate)) for rate in config.rates]
             ),
             "<=",

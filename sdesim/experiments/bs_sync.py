@@ -17,7 +17,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sdesim import noise, objectives, observe, plotting
+from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -219,7 +219,7 @@ def statements(config: Config) -> list[Statement]:
         return levels(config, d, "discrete").sel(loss=LOSSES[0]).isel(refine=-1)
 
     def excess(d):
-        return measured.most(measured.mean(coarse(d)) / sde(d))
+        return statistics.greatest(statistics.grid_mean(coarse(d)) / sde(d))
 
     def single_gain(d):
         """The double well at the largest gain, per agent but one."""

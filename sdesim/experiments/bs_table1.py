@@ -23,8 +23,9 @@ from sdesim import plotting
 from sdesim.claims import Statement
 from sdesim.experiments import networks as net
 from sdesim.experiments.curves import heading
-from sdesim.experiments.measured import Runs, most
+from sdesim.experiments.measured import Runs
 from sdesim.fields import check_sign
+from sdesim.statistics import greatest, grid_error, variance_ratio
 
 METHODS = ("EASGD-WM", "EASGD", "MSGD")
 
@@ -140,7 +141,7 @@ def table(config: Config, data: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {
             name + suffix: values[name].isel(epoch=at[name], drop=True).drop_vars("epoch", errors="ignore")
-            for suffix, values in (("", mean), ("_stderr", found.std("sim", ddof=1) / np.sqrt(found.sizes["sim"])))
+            for suffix, values in (("", mean), ("_stderr", found.map(grid_error)))
             for name in ("loss", "error")
         }
     )
@@ -154,12 +155,7 @@ def lead(error: xr.DataArray) -> xr.DataArray:
 def constancy(error: xr.DataArray) -> float:
     """Whether EASGD-WM's runs, (block, column, sim), differ along a block by more than from run to run: the largest F
     statistic of a block over its 99.9 % quantile; at most 1 where columns are alike."""
-    from scipy.stats import f
-
-    columns, runs = error.sizes["column"], error.sizes["sim"]
-    between = runs * error.mean("sim").var("column", ddof=1)
-    within = error.var("sim", ddof=1).mean("column")
-    return float(most(between / within) / f.ppf(0.999, columns - 1, columns * (runs - 1)))
+    return greatest(variance_ratio(error.transpose(..., "column", "sim").values))
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from jaxtyping import Array
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import noise, objectives, plotting
+from sdesim import noise, objectives, plotting, statistics
 from sdesim.claims import Op, Statement
 from sdesim.coupling import AbstractCoupling, Elastic, Quorum
 from sdesim.dynamics import Dynamics
@@ -180,7 +180,7 @@ def order(error: xr.DataArray) -> float:
     """
     eta = error["eta"].values
     fit = np.linalg.pinv(np.stack([np.ones_like(eta), np.log(eta), eta][: eta.size], axis=1))
-    return float(fit[1] @ np.log(np.abs(measured.mean(error).values)))
+    return float(fit[1] @ np.log(np.abs(statistics.grid_mean(error).values)))
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -250,13 +250,13 @@ def statements(config: Config) -> list[Statement]:
 
 def _bias(runs: Runs, rule: str) -> float:
     """The largest bias over error of the second-order model."""
-    error = measured.mean(runs.data["error"].sel(rule=rule, model="second"))
-    return measured.most(abs(measured.mean(runs.data["bias"].sel(rule=rule)) / error))
+    error = statistics.grid_mean(runs.data["error"].sel(rule=rule, model="second"))
+    return statistics.greatest(abs(statistics.grid_mean(runs.data["bias"].sel(rule=rule)) / error))
 
 
 def _smallest(runs: Runs, rule: str, model: str) -> float:
     """The mean error at the smallest learning rate."""
-    error = measured.mean(runs.data["error"].sel(rule=rule, model=model))
+    error = statistics.grid_mean(runs.data["error"].sel(rule=rule, model=model))
     return float(error.sel(eta=error["eta"].min()))
 
 

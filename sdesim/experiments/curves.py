@@ -12,7 +12,7 @@ from matplotlib import colormaps, pyplot
 from matplotlib.figure import Figure
 
 from sdesim import plotting
-from sdesim.experiments.measured import stderr
+from sdesim.statistics import grid_error, standard_error
 
 if TYPE_CHECKING:
     from sdesim.experiments.networks import Cell
@@ -57,7 +57,7 @@ def plot(cells: Sequence["Cell"], data: xr.Dataset, title: str, metrics: Sequenc
             color = shades[groups.index(cell.group or cell.label)]
             runs = values.sel(cell=cell.label)
             mean = runs.mean("sim")
-            band = 2 * stderr(runs)
+            band = 2 * grid_error(runs)
             panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
             panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
         shown = values.values[np.isfinite(values.values)]
@@ -89,7 +89,7 @@ def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, itera
         for label, cell, color, style in curves:
             values = data[name].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
             values = 100 - values if name == "test_accuracy" else values
-            mean, band = values.mean(axis=1), 2 * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+            mean, band = values.mean(axis=1), 2 * standard_error(values, 1)
             panel.plot(x, mean, style, color=color, lw=1.4, label=label)
             low = np.maximum(mean - band, 0.1 * mean)  # a band to 0 would have no end on a logarithmic axis
             panel.fill_between(x, low, mean + band, color=color, alpha=0.12, lw=0)

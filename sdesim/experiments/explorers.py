@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from sdesim import init, noise, plotting
+from sdesim import init, noise, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
@@ -107,8 +107,8 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
         part = xr.Dataset(
             {
                 "quorum_share": measured.within(explored, marks.right, one.NEAR).astype(float),
-                "explorer_share": measured.mean(near.isel(agent=slice(None, p // 2)), "agent"),
-                "fine_share": measured.mean(near.isel(agent=slice(p // 2, None)), "agent"),
+                "explorer_share": statistics.grid_mean(near.isel(agent=slice(None, p // 2)), "agent"),
+                "fine_share": statistics.grid_mean(near.isel(agent=slice(p // 2, None)), "agent"),
                 "explored": explored,
             }
         )
@@ -121,7 +121,7 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
 
 def _best(data: xr.Dataset, name: str, population: str) -> float:
     """The largest share over the gains."""
-    return measured.most(measured.mean(data[name].sel(population=population)))
+    return statistics.greatest(statistics.grid_mean(data[name].sel(population=population)))
 
 
 def _difference(id: str, text: str, name: str, first: str, other: str, least: float, **options) -> Statement:

@@ -1,24 +1,20 @@
 """What experiments share that set measurements over a grid beside a formula: statistics, statements, curves.
 
 A measurement is a DataArray with a dimension "sim" of independent simulations and any others of a grid; a formula is
-anything that broadcasts against its mean.
-
-Nothing here skips what is not finite, as xarray's reductions, comparisons and Python's min and max do: a statistic that
-looks at a NaN or an infinity, at any point of its grid and in any simulation, is NaN, and its statement fails. So
-statistics of experiments reduce with what is here.
+anything that broadcasts against its mean. Statistics reduce with what is in `sdesim.statistics`, which skips nothing
+that is not finite: a statement about it fails.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from scipy.stats import linregress
 
 from sdesim.claims import Op, Statement
+from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, z_scores
 
 SIGMAS = 4.0  # standard errors that the worst point of a grid may lie off: one grid of a hundred in 150 by chance
 
@@ -39,32 +35,6 @@ class Runs:
         return Runs(self.data.isel(sim=sims))
 
 
-def mean(measured: xr.DataArray, over: Any = "sim") -> xr.DataArray:
-    """The mean over simulations, or other dimensions; NaN where one of them is not finite."""
-    found = measured.mean(over, skipna=False)
-    return found.where(np.isfinite(found))
-
-
-def stderr(measured: xr.DataArray) -> xr.DataArray:
-    """Standard error of the mean over simulations; NaN where one of them is not finite."""
-    return measured.std("sim", ddof=1, skipna=False) / np.sqrt(measured.sizes["sim"])
-
-
-def most(values) -> float:
-    """The greatest of all values, NaN if any is not finite."""
-    return _extreme(values, np.max)
-
-
-def least(values) -> float:
-    """The least of all values, NaN if any is not finite."""
-    return _extreme(values, np.min)
-
-
-def _extreme(values, reduce) -> float:
-    array = np.asarray(values, float)
-    return float(reduce(array)) if np.isfinite(array).all() else math.nan
-
-
 def within(x, center, radius) -> Any:
     """1 where a coordinate is within `radius` of `center`, else 0, and NaN where it is not finite: of its form."""
     near = abs(x - center) < radius
@@ -81,33 +51,19 @@ def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
     return values.isel(point=np.flatnonzero(where.values))
 
 
-def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
-    """(mean - expected) / standard error at every grid point; rounding counts where nothing is random."""
-    center = mean(measured)
-    expected = expected + 0.0 * center
-    floor = 1e-5 * np.maximum(abs(center), abs(expected))
-    return (center - expected) / np.maximum(stderr(measured), floor)
-
-
-def slope(x, y) -> float:
-    """Exponent of the power law that fits best: the least-squares slope of log y over log x."""
-    fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))
-    return float(fit.slope)
-
-
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
 
 
 def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], **options) -> Statement:
     """A bound that holds at every grid point: the worst excess over it, in standard errors."""
-    worst = lambda runs: (most(z_scores(measured(runs.data), bound(runs.data))), 0.0)
+    worst = lambda runs: (greatest(z_scores(measured(runs.data), bound(runs.data))), 0.0)
     options = {"smoke": SIGMAS, **options}
     return Statement(id, f"{statement} (worst excess in standard errors)", worst, "<=", SIGMAS, **options)
 
 
 def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], **options) -> Statement:
     """A prediction that is exact at every grid point: the worst deviation, in standard errors."""
-    worst = lambda runs: (most(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
+    worst = lambda runs: (greatest(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
     options = {"smoke": SIGMAS, **options}
     return Statement(id, f"{statement} (worst deviation in standard errors)", worst, "<=", SIGMAS, **options)
 
@@ -116,8 +72,8 @@ def ratio(
     id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], op: Op, threshold: float, **options
 ) -> Statement:
     """How loose a bound is: the largest (op "<=") or least (">=") of mean / bound over the grid."""
-    extreme = most if op == "<=" else least
-    statistic = lambda runs: extreme(mean(measured(runs.data)) / bound(runs.data))
+    extreme = greatest if op == "<=" else least
+    statistic = lambda runs: extreme(grid_mean(measured(runs.data)) / bound(runs.data))
     return Statement(id, statement, statistic, op, threshold, **options)
 
 
@@ -137,7 +93,7 @@ def exponent(
         curve = measured(runs.data)
         expected = predicted(runs.data) if callable(predicted) else predicted
         expected = slope(curve[over], expected) if isinstance(expected, xr.DataArray) else expected
-        return abs(slope(curve[over], mean(curve)) - expected)
+        return abs(slope(curve[over], grid_mean(curve)) - expected)
 
     words = "" if callable(predicted) else f" {predicted:.3g}"
     text = f"{statement} (exponent, distance from the predicted{words})"
@@ -149,7 +105,7 @@ def exponent(
 
 def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: str, marker: str = "o") -> None:
     """Means over simulations with bars of two standard errors; `measured` has the dimensions `over` and "sim"."""
-    center, error = mean(measured), 2 * stderr(measured)
+    center, error = grid_mean(measured), 2 * grid_error(measured)
     style: dict[str, Any] = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
     axes.errorbar(center[over], center, yerr=error, label=label, **style)
 

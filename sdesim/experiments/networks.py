@@ -28,8 +28,9 @@ from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.cache import circumstances
 from sdesim.experiments.curves import METRICS, heading, plot
-from sdesim.experiments.measured import Runs, least, most
+from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.statistics import greatest, least
 from sdesim.store import cache_folder
 
 # Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
@@ -339,7 +340,7 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
     def worst(runs):
         values = [np.stack([at_start(runs.data, "agents_test_loss", c.label) for c in g]) for g in groups]
-        return most([most(np.ptp(v, axis=0)) for v in values]), 0.0
+        return greatest([greatest(np.ptp(v, axis=0)) for v in values]), 0.0
 
     groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
     text = "the methods compared start at the same points (largest difference of test losses before training)"
@@ -348,7 +349,7 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
 def synchronizes(id: str, name: str, cell: str) -> Statement:
     """Agents of a cell that start apart come together in every run."""
-    worst = lambda runs: (most(last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)), 0.0)
+    worst = lambda runs: (greatest(last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)), 0.0)
     text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
     return Statement(id, text, worst, "<=", 0.5, smoke=0.5)
 

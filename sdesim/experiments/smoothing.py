@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from sdesim import statistics
 from sdesim.coupling import Order
 from sdesim.experiments import measured
 from sdesim.experiments.one_dimensional import Loss
@@ -118,28 +119,28 @@ def alone(data: xr.Dataset) -> xr.Dataset:
 
 def per_visit(data: xr.Dataset, name: str) -> xr.DataArray:
     """Sums of a variable over what the mean simulation visits; bins that are hardly visited left out."""
-    visits = measured.mean(data["visits"])
+    visits = statistics.grid_mean(data["visits"])
     return measured.asked(data[name] / visits, ~(visits < LEAST))
 
 
 def slopes_of(data: xr.Dataset) -> xr.DataArray:
     """The mean slope by bin: its mean over simulations is that over all visits, and so is its standard error."""
-    visits = measured.mean(data["visits"])
-    mean = measured.mean(data["slope"]) / visits
+    visits = statistics.grid_mean(data["visits"])
+    mean = statistics.grid_mean(data["slope"]) / visits
     return measured.asked(mean + (data["slope"] - mean * data["visits"]) / visits, ~(visits < LEAST))
 
 
 def factors_of(data: xr.Dataset) -> np.ndarray:
     """The measured factors of one model's smoothing: variance, damping of the slow and of the fast wave."""
-    normal = measured.mean(data["normal"]).transpose("factor", "column").values
-    right = measured.mean(data["right"]).values
+    normal = statistics.grid_mean(data["normal"]).transpose("factor", "column").values
+    right = statistics.grid_mean(data["right"]).values
     return np.linalg.solve(normal, right) if np.isfinite(normal).all() else np.full_like(right, np.nan)
 
 
 def measured_minima(data: xr.Dataset) -> float:
     """Minima of the loss whose slopes were measured, counting slopes that are sure of their sign."""
     slopes = slopes_of(data)
-    scores = abs(measured.z_scores(slopes, 0.0))
+    scores = abs(statistics.z_scores(slopes, 0.0))
     if not np.isfinite(scores).all():
         return np.nan
-    return count_minima(measured.mean(slopes).where(scores > 3, 0.0).values)
+    return count_minima(statistics.grid_mean(slopes).where(scores > 3, 0.0).values)

@@ -23,8 +23,9 @@ from sdesim.claims import Statement
 from sdesim.cnn.schedule import StallState
 from sdesim.experiments import networks as net
 from sdesim.experiments.curves import Curve, heading, plot_iterations
-from sdesim.experiments.measured import Runs, least, most
+from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
+from sdesim.statistics import greatest, least
 
 Rates = tuple[float, ...]
 IMAGES = {"cifar10": 50_000, "synthetic": 2_000}  # there are, to train with
@@ -290,7 +291,7 @@ def learns(id: str, methods: Methods) -> Statement:
 
     def worst(runs):
         found = [net.best(runs.data, "agents_train_loss", chosen(runs.data, m).label) for m in methods.values()]
-        return most(found) / net.GUESS_LOSS, 0.0
+        return greatest(found) / net.GUESS_LOSS, 0.0
 
     text = "the workers of every method learn in every run (worst of the least training losses, over ln 10 of guessing)"
     return Statement(id, text, worst, "<=", 0.9, smoke=0.95)
@@ -301,7 +302,7 @@ def one_start(id: str, cells: Sequence[Cell]) -> Statement:
 
     def widest(runs):
         values = np.stack([runs.data[n].sel(cell=c.label).isel(epoch=0) for c in cells for n in _TESTED])
-        return most(np.ptp(values, axis=0)), 0.0
+        return greatest(np.ptp(values, axis=0)), 0.0
 
     text = "all methods start from one initial parameter, center and workers (largest difference of test losses)"
     return Statement(id, text, widest, "<=", 1e-3, smoke=1e-3)
@@ -326,7 +327,7 @@ def own_path(id: str, methods: Methods) -> Statement:
         diverged = ~np.isfinite(a) & ~np.isfinite(b)
         return np.where(diverged, 0.0, np.abs(a / np.where(diverged, 1.0, b) - 1)).max()
 
-    widest = lambda runs: (most([apart(runs, pair) for pair in pairs]), 0.0)
+    widest = lambda runs: (greatest([apart(runs, pair) for pair in pairs]), 0.0)
 
     text = "averages are of the plain method's own path (largest relative difference of workers' test losses, epoch 1)"
     return Statement(id, text, widest, "<=", 0.05, smoke=1e-3)
@@ -336,7 +337,7 @@ def at_one_point(id: str, cells: Sequence[Cell]) -> Statement:
     def widest(runs):
         """Over the epochs before a cell diverges."""
         spread, loss = (runs.data[n].sel(cell=[c.label for c in cells]).values for n in ("spread", "agents_test_loss"))
-        return most(spread[np.isfinite(loss)]), 0.0
+        return greatest(spread[np.isfinite(loss)]), 0.0
 
     text = "all workers of MDOWNPOUR read one point of the master (largest distance between workers)"
     return Statement(id, text, widest, "<=", 1e-6, smoke=1e-6)
