@@ -49,7 +49,8 @@ class Blocks(NamedTuple):
         each = math.ceil(self.needed / workers)
         # Room in eighths of a power of two: other numbers of lanes are seldom other programs to compile.
         step = 1 << max(0, each.bit_length() - 3)
-        each = math.ceil(each / step) * step
+        # At least two: of an axis of length 1 XLA takes no slice, fuses what is left otherwise, and rounds otherwise.
+        each = max(2, math.ceil(each / step) * step)
         return self._replace(number=each * workers), [min(each, max(0, self.needed - i * each)) for i in range(workers)]
 
     def split(self, tree: PyTree) -> PyTree:

