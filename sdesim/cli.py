@@ -1,10 +1,5 @@
 """The command line: `sdesim figure NAME`, `sdesim train`, `sdesim data`, `sdesim bench`."""
 
-from sdesim import interrupt
-
-if __name__ == "__main__":
-    interrupt.listen()  # before anything else is imported
-
 import contextlib
 import dataclasses
 import math
@@ -53,7 +48,7 @@ class UsageError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line, in any thread, and return its exit status. The command itself is `interrupt.command`."""
+    """Run the command line, in any thread, and return its exit status. The command itself is `__main__.command`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with by_command(arguments):
@@ -249,7 +244,3 @@ def _regenerate(experiment, config, preset: str, out: Path) -> int:
     if not as_preset:
         print("the configuration is not the preset's: its claims are shown and do not decide the exit status")
     return 1 if preset == "default" and as_preset and claims.failed(done.claims) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(interrupt.command())

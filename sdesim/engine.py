@@ -25,11 +25,12 @@ from jax.tree_util import Partial as _partial
 from jaxtyping import Array, PyTree
 
 from sdesim import blocks, kernel
-from sdesim.advance import Plan, advance_lanes, view_of
+from sdesim.advance import advance_lanes
 from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
+from sdesim.plan import Plan, view_of
 from sdesim.progress import bar
 from sdesim.vectorize import NOTES, lanes, products_in_float32
 

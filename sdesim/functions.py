@@ -43,7 +43,7 @@ from sdesim.random import Words
 from sdesim.vectorize import _bind, products_in_float32
 
 if TYPE_CHECKING:
-    from sdesim.advance import Plan
+    from sdesim.plan import Plan
 
 # -- programs --------------------------------------------------------------------------------------------------------
 

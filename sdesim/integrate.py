@@ -16,7 +16,6 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from sdesim import blocks, random
-from sdesim.advance import one_step
 from sdesim.blocks import LEAST, VECTOR, Blocks
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
@@ -41,6 +40,7 @@ from sdesim.memory import available_memory, work_of
 from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_dims
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
+from sdesim.plan import one_step
 from sdesim.random import Stream
 from sdesim.recipe import Call
 from sdesim.result import Result

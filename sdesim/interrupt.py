@@ -1,9 +1,6 @@
-"""Ctrl-C: how the command listens to it at any moment, and what it undoes before it leaves.
+"""Ctrl-C: how a process listens to it at any moment, and what it undoes before it leaves.
 
-Python delivers a signal to its main thread alone, between two instructions; while XLA compiles there are none. So the
-command's work runs in a second thread, the first one waits and hears, and the process ends by `os._exit`: no thread
-that computes is asked to stop, and none is torn down under XLA's feet. This module is what the command imports first,
-and it imports next to nothing itself: JAX, whose import takes seconds, comes after the handler is there.
+The process ends by `os._exit`: no thread that computes is asked to stop, and none is torn down under XLA's feet.
 """
 
 import _thread
@@ -70,33 +67,6 @@ def listen() -> None:
     """From now on Ctrl-C ends the process, whatever it does. A job in the background, which starts with Ctrl-C ignored,
     too: a long run must stop when asked to, wherever it runs."""
     signal.signal(signal.SIGINT, _leave)
-
-
-def command() -> int:
-    """The command `sdesim`: its exit status."""
-    listen()
-    status = [1]
-
-    def work() -> None:
-        try:
-            from sdesim import cli
-
-            status[0] = cli.main()
-        except SystemExit as stop:
-            if stop.code is not None and not isinstance(stop.code, int):
-                print(stop.code, file=sys.stderr)
-            status[0] = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BrokenPipeError:  # whoever read what we print has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-
-    worker = threading.Thread(target=work, name="sdesim", daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(0.1)  # not for ever: the system may have given the signal to another thread
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and what is left of the process is its end
-    return status[0]
 
 
 def _leave(*_) -> None:

@@ -101,7 +101,7 @@ FIELDS = [
 def test_command_writes_table_json_picture_and_record(tmp_path):
     arguments = ["--quick", "--steps", 5, "--workloads", "w1-uniform", "--variants", "naive", "cpp", "numpy", "sdesim"]
     files = ["--json", tmp_path / "rows.json", "--out", tmp_path / "figures", "--record", tmp_path / "record.md"]
-    command = [sys.executable, "-m", "sdesim.cli", "bench", *map(str, arguments), *map(str, files)]
+    command = [sys.executable, "-m", "sdesim", "bench", *map(str, arguments), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "rows.json").read_text())

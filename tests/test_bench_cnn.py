@@ -61,7 +61,7 @@ def test_step_is_the_papers_network():
 def test_command_measures_training(tmp_path):
     arguments = ["--quick", "--steps", 1, "--rounds", 1, "--workloads", "cnn-one", "--variants", "sdesim", "torch"]
     files = ["--json", tmp_path / "rows.json", "--out", tmp_path, "--record", tmp_path / "record.md"]
-    command = [sys.executable, "-m", "sdesim.cli", "bench", *map(str, arguments), *map(str, files)]
+    command = [sys.executable, "-m", "sdesim", "bench", *map(str, arguments), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     rows = [Row(**row) for row in json.loads((tmp_path / "rows.json").read_text())]

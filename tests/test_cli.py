@@ -14,7 +14,7 @@ from sdesim.experiments import EXPERIMENTS
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "sdesim.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "sdesim", *map(str, arguments)]
 
 
 def sdesim(*arguments, **options):

@@ -11,9 +11,9 @@ from conformance import LOSSES, PRIMITIVES, RULES
 
 import sdesim
 from sdesim import kernel, random, vectorize
-from sdesim.advance import Plan
 from sdesim.coupling import ArrayMean
 from sdesim.integrate import start_lanes
+from sdesim.plan import Plan
 from sdesim.vectorize import Halves, lanes
 
 pytestmark = pytest.mark.relaxed  # users' programs mix ranks and types as JAX lets them

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-SCRIPT = "import sys; from sdesim.interrupt import command; sys.exit(command())"  # as the installed one
+SCRIPT = "import sys; from sdesim.__main__ import command; sys.exit(command())"  # as the installed one
 COMMANDS = {
     "figure": ["figure", "bs-fig1", "--preset", "smoke", "--out", "out"],
     "train": [

@@ -12,7 +12,6 @@ from jax import lax
 from jaxtyping import Array
 
 from sdesim import random
-from sdesim.advance import Plan, one_step
 from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics, State
@@ -21,6 +20,7 @@ from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.integrate import make_plan, simulate
 from sdesim.noise import AbstractNoise
+from sdesim.plan import Plan, one_step
 from sdesim.random import Stream
 from sdesim.result import Result
 from sdesim.statistics import Estimate, mean_of

@@ -4,7 +4,7 @@ A smaller preset's picture must not look like the paper's, and runs that diverge
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,12 +12,10 @@ from matplotlib import colormaps, pyplot
 from matplotlib.figure import Figure
 
 from sdesim import plotting
+from sdesim.experiments.cells import Cell
 from sdesim.statistics import grid_error, standard_error
 
-if TYPE_CHECKING:
-    from sdesim.experiments.networks import Cell
-
-Curve = tuple[str, "Cell", Any, str]  # label, cell, color, style
+Curve = tuple[str, Cell, Any, str]  # label, cell, color, style
 
 METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
 LABELS = {
@@ -43,7 +41,7 @@ def heading(title: str, size: str, data: xr.Dataset) -> str:
     return f"{title}\n({size}){told}"
 
 
-def plot(cells: Sequence["Cell"], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
+def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
     """Curves over epochs of every cell, one panel a metric: means over the runs that have not diverged, with bands of
     two standard errors."""
     figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")

@@ -27,6 +27,7 @@ from sdesim.cnn.command import load
 from sdesim.cnn.trainer import tell
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.cache import circumstances
+from sdesim.experiments.cells import Cell
 from sdesim.experiments.curves import METRICS, heading, plot
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign
@@ -140,27 +141,6 @@ def check_growing(name: str, values: Sequence[float], least: int = 1) -> None:
         check_sign(name, value, zero=False)
     if len(values) < least or list(values) != sorted(set(values)):
         raise ValueError(f"{name}={tuple(values)}: must be at least {least}, each greater than the one before")
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One algorithm with its numbers; what is None is the configuration's or the algorithm's own.
-
-    first: number of its first run; cells with the same run numbers start alike and see the same batches.
-    group: cells of one group share a color in the picture, style distinguishes them.
-    """
-
-    label: str
-    algorithm: str
-    agents: int = 1
-    k: float | None = None
-    eta: float | None = None
-    momentum: float | None = None
-    period: int = 1
-    same_start: bool = False
-    first: int = 0
-    group: str = ""
-    style: str = "-"
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

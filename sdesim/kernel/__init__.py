@@ -1,7 +1,7 @@
 """The fused GPU kernel: a block of simulations stays in registers for hundreds of steps.
 
 A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
-between two steps. The step is the one that the CPU runs (`advance.one_step`, with the rule, the law, the loss and its
+between two steps. The step is the one that the CPU runs (`plan.one_step`, with the rule, the law, the loss and its
 gradient in it), traced for one simulation and evaluated on blocks by `sdesim.kernel.lowering`. Random words have the
 counters of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
 
@@ -47,6 +47,7 @@ from sdesim.kernel.layout import (
 )
 from sdesim.kernel.program import STATE, Outside, Step, trace
 from sdesim.observe import AbstractAccumulator
+from sdesim.plan import one_step
 
 __all__ = [
     "Backend",
@@ -85,8 +86,6 @@ def _flat(model: Dynamics, axes: PyTree) -> tuple[list, Any, list[bool]]:
 
 
 def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
-    from sdesim.advance import one_step
-
     leaves, tree, swept = _flat(model, axes)
     kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
     shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]

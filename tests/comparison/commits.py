@@ -34,7 +34,13 @@ import xarray as xr
 from sdesim.bench.commits import check_out
 
 HERE = pathlib.Path(__file__).resolve().parent
-COMMAND = "import sys; from sdesim.interrupt import command; sys.exit(command())"
+COMMAND = """
+import sys
+try:
+    from sdesim.__main__ import command
+except ImportError:
+    from sdesim.interrupt import command
+sys.exit(command())"""
 TRAININGS = {
     "easgd": ["--algorithm", "easgd"],
     "eamsgd": ["--algorithm", "eamsgd"],
