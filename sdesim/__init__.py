@@ -13,7 +13,6 @@ from sdesim._version import __version__
 TYPE_CHECKING = False  # importing it from typing takes longer than all that is below
 if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` says the same
     from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
-    from sdesim.couple import couple
     from sdesim.coupling import (
         AbstractCoupling,
         Elastic,
@@ -27,11 +26,12 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
         Uncoupled,
     )
     from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
-    from sdesim.integrate import DivergenceWarning, StabilityWarning, iterate, simulate
-    from sdesim.joining import join
-    from sdesim.result import Result, load
-    from sdesim.sweep import sweep
-    from sdesim.terms import diffrax_solve, diffrax_state, diffrax_terms
+    from sdesim.ensembles.grids import sweep
+    from sdesim.ensembles.joining import join
+    from sdesim.interop.as_diffrax import diffrax_solve, diffrax_state, diffrax_terms
+    from sdesim.interop.as_optax import couple
+    from sdesim.results.result import Result, load
+    from sdesim.run import DivergenceWarning, StabilityWarning, iterate, simulate
 
 __all__ = [
     "AbstractCoupling",
@@ -73,16 +73,16 @@ __all__ = [
 # The module of each name that is no module itself.
 _HOME = {
     **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
-    **dict.fromkeys(("DivergenceWarning", "StabilityWarning", "iterate", "simulate"), "integrate"),
-    "join": "joining",
-    **dict.fromkeys(("Result", "load"), "result"),
-    **dict.fromkeys(("diffrax_solve", "diffrax_state", "diffrax_terms"), "terms"),
+    **dict.fromkeys(("DivergenceWarning", "StabilityWarning", "iterate", "simulate"), "run"),
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
     ),
     **dict.fromkeys(("Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
-    "couple": "couple",
-    "sweep": "sweep",
+    "join": "ensembles.joining",
+    "sweep": "ensembles.grids",
+    **dict.fromkeys(("Result", "load"), "results.result"),
+    "couple": "interop.as_optax",
+    **dict.fromkeys(("diffrax_solve", "diffrax_state", "diffrax_terms"), "interop.as_diffrax"),
 }
 
 
@@ -100,11 +100,6 @@ class _Package(types.ModuleType):
             return importlib.import_module(f"sdesim.{name}")
         except ModuleNotFoundError as error:
             raise (missing if error.name == f"sdesim.{name}" else error) from None
-
-    def __setattr__(self, name: str, value) -> None:
-        # Python puts here each module that it imports from the package; these names are those of functions.
-        if not (name in _HOME and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
 
     def __dir__(self):
         return sorted({*super().__dir__(), *__all__})

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from sdesim.files import replacing
+from sdesim.results.files import replacing
 from sdesim.statistics import Estimate, decisive, jackknife, mean_of, share_of
 
 Op = Literal[">=", "<="]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sdesim._version import __version__
-from sdesim.files import WriteError
-from sdesim.recipe import by_command
+from sdesim.results.files import WriteError
+from sdesim.results.recipe import by_command
 
 USAGE = """\
 usage: sdesim figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]

@@ -34,16 +34,16 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, ArrayMean
 from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.engine.vectorize import _bind, products_in_float32
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
 from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
-from sdesim.vectorize import _bind, products_in_float32
 
 if TYPE_CHECKING:
-    from sdesim.plan import Plan
+    from sdesim.engine.plan import Plan
 
 # -- programs --------------------------------------------------------------------------------------------------------
 
@@ -799,7 +799,7 @@ def _observable(node: AbstractObservable, model: Dynamics, axes, today: Dynamics
 def today(
     model: Dynamics, axes: PyTree, observables: Sequence[AbstractObservable], plan: "Plan", *, given: bool = False
 ) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...]]]:
-    """A model, the axes of its numbers (see `sdesim.engine.run_lanes`) and observables, with users' functions as they
+    """A model, the axes of its numbers (see `engine.run.run_lanes`) and observables, with users' functions as they
     are now. To be used within the context: after it, compiled code alone knows what they were.
 
     Args:

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import blocks, random
-from sdesim.blocks import Blocks
+from sdesim import random
+from sdesim.engine import blocks
+from sdesim.engine.blocks import Blocks
+from sdesim.engine.vectorize import lanes
 from sdesim.fields import Part, check_less, check_sign, number
 from sdesim.noise import _gaussian
 from sdesim.random import Stream, Words
-from sdesim.vectorize import lanes
 
 
 class AbstractInit(Part):

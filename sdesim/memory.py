@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jax.extend.core import Jaxpr, Literal
 
-from sdesim.kernel.program import inlined
-from sdesim.vectorize import ELEMENTWISE, STRUCTURAL, inner_programs
+from sdesim.engine.gpu.program import inlined
+from sdesim.engine.vectorize import ELEMENTWISE, STRUCTURAL, inner_programs
 
 _FUSED = ELEMENTWISE | STRUCTURAL | {"iota", "stop_gradient", "rev", "pad"}
 _REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")

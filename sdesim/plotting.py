@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
-from sdesim.files import replacing
+from sdesim.results.files import replacing
 
 LOSS = "#f28e2b"  # true loss: orange, as in the paper
 SMOOTHED = "#1f77b4"  # smoothed loss: blue

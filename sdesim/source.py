@@ -43,8 +43,10 @@ def modules(*names: str) -> list[str]:
     root, found = package(), []
     if not root.is_dir():
         return []
-    for name in names or ("",):
-        place = root.joinpath(*name.split(".")) if name else root
+    if not names:
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
+    for name in names:
+        place = root.joinpath(*name.split("."))
         files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
         if not files or not files[0].is_file():
             raise LookupError(f"sdesim.{name}: there is no such module")

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from sdesim import store
+from sdesim.results import datasets
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Figures keep their runs in a cache; those of tests are their own, and gone afterwards.
-_USERS_CACHE = store.cache_folder()
+_USERS_CACHE = datasets.cache_folder()
 _CACHE = tempfile.TemporaryDirectory(prefix="sdesim-tests-")
 os.environ["SDESIM_CACHE"] = _CACHE.name
 

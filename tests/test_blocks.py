@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, engine, noise
-from sdesim.blocks import LEAST, MOST, VECTOR, Blocks
+from sdesim import coupling, noise
+from sdesim.engine import run as engine
+from sdesim.engine.blocks import LEAST, MOST, VECTOR, Blocks
 
 COUNTS = (1, 2, 5, 17, 100, 3000)
 MODELS = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import files
 from sdesim.experiments import cache
+from sdesim.results import files
 
 
 @pytest.fixture(autouse=True)
@@ -86,23 +86,6 @@ def test_time_and_commit_make_no_other_name(monkeypatch):
     origin = {**cache.provenance(), "written": "later", "commit": "another"}
     monkeypatch.setattr(cache, "provenance", lambda: origin)
     assert cache.key("a", {}) == name
-
-
-def test_sources_are_those_of_the_package(tmp_path, monkeypatch):
-    package = tmp_path / "sdesim"
-    (package / "experiments").mkdir(parents=True)
-    monkeypatch.setattr(cache, "__file__", str(package / "experiments" / "cache.py"))
-    assert cache._hash_of_sources() == ""
-    module = package / "model.py"
-    module.write_text("a = 1\n")
-    found = [cache._hash_of_sources()]
-    module.write_text("a = 2\n")
-    found.append(cache._hash_of_sources())
-    module.rename(package / "other.py")
-    found.append(cache._hash_of_sources())
-    assert len(set(found)) == 3
-    (package / "note.txt").write_text("not code")
-    assert cache._hash_of_sources() == found[-1]
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "foreign", "bit"])

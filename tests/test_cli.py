@@ -183,7 +183,7 @@ assert not {"jax", "xarray", "tyro"} & set(sys.modules)
 from sdesim.sweep import with_value  # a module of the name of a function
 assert callable(sdesim.sweep) and sdesim.sweep is __import__("sdesim.sweep", fromlist=["sweep"]).sweep
 assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
-assert sdesim.store.provenance and not hasattr(sdesim, "nothing")
+assert sdesim.results.datasets.provenance and not hasattr(sdesim, "nothing")
 """
     subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
 

@@ -11,7 +11,7 @@ import pytest
 import sdesim
 from sdesim import cnn, coupling
 from sdesim.cnn import algorithms
-from sdesim.couple import find_state
+from sdesim.interop.as_optax import find_state
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 

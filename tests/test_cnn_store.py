@@ -11,8 +11,9 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from sdesim import cnn, files, store
+from sdesim import cnn
 from sdesim.cnn import checkpoints
+from sdesim.results import datasets, files
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]
 
@@ -110,12 +111,12 @@ def test_nothing_starts_over_in_silence(resume, copy):
 
 
 def test_other_kinds_and_versions_are_said(copy):
-    whole = store.read_dataset(copy / "history.nc")
+    whole = datasets.read_dataset(copy / "history.nc")
     for attributes, said in (
         ({"sdesim_kind": "result"}, "is a result, and not a history"),
         ({"sdesim_format": 0, "sdesim_version": "0.0.1"}, r"is of format 0 \(sdesim 0.0.1\), and this version reads 1"),
     ):
-        store.write_dataset(whole.assign_attrs(attributes), copy / "history.nc")
+        datasets.write_dataset(whole.assign_attrs(attributes), copy / "history.nc")
         with pytest.raises(ValueError, match=rf"^folder=.*: history.nc: {said}"):
             train(copy)
 
@@ -136,7 +137,7 @@ def test_the_epoch_before_is_kept_until_the_new_one_is_whole(copy, monkeypatch):
                 history = train(folder, epochs=3)
             assert len(said) == 2
         np.testing.assert_array_equal(history["test_loss"], whole["test_loss"])
-        assert store.read_dataset(folder / "history.nc").attrs["checkpoint"] == 1
+        assert datasets.read_dataset(folder / "history.nc").attrs["checkpoint"] == 1
         resumed = train(folder, epochs=3)
         np.testing.assert_array_equal(resumed["test_loss"], whole["test_loss"])
         assert {p.name for p in folder.iterdir()} == {"history.nc", "checkpoint-3", ".lock"}

@@ -10,11 +10,12 @@ import pytest
 from conformance import LOSSES, PRIMITIVES, RULES
 
 import sdesim
-from sdesim import kernel, random, vectorize
+from sdesim import random
 from sdesim.coupling import ArrayMean
-from sdesim.integrate import start_lanes
-from sdesim.plan import Plan
-from sdesim.vectorize import Halves, lanes
+from sdesim.engine import gpu, vectorize
+from sdesim.engine.plan import Plan
+from sdesim.engine.vectorize import Halves, lanes
+from sdesim.run import start_lanes
 
 pytestmark = pytest.mark.relaxed  # users' programs mix ranks and types as JAX lets them
 
@@ -204,8 +205,8 @@ def check_kernel(number):
         state = start_lanes(model, None, x, None, ArrayMean(agents))
         sims, seed = jnp.arange(LANES, dtype=jnp.uint32), random.seed_words(1)
         try:
-            got = kernel.advance(plan, model, None, state, sims, seed, None, 1, 0, 2, backend="triton", interpret=True)
-        except kernel.Unsupported as error:
+            got = gpu.advance(plan, model, None, state, sims, seed, None, 1, 0, 2, backend="triton", interpret=True)
+        except gpu.Unsupported as error:
             assert "\n" not in str(error)
             pytest.skip(f"the kernel refuses: {error}")
         expected = jax.jit(jax.vmap(lambda x: two_steps_plainly(kind, name, x), -1, -1))(x)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, noise, terms
+from sdesim import coupling, noise
+from sdesim.interop import as_diffrax
 
 AGENTS, DIMS = 4, 2
 
@@ -170,7 +171,7 @@ SOLVERS = {
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_paths_have_the_areas_that_solvers_need(name):
-    assert terms._levy_area(getattr(diffrax, name)()) is SOLVERS[name]
+    assert as_diffrax._levy_area(getattr(diffrax, name)()) is SOLVERS[name]
 
 
 def test_a_stochastic_runge_kutta_solver_without_a_path():
@@ -199,9 +200,9 @@ def test_reverse_mode_goes_through():
 
 
 def test_more_steps_than_the_usual_limit():
-    assert terms._most_steps(1.0, 0.1, {}) == 4096
-    assert terms._most_steps(1.0, 1e-4, {}) == 10001
-    assert terms._most_steps(1.0, 1e-4, {"stepsize_controller": diffrax.PIDController(1e-3, 1e-3)}) == 4096
+    assert as_diffrax._most_steps(1.0, 0.1, {}) == 4096
+    assert as_diffrax._most_steps(1.0, 1e-4, {}) == 10001
+    assert as_diffrax._most_steps(1.0, 1e-4, {"stepsize_controller": diffrax.PIDController(1e-3, 1e-3)}) == 4096
 
 
 class Cauchy(noise.AbstractAdditive):

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import sdesim
-from sdesim import files, store
+from sdesim.results import datasets, files
 
 DATA = xr.Dataset(
     {"x": ("n", np.arange(5000.0) ** 0.5), "text": ("m", ["a", "bc"])}, {"n": np.arange(5000)}, {"a": "é"}
@@ -59,8 +59,8 @@ def saved(folder):
 
 def test_a_file_is_what_was_written_and_anyone_can_read_it(tmp_path):
     path = tmp_path / "a.nc"
-    store.write_dataset(DATA, path)
-    assert store.read_dataset(path).identical(DATA)
+    datasets.write_dataset(DATA, path)
+    assert datasets.read_dataset(path).identical(DATA)
     with xr.open_dataset(path, engine="h5netcdf") as opened:
         assert opened.load().identical(DATA)
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
@@ -77,22 +77,22 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
     old = xr.Dataset({"x": ("n", np.zeros(3))})
     with full_disk(tmp_path / "disk") as number:
         path = tmp_path / "disk" / "a.nc"
-        store.write_dataset(old, path)
+        datasets.write_dataset(old, path)
         noise = xr.Dataset({"x": ("n", np.random.default_rng(0).normal(size=30_000))})
         with pytest.raises(
             files.WriteError, match=r"^path=.*a.nc': could not be written .*before is untouched$"
         ) as said:
-            store.write_dataset(noise, path)
+            datasets.write_dataset(noise, path)
         assert said.value.errno == number and "\n" not in str(said.value)
-        assert store.read_dataset(path).identical(old)
+        assert datasets.read_dataset(path).identical(old)
         assert [p.name for p in path.parent.iterdir()] == ["a.nc"]
         with pytest.raises(files.WriteError, match="nothing is left of it"):
-            store.write_dataset(noise, path.with_name("b.nc"))
+            datasets.write_dataset(noise, path.with_name("b.nc"))
 
 
 def test_a_limit_on_files_kills_nobody(tmp_path):
     with small_files(5_000), pytest.raises(files.WriteError, match="File too large"):
-        store.write_dataset(DATA, tmp_path / "a.nc")
+        datasets.write_dataset(DATA, tmp_path / "a.nc")
     assert not list(tmp_path.iterdir())
 
 
@@ -106,7 +106,7 @@ def test_what_does_not_reach_the_disk_is_not_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(files.WriteError, match="Disk quota exceeded"):
-        store.write_dataset(DATA, tmp_path / "a.nc")
+        datasets.write_dataset(DATA, tmp_path / "a.nc")
     assert asked and not list(tmp_path.iterdir())
 
 
@@ -116,7 +116,7 @@ def test_file_and_folder_are_synchronized_in_order(tmp_path, monkeypatch):
     kind = lambda handle: "folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file"
     monkeypatch.setattr(os, "fsync", lambda handle: (done.append(kind(handle)), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
-    store.write_dataset(DATA, tmp_path / "a.nc")
+    datasets.write_dataset(DATA, tmp_path / "a.nc")
     assert done in (["file", "rename", "folder"], ["file", "folder"])  # pathlib's rename may be its own
 
 
@@ -193,7 +193,7 @@ def test_what_is_not_ours_is_one_line(tmp_path):
         ({"sdesim_kind": "sweep"}, "is a sweep, and not a result saved by sdesim"),
         ({"sdesim_format": 99}, r"is of format 99 \(sdesim .*\), and this version reads 1"),
     ):
-        store.write_dataset(data.assign_attrs(attributes), path)
+        datasets.write_dataset(data.assign_attrs(attributes), path)
         with pytest.raises(ValueError, match=said):
             sdesim.load(path)
     path.write_bytes(whole)

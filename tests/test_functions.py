@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import Dynamics, engine, functions, iterate, noise, objectives, observe, simulate, sweep
+from sdesim import Dynamics, functions, iterate, noise, objectives, observe, simulate, sweep
+from sdesim.engine import run as engine
 from sdesim.fields import number
 
 FLAT = objectives.Quadratic()

@@ -113,7 +113,9 @@ def test_continuing_keeps_sizes_and_form():
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
-    sdesim.store.write_dataset(go("elastic", 1).to_xarray().assign_attrs(sdesim_kind="other"), tmp_path / "other.nc")
+    sdesim.results.datasets.write_dataset(
+        go("elastic", 1).to_xarray().assign_attrs(sdesim_kind="other"), tmp_path / "other.nc"
+    )
     with pytest.raises(ValueError, match=r"^path=.*other.nc.*is a other, and not a result saved by sdesim"):
         sdesim.load(tmp_path / "other.nc")
     with pytest.raises(FileNotFoundError):

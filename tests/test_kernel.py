@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdesim import coupling, engine, kernel, objectives, random
+from sdesim import coupling, objectives, random
 from sdesim.coupling import ArrayMean, Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
-from sdesim.engine import Plan
-from sdesim.integrate import iterate, simulate, start_lanes
-from sdesim.kernel.layout import shape_of
+from sdesim.engine import gpu
+from sdesim.engine import run as engine
+from sdesim.engine.gpu.layout import shape_of
+from sdesim.engine.run import Plan
 from sdesim.noise import Diffusion, GammaMultiplicative, Gaussian, Silent, StudentT, Uniform
 from sdesim.objectives import (
     AbstractObjective,
@@ -29,6 +30,7 @@ from sdesim.objectives import (
     QuarticDoubleWell,
 )
 from sdesim.observe import FirstNonFinite
+from sdesim.run import iterate, simulate, start_lanes
 from sdesim.schedules import Halving, PerStep
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -43,7 +45,7 @@ FORMS = ["mosaic", "triton"] if ON_GPU else ["interpret"]
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
     """The form of the kernel that `fused` runs, and no kernel anywhere else."""
-    monkeypatch.setattr(engine, "_kernel_for", lambda *_: (kernel.Choice(None, ""), None))
+    monkeypatch.setattr(engine, "_kernel_for", lambda *_: (gpu.Choice(None, ""), None))
     return request.param
 
 
@@ -68,7 +70,7 @@ def fused(
     length = None if dt is None else jnp.asarray(dt, jnp.float32)
     arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), length, period, first, steps)
     options = dict(backend="triton", interpret=True) if form == "interpret" else dict(backend=form)
-    return kernel.advance(plan, model, none, state, *arguments, **options)
+    return gpu.advance(plan, model, none, state, *arguments, **options)
 
 
 def assert_close(got, expected, steps, growth=0.0, memory=1.0):
@@ -232,7 +234,7 @@ def test_inverses(form):
     expected = simulate(model, agents=13, sims=SIMS, steps=20, seed=SEED, init=x).state
     if form != "mosaic":
         assert_close(fused(model, x, 20, form), expected, 20, growth=0.01)
-    assert kernel.backend_for(plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
+    assert gpu.backend_for(plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
 
 
 def test_triton_runs_what_mosaic_lacks():
@@ -240,13 +242,13 @@ def test_triton_runs_what_mosaic_lacks():
     cases = [(jnp.sinh, "mosaic"), (jnp.arctan, "triton"), (jnp.sort, None)]
     for fn, backend in cases:
         model = Dynamics(lambda x, fn=fn: jnp.sum(fn(x) * x), Quorum(1.0), Uniform(1.0))
-        chosen, why = kernel.backend_for(plan, model, None, (), None, jnp.float32)
+        chosen, why = gpu.backend_for(plan, model, None, (), None, jnp.float32)
         assert chosen == backend and (why == "") == (backend == "mosaic")
 
 
 def test_triton_runs_what_does_not_fit_mosaics_registers():
     model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
-    chosen = kernel.backend_for(plan_of(1024, 4), model, None, (), None, jnp.float32)
+    chosen = gpu.backend_for(plan_of(1024, 4), model, None, (), None, jnp.float32)
     assert chosen.backend == "triton" and "128 numbers of the state a thread" in chosen.reason
 
 
@@ -278,7 +280,7 @@ def test_a_sweep_has_a_number_for_each_lane(agents, form):
 
 
 def test_launches_go_on_where_the_last_one_ended(monkeypatch, form):
-    monkeypatch.setattr(kernel, "LAUNCH", 8)
+    monkeypatch.setattr(gpu, "LAUNCH", 8)
     traces = []
 
     def loss(x):
@@ -345,7 +347,7 @@ def test_a_pair_of_agents_hashes_once(law, numbers, blocks, logs):
     number = jnp.asarray(1, jnp.int32)
 
     def run(state, sims):
-        return kernel._advance_blocks(
+        return gpu._advance_blocks(
             plan_of(64, 1), model, None, state, sims, word, None, number, number, number, "triton", True
         )
 
@@ -365,7 +367,7 @@ MARK = {"triton": "gpu.triton", "mosaic": "mosaic_gpu"}
 
 
 def lowered(model, agents, dims, backend):
-    return kernel._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend).as_text()
+    return gpu._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend).as_text()
 
 
 @pytest.mark.parametrize("backend", ["triton", "mosaic"])
@@ -383,7 +385,7 @@ def test_every_case_compiles_for_cuda(name, backend):
     make, (agents, dims), run, _ = CASES[name]
     plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
     model = make()
-    assert kernel.refusal(plan, model, None, (), None, jnp.float32, backend) is None
+    assert gpu.refusal(plan, model, None, (), None, jnp.float32, backend) is None
 
 
 @pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
@@ -403,7 +405,7 @@ def test_layouts(agents, dims):
 
 
 def reason(model, agents=20, dims=1, observables=(), increments=None, dtype=jnp.float32, backend="mosaic"):
-    return kernel.refusal(plan_of(agents, dims), model, None, observables, increments, dtype, backend)
+    return gpu.refusal(plan_of(agents, dims), model, None, observables, increments, dtype, backend)
 
 
 def test_what_it_refuses():
@@ -432,7 +434,7 @@ def test_what_does_not_lower_is_refused_in_one_line(model, says):
     model = model()
     line = reason(model)
     assert says in line and "\n" not in line
-    with pytest.raises(kernel.Unsupported):
+    with pytest.raises(gpu.Unsupported):
         fused(model, start(20, 1), 1)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import engine, kernel
 from sdesim.dynamics import State
+from sdesim.engine import gpu
+from sdesim.engine import run as engine
 from sdesim.sums import Sum
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.usefixtures("float32")
 @pytest.fixture
 def on_a_gpu(monkeypatch):
     """on_a_gpu(): until here the engine runs no kernel, and from here on it does as on a GPU."""
-    choices = [kernel.Choice(None, "")]
-    monkeypatch.setattr(kernel, "backend_for", lambda *_: choices[-1])
+    choices = [gpu.Choice(None, "")]
+    monkeypatch.setattr(gpu, "backend_for", lambda *_: choices[-1])
     for fused in (False, True):
         engine._compiled(fused)  # the options of this machine, which are looked up once
 
     def begin():
-        choices.append(kernel.Choice("mosaic" if jax.default_backend() == "gpu" else "interpret", ""))
+        choices.append(gpu.Choice("mosaic" if jax.default_backend() == "gpu" else "interpret", ""))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         engine._KERNELS.clear()
         engine._warn_once.cache_clear()
@@ -35,8 +36,8 @@ def on_a_gpu(monkeypatch):
 @pytest.fixture
 def launches(monkeypatch):
     """How often the kernel was traced."""
-    count, right = [], kernel.advance
-    monkeypatch.setattr(kernel, "advance", lambda *a, **options: count.append(1) or right(*a, **options))
+    count, right = [], gpu.advance
+    monkeypatch.setattr(gpu, "advance", lambda *a, **options: count.append(1) or right(*a, **options))
     return count
 
 
@@ -97,12 +98,12 @@ WRONG = {
 @pytest.mark.parametrize("number", range(len(WRONG)), ids=[wrong.__name__ for wrong in WRONG])
 def test_a_kernel_that_is_wrong_is_replaced_and_said_so(number, monkeypatch, on_a_gpu, launches):
     wrong, says = list(WRONG.items())[number]
-    right = kernel.advance
+    right = gpu.advance
 
     def advance(*arguments, **options):
         return wrong(right(*arguments, **options), steps=arguments[-1])
 
-    monkeypatch.setattr(kernel, "advance", advance)
+    monkeypatch.setattr(gpu, "advance", advance)
     model = sdesim.Dynamics(lambda x: 0.5 * x * x, sdesim.Quorum(2.0), sdesim.noise.Uniform(2.0), 0.02)
     run = lambda: sdesim.simulate(model, agents=3 + number, sims=5, steps=12)  # each a program of its own
     plain = run()
@@ -119,8 +120,8 @@ def test_a_kernel_that_is_wrong_is_replaced_and_said_so(number, monkeypatch, on_
 
 
 def test_a_program_is_compared_once(monkeypatch, on_a_gpu):
-    seen, confirm = [], kernel.confirm
-    monkeypatch.setattr(kernel, "confirm", lambda *a: seen.append(1) or confirm(*a))
+    seen, confirm = [], gpu.confirm
+    monkeypatch.setattr(gpu, "confirm", lambda *a: seen.append(1) or confirm(*a))
     model = lambda k: sdesim.Dynamics(sdesim.objectives.LogCosh(), sdesim.Quorum(k), sdesim.noise.Uniform(2.0), 0.02)
     run = lambda k, sims: sdesim.simulate(model(k), agents=4, sims=sims, steps=3)
     on_a_gpu()
@@ -140,12 +141,12 @@ def test_how_far_a_step_may_round():
 
     def confirm(units, t_units=0):
         fused = lambda s, *_: state(3 + units * unit, 0.5 + t_units * np.spacing(np.float32(0.5)))
-        kernel.confirm(fused, lambda *_: state(3.0), state(3.0), 0, None, lanes)
+        gpu.confirm(fused, lambda *_: state(3.0), state(3.0), 0, None, lanes)
 
     for right in ((64,), (-64,), (0, 64)):
         confirm(*right)
     for wrong in ((65,), (-65,), (np.nan,), (0, 65)):
-        with pytest.raises(kernel.Disagreement):
+        with pytest.raises(gpu.Disagreement):
             confirm(*wrong)
 
 
@@ -164,8 +165,8 @@ def test_steps_are_compared_one_by_one():
 
     asked = []
     scan = lambda s, n: asked.append(n) or state(step(s.x))
-    kernel.confirm(fused, scan, state(x), 20, None, np.arange(3))
+    gpu.confirm(fused, scan, state(x), 20, None, np.arange(3))
     assert asked == list(range(20, 28))
     asked.clear()
-    kernel.confirm(fused, scan, state(x), 20, 3, np.arange(3))  # in whole strides
+    gpu.confirm(fused, scan, state(x), 20, 3, np.arange(3))  # in whole strides
     assert asked == list(range(20, 26))

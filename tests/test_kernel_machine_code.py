@@ -17,13 +17,13 @@ import pytest
 from jax.experimental import topologies
 from test_kernel import CASES, plan_of
 
-from sdesim import kernel
-from sdesim.bench import gpu
+from sdesim.bench.gpu import INSTRUCTIONS
 from sdesim.bench.peers import sdesim_model
 from sdesim.bench.workloads import WORKLOADS
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics, Nesterov
-from sdesim.kernel.layout import WARP, shape_of
+from sdesim.engine import gpu
+from sdesim.engine.gpu.layout import WARP, shape_of
 from sdesim.noise import Gaussian
 from sdesim.objectives import CoupledDoubleWells, OscillatingDoubleWell
 
@@ -82,7 +82,7 @@ def assembled(h100, tmp_path, monkeypatch):
     def compile(model, plan, backend):
         axes = jax.tree.map(lambda _: None, model)
         options = {"xla_dump_to": str(tmp_path), "xla_gpu_dump_llvmir": True, "xla_dump_emitter_re": "ptx"}
-        kernel._lowered(plan, model, axes, backend, next(ANOTHER), h100).compile(compiler_options=options)
+        gpu._lowered(plan, model, axes, backend, next(ANOTHER), h100).compile(compiler_options=options)
         entry = r"\.entry \w*mosaic" if backend == "mosaic" else r"\.entry kernel\("
         (ptx,) = [path for path in tmp_path.glob("*.ptx") if re.search(entry, path.read_text())]
         cubin = ptx.with_suffix(".cubin")
@@ -148,7 +148,7 @@ def test_all_that_mosaic_takes_stays_in_registers(agents, dims, momentum, assemb
     loss = CoupledDoubleWells() if dims > 1 else OscillatingDoubleWell()
     model = Dynamics(loss, Quorum(1.0), Gaussian(1.0), momentum=Nesterov(momentum) if momentum else None)
     plan = plan_of(agents, dims)
-    assert kernel.refusal(plan, model, None, (), None, jnp.float32, "mosaic") is None
+    assert gpu.refusal(plan, model, None, (), None, jnp.float32, "mosaic") is None
     said, _ = assembled(model, plan, "mosaic")
     assert spills(said) == 0
 
@@ -177,4 +177,4 @@ def test_instructions_of_a_step(backend, noise, all_of_them, integer, assembled)
     assert abs(sum(count.values()) / per - all_of_them) < 2
     assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
     if backend == "mosaic":
-        assert gpu.INSTRUCTIONS[noise] == all_of_them
+        assert INSTRUCTIONS[noise] == all_of_them

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from sdesim.kernel import primitives
+from sdesim.engine.gpu import primitives
 
 pytestmark = pytest.mark.usefixtures("float32")
 

@@ -26,7 +26,7 @@ from sdesim.experiments import networks as net
 from sdesim.experiments.base import PRESETS, regenerate
 from sdesim.experiments.gallery import write_gallery
 from sdesim.experiments.measured import Runs
-from sdesim.store import provenance
+from sdesim.results.datasets import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 

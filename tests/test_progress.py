@@ -29,7 +29,7 @@ def test_a_bar_ends_at_the_whole(sims, monkeypatch):
         monkeypatch.setattr(made, "update", done.append)
         return made
 
-    monkeypatch.setattr("sdesim.engine.bar", watched)
+    monkeypatch.setattr("sdesim.engine.run.bar", watched)
     sdesim.simulate(MODEL, agents=3, sims=sims, steps=70, every=7, observe=sdesim.observe.Spread(), progress=True)
     assert sum(done) == total[0] == 70 * sims
 

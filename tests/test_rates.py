@@ -11,7 +11,8 @@ import pytest
 
 import sdesim
 import sdesim.cnn
-from sdesim import coupling, kernel, objectives
+from sdesim import coupling, objectives
+from sdesim.engine import gpu
 from sdesim.sums import Sum
 
 AGENTS, DIMS = 3, 2
@@ -178,10 +179,10 @@ def test_zero_in_the_kernel():
         )  # fmt: skip
         run = sdesim.simulate(model, agents=AGENTS, sims=5, steps=6, init=X[:, :1], seed=3)
         state = sdesim.simulate(model, agents=AGENTS, sims=5, steps=0, init=X[:, :1], seed=3).state
-        plan = sdesim.engine.Plan(AGENTS, 1, "em", "jacobi", True, None, None)
+        plan = sdesim.engine.run.Plan(AGENTS, 1, "em", "jacobi", True, None, None)
         numbers, words = jnp.arange(5, dtype=jnp.uint32), sdesim.random.seed_words(3)
         how = dict(backend="triton", interpret=True)
-        fused = kernel.advance(plan, model, None, state, numbers, words, None, 1, 0, 6, **how)
+        fused = gpu.advance(plan, model, None, state, numbers, words, None, 1, 0, 6, **how)
         np.testing.assert_allclose(jnp.moveaxis(fused.x, -1, 0), run.agents, rtol=0, atol=2e-6)
         np.testing.assert_allclose(fused.clock.total(), run.state.clock.total(), rtol=1e-6)
 
@@ -235,7 +236,7 @@ LATE = 1e5  # 10^8 steps of 10^-3
 def late(result):
     """A result as it would be after 10^8 steps."""
     clock = Sum(jnp.full_like(result.time, LATE), jnp.zeros_like(result.time))
-    return sdesim.result.dataclasses.replace(result, state=result.state._replace(clock=clock))
+    return sdesim.results.result.dataclasses.replace(result, state=result.state._replace(clock=clock))
 
 
 def test_time_goes_on_after_many_steps(float32):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import init, noise, objectives, observe, recipe, store
+from sdesim import init, noise, objectives, observe
+from sdesim.results import datasets, recipe
 
 
 def my_loss(x):
@@ -35,7 +36,7 @@ def test_a_result_says_how_to_make_it_again(tmp_path):
         every=2, first_sim=5,
     )  # fmt: skip
     made.save(tmp_path / "a.nc")
-    code = store.read_dataset(tmp_path / "a.nc").attrs["made_by"]
+    code = datasets.read_dataset(tmp_path / "a.nc").attrs["made_by"]
     assert code.startswith("import sdesim") and "LinearFilter" in code
     again = run(code)
     np.testing.assert_array_equal(again.agents, made.agents)
@@ -122,7 +123,7 @@ def test_every_variable_has_units_and_a_meaning():
             if not str(name).startswith("shared_"):
                 assert variable.attrs["units"] != "not stated", name
         assert json.loads(data.attrs["settings"])["model"]["numbers"]["momentum.delta"] == 0.5
-        assert data.attrs["commit"] and data.attrs["sdesim_format"] == store.FORMAT
+        assert data.attrs["commit"] and data.attrs["sdesim_format"] == datasets.FORMAT
     assert swept["quorum_stderr"].attrs == {
         "units": "length",
         "long_name": "standard error over simulations: mean of the agents",

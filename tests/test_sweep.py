@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import sdesim
-from sdesim.sweep import numeric_fields, with_value
+from sdesim.ensembles.grids import numeric_fields, with_value
 
 TRACES = []
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, engine, noise, vectorize
-from sdesim.vectorize import Halves, lanes
+from sdesim import coupling, noise
+from sdesim.engine import run as engine
+from sdesim.engine import vectorize
+from sdesim.engine.vectorize import Halves, lanes
 
 # -- sine and cosine -------------------------------------------------------------------------------------------------
 

@@ -15,16 +15,16 @@ from sdesim import random
 from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics, State
+from sdesim.engine.plan import Plan, one_step
+from sdesim.engine.vectorize import lanes
 from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
-from sdesim.integrate import make_plan, simulate
 from sdesim.noise import AbstractNoise
-from sdesim.plan import Plan, one_step
 from sdesim.random import Stream
-from sdesim.result import Result
+from sdesim.results.result import Result
+from sdesim.run import make_plan, simulate
 from sdesim.statistics import Estimate, mean_of
-from sdesim.vectorize import lanes
 
 SIMS = 20
 

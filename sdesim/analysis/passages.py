@@ -11,8 +11,8 @@ from sdesim.analysis.arguments import step_length
 from sdesim.analysis.regions import Region, as_region, inside
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count
-from sdesim.integrate import simulate
 from sdesim.observe import AbstractAccumulator
+from sdesim.run import simulate
 from sdesim.statistics import Estimate, bootstrap, share_of
 
 RECORDS = 64  # steps between records, of which there are none here: one number for all, since each compiles anew

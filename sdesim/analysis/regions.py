@@ -11,18 +11,9 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
-from sdesim.fields import (
-    Part,
-    check_count,
-    check_less,
-    check_sign,
-    number,
-    shown,
-    unbounded_number,
-    whole_number,
-)
-from sdesim.integrate import simulate
+from sdesim.fields import Part, check_count, check_less, check_sign, number, shown, unbounded_number, whole_number
 from sdesim.observe import AbstractAccumulator, shares_after, shares_of
+from sdesim.run import simulate
 from sdesim.statistics import share_of
 from sdesim.sums import Sum
 

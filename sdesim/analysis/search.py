@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_choice, check_count, numeric_fields
 from sdesim.statistics import Estimate, standard_error
-from sdesim.sweep import sweep
 
 Observable = str | Callable[[xr.Dataset], Any]
 

@@ -10,15 +10,7 @@ import numpy as np
 
 from sdesim.fields import check_count, check_sign
 from sdesim.functions import objective_of_today
-from sdesim.noise import (
-    AbstractAdditive,
-    AbstractNoise,
-    Diffusion,
-    GammaMultiplicative,
-    Gaussian,
-    StudentT,
-    Uniform,
-)
+from sdesim.noise import AbstractAdditive, AbstractNoise, Diffusion, GammaMultiplicative, Gaussian, StudentT, Uniform
 from sdesim.objectives import AbstractObjective, as_objective, check_loss
 from sdesim.random import Words
 from sdesim.statistics import Estimate, standard_error

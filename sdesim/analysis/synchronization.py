@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from sdesim.fields import check_sign, warn
-from sdesim.result import Result
+from sdesim.results.result import Result
 from sdesim.statistics import ENOUGH, jackknife, mean_of, stationary_mean
 
 DRIFT = 4.0  # standard errors between the halves of a window, beyond which it is called not stationary

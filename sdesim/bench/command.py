@@ -14,7 +14,7 @@ from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.training import TRAINERS, variants_of
 from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload, over_cores, scaling
 from sdesim.fields import check_choice, check_count
-from sdesim.files import check_writable
+from sdesim.results.files import check_writable
 
 KNOWN: dict[str, Workload | Training] = {**WORKLOADS, **TRAININGS}
 

@@ -21,7 +21,7 @@ from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.training import variants_of
 from sdesim.bench.workloads import Training, Workload
-from sdesim.files import replacing
+from sdesim.results.files import replacing
 
 HEAD = """\
 # Benchmark record

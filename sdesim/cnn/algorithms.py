@@ -15,7 +15,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from sdesim.couple import Coupled, couple
 from sdesim.coupling import (
     ORDERS,
     AbstractCoupling,
@@ -42,6 +41,7 @@ from sdesim.fields import (
     optional_number,
     shown,
 )
+from sdesim.interop.as_optax import Coupled, couple
 from sdesim.random import MAX_STEPS
 
 AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others

@@ -24,9 +24,17 @@ from sdesim.cnn.data import Split
 from sdesim.cnn.step import Task
 from sdesim.contents import contents
 from sdesim.fields import warn
-from sdesim.files import Damaged, WriteError, check_writable, read_sealed, sync_names, temporary_folder, write_sealed
 from sdesim.interrupt import undone
-from sdesim.store import check_kind, read_dataset, write_dataset
+from sdesim.results.datasets import check_kind, read_dataset, write_dataset
+from sdesim.results.files import (
+    Damaged,
+    WriteError,
+    check_writable,
+    read_sealed,
+    sync_names,
+    temporary_folder,
+    write_sealed,
+)
 
 SUMS = "sums.json"
 

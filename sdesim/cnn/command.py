@@ -17,8 +17,8 @@ from sdesim import cnn, plotting
 from sdesim.cnn.picture import mean_over_runs
 from sdesim.coupling import Tree, Uncoupled
 from sdesim.fields import check_choice, check_count
-from sdesim.files import WriteError
-from sdesim.store import read_dataset
+from sdesim.results.datasets import read_dataset
+from sdesim.results.files import WriteError
 
 Data = Literal["cifar10", "synthetic"]
 AGENTS = 4  # of a run with a coupling

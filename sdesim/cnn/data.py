@@ -20,10 +20,10 @@ import jax
 import numpy as np
 
 from sdesim.fields import check_choice, check_count, check_flags, check_sign, one_number, shown
-from sdesim.files import check_writable, replacing, temporary_folder
 from sdesim.interrupt import child
 from sdesim.memory import available_memory
-from sdesim.store import cache_folder
+from sdesim.results.datasets import cache_folder
+from sdesim.results.files import check_writable, replacing, temporary_folder
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"

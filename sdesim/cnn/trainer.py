@@ -44,10 +44,10 @@ from sdesim.fields import (
     shown,
     warn,
 )
-from sdesim.integrate import warn_if_unstable
 from sdesim.progress import line as progress_line
-from sdesim.recipe import Call, Code
-from sdesim.store import describe
+from sdesim.results.datasets import describe
+from sdesim.results.recipe import Call, Code
+from sdesim.run import warn_if_unstable
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CHUNK_SECONDS = 2.0  # of work between two lines of progress

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from sdesim import claims, plotting
 from sdesim.claims import Claim, Statement
 from sdesim.fields import check_choice
-from sdesim.files import check_writable
-from sdesim.recipe import Call, Code
-from sdesim.store import describe, write_dataset
+from sdesim.results.datasets import describe, write_dataset
+from sdesim.results.files import check_writable
+from sdesim.results.recipe import Call, Code
 
 PRESETS = ("smoke", "default", "paper")
 

@@ -27,12 +27,12 @@ from sdesim import objectives, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments.averages import SKEWNESS, Average, Chain, Exponential, Preconditioned, quorum_chain
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 from sdesim.theory import bounds
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]

@@ -31,12 +31,12 @@ from sdesim import init, noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Filtered, LinearFilter, SaturatingFilter, Uncoupled
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments import one_dimensional as one
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.single_agent import FILTERS, METHODS, Config, decay, effective_rate, energy_bound, exact
-from sdesim.integrate import DivergenceWarning, StabilityWarning
-from sdesim.sweep import sweep
+from sdesim.run import DivergenceWarning, StabilityWarning
 
 EVERY = 20  # iterations between two records
 DIVERGED = 1e6  # farther than this an agent has diverged

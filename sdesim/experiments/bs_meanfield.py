@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from sdesim import init, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments import one_dimensional as one
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 from sdesim.theory import meanfield
 
 P = "n_agents"

@@ -22,13 +22,13 @@ from sdesim import init, noise, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.bs_sync import COLORS, LOSSES, MARKERS
 from sdesim.experiments.strongly_convex import along
 from sdesim.fields import check_count, check_sign
 from sdesim.objectives import LogCosh
-from sdesim.sweep import sweep
 from sdesim.theory import bounds, curvature
 
 WELL, QUADRATIC, CONVEX = LOSSES

@@ -18,13 +18,13 @@ from sdesim import init, noise, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.experiments.one_dimensional import K
 from sdesim.fields import check_count, check_sign
 from sdesim.objectives import LogCosh
-from sdesim.sweep import sweep
 from sdesim.theory.meanfield import Grid, SelfConsistency, fokker_planck, linear_noise, quorum_moments
 
 SIGMA = "noise.sigma"

@@ -21,11 +21,11 @@ from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import explorers, measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.explorers import POPULATIONS, Explorers, check_contrast, check_halves, explore, two_halves
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 from sdesim.theory import bounds
 
 MODELS: tuple[Literal["noise", "iteration"], ...] = ("noise", "iteration")

@@ -22,12 +22,12 @@ from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum, Uncoupled
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.skewed import Skewed
 from sdesim.fields import check_count, check_sign
 from sdesim.schedules import Growth, Halving
-from sdesim.sweep import sweep
 from sdesim.theory import bounds
 
 POWERS = (0.0, 0.5, 1.0)

@@ -33,12 +33,12 @@ from sdesim import claims, noise, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import ORDERS, Order, Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured, smoothing
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.experiments.one_dimensional import Loss
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 
 WINDOW = 2.3  # half width of what is measured
 START = 2.6  # paths start within this

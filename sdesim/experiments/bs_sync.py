@@ -21,10 +21,10 @@ from sdesim import noise, objectives, observe, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 from sdesim.theory import bounds, curvature
 
 LOSSES: tuple[str, ...] = ("double well", "quadratic", "convex")

@@ -32,8 +32,8 @@ from sdesim.experiments import measured
 from sdesim.experiments.base import Experiment
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign, number
-from sdesim.integrate import iterate, simulate
 from sdesim.progress import each
+from sdesim.run import iterate, simulate
 
 FINE = 8  # steps of the SDE's solution in one iteration, at the finest
 MODELS = {"first": "first order", "loss": "loss corrected alone", "second": "whole drift corrected"}

@@ -24,8 +24,8 @@ import xarray as xr
 
 from sdesim import source
 from sdesim.fields import to_json, warn
-from sdesim.files import check_writable
-from sdesim.store import cache_folder, provenance, read_dataset, write_dataset
+from sdesim.results.datasets import cache_folder, provenance, read_dataset, write_dataset
+from sdesim.results.files import check_writable
 
 KEPT = 20  # files on disk
 REMEMBERED = 4  # runs in the process

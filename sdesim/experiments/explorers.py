@@ -9,10 +9,10 @@ from sdesim import init, noise, plotting, statistics
 from sdesim.claims import Statement
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments import measured
 from sdesim.experiments import one_dimensional as one
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 
 POPULATIONS = {
     "equal": ("all at the mean rate", "#7f7f7f"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sdesim.claims import Claim
 from sdesim.experiments.base import Experiment
-from sdesim.files import replacing
+from sdesim.results.files import replacing
 
 _HEAD = """\
 # Figures

@@ -24,10 +24,10 @@ from matplotlib.ticker import MaxNLocator
 from sdesim import init, noise, objectives, observe, plotting
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics, Nesterov
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments.cache import cached
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 
 K = "coupling.k"
 GAINS, PANELS = 11, 6

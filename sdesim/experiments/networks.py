@@ -31,8 +31,8 @@ from sdesim.experiments.cells import Cell
 from sdesim.experiments.curves import METRICS, heading, plot
 from sdesim.experiments.measured import Runs
 from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.results.datasets import cache_folder
 from sdesim.statistics import greatest, least
-from sdesim.store import cache_folder
 
 # Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
 GUESS_LOSS, GUESS_ERROR = float(np.log(10.0)), 90.0
@@ -226,7 +226,9 @@ def _hash(network: nn.Module, data: cnn.Split, algorithm: cnn.Algorithm, setting
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
 _TRAINER = ("algorithms", "networks", "schedule", "step", "trainer")
-_CODE = source.hash_of(source.modules("couple", "coupling", "random", "steps", *(f"cnn.{n}" for n in _TRAINER)))
+_CODE = source.hash_of(
+    source.modules("interop.as_optax", "coupling", "random", "steps", *(f"cnn.{n}" for n in _TRAINER))
+)
 
 
 @functools.cache

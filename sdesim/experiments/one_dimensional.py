@@ -19,9 +19,9 @@ from scipy.optimize import minimize_scalar
 from sdesim import init, noise, objectives, plotting
 from sdesim.coupling import AbstractCoupling, Quorum
 from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.ensembles.grids import sweep
 from sdesim.experiments.measured import within
 from sdesim.fields import check_count, check_sign
-from sdesim.sweep import sweep
 
 K = "coupling.k"
 WINDOW = 3.0  # half width of the pictures

@@ -17,9 +17,9 @@ from jaxtyping import Array
 from sdesim import init, noise, objectives, observe
 from sdesim.coupling import Elastic, Quorum
 from sdesim.dynamics import Dynamics, Friction
+from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_count, check_sign, number
-from sdesim.integrate import DivergenceWarning, StabilityWarning
-from sdesim.sweep import sweep
+from sdesim.run import DivergenceWarning, StabilityWarning
 
 
 class Rotated(objectives.AbstractObjective):

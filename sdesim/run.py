@@ -15,11 +15,14 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import blocks, random
-from sdesim.blocks import LEAST, VECTOR, Blocks
+from sdesim import random
 from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import Plan, layout_of, room, run_lanes
+from sdesim.engine import blocks
+from sdesim.engine.blocks import LEAST, VECTOR, Blocks
+from sdesim.engine.plan import one_step
+from sdesim.engine.run import Plan, layout_of, room, run_lanes
+from sdesim.engine.vectorize import lanes
 from sdesim.fields import (
     byte_count,
     check_choice,
@@ -40,11 +43,9 @@ from sdesim.memory import available_memory, work_of
 from sdesim.noise import AbstractAdditive
 from sdesim.objectives import check_dims
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
-from sdesim.plan import one_step
 from sdesim.random import Stream
-from sdesim.recipe import Call
-from sdesim.result import Result
-from sdesim.vectorize import lanes
+from sdesim.results.recipe import Call
+from sdesim.results.result import Result
 
 LOOKS = 1000  # steps at which a schedule is looked at before it runs
 

@@ -2,8 +2,8 @@
 
 A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
 between two steps. The step is the one that the CPU runs (`plan.one_step`, with the rule, the law, the loss and its
-gradient in it), traced for one simulation and evaluated on blocks by `sdesim.kernel.lowering`. Random words have the
-counters of the CPU path, so that the two see the same noise and agree to rounding over short horizons.
+gradient in it), traced for one simulation and evaluated on blocks by `lowering`. Random words have the counters of the
+CPU path, so that the two see the same noise and agree to rounding over short horizons.
 
 A block is S simulations by W places. A place is a pair of agents of one simulation, whose coordinates, and several of
 which, are unrolled; means over agents are sums along the block. Simulations that are small enough are unrolled whole
@@ -30,11 +30,10 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import is_none
-from sdesim.kernel.cells import Unsupported
-from sdesim.kernel.check import Disagreement, confirm, lanes_to_compare
-from sdesim.kernel.launch import Kernel, Places, mosaic, triton
-from sdesim.kernel.layout import (
+from sdesim.engine.gpu.cells import Unsupported
+from sdesim.engine.gpu.check import Disagreement, confirm, lanes_to_compare
+from sdesim.engine.gpu.launch import Kernel, Places, mosaic, triton
+from sdesim.engine.gpu.layout import (
     WARP,
     AgentPlace,
     Backend,
@@ -45,9 +44,10 @@ from sdesim.kernel.layout import (
     shape_of,
     to_blocks,
 )
-from sdesim.kernel.program import STATE, Outside, Step, trace
+from sdesim.engine.gpu.program import STATE, Outside, Step, trace
+from sdesim.engine.plan import one_step
+from sdesim.fields import is_none
 from sdesim.observe import AbstractAccumulator
-from sdesim.plan import one_step
 
 __all__ = [
     "Backend",

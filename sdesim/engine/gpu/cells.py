@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from jax import lax
 
-from sdesim.kernel import primitives
-from sdesim.vectorize import _bind
+from sdesim.engine.gpu import primitives
+from sdesim.engine.vectorize import _bind
 
 MAX_CELLS = 64  # numbers of one array that are unrolled
 

@@ -8,9 +8,9 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Literal
 
-from sdesim.kernel import primitives
-from sdesim.kernel.cells import COMBINE, FILL, REDUCE, Machine, Number, Unsupported, Value, cells_of, constant
-from sdesim.kernel.program import Step
+from sdesim.engine.gpu import primitives
+from sdesim.engine.gpu.cells import COMBINE, FILL, REDUCE, Machine, Number, Unsupported, Value, cells_of, constant
+from sdesim.engine.gpu.program import Step
 
 _IDENTITIES = frozenset(("copy", "copy_p", "optimization_barrier", "stop_gradient"))
 

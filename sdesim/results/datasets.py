@@ -15,8 +15,8 @@ import xarray as xr
 from sdesim import source
 from sdesim._version import __version__
 from sdesim.fields import to_json
-from sdesim.files import Damaged, read_sealed, write_sealed
-from sdesim.recipe import Call, made_by
+from sdesim.results.files import Damaged, read_sealed, write_sealed
+from sdesim.results.recipe import Call, made_by
 
 
 @functools.cache
@@ -144,7 +144,7 @@ def write_dataset(data: xr.Dataset, path) -> None:
     HDF5 builds the file in memory: it cannot close one on a full disk, and takes the process with it.
 
     Raises:
-        FileNotFoundError, WriteError: as `sdesim.files.replacing`.
+        FileNotFoundError, WriteError: as `sdesim.results.files.replacing`.
     """
     encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
     with data.to_netcdf(engine="h5netcdf", encoding=encoding) as blob:  # a view, which is to be given back
@@ -157,7 +157,7 @@ def read_dataset(path, name: str = "path") -> xr.Dataset:
     name: how errors call the path.
 
     Raises:
-        FileNotFoundError, ValueError: as `sdesim.files.read_sealed`.
+        FileNotFoundError, ValueError: as `sdesim.results.files.read_sealed`.
     """
     blob = io.BytesIO(read_sealed(path, name))
     try:

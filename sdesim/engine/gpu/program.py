@@ -15,8 +15,8 @@ from jax.extend.core import ClosedJaxpr, Literal
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array, PyTree
 
-from sdesim.kernel.cells import Unsupported
-from sdesim.vectorize import _INLINED, _bind, unproven
+from sdesim.engine.gpu.cells import Unsupported
+from sdesim.engine.vectorize import _INLINED, _bind, unproven
 
 SHARED, CLOCK, OWN, STATE = 1, 2, 4, 8  # what a variable depends on, as bits
 _STRUCTURAL = frozenset(("broadcast_in_dim", "iota"))

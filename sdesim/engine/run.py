@@ -1,6 +1,6 @@
 """The engine: all lanes of a run, advanced in compiled chunks.
 
-Around the compiled loop of `advance.py`, `run_lanes` shares the blocks of lanes out to one thread a core, and cuts
+Around the compiled loop of `loop.py`, `run_lanes` shares the blocks of lanes out to one thread a core, and cuts
 their steps into chunks, between which it looks at progress, divergence and Ctrl-C. None of the cuts changes a result:
 noise depends on the lane alone, and so does rounding (`blocks.py`).
 """
@@ -24,15 +24,15 @@ from jax import lax
 from jax.tree_util import Partial as _partial
 from jaxtyping import Array, PyTree
 
-from sdesim import blocks, kernel
-from sdesim.advance import advance_lanes
-from sdesim.blocks import Blocks
 from sdesim.dynamics import Dynamics, State
+from sdesim.engine import blocks, gpu
+from sdesim.engine.blocks import Blocks
+from sdesim.engine.loop import advance_lanes
+from sdesim.engine.plan import Plan, view_of
+from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
 from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
-from sdesim.plan import Plan, view_of
 from sdesim.progress import bar
-from sdesim.vectorize import NOTES, lanes, products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
@@ -320,18 +320,18 @@ def _warn_once(message: str) -> None:
     warn(message, EngineWarning)
 
 
-_KERNELS: dict[Any, kernel.Choice] = {}  # by program: half a second to find, and what this machine made of it
+_KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and what this machine made of it
 _CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kernel did what the scan does
 
 
-def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[kernel.Choice, Any]:
+def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[gpu.Choice, Any]:
     """The backend of the GPU kernel that can take a run, and a key of the program; on a GPU, a word where none can."""
     swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
     program = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
     if jax.default_backend() != "gpu":
-        return kernel.Choice(None, "no GPU"), program
+        return gpu.Choice(None, "no GPU"), program
     if program not in _KERNELS:
-        _KERNELS[program] = kernel.backend_for(plan, model, axes, tuple(observables), increments, dtype)
+        _KERNELS[program] = gpu.backend_for(plan, model, axes, tuple(observables), increments, dtype)
         if _KERNELS[program].backend is None:
             _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
     return _KERNELS[program], program
@@ -341,12 +341,12 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
     """Compare the kernel with the scan, in a program's first run on this machine.
 
     Raises:
-        kernel.Disagreement: if they differ.
+        gpu.Disagreement: if they differ.
     """
     count = group.sims.shape[0]
     if (run.program, count) in _CONFIRMED:
         return
-    few = kernel.lanes_to_compare(count)
+    few = gpu.lanes_to_compare(count)
     some = group._replace(**dict(zip(("swept", "sims"), _lanes_at((group.swept, group.sims), few), strict=True)))
     scan = dataclasses.replace(plan, kernel=None, every=None)
 
@@ -355,7 +355,7 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
         lanes = (None, group.kept, group.swept, group.sims, run.seed, run.dt, None, state, totals, buffers)
         return _compiled(plan.kernel is not None)(plan, run.axes, observables, *lanes, numbers)[0]
 
-    kernel.confirm(
+    gpu.confirm(
         lambda state, *numbers: steps(plan, group, run.observables, state, totals, buffers, *numbers),
         lambda state, step: steps(scan, some, (), state, (), (), step, 1, 1),
         group.state,
@@ -455,7 +455,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             if plan.kernel is None:
                 raise
             why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-            _KERNELS[run.program] = kernel.Choice(None, why)
+            _KERNELS[run.program] = gpu.Choice(None, why)
             _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
             plan = dataclasses.replace(plan, kernel=None)
             new = advance(plan, *before, state, totals, buffers, steps)

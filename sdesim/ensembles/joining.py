@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sdesim.ensembles.grids import SIZES, with_errors
 from sdesim.fields import shown
-from sdesim.store import describe
-from sdesim.sweep import SIZES, with_errors
+from sdesim.results.datasets import describe
 
 
 def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:

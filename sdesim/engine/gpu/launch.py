@@ -10,10 +10,10 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from sdesim.kernel.cells import Machine, Unsupported, Value, cells_of
-from sdesim.kernel.layout import WARP, AgentPlace, Place, Shape, take
-from sdesim.kernel.lowering import evaluate
-from sdesim.kernel.program import Step
+from sdesim.engine.gpu.cells import Machine, Unsupported, Value, cells_of
+from sdesim.engine.gpu.layout import WARP, AgentPlace, Place, Shape, take
+from sdesim.engine.gpu.lowering import evaluate
+from sdesim.engine.gpu.program import Step
 
 
 class Places(NamedTuple):

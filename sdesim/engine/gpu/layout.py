@@ -10,7 +10,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jaxtyping import Array
 
-from sdesim.kernel.cells import MAX_CELLS, Unsupported, Value, cells_of
+from sdesim.engine.gpu.cells import MAX_CELLS, Unsupported, Value, cells_of
 
 Backend = Literal["mosaic", "triton"]
 

@@ -13,17 +13,17 @@ import xarray as xr
 from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import blocks
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
+from sdesim.engine import blocks
+from sdesim.engine.vectorize import lanes
 from sdesim.fields import described, is_traced, shown
-from sdesim.recipe import Call
-from sdesim.store import check_kind, describe, read_dataset, write_dataset
+from sdesim.results.datasets import check_kind, describe, read_dataset, write_dataset
+from sdesim.results.recipe import Call
 from sdesim.sums import Sum, plain
-from sdesim.vectorize import lanes
 
 if TYPE_CHECKING:
-    from sdesim.engine import Lanes, Plan
+    from sdesim.engine.run import Lanes, Plan
 
 _SHARED = "shared_"
 LABELS = ("sim", "agent", "dim", "step")

@@ -20,14 +20,19 @@ import xarray as xr
 from jax.tree_util import Partial
 from jaxtyping import Array
 
-from sdesim import blocks, random, vectorize
+from sdesim import random
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import layout_of, run_lanes
+from sdesim.engine import blocks, vectorize
+from sdesim.engine.run import layout_of, run_lanes
 from sdesim.fields import check_choice, check_flags, described, is_none, named, number, numeric_fields, shown
 from sdesim.functions import today
 from sdesim.init import Point
-from sdesim.integrate import (
+from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View
+from sdesim.results.datasets import describe
+from sdesim.results.recipe import Call
+from sdesim.results.result import LABELS, Result
+from sdesim.run import (
     check_memory,
     check_rates,
     check_records,
@@ -40,11 +45,7 @@ from sdesim.integrate import (
     warn_of_divergence,
     warn_of_stiffness,
 )
-from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View
-from sdesim.recipe import Call
-from sdesim.result import LABELS, Result
 from sdesim.statistics import monte_carlo
-from sdesim.store import describe
 from sdesim.sums import plain
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from sdesim import kernel
 from sdesim.dynamics import Dynamics, State
+from sdesim.engine import gpu
+from sdesim.engine.plan import Plan, one_step, view_of
+from sdesim.engine.vectorize import Halves, lanes
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
-from sdesim.plan import Plan, one_step, view_of
-from sdesim.vectorize import Halves, lanes
 
 
 def advance_lanes(
@@ -97,7 +97,7 @@ def advance_lanes(
             backend = "triton" if plan.kernel == "interpret" else plan.kernel
             arguments = (model, axes, state, sims, seed, dt, period, begin, stride)
             scan = dataclasses.replace(plan, kernel=None)
-            state = kernel.advance(scan, *arguments, backend=backend, interpret=plan.kernel == "interpret")
+            state = gpu.advance(scan, *arguments, backend=backend, interpret=plan.kernel == "interpret")
             return recorded(begin + stride, state, totals, buffers)
         # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
         steps = (0, stride, lambda i, carry: step_body(begin + jnp.asarray(i, jnp.int32), carry))

@@ -10,7 +10,7 @@ first argument of every rule, is what keeps XLA from it in interpret mode, and n
 import numpy as np
 from jax import lax
 
-from sdesim.vectorize import _PI, _SIN
+from sdesim.engine.vectorize import _PI, _SIN
 
 _F, _U = np.float32, np.uint32
 _MAGIC = _F(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, for numbers to 2**22

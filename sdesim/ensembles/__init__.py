@@ -1,0 +1,1 @@
+"""Many simulations of many models: grids and their parts."""

@@ -1,0 +1,1 @@
+"""What a run returns, and the files that hold it."""
