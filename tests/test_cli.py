@@ -180,8 +180,8 @@ def test_the_package_imports_jax_when_it_is_asked_for_a_part():
     said = """
 import sys, sdesim
 assert not {"jax", "xarray", "tyro"} & set(sys.modules)
-from sdesim.sweep import with_value  # a module of the name of a function
-assert callable(sdesim.sweep) and sdesim.sweep is __import__("sdesim.sweep", fromlist=["sweep"]).sweep
+from sdesim.ensembles.grids import sweep
+assert sdesim.sweep is sweep
 assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
 assert sdesim.results.datasets.provenance and not hasattr(sdesim, "nothing")
 """
