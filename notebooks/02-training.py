@@ -25,7 +25,7 @@ import flax.linen as nn
 import matplotlib.pyplot as plt
 
 import sdesim
-from sdesim import cnn
+from sdesim import training
 
 # Independent runs: they give the error bars. The environment variable makes a quick run of it.
 RUNS = int(os.environ.get("SDESIM_NOTEBOOK_SIMS", "4"))
@@ -34,7 +34,7 @@ AGENTS, EPOCHS, ETA = 4, 6, 0.02
 # %% [markdown]
 # ## A network, and images
 # Any Flax module that takes images and `train`, and returns logits. Images are four arrays, uint8 with channels last;
-# `cnn.split` keeps a fifth apart for validation.
+# `training.split` keeps a fifth apart for validation.
 
 
 # %%
@@ -48,8 +48,8 @@ class Mine(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-images = cnn.synthetic(1000, 400, size=8, noise=60.0)
-data = cnn.split(images, seed=0)
+images = training.synthetic(1000, 400, size=8, noise=60.0)
+data = training.split(images, seed=0)
 print(data.train_x.shape, data.train_y.shape, data.test_x.shape)
 
 # %% [markdown]
@@ -60,17 +60,17 @@ print(data.train_x.shape, data.train_y.shape, data.test_x.shape)
 # %%
 rules = {"QSGD": sdesim.Quorum(k=0.5), "EASGD": sdesim.Elastic(k=2.0)}
 histories = {
-    name: cnn.train(
+    name: training.train(
         Mine(),
         data,
-        cnn.Algorithm(rule, momentum=0.9),
+        training.Algorithm(rule, momentum=0.9),
         agents=AGENTS,
         runs=RUNS,
         eta=ETA,
         epochs=EPOCHS,
         batch=32,
         evaluation_batch=100,
-        schedule=cnn.Constant(),
+        schedule=training.Constant(),
     )
     for name, rule in rules.items()
 }

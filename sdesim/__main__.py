@@ -20,9 +20,9 @@ def command() -> int:
 
     def work() -> None:
         try:
-            from sdesim import cli
+            from sdesim.cli import main
 
-            status[0] = cli.main()
+            status[0] = main.main()
         except SystemExit as stop:
             if stop.code is not None and not isinstance(stop.code, int):
                 print(stop.code, file=sys.stderr)

@@ -114,7 +114,7 @@ def users_data():
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory, worker_id):
     """An experiment at smoke size by its name, run once for all workers: (experiment, configuration, data)."""
-    from sdesim.experiments import EXPERIMENTS  # after the settings above
+    from sdesim.papers import EXPERIMENTS  # after the settings above
 
     cache = {}
     folder = tmp_path_factory.getbasetemp()

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from sdesim import cli
 from sdesim.bench import VARIANTS, WORKLOADS, native, report
 from sdesim.bench.interleaved import Row, Worker, WorkerError, all_cores, measure
+from sdesim.cli import main
 
 compiled = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
 EPSILON = float(np.finfo(np.float32).eps)
@@ -163,7 +163,7 @@ def test_a_compiler_that_does_not_work_is_told_in_one_line(tmp_path, monkeypatch
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     arguments = ["--quick", "--workloads", "w1-uniform", "--variants", "cpp", "numpy", "--steps", "2", "--rounds", "1"]
-    assert cli.main(["bench", *arguments]) == 0
+    assert main.main(["bench", *arguments]) == 0
     told = capsys.readouterr()
     assert "NumPy" in told.out
     assert "C++, the same generator" not in told.out
@@ -191,7 +191,7 @@ ERRORS = {
 def test_wrong_usage_exits_with_2(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments, message = ERRORS[case]
-    assert cli.main(["bench", *arguments]) == 2
+    assert main.main(["bench", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
@@ -199,5 +199,5 @@ def test_wrong_usage_exits_with_2(case, tmp_path, monkeypatch, capsys):
 
 def test_unknown_option_exits_with_2(capsys):
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["bench", "--quik"])
+        main.main(["bench", "--quik"])
     assert "quik" in capsys.readouterr().err

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from sdesim import cli, cnn
-from sdesim.bench import TRAINERS, TRAININGS, report, training
+from sdesim.bench import TRAINERS, TRAININGS, report, trainers
 from sdesim.bench.interleaved import Row
+from sdesim.cli import main
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -27,8 +27,8 @@ def test_peers_take_the_steps_of_sdesim(peer):
     if not TRAINERS[peer].installed():
         pytest.skip(f"{peer} is not installed")
     ours, theirs = (TRAINERS[name].build(SMALL)(7) for name in ("sdesim", peer))
-    *_, state = training._start(SMALL)
-    began = training.flat(_first(state.params))
+    *_, state = trainers._start(SMALL)
+    began = trainers.flat(_first(state.params))
     assert ours.shape == theirs.shape == (SMALL.agents, 4 * 243 + 25 * 24 + 9 * 30 + 15 + 2 * 15 + 10 * 6)
     assert np.abs(ours - began).max() > 0.01
     # Gradients of a few hundred to a few thousand products each, of order 1, in another order of summation.
@@ -52,7 +52,7 @@ def test_seeds_draw_other_batches():
 
 
 def test_step_is_the_papers_network():
-    assert training._network(TRAININGS["cnn"]) == cnn.ThreeLayer()
+    assert trainers._network(TRAININGS["cnn"]) == trainers.ThreeLayer()
     assert {w.batch for w in TRAININGS.values()} == {128}
     assert [(w.agents, w.amount) for w in TRAININGS.values()] == [(1, 512.0), (4, 1024.0)]
 
@@ -98,5 +98,5 @@ def test_a_table_names_variants_by_what_they_are_there():
     ],
 )
 def test_wrong_names_are_refused(arguments, message, capsys):
-    assert cli.main(["bench", *arguments]) == 2
+    assert main.main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err

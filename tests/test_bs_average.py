@@ -12,8 +12,12 @@ from scipy.integrate import solve_ivp
 
 import sdesim
 from sdesim import claims
-from sdesim.experiments import averages, bs_average, bs_smoothing, bs_weak, smoothing
-from sdesim.experiments.one_dimensional import Loss
+from sdesim.papers.boffi_slotine import average as bs_average
+from sdesim.papers.boffi_slotine import averages
+from sdesim.papers.boffi_slotine import smoothed as smoothing
+from sdesim.papers.boffi_slotine import smoothing as bs_smoothing
+from sdesim.papers.boffi_slotine import weak as bs_weak
+from sdesim.papers.boffi_slotine.one_dimensional import Loss
 
 AVERAGE = bs_average.PRESETS["smoke"]
 

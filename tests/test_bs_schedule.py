@@ -10,7 +10,11 @@ import xarray as xr
 
 import sdesim
 from sdesim import claims
-from sdesim.experiments import EXPERIMENTS, bs_filters, bs_rates, bs_schedule, explorers, single_agent, skewed
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import explorers, single_agent, skewed
+from sdesim.papers.boffi_slotine import filters as bs_filters
+from sdesim.papers.boffi_slotine import rates as bs_rates
+from sdesim.papers.boffi_slotine import schedule as bs_schedule
 from sdesim.schedules import Growth
 from sdesim.theory import bounds
 

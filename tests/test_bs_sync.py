@@ -11,10 +11,15 @@ import xarray as xr
 
 import sdesim
 from sdesim import claims
-from sdesim.experiments import EXPERIMENTS, bs_convex, bs_noise, bs_sync, measured, strongly_convex
-from sdesim.experiments.bs_noise import Disturbance, QuorumNoise
-from sdesim.experiments.strongly_convex import QuorumVelocity
 from sdesim.objectives import LogCosh
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import convex as bs_convex
+from sdesim.papers.boffi_slotine import noise as bs_noise
+from sdesim.papers.boffi_slotine import strongly_convex
+from sdesim.papers.boffi_slotine import sync as bs_sync
+from sdesim.papers.boffi_slotine.noise import Disturbance, QuorumNoise
+from sdesim.papers.boffi_slotine.strongly_convex import QuorumVelocity
+from sdesim.papers.frame import measured
 from sdesim.theory import bounds, curvature
 
 NAMES = ("bs-sync", "bs-noise", "bs-convex")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim.experiments import cache
+from sdesim.papers.frame import cache
 from sdesim.results import files
 
 

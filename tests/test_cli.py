@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from sdesim import __version__, cli
-from sdesim.experiments import EXPERIMENTS
+from sdesim import __version__
+from sdesim.cli import main
+from sdesim.papers import EXPERIMENTS
 
 
 def command(*arguments):
@@ -50,14 +51,14 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch,
     """In process, on an experiment that is the default preset and whose statements cannot hold."""
     import dataclasses
 
-    from sdesim import experiments
+    from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
     small = dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5)
     broken = dataclasses.replace(fig1, presets={"smoke": small, "default": small, "paper": small})
-    monkeypatch.setitem(experiments.EXPERIMENTS, "bs-fig1", broken)
-    assert cli.main(["figure", "bs-fig1", "--out", str(tmp_path)]) == 1
-    assert cli.main(["figure", "bs-fig1", "--out", str(tmp_path), "--preset", "smoke"]) == 0
+    monkeypatch.setitem(papers.EXPERIMENTS, "bs-fig1", broken)
+    assert main.main(["figure", "bs-fig1", "--out", str(tmp_path)]) == 1
+    assert main.main(["figure", "bs-fig1", "--out", str(tmp_path), "--preset", "smoke"]) == 0
     assert "fail" in capsys.readouterr().out
 
 
@@ -65,7 +66,7 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
     """In process, on two small experiments, of which the first cannot be run."""
     import dataclasses
 
-    from sdesim import experiments
+    from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
     tiny = dict.fromkeys(("smoke", "default", "paper"), dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5))
@@ -75,19 +76,19 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
 
     two = {"a": dataclasses.replace(fig1, name="a", presets=tiny, run=refuse)}
     two["b"] = dataclasses.replace(fig1, name="b", presets=tiny)
-    monkeypatch.setattr(experiments, "EXPERIMENTS", two)
-    assert cli.main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
+    monkeypatch.setattr(papers, "EXPERIMENTS", two)
+    assert main.main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "agents=0" in told.err and "not drawn: a" in told.out and "seed 3" in told.out
     assert (tmp_path / "b.png").exists() and "## b" in (tmp_path / "README.md").read_text(encoding="utf-8")
     for wrong in (["--sims", "3"], ["--preset", "smok"], ["--seed", "x"]):
-        assert cli.main(["figure", "all", *wrong]) == 2
+        assert main.main(["figure", "all", *wrong]) == 2
 
 
 def in_process(*arguments):
     """The exit status, where a start would take seconds."""
     try:
-        return cli.main(list(arguments))
+        return main.main(list(arguments))
     except SystemExit as stop:
         return stop.code
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import cnn, coupling
-from sdesim.cnn import algorithms
+from sdesim import coupling, training
 from sdesim.interop.as_optax import find_state
+from sdesim.training import algorithms
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -26,9 +26,9 @@ class Small(nn.Module):
         return nn.Dense(self.classes)(x.reshape(x.shape[0], -1))
 
 
-IMAGES = cnn.synthetic(400, 100, classes=4, size=8, noise=30.0)
-DATA = cnn.split(IMAGES)
-ALONE = cnn.split(IMAGES, validation=0.0)  # nothing to validate on
+IMAGES = training.synthetic(400, 100, classes=4, size=8, noise=30.0)
+DATA = training.split(IMAGES)
+ALONE = training.split(IMAGES, validation=0.0)  # nothing to validate on
 RUN = dict(eta=0.05, epochs=1, batch=16, evaluation_batch=20)
 
 
@@ -52,44 +52,48 @@ RUN = dict(eta=0.05, epochs=1, batch=16, evaluation_batch=20)
 )
 def test_unfit_arguments_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        cnn.train(Small(), DATA, cnn.algorithm("sgd"), **{**RUN, **change})
+        training.train(Small(), DATA, training.algorithm("sgd"), **{**RUN, **change})
 
 
 def test_unfit_data_and_networks_are_refused():
     with pytest.raises(TypeError, match=r"^data=.*must come from"):
-        cnn.train(Small(), IMAGES, cnn.algorithm("sgd"))
+        training.train(Small(), IMAGES, training.algorithm("sgd"))
     with pytest.raises(TypeError, match="algorithm='sgd': must be"):
-        cnn.train(Small(), DATA, "sgd")
+        training.train(Small(), DATA, "sgd")
     with pytest.raises(ValueError, match=r"labels up to 3, and gives shape \(2, 3\)"):
-        cnn.train(Small(classes=3), DATA, cnn.algorithm("sgd"), **RUN)
+        training.train(Small(classes=3), DATA, training.algorithm("sgd"), **RUN)
 
 
 def test_what_looks_at_validation_images_needs_some():
     with pytest.raises(ValueError, match="schedule: Stall looks at validation losses"):
-        cnn.train(Small(), ALONE, cnn.algorithm("sgd"), schedule=cnn.Stall(), **RUN)
+        training.train(Small(), ALONE, training.algorithm("sgd"), schedule=training.Stall(), **RUN)
     with pytest.raises(ValueError, match="algorithm: its rule looks at validation losses"):
-        cnn.train(Small(), ALONE, cnn.algorithm("sd-qsgd", agents=2, batches=20), agents=2, **RUN)
-    history = cnn.train(Small(), ALONE, cnn.algorithm("qsgd", agents=2), agents=2, **RUN)  # rates stay by default
+        training.train(Small(), ALONE, training.algorithm("sd-qsgd", agents=2, batches=20), agents=2, **RUN)
+    history = training.train(
+        Small(), ALONE, training.algorithm("qsgd", agents=2), agents=2, **RUN
+    )  # rates stay by default
     assert "validation_loss" not in history and float(history.eta.min()) == pytest.approx(0.05)
 
 
 def test_numpy_numbers_will_do():
-    history = cnn.train(Small(), DATA, cnn.algorithm("sgd"), **{**RUN, "runs": np.int64(2), "epochs": np.int64(0)})
+    history = training.train(
+        Small(), DATA, training.algorithm("sgd"), **{**RUN, "runs": np.int64(2), "epochs": np.int64(0)}
+    )
     assert history.sizes["run"] == 2
 
 
 def test_unfit_algorithms_are_refused():
     with pytest.raises(ValueError, match="did you mean 'easgd'"):
-        cnn.algorithm("eagsd")
+        training.algorithm("eagsd")
     with pytest.raises(ValueError, match=r"average=1"):
-        cnn.algorithm("qsgd", average=1.0)
+        training.algorithm("qsgd", average=1.0)
     with pytest.raises(TypeError, match="rule='quorum'"):
-        cnn.Algorithm("quorum")
+        training.Algorithm("quorum")
     with pytest.raises(ValueError, match=r"shape \(2,\) must be one for all, \(runs,\) or \(runs, agents\), .* 3 runs"):
-        algorithms.over_runs(cnn.Algorithm(coupling.Quorum(np.ones(2))), 3)
+        algorithms.over_runs(training.Algorithm(coupling.Quorum(np.ones(2))), 3)
     for name, wrong in (("momentum", 1.0), ("momentum", -0.1), ("average", 1.5), ("pace", 0.0), ("clock", 0.0)):
         with pytest.raises(ValueError, match=name):
-            cnn.Algorithm(coupling.Quorum(1.0), **{name: wrong})
+            training.Algorithm(coupling.Quorum(1.0), **{name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -108,31 +112,31 @@ def test_unfit_algorithms_are_refused():
 def test_numbers_that_an_algorithm_has_not_are_refused(name, number, has):
     (label,) = number
     with pytest.raises(ValueError, match=rf"{label}=.*: {name} has none; those that have: .*{has}"):
-        cnn.algorithm(name, agents=4, **number)
-    cnn.algorithm(has, agents=4, **number)
+        training.algorithm(name, agents=4, **number)
+    training.algorithm(has, agents=4, **number)
 
 
 def test_an_unstable_coupling_warns(monkeypatch):
     """alpha = 0.9 / p belongs to the learning rate that the algorithm was made for."""
-    easgd = cnn.algorithm("easgd", agents=4)  # for eta = 0.05
+    easgd = training.algorithm("easgd", agents=4)  # for eta = 0.05
     with pytest.raises(ValueError, match=r"algorithm: was made for eta=0.05, and the training has 0.12; make it by"):
-        cnn.train(Small(), DATA, easgd, agents=4, **{**RUN, "eta": 0.12})
-    own = cnn.Algorithm(easgd.rule, 0.9)
+        training.train(Small(), DATA, easgd, agents=4, **{**RUN, "eta": 0.12})
+    own = training.Algorithm(easgd.rule, 0.9)
     with pytest.warns(
         sdesim.StabilityWarning, match="Elastic with 4 agents multiplies its fastest mode by 1.7"
     ) as caught:
-        cnn.train(Small(), DATA, own, agents=4, **{**RUN, "eta": 0.12, "epochs": 0, "runs": 3})
+        training.train(Small(), DATA, own, agents=4, **{**RUN, "eta": 0.12, "epochs": 0, "runs": 3})
     assert len(caught) == 1 and caught[0].filename == __file__
     # Of those as they are made, none warns before it would start.
     started = []
-    monkeypatch.setattr(cnn.trainer, "_start", lambda: started.append(True) or sys.exit())
+    monkeypatch.setattr(training.trainer, "_start", lambda: started.append(True) or sys.exit())
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
-        for name in cnn.NAMES:
-            made = cnn.algorithm(name, agents=4, batches=20)
+        for name in training.NAMES:
+            made = training.algorithm(name, agents=4, batches=20)
             with pytest.raises(SystemExit):
-                cnn.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
-    assert len(started) == len(cnn.NAMES)
+                training.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
+    assert len(started) == len(training.NAMES)
 
 
 def test_a_convolution_that_would_be_slow_warns():
@@ -141,14 +145,14 @@ def test_a_convolution_that_would_be_slow_warns():
 
         @nn.compact
         def __call__(self, x, train: bool = False):
-            layer = cnn.networks.Convolution(2, (3, 3)) if self.own else nn.Conv(2, (3, 3))
+            layer = training.networks.Convolution(2, (3, 3)) if self.own else nn.Conv(2, (3, 3))
             return nn.Dense(4)(layer(x).reshape(x.shape[0], -1))
 
     with pytest.warns(UserWarning, match="network: has convolutions of XLA's"):
-        cnn.train(Convolutional(own=False), DATA, cnn.algorithm("sgd"), **{**RUN, "epochs": 0})
+        training.train(Convolutional(own=False), DATA, training.algorithm("sgd"), **{**RUN, "epochs": 0})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cnn.train(Convolutional(own=True), DATA, cnn.algorithm("sgd"), **{**RUN, "epochs": 0})
+        training.train(Convolutional(own=True), DATA, training.algorithm("sgd"), **{**RUN, "epochs": 0})
 
 
 # -- what algorithms are -----------------------------------------------------------------------------------------------
@@ -156,14 +160,14 @@ def test_a_convolution_that_would_be_slow_warns():
 
 def test_the_quorum_of_one_agent_is_averaged_too():
     """So that more agents are compared with one by what is tested of each."""
-    assert float(cnn.algorithm("qsgd", agents=1).average) == float(cnn.algorithm("qsgd", agents=8).average)
-    assert float(cnn.algorithm("qsgd", average=0.5).average) == 0.5
+    assert float(training.algorithm("qsgd", agents=1).average) == float(training.algorithm("qsgd", agents=8).average)
+    assert float(training.algorithm("qsgd", average=0.5).average) == 0.5
 
 
 def test_a_spike_lasts_as_many_batches_at_any_learning_rate():
     """T_r and T are in batches (BS 60-61), whatever the schedule has made of the rate."""
     agents, batches = 4, 30
-    made = cnn.algorithm("sd-qsgd", agents=agents, eta=0.05, relaxation=5.0, batches=batches)
+    made = training.algorithm("sd-qsgd", agents=agents, eta=0.05, relaxation=5.0, batches=batches)
     params = {"w": jnp.zeros((agents, 3))}
     shares = {}
     for fall in (1.0, 20.0):
@@ -182,7 +186,7 @@ def test_a_spike_lasts_as_many_batches_at_any_learning_rate():
 
 def test_what_is_tested_of_spiking_agents_is_their_mean():
     """BS 6 averages the quorum; the point that a spike pulls to is the best agent."""
-    made = cnn.algorithm("sd-qsgd", agents=2, eta=0.05)
+    made = training.algorithm("sd-qsgd", agents=2, eta=0.05)
     params = {"w": jnp.array([[0.0], [1.0]])}
     optimizer = made.coupling().renew(params, made.optimizer().init(params), jnp.array([2.0, 1.0]))
     assert float(made.coupling().center(params, optimizer)["w"][0]) == 1.0

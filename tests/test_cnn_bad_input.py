@@ -1,4 +1,4 @@
-"""Every public argument of sdesim.cnn with every kind of wrong value: one line names it, before anything compiles."""
+"""Every public argument of sdesim.training with every kind of wrong value: a line names it before anything compiles."""
 
 import functools
 
@@ -8,7 +8,7 @@ import pytest
 from bad_input import FUNCTION, HUGE, unrefused
 
 import sdesim
-from sdesim import cnn
+from sdesim import training
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -19,21 +19,21 @@ class Small(nn.Module):
         return nn.Dense(4)(x.reshape(x.shape[0], -1))
 
 
-IMAGES = cnn.synthetic(80, 20, classes=4, size=8)
-DATA = cnn.split(IMAGES)
-QUORUM = cnn.Algorithm(sdesim.Quorum(1.0))
+IMAGES = training.synthetic(80, 20, classes=4, size=8)
+DATA = training.split(IMAGES)
+QUORUM = training.Algorithm(sdesim.Quorum(1.0))
 
 
 def train(network=None, data=DATA, algorithm=QUORUM, **options):
-    return cnn.train(network, data, algorithm, **{"batch": 16, **options})
+    return training.train(network, data, algorithm, **{"batch": 16, **options})
 
 
 def algorithm(of, **options):
-    return cnn.algorithm(of, **options)
+    return training.algorithm(of, **options)
 
 
 def with_part(field, value):
-    return cnn.split(IMAGES._replace(**{field: value}))
+    return training.split(IMAGES._replace(**{field: value}))
 
 
 TRAIN = {
@@ -60,7 +60,7 @@ TRAIN = {
 }
 OTHERS = {
     "algorithm": (
-        lambda **o: cnn.algorithm(**{"name": "qsgd", **o}),
+        lambda **o: training.algorithm(**{"name": "qsgd", **o}),
         {
             "agents": ("count", {}),
             "eta": ("positive", {}),
@@ -84,7 +84,7 @@ OTHERS = {
         {"width": ("positive", dict(takes=(None,)))},
     ),
     "Algorithm": (
-        lambda **o: cnn.Algorithm(**{"rule": sdesim.Quorum(1.0), **o}),
+        lambda **o: training.Algorithm(**{"rule": sdesim.Quorum(1.0), **o}),
         {
             "rule": ("object", {}),
             "momentum": ("at least 0", dict(also=(1.0,))),
@@ -102,7 +102,7 @@ OTHERS = {
         },
     ),
     "split": (
-        lambda **o: cnn.split(**{"images": IMAGES, **o}),
+        lambda **o: training.split(**{"images": IMAGES, **o}),
         {
             "images": ("object", {}),
             "seed": ("count", dict(takes=(0, HUGE))),
@@ -110,7 +110,7 @@ OTHERS = {
         },
     ),
     "synthetic": (
-        cnn.synthetic,
+        training.synthetic,
         {
             "train": ("count", {}),
             "test": ("count", {}),
@@ -120,9 +120,9 @@ OTHERS = {
             "seed": ("count", dict(takes=(0, HUGE))),
         },
     ),
-    "cifar10": (cnn.cifar10, {"folder": ("folder", {})}),
+    "cifar10": (training.cifar10, {"folder": ("folder", {})}),
     "fetch_cifar10": (
-        cnn.fetch_cifar10,
+        training.fetch_cifar10,
         {
             "folder": ("folder", {}),
             "sources": ("object", dict(also=("npm", ["nowhere"]))),
@@ -130,7 +130,7 @@ OTHERS = {
         },
     ),
     "ThreeLayer": (
-        cnn.ThreeLayer,
+        training.ThreeLayer,
         {
             "classes": ("count", dict(takes=(HUGE,))),  # of what is huge the trainer says that it does not fit
             "channels": ("count", dict(also=((1, 2), (1, 2, 0)))),
@@ -138,17 +138,17 @@ OTHERS = {
             "dropout": ("one at least 0", dict(also=(1.0,))),
         },
     ),
-    "SevenLayer": (cnn.SevenLayer, {"units": ("count", dict(takes=(HUGE,))), "weights": ("name", {})}),
-    "LowRank": (cnn.LowRank, {"ranks": ("count", {})}),
+    "SevenLayer": (training.SevenLayer, {"units": ("count", dict(takes=(HUGE,))), "weights": ("name", {})}),
+    "LowRank": (training.LowRank, {"ranks": ("count", {})}),
     "Stall": (
-        cnn.Stall,
+        training.Stall,
         {
             "factors": ("", dict(also=("x", 3, None, (2.0, 0.0), (np.nan,), ("x",), np.ones((2, 2)), [[1], [2, 3]]))),
             "patience": ("count", dict(takes=(HUGE,))),
             "tolerance": ("one at least 0", {}),
         },
     ),
-    "summary": (lambda **o: cnn.summary(**{"data": None, "title": "", **o}), {"data": ("object", {})}),
+    "summary": (lambda **o: training.summary(**{"data": None, "title": "", **o}), {"data": ("object", {})}),
 }
 
 
@@ -166,7 +166,7 @@ def test_others(of, name):
     assert unrefused(call, name, kind, **options) == []
 
 
-@pytest.mark.parametrize(("function", "name"), [(cnn.algorithm, "algorithm")])
+@pytest.mark.parametrize(("function", "name"), [(training.algorithm, "algorithm")])
 def test_names(function, name):
     for wrong in ("", "no such", 3, None, [], np.nan):
         with pytest.raises(ValueError, match=rf"^{name}=.*known: sgd"):
@@ -193,7 +193,7 @@ def test_images_and_labels(which, part, change, message):
     """Wherever they come from: `split`, or a `Split` that was put together by hand."""
     name = f"{which}_{part}"
     with pytest.raises(ValueError, match=f"^{name}.*{message}"):
-        cnn.split(IMAGES._replace(**{name: change(getattr(IMAGES, name))}))
+        training.split(IMAGES._replace(**{name: change(getattr(IMAGES, name))}))
     with pytest.raises(ValueError, match=f"^{name}.*{message}"):
         train(Small(), DATA._replace(**{name: change(getattr(DATA, name))}))
 
@@ -209,7 +209,7 @@ def test_labels_that_the_network_has_no_logit_of(which):
 def test_an_empty_training_set():
     none = IMAGES.train_x[:0], IMAGES.train_y[:0]
     with pytest.raises(ValueError, match="leaves none of the 0 training images to train on"):
-        cnn.split(IMAGES._replace(train_x=none[0], train_y=none[1]), validation=0.0)
+        training.split(IMAGES._replace(train_x=none[0], train_y=none[1]), validation=0.0)
     with pytest.raises(ValueError, match=r"^data: have no training images"):
         train(Small(), DATA._replace(train_x=none[0], train_y=none[1].astype(np.int32)))
 
@@ -228,19 +228,19 @@ def test_an_empty_training_set():
 def test_an_algorithm_that_was_made_for_other_numbers(made, trained, message):
     name, numbers = made
     with pytest.raises(ValueError, match=f"^algorithm: {message}"):
-        train(Small(), DATA, cnn.algorithm(name, **numbers), **trained)
+        train(Small(), DATA, training.algorithm(name, **numbers), **trained)
 
 
 def test_numbers_that_follow_from_nothing_fit_any_training():
     """A gain that was given is in 1/time; a rate that the coupling has of its own is not the agents'."""
-    for made in (cnn.algorithm("easgd", agents=8, k=1.0), cnn.algorithm("downpour", agents=4, eta=0.02)):
+    for made in (training.algorithm("easgd", agents=8, k=1.0), training.algorithm("downpour", agents=4, eta=0.02)):
         made.check_made_for(4, np.full((1, 4), 0.1), 3)
     rates = np.array([0.02, 0.1])
-    made = cnn.algorithm("easgd", agents=4, eta=rates)  # one a run
+    made = training.algorithm("easgd", agents=4, eta=rates)  # one a run
     made.check_made_for(4, np.broadcast_to(rates[:, None], (2, 4)), 3)
     np.testing.assert_allclose(made.rule.k * rates, 0.9 / 4, rtol=1e-6)
     with pytest.raises(ValueError, match=r"^fanout=\(2, 3\): has 6 leaves, and agents=4"):
-        cnn.algorithm("tree", agents=4, fanout=(2, 3))
+        training.algorithm("tree", agents=4, fanout=(2, 3))
 
 
 @pytest.mark.parametrize("name", ["runs", "agents", "batch", "epochs"])

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import cli, cnn, plotting
-from sdesim.cnn import checkpoints, command, data
-from sdesim.cnn.picture import mean_over_runs
+from sdesim import plotting, training
+from sdesim.cli import main
+from sdesim.cli import train as command
+from sdesim.training import data
+from sdesim.training import store as checkpoints
+from sdesim.training.picture import mean_over_runs
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -35,20 +38,20 @@ TWO = (*SMALL, "--agents", "2", "--runs", "2")  # all that is trained here is of
 @pytest.fixture(autouse=True)
 def small(tmp_path, monkeypatch):
     """A small network by name, in a folder of its own."""
-    monkeypatch.setitem(cnn.NETWORKS, "small", Small)
+    monkeypatch.setitem(training.NETWORKS, "small", Small)
     monkeypatch.chdir(tmp_path)
 
 
 def sdesim(*arguments):
-    return cli.main([str(a) for a in arguments])
+    return main.main([str(a) for a in arguments])
 
 
 @functools.cache
 def history() -> xr.Dataset:
     """Two runs of two agents, three epochs."""
-    images = cnn.split(cnn.synthetic(60, 12))
-    algorithm = cnn.algorithm("easgd", agents=2)
-    return cnn.train(Small(), images, algorithm, agents=2, runs=2, epochs=3, batch=12)
+    images = training.split(training.synthetic(60, 12))
+    algorithm = training.algorithm("easgd", agents=2)
+    return training.train(Small(), images, algorithm, agents=2, runs=2, epochs=3, batch=12)
 
 
 def diverged(run: int, epoch: int) -> xr.Dataset:
@@ -132,8 +135,8 @@ def test_numbers_of_the_algorithm_are_handed_on_as_given(monkeypatch):
             raise ValueError("seen")
         return made(name, **numbers)
 
-    made = cnn.algorithm
-    monkeypatch.setattr(cnn, "algorithm", stop)
+    made = training.algorithm
+    monkeypatch.setattr(training, "algorithm", stop)
     assert sdesim("train", *SMALL, "--algorithm", "tree") == 2
     assert seen.pop() == ("tree", dict(agents=4, eta=0.05, batches=4))
     numbers = dict(k=2.0, momentum=0.5, period=3, average=0.9, magnification=7.0, relaxation=5.0, width=0.2)
@@ -222,7 +225,7 @@ def test_help_names_every_algorithm_and_option(capsys):
     assert stopped.value.code == 0
     told = capsys.readouterr().out
     words = set(re.findall(r"[\w-]+", told))
-    assert set(cnn.NAMES) <= words
+    assert set(training.NAMES) <= words
     options = {f"--{name.replace('_', '-')}" for name in command.Options.__dataclass_fields__}
     assert options <= words
     assert "None" not in told
@@ -238,7 +241,7 @@ def test_absent_images_say_what_to_do(tmp_path, monkeypatch, capsys):
     for way in (
         "`sdesim data cifar10`",
         "`sdesim train --data-folder DIR`",
-        "`cnn.cifar10(DIR)`",
+        "`training.cifar10(DIR)`",
         "$SDESIM_CACHE/data",
     ):
         assert way in told
@@ -252,7 +255,7 @@ def test_absent_images_say_what_to_do(tmp_path, monkeypatch, capsys):
 def test_data_fetches_into_the_folder_or_the_cache(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SDESIM_CACHE", str(tmp_path / "cache"))
     asked = []
-    monkeypatch.setattr(cnn, "fetch_cifar10", lambda folder, progress: asked.append(folder) or tmp_path / "there")
+    monkeypatch.setattr(training, "fetch_cifar10", lambda folder, progress: asked.append(folder) or tmp_path / "there")
     assert sdesim("data", "cifar10") == 0
     assert f"CIFAR-10 is in {tmp_path / 'there'}" in capsys.readouterr().out
     assert sdesim("data", "cifar10", "--folder", tmp_path) == 0
@@ -314,7 +317,7 @@ def test_the_table_says_over_how_many_runs_it_is():
 def test_the_picture_labels_its_panels():
     data = diverged(run=1, epoch=2)
     with plotting.looks():
-        figure = cnn.summary(data, "easgd on made-up images")
+        figure = training.summary(data, "easgd on made-up images")
     assert figure.get_suptitle() == "easgd on made-up images (1 of 2 runs diverged)"
     losses, accuracies, spread, rates, _ = figure.axes
     titles = [panel.get_title("left") for panel in (losses, accuracies, spread, rates)]
@@ -334,6 +337,6 @@ def test_the_picture_labels_its_panels():
 
 def test_the_picture_of_one_agent_has_no_distances():
     with plotting.looks():
-        figure = cnn.summary(history().isel(agent=[0], model=[0, 2]), "one agent")
+        figure = training.summary(history().isel(agent=[0], model=[0, 2]), "one agent")
     assert figure.get_suptitle() == "one agent"
     assert not figure.axes[2].lines

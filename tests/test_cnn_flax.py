@@ -10,12 +10,12 @@ import pytest
 from flax import nnx
 
 import sdesim
-from sdesim import cnn
-from sdesim.cnn import modules
+from sdesim import training
+from sdesim.training import modules
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
-DATA = cnn.split(cnn.synthetic(80, 20, classes=4, size=4))
+DATA = training.split(training.synthetic(80, 20, classes=4, size=4))
 RUN = dict(agents=2, eta=0.02, epochs=1, batch=16)
 
 
@@ -55,7 +55,7 @@ def taught(history, name="validation_loss"):
 
 
 def train(network, **options):
-    return cnn.train(network, DATA, cnn.Algorithm(sdesim.Quorum(1.0), 0.5), **{**RUN, **options})
+    return training.train(network, DATA, training.Algorithm(sdesim.Quorum(1.0), 0.5), **{**RUN, **options})
 
 
 def test_both_styles_take_the_same_steps():
@@ -197,7 +197,7 @@ class Unhashable(nn.Module):
         (lambda rngs: 3.0, TypeError, "must be a module of flax.linen, one of flax.nnx"),
         (lambda a, b: New(a), ValueError, "fails as a function of rngs: TypeError: "),
         (
-            cnn.ThreeLayer(),
+            training.ThreeLayer(),
             ValueError,
             r"ThreeLayer cannot be evaluated on images of shape \(2, 4, 4, 3\): ValueError: ",
         ),

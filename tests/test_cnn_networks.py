@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdesim import cnn
-from sdesim.cnn import networks
+from sdesim import training
+from sdesim.training import networks
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -59,7 +59,7 @@ COUNTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_sizes_are_the_papers(name):
     side, count = COUNTS[name]
-    network = cnn.NETWORKS[name]()
+    network = training.NETWORKS[name]()
     params = jax.eval_shape(lambda k: network.init(k, jnp.zeros((2, side, side, 3))), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
     logits = jax.eval_shape(lambda p: network.apply(p, jnp.zeros((7, side, side, 3))), params)
@@ -67,7 +67,7 @@ def test_sizes_are_the_papers(name):
 
 
 def test_first_weights_have_the_papers_laws():
-    network = cnn.ThreeLayer()
+    network = training.ThreeLayer()
     params = network.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)))["params"]
     dense = params["Dense_0"]
     for leaf in (dense["kernel"], dense["bias"]):
@@ -79,4 +79,4 @@ def test_first_weights_have_the_papers_laws():
 
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match=r"too small for a pool|smaller than a"):
-        cnn.ThreeLayer().init(jax.random.key(0), jnp.zeros((2, 16, 16, 3)))
+        training.ThreeLayer().init(jax.random.key(0), jnp.zeros((2, 16, 16, 3)))

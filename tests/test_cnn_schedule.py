@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdesim.cnn import Constant, Stall
+from sdesim.training import Constant, Stall
 
 
 def rates(losses, schedule=None, eta=1.0):

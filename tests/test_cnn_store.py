@@ -11,9 +11,9 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from sdesim import cnn
-from sdesim.cnn import checkpoints
+from sdesim import training
 from sdesim.results import datasets, files
+from sdesim.training import store as checkpoints
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]
 
@@ -24,12 +24,12 @@ class Small(nn.Module):
         return nn.Dense(4)(x.reshape(x.shape[0], -1))
 
 
-DATA = cnn.split(cnn.synthetic(64, 16, classes=4, size=8))
+DATA = training.split(training.synthetic(64, 16, classes=4, size=8))
 
 
 def train(folder, **changes):
     options = {"agents": 2, "batch": 16, "epochs": 1, "resume": True, **changes}
-    return cnn.train(Small(), DATA, cnn.algorithm("easgd", agents=2), folder=folder, **options)
+    return training.train(Small(), DATA, training.algorithm("easgd", agents=2), folder=folder, **options)
 
 
 _TRAINED = []
@@ -163,7 +163,7 @@ def test_a_full_disk_ends_no_training(tmp_path):
 
 HOLD = """
 import sys
-from sdesim.cnn.checkpoints import Store
+from sdesim.training.store import Store
 with Store(sys.argv[1], "").lock(False):
     print("held", flush=True)
     sys.stdin.read()

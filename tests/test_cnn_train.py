@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 import sdesim
-from sdesim import cnn, coupling
-from sdesim.cnn import step as steps
+from sdesim import coupling, training
+from sdesim.training import step as steps
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -31,14 +31,16 @@ class Small(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-DATA = cnn.split(cnn.synthetic(400, 100, classes=4, size=8, noise=30.0))
-RUN = dict(eta=0.05, epochs=2, batch=16, evaluation_batch=20, schedule=cnn.Constant())
+DATA = training.split(training.synthetic(400, 100, classes=4, size=8, noise=30.0))
+RUN = dict(eta=0.05, epochs=2, batch=16, evaluation_batch=20, schedule=training.Constant())
 
 
 @functools.cache
 def trained(name: str, agents: int, **changed):
     options = {**RUN, **changed}
-    return cnn.train(Small(), DATA, cnn.algorithm(name, agents=agents, eta=0.05, batches=20), agents=agents, **options)
+    return training.train(
+        Small(), DATA, training.algorithm(name, agents=agents, eta=0.05, batches=20), agents=agents, **options
+    )
 
 
 # -- one definition ----------------------------------------------------------------------------------------------------
@@ -57,8 +59,8 @@ class Convolutional(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        x = cnn.networks.max_pool(nn.relu(cnn.networks.Convolution(3, (3, 3))(x)))
-        return nn.Dense(3)(cnn.networks.BatchNorm()(x).reshape(x.shape[0], -1))
+        x = training.networks.max_pool(nn.relu(training.networks.Convolution(3, (3, 3))(x)))
+        return nn.Dense(3)(training.networks.BatchNorm()(x).reshape(x.shape[0], -1))
 
 
 @pytest.mark.parametrize("order", coupling.ORDERS)
@@ -67,7 +69,7 @@ class Convolutional(nn.Module):
 def test_a_step_of_the_trainer_is_a_step_of_the_simulator(name, momentum, order):
     """The same loss of the same parameters, as a network's and as a point's: both step the same rule."""
     rule, eta, agents, taken = RULES[name](), 0.05, 4, 5
-    images = cnn.synthetic(12, 1, classes=3, size=6)
+    images = training.synthetic(12, 1, classes=3, size=6)
     x, y = jnp.asarray(images.train_x / 128.0 - 1, jnp.float32), jnp.asarray(images.train_y, jnp.int32)
     network = Convolutional()
     first = network.init(jax.random.key(0), x)["params"]
@@ -83,7 +85,7 @@ def test_a_step_of_the_trainer_is_a_step_of_the_simulator(name, momentum, order)
     expected = sdesim.iterate(
         model, agents=agents, dims=flat.size, steps=taken, init=starts, order=order, epoch=epoch, fast=False
     )
-    algorithm = cnn.Algorithm(rule, momentum, order=order)
+    algorithm = training.Algorithm(rule, momentum, order=order)
     params = jax.vmap(unravel)(starts)
     optimizer = algorithm.coupling().renew(params, algorithm.optimizer().init(params), jax.vmap(loss)(starts))
     rates = jnp.full(agents, eta)
@@ -101,7 +103,7 @@ def test_a_step_of_the_trainer_is_a_step_of_the_simulator(name, momentum, order)
 @pytest.mark.parametrize("name", RULES)
 def test_the_order_of_the_agents_means_nothing(name):
     """Agents exchanged, everything is exchanged; in the tree, within one parent."""
-    algorithm, order = cnn.Algorithm(RULES[name](), 0.9), jnp.asarray([1, 0, 3, 2])
+    algorithm, order = training.Algorithm(RULES[name](), 0.9), jnp.asarray([1, 0, 3, 2])
     params = {"w": jax.random.normal(jax.random.key(0), (4, 5, 2))}
     slope = lambda point: (jax.tree.map(lambda a: a**3 - a, point), None)
     step = lambda p: steps.agents_step(algorithm, slope, p, algorithm.optimizer().init(p), jnp.full(4, 0.1))[0]["w"]
@@ -122,7 +124,7 @@ def test_momentum_downpour_of_one_agent_is_msgd():
 def test_averages_of_one_agent_leave_it_alone_and_are_averages():
     sgd, asgd = trained("sgd", 1, epochs=1), trained("asgd", 1, epochs=1)
     np.testing.assert_allclose(asgd.validation_loss.isel(model=0), sgd.validation_loss.isel(model=0), rtol=1e-5)
-    path, rule = np.arange(5.0), cnn.algorithm("asgd")
+    path, rule = np.arange(5.0), training.algorithm("asgd")
     average = path[0]
     for n, new in enumerate(path[1:]):
         average = rule.weight(n) * average + (1 - rule.weight(n)) * new
@@ -133,7 +135,7 @@ def test_averages_of_one_agent_leave_it_alone_and_are_averages():
 
 
 def test_agents_without_coupling_are_single_runs():
-    together = cnn.train(Small(), DATA, cnn.algorithm("qsgd", agents=3, k=0.0), agents=3, **RUN)
+    together = training.train(Small(), DATA, training.algorithm("qsgd", agents=3, k=0.0), agents=3, **RUN)
     alone = trained("msgd", 1)
     np.testing.assert_allclose(together.batch_loss.isel(agent=0), alone.batch_loss.isel(agent=0), rtol=1e-4)
     assert np.ptp(together.batch_loss.values[1]) > 1e-3  # the others start elsewhere and see other batches
@@ -141,7 +143,7 @@ def test_agents_without_coupling_are_single_runs():
 
 def test_a_run_does_not_depend_on_which_others_there_are():
     two = trained("easgd", 2, runs=2)
-    other = cnn.train(Small(), DATA, cnn.algorithm("easgd", agents=2, eta=0.05), agents=2, runs=[1], **RUN)
+    other = training.train(Small(), DATA, training.algorithm("easgd", agents=2, eta=0.05), agents=2, runs=[1], **RUN)
     np.testing.assert_allclose(two.batch_loss.isel(run=1), other.batch_loss.isel(run=0), rtol=1e-4)
     assert np.abs(two.batch_loss.isel(run=0) - two.batch_loss.isel(run=1)).max() > 1e-3
 
@@ -149,10 +151,12 @@ def test_a_run_does_not_depend_on_which_others_there_are():
 def test_runs_may_differ_in_numbers():
     """A sweep of gains and rates is one program; each run is the one of its own numbers."""
     gains, rates = np.array([0.0, 4.0]), np.array([0.02, 0.05])
-    algorithm = cnn.Algorithm(coupling.Quorum(gains), 0.5)
-    both = cnn.train(Small(), DATA, algorithm, agents=2, runs=[0, 0], **{**RUN, "eta": rates})
+    algorithm = training.Algorithm(coupling.Quorum(gains), 0.5)
+    both = training.train(Small(), DATA, algorithm, agents=2, runs=[0, 0], **{**RUN, "eta": rates})
     for i, (k, eta) in enumerate(zip(gains, rates, strict=True)):
-        one = cnn.train(Small(), DATA, cnn.Algorithm(coupling.Quorum(k), 0.5), agents=2, **{**RUN, "eta": eta})
+        one = training.train(
+            Small(), DATA, training.Algorithm(coupling.Quorum(k), 0.5), agents=2, **{**RUN, "eta": eta}
+        )
         np.testing.assert_allclose(both.validation_loss.isel(run=i), one.validation_loss.isel(run=0), rtol=2e-4)
         np.testing.assert_allclose(both.eta.isel(run=i), eta, rtol=1e-6)
     assert both.spread.isel(run=1, epoch=-1) < 0.5 * both.spread.isel(run=0, epoch=-1)
@@ -160,7 +164,7 @@ def test_runs_may_differ_in_numbers():
 
 def test_a_diverging_run_ends_alone():
     rates = np.array([0.05, 1e38])
-    both = cnn.train(Small(), DATA, cnn.algorithm("sgd"), runs=[0, 0], **{**RUN, "eta": rates})
+    both = training.train(Small(), DATA, training.algorithm("sgd"), runs=[0, 0], **{**RUN, "eta": rates})
     alone = trained("sgd", 1)
     assert both.diverged.values[0] == -1
     assert 0 < both.diverged.values[1] <= 20
@@ -170,16 +174,16 @@ def test_a_diverging_run_ends_alone():
 
 def test_an_agent_of_rate_0_stands_still_alone():
     """No gradient, no pull, no push: the others go on as if it had a rate."""
-    rule = cnn.Algorithm(coupling.Quorum(2.0), 0.9)
-    history = cnn.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": np.array([[0.05, 0.0]])})
+    rule = training.Algorithm(coupling.Quorum(2.0), 0.9)
+    history = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": np.array([[0.05, 0.0]])})
     goes, still, _ = history.train_loss.values[:, 0].T
     assert np.ptp(still) == 0 and float(goes[-1]) < 0.5 * float(goes[0])
     assert int(history.diverged[0]) == -1
-    none = cnn.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": 0.0})
+    none = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": 0.0})
     assert np.ptp(none.spread.values) == 0 and np.ptp(none.test_loss.values, axis=0).max() == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        cnn.summary(none, "nothing moves")
+        training.summary(none, "nothing moves")
 
 
 def test_same_start():
@@ -209,7 +213,7 @@ def test_gradient_noise_is_the_trace_of_the_covariance():
         def __call__(self, x, train: bool = False):
             return nn.Dense(4, kernel_init=nn.initializers.zeros)(x.reshape(x.shape[0], -1))
 
-    history = cnn.train(Linear(), DATA, cnn.algorithm("sgd"), runs=40, **{**RUN, "epochs": 0})
+    history = training.train(Linear(), DATA, training.algorithm("sgd"), runs=40, **{**RUN, "epochs": 0})
     x = ((DATA.train_x - DATA.mean) / DATA.std).reshape(len(DATA.train_y), -1)
     residual = 0.25 - np.eye(4)[DATA.train_y]
     gradients = np.concatenate([(x[:, :, None] * residual[:, None]).reshape(len(x), -1), residual], axis=1)
@@ -224,9 +228,9 @@ def test_gradient_noise_is_the_trace_of_the_covariance():
 
 
 def test_resume_equals_no_interruption(tmp_path):
-    options = dict(agents=2, runs=2, **{**RUN, "schedule": cnn.Stall(patience=1, tolerance=10.0)})
-    algorithm = cnn.algorithm("sd-qsgd", agents=2, eta=0.05, batches=20)
-    go = lambda **more: cnn.train(Small(), DATA, algorithm, **{**options, **more})
+    options = dict(agents=2, runs=2, **{**RUN, "schedule": training.Stall(patience=1, tolerance=10.0)})
+    algorithm = training.algorithm("sd-qsgd", agents=2, eta=0.05, batches=20)
+    go = lambda **more: training.train(Small(), DATA, algorithm, **{**options, **more})
     whole = go(epochs=4)
     go(epochs=2, folder=tmp_path)
     with pytest.raises(FileExistsError, match="holds a training already"):
@@ -235,7 +239,7 @@ def test_resume_equals_no_interruption(tmp_path):
         go(epochs=4, folder=tmp_path, resume=True, seed=1)
     other = DATA._replace(train_x=255 - DATA.train_x)
     with pytest.raises(FileExistsError, match="other arguments or data"):
-        cnn.train(Small(), other, algorithm, **{**options, "epochs": 4, "folder": tmp_path, "resume": True})
+        training.train(Small(), other, algorithm, **{**options, "epochs": 4, "folder": tmp_path, "resume": True})
     resumed = go(epochs=4, folder=tmp_path, resume=True)
     for name in set(whole.data_vars) - {"seconds"}:
         np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
@@ -249,16 +253,16 @@ def test_resume_equals_no_interruption(tmp_path):
 
 
 def test_an_interrupted_epoch_is_done_again(tmp_path):
-    algorithm = cnn.algorithm("easgd", agents=2, eta=0.05)
+    algorithm = training.algorithm("easgd", agents=2, eta=0.05)
 
     def stop(told):
         if told.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cnn.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, progress=stop, **{**RUN, "epochs": 3})
-    resumed = cnn.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, resume=True, **{**RUN, "epochs": 3})
-    whole = cnn.train(Small(), DATA, algorithm, agents=2, **{**RUN, "epochs": 3})
+        training.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, progress=stop, **{**RUN, "epochs": 3})
+    resumed = training.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, resume=True, **{**RUN, "epochs": 3})
+    whole = training.train(Small(), DATA, algorithm, agents=2, **{**RUN, "epochs": 3})
     np.testing.assert_array_equal(resumed["validation_loss"], whole["validation_loss"])
 
 
@@ -268,36 +272,36 @@ def test_an_interrupted_epoch_is_done_again(tmp_path):
 QUICK = ("msgd", "easgd", "downpour", "qsgd", "tree")  # the others take as long
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in cnn.NAMES])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in training.NAMES])
 def test_every_algorithm_learns(name):
     """A network of one hidden layer, some epochs: what is tested is right on 90 % of unseen images, by chance 25 %."""
     agents = 1 if name in ("sgd", "msgd", "asgd", "mvasgd", "filter", "saturating-filter") else 4
     # the sum of four agents' gradients, and four pushes to a center, are four times the step
     eta = 0.0125 if name in ("downpour", "adownpour", "mvadownpour", "mdownpour") else 0.05
     more = dict(average=0.9) if name in ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd") else {}
-    algorithm = cnn.algorithm(name, agents=agents, eta=eta, momentum=0.8, batches=20, **more)
+    algorithm = training.algorithm(name, agents=agents, eta=eta, momentum=0.8, batches=20, **more)
     epochs = 6 if name in ("asgd", "filter", "saturating-filter") else 3  # their averages remember the start for longer
-    history = cnn.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": epochs})
+    history = training.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": epochs})
     assert float(history.test_accuracy.isel(epoch=0).max()) < 0.6
     assert float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.9
     assert int(history.diverged[0]) == -1
 
 
 def test_a_tree_of_two_levels_learns():
-    history = cnn.train(Small(), DATA, cnn.algorithm("tree", agents=4, fanout=(2, 2)), agents=4, **RUN)
+    history = training.train(Small(), DATA, training.algorithm("tree", agents=4, fanout=(2, 2)), agents=4, **RUN)
     start = history.test_loss.isel(epoch=0, run=0).values
     assert np.isfinite(start).all() and float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.8
 
 
 def test_defaults_are_the_papers():
-    elastic = cnn.algorithm("easgd", agents=4, eta=0.1)
+    elastic = training.algorithm("easgd", agents=4, eta=0.1)
     assert 0.1 * float(elastic.rule.k) == pytest.approx(0.9 / 4) and elastic.rule.center_rate is None
-    downpour = cnn.algorithm("downpour", agents=4, eta=0.1, period=3)
+    downpour = training.algorithm("downpour", agents=4, eta=0.1, period=3)
     assert (float(downpour.rule.k), float(downpour.rule.center_rate)) == pytest.approx((10.0, 40.0))
     assert (downpour.order, downpour.period) == ("gauss-seidel", 3)
-    spike = cnn.algorithm("sd-qsgd", agents=4, eta=0.1, relaxation=10, batches=50).rule
+    spike = training.algorithm("sd-qsgd", agents=4, eta=0.1, relaxation=10, batches=50).rule
     assert [float(v) for v in (spike.magnification, spike.relaxation, spike.duration)] == pytest.approx([4, 1, 5])
-    assert float(cnn.algorithm("easgd-wm").momentum) == 0
+    assert float(training.algorithm("easgd-wm").momentum) == 0
 
 
 # -- speed -------------------------------------------------------------------------------------------------------------
@@ -314,8 +318,8 @@ def test_another_number_does_not_compile_again():
 
     for k, eta, seed in ((1.0, 0.05, 0), (2.0, 0.02, 1)):
         before = len(traced)
-        algorithm = cnn.Algorithm(coupling.Quorum(k), 0.9)
-        cnn.train(Counted(), DATA, algorithm, agents=2, **{**RUN, "eta": eta, "seed": seed})
+        algorithm = training.Algorithm(coupling.Quorum(k), 0.9)
+        training.train(Counted(), DATA, algorithm, agents=2, **{**RUN, "eta": eta, "seed": seed})
     assert len(traced) == before
 
 

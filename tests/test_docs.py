@@ -10,7 +10,8 @@ import matplotlib
 import pytest
 
 import sdesim
-from sdesim import cli, coupling, noise, objectives
+from sdesim import coupling, noise, objectives
+from sdesim.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
@@ -59,13 +60,13 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     done = []
     work = lambda *arguments, **options: done.append(arguments) or 0
-    monkeypatch.setattr(cli, "_regenerate", work)
-    monkeypatch.setattr(cli, "_all_figures", work)
-    monkeypatch.setattr("sdesim.cnn.command.run", work)
-    monkeypatch.setattr("sdesim.cnn.fetch_cifar10", work)
-    monkeypatch.setattr("sdesim.bench.command.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
+    monkeypatch.setattr(main, "_regenerate", work)
+    monkeypatch.setattr(main, "_all_figures", work)
+    monkeypatch.setattr("sdesim.cli.train.run", work)
+    monkeypatch.setattr("sdesim.training.fetch_cifar10", work)
+    monkeypatch.setattr("sdesim.cli.bench.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
     try:
-        status = cli.main(shlex.split(line)[1:])
+        status = main.main(shlex.split(line)[1:])
     except SystemExit as stopped:  # of --help
         status = stopped.code
     assert status in (0, None)

@@ -10,9 +10,11 @@ import pytest
 import xarray as xr
 
 from sdesim import claims, plotting
-from sdesim.experiments import EXPERIMENTS, measured, one_dimensional
-from sdesim.experiments.base import PRESETS, regenerate
-from sdesim.experiments.gallery import write_gallery
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import one_dimensional
+from sdesim.papers.frame import measured
+from sdesim.papers.frame.experiment import PRESETS, regenerate
+from sdesim.papers.frame.gallery import write_gallery
 
 SIMULATED = [name for name, e in EXPERIMENTS.items() if not e.trains]  # those that train have tests of their own
 ONE_DIMENSIONAL = ("bs-fig1", "bs-fig1-easgd", "bs-fig2", "bs-fig3")  # six panels over one loss

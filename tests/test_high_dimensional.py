@@ -10,10 +10,11 @@ import pytest
 import xarray as xr
 
 from sdesim import claims, plotting
-from sdesim.experiments import EXPERIMENTS, cache
-from sdesim.experiments import high_dimensional as high
-from sdesim.experiments.high_dimensional import Config, Loss
-from sdesim.experiments.measured import Runs
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import high_dimensional as high
+from sdesim.papers.boffi_slotine.high_dimensional import Config, Loss
+from sdesim.papers.frame import cache
+from sdesim.papers.frame.measured import Runs
 
 FIGURES = ("bs-fig4", "bs-fig5", "bs-fig6")
 SMALL = Config(agents=8, dims=4, sims=3, steps=40, every=20)

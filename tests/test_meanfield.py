@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 import sdesim
 from sdesim import init, noise, objectives, schedules
 from sdesim.coupling import Elastic, Quorum, Uncoupled
-from sdesim.experiments import one_dimensional as one
+from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.theory import meanfield
 from sdesim.theory.meanfield import Grid, SelfConsistency, fokker_planck, iteration, parts
 

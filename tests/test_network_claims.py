@@ -7,8 +7,10 @@ import pytest
 import xarray as xr
 
 from sdesim import claims
-from sdesim.experiments import EXPERIMENTS, bs_fig7, bs_table1
-from sdesim.experiments.measured import Runs
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import fig7 as bs_fig7
+from sdesim.papers.boffi_slotine import table1 as bs_table1
+from sdesim.papers.frame.measured import Runs
 
 
 def judged(experiment, config, data):

@@ -8,24 +8,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import claims, plotting
-from sdesim.cnn.command import load
-from sdesim.experiments import (
-    EXPERIMENTS,
-    bs_fig7,
-    bs_fig8,
-    bs_fig10,
-    bs_fig11,
-    bs_fig12,
-    bs_table1,
-    cache,
-    curves,
-    zhang,
-)
-from sdesim.experiments import networks as net
-from sdesim.experiments.base import PRESETS, regenerate
-from sdesim.experiments.gallery import write_gallery
-from sdesim.experiments.measured import Runs
+from sdesim import claims, plotting, training
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import fig7 as bs_fig7
+from sdesim.papers.boffi_slotine import fig8 as bs_fig8
+from sdesim.papers.boffi_slotine import fig10 as bs_fig10
+from sdesim.papers.boffi_slotine import fig11 as bs_fig11
+from sdesim.papers.boffi_slotine import fig12 as bs_fig12
+from sdesim.papers.boffi_slotine import table1 as bs_table1
+from sdesim.papers.frame import cache, curves
+from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.experiment import PRESETS, regenerate
+from sdesim.papers.frame.gallery import write_gallery
+from sdesim.papers.frame.measured import Runs
+from sdesim.papers.zhang import common as zhang
 from sdesim.results.datasets import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -182,7 +178,7 @@ def test_another_number_is_another_training(kept):
 
 def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
     """Versions, device and precision, and the source of a schedule that an experiment brings."""
-    data, algorithm = TINY.split(load("synthetic", None, 100)), TINY.algorithm(CELLS[0], 4)
+    data, algorithm = TINY.split(training.load("synthetic", None, 100)), TINY.algorithm(CELLS[0], 4)
     name = lambda **settings: net._hash(Dense(), data, algorithm, settings)
     names = [name(), name(schedule=zhang.Decay((0.1,), 4)), name(schedule=zhang.Decay((0.2,), 4))]
     with jax.enable_x64(True):

@@ -3,8 +3,8 @@
 import dataclasses
 
 from sdesim import claims
-from sdesim.experiments import EXPERIMENTS
-from sdesim.experiments import one_dimensional as one
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.boffi_slotine import one_dimensional as one
 
 
 def failures(experiment, config, data):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sdesim
-import sdesim.cnn
+import sdesim.training
 from sdesim import coupling, objectives
 from sdesim.engine import gpu
 from sdesim.sums import Sum
@@ -155,14 +155,14 @@ def test_zero_in_a_sweep_and_with_a_step_of_its_own():
 def test_zero_in_training():
     """EASGD with Nesterov's momentum, as the trainer steps it."""
     silent = np.zeros((6, AGENTS, DIMS))
-    algorithm = sdesim.cnn.Algorithm(sdesim.Elastic(K, CENTER), DELTA)
+    algorithm = sdesim.training.Algorithm(sdesim.Elastic(K, CENTER), DELTA)
     gradients = lambda point: (jax.vmap(jax.grad(loss))(point), None)
     for rates in RATES.values():
         x = jnp.asarray(X)
         optimizer = algorithm.optimizer().init(x)
         for eta in rates:
             eta = jnp.broadcast_to(jnp.asarray(eta), AGENTS)
-            x, optimizer, _ = sdesim.cnn.step.agents_step(algorithm, gradients, x, optimizer, eta)
+            x, optimizer, _ = sdesim.training.step.agents_step(algorithm, gradients, x, optimizer, eta)
         expected, center = by_hand(rates, "nesterov", "jacobi", silent, "iteration")
         np.testing.assert_allclose(x, expected, **exact)
         np.testing.assert_allclose(algorithm.center(x, optimizer), center, **exact)

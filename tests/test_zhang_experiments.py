@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import claims, cnn, plotting
-from sdesim.experiments import EXPERIMENTS, measured, z_chapter4, zhang
-from sdesim.experiments import networks as net
+from sdesim import claims, plotting, training
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.frame import measured
+from sdesim.papers.frame import networks as net
+from sdesim.papers.zhang import chapter4 as z_chapter4
+from sdesim.papers.zhang import common as zhang
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -209,7 +212,7 @@ def test_every_period_of_the_small_preset_has_exchanges():
 def test_settings_are_zhangs():
     config = zhang.Config()
     assert config.batch == 128 and config.momentum == 0.99 and config.weight_decay == 1e-4
-    images = cnn.synthetic(50, 10)
+    images = training.synthetic(50, 10)
     data = config.split(images)
     assert len(data.train_y) == 50 and not len(data.validation_y)
     assert (data.mean == 0).all() and (data.std == 255).all()

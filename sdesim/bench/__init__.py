@@ -2,7 +2,7 @@
 
 from sdesim.bench.interleaved import Row, measure
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.training import TRAINERS
+from sdesim.bench.trainers import TRAINERS
 from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload
 
 __all__ = ["TRAINERS", "TRAININGS", "VARIANTS", "WORKLOADS", "Row", "Training", "Variant", "Workload", "measure"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from sdesim.bench import interleaved
 from sdesim.bench.commits import checked_out
-from sdesim.bench.training import variants_of
+from sdesim.bench.trainers import variants_of
 from sdesim.bench.workloads import Training, Workload
 
 

@@ -19,7 +19,7 @@ from sdesim._version import __version__
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.training import variants_of
+from sdesim.bench.trainers import variants_of
 from sdesim.bench.workloads import Training, Workload
 from sdesim.results.files import replacing
 

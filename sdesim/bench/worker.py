@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from sdesim.bench.peers import Run
-from sdesim.bench.training import variants_of
+from sdesim.bench.trainers import variants_of
 from sdesim.bench.workloads import TRAININGS, Training, Workload
 
 
@@ -115,7 +115,7 @@ class Worker:
 
     def figure(self, name: str, preset: str) -> dict:
         """Seconds to compute the data of a figure, after a first time that compiles."""
-        from sdesim.experiments import EXPERIMENTS
+        from sdesim.papers import EXPERIMENTS
 
         experiment = EXPERIMENTS[name]
         spent = []

@@ -187,7 +187,7 @@ def main() -> int:
         if "runs" in options.only:
             same.append(compare("runs", old, new, str(HERE / "programs.py"), "run", "."))
         if "figures" in options.only:
-            from sdesim.experiments import EXPERIMENTS
+            from sdesim.papers import EXPERIMENTS
 
             for name in options.figures or [e.name for e in EXPERIMENTS.values() if not e.trains]:
                 same.append(compare(name, old, new, "-c", COMMAND, "figure", name, "--preset", "smoke", "--out", "."))

@@ -1,0 +1,108 @@
+"""`sdesim figure`: figures of the papers, one or all."""
+
+import dataclasses
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from sdesim import claims
+from sdesim.cli.usage import UsageError, as_usage, check_given, take_option
+from sdesim.fields import check_choice
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.frame.experiment import PRESETS, regenerate
+from sdesim.papers.frame.gallery import write_gallery
+from sdesim.results.recipe import by_command
+
+_OUT = "Folder to write to, made if it is not there."
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of `sdesim figure` with these arguments."""
+    if arguments[:1] in (["--list"], ["-l"]):
+        width = max(map(len, EXPERIMENTS))
+        for name, experiment in EXPERIMENTS.items():
+            print(f"{name.ljust(width)}  {experiment.title}")
+        return 0
+    name, *rest = arguments
+    if name == "all":
+        return _all_figures(rest)
+    with as_usage():
+        check_choice("figure", name, [*EXPERIMENTS, "all"])
+        experiment = EXPERIMENTS[name]
+        preset, rest = take_option(rest, "--preset", "default")
+        config = experiment.preset(preset)
+    out, config = _parse(experiment, config, preset, rest)
+    return _regenerate(experiment, config, preset, out)
+
+
+def _all_figures(arguments: list[str]) -> int:
+    """Every figure, one after another, whatever becomes of one; the status is that of the worst."""
+    with as_usage():
+        preset, rest = take_option(arguments, "--preset", "default")
+        check_choice("preset", preset, PRESETS)
+        out, rest = take_option(rest, "--out", "figures")
+        seed, rest = take_option(rest, "--seed", "0")
+        if rest or not seed.isdecimal():
+            wrong = rest[0] if rest else f"--seed {seed}"
+            raise ValueError(f"{wrong}: `sdesim figure all` takes --preset, --seed (a whole number) and --out alone")
+    statuses = {}
+    chosen = {name: e for name, e in EXPERIMENTS.items() if not e.trains}
+    for i, (name, experiment) in enumerate(chosen.items(), 1):
+        print(f"[{i} of {len(chosen)}] {name}", flush=True)
+        config = dataclasses.replace(experiment.preset(preset), seed=int(seed))
+        try:
+            with by_command(["figure", name, "--preset", preset, "--seed", seed, "--out", out]):
+                statuses[name] = _regenerate(experiment, config, preset, Path(out))
+        except UsageError as error:
+            print(f"sdesim: error: {error}", file=sys.stderr)
+            statuses[name] = 2
+        print(flush=True)
+    bad = [name for name, status in statuses.items() if status]
+    print(f"{len(statuses)} figures; gallery: {write_gallery(EXPERIMENTS, Path(out))}")
+    if bad:
+        print(f"not as the papers say, or not drawn: {', '.join(bad)}")
+    return max(statuses.values())
+
+
+def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
+    """The output folder and the configuration, by tyro over the configuration's own dataclass."""
+    command = dataclasses.make_dataclass(
+        "figure",
+        [
+            ("config", Annotated[type(config), tyro.conf.arg(name="")], dataclasses.field(default=config)),
+            ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
+        ],
+    )
+    sizes = ", ".join(experiment.presets)
+    description = (
+        f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "
+        "paper's own numbers are lost, these are chosen; put those in if you have them."
+    )
+    with as_usage():
+        parsed: Any = tyro.cli(
+            command, prog=f"sdesim figure {experiment.name}", description=description, args=arguments
+        )
+        check_given(parsed.config)
+    return parsed.out, parsed.config
+
+
+def _regenerate(experiment, config, preset: str, out: Path) -> int:
+    def tell(found) -> None:
+        print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n\n{claims.table(found)}", flush=True)
+
+    with warnings.catch_warnings(record=True) as caught, as_usage():
+        warnings.simplefilter("always", UserWarning)
+        done = regenerate(experiment, config, preset, out, progress=True, tell=tell)
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            print(f"sdesim: warning: {warning.message}", file=sys.stderr)
+    paths = ", ".join(str(path) for path in done.files.values())
+    print("\n" + textwrap.fill(f"wrote {paths} ({done.seconds:.1f} s)", 120, break_on_hyphens=False))
+    as_preset = dataclasses.replace(config, seed=0) == dataclasses.replace(experiment.preset(preset), seed=0)
+    if not as_preset:
+        print("the configuration is not the preset's: its claims are shown and do not decide the exit status")
+    return 1 if preset == "default" and as_preset and claims.failed(done.claims) else 0

@@ -1,0 +1,241 @@
+"""`sdesim train` and `sdesim data`: the trainer and its data on the command line."""
+
+import contextlib
+import dataclasses
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import xarray as xr
+
+from sdesim import plotting, training
+from sdesim.cli.usage import check_given
+from sdesim.coupling import Tree, Uncoupled
+from sdesim.fields import check_choice, check_count
+from sdesim.results.datasets import read_dataset
+from sdesim.results.files import WriteError
+from sdesim.training.picture import mean_over_runs
+
+Data = Literal["cifar10", "synthetic"]
+AGENTS = 4  # of a run with a coupling
+_ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
+_POPULATION = f"Agents p of a run; by default {AGENTS}, or 1 of an algorithm without coupling."
+
+
+def _shown(metavar: str, text: str | None = None) -> Any:
+    """How the help shows an option that is None unless it is given: what that means stands in its text."""
+    return tyro.conf.arg(metavar=metavar, help=text, help_behavior_hint="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train coupled agents on images, measure them each epoch, and draw a summary."""
+
+    algorithm: Annotated[str, tyro.conf.arg(help=f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}.")] = (
+        "easgd"
+    )
+    agents: Annotated[int | None, _shown("INT", _POPULATION)] = None
+    k: Annotated[float | None, _shown("FLOAT")] = None
+    """Coupling gain, in 1/time: eta * k is the weight of the pull in one step. By default the algorithm's own."""
+    eta: float = 0.05
+    """Learning rate."""
+    momentum: Annotated[float | None, _shown("FLOAT")] = None
+    """Momentum delta, of the algorithms that have one; 0.9 by default."""
+    period: Annotated[int | None, _shown("INT")] = None
+    """Steps between two communications, tau, of the algorithms that have one; 1 by default."""
+    average: Annotated[float | None, _shown("FLOAT")] = None
+    """Weight of the past, below 1, in the moving average that is tested. By default the algorithm's own."""
+    magnification: Annotated[float | None, _shown("FLOAT")] = None
+    """M of sd-qsgd: how much stronger the best agent pulls at its spike; the number of agents by default."""
+    relaxation: Annotated[float | None, _shown("FLOAT")] = None
+    """T_r of sd-qsgd, in batches: how long the spike lasts. By default the algorithm's own."""
+    fanout: Annotated[tuple[int, ...] | None, _shown("INT [INT ...]")] = None
+    """Children of a node at each level of the tree, leaves first; by default all agents under one root."""
+    width: Annotated[float | None, _shown("FLOAT")] = None
+    """Distance at which saturating-filter saturates, in units of parameters. By default the algorithm's own."""
+    epochs: int = 10
+    """Passes through the training set."""
+    batch: int = 128
+    """Images a step and agent."""
+    runs: int = 1
+    """Independent runs, trained side by side."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    same_start: bool = False
+    """All agents of a run start at one point."""
+    network: str = "three-layer"
+    """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28) or low-rank (Z 6.1.2)."""
+    data: Data = "cifar10"
+    """cifar10 (see `sdesim data cifar10`), or synthetic images."""
+    data_folder: Annotated[Path | None, _shown("DIR")] = None
+    """Folder that holds CIFAR-10 in one of its authors' layouts; the cache by default."""
+    images: Annotated[int | None, _shown("INT")] = None
+    """Use this many training and a fifth as many test images alone; all by default, 2000 of synthetic ones."""
+    schedule: Literal["stall", "constant"] = "stall"
+    """stall: divide an agent's rate by 5, 2, 2 when its validation loss stalls (BS 6.1)."""
+    weight_decay: float = 0.0
+    """lambda of lambda / 2 |x|^2."""
+    crop: Annotated[int | None, _shown("INT")] = None
+    """Side of random crops, with flips; whole images by default."""
+    precision: str = "float32"
+    """float32, tf32 or bfloat16."""
+    memory: Annotated[str | None, _shown("BYTES")] = None
+    """Memory that may be used, such as 4GB; what is free by default."""
+    out: Annotated[Path | None, _shown("DIR")] = None
+    """Folder for history.nc, summary.png and checkpoints; runs/ALGORITHM by default."""
+    resume: bool = False
+    """Go on with the training in that folder."""
+
+    @property
+    def population(self) -> int:
+        """Agents of a run: as given, or what the algorithm makes sense with.
+
+        Raises:
+            ValueError: for an unknown algorithm.
+        """
+        if self.agents is not None:
+            return self.agents
+        rule = training.algorithm(self.algorithm).rule
+        if isinstance(rule, Tree) and self.fanout:
+            return math.prod(self.fanout)
+        return 1 if isinstance(rule, Uncoupled) else AGENTS
+
+
+OWN = ("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width")
+"""Options that are handed on only if they are given: what stands in their place is the algorithm's to say."""
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Options from the command line; tyro ends the process on a mistake, with what would be right."""
+    return tyro.cli(Options, prog="sdesim train", args=list(arguments))
+
+
+def run(options: Options) -> xr.Dataset:
+    """Train as the options say, tell how it goes, and write the summary picture.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: as `sdesim.training.train` and `sdesim.training.cifar10`.
+        WriteError: if the last epochs could not be written.
+    """
+    check_choice("network", options.network, training.NETWORKS)
+    check_count("batch", options.batch)
+    images = training.load(options.data, options.data_folder, options.images)
+    data = training.split(images, options.seed)
+    network = training.NETWORKS[options.network](classes=images.classes)
+    numbers: dict[str, Any] = dict(agents=options.population, eta=options.eta)
+    given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
+    batches = max(1, len(data.train_y) // options.batch)
+    algorithm = training.algorithm(options.algorithm, **numbers, **given, batches=batches)
+    out = Path("runs") / options.algorithm if options.out is None else options.out
+    passed = ("epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "resume", "memory")
+    began = time.perf_counter()
+    with _in_words_of_the_command_line():
+        history = training.train(
+            network,
+            data,
+            algorithm,
+            **numbers,
+            **{name: getattr(options, name) for name in passed},
+            schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
+            folder=out,
+            progress=True,
+        )
+    print(f"{_title(options)}: {history.sizes['epoch'] - 1} epochs, {time.perf_counter() - began:.0f} s now")
+    print(table(history))
+    for run_number, step in enumerate(history["diverged"].values):
+        if step >= 0:
+            print(f"sdesim: warning: run {run_number} diverged at step {step}; it is kept and marked", file=sys.stderr)
+    with plotting.looks():
+        plotting.save(training.summary(history, _title(options)), out / "summary.png")
+    _check_kept(history, out)
+    print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
+    return history
+
+
+def _check_kept(history: xr.Dataset, out: Path) -> None:
+    """Say so if the disk did not take the last epochs; a training goes on without, and here it ends.
+
+    Raises:
+        WriteError: with what is there, and what to do.
+    """
+    path = out / "history.nc"
+    kept = read_dataset(path).sizes["epoch"] if path.exists() else 0
+    if kept < history.sizes["epoch"]:
+        raise WriteError(
+            f"out={str(out)!r}: history.nc could not be written to its end ({kept} of {history.sizes['epoch']} "
+            "measurements are there); make room, and train what is missing with --resume"
+        )
+
+
+@contextlib.contextmanager
+def _in_words_of_the_command_line() -> Iterator[None]:
+    """Warnings as lines, at once and not after hours of training; a refused folder by options, not arguments."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"sdesim: warning: {message}", file=sys.stderr)
+        try:
+            yield
+        except (FileExistsError, ValueError) as error:
+            said = str(error).replace("folder=", "--out ").replace("resume=True", "--resume")
+            raise ValueError(said) from error
+
+
+def table(history: xr.Dataset) -> str:
+    """Losses and accuracies after the last epoch, means over the runs whose loss is finite still."""
+    last = mean_over_runs(history).isel(epoch=-1)
+    lines = []
+    for name in ("train", "validation", "test"):
+        loss, accuracy = last[f"{name}_loss"], 100 * last[f"{name}_accuracy"]
+        lines.append(
+            f"{name:>10}  center: loss {float(loss[-1]):.5g}, accuracy {float(accuracy[-1]):.2f} %"
+            f"   agents: loss {float(loss[:-1].mean()):.5g}, accuracy {float(accuracy[:-1].mean()):.2f} %"
+        )
+    if (kept := int(last["runs"])) < (whole := history.sizes["run"]):
+        lines.append(f"{'':>10}  means over {kept} of {whole} runs: the loss of the others is not finite")
+    return "\n".join(lines)
+
+
+def _title(options: Options) -> str:
+    many = f"{options.population} agents" if options.population > 1 else "one agent"
+    few = "" if options.images is None else f"{options.images} images of "
+    return f"{options.algorithm} on {few}{options.data}, {many}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetch:
+    """Fetch CIFAR-10 unless it is there, and verify it."""
+
+    folder: Annotated[Path | None, _shown("DIR")] = None
+    """Folder to fetch into; by default the cache: $SDESIM_CACHE, or ~/.cache/sdesim."""
+
+
+def fetch(arguments: Sequence[str]) -> Path:
+    """`sdesim data cifar10 [--folder DIR]`: fetch it unless it is there, verify it, and say where it is.
+
+    Raises:
+        ValueError, ConnectionError: as `sdesim.training.fetch_cifar10`; ValueError for another data set, or none.
+    """
+    if not arguments:
+        raise ValueError("data: name the data set: `sdesim data cifar10`")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        rest = [name]
+    else:
+        check_choice("data", name, ("cifar10",))
+    options = tyro.cli(Fetch, prog="sdesim data cifar10", args=rest)
+    return training.fetch_cifar10(options.folder, progress=sys.stderr.isatty())
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """The exit status of `sdesim train` or `sdesim data` with these arguments."""
+    if command == "data":
+        print(f"CIFAR-10 is in {fetch(arguments)}, all six parts as published")
+    else:
+        options = parse(arguments)
+        check_given(options)
+        run(options)
+    return 0

@@ -1,0 +1,52 @@
+"""Mistakes on the command line, and the options that its commands share."""
+
+import contextlib
+import dataclasses
+import math
+from typing import Any
+
+
+class UsageError(Exception):
+    """A mistake on the command line, told in one line."""
+
+
+@contextlib.contextmanager
+def as_usage():
+    """Bad values, which name themselves, as errors of usage."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError, OSError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def take_option(arguments: list[str], option: str, default: str) -> tuple[str, list[str]]:
+    """The value of an option that decides the defaults of all others, and the arguments without it."""
+    kept, value = [], default
+    iterator = iter(arguments)
+    for argument in iterator:
+        if argument == option:
+            value = next(iterator, None)
+            if value is None:
+                raise ValueError(f"{option}: needs a value")
+        elif argument.startswith(option + "="):
+            value = argument.partition("=")[2]
+        else:
+            kept.append(argument)
+    return value, kept
+
+
+def check_given(options: Any, prefix: str = "--") -> None:
+    """Refuse lists without a value and numbers that are not finite, of which no option has a use.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            check_given(value, f"{name}.")
+        if value == ():
+            raise ValueError(f"{name}: needs at least one value")
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(v, float) and not math.isfinite(v) for v in numbers):
+            raise ValueError(f"{name}={' '.join(map(str, numbers))}: must be finite")

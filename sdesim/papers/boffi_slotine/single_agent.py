@@ -1,0 +1,137 @@
+"""Single-agent methods with a filter (BS 64), their constants, and what theory says of them beside SGD and momentum."""
+
+import dataclasses
+
+import numpy as np
+
+from sdesim import plotting
+from sdesim.fields import check_count, check_sign
+from sdesim.papers.boffi_slotine import one_dimensional as one
+from sdesim.theory import bounds
+
+METHODS = {
+    "linear": ("linear filter", plotting.QUORUM),
+    "saturating": ("saturating filter", plotting.LOSS),
+    "sgd": ("SGD", "#4d4d4d"),
+    "heavy ball": ("heavy ball", plotting.SMOOTHED),
+    "nesterov": ("Nesterov", "#1b9e77"),
+}
+FILTERS = ("linear", "saturating")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Constants [C] of the experiment."""
+
+    k: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+    """Gains of the filters."""
+    k_shown: float = 8.0
+    """The gain of the curves of convergence, of the trajectories and of the runs against the filters' rate."""
+    rate: float = 2.0
+    """Rate r of the filters, in 1/time."""
+    width: float = 0.3
+    """Width w at which the saturating filter saturates."""
+    rates: tuple[float, ...] = (1.0, 4.0, 16.0, 28.0, 36.0, 44.0, 60.0)
+    """Rates of the filters in the runs that show where they lose stability."""
+    momentum: float = 0.9
+    """Momentum delta of heavy ball and Nesterov."""
+    sims: int = 1200
+    """Independent simulations, of one agent each."""
+    steps: int = 3000
+    """Iterations; the first half is left out of averages."""
+    eta: float = 0.05
+    """Learning rate of the agent with a filter; the others have its effective rate."""
+    sigma: float = 1.0
+    """Standard deviation of the Gaussian gradient noise on the convex losses."""
+    curvature: float = 1.0
+    """Curvature h of the quadratic, and least curvature of the log cosh loss."""
+    weight: float = 1.0
+    """Weight of log cosh."""
+    start: float = 5.0
+    """Where the agent starts on the log cosh loss."""
+    noise_half_width: float = 8.0
+    """Noise on the oscillating loss is uniform on (-w, w)."""
+    init_half_width: float = 3.0
+    """Agents there start uniformly on (-R, R)."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    loss: one.Loss = dataclasses.field(default_factory=one.Loss)
+    """Constants of the oscillating loss."""
+
+    def __post_init__(self):
+        for name in ("sims", "steps"):
+            check_count(name, getattr(self, name), least=2)
+        for name in (
+            "k",
+            "k_shown",
+            "rate",
+            "rates",
+            "width",
+            "eta",
+            "sigma",
+            "curvature",
+            "start",
+            "noise_half_width",
+        ):
+            check_sign(name, getattr(self, name), zero=False)
+        for name in ("weight", "init_half_width"):
+            check_sign(name, getattr(self, name))
+        if self.k_shown not in self.k:
+            raise ValueError(f"k_shown={self.k_shown}: must be one of the gains k={self.k}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}: must be at least 0 and less than 1")
+        fastest = self.eta * (max(self.k) + self.rate + self.curvature + self.weight)
+        if not fastest < 2:
+            raise ValueError(f"k={self.k}: eta (k + r + L) is {fastest:.3g}; must be less than 2")
+
+    @property
+    def landmarks(self) -> one.Landmarks:
+        """Minima of the oscillating loss and of that loss smoothed at the full rate."""
+        return one.landmarks(one.Config(eta=self.eta, noise_half_width=self.noise_half_width, loss=self.loss))
+
+
+def effective_rate(config: Config, k):
+    """Drift of an iteration under a constant unit force, in time: eta r / (r + k)."""
+    return config.eta * config.rate / (config.rate + k)
+
+
+def transition(config: Config, method: str, k: float) -> tuple[np.ndarray, np.ndarray]:
+    """One iteration on the quadratic, (x, s) <- M (x, s) + noise of covariance N, s the center or the displacement.
+
+    For SGD, s is x itself. M and N are (2, 2).
+    """
+    h, e, variance = config.curvature, effective_rate(config, k), config.sigma**2
+    if method == "linear":
+        a = np.array([[h + k, -k], [-config.rate, config.rate]])
+        return np.eye(2) - config.eta * a, np.diag([config.eta**2 * variance, 0.0])
+    if method == "sgd":
+        return np.array([[1 - e * h, 0.0], [1 - e * h, 0.0]]), np.full((2, 2), e**2 * variance)
+    e, delta = e * (1 - config.momentum), config.momentum
+    kept = delta * (1 - e * h) if method == "nesterov" else delta
+    return np.array([[1 - e * h, kept], [-e * h, kept]]), np.full((2, 2), e**2 * variance)
+
+
+def exact(config: Config, method: str, k: float) -> tuple[float, float]:
+    """Stationary variance of the agent and of its center (for SGD and momentum, of itself) on the quadratic."""
+    m, n = transition(config, method, k)
+    v = bounds.ou_covariance_discrete(np.eye(2) - m, n, 1.0)
+    return float(v[0, 0]), float(v[1, 1] if method in FILTERS else v[0, 0])
+
+
+def decay(config: Config, method: str, k: float) -> float:
+    """Rate of convergence on the quadratic, per iteration: minus the logarithm of the spectral radius."""
+    return float(-np.log(np.abs(np.linalg.eigvals(transition(config, method, k)[0])).max()))
+
+
+def energy_bound(config: Config, k: float) -> float:
+    """Bound of E[x^2 + (k / r) c^2] of the linear filter on the log cosh loss, stationary, made for the iteration.
+
+    In the metric diag(sqrt r, sqrt k) the drift is symmetric, and contracts for curvatures from h to L as at the worst
+    of the two: BS Lemma 5.2 and Thm 5.2 for p = 1, with a rate r of the center that need not be k.
+    """
+    worst = 0.0
+    for h in (config.curvature, config.curvature + config.weight):
+        mixed = -np.sqrt(k * config.rate)
+        a = np.array([[h + k, mixed], [mixed, config.rate]])
+        worst = max(worst, np.abs(1 - config.eta * np.linalg.eigvalsh(a)).max())
+    return config.eta**2 * config.sigma**2 / (1 - worst**2)

@@ -1,0 +1,1 @@
+"""What figures share: what one is, its runs kept, its measurements, pictures and gallery."""

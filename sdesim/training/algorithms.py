@@ -1,0 +1,326 @@
+"""The distributed algorithms by their names: a coupling rule of `sdesim.coupling`, a momentum, an order and a period.
+
+No update rule is written here. What trains a network is `optax.trace` and `sdesim.couple` with the rule; what an
+algorithm's name stands for is which rule, with which numbers (BS 6, Z 2 and 4).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PyTree
+
+from sdesim.coupling import (
+    ORDERS,
+    AbstractCoupling,
+    Elastic,
+    Filtered,
+    LinearFilter,
+    Order,
+    Quorum,
+    SaturatingFilter,
+    Spiking,
+    Tree,
+    Uncoupled,
+)
+from sdesim.fields import (
+    Part,
+    check_choice,
+    check_count,
+    check_flags,
+    check_sign,
+    concrete,
+    is_traced,
+    named,
+    number,
+    optional_number,
+    shown,
+)
+from sdesim.interop.as_optax import Coupled, couple
+from sdesim.random import MAX_STEPS
+
+AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others
+MAX_AGENTS = 1 << AGENT_BITS
+
+
+class Made(Part):
+    """What an algorithm's numbers follow from, each 0 where they do not: agents, the rate that turns gains into weights
+    of a step, and batches of an epoch. Numbers, so that algorithms of other values are one program."""
+
+    agents: Array = eqx.field(converter=number, default=0.0)
+    eta: Array = eqx.field(converter=number, default=0.0)
+    batches: Array = eqx.field(converter=number, default=0.0)
+
+
+class Algorithm(Part):
+    """How agents step and are coupled.
+
+    rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). nesterov: take gradients ahead, at
+    x + delta v; heavy ball otherwise. order, period: of `sdesim.couple`. share: all agents step by the sum of their
+    gradients (MDOWNPOUR, whose momentum is the master's).
+    pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates are:
+    the weights stay where those fall or differ. None: the agents' own rates, with which the weights then fall.
+    average: weight gamma of the past in the exponentially weighted center, y <- gamma y + (1 - gamma) center, which is
+    then what is tested; None tests the center itself. running: true for the plain average of all centers so far, the
+    start among them, for as long as the past's weight n / (n + 1) in it is below gamma: with gamma = 1, always. every:
+    iterations between two centers that enter the average.
+    clock: time of an iteration for gains that depend on time, of `sdesim.couple`. by_mean: test the mean of the agents,
+    where that is not the rule's own center. made: what the numbers follow from, where `algorithm` made them; a training
+    of other agents, rates or batches an epoch is refused, as its weights would be others than the algorithm's.
+
+    Every number may have a leading axis of runs, that of `train`'s.
+    """
+
+    rule: AbstractCoupling
+    momentum: Array = eqx.field(converter=number, default=0.0)
+    average: Array | None = eqx.field(converter=optional_number, default=None)
+    running: Array = eqx.field(converter=lambda r: _flags(r), default=False)
+    pace: Array | None = eqx.field(converter=optional_number, default=None)
+    clock: Array | None = eqx.field(converter=optional_number, default=None)
+    order: Order = eqx.field(static=True, default="jacobi")
+    period: int = eqx.field(static=True, default=1)
+    nesterov: bool = eqx.field(static=True, default=True)
+    share: bool = eqx.field(static=True, default=False)
+    every: int = eqx.field(static=True, default=1)
+    by_mean: bool = eqx.field(static=True, default=False)
+    made: Made = eqx.field(default_factory=Made)
+
+    def __check_init__(self):
+        if not isinstance(self.rule, AbstractCoupling):
+            raise TypeError(f"rule={shown(self.rule)}: must be a coupling rule of sdesim.coupling")
+        if not isinstance(self.made, Made):
+            raise TypeError(f"made={shown(self.made)}: must be what sdesim.training.algorithm remembers")
+        check_flags(nesterov=self.nesterov, share=self.share, by_mean=self.by_mean)
+        check_choice("order", self.order, ORDERS)
+        for label, most in (("momentum", np.nextafter(1, 0)), ("average", 1)):
+            value = getattr(self, label)
+            check_sign(label, value)
+            if (largest := concrete(value, np.max)) is not None and largest > most:
+                raise ValueError(f"{label}={shown(value)}: must be {'at most' if most == 1 else 'less than'} 1")
+        check_sign("pace", self.pace, zero=False)
+        check_sign("clock", self.clock, zero=False)
+        check_count("period", self.period, most=MAX_STEPS)
+        check_count("every", self.every, most=MAX_STEPS)
+        if self.average is None and concrete(self.running, np.max):
+            raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
+
+    def check_made_for(self, agents: int, rates: Array, batches: int) -> None:
+        """Refuse a training whose numbers are others than those that the algorithm's follow from, whose weights would
+        be another algorithm's. rates: (runs, agents), beside numbers of the algorithm that lead with runs.
+
+        Raises:
+            ValueError: naming both.
+        """
+        trained = {"agents": agents, "eta": self.coupling_rate(rates), "batches": batches}
+        for label, there in trained.items():
+            own = getattr(self.made, label)
+            if is_traced((own, there)):
+                continue
+            own, there = (a[:, None] if a.ndim == 1 else a for a in (np.asarray(own), np.asarray(there)))
+            own, there = np.broadcast_arrays(own, there)
+            if (wrong := (own != 0) & ~np.isclose(own, there, rtol=1e-6, atol=0)).any():
+                made_for, has = own[wrong][0], there[wrong][0]
+                raise ValueError(
+                    f"algorithm: was made for {label}={made_for:g}, and the training has {has:g}; make it by "
+                    f"sdesim.training.algorithm(..., {label}={has:g})"
+                )
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average over iterations is tested, and not the center itself."""
+        return self.average is not None
+
+    @property
+    def renews(self) -> bool:
+        """Whether the rule looks at validation losses at the start of an epoch."""
+        return self.rule.renews
+
+    def weight(self, step: Array) -> Array:
+        """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""
+        assert self.average is not None
+        entry = (step + 1) // self.every  # that of the start is 0
+        past = jnp.where(self.running, jnp.minimum(self.average, entry / (entry + 1)), self.average)
+        return jnp.where((step + 1) % self.every == 0, past, jnp.ones_like(past))
+
+    def coupling_rate(self, eta: Array) -> Array:
+        """The rate that the coupling steps by, where the agents step by `eta`."""
+        return eta if self.pace is None else self.pace
+
+    def coupling(self) -> Coupled:
+        """The rule as an optax transformation, last in the chain."""
+        lookahead = self.momentum if self.nesterov else None
+        return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=self.period)
+
+    def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
+        """What stands for the agents of one run: their quorum, center variable or mean, without their axis."""
+        if self.by_mean:
+            return jax.tree.map(lambda a: jnp.mean(a, axis=0), params)
+        return self.coupling().center(params, optimizer)
+
+    def optimizer(self) -> optax.GradientTransformationExtraArgs:
+        """From steps -eta g of the agents to their updates: momentum, then the coupling."""
+        return optax.chain(optax.trace(self.momentum), self.coupling())
+
+
+def _flags(value: Any) -> Array:
+    if not is_traced(value) and np.asarray(value).dtype != bool:
+        raise TypeError(f"{shown(value)}: must be True or False")
+    return jnp.asarray(value, bool)
+
+
+def algorithm(
+    name: str,
+    *,
+    agents: int = 1,
+    eta: Any = 0.05,
+    k: Any = None,
+    momentum: float = 0.9,
+    period: int = 1,
+    average: float | None = None,
+    magnification: float | None = None,
+    relaxation: float | None = None,
+    batches: int = 313,
+    fanout: tuple[int, ...] | None = None,
+    width: float | None = None,
+) -> Algorithm:
+    """An algorithm by its name in the papers.
+
+    Args:
+        name: one of `NAMES`.
+        agents: p. eta: the learning rate, which turns gains into weights a step (alpha = eta k); one for all, or as the
+            trainer takes it. Where numbers follow from the two, the algorithm trains so many agents at that rate only.
+        k: gain in 1/time. By default what the papers use: for the elastic family alpha = 0.9 / p (Z 4.1), else alpha =
+            0.04 [C].
+        momentum: delta, where the algorithm has one.
+        period: iterations between two communications, tau.
+        average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C], the
+            agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
+        magnification, relaxation: M (p by default) and T_r in batches (20 by default) [C], of SD-QSGD's spike, which
+            lasts one epoch of `batches`.
+        fanout: of the tree; all agents under one root by default. width: of the saturating filter, 0.1 by default [C].
+
+    Raises:
+        ValueError, TypeError: for an unknown name, with what was probably meant, a number out of range, or one that the
+            algorithm does not have.
+    """
+    check_choice("algorithm", name, NAMES)
+    check_count("agents", agents, most=MAX_AGENTS)
+    check_count("period", period, most=MAX_STEPS)
+    check_count("batches", batches, most=MAX_STEPS)
+    check_sign("momentum", named("momentum", number)(momentum))
+    own = dict(k=k, average=average, magnification=magnification, relaxation=relaxation, fanout=fanout, width=width)
+    for label, value in (*own.items(), ("period", None if period == 1 else period)):
+        if value is not None and name not in _WITH[label]:
+            raise ValueError(f"{label}={shown(value)}: {name} has none; those that have: {', '.join(_WITH[label])}")
+    named("k", optional_number)(k)
+    check_sign("average", named("average", optional_number)(average))
+    if average is not None and np.max(average) >= 1:
+        raise ValueError(f"average={shown(average)}: must be from 0 to less than 1")
+    # The rate divides where gains follow from weights of a step, and is the clock of spikes.
+    check_sign("eta", named("eta", number)(eta), zero=name in _UNCOUPLED or (k is not None and name in _FREE))
+    eta = eta if np.ndim(eta) == 0 else np.asarray(eta)
+    relaxation = 20.0 if relaxation is None else relaxation
+    check_sign("relaxation", named("relaxation", number)(relaxation), zero=False)
+    if fanout is None:
+        fanout = (agents,)
+    if not isinstance(fanout, list | tuple) or not fanout:
+        raise TypeError(f"fanout={shown(fanout)}: must be a tuple of the children at each level, leaves first")
+    fanout = tuple(check_count("fanout", f) for f in fanout)
+    if name == "tree" and math.prod(fanout) != agents:
+        raise ValueError(f"fanout={fanout}: has {math.prod(fanout)} leaves, and agents={agents}")
+    gain = lambda weight, over: weight / over if k is None else k
+    quorum: dict[str, Any] = dict(momentum=momentum, average=0.99 if average is None else average, period=period)
+    slow = 0.999 if average is None else average
+    # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The
+    # master's clock, by which averages count, ticks once a period (Z 4).
+    pushes = lambda **more: Algorithm(
+        Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period, pace=eta, every=period, **more
+    )
+    builders = {
+        "sgd": lambda: Algorithm(Uncoupled()),
+        "msgd": lambda: Algorithm(Uncoupled(), momentum),
+        "asgd": lambda: Algorithm(Uncoupled(), average=1.0, running=True),
+        "mvasgd": lambda: Algorithm(Uncoupled(), average=slow),
+        "qsgd": lambda: Algorithm(Quorum(gain(0.04, eta)), **quorum),
+        # By a clock of its own a spike lasts as many batches after the learning rate has fallen.
+        "sd-qsgd": lambda: Algorithm(
+            Spiking(
+                gain(0.04, eta), agents if magnification is None else magnification, relaxation * eta, batches * eta
+            ),
+            **quorum,
+            clock=eta,
+            by_mean=True,
+        ),
+        "easgd": lambda: Algorithm(Elastic(gain(0.9, agents * eta)), momentum, period=period),
+        "easgd-wm": lambda: Algorithm(Elastic(gain(0.9, agents * eta)), period=period),
+        "downpour": lambda: pushes(),
+        "adownpour": lambda: pushes(average=1.0, running=True),
+        "mvadownpour": lambda: pushes(average=slow),
+        # Agents read x~ + delta v and the master steps by all their gradients (Z, Alg. 4-5), at every iteration: where
+        # they all are after it is where the master is.
+        "mdownpour": lambda: Algorithm(Elastic(1 / eta, 1 / eta), momentum, pace=eta, order="gauss-seidel", share=True),
+        "filter": lambda: Algorithm(Filtered(gain(0.04, eta), LinearFilter(gain(0.04, eta))), period=period),
+        "saturating-filter": lambda: Algorithm(
+            Filtered(gain(0.04, eta), SaturatingFilter(gain(0.04, eta), 0.1 if width is None else width)),
+            period=period,
+        ),
+        "tree": lambda: Algorithm(Tree(gain(0.9 / (fanout[0] + 1), eta), fanout), momentum, period=period),
+    }
+    builders["eamsgd"] = builders["easgd"]
+    by_agents = name in _BY_AGENTS or (k is None and name in _ELASTIC) or (magnification is None and name == "sd-qsgd")
+    made = Made(
+        agents=agents if by_agents else 0.0,
+        eta=eta if k is None and name in _GAINED else 0.0,
+        batches=batches if name == "sd-qsgd" else 0.0,
+    )
+    return dataclasses.replace(builders[name](), made=made)
+
+
+NAMES = (
+    *("sgd", "msgd", "asgd", "mvasgd", "qsgd", "sd-qsgd", "easgd", "easgd-wm", "eamsgd"),
+    *("downpour", "adownpour", "mvadownpour", "mdownpour", "filter", "saturating-filter", "tree"),
+)
+"""Algorithms that `algorithm` knows."""
+
+# Which algorithms have a number; those of one agent have no coupling, and DOWNPOUR's gains are fixed.
+_UNCOUPLED = ("sgd", "msgd", "asgd", "mvasgd")
+_GAINED = tuple(n for n in NAMES if n not in _UNCOUPLED and "downpour" not in n)
+_FREE = tuple(n for n in _GAINED if n != "sd-qsgd")  # of the learning rate, once they have a gain
+_ELASTIC = ("easgd", "easgd-wm", "eamsgd")  # alpha = 0.9 / p
+_BY_AGENTS = ("downpour", "adownpour", "mvadownpour", "tree")  # whatever the gain
+_WITH = {
+    "k": _GAINED,
+    "period": (*_GAINED, "downpour", "adownpour", "mvadownpour"),
+    "average": ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd"),
+    "magnification": ("sd-qsgd",),
+    "relaxation": ("sd-qsgd",),
+    "fanout": ("tree",),
+    "width": ("saturating-filter",),
+}
+
+
+def over_runs(values: Any, runs: int) -> Any:
+    """Every array of a pytree with a leading axis of runs: as it is where it has one, repeated where it is a number.
+
+    Raises:
+        ValueError: for a leading axis of another length.
+    """
+
+    def one(leaf):
+        if not eqx.is_array(leaf):
+            return leaf
+        if leaf.ndim and leaf.shape[0] == runs:
+            return leaf
+        if leaf.ndim == 0:
+            return jnp.broadcast_to(leaf, (runs,))
+        raise ValueError(
+            f"algorithm: a number of shape {np.shape(leaf)} must be one for all, (runs,) or (runs, agents), and there "
+            f"are {runs} runs"
+        )
+
+    return jax.tree.map(one, values)

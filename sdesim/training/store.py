@@ -1,0 +1,219 @@
+"""What a training keeps in its folder: the history, a checkpoint of the last epoch, and a lock.
+
+The history is written last and names its checkpoint; a checkpoint gets its name when it is complete, with a list of the
+checksums of its files. An interruption at any moment leaves a pair that fits, and what was damaged later is said before
+anything reads it. Nothing here ever starts over on its own: that is for the user to say, by deleting the folder.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+
+import filelock
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from sdesim.contents import contents
+from sdesim.fields import warn
+from sdesim.interrupt import undone
+from sdesim.results.datasets import check_kind, read_dataset, write_dataset
+from sdesim.results.files import (
+    Damaged,
+    WriteError,
+    check_writable,
+    read_sealed,
+    sync_names,
+    temporary_folder,
+    write_sealed,
+)
+from sdesim.training.algorithms import Algorithm
+from sdesim.training.data import Split
+from sdesim.training.step import Task
+
+SUMS = "sums.json"
+
+
+def hash_of(said: Iterable[str], arrays: Iterable) -> str:
+    """Of texts and of arrays, their shapes and types included."""
+    digest = hashlib.sha256("\n".join(said).encode())
+    for array in map(np.asarray, arrays):
+        digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
+    """What a training must share with the one that it continues, as a hash."""
+    return hash_of([contents(said) for said in (task, algorithm, rates, others)], (numbers, *data))
+
+
+class Store:
+    """The folder of one training. fingerprint: what it must share with one that goes on with it."""
+
+    def __init__(self, folder, fingerprint: str):
+        self.folder = check_writable(folder, "folder").resolve()
+        self.fingerprint = fingerprint
+
+    @property
+    def history(self) -> pathlib.Path:
+        return self.folder / "history.nc"
+
+    def _checkpoint(self, epoch: int) -> pathlib.Path:
+        return self.folder / f"checkpoint-{epoch}"
+
+    def _refusal(self, what: str) -> str:
+        return f"folder={str(self.folder)!r}: {what}"
+
+    @contextlib.contextmanager
+    def lock(self, resume: bool) -> Iterator[None]:
+        """The folder for this process alone; the system gives it free when the process ends, however it does.
+
+        Raises:
+            FileExistsError: if another process trains in it, and `resume` is not set: what it leaves is a training.
+        """
+        lock, holder = filelock.FileLock(self.folder / ".lock"), self.folder / ".lock-holder"
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            said = self._refusal(f"another process{_who(holder)} trains in it")
+            if not resume:
+                raise FileExistsError(f"{said}; wait for it, or name another folder") from None
+            warn(f"{said}, and is waited for", UserWarning)
+            lock.acquire()
+        except OSError as error:
+            raise ValueError(self._refusal(f".lock cannot be locked ({error.strerror}); remove it")) from error
+        try:
+            with undone(lambda: _say_who(holder), lambda _: holder.unlink(missing_ok=True)):
+                yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def open(self, resume: bool, start):
+        """History and state to go on from: those of the folder, or none and `start()`.
+
+        Raises:
+            FileExistsError: if the folder holds a training and `resume` is not set, or another training.
+            Damaged: if anything in it is damaged or missing, with what to do; a ValueError.
+        """
+        there = sorted(path.name for path in self.folder.glob("checkpoint-*"))
+        if not os.path.lexists(self.history):
+            if there:
+                advice = "put back a copy of it, or delete the folder to start over, or name another"
+                raise Damaged(self._refusal("history.nc"), f"is missing, beside {', '.join(there)}", advice)
+            return [], start()
+        if not resume:
+            what = "holds a training already; resume=True goes on with it, or name another"
+            raise FileExistsError(self._refusal(what))
+        data = self._sound("history.nc", lambda: read_dataset(self.history))
+        self._sound("history.nc", lambda: check_kind(data, "history", f"path={str(self.history)!r}"))
+        if data.attrs["fingerprint"] != self.fingerprint:
+            what = "holds a training with other arguments or data; name another folder"
+            raise FileExistsError(self._refusal(what))
+        kept = self._checkpoint(int(data.attrs["checkpoint"]))
+        self._sound(kept.name, lambda: _verify(kept))
+        import orbax.checkpoint as ocp
+
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                state = checkpointer.restore(kept, start())
+        except Exception as error:  # its bytes are those that were written: another version wrote them
+            why = f"cannot be read by this version of orbax ({_first_line(error)})"
+            raise Damaged(
+                self._refusal(kept.name), why, "go on with the version before, or name another folder"
+            ) from error
+        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
+        return [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])], state
+
+    def _sound(self, part: str, read):
+        """What `read` gives; what is wrong with it, as a refusal of the folder that says what to do."""
+        try:
+            return read()
+        except Damaged as error:
+            advice = f"put back a copy of {part}, or delete the folder to start over, or name another"
+            raise Damaged(self._refusal(part), error.why, advice) from error
+
+    def write(self, epoch: int, state, data: xr.Dataset) -> None:
+        """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
+
+        Raises:
+            WriteError: if either cannot be written; the epoch before is kept then.
+        """
+        import orbax.checkpoint as ocp
+
+        kept = self._checkpoint(epoch)
+        with temporary_folder(self.folder, kept.name) as temporary:
+            new = temporary / kept.name
+            try:
+                with ocp.StandardCheckpointer() as checkpointer:
+                    checkpointer.save(new, state)
+                write_sealed(json.dumps(_sums(new), indent=1).encode(), new / SUMS)
+                if os.path.lexists(kept):  # of an epoch whose history was not written any more
+                    shutil.rmtree(kept)
+                new.replace(kept)
+                sync_names(self.folder)
+            except Exception as error:
+                why = _first_line(error)
+                refused = WriteError(f"path={str(kept)!r}: could not be written ({why}); the epoch before is kept")
+                raise refused from error
+        write_dataset(data.assign_attrs(fingerprint=self.fingerprint, checkpoint=epoch), self.history)
+        for old in self.folder.glob("checkpoint-*"):
+            if old != kept:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _say_who(holder: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        holder.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+
+
+def _who(holder: pathlib.Path) -> str:
+    """Which process it is, as it wrote itself; nothing if it has not yet."""
+    with contextlib.suppress(OSError):
+        return f" ({holder.read_text(encoding='utf-8')})"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())[:200]
+
+
+def _sums(folder: pathlib.Path) -> dict[str, str]:
+    """The SHA-256 of each file of a folder by its name there, read back and on the disk."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            sync_names(path)
+    return found
+
+
+def _verify(folder: pathlib.Path) -> None:
+    """Refuse a folder that is not, byte by byte, what its list of sums says.
+
+    Raises:
+        Damaged: with the file that is wrong.
+    """
+    if not folder.is_dir():
+        raise Damaged(str(folder), "is a file, not a folder" if os.path.lexists(folder) else "is missing")
+    try:
+        sums = json.loads(read_sealed(folder / SUMS))
+    except FileNotFoundError:
+        raise Damaged(str(folder), f"has no list of checksums, {SUMS}") from None
+    except Damaged as error:
+        raise Damaged(str(folder), f"is damaged: its {SUMS} {error.why}") from error
+    for name, digest in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise Damaged(str(folder), f"has no file {name} any more")
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise Damaged(str(folder), f"is damaged: the bytes of its {name} are not those that were written")
