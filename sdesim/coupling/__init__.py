@@ -1,0 +1,56 @@
+"""Coupling rules: how agents that descend one loss pull on each other.
+
+**A rule is a velocity field, not an update.** It knows no step size, no learning rate, no random key and no network.
+The integrator, the discrete iteration and the trainer all step the one definition given here:
+
+    dx^i = pull(x, shared, t)^i dt        on the agents,
+    dshared = flow(x, shared, t) dt       on what they share: a center variable, tree nodes, a filter's state.
+
+`x` is any pytree whose leaves lead with the agent axis: an (agents, dims) array in a simulation, the stacked
+parameters of a network in a trainer. `mean(x, weights=None)` is handed in by whoever runs the rule, and is a rule's
+only look across agents; `mean.agents` is their number. That is what lets one rule serve a plain array, a padded block
+on a GPU, and agents that live on several devices.
+
+`t` is the time of the rule: it advances by the learning rate each iteration. A gain `k` has units of 1/t, so that
+`eta * k` is the dimensionless weight of the pull in one iteration (the moving rate alpha of EASGD).
+
+Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.02216).
+"""
+
+from sdesim.coupling.base import ORDERS, AbstractCoupling, ArrayMean, Gain, Mean, Order, per_agent
+from sdesim.coupling.elastic import Elastic
+from sdesim.coupling.filtered import Filtered, LinearFilter, SaturatingFilter
+from sdesim.coupling.quorum import Quorum, Uncoupled
+from sdesim.coupling.senders import Spiking, StateDependent
+from sdesim.coupling.tree import Tree
+
+__all__ = [
+    "ORDERS",
+    "RULES",
+    "AbstractCoupling",
+    "ArrayMean",
+    "Elastic",
+    "Filtered",
+    "Gain",
+    "LinearFilter",
+    "Mean",
+    "Order",
+    "Quorum",
+    "SaturatingFilter",
+    "Spiking",
+    "StateDependent",
+    "Tree",
+    "Uncoupled",
+    "per_agent",
+]
+
+RULES: dict[str, type[AbstractCoupling]] = {
+    "uncoupled": Uncoupled,
+    "quorum": Quorum,
+    "elastic": Elastic,
+    "state-dependent": StateDependent,
+    "spiking": Spiking,
+    "filtered": Filtered,
+    "tree": Tree,
+}
+"""Every coupling rule by name. Whatever is added here must pass the tests that hold for all rules."""

@@ -1,0 +1,76 @@
+"""Agents in feedback with a filter of themselves (BS 64)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from sdesim.coupling.base import AbstractCoupling, gain_of, scaled_difference, toward
+from sdesim.fields import Part, check_sign, concrete, function, number, number_or_function
+
+
+class LinearFilter(Part):
+    """The low-pass filter dcenter = rate (x_mean - center) dt, which makes `Filtered` EASGD."""
+
+    rate: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("rate", self.rate)
+
+    def __call__(self, center, x, t, mean):
+        return scaled_difference(self.rate, mean(x), center)
+
+
+class SaturatingFilter(Part):
+    """dcenter = rate width tanh((x_mean - center) / width) dt: linear nearby, of bounded speed for far agents."""
+
+    rate: Array = eqx.field(converter=number)
+    width: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("rate", self.rate)
+        check_sign("width", self.width, zero=False)
+
+    def __call__(self, center, x, t, mean):
+        return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
+
+
+class Filtered(AbstractCoupling):
+    """Agents in feedback with any dynamics of the quorum variable (BS 64).
+
+        dx^i = k (center - x^i) dt,   dcenter = filter(center, x, t) dt
+
+    k: gain, in 1/time: a number, one an agent, or a function k(x^i, t).
+    filter: a function (center, x, t, mean) -> dcenter, such as `LinearFilter` or `SaturatingFilter`. A filter with a
+        state of its own also has `init(x, mean) -> state` and `output(state) -> center`, and receives its state in
+        place of the center.
+    """
+
+    k: Any = eqx.field(converter=number_or_function)
+    filter: Callable[..., PyTree] = eqx.field(converter=function)
+
+    def init(self, x, mean):
+        init = getattr(self.filter, "init", None)
+        return mean(x) if init is None else init(x, mean)
+
+    def pull(self, x, shared, t, mean):
+        return toward(self.center(x, shared, t, mean), x, gain_of(self.k, x, t))
+
+    def flow(self, x, shared, t, mean):
+        return self.filter(shared, x, t, mean)
+
+    def stiffness(self, agents):
+        k, rate = concrete(self.k, np.max), concrete(getattr(self.filter, "rate", None), np.max)
+        known = isinstance(self.filter, LinearFilter | SaturatingFilter)  # whose slope is nowhere more than their rate
+        return None if not known or k is None or rate is None else k + rate
+
+    def amplification(self, step, agents, order):
+        return super().amplification(step, agents, order) if order == "jacobi" else None
+
+    def center(self, x, shared, t, mean):
+        output = getattr(self.filter, "output", None)
+        return shared if output is None else output(shared)

@@ -1,0 +1,39 @@
+"""Agents alone, and agents that are pulled towards their mean (BS 6)."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdesim.coupling.base import AbstractCoupling, gain_of, toward
+from sdesim.fields import concrete, number_or_function
+
+
+class Uncoupled(AbstractCoupling):
+    """No coupling: independent SGD agents."""
+
+    def pull(self, x, shared, t, mean):
+        return jax.tree.map(jnp.zeros_like, x)
+
+    def stiffness(self, agents):
+        return 0.0
+
+
+class Quorum(AbstractCoupling):
+    """QSGD: each agent is pulled towards the mean of all (BS 6).
+
+        dx^i = k (x_mean - x^i) dt
+
+    k: gain, in 1/time: a number, one an agent of shape (agents,), or a function k(x^i, t). With one common number the
+        coupling leaves the mean of the agents alone.
+    """
+
+    k: Any = eqx.field(converter=number_or_function)
+
+    def pull(self, x, shared, t, mean):
+        return toward(mean(x), x, gain_of(self.k, x, t))
+
+    def stiffness(self, agents):
+        return 0.0 if agents == 1 else concrete(self.k, np.max)  # one agent is its own mean

@@ -1,0 +1,118 @@
+"""EASGD Tree: agents as the leaves of a tree of averaging nodes (Z 6.1)."""
+
+from collections.abc import Iterable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from sdesim.coupling.base import AbstractCoupling, Mean
+from sdesim.fields import check_sign, concrete, number, optional_number, shown
+
+
+def _fanout(value) -> tuple:
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+
+
+class Tree(AbstractCoupling):
+    """EASGD Tree: agents are the leaves of a tree of averaging nodes (Z 6.1, synchronous).
+
+        dx^i = k (parent - x^i) dt
+        dnode = up (mean of its children - node) dt + down (parent - node) dt
+
+    The agents fill the tree in order: agents 0 .. fanout[0]-1 share the first parent, and so on up to the one root,
+    so the number of agents is the product of `fanout`. Nodes start at the mean of their leaves.
+
+    k: gain of the leaves, in 1/time.
+    fanout: children of a node at each level, leaves first; static. (16, 16) is Z's tree of 256 agents.
+    up, down: rates of the nodes, in 1/time. None means elastic symmetry: up = k * fanout of the level, down = k.
+    """
+
+    k: Array = eqx.field(converter=number)
+    fanout: tuple[int, ...] = eqx.field(static=True, converter=_fanout)
+    up: Array | None = eqx.field(converter=optional_number, default=None)
+    down: Array | None = eqx.field(converter=optional_number, default=None)
+
+    def __check_init__(self):
+        if not self.fanout or any(not isinstance(f, int | np.integer) or f < 1 for f in self.fanout):
+            raise ValueError(f"fanout={shown(self.fanout)}: must be a tuple of positive integers, leaves first")
+        for name in ("up", "down"):
+            check_sign(name, getattr(self, name))
+
+    def _levels(self, values: PyTree) -> list[PyTree]:
+        """Each level's node values from those of the level above the leaves, by averaging children up to the root."""
+        levels = [values]
+        for fan in self.fanout[1:]:
+            values = self._children_mean(values, fan)
+            levels.append(values)
+        return levels
+
+    def _parents(self, x: PyTree, mean: Mean) -> PyTree:
+        """The mean of each lowest node's leaves, of leaves (nodes, ...): one weighted mean a node."""
+        agents, fan = mean.agents, self.fanout[0]
+        if agents != int(np.prod(self.fanout)):
+            raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {int(np.prod(self.fanout))} leaves")
+        member = np.arange(agents)[None, :] // fan == np.arange(agents // fan)[:, None]
+        weights = jnp.asarray(member * (agents / fan), self.k.dtype)
+        # Not by vmap: of that XLA (jaxlib 0.10.2, on CPUs) makes a reduction that reads memory which is not its own.
+        nodes = [mean(x, weights[i]) for i in range(agents // fan)]
+        return jax.tree.map(lambda *means: jnp.concatenate([m[None] for m in means]), *nodes)
+
+    def init(self, x, mean):
+        return self._levels(self._parents(x, mean))
+
+    def pull(self, x, shared, t, mean):
+        return jax.tree.map(lambda n, a: self.k * (jnp.repeat(n, self.fanout[0], axis=0) - a), shared[0], x)
+
+    def flow(self, x, shared, t, mean):
+        flows = []
+        for level, nodes in enumerate(shared):
+            fan = self.fanout[level]
+            children = self._parents(x, mean) if level == 0 else self._children_mean(shared[level - 1], fan)
+            up = self.k * fan if self.up is None else self.up
+            down = self.k if self.down is None else self.down
+            change = jax.tree.map(lambda c, n: up * (c - n), children, nodes)  # noqa: B023
+            if level + 1 < len(shared):
+                above = self.fanout[level + 1]
+                change = jax.tree.map(
+                    lambda d, n, parent: d + down * (jnp.repeat(parent, above, axis=0) - n),  # noqa: B023
+                    change,
+                    nodes,
+                    shared[level + 1],
+                )
+            flows.append(change)
+        return flows
+
+    @staticmethod
+    def _children_mean(nodes: PyTree, fan: int) -> PyTree:
+        return jax.tree.map(lambda a: a.reshape(-1, fan, *a.shape[1:]).mean(1), nodes)
+
+    def center(self, x, shared, t, mean):
+        """The root."""
+        return jax.tree.map(lambda a: a[0], shared[-1])
+
+    def stiffness(self, agents):
+        k = concrete(self.k, np.max)
+        if k is None:
+            return None
+        up = concrete(self.up, np.max)
+        down = k if self.down is None else concrete(self.down, np.max)
+        if down is None:
+            return None
+        # The mode in which all nodes of a level move together and levels alternate is the fastest: one row a level.
+        size = len(self.fanout) + 1
+        matrix = np.zeros((size, size))
+        for row in range(size):
+            to_child = 0.0 if row == 0 else (k * self.fanout[row - 1] if up is None else up)
+            to_parent = 0.0 if row == size - 1 else (k if row == 0 else down)
+            matrix[row, row] = to_child + to_parent
+            if row:
+                matrix[row, row - 1] = -to_child
+            if row < size - 1:
+                matrix[row, row + 1] = -to_parent
+        return float(np.abs(np.linalg.eigvals(matrix)).max())
+
+    def amplification(self, step, agents, order):
+        return super().amplification(step, agents, order) if order == "jacobi" else None
