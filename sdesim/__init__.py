@@ -5,14 +5,24 @@ takes seconds, and `sdesim --help` does not wait for it.
 """
 
 import importlib
-import sys
-import types
 
+from sdesim._moved import announce
 from sdesim._version import __version__
 
 TYPE_CHECKING = False  # importing it from typing takes longer than all that is below
 if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` says the same
-    from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
+    from sdesim import (
+        analysis,
+        coupling,
+        init,
+        noise,
+        objectives,
+        observe,
+        schedules,
+        statistics,
+        theory,
+        training,
+    )
     from sdesim.coupling import (
         AbstractCoupling,
         Elastic,
@@ -32,6 +42,8 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     from sdesim.interop.as_optax import couple
     from sdesim.results.result import Result, load
     from sdesim.run import DivergenceWarning, StabilityWarning, iterate, simulate
+
+announce()
 
 __all__ = [
     "AbstractCoupling",
@@ -67,7 +79,10 @@ __all__ = [
     "observe",
     "schedules",
     "simulate",
+    "statistics",
     "sweep",
+    "theory",
+    "training",
 ]
 
 # The module of each name that is no module itself.
@@ -86,23 +101,19 @@ _HOME = {
 }
 
 
-class _Package(types.ModuleType):
-    """The package, which imports its parts when they are asked for."""
-
-    def __getattr__(self, name: str):
-        if name in _HOME:
-            value = self.__dict__[name] = getattr(importlib.import_module(f"sdesim.{_HOME[name]}"), name)
-            return value
-        missing = AttributeError(f"module 'sdesim' has no attribute {name!r}")
-        if name.startswith("_"):
-            raise missing
-        try:
-            return importlib.import_module(f"sdesim.{name}")
-        except ModuleNotFoundError as error:
-            raise (missing if error.name == f"sdesim.{name}" else error) from None
-
-    def __dir__(self):
-        return sorted({*super().__dir__(), *__all__})
+def __getattr__(name: str):
+    if name in _HOME:
+        value = globals()[name] = getattr(importlib.import_module(f"sdesim.{_HOME[name]}"), name)
+        return value
+    missing = AttributeError(f"module 'sdesim' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise missing
+    try:
+        return importlib.import_module(f"sdesim.{name}")
+    except ModuleNotFoundError as error:
+        moved = str(error).startswith(f"sdesim.{name} is now ")
+        raise (error if moved or error.name != f"sdesim.{name}" else missing) from None
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,7 +22,7 @@ def command() -> int:
         try:
             from sdesim.cli import main
 
-            status[0] = main.main()
+            status[0] = main()
         except SystemExit as stop:
             if stop.code is not None and not isinstance(stop.code, int):
                 print(stop.code, file=sys.stderr)

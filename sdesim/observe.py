@@ -16,6 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sdesim._moved import refuse
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, whole_number
@@ -348,3 +349,8 @@ class FirstNonFinite(AbstractAccumulator):
 
     def finish(self, total):
         return {"step": total}
+
+
+def __getattr__(name: str):
+    refuse(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

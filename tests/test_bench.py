@@ -163,7 +163,7 @@ def test_a_compiler_that_does_not_work_is_told_in_one_line(tmp_path, monkeypatch
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     arguments = ["--quick", "--workloads", "w1-uniform", "--variants", "cpp", "numpy", "--steps", "2", "--rounds", "1"]
-    assert main.main(["bench", *arguments]) == 0
+    assert main(["bench", *arguments]) == 0
     told = capsys.readouterr()
     assert "NumPy" in told.out
     assert "C++, the same generator" not in told.out
@@ -191,7 +191,7 @@ ERRORS = {
 def test_wrong_usage_exits_with_2(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments, message = ERRORS[case]
-    assert main.main(["bench", *arguments]) == 2
+    assert main(["bench", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
@@ -199,5 +199,5 @@ def test_wrong_usage_exits_with_2(case, tmp_path, monkeypatch, capsys):
 
 def test_unknown_option_exits_with_2(capsys):
     with pytest.raises(SystemExit, match="2"):
-        main.main(["bench", "--quik"])
+        main(["bench", "--quik"])
     assert "quik" in capsys.readouterr().err

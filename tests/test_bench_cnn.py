@@ -98,5 +98,5 @@ def test_a_table_names_variants_by_what_they_are_there():
     ],
 )
 def test_wrong_names_are_refused(arguments, message, capsys):
-    assert main.main(["bench", *arguments]) == 2
+    assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err

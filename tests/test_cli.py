@@ -1,5 +1,6 @@
 """The command line, as a user runs it: subprocesses, exit status, files, one-line errors, Ctrl-C."""
 
+import importlib
 import json
 import os
 import signal
@@ -9,7 +10,8 @@ import time
 
 import pytest
 
-from sdesim import __version__
+import sdesim as package
+from sdesim import __version__, _moved
 from sdesim.cli import main
 from sdesim.papers import EXPERIMENTS
 
@@ -57,8 +59,8 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch,
     small = dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5)
     broken = dataclasses.replace(fig1, presets={"smoke": small, "default": small, "paper": small})
     monkeypatch.setitem(papers.EXPERIMENTS, "bs-fig1", broken)
-    assert main.main(["figure", "bs-fig1", "--out", str(tmp_path)]) == 1
-    assert main.main(["figure", "bs-fig1", "--out", str(tmp_path), "--preset", "smoke"]) == 0
+    assert main(["figure", "bs-fig1", "--out", str(tmp_path)]) == 1
+    assert main(["figure", "bs-fig1", "--out", str(tmp_path), "--preset", "smoke"]) == 0
     assert "fail" in capsys.readouterr().out
 
 
@@ -77,18 +79,18 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
     two = {"a": dataclasses.replace(fig1, name="a", presets=tiny, run=refuse)}
     two["b"] = dataclasses.replace(fig1, name="b", presets=tiny)
     monkeypatch.setattr(papers, "EXPERIMENTS", two)
-    assert main.main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
+    assert main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "agents=0" in told.err and "not drawn: a" in told.out and "seed 3" in told.out
     assert (tmp_path / "b.png").exists() and "## b" in (tmp_path / "README.md").read_text(encoding="utf-8")
     for wrong in (["--sims", "3"], ["--preset", "smok"], ["--seed", "x"]):
-        assert main.main(["figure", "all", *wrong]) == 2
+        assert main(["figure", "all", *wrong]) == 2
 
 
 def in_process(*arguments):
     """The exit status, where a start would take seconds."""
     try:
-        return main.main(list(arguments))
+        return main(list(arguments))
     except SystemExit as stop:
         return stop.code
 
@@ -187,6 +189,18 @@ assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__al
 assert sdesim.results.datasets.provenance and not hasattr(sdesim, "nothing")
 """
     subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
+
+
+def test_names_that_were_elsewhere_say_where_they_are():
+    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.cnn is now sdesim\.training$"):
+        from sdesim import cnn  # noqa: F401
+    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.store is now sdesim\.results\.datasets$"):
+        importlib.import_module("sdesim.store")
+    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.observe\.monte_carlo is now sdesim\.statistics\."):
+        package.observe.monte_carlo  # noqa: B018
+    for name in _moved.MOVED.values():
+        module, _, part = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), part) or importlib.import_module(name)
 
 
 def test_what_type_checkers_see_is_what_there_is():

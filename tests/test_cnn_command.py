@@ -43,7 +43,7 @@ def small(tmp_path, monkeypatch):
 
 
 def sdesim(*arguments):
-    return main.main([str(a) for a in arguments])
+    return main([str(a) for a in arguments])
 
 
 @functools.cache

@@ -66,7 +66,7 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.setattr("sdesim.training.fetch_cifar10", work)
     monkeypatch.setattr("sdesim.cli.bench.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
     try:
-        status = main.main(shlex.split(line)[1:])
+        status = main(shlex.split(line)[1:])
     except SystemExit as stopped:  # of --help
         status = stopped.code
     assert status in (0, None)

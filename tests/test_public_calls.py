@@ -38,7 +38,7 @@ TAKEN = {
 COUNTS = {"simulate(seed)", "simulate(memory)", "iterate(seed)", "iterate(memory)", "sweep(seed)", "sweep(memory)"}
 NAMES = [(name, argument) for name, (fn, _) in GOOD.items() for argument in inspect.signature(fn).parameters]
 RIGHT = ("must", "known:", "needs", "has no", "there is no", "does not fit")
-RUNS = ("integrate.simulate", "integrate.iterate", "sweep.sweep", "terms.diffrax_solve")
+RUNS = (sdesim.simulate, sdesim.iterate, sdesim.sweep, sdesim.diffrax_solve)
 
 
 def taken(name: str, argument: str) -> set[str]:
@@ -51,7 +51,7 @@ def taken(name: str, argument: str) -> set[str]:
 
 
 def arguments(runs: bool):
-    return pytest.mark.parametrize(("name", "argument"), [(n, a) for n, a in NAMES if (n in RUNS) is runs])
+    return pytest.mark.parametrize(("name", "argument"), [(n, a) for n, a in NAMES if (GOOD[n][0] in RUNS) is runs])
 
 
 def check(name: str, argument: str) -> None:

@@ -1,0 +1,44 @@
+"""Names that were elsewhere in version 0.1: asking for one says where it is now. To be removed with version 0.3."""
+
+import importlib.abc
+import sys
+
+MOVED = {
+    "sdesim.advance": "sdesim.engine.loop",
+    "sdesim.blocks": "sdesim.engine.blocks",
+    "sdesim.cnn": "sdesim.training",
+    "sdesim.experiments": "sdesim.papers",
+    "sdesim.files": "sdesim.results.files",
+    "sdesim.integrate": "sdesim.run",
+    "sdesim.joining": "sdesim.ensembles.joining",
+    "sdesim.kernel": "sdesim.engine.gpu",
+    "sdesim.observe.monte_carlo": "sdesim.statistics.monte_carlo",
+    "sdesim.recipe": "sdesim.results.recipe",
+    "sdesim.result": "sdesim.results.result",
+    "sdesim.store": "sdesim.results.datasets",
+    "sdesim.terms": "sdesim.interop.as_diffrax",
+    "sdesim.vectorize": "sdesim.engine.vectorize",
+}
+
+
+def refuse(name: str) -> None:
+    """Say where a name is now, if it was moved.
+
+    Raises:
+        ModuleNotFoundError: with the new name.
+    """
+    if name in MOVED:
+        raise ModuleNotFoundError(f"{name} is now {MOVED[name]}", name=name)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds nothing, and says so of modules that were moved."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        refuse(fullname)
+        return None
+
+
+def announce() -> None:
+    """From now on, who imports a module that was moved is told where it is."""
+    sys.meta_path.append(_Finder())  # the last to be asked
