@@ -1,6 +1,5 @@
 """The documentation is true: its Python runs as printed, its links lead somewhere, and it leaves no part out."""
 
-import pathlib
 import re
 import shlex
 import types
@@ -8,12 +7,12 @@ import warnings
 
 import matplotlib
 import pytest
+from places import ROOT
 
 import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:sh|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

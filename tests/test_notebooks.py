@@ -1,12 +1,11 @@
 """Notebooks run from top to bottom, at smoke size, and are the same as the text beside them."""
 
-import pathlib
-
 import jupytext
 import nbclient
 import pytest
+from places import ROOT
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "notebooks"
+FOLDER = ROOT / "notebooks"
 TEXTS = sorted(FOLDER.glob("*.py"))
 
 text = pytest.mark.parametrize("text", TEXTS, ids=lambda p: p.stem)

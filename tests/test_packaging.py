@@ -10,9 +10,15 @@ import sys
 import tomllib
 
 import pytest
+from places import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
-SELECTION = ["test_one_definition.py", "test_diffrax.py", "test_cnn_networks.py", "test_cli.py", "test_convergence.py"]
+SELECTION = [
+    "steppers/test_one_definition.py",
+    "interop/test_diffrax.py",
+    "training/test_training_networks.py",
+    "cli/test_cli.py",
+    "steppers/test_convergence.py",
+]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental import topologies
-from test_kernel import CASES, plan_of
+from test_gpu import CASES, plan_of
 
 from sdesim.bench.gpu import INSTRUCTIONS
 from sdesim.bench.peers import sdesim_model

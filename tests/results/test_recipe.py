@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from places import ROOT
 
 import sdesim
 from sdesim import init, noise, objectives, observe
@@ -140,13 +141,10 @@ def test_a_command_says_its_own_line():
 @pytest.mark.slow
 def test_the_commit_is_built_into_wheels(tmp_path):
     """Of a checkout, and of an sdist that was made of one; needs the build backend, and so the network."""
-    import pathlib
-
-    root = pathlib.Path(sdesim.__file__).parents[1]
-    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     if not head:
         pytest.skip("not a checkout")
-    subprocess.run(["git", "clone", "-q", root, tmp_path / "clone"], check=True)
+    subprocess.run(["git", "clone", "-q", ROOT, tmp_path / "clone"], check=True)
     build = "import sys, hatchling.build as b; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)

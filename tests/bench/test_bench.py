@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from sdesim.bench import VARIANTS, WORKLOADS, native, report
 from sdesim.bench.interleaved import Row, Worker, WorkerError, all_cores, measure
@@ -144,7 +144,7 @@ def test_record_appends_to_what_is_there(tmp_path):
 
 
 def test_record_in_the_documentation_has_the_columns_that_are_written():
-    page = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
+    page = ROOT / "docs" / "benchmarks.md"
     assert "| " + " | ".join(report.COLUMNS) + " |" in page.read_text(encoding="utf-8").splitlines()
 
 

@@ -1,13 +1,13 @@
 """Figures 4-6 of Boffi and Slotine: the run against plain NumPy, the statistics against hand-made points."""
 
 import dataclasses
-import pathlib
 import re
 
 import matplotlib.colors
 import numpy as np
 import pytest
 import xarray as xr
+from places import ROOT
 
 from sdesim import claims, plotting
 from sdesim.papers import EXPERIMENTS
@@ -245,7 +245,7 @@ def test_constants():
 
 
 def test_the_models_page_states_the_chosen_constants():
-    page = pathlib.Path(__file__).parent.parent / "docs" / "models.md"
+    page = ROOT / "docs" / "models.md"
     config, stated = Config(), {}
     for names, values in re.findall(r"^\| (`[a-z_`, ]+`) \| ([-0-9., ]+) \|", page.read_text(encoding="utf-8"), re.M):
         numbers = [float(v) for v in values.split(",")]
