@@ -38,21 +38,26 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
     from sdesim.ensembles.grids import sweep
     from sdesim.ensembles.joining import join
+    from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
     from sdesim.interop.as_diffrax import diffrax_solve, diffrax_state, diffrax_terms
     from sdesim.interop.as_optax import couple
     from sdesim.results.result import Result, load
-    from sdesim.run import DivergenceWarning, StabilityWarning, iterate, simulate
+    from sdesim.run import iterate, simulate
+    from sdesim.steppers import AbstractStepper, EulerMaruyama, Iteration
 
 announce()
 
 __all__ = [
     "AbstractCoupling",
+    "AbstractStepper",
     "DivergenceWarning",
     "Dynamics",
     "Elastic",
+    "EulerMaruyama",
     "Filtered",
     "Friction",
     "HeavyBall",
+    "Iteration",
     "LinearFilter",
     "Nesterov",
     "Quorum",
@@ -88,7 +93,9 @@ __all__ = [
 # The module of each name that is no module itself.
 _HOME = {
     **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
-    **dict.fromkeys(("DivergenceWarning", "StabilityWarning", "iterate", "simulate"), "run"),
+    **dict.fromkeys(("DivergenceWarning", "StabilityWarning"), "ensembles.warnings"),
+    **dict.fromkeys(("AbstractStepper", "EulerMaruyama", "Iteration"), "steppers"),
+    **dict.fromkeys(("iterate", "simulate"), "run"),
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
     ),

@@ -154,7 +154,7 @@ def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
         value = getattr(module, field.name)
         if isinstance(value, eqx.Module):
             found.update(numeric_fields(value, f"{prefix}{field.name}."))
-        elif eqx.is_array(value) or (value is None and field.name in ("center_rate", "up", "down")):
+        elif eqx.is_array(value) or (value is None and field.metadata.get("converter") is optional_number):
             found[prefix + field.name] = value
     return found
 

@@ -41,6 +41,7 @@ from sdesim.noise import AbstractNoise
 from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
+from sdesim.steppers import AbstractStepper
 
 if TYPE_CHECKING:
     from sdesim.engine.plan import Plan
@@ -669,6 +670,7 @@ def _calls(at: _Shapes) -> dict[str, tuple[tuple, list[tuple[int, ...]]]]:
         "matrix": ((at.point,), [(at.dims,), (at.dims, at.dims)]),  # which of the two, `Diffusion` says
         "eta": ((at.step,), [(), (at.agents,)]),
         "mu": ((at.real(),), [()]),
+        "period": ((at.step,), [()]),
     }
 
 
@@ -797,10 +799,16 @@ def _observable(node: AbstractObservable, model: Dynamics, axes, today: Dynamics
 
 @contextlib.contextmanager
 def today(
-    model: Dynamics, axes: PyTree, observables: Sequence[AbstractObservable], plan: "Plan", *, given: bool = False
-) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...]]]:
-    """A model, the axes of its numbers (see `engine.run.run_lanes`) and observables, with users' functions as they
-    are now. To be used within the context: after it, compiled code alone knows what they were.
+    model: Dynamics,
+    axes: PyTree,
+    observables: Sequence[AbstractObservable],
+    plan: "Plan",
+    stepper: AbstractStepper,
+    *,
+    given: bool = False,
+) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...], AbstractStepper]]:
+    """A model, the axes of its numbers (see `engine.run.run_lanes`), observables and a stepper, with users'
+    functions as they are now. To be used within the context: after it, compiled code alone knows what they were.
 
     Args:
         given: whether the noise's increments are the caller's.
@@ -812,10 +820,11 @@ def today(
     at = _Shapes(plan.agents, plan.dims, renews=plan.epoch is not None, given=given)
     new, new_axes = _model(model, axes, at)
     watched = tuple(_observable(o, model, axes, new, new_axes, at) for o in observables)
+    step, _ = _within("", stepper, jax.tree.map(lambda _: None, stepper), at)
     try:
-        yield new, new_axes, watched
+        yield new, new_axes, watched, step
     finally:
-        _forget((new, watched))
+        _forget((new, watched, step))
 
 
 @contextlib.contextmanager

@@ -15,16 +15,18 @@ from sdesim import random
 from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine.plan import Plan, one_step
+from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import lanes
+from sdesim.ensembles.setup import make_plan
 from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.noise import AbstractNoise
 from sdesim.random import Stream
 from sdesim.results.result import Result
-from sdesim.run import make_plan, simulate
+from sdesim.run import simulate
 from sdesim.statistics import Estimate, mean_of
+from sdesim.steppers import EulerMaruyama
 
 SIMS = 20
 
@@ -158,8 +160,8 @@ def contraction_rate(
     )
     sizes = start.sizes
     shape = {name: sizes[name] for name in ("agents", "dims")}
-    fixed: dict[str, Any] = dict(method="em", order=order, epoch=epoch, observe=(), every=None, steps=steps, fast=fast)
-    plan, _, given = make_plan(model, **shape, dt=dt, **fixed)
+    stepper = EulerMaruyama(dt, order=order)
+    plan, _ = make_plan(model, stepper, **shape, epoch=epoch, observe=(), every=None, steps=steps, fast=fast)
     if of == "agents":
         model = dataclasses.replace(model, noise=_Common(model.noise))
     numbers = random.sim_numbers(sizes["first_sim"], sizes["sims"])
@@ -167,11 +169,11 @@ def contraction_rate(
     tangent = _direction(start.state, words, numbers, **shape)
     growth = np.zeros((len(records), sizes["sims"]))
     state = start.state
-    with today(model, jax.tree.map(lambda _: None, model), (), plan) as (now, _, _):
+    with today(model, jax.tree.map(lambda _: None, model), (), plan, stepper) as (now, _, _, _):
         for i, first in enumerate(records[:-1], start=1):
             begin = jnp.asarray(start.step + first, jnp.int32)
             count = jnp.asarray(every, jnp.int32)
-            state, tangent, grown = _follow(plan, of, now, state, tangent, numbers, words, given, begin, count)
+            state, tangent, grown = _follow(plan, stepper, of, now, state, tangent, numbers, words, begin, count)
             growth[i] = growth[i - 1] + np.asarray(grown, float)
             if not np.isfinite(np.asarray(state.x)).all():
                 raise ValueError("model: some simulations diverged; a smaller eta or gain would be stable")
@@ -206,13 +208,15 @@ def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -
 
 
 @eqx.filter_jit
-def _follow(plan: Plan, of: str, model: Dynamics, state: State, tangent: State, sims, seed, dt, first, count):
+def _follow(
+    plan: Plan, stepper: EulerMaruyama, of: str, model: Dynamics, state: State, tangent: State, sims, seed, first, count
+):
     """State and tangent after `count` steps, and the sum of the logarithms of the tangent's growth, (sims,)."""
     still = jax.tree.map(lambda _: None, model)
     over = lambda fn: lanes(fn, (still, -1, -1, -1, None), fast=plan.fast)
 
     def step(model, state, tangent, sim, n):
-        one = lambda s: one_step(plan, model, s, sim, seed, n, dt, 1, None)
+        one = lambda s: stepper.step(model, s, n, seed=seed, sim=sim)
         state, tangent = _pushed(one, state, tangent)
         tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).clock)
         return state, tangent, jnp.log(size)

@@ -7,7 +7,6 @@ engine's business.
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +15,15 @@ from jaxtyping import Array, PyTree
 
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import gpu
-from sdesim.engine.plan import Plan, one_step, view_of
+from sdesim.engine.plan import Plan, view_of
 from sdesim.engine.vectorize import Halves, lanes
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
+from sdesim.steppers import AbstractStepper
 
 
 def advance_lanes(
     plan: Plan,
+    stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
     observables: tuple[AbstractObservable, ...],
@@ -31,8 +32,6 @@ def advance_lanes(
     seed: Array,
     totals: tuple,
     buffers: tuple,
-    dt,
-    period,
     increments,
     start,
     first,
@@ -67,10 +66,10 @@ def advance_lanes(
     def step_body(step, carry):
         state, totals = carry
         dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
-        one = functools.partial(one_step, plan)
+        one = lambda stepper, model, state, sim, seed, n, dw: stepper.step(model, state, n, seed=seed, sim=sim, dw=dw)
         if paired:
             state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
-        state = over(one, axes, -1, -1, None, None, None, None, -1)(model, state, sims, seed, step, dt, period, dw)
+        state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, dw)
         if paired:
             state = _repacked(state)
         return state, update(watching, totals, state, step + 1)
@@ -95,7 +94,7 @@ def advance_lanes(
             state = lax.cond(begin % plan.epoch == 0, renew, lambda s: s, state)
         if plan.kernel is not None:
             backend = "triton" if plan.kernel == "interpret" else plan.kernel
-            arguments = (model, axes, state, sims, seed, dt, period, begin, stride)
+            arguments = (stepper, model, axes, state, sims, seed, begin, stride)
             scan = dataclasses.replace(plan, kernel=None)
             state = gpu.advance(scan, *arguments, backend=backend, interpret=plan.kernel == "interpret")
             return recorded(begin + stride, state, totals, buffers)

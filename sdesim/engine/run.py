@@ -33,6 +33,7 @@ from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
 from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.progress import bar
+from sdesim.steppers import AbstractStepper
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
@@ -144,14 +145,12 @@ def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, in
     return groups
 
 
-def _advance(plan, axes, observables, needed, kept, swept, sims, seed, dt, given, state, totals, buffers, steps):
+def _advance(plan, stepper, axes, observables, needed, kept, swept, sims, seed, given, state, totals, buffers, steps):
     """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
     def advance(swept, sims, given, state, totals, buffers):
         model = eqx.combine(kept, swept)
-        arguments = (state, sims, seed, totals, buffers, dt)
-        period, *rest = steps
-        new = advance_lanes(plan, model, axes, observables, *arguments, period, given, *rest)
+        new = advance_lanes(plan, stepper, model, axes, observables, state, sims, seed, totals, buffers, given, *steps)
         return (*new, _finite(new[0]))
 
     if needed is None:
@@ -178,10 +177,9 @@ class _Run:
     """What all lanes of a run have in common."""
 
     plan: Plan
+    stepper: AbstractStepper
     axes: PyTree
     observables: tuple[AbstractObservable, ...]
-    dt: Array | None
-    period: int
     first: int
     steps: int
     seed: Array
@@ -232,6 +230,7 @@ def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
 
 def run_lanes(
     plan: Plan,
+    stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
     state: State,
@@ -242,8 +241,6 @@ def run_lanes(
     steps: int,
     layout: Blocks | None = None,
     observables: Sequence[AbstractObservable] = (),
-    dt: Array | None = None,
-    period: int = 1,
     increments: Callable[[int, int], Array] | None = None,
     progress: bool = False,
     label: str = "simulate",
@@ -257,11 +254,13 @@ def run_lanes(
     """
     began = time.perf_counter()
     given = None if increments is None else increments(0, 0)
-    traced = is_traced((eqx.filter((model, observables), eqx.is_array), state, seed, dt, given)) or inside_a_trace()
+    traced = (
+        is_traced((eqx.filter((model, stepper, observables), eqx.is_array), state, seed, given)) or inside_a_trace()
+    )
     plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
     program = None
     if not traced:
-        choice, program = _kernel_for(plan, model, axes, observables, increments, state.x.dtype)
+        choice, program = _kernel_for(plan, stepper, model, axes, observables, increments, state.x.dtype)
         plan = dataclasses.replace(plan, kernel=choice.backend)
     layout = None if plan.kernel is not None else layout  # the kernel has blocks of its own
     count = sims.shape[0]
@@ -270,10 +269,10 @@ def run_lanes(
     if layout is not None and size > THREAD_BYTES and increments is None:  # new lengths of those are new programs
         workers = min(_cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, increments, workers)
-    key = (plan, form((model, tuple(observables))), layout is None, traced)
+    key = (plan, form((stepper, model, tuple(observables))), layout is None, traced)
     with bar(steps * count, label, progress) as told, _noting(key):
         stop = threading.Event()
-        run = _Run(plan, axes, tuple(observables), dt, period, first, steps, seed, traced, program, told.update, stop)
+        run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, traced, program, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
         observed, names = _observed(run, whole, ends)
@@ -324,14 +323,16 @@ _KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and w
 _CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kernel did what the scan does
 
 
-def _kernel_for(plan: Plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> tuple[gpu.Choice, Any]:
+def _kernel_for(
+    plan: Plan, stepper, model: Dynamics, axes: PyTree, observables, increments, dtype
+) -> tuple[gpu.Choice, Any]:
     """The backend of the GPU kernel that can take a run, and a key of the program; on a GPU, a word where none can."""
     swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
-    program = (plan, form(model), swept, tuple(o.name for o in observables), increments is None, dtype)
+    program = (plan, form((stepper, model)), swept, tuple(o.name for o in observables), increments is None, dtype)
     if jax.default_backend() != "gpu":
         return gpu.Choice(None, "no GPU"), program
     if program not in _KERNELS:
-        _KERNELS[program] = gpu.backend_for(plan, model, axes, tuple(observables), increments, dtype)
+        _KERNELS[program] = gpu.backend_for(plan, stepper, model, axes, tuple(observables), increments, dtype)
         if _KERNELS[program].backend is None:
             _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
     return _KERNELS[program], program
@@ -351,9 +352,9 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
     scan = dataclasses.replace(plan, kernel=None, every=None)
 
     def steps(plan, group, observables, state, totals, buffers, *numbers):
-        numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.period, run.first, *numbers))
-        lanes = (None, group.kept, group.swept, group.sims, run.seed, run.dt, None, state, totals, buffers)
-        return _compiled(plan.kernel is not None)(plan, run.axes, observables, *lanes, numbers)[0]
+        numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.first, *numbers))
+        lanes = (None, group.kept, group.swept, group.sims, run.seed, None, state, totals, buffers)
+        return _compiled(plan.kernel is not None)(plan, run.stepper, run.axes, observables, *lanes, numbers)[0]
 
     gpu.confirm(
         lambda state, *numbers: steps(plan, group, run.observables, state, totals, buffers, *numbers),
@@ -444,9 +445,9 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
         turns, stride = (0, 1) if compile else _chunk(target, end - now, plan.stride)
         done = turns * stride
         given = None if group.increments is None else group.increments(now - first, now - first + done)
-        steps = tuple(map(number, (run.period, first, now, turns, stride)))
+        steps = tuple(map(number, (first, now, turns, stride)))
         clock = time.perf_counter()
-        before = (axes, observables, needed, group.kept, group.swept, group.sims, run.seed, run.dt, given)
+        before = (run.stepper, axes, observables, needed, group.kept, group.swept, group.sims, run.seed, given)
         try:
             if plan.kernel is not None and now == first:
                 _confirm_kernel(run, plan, group, totals, buffers)
@@ -536,16 +537,16 @@ def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost
     for part in lost:
         count = part.turns * part.stride
         given = None if increments is None else increments(part.now - run.first, part.now - run.first + count)
-        numbers = (run.period, run.first, part.now, part.turns, part.stride)
+        numbers = (run.first, part.now, part.turns, part.stride)
         steps = tuple(jnp.asarray(n, jnp.int32) for n in numbers)
         for i in range(0, part.lanes.size, width):
             places = np.minimum(np.arange(i, i + width), part.lanes.size - 1)
             here = part.lanes[places]
             state = jax.tree.map(lambda a, at=places: jnp.asarray(a[..., at]), part.state)
             totals = (jnp.full(width, -1, jnp.int32),)
-            arguments = (*_lanes_at((swept, sims), here), run.seed, run.dt, _lanes_at(given, here), state, totals, ())
+            arguments = (*_lanes_at((swept, sims), here), run.seed, _lanes_at(given, here), state, totals, ())
             watch = (FirstNonFinite(),)
-            _, (dates,), *_ = _compiled()(plan, run.axes, watch, None, kept, *arguments, steps)
+            _, (dates,), *_ = _compiled()(plan, run.stepper, run.axes, watch, None, kept, *arguments, steps)
             # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
             diverged[here] = np.where(np.asarray(dates) < 0, part.now + count, np.asarray(dates))
     return diverged

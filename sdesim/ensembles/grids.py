@@ -6,7 +6,6 @@ integrator. Sizes (agents, dims, steps) shape the program, so each of their valu
 """
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -24,28 +23,15 @@ from sdesim import random
 from sdesim.coupling import ArrayMean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
-from sdesim.engine.run import layout_of, run_lanes
-from sdesim.fields import check_choice, check_flags, described, is_none, named, number, numeric_fields, shown
-from sdesim.functions import today
-from sdesim.init import Point
+from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
+from sdesim.ensembles.warnings import warn_of_divergence
+from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
 from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View
 from sdesim.results.datasets import describe
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result
-from sdesim.run import (
-    check_memory,
-    check_rates,
-    check_records,
-    check_sizes,
-    default_dims,
-    initial_lanes,
-    make_plan,
-    remedy,
-    start_lanes,
-    warn_of_divergence,
-    warn_of_stiffness,
-)
 from sdesim.statistics import monte_carlo
+from sdesim.steppers import AbstractStepper, stepper_of
 from sdesim.sums import plain
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
@@ -155,15 +141,18 @@ def sweep(
     seed: Any = 0,
     init=None,
     velocity=None,
+    stepper: AbstractStepper | None = None,
     dt: float | None = None,
-    order: Order = "jacobi",
+    order: Order | None = None,
     epoch: int | None = None,
     observe=(),
     every: int | None = None,
+    increments=None,
     keep_agents: bool = True,
     first_sim: int | None = None,
     memory: int | str | None = None,
     exact: bool | None = None,
+    fast: bool = True,
     progress: bool = False,
 ) -> xr.Dataset:
     """Simulate a model at every point of a grid.
@@ -197,26 +186,29 @@ def sweep(
         raise ValueError("steps=None: give the number of steps, or put them in the grid")
     given["agents"] = 1 if agents is None else agents
     given["dims"] = default_dims(model, init) if dims is None else dims
-    run = dict(dt=dt, order=order, epoch=epoch, observe=observe, every=every)
+    if isinstance(init, Result):
+        raise TypeError("init: a result is of one model, and a sweep of many; give a law of sdesim.init or an array")
     exact = first_sim is not None if exact is None else exact
-    check_flags(exact=exact)
+    check_flags(exact=exact, fast=fast)
+    how = dict(stepper=stepper, dt=dt, order=order)
+    stepper = stepper_of(stepper, dt, order)
     first_sim = 0 if first_sim is None else first_sim
     seed = random.seed_number(random.seed_words(seed))
-    places = dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, memory=memory, exact=exact)
-    parts = [
-        _one_size(model, numbers, {**given, **dict(zip(sizes, point, strict=True))}, run, places, keep_agents, progress)
-        for point in itertools.product(*sizes.values())
-    ]
+    run = dict(epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
+    run |= dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact)
+    parts = []
+    for point in itertools.product(*sizes.values()):
+        sized = {**given, **dict(zip(sizes, point, strict=True))}
+        parts.append(_one_size(model, numbers, stepper, {**sized, **run, "memory": memory}, keep_agents, progress))
     data = _combine(parts, {SIZES[name]: list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
     remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]
     warn_of_divergence(data["diverged"].values, first_sim, "; ".join(dict.fromkeys(remedies)))
     values = {name: np.asarray(v).tolist() for name, v in grid.items()}
     kept = {name: value for name, value in given.items() if name not in sizes}
-    places.pop("memory")
-    settings = {**kept, **run, **places, "grid": values, "model": described(model)}
+    settings = {**kept, **how, **run, "grid": values, "model": described(model)}
     paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
-    arguments = {"model": model, "grid": values, **kept, **run, **places, "observe": observe or None}
+    arguments = {"model": model, "grid": values, **kept, **how, **run, "observe": observe or None}
     call = Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
     return describe(data, "sweep", settings, call, path=paths)
 
@@ -230,65 +222,24 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
     return parts[0]
 
 
-def _one_size(model, numbers, given, run, places, keep_agents, progress) -> xr.Dataset:
+def _one_size(model, numbers, stepper: AbstractStepper, run, keep_agents, progress) -> xr.Dataset:
     """All numeric grid points at one choice of sizes."""
-    sims, seed, init, velocity, first_sim, memory, exact = places.values()
-    sizes = check_sizes({**given, "sims": sims, "first_sim": first_sim})
-    agents, dims, steps, sims, first_sim = (sizes[n] for n in ("agents", "dims", "steps", "sims", "first_sim"))
     points = math.prod(len(values) for values in numbers.values())
-    extreme = _extreme(model, numbers)
-    plan, observables, dt = make_plan(extreme, agents=agents, dims=dims, steps=steps, method="em", **run)
-    if dt is not None:
-        for name, values in numbers.items():  # the largest value may have an SDE where another has none
-            for value in _telling(values):
-                changed = with_value(model, name, value)
-                check_rates(changed, plan, 0, steps)
-                if (reason := changed.noise.iteration_only()) is not None:
-                    raise ValueError(
-                        f"dt, {name}={value}: {reason}, so it runs at the matched step alone: leave dt out"
-                    )
-    if velocity is not None and model.momentum is None:
-        raise ValueError("velocity: the model has no momentum")
-    check_records(observables, plan.every, 0, steps)
-    warn_of_stiffness(extreme, plan, dt, 0, steps)
-    check_memory(plan, extreme, points * sims, steps, observables, memory, points, exact=exact, work=False)
-    on_lanes, axes = _on_lanes(model, numbers, sims)
-    words = random.seed_words(seed)
-    lane_sims = jnp.asarray(np.tile(random.sim_numbers(first_sim, sims), points), np.uint32)
-    mean = ArrayMean(agents)
-    with today(on_lanes, axes, observables, plan) as (new, axes, watched):
-        first = lambda axis, leaf: leaf if axis is None else leaf[..., 0]
-        of_lane = jax.tree.map(first, axes, new, is_leaf=is_none)
-        check_rates(extreme, plan, 0, steps)
-        check_memory(plan, of_lane, points * sims, steps, observables, memory, points, exact=exact)
-        layout = layout_of(
-            plan, points * sims, exact, (eqx.filter((new, watched), eqx.is_array), words, init, velocity, dt)
-        )
-        place = functools.partial(initial_lanes, tile=points, layout=layout)
-        x = place(new, Point(0.0) if init is None else init, plan, lane_sims, words)
-        v = None
-        if velocity is not None:
-            v = place(new, velocity, plan, lane_sims, words, velocity=True)
-        lanes = run_lanes(
-            plan,
-            new,
-            axes,
-            start_lanes(new, axes, x, v, mean, layout),
-            lane_sims,
-            words,
-            first=0,
-            steps=steps,
-            layout=layout,
-            observables=watched,
-            dt=dt,
-            progress=progress,
-            label="sweep",
-        )
-        finals = blocks.of_lanes(Partial(_finals, mean), layout, new, axes, lanes.state)
-        finals = blocks.sims_first(finals)
-        advice = remedy(new, axes, x, 0, lanes.diverged)
-    data = _label(lanes, finals, numbers, sims, keep_agents, plan, first_sim)
-    data.attrs |= {"path": lanes.path, "remedy": advice}
+    setup = Setup.of(_extreme(model, numbers), stepper, **run, points=points)
+    for name, values in numbers.items():  # the largest value may have an SDE where another has none
+        for value in _telling(values):
+            changed = with_value(model, name, value)
+            try:
+                stepper.check(changed)
+            except ValueError as error:
+                raise ValueError(f"{name}={value}: {error}") from error
+            check_rates(changed, stepper, setup.plan.agents, 0, setup.steps)
+    on_lanes, axes = _on_lanes(model, numbers, setup.sims)
+    with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
+        finals = blocks.sims_first(ran.of_lanes(Partial(_finals, ArrayMean(setup.plan.agents)), ran.lanes.state))
+        advice = ran.remedy(0)
+    data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim)
+    data.attrs |= {"path": ran.lanes.path, "remedy": advice}
     return data
 
 

@@ -19,7 +19,7 @@ from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, pe
 from sdesim.dynamics import weighted_tree
 from sdesim.fields import check_choice, check_count, check_sign, is_traced, named, number, optional_number, shown
 from sdesim.random import MAX_STEPS
-from sdesim.steps import moved
+from sdesim.steppers.base import moved
 from sdesim.sums import Sum
 
 
@@ -175,7 +175,7 @@ def couple(
         new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
         seen = _plus(params, new_updates) if order == "gauss-seidel" else params
         flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
-        # See sdesim.steps.sgd_step: in Gauss-Seidel order the shared state follows at the end of a period.
+        # See sdesim.steppers.Iteration: in Gauss-Seidel order the shared state follows at the end of a period.
         collected = coupled._exchange(state, ahead=int(order == "gauss-seidel"))
         tick = (common if coupled.clock is None else coupled.clock).astype(state.t.dtype)
         shared = moved(state.shared, weighted_tree(common * collected, flow))

@@ -3,27 +3,21 @@
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.tree_util import Partial
 from jaxtyping import Array
 
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import blocks
-from sdesim.engine.vectorize import lanes
 from sdesim.fields import described, is_traced, shown
 from sdesim.results.datasets import check_kind, describe, read_dataset, write_dataset
 from sdesim.results.recipe import Call
-from sdesim.sums import Sum, plain
-
-if TYPE_CHECKING:
-    from sdesim.engine.run import Lanes, Plan
+from sdesim.sums import Sum
 
 _SHARED = "shared_"
 LABELS = ("sim", "agent", "dim", "step")
@@ -68,45 +62,6 @@ class Result:
     @property
     def time(self) -> Array:
         return self.state.time
-
-    @classmethod
-    def from_lanes(
-        cls, lanes: "Lanes", model: Dynamics, plan: "Plan", seed, first_sim: int, period: int, called, mean=None
-    ) -> "Result":
-        from sdesim.coupling import ArrayMean
-
-        mean = ArrayMean(plan.agents) if mean is None else mean
-        state = lanes.state
-        ends = Partial(_ends, mean, jnp.asarray(max(lanes.step - 1, 0), jnp.int32))
-        found = blocks.of_lanes(ends, lanes.layout, model, jax.tree.map(lambda _: None, model), state)
-        agents, quorum, center, velocity = blocks.sims_first(found)
-        settings = {
-            "method": plan.method,
-            "order": plan.order,
-            "period": period,
-            "epoch": plan.epoch,
-            "every": plan.every,
-            "fast": plan.fast,
-            "exact": lanes.layout is not None,
-            "path": lanes.path,
-            **called,
-        }
-        return cls(
-            agents=agents,
-            quorum=quorum,
-            center=center,
-            velocity=velocity,
-            observed={name: plain(blocks.sims_first(value)) for name, value in lanes.observed.items()},
-            observed_axes={name: axes for name, axes in lanes.axes.items()},
-            records=lanes.records,
-            diverged=lanes.diverged,
-            step=lanes.step,
-            seed=seed,
-            first_sim=first_sim,
-            seconds=lanes.seconds,
-            state=state,
-            run=settings,
-        )
 
     def restart(self, model: Dynamics, mean) -> State:
         """The state from which `model` goes on, checked to be of the same form.
@@ -171,17 +126,6 @@ class Result:
     def save(self, path) -> None:
         """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""
         write_dataset(self.to_xarray(), path)
-
-
-def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
-    """Positions, quorum, center and velocities at the end, lanes last."""
-    center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
-    velocity = None
-    if state.v is not None:
-        clock = model.at_step(last_step).clock
-        still = clock == 0
-        velocity = jnp.where(still, jnp.nan, state.v / jnp.where(still, jnp.ones_like(clock), clock))
-    return state.x, jnp.mean(state.x, axis=0), center, velocity
 
 
 _TRACED = "# within a transformation of JAX, whose values are not known here"

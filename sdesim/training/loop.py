@@ -23,6 +23,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim import random
+from sdesim.ensembles.warnings import warn_if_unstable
 from sdesim.fields import (
     byte_count,
     check_choice,
@@ -39,7 +40,6 @@ from sdesim.fields import (
 from sdesim.progress import line as progress_line
 from sdesim.results.datasets import describe
 from sdesim.results.recipe import Call, Code
-from sdesim.run import warn_if_unstable
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, over_runs

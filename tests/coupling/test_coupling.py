@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, steps
+from sdesim import coupling
 from sdesim.coupling import ArrayMean
 
 P, D, K, T = 4, 2, 1.3, 0.7
@@ -307,7 +307,7 @@ def test_amplification_is_that_of_one_step(rule, step, order):
         x, shared = unravel(z)
         state = model.init(x, mean)._replace(shared=shared)
         kick = lambda *_: jnp.zeros((agents, 1))
-        new = steps.em_step(model, state, jnp.asarray(0, jnp.int32), None, kick, mean, order)
+        new = sdesim.EulerMaruyama(order=order).advance(model, state, jnp.asarray(0, jnp.int32), kick, mean)
         return jax.flatten_util.ravel_pytree((new.x, new.shared))[0]
 
     eigenvalues = np.linalg.eigvals(jax.jacfwd(advance)(vector))

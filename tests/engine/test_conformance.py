@@ -201,11 +201,12 @@ def check_kernel(number):
         model = (
             sdesim.Dynamics(LOSSES[name], eta=0.1) if kind == "loss" else sdesim.Dynamics(bowl, Named(name), eta=0.1)
         )
-        plan = Plan(agents, dims, "em", "jacobi", True, None, None, True)
+        plan = Plan(agents, dims, None, None)
         state = start_lanes(model, None, x, None, ArrayMean(agents))
         sims, seed = jnp.arange(LANES, dtype=jnp.uint32), random.seed_words(1)
         try:
-            got = gpu.advance(plan, model, None, state, sims, seed, None, 1, 0, 2, backend="triton", interpret=True)
+            how = dict(backend="triton", interpret=True)
+            got = gpu.advance(plan, sdesim.EulerMaruyama(), model, None, state, sims, seed, 0, 2, **how)
         except gpu.Unsupported as error:
             assert "\n" not in str(error)
             pytest.skip(f"the kernel refuses: {error}")

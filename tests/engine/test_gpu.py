@@ -32,6 +32,7 @@ from sdesim.objectives import (
 from sdesim.observe import FirstNonFinite
 from sdesim.run import iterate, simulate, start_lanes
 from sdesim.schedules import Halving, PerStep
+from sdesim.steppers import EulerMaruyama, Iteration
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -53,8 +54,10 @@ def start(agents, dims, sims=SIMS):
     return np.random.default_rng(agents).normal(size=(sims, agents, dims)).astype(np.float32)
 
 
-def plan_of(agents, dims, method="em", order="jacobi", dt=None, fast=True):
-    return Plan(agents, dims, method, order, dt is None, None, None, fast)
+def plan_of(agents, dims, method="em", order="jacobi", dt=None, fast=True, period=1):
+    """The plan and the stepper of a run."""
+    stepper = EulerMaruyama(dt, order=order) if method == "em" else Iteration(period, order=order)
+    return Plan(agents, dims, None, None, fast), stepper
 
 
 def fused(
@@ -66,11 +69,10 @@ def fused(
     none = jax.tree.map(lambda _: None, model) if axes is None else axes
     if state is None:
         state = start_lanes(model, none, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(agents))
-    plan = plan_of(agents, dims, method, order, dt, fast)
-    length = None if dt is None else jnp.asarray(dt, jnp.float32)
-    arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), length, period, first, steps)
+    plan = plan_of(agents, dims, method, order, dt, fast, period)
+    arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), first, steps)
     options = dict(backend="triton", interpret=True) if form == "interpret" else dict(backend=form)
-    return gpu.advance(plan, model, none, state, *arguments, **options)
+    return gpu.advance(*plan, model, none, state, *arguments, **options)
 
 
 def assert_close(got, expected, steps, growth=0.0, memory=1.0):
@@ -234,7 +236,7 @@ def test_inverses(form):
     expected = simulate(model, agents=13, sims=SIMS, steps=20, seed=SEED, init=x).state
     if form != "mosaic":
         assert_close(fused(model, x, 20, form), expected, 20, growth=0.01)
-    assert gpu.backend_for(plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
+    assert gpu.backend_for(*plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
 
 
 def test_triton_runs_what_mosaic_lacks():
@@ -242,13 +244,13 @@ def test_triton_runs_what_mosaic_lacks():
     cases = [(jnp.sinh, "mosaic"), (jnp.arctan, "triton"), (jnp.sort, None)]
     for fn, backend in cases:
         model = Dynamics(lambda x, fn=fn: jnp.sum(fn(x) * x), Quorum(1.0), Uniform(1.0))
-        chosen, why = gpu.backend_for(plan, model, None, (), None, jnp.float32)
+        chosen, why = gpu.backend_for(*plan, model, None, (), None, jnp.float32)
         assert chosen == backend and (why == "") == (backend == "mosaic")
 
 
 def test_triton_runs_what_does_not_fit_mosaics_registers():
     model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
-    chosen = gpu.backend_for(plan_of(1024, 4), model, None, (), None, jnp.float32)
+    chosen = gpu.backend_for(*plan_of(1024, 4), model, None, (), None, jnp.float32)
     assert chosen.backend == "triton" and "128 numbers of the state a thread" in chosen.reason
 
 
@@ -347,9 +349,7 @@ def test_a_pair_of_agents_hashes_once(law, numbers, blocks, logs):
     number = jnp.asarray(1, jnp.int32)
 
     def run(state, sims):
-        return gpu._advance_blocks(
-            plan_of(64, 1), model, None, state, sims, word, None, number, number, number, "triton", True
-        )
+        return gpu._advance_blocks(*plan_of(64, 1), model, None, state, sims, word, number, number, "triton", True)
 
     found = list(operations(jax.make_jaxpr(run)(state, sims).jaxpr))
     assert found.count(("xor", 2)) == 20 * blocks
@@ -367,7 +367,7 @@ MARK = {"triton": "gpu.triton", "mosaic": "mosaic_gpu"}
 
 
 def lowered(model, agents, dims, backend):
-    return gpu._lowered(plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend).as_text()
+    return gpu._lowered(*plan_of(agents, dims), model, jax.tree.map(lambda _: None, model), backend).as_text()
 
 
 @pytest.mark.parametrize("backend", ["triton", "mosaic"])
@@ -385,7 +385,7 @@ def test_every_case_compiles_for_cuda(name, backend):
     make, (agents, dims), run, _ = CASES[name]
     plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
     model = make()
-    assert gpu.refusal(plan, model, None, (), None, jnp.float32, backend) is None
+    assert gpu.refusal(*plan, model, None, (), None, jnp.float32, backend) is None
 
 
 @pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
@@ -405,7 +405,7 @@ def test_layouts(agents, dims):
 
 
 def reason(model, agents=20, dims=1, observables=(), increments=None, dtype=jnp.float32, backend="mosaic"):
-    return gpu.refusal(plan_of(agents, dims), model, None, observables, increments, dtype, backend)
+    return gpu.refusal(*plan_of(agents, dims), model, None, observables, increments, dtype, backend)
 
 
 def test_what_it_refuses():

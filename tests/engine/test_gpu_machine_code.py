@@ -82,7 +82,7 @@ def assembled(h100, tmp_path, monkeypatch):
     def compile(model, plan, backend):
         axes = jax.tree.map(lambda _: None, model)
         options = {"xla_dump_to": str(tmp_path), "xla_gpu_dump_llvmir": True, "xla_dump_emitter_re": "ptx"}
-        gpu._lowered(plan, model, axes, backend, next(ANOTHER), h100).compile(compiler_options=options)
+        gpu._lowered(*plan, model, axes, backend, next(ANOTHER), h100).compile(compiler_options=options)
         entry = r"\.entry \w*mosaic" if backend == "mosaic" else r"\.entry kernel\("
         (ptx,) = [path for path in tmp_path.glob("*.ptx") if re.search(entry, path.read_text())]
         cubin = ptx.with_suffix(".cubin")
@@ -120,7 +120,7 @@ def loop(code):
     return collections.Counter(name.split(".")[0] for address, name, _ in code if start <= address <= end)
 
 
-def agent_steps(plan, backend):
+def agent_steps(plan[0], backend):
     """Of one coordinate, that a thread takes in a turn of the loop."""
     shape = shape_of(plan.agents, plan.dims, backend, LANES)
     return plan.agents * plan.dims * shape.lanes / (WARP * shape.warps)
@@ -148,7 +148,7 @@ def test_all_that_mosaic_takes_stays_in_registers(agents, dims, momentum, assemb
     loss = CoupledDoubleWells() if dims > 1 else OscillatingDoubleWell()
     model = Dynamics(loss, Quorum(1.0), Gaussian(1.0), momentum=Nesterov(momentum) if momentum else None)
     plan = plan_of(agents, dims)
-    assert gpu.refusal(plan, model, None, (), None, jnp.float32, "mosaic") is None
+    assert gpu.refusal(*plan, model, None, (), None, jnp.float32, "mosaic") is None
     said, _ = assembled(model, plan, "mosaic")
     assert spills(said) == 0
 
@@ -173,7 +173,7 @@ def test_instructions_of_a_step(backend, noise, all_of_them, integer, assembled)
     model = sdesim_model(WORKLOADS[f"w1-{noise}"])
     plan = plan_of(250, 1)
     _, code = assembled(model, plan, backend)
-    count, per = loop(code), agent_steps(plan, backend)
+    count, per = loop(code), agent_steps(plan[0], backend)
     assert abs(sum(count.values()) / per - all_of_them) < 2
     assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
     if backend == "mosaic":

@@ -179,10 +179,10 @@ def test_zero_in_the_kernel():
         )  # fmt: skip
         run = sdesim.simulate(model, agents=AGENTS, sims=5, steps=6, init=X[:, :1], seed=3)
         state = sdesim.simulate(model, agents=AGENTS, sims=5, steps=0, init=X[:, :1], seed=3).state
-        plan = sdesim.engine.run.Plan(AGENTS, 1, "em", "jacobi", True, None, None)
+        plan = sdesim.engine.run.Plan(AGENTS, 1, None, None)
         numbers, words = jnp.arange(5, dtype=jnp.uint32), sdesim.random.seed_words(3)
         how = dict(backend="triton", interpret=True)
-        fused = gpu.advance(plan, model, None, state, numbers, words, None, 1, 0, 6, **how)
+        fused = gpu.advance(plan, sdesim.EulerMaruyama(), model, None, state, numbers, words, 0, 6, **how)
         np.testing.assert_allclose(jnp.moveaxis(fused.x, -1, 0), run.agents, rtol=0, atol=2e-6)
         np.testing.assert_allclose(fused.clock.total(), run.state.clock.total(), rtol=1e-6)
 

@@ -1,7 +1,7 @@
 """The fused GPU kernel: a block of simulations stays in registers for hundreds of steps.
 
 A launch reads the state of each simulation once, takes all its steps, and writes the state back: no array is stored
-between two steps. The step is the one that the CPU runs (`plan.one_step`, with the rule, the law, the loss and its
+between two steps. The step is the one that the CPU runs (a stepper's `step`, with the rule, the law, the loss and its
 gradient in it), traced for one simulation and evaluated on blocks by `lowering`. Random words have the counters of the
 CPU path, so that the two see the same noise and agree to rounding over short horizons.
 
@@ -45,9 +45,9 @@ from sdesim.engine.gpu.layout import (
     to_blocks,
 )
 from sdesim.engine.gpu.program import STATE, Outside, Step, trace
-from sdesim.engine.plan import one_step
 from sdesim.fields import is_none
 from sdesim.observe import AbstractAccumulator
+from sdesim.steppers import AbstractStepper
 
 __all__ = [
     "Backend",
@@ -85,21 +85,22 @@ def _flat(model: Dynamics, axes: PyTree) -> tuple[list, Any, list[bool]]:
     return leaves, tree, swept
 
 
-def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, seed, dt, period) -> _Program:
+def _program(stepper, model: Dynamics, axes: PyTree, state: State, sims: Array, seed) -> _Program:
     leaves, tree, swept = _flat(model, axes)
+    numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)
     kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
     shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]
     own = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 2]
 
     def one(common, mine, lane, number):
-        (numbers, seed, dt, period), (state, sim) = common, lane
+        (numbers, seed, of_step), (state, sim) = common, lane
         sources = {1: iter(numbers), 2: iter(mine)}
         whole = [leaf if k == 0 else next(sources[k]) for leaf, k in zip(leaves, kind, strict=True)]
-        return one_step(plan, jax.tree.unflatten(tree, whole), state, sim, seed, number, dt, period, None)
+        return eqx.combine(of_step, kept).step(jax.tree.unflatten(tree, whole), state, number, seed=seed, sim=sim)
 
     like = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
     of_lane = lambda a: jax.ShapeDtypeStruct(a.shape[:-1], a.dtype)
-    common = (shared, seed, dt, period)
+    common = (shared, seed, numbers_of_step)
     step = trace(one, jax.tree.map(like, common), [of_lane(a) for a in own], jax.tree.map(of_lane, (state, sims)))
     inputs = [v for v in step.jaxpr.invars if step.needs[v] == STATE]
     return _Program(step, inputs, step.outside(jax.tree.leaves(common), own))
@@ -107,13 +108,12 @@ def _program(plan, model: Dynamics, axes: PyTree, state: State, sims: Array, see
 
 def advance(
     plan,
+    stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
     state: State,
     sims: Array,
     seed: Array,
-    dt,
-    period,
     first,
     steps,
     *,
@@ -124,19 +124,18 @@ def advance(
 
     axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; or None for none.
     state: lanes on the last axis of every leaf. sims: uint32 (lanes,), the lanes' numbers. seed: two uint32 words.
-    dt: length of a step; None where the plan is matched.
-    first, steps, period: integers, traced or not; new ones never recompile.
+    first, steps: integers, traced or not; new ones never recompile, nor do new numbers of the stepper.
     interpret: run on a CPU, slowly; Triton only.
 
     Raises:
         Unsupported: where `refusal` has a reason.
     """
-    period, first, steps = (jnp.asarray(n, jnp.int32) for n in (period, first, steps))
-    return _advance(plan, model, axes, state, sims, seed, dt, period, first, steps, backend, interpret)
+    first, steps = (jnp.asarray(n, jnp.int32) for n in (first, steps))
+    return _advance(plan, stepper, model, axes, state, sims, seed, first, steps, backend, interpret)
 
 
-def _advance_blocks(plan, model, axes, state, sims, seed, dt, period, first, steps, backend, interpret) -> State:
-    program = _program(plan, model, axes, state, sims, seed, dt, period)
+def _advance_blocks(plan, stepper, model, axes, state, sims, seed, first, steps, backend, interpret) -> State:
+    program = _program(stepper, model, axes, state, sims, seed)
     shape = shape_of(plan.agents, plan.dims, backend, sims.shape[0])
     lanes = math.ceil(sims.shape[0] / shape.lanes) * shape.lanes
     whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
@@ -204,6 +203,7 @@ _advance = eqx.filter_jit(_advance_blocks)
 
 def refusal(
     plan,
+    stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
     observables,
@@ -231,7 +231,7 @@ def refusal(
     if watching:
         return f"an observable of every step: {', '.join(watching)}"
     try:
-        _lowered(plan, model, axes, backend)
+        _lowered(plan, stepper, model, axes, backend)
     except Exception as error:  # whatever the backend says of a user's loss
         line = (str(error).strip().splitlines() or [""])[0].partition(" Please file an issue")[0]
         return line if isinstance(error, Unsupported) else f"{type(error).__name__}: {line}"
@@ -245,11 +245,13 @@ class Choice(NamedTuple):
     reason: str
 
 
-def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dtype) -> Choice:
+def backend_for(
+    plan, stepper: AbstractStepper, model: Dynamics, axes: PyTree, observables, increments, dtype
+) -> Choice:
     """The backend that can run the model, Mosaic before Triton."""
     first = ""
     for backend in get_args(Backend):
-        reason = refusal(plan, model, axes, observables, increments, dtype, backend)
+        reason = refusal(plan, stepper, model, axes, observables, increments, dtype, backend)
         if reason is None:
             return Choice(backend, first)
         first = first or reason
@@ -257,7 +259,7 @@ def backend_for(plan, model: Dynamics, axes: PyTree, observables, increments, dt
 
 
 def _lowered(
-    plan, model: Dynamics, axes: PyTree, backend: Backend, lanes: int = MANY, sharding=None
+    plan, stepper: AbstractStepper, model: Dynamics, axes: PyTree, backend: Backend, lanes: int = MANY, sharding=None
 ) -> jax.stages.Lowered:
     """The program of many lanes, lowered for CUDA; a GPU is not needed for that.
 
@@ -278,15 +280,16 @@ def _lowered(
     x = jax.ShapeDtypeStruct((plan.agents, plan.dims), jnp.float32)
     state = jax.eval_shape(lambda arrays, x: whole(arrays).init(x, ArrayMean(plan.agents)), one, x)
     number, word = struct((), jnp.int32), lambda n: struct((n,), jnp.uint32)
-    dt = None if plan.matched else struct((), jnp.float32)
+    numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)
+    numbers_of_step = jax.tree.map(shaped, numbers_of_step)
 
-    def run(arrays, state, sims, seed, dt, period, first, steps):
-        rest = (sims, seed, dt, period, first, steps, backend, False)
-        return _advance_blocks(plan, whole(arrays), axes, state, *rest)
+    def run(arrays, state, sims, seed, of_step, first, steps):
+        rest = (sims, seed, first, steps, backend, False)
+        return _advance_blocks(plan, eqx.combine(of_step, kept), whole(arrays), axes, state, *rest)
 
     states = jax.tree.map(lambda a: shaped(a, lanes), state)
     described = jax.default_backend() == "gpu"
     device = AbstractDevice("NVIDIA H200", 132, "gpu")  # where there is none, Triton's lowering asks for one to suppose
     with contextlib.nullcontext() if described else use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
-        traced = jax.jit(run).trace(all_lanes, states, word(lanes), word(2), dt, number, number, number)
+        traced = jax.jit(run).trace(all_lanes, states, word(lanes), word(2), numbers_of_step, number, number)
         return traced.lower(lowering_platforms=("cuda",))

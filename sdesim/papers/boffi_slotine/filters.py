@@ -32,6 +32,7 @@ from sdesim.claims import Statement
 from sdesim.coupling import Filtered, LinearFilter, SaturatingFilter, Uncoupled
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
 from sdesim.ensembles.grids import sweep
+from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.boffi_slotine.single_agent import (
     FILTERS,
@@ -44,7 +45,6 @@ from sdesim.papers.boffi_slotine.single_agent import (
 )
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
-from sdesim.run import DivergenceWarning, StabilityWarning
 
 EVERY = 20  # iterations between two records
 DIVERGED = 1e6  # farther than this an agent has diverged

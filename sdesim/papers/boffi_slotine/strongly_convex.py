@@ -18,8 +18,8 @@ from sdesim import init, noise, objectives, observe
 from sdesim.coupling import Elastic, Quorum
 from sdesim.dynamics import Dynamics, Friction
 from sdesim.ensembles.grids import sweep
+from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
 from sdesim.fields import check_count, check_sign, number
-from sdesim.run import DivergenceWarning, StabilityWarning
 
 
 class Rotated(objectives.AbstractObjective):

@@ -1,0 +1,100 @@
+"""What a run will hold in memory, refused before anything is allocated if it is not there."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sdesim.coupling import ArrayMean
+from sdesim.dynamics import Dynamics
+from sdesim.engine.blocks import VECTOR, Blocks
+from sdesim.engine.plan import Plan
+from sdesim.engine.run import room
+from sdesim.fields import byte_count, form, shown
+from sdesim.memory import available_memory, work_of
+from sdesim.observe import AbstractSeries
+from sdesim.steppers import AbstractStepper
+
+
+def check_memory(
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    lanes: int,
+    steps: int,
+    observables,
+    limit: int | str | None,
+    points: int = 1,
+    *,
+    exact: bool,
+    work: bool = True,
+) -> int:
+    """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
+
+    What is held of each lane all the time, and, with `work`, what a step takes for as many lanes as are computed at a
+    time; the model is traced for that.
+
+    Raises:
+        MemoryError: with what the run needs, what there is, and how to fit.
+    """
+    itemsize = jnp.dtype(jnp.result_type(float)).itemsize
+    arrays = 1 if model.momentum is None else 2
+    one = plan.agents * plan.dims * itemsize * (4 * arrays + 2)  # state at the chunk's start and end, work, results
+    if plan.every is not None:
+        records = 1 + steps // plan.every
+        sizes = {"agent": plan.agents, "dim": plan.dims}
+        for o in observables:
+            if isinstance(o, AbstractSeries):
+                shape = [sizes.get(a, 1) for a in o.axes]
+                if getattr(o, "agents", None):
+                    shape[0] = min(shape[0], o.agents)  # pyright: ignore[reportAttributeAccessIssue]
+                one += 4 * records * math.prod(shape) * itemsize
+            else:
+                one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
+    step, shared = _work_of_step(plan, stepper, model) if work else (0, 0)
+
+    def parts(count: int) -> tuple[int, int]:
+        held, at_once = room(plan, count, exact)
+        return one * held, step * at_once + shared
+
+    state, working = parts(lanes)
+    need = state + working
+    have = available_memory() if limit is None else byte_count("memory", limit)
+    if have is not None and need > have:
+        most = have // one  # a whole number of blocks of which may fit, or a few lanes in a program of their own
+        width = Blocks.of(1, plan.agents, plan.dims).width
+        tries = [most // width * width - i * width for i in range(64)] + (
+            [] if exact else list(range(VECTOR - 1, 0, -1))
+        )
+        fit = next((n for n in tries if 0 < n < lanes and sum(parts(n)) <= have), 0) // points
+        advice = f"sims={fit} would fit" if fit > 0 else "fewer agents or dims, or a larger `every`, would be needed"
+        if working > state:
+            advice += ", or a loss that takes less work"
+        given = "" if limit is None else f"memory={shown(limit)}: "
+        raise MemoryError(
+            f"{given}{lanes} simulations of {plan.agents} agents in {plan.dims} dimensions need about "
+            f"{need / 2**30:.3g} GiB, {working / 2**30:.3g} of them for the work of a step, and "
+            f"{have / 2**30:.3g} GiB are free: {advice}; run the rest with first_sim="
+        )
+    return need
+
+
+_WORK: dict[Any, tuple[int, int]] = {}  # of models of a form: tracing a step takes as long as a short run
+
+
+def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tuple[int, int]:
+    """Bytes that a step takes beside the state: of each lane, and of all."""
+    key = (plan, form((stepper, model)), jnp.result_type(float))
+    if key not in _WORK:
+        mean = ArrayMean(plan.agents)
+        dtype = jnp.result_type(float)
+        array = jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
+        state = jax.eval_shape(lambda x: model.init(x, mean), array)
+        word = jax.ShapeDtypeStruct((), jnp.uint32)
+
+        def step(state, sim):
+            return stepper.step(model, state, 0, seed=jnp.zeros(2, jnp.uint32), sim=sim)
+
+        _WORK[key] = work_of(step, state, word)
+    return _WORK[key]

@@ -1,0 +1,372 @@
+"""One checked description of a run, which `simulate`, `iterate` and `sweep` share."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, PyTree
+
+from sdesim import random
+from sdesim.coupling import ArrayMean
+from sdesim.dynamics import Dynamics, State
+from sdesim.engine import blocks
+from sdesim.engine.blocks import Blocks
+from sdesim.engine.plan import Plan
+from sdesim.engine.run import Lanes, layout_of, run_lanes
+from sdesim.engine.vectorize import lanes
+from sdesim.ensembles.memory import check_memory
+from sdesim.ensembles.warnings import remedy, warn_of_stiffness
+from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
+from sdesim.functions import law_of_today, today
+from sdesim.init import AbstractInit, Point
+from sdesim.noise import AbstractAdditive
+from sdesim.objectives import check_dims
+from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.random import Stream
+from sdesim.results.result import Result
+from sdesim.steppers import AbstractStepper
+
+LOOKS = 1000  # steps at which a schedule is looked at before it runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run: everything but the values of its model's numbers, checked.
+
+    model: of the form that all lanes have, with values that are the hardest to step. first: number of the first step.
+    seed: two words. start: the result that is continued, else None. increments: (steps, sims, agents, dims), or None.
+    """
+
+    model: Dynamics
+    stepper: AbstractStepper
+    plan: Plan
+    observables: tuple[AbstractObservable, ...]
+    sims: int
+    first_sim: int
+    first: int
+    steps: int
+    seed: Array
+    init: Any
+    velocity: Any
+    start: Result | None
+    increments: Array | None
+    memory: int | str | None
+    exact: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: Dynamics,
+        stepper: AbstractStepper,
+        *,
+        agents,
+        dims,
+        sims,
+        first_sim,
+        steps,
+        seed,
+        init=None,
+        velocity=None,
+        epoch=None,
+        observe=(),
+        every=None,
+        increments=None,
+        memory=None,
+        exact=False,
+        fast=True,
+        points: int = 1,
+    ) -> "Setup":
+        """Check a run, and warn of a coupling that is too stiff for its step. points: of a grid.
+
+        Raises:
+            ValueError, TypeError: for a bad argument: its name, its value and what would be right.
+            MemoryError: if what is held of the lanes alone is not there.
+        """
+        sizes = check_sizes(dict(agents=agents, dims=dims, sims=sims, first_sim=first_sim, steps=steps))
+        shape = {name: sizes[name] for name in ("agents", "dims", "steps")}
+        plan, observables = make_plan(model, stepper, **shape, epoch=epoch, observe=observe, every=every, fast=fast)
+        start = init if isinstance(init, Result) else None
+        first = 0 if start is None else start.step
+        if first + sizes["steps"] > random.MAX_STEPS:
+            more = f"more than {random.MAX_STEPS} steps of one seed"
+            raise ValueError(f"steps={sizes['steps']}: with the {first} before, {more}")
+        if velocity is not None and start is not None:
+            raise ValueError("velocity: the result that init continues has velocities; leave it out")
+        if velocity is not None and model.momentum is None:
+            raise ValueError("velocity: the model has no momentum")
+        check_records(observables, plan.every, first, sizes["steps"])
+        warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
+        if increments is not None:
+            increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
+        seed = random.seed_words(seed)
+        of_run = (sizes["sims"], sizes["first_sim"], first, sizes["steps"], seed)
+        setup = cls(model, stepper, plan, observables, *of_run, init, velocity, start, increments, memory, exact)
+        setup._check_memory(model, points, work=False)
+        return setup
+
+    def _check_memory(self, model: Dynamics, points: int, work: bool) -> None:
+        run = (self.steps, self.observables, self.memory, points)
+        check_memory(self.plan, self.stepper, model, points * self.sims, *run, exact=self.exact, work=work)
+
+    @contextlib.contextmanager
+    def run(
+        self, model: Dynamics, axes: PyTree, points: int = 1, *, progress: bool = False, label: str = "simulate"
+    ) -> Iterator["Ran"]:
+        """Run all lanes, point by point of a grid and simulation by simulation, for as long as the body uses them.
+
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        """
+        plan, mean = self.plan, ArrayMean(self.plan.agents)
+        numbers = jnp.asarray(np.tile(random.sim_numbers(self.first_sim, self.sims), points), jnp.uint32)
+        given = None
+        if (dw := self.increments) is not None:
+            given = lambda a, b: jnp.tile(jnp.moveaxis(dw[a:b], 1, -1), points)
+        of_users = (model, axes, self.observables, plan, self.stepper)
+        with today(*of_users, given=given is not None) as (new, axes, watched, stepper):
+            check_rates(self.model, stepper, plan.agents, self.first, self.steps)
+            one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
+            self._check_memory(one, points, work=True)
+            places = (self.init, self.velocity) if self.start is None else self.start.state
+            arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, dw, places)
+            layout = layout_of(plan, points * self.sims, self.exact, arrays)
+            if self.start is None:
+                place = functools.partial(initial_lanes, tile=points, layout=layout)
+                x = place(new, Point(0.0) if self.init is None else self.init, plan, numbers, self.seed)
+                v = None
+                if self.velocity is not None:
+                    v = place(new, self.velocity, plan, numbers, self.seed, velocity=True)
+                state = start_lanes(new, axes, x, v, mean, layout)
+            else:
+                state = self.start.restart(new, mean)
+            lanes = run_lanes(
+                plan,
+                stepper,
+                new,
+                axes,
+                state,
+                numbers,
+                self.seed,
+                first=self.first,
+                steps=self.steps,
+                layout=layout,
+                observables=watched,
+                increments=given,
+                progress=progress,
+                label=label,
+            )
+            yield Ran(lanes, new, axes, layout, state.x)
+
+
+class Ran(NamedTuple):
+    """Lanes that were run. model, axes: with users' functions as they were. began: initial positions, (agents, dims,
+    lanes)."""
+
+    lanes: Lanes
+    model: Dynamics
+    axes: PyTree
+    layout: Blocks | None
+    began: Array
+
+    def of_lanes(self, fn: Callable[..., Any], state: State) -> PyTree:
+        """fn(model, axes, state), lanes on the last axis, computed as they were."""
+        return blocks.of_lanes(fn, self.layout, self.model, self.axes, state)
+
+    def remedy(self, first: int) -> str:
+        """What would help those that diverged. first: number of the run's first step."""
+        return remedy(self.model, self.axes, self.began, first, self.lanes.diverged)
+
+
+def _fitting(increments, shape: tuple[int, ...], model: Dynamics) -> Array:
+    increments = named("increments", number)(increments)
+    if increments.shape != shape:
+        right = f"must have shape (steps, sims, agents, dims) = {shape}"
+        raise ValueError(f"increments: {right}, got {increments.shape}")
+    if (reason := model.noise.without_variance()) is not None:
+        raise ValueError(f"increments: {reason}, so no Brownian motion has its covariance")
+    return increments
+
+
+def check_sizes(sizes: dict[str, Any]) -> dict[str, int]:
+    """Of agents, dims, sims, first_sim and steps those that are given, as integers within the generator's limits.
+
+    Raises:
+        ValueError: naming the one that is not.
+    """
+    limits = {
+        "agents": (1, random.MAX_AGENTS),
+        "dims": (1, random.MAX_DIMS),
+        "sims": (1, random.MAX_SIMS),
+        "first_sim": (0, random.MAX_SIMS - 1),
+        "steps": (0, random.MAX_STEPS),
+    }
+    checked = {
+        name: check_count(name, sizes[name], least=least, most=most)
+        for name, (least, most) in limits.items()
+        if name in sizes
+    }
+    if checked.get("sims", 0) + (first := checked.get("first_sim", 0)) > random.MAX_SIMS:
+        raise ValueError(f"first_sim={first}: must be an integer from 0 to {random.MAX_SIMS - checked['sims']}")
+    return checked
+
+
+def make_plan(
+    model: Dynamics, stepper: AbstractStepper, *, agents, dims, epoch, observe, every, steps, fast=True
+) -> tuple[Plan, tuple[AbstractObservable, ...]]:
+    """Check the arguments that shape a run, and say what is static about it."""
+    if not isinstance(model, Dynamics):
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
+    if epoch is not None:
+        epoch = check_count("epoch", epoch, most=random.MAX_STEPS)
+    elif model.coupling.renews:
+        name = type(model.coupling).__name__
+        raise ValueError(f"epoch=None: {name} jumps at the start of each epoch; give epoch=, the steps between two")
+    several = isinstance(observe, Sequence) and not isinstance(observe, str)
+    observables: tuple[Any, ...] = tuple(observe) if several else (observe,)
+    for o in observables:
+        if not isinstance(o, AbstractObservable):
+            raise TypeError(f"observe={shown(o)}: must be an observable of sdesim.observe, or several")
+        o.check_run(agents, dims)
+    names = [o.name for o in observables]
+    if len(set(names)) < len(names):
+        raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
+    if every is not None:
+        every = check_count("every", every, most=random.MAX_STEPS)
+        if not observables:
+            raise ValueError(f"every={every}: nothing is observed; give observe=, or leave every out")
+    if observables and every is None:
+        every = max(1, math.ceil(steps / 100))
+    check_dims(model.objective, dims)
+    for name in ("eta", "batch"):
+        value = getattr(model, name)
+        if not callable(value) and value.ndim and value.shape != (agents,):
+            raise ValueError(f"{name}: must be a number or of shape (agents,) = ({agents},), got shape {value.shape}")
+    k = getattr(model.coupling, "k", None)
+    if isinstance(k, jax.Array) and k.ndim and k.shape != (agents,):
+        raise ValueError(f"coupling.k: must be a number or of shape (agents,) = ({agents},), got shape {k.shape}")
+    if isinstance(model.noise, AbstractAdditive) and model.noise.amplitude.shape not in ((), (dims,)):
+        raise ValueError(
+            f"noise: must have one number or one a coordinate, of shape (dims,) = ({dims},), got shape "
+            f"{model.noise.amplitude.shape}"
+        )
+    stepper.check(model)
+    return Plan(agents, dims, epoch, every if observables else None, fast), observables
+
+
+def check_records(observables: Sequence[AbstractObservable], every: int | None, first: int, steps: int) -> None:
+    """Refuse a summary of records that no record of the run would enter.
+
+    Raises:
+        ValueError: naming the observable, and `after` or `every`.
+    """
+    if every is None or steps == 0:
+        return
+    last = first + steps // every * every
+    for o in observables:
+        after = concrete(getattr(o, "after", None), np.max)
+        if not isinstance(o, AbstractAccumulator) or o.every_step:
+            continue
+        if last == first:
+            raise ValueError(f"every={every}: {o.name} sums up records, and there is none in {steps} steps")
+        if after is not None and after >= last:
+            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {o.name} looks")
+
+
+def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: int, steps: int) -> None:
+    """Look at the learning rates: of a schedule, at all steps of a short run and at many of a long one.
+
+    Raises:
+        ValueError: naming the first step at which they are negative, not finite or of a wrong shape, or are all 0 where
+            steps of a length of their own have no meaning then.
+    """
+    if steps == 0 or is_traced((model.eta, eqx.filter(model.eta, eqx.is_array))):
+        return
+    looks = np.unique(np.linspace(first, first + steps - 1, min(steps, LOOKS)).astype(np.int64)).astype(np.int32)
+    if callable(model.eta):
+        etas = jax.vmap(lambda n: jnp.asarray(model.eta(n)))(jnp.asarray(looks))
+    else:
+        looks, etas = looks[:1], model.eta[None]
+    if is_traced(etas):
+        return
+    if etas.shape[1:] not in ((), (agents,)):
+        right = f"a number or of shape (agents,) = ({agents},)"
+        raise ValueError(f"eta: must be {right}, and the schedule gives shape {etas.shape[1:]}")
+    values = np.asarray(etas).reshape(looks.size, -1)
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        n, agent = np.argwhere(bad)[0]
+        raise ValueError(f"eta={values[n, agent]:.4g} at step {looks[n]}: must be finite and at least 0 at every step")
+    still = ~values.any(axis=1)
+    if getattr(stepper, "dt", None) is None or model.momentum is None or not still.any():
+        return
+    zero = jnp.zeros((), jnp.result_type(float))
+    move = concrete(model.momentum.move(zero, jnp.ones_like(zero)), np.max)  # of a step of one unit of time
+    if move is not None and not math.isfinite(move):
+        where = f" at step {looks[still][0]}" if callable(model.eta) else ""
+        raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
+
+
+def initial_lanes(
+    model: Dynamics,
+    init,
+    plan: Plan,
+    sims: Array,
+    seed: Array,
+    velocity=None,
+    tile: int = 1,
+    layout: Blocks | None = None,
+) -> Array:
+    """Initial positions (or velocities) of the lanes, (agents, dims, lanes); `tile` repeats the simulations.
+
+    Raises:
+        ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite, or a law of another
+            number of coordinates.
+    """
+    dtype = jnp.result_type(float)
+    shape = (sims.size // tile, plan.agents, plan.dims)
+    stream = Stream.POSITION if velocity is None else Stream.VELOCITY
+    name = "init" if velocity is None else "velocity"
+    if isinstance(init, AbstractInit):
+        if init.dims not in (None, 1, plan.dims):
+            what = f"{type(init).__name__} has numbers of {init.dims} coordinates"
+            raise ValueError(f"{name}: {what}, and dims={plan.dims}; give one number, or one a coordinate")
+        with law_of_today(init, plan) as law:
+            return law(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
+    if callable(init):
+        raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
+    x = jnp.asarray(named(name, number)(init), dtype)
+    try:
+        x = jnp.broadcast_to(x, shape) if x.ndim in (0, 3) else jnp.broadcast_to(x[(None,) * (3 - x.ndim)], shape)
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{name}: an array of shape {x.shape} does not fit (sims, agents, dims) = {shape}; give that shape, "
+            "(agents, dims), (dims,), or a law of sdesim.init"
+        ) from error
+    return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
+
+
+def default_dims(model: Dynamics, init) -> int:
+    """The number of dimensions where none is given: the objective's, else that of the initial states, else 1."""
+    if isinstance(model, Dynamics) and model.objective.dims is not None:
+        return model.objective.dims
+    if isinstance(init, AbstractInit):
+        return init.dims or 1
+    points = isinstance(init, jax.Array | np.ndarray | Sequence)
+    shape = named("init", number)(init).shape if points else ()
+    return shape[-1] if shape and shape[-1] else 1
+
+
+def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean, layout: Blocks | None = None) -> State:
+    """The state of lanes that start from positions `x` and displacements `v`, (agents, dims, lanes)."""
+    return blocks.of_lanes(Partial(_start, mean), layout, model, axes, x, v)
+
+
+def _start(mean, model: Dynamics, axes, x: Array, v: Array | None) -> State:
+    return lanes(lambda m, x, v: m.init(x, mean, v), (axes, -1, -1))(model, x, v)

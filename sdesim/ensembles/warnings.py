@@ -1,0 +1,115 @@
+"""What a run warns of: before it, a coupling that is too stiff for its step; after it, simulations that diverged."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sdesim.coupling import AbstractCoupling, Order
+from sdesim.dynamics import Dynamics
+from sdesim.engine import blocks
+from sdesim.engine.blocks import LEAST
+from sdesim.engine.vectorize import lanes
+from sdesim.fields import concrete, is_traced, warn
+from sdesim.steppers import AbstractStepper
+
+
+class StabilityWarning(UserWarning):
+    """The coupling is too stiff for the step: the run will very likely diverge."""
+
+
+class DivergenceWarning(UserWarning):
+    """Some simulations became non-finite. Their results are kept as they are and marked."""
+
+
+def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) -> str:
+    """What would help simulations that diverged, by the cause as far as it can be told.
+
+    x: where agents started, (agents, dims, lanes). first: the run's first step.
+    """
+    usual = "a smaller eta or gain would be stable"
+    if is_traced((diverged, x)) or not (np.asarray(diverged) >= 0).any():
+        return usual
+    step = int(np.min(diverged[diverged >= 0]))
+    if callable(model.eta):
+        eta = np.asarray(lanes(lambda m, x: jnp.asarray(m.eta(jnp.int32(step - 1))), (axes, -1))(model, x))
+        if not np.isfinite(eta).all() or eta.min() < 0:
+            return f"eta of step {step - 1} is {eta.min():.3g}, and a learning rate must be finite and at least 0"
+    if step == first + 1:
+        some = np.flatnonzero(np.ravel(diverged) >= 0)[:LEAST]
+        swept, kept = blocks.swept_and_kept(model, axes)
+        of_some = eqx.combine(kept, jax.tree.map(lambda a: a[..., some], swept))
+        gradients = lanes(lambda m, x: m.gradients(x), (axes, -1))(of_some, x[..., some])
+        if bad := int((~np.isfinite(np.asarray(gradients))).any(axis=(0, 1)).sum()):
+            return (
+                f"the gradient of the loss is not finite where {bad} of them start, whatever the step (that of "
+                "jnp.linalg.norm is not at 0): start elsewhere with init=, or write a loss that has a derivative there"
+            )
+    return usual
+
+
+def warn_of_divergence(diverged: np.ndarray, first_sim: int, remedy: str) -> None:
+    """Say which share of the simulations diverged, when the first one did, and what would help; simulations are on the
+    last axis."""
+    bad: Any = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
+    if not bad.size:
+        return
+    first = bad[np.argmin(diverged.ravel()[bad])]
+    warn(
+        f"{bad.size} of {diverged.size} simulations ({bad.size / diverged.size:.1%}) diverged; the first at step "
+        f"{diverged.ravel()[first]} (simulation {first_sim + first % diverged.shape[-1]}). They are kept and marked in "
+        f"`diverged`; {remedy}.",
+        DivergenceWarning,
+    )
+
+
+def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, first: int = 0, steps: int = 1) -> None:
+    """Warn where one step of the coupling alone amplifies: beyond step * stiffness = 2 in Jacobi order.
+
+    A learning rate that depends on the step is looked at at some steps of the run; of rates that differ between agents,
+    the largest counts.
+    """
+    if is_traced(eqx.filter((model, stepper), eqx.is_array)):
+        return
+    looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if callable(model.eta) else 1)]
+    each = [_ticks(model, stepper, step) for step in looks]
+    ticks = np.max(each, axis=0)
+    for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
+        if rule is not None:
+            warn_if_unstable(name, rule, ticks, agents, stepper.order)
+
+
+def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> None:
+    """Warn if a step of the coupling alone amplifies. ticks: how far its time advances, a number or one an agent."""
+    tick = _fastest(ticks, getattr(rule, "k", None))
+    growth = rule.amplification(tick, agents, order)
+    if growth is None or not growth > 1 or not tick > 0:
+        return
+    what = f"{name}: unstable: a step of {type(rule).__name__} with {agents} agents multiplies its fastest mode"
+    stiffness = rule.stiffness(agents)
+    detail = "reduce its rates or eta"
+    if order == "jacobi" and stiffness is not None and stiffness > 0:
+        excess = tick * stiffness / 2
+        gain = concrete(getattr(rule, "k", None), np.max)
+        detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
+        if gain and getattr(rule, "center_rate", None) is None:
+            detail += f" (k={gain:g} to at most {gain / excess:.4g})"
+    elif stiffness is not None and stiffness < 0:
+        detail = "a negative gain pushes agents apart"
+    warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning)
+
+
+def _ticks(model: Dynamics, stepper: AbstractStepper, step: int) -> np.ndarray:
+    """How far the coupling's time advances at a step: a number, or one an agent, (agents,)."""
+    ticks = stepper.sizes(model, jnp.asarray(step, jnp.int32)).weight
+    return np.zeros(()) if is_traced(ticks) else np.asarray(ticks)  # inside a jit nothing can be looked at
+
+
+def _fastest(ticks: np.ndarray, k) -> float:
+    """The tick that with the largest gain gives the stiffest agent's product: its own tick, if its gain is its own."""
+    if ticks.ndim and isinstance(k, jax.Array) and k.ndim and k.shape == ticks.shape and float(jnp.max(k)) > 0:
+        return float(np.max(ticks * np.asarray(k)) / np.max(np.asarray(k)))
+    return float(np.max(ticks))

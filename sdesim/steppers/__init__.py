@@ -1,0 +1,26 @@
+"""Steppers: what one step of a run is. Each composes the same parts of a `Dynamics`, and takes one simulation."""
+
+from sdesim.coupling import Order
+from sdesim.fields import shown
+from sdesim.steppers.base import AbstractStepper, Kick
+from sdesim.steppers.euler_maruyama import EulerMaruyama
+from sdesim.steppers.iteration import Iteration
+
+__all__ = ["AbstractStepper", "EulerMaruyama", "Iteration", "Kick", "stepper_of"]
+
+
+def stepper_of(stepper: AbstractStepper | None, dt=None, order: Order | None = None) -> AbstractStepper:
+    """The stepper that is asked for: itself, or Euler-Maruyama by its numbers.
+
+    Raises:
+        TypeError: for what is no stepper.
+        ValueError: for both.
+    """
+    if stepper is None:
+        return EulerMaruyama(dt, order="jacobi" if order is None else order)
+    if not isinstance(stepper, AbstractStepper):
+        raise TypeError(f"stepper={shown(stepper)}: must be a stepper of sdesim.steppers")
+    for name, value in (("dt", dt), ("order", order)):
+        if value is not None:
+            raise ValueError(f"{name}={shown(value)}: is short for a stepper, and must be left out beside stepper=")
+    return stepper

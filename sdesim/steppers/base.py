@@ -1,0 +1,100 @@
+"""What a stepper is.
+
+All steppers take the order in which pull, gradient and shared state act:
+
+- "jacobi": all from the old state (Z 2.3-2.4, BS 41-43);
+- "gauss-seidel": first the pull on the agents, then the gradient at where it took them, then the shared state from
+  the new agents (Z 6.3).
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from sdesim import random
+from sdesim.coupling import ORDERS, ArrayMean, Mean, Order
+from sdesim.dynamics import Agents, Dynamics, Sizes, State
+from sdesim.fields import Part, check_choice
+from sdesim.random import Stream
+
+Kick = Callable[[Agents, Agents, Sizes], Agents]
+"""kick(x, gradients, size): the noise of a step for agents at x, size.kick zeta or size.diffusion B dW. Whether it
+comes from a law and random words or from increments of the caller is not a stepper's business."""
+
+
+class AbstractStepper(Part):
+    """What one step of a run is. Numbers are traced; the kind and the order are static.
+
+    Subclasses give `sizes` and `advance`. All methods are pure, of one simulation, (agents, dims), and may be put under
+    jit, vmap, scan and grad.
+    """
+
+    order: Order = eqx.field(static=True, default="jacobi", kw_only=True)
+    diffuses: ClassVar[bool] = False  # whether it is of the SDE, whose noise any law of the same covariance gives
+
+    def __check_init__(self):
+        check_choice("order", self.order, ORDERS)
+
+    def check(self, model: Dynamics) -> None:
+        """Raise ValueError, naming the argument, for a model that this cannot step."""
+        if model.weak_order == 2 and self.order == "gauss-seidel":
+            raise ValueError("order='gauss-seidel': the modified drift of weak_order=2 belongs to order 'jacobi'")
+
+    def sizes(self, model: Dynamics, n: Array) -> Sizes:
+        """How much of everything there is in step number `n`."""
+        raise NotImplementedError
+
+    def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean) -> State:
+        """The state after step number `n`."""
+        raise NotImplementedError
+
+    def init(self, model: Dynamics, x: Agents, v: Agents | None = None) -> State:
+        """The state that starts from agents `x`, (agents, dims), at rest unless displacements `v` are given."""
+        return model.init(x, ArrayMean(x.shape[0]), v)
+
+    def step(
+        self, model: Dynamics, state: State, n: Array | int, *, seed: Array | int = 0, sim: Array | int = 0, dw=None
+    ) -> State:
+        """The state after step number `n` of one simulation: what a run does at each step.
+
+        Args:
+            state: from `init`, or of the step before.
+            n: the number of the step, from 0.
+            seed, sim: as for `simulate`; with the step's number they decide the noise.
+            dw: Brownian increments in place of the noise law's, (agents, dims), of variance dt.
+        """
+        n = jnp.asarray(n, jnp.int32)
+        sim = jnp.asarray(sim, jnp.uint32)
+        kick = drawn(model, random.seed_words(seed), sim, n, state.x) if dw is None else given(model, dw)
+        return self.advance(model, state, n, kick, ArrayMean(state.x.shape[0]))
+
+
+def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick:
+    """size.kick zeta from the noise law and this step's random words. seed: two words."""
+    keys = [random.step_key(seed, Stream.NOISE + i, n) for i in range(model.noise.blocks)]
+    words = [random.words(key, sim, *x.shape) for key in keys]
+
+    def kick(x, gradients, size):
+        z = model.noise.variates(words, x.dtype, model.batch)
+        return model.noise.apply(z, x, gradients, model.batch, size.kick)
+
+    return kick
+
+
+def given(model: Dynamics, dw: Agents) -> Kick:
+    """size.diffusion B dw from the caller's Brownian increments."""
+
+    def kick(x, gradients, size):
+        return model.noise.diffuse(dw, x, gradients, model.batch, size.diffusion)
+
+    return kick
+
+
+def moved(tree: PyTree, change: PyTree) -> PyTree:
+    """tree + change, for the leaves that flow; an agent's index does not."""
+    move = lambda s, f: s + f.astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
+    return jax.tree.map(move, tree, change)

@@ -1,0 +1,78 @@
+"""Euler-Maruyama of the SDE."""
+
+import math
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from sdesim.dynamics import State, weighted, weighted_tree
+from sdesim.fields import check_sign, concrete, named, number, shown
+from sdesim.steppers.base import AbstractStepper, moved
+
+
+def _length(dt) -> Array | None:
+    """dt as a traced number, in the precision of the states."""
+    if dt is None:
+        return None
+    check_sign("dt", dt, zero=False)
+    dt = named("dt", number)(dt)
+    if jnp.shape(dt) != ():
+        raise ValueError(f"dt={shown(dt)}: must be one number")
+    return jnp.asarray(dt, jnp.result_type(float))
+
+
+class EulerMaruyama(AbstractStepper):
+    """Steps of length `dt` of the SDE; with momentum the new velocity moves the positions, as in the iterations.
+
+    dt: in time. None is the model's matched step, at which this is the SGD iteration: eta, or sqrt(eta) with iteration
+        momentum.
+    order: see `sdesim.steppers.base`.
+    """
+
+    dt: Array | None = eqx.field(converter=_length, default=None)
+    diffuses: ClassVar[bool] = True
+
+    def check(self, model):
+        super().check(model)
+        if self.dt is not None and (reason := model.noise.iteration_only()) is not None:
+            matched = concrete(model.matched_step(), np.max)
+            fits = matched is not None and math.isclose(concrete(self.dt, np.max) or 0, matched, rel_tol=1e-6)
+            if callable(model.eta) or not fits:
+                raise ValueError(f"dt={self.dt}: {reason}, so it runs at the matched step alone: leave dt out")
+
+    def sizes(self, model, n):
+        return model.sizes(model.at_step(n), self.dt)
+
+    def advance(self, model, state, n, kick, mean):
+        rates = model.at_step(n)
+        size = model.sizes(rates, self.dt)
+        x, v, shared, velocity_shared, clock, before = state
+        x_old, t, clock = x, state.t, clock.plus(size.tick)
+        pull = model.coupling.pull(x, shared, t, mean)
+        if self.order == "gauss-seidel":
+            x = x + weighted(size.weight, pull)
+        point = model.gradient_point(x, v)
+        gradients = model.gradients(point)
+        noise = kick(point, gradients, size)
+        if v is None or model.momentum is None:
+            if model.weak_order == 2 and self.order == "jacobi":
+                change = model.change(state, mean, rates, self.dt, t)
+                return State(x + change.x + noise, None, moved(shared, change.shared), None, clock, before)
+            # Noise first: XLA emits its long chain before the gradient then, and the processor overlaps the two.
+            if self.order == "gauss-seidel":
+                x = x + weighted(size.weight, -gradients) + noise
+            else:
+                x = noise + (x + weighted(size.weight, pull - gradients))
+        else:
+            velocity_pull, velocity_flow = model.velocity_field(state, mean)
+            loss = model.momentum.loss(size.move, state.time + size.tick)
+            v = v + (weighted(size.weight, -gradients) - loss * v + size.tick * velocity_pull) + noise
+            v = lax.optimization_barrier(v)  # or XLA computes it, noise and gradient too, a second time within x
+            x = x + size.move * v if self.order == "gauss-seidel" else x + size.move * v + weighted(size.weight, pull)
+            velocity_shared = moved(velocity_shared, weighted_tree(size.tick, velocity_flow))
+        flow = model.coupling.flow(x if self.order == "gauss-seidel" else x_old, shared, t, mean)
+        return State(x, v, moved(shared, weighted_tree(size.tick, flow)), velocity_shared, clock, before)
