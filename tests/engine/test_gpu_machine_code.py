@@ -120,7 +120,7 @@ def loop(code):
     return collections.Counter(name.split(".")[0] for address, name, _ in code if start <= address <= end)
 
 
-def agent_steps(plan[0], backend):
+def agent_steps(plan, backend):
     """Of one coordinate, that a thread takes in a turn of the loop."""
     shape = shape_of(plan.agents, plan.dims, backend, LANES)
     return plan.agents * plan.dims * shape.lanes / (WARP * shape.warps)
