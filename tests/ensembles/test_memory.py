@@ -20,13 +20,16 @@ LOSSES = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_work_of_a_step_is_what_xla_takes_or_a_little_more(name, float32):
-    """Gradients of 16 lanes by jax.vmap: what is allocated, and at most four times that (and some kilobytes)."""
+    """Gradients of 16 lanes by jax.vmap: what is allocated, and at most five times that (and some kilobytes).
+
+    Most of the loop, of whose records jax 0.12 keeps a fifth and jax 0.10 a third of what is estimated.
+    """
     gradient = jax.grad(lambda x: LOSSES[name](x).astype(jnp.float32))
     x = jnp.ones(4, jnp.float32)
     own, shared = memory.work_of(gradient, x)
     compiled = jax.jit(jax.vmap(gradient)).lower(jnp.ones((16, 4), jnp.float32)).compile()
     taken = compiled.memory_analysis().temp_size_in_bytes
-    assert 0.8 * taken - 20_000 <= 16 * own + shared <= 4 * taken + 20_000
+    assert 0.8 * taken - 20_000 <= 16 * own + shared <= 5 * taken + 20_000
 
 
 def test_a_loss_that_takes_more_than_there_is_is_refused(float32):
