@@ -189,7 +189,7 @@ def statements(config: Config) -> list[Statement]:
             lambda e: one.share_near(x(e, "g"), 0.0, 0.4),
             ">=",
             0.85,
-            smoke=0.7,
+            smoke=0.6,
         ),
     ]
 
