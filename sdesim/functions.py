@@ -576,7 +576,9 @@ class _Opened:
         try:
             found = self.traced(fn, *arguments)
         except Exception as error:
-            raise ValueError(f"{label}: cannot be evaluated: {type(error).__name__}: {first_line(error)}") from error
+            why = f"{type(error).__name__}: {first_line(error)}"
+            takes = "; it must take one argument" if method == "__call__" and len(arguments) == 1 else ""
+            raise ValueError(f"{label}: cannot be evaluated: {why}{takes}") from error
         return self.keep(method, label, fn, arguments, found)
 
     def add_loss(self, point) -> None:

@@ -117,9 +117,9 @@ def seed_number(words: Array) -> int:
     return int(words[0]) | int(words[1]) << 32
 
 
-def sim_numbers(first: int, count: int) -> Array:
-    """The numbers of `count` simulations from number `first`, (count,)."""
-    return jnp.asarray(np.arange(first, first + count, dtype=np.uint32), np.uint32)
+def sim_numbers(first: int, count: int, times: int = 1) -> Array:
+    """The numbers of `count` simulations from number `first`, so many times over, (times * count,)."""
+    return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times), np.uint32)
 
 
 def step_key(seed: Array, stream, step):

@@ -125,7 +125,7 @@ class Setup:
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
         """
         plan, mean = self.plan, ArrayMean(self.plan.agents)
-        numbers = jnp.asarray(np.tile(random.sim_numbers(self.first_sim, self.sims), points), jnp.uint32)
+        numbers = random.sim_numbers(self.first_sim, self.sims, points)
         given = None
         if (dw := self.increments) is not None:
             given = lambda a, b: jnp.tile(jnp.moveaxis(dw[a:b], 1, -1), points)

@@ -8,7 +8,9 @@ import pytest
 import sdesim
 from sdesim import coupling, noise, steppers
 
-RUN = dict(agents=4, dims=2, init=sdesim.init.Normal(0.0, 1.0), seed=5)
+
+def sized(**more):
+    return dict(agents=4, dims=2, init=sdesim.init.Normal(0.0, 1.0), seed=5, **more)
 
 
 def loss(x):
@@ -21,20 +23,20 @@ def model(momentum=None, rule=None):
 
 
 STEPPERS = {
-    "matched": sdesim.EulerMaruyama(),
-    "resolved": sdesim.EulerMaruyama(0.01, order="gauss-seidel"),
-    "iteration": sdesim.Iteration(3),
-    "gauss-seidel": sdesim.Iteration(2, order="gauss-seidel"),
+    "matched": lambda: sdesim.EulerMaruyama(),
+    "resolved": lambda: sdesim.EulerMaruyama(0.01, order="gauss-seidel"),
+    "iteration": lambda: sdesim.Iteration(3),
+    "gauss-seidel": lambda: sdesim.Iteration(2, order="gauss-seidel"),
 }
 
 
 @pytest.mark.parametrize("name", STEPPERS)
-@pytest.mark.parametrize("momentum", [None, sdesim.Nesterov(0.8)], ids=["plain", "nesterov"])
+@pytest.mark.parametrize("momentum", [None, lambda: sdesim.Nesterov(0.8)], ids=["plain", "nesterov"])
 def test_a_scan_of_steps_has_the_numbers_of_a_run(name, momentum, float32):
     """Of the user's own jit, vmap and scan: within rounding of 2 units in the last place a step, over 20 steps."""
-    stepper, dynamics = STEPPERS[name], model(momentum)
-    run = sdesim.simulate(dynamics, sims=3, steps=20, stepper=stepper, **RUN)
-    begin = sdesim.simulate(dynamics, sims=3, steps=0, **RUN).agents
+    stepper, dynamics = STEPPERS[name](), model(momentum() if momentum else None)
+    run = sdesim.simulate(dynamics, sims=3, steps=20, stepper=stepper, **sized())
+    begin = sdesim.simulate(dynamics, sims=3, steps=0, **sized()).agents
 
     @jax.jit
     def one(x, sim):
@@ -48,8 +50,8 @@ def test_a_scan_of_steps_has_the_numbers_of_a_run(name, momentum, float32):
 
 
 def test_iterate_and_simulate_with_an_iteration_are_one():
-    a = sdesim.iterate(model(), sims=3, steps=30, period=4, order="gauss-seidel", **RUN)
-    b = sdesim.simulate(model(), sims=3, steps=30, stepper=sdesim.Iteration(4, order="gauss-seidel"), **RUN)
+    a = sdesim.iterate(model(), sims=3, steps=30, period=4, order="gauss-seidel", **sized())
+    b = sdesim.simulate(model(), sims=3, steps=30, stepper=sdesim.Iteration(4, order="gauss-seidel"), **sized())
     np.testing.assert_array_equal(a.agents, b.agents)
     np.testing.assert_array_equal(a.center, b.center)
 
@@ -58,27 +60,27 @@ def test_a_period_may_be_a_function_of_the_step(float32):
     """Agents communicate at the steps that it divides: every step at first, then every third."""
     period = lambda n: jnp.where(n < 10, 1, 3)
     silent = sdesim.Dynamics(lambda x: 0.0 * jnp.sum(x), coupling.Quorum(4.0), eta=0.05)
-    run = sdesim.iterate(silent, sims=1, steps=22, period=period, observe=sdesim.observe.Spread(), every=1, **RUN)
+    run = sdesim.iterate(silent, sims=1, steps=22, period=period, observe=sdesim.observe.Spread(), every=1, **sized())
     spread = np.asarray(run.observed["spread"])[0]
     fell = np.flatnonzero(np.diff(spread) < -1e-6 * spread[:-1])
     np.testing.assert_array_equal(fell, [*range(10), 12, 15, 18, 21])
-    again = sdesim.iterate(silent, sims=1, steps=22, period=lambda n: 3, **RUN)
-    np.testing.assert_array_equal(again.agents, sdesim.iterate(silent, sims=1, steps=22, period=3, **RUN).agents)
+    again = sdesim.iterate(silent, sims=1, steps=22, period=lambda n: 3, **sized())
+    np.testing.assert_array_equal(again.agents, sdesim.iterate(silent, sims=1, steps=22, period=3, **sized()).agents)
 
 
 @pytest.mark.parametrize("name", STEPPERS)
 def test_a_sweep_takes_every_stepper(name):
-    stepper, gains = STEPPERS[name], [0.5, 1.0, 2.0]
-    swept = sdesim.sweep(model(), {"coupling.k": gains}, sims=20, steps=15, stepper=stepper, **RUN)
+    stepper, gains = STEPPERS[name](), [0.5, 1.0, 2.0]
+    swept = sdesim.sweep(model(), {"coupling.k": gains}, sims=20, steps=15, stepper=stepper, **sized())
     for k in gains:
-        one = sdesim.simulate(model(rule=coupling.Elastic(k, 2.0)), sims=20, steps=15, stepper=stepper, **RUN)
+        one = sdesim.simulate(model(rule=coupling.Elastic(k, 2.0)), sims=20, steps=15, stepper=stepper, **sized())
         np.testing.assert_allclose(swept["agents"].sel({"coupling.k": k}), one.agents, rtol=1e-12, atol=1e-12)
 
 
 def test_a_sweep_takes_increments():
     dw = np.random.default_rng(0).normal(size=(6, 3, 4, 2)) * 0.1
-    swept = sdesim.sweep(model(), {"coupling.k": [0.5, 2.0]}, sims=3, steps=6, increments=dw, **RUN)
-    one = sdesim.simulate(model(rule=coupling.Elastic(2.0, 2.0)), sims=3, steps=6, increments=dw, **RUN)
+    swept = sdesim.sweep(model(), {"coupling.k": [0.5, 2.0]}, sims=3, steps=6, increments=dw, **sized())
+    one = sdesim.simulate(model(rule=coupling.Elastic(2.0, 2.0)), sims=3, steps=6, increments=dw, **sized())
     np.testing.assert_allclose(swept["agents"].sel({"coupling.k": 2.0}), one.agents, rtol=1e-12, atol=1e-12)
 
 
@@ -124,4 +126,4 @@ def test_bad_steppers_are_refused():
     with pytest.raises(ValueError, match=r"^dt=-0.1: must be"):
         sdesim.EulerMaruyama(-0.1)
     with pytest.raises(TypeError, match=r"^init: a result is of one model"):
-        sdesim.sweep(model(), {"eta": [0.1]}, steps=1, init=sdesim.simulate(model(), steps=0, **RUN))
+        sdesim.sweep(model(), {"eta": [0.1]}, steps=1, init=sdesim.simulate(model(), steps=0, **sized()))
