@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from sdesim import training
 from sdesim.bench import TRAINERS, TRAININGS, report, trainers
 from sdesim.bench.interleaved import Row
 from sdesim.cli import main
@@ -52,7 +53,7 @@ def test_seeds_draw_other_batches():
 
 
 def test_step_is_the_papers_network():
-    assert trainers._network(TRAININGS["cnn"]) == trainers.ThreeLayer()
+    assert trainers._network(TRAININGS["cnn"]) == training.ThreeLayer()
     assert {w.batch for w in TRAININGS.values()} == {128}
     assert [(w.agents, w.amount) for w in TRAININGS.values()] == [(1, 512.0), (4, 1024.0)]
 
