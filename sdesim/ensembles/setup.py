@@ -304,7 +304,7 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
         n, agent = np.argwhere(bad)[0]
         raise ValueError(f"eta={values[n, agent]:.4g} at step {looks[n]}: must be finite and at least 0 at every step")
     still = ~values.any(axis=1)
-    if getattr(stepper, "dt", None) is None or model.momentum is None or not still.any():
+    if not stepper.resolved or model.momentum is None or not still.any():
         return
     zero = jnp.zeros((), jnp.result_type(float))
     move = concrete(model.momentum.move(zero, jnp.ones_like(zero)), np.max)  # of a step of one unit of time

@@ -8,7 +8,6 @@ All steppers take the order in which pull, gradient and shared state act:
 """
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -34,10 +33,14 @@ class AbstractStepper(Part):
     """
 
     order: Order = eqx.field(static=True, default="jacobi", kw_only=True)
-    diffuses: ClassVar[bool] = False  # whether it is of the SDE, whose noise any law of the same covariance gives
 
     def __check_init__(self):
         check_choice("order", self.order, ORDERS)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether its steps have a length of their own in time, and not the model's."""
+        return False
 
     def check(self, model: Dynamics) -> None:
         """Raise ValueError, naming the argument, for a model that this cannot step."""

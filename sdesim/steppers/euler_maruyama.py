@@ -1,7 +1,6 @@
 """Euler-Maruyama of the SDE."""
 
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -34,7 +33,10 @@ class EulerMaruyama(AbstractStepper):
     """
 
     dt: Array | None = eqx.field(converter=_length, default=None)
-    diffuses: ClassVar[bool] = True
+
+    @property
+    def resolved(self):
+        return self.dt is not None
 
     def check(self, model):
         super().check(model)
