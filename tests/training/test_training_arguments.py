@@ -129,7 +129,7 @@ def test_an_unstable_coupling_warns(monkeypatch):
     assert len(caught) == 1 and caught[0].filename == __file__
     # Of those as they are made, none warns before it would start.
     started = []
-    monkeypatch.setattr(training.trainer, "_start", lambda: started.append(True) or sys.exit())
+    monkeypatch.setattr(training.loop, "_start", lambda: started.append(True) or sys.exit())
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
         for name in training.NAMES:
