@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import inspect
 import json
 import operator
 import re
@@ -154,9 +155,15 @@ def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
         value = getattr(module, field.name)
         if isinstance(value, eqx.Module):
             found.update(numeric_fields(value, f"{prefix}{field.name}."))
-        elif eqx.is_array(value) or (value is None and field.metadata.get("converter") is optional_number):
+        elif eqx.is_array(value) or (value is None and _is_optional(field)):
             found[prefix + field.name] = value
     return found
+
+
+def _is_optional(field: dataclasses.Field) -> bool:
+    """Whether a field that is None stands for a number."""
+    converter = field.metadata.get("converter")
+    return converter is not None and inspect.unwrap(converter) is optional_number
 
 
 def form(module) -> tuple:

@@ -226,7 +226,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
 # trained network.
 _TRAINER = ("algorithms", "networks", "schedule", "step", "loop")
 _CODE = source.hash_of(
-    source.modules("interop.as_optax", "coupling", "random", "steps", *(f"training.{n}" for n in _TRAINER))
+    source.modules("interop.as_optax", "coupling", "random", "steppers", *(f"training.{n}" for n in _TRAINER))
 )
 
 
