@@ -133,7 +133,7 @@ FIGURES = {
 def test_counted_claims_hold_of_what_the_paper_says_and_fail_of_the_contrary(name):
     experiment, (as_said, wrong, keep) = EXPERIMENTS[name], FIGURES[name]
     config = experiment.preset("default")
-    cells = importlib.import_module(f"sdesim.experiments.{name.replace('-', '_')}").cells(config)
+    cells = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").cells(config)
     found = {c.id: c.verdict for c in judged(experiment, config, made_up(cells, as_said)) if c.counted}
     assert found == dict.fromkeys(found, "holds")
     assert len(found) > len(keep)
@@ -148,7 +148,7 @@ def test_no_claim_holds_of_a_run_that_is_not_finite(name, value):
     """In any of its curves, from the start on. What a run that diverges later was at its best before, counts."""
     experiment, (as_said, *_) = EXPERIMENTS[name], FIGURES[name]
     config = experiment.preset("default")
-    cells = importlib.import_module(f"sdesim.experiments.{name.replace('-', '_')}").cells(config)
+    cells = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").cells(config)
     data = made_up(cells, as_said)
     lost = {n: v.where(v["sim"] != 1, value) for n, v in data.assign_coords(sim=np.arange(3)).items()}
     found = judged(experiment, config, data.assign(lost).drop_vars("sim"))

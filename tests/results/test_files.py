@@ -124,7 +124,7 @@ def test_file_and_folder_are_synchronized_in_order(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from sdesim import files
+from sdesim.results import files
 with files.replacing(sys.argv[1]) as temporary, files.temporary_folder(os.path.dirname(sys.argv[1])) as folder:
     temporary.write_bytes(b"half")
     (folder / "part").write_bytes(b"half")
