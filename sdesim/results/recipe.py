@@ -153,8 +153,11 @@ class _Writer:
     def _named(self, thing: Any) -> str:
         """A class or function by its name: imported, or defined by its source."""
         module, name = thing.__module__, thing.__qualname__
-        if module.partition(".")[0] == "sdesim":
-            return f"{module}.{name}"
+        if module.partition(".")[0] == "sdesim":  # by the shortest way: a room hands on what its files hold
+            parts = module.split(".")
+            rooms = (".".join(parts[:n]) for n in range(2, len(parts)))
+            room = next((r for r in rooms if getattr(sys.modules.get(r), name, None) is thing), module)
+            return f"{room}.{name}"
         if module != "__main__" and getattr(sys.modules.get(module), name, None) is thing:
             self.imports.add(module)
             return f"{module}.{name}"
