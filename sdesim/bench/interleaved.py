@@ -4,17 +4,17 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.workloads import Training, Workload
-from sdesim.interrupt import child, undone
+from sdesim.files import temporary_folder
+from sdesim.interrupt import child
 
 # The mask is set before anything is imported: a package may count the cores at its import.
 _BOOT = """import os, sys
@@ -55,16 +55,6 @@ def all_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """A temporary folder of a process that may be killed."""
-    with undone(lambda: tempfile.mkdtemp(prefix="sdesim-bench-"), shutil.rmtree) as folder:
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 class Worker:
     """A process that holds one variant of one workload. It starts importing at once, on one core.
 
@@ -100,7 +90,7 @@ class Worker:
         arguments = [python, "-c", _BOOT.format(cores=first), *command]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self._alive = contextlib.ExitStack()
-        environment["TMPDIR"] = self._alive.enter_context(_scratch())
+        environment["TMPDIR"] = str(self._alive.enter_context(temporary_folder(tempfile.gettempdir(), "sdesim-bench")))
         self._process = self._alive.enter_context(child(arguments, **pipes, text=True, env=environment))
 
     def ask(self, do: str, **arguments) -> dict:

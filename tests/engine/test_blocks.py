@@ -58,7 +58,7 @@ def test_a_simulation_has_the_same_bits_in_any_batch(name, counts, float32, monk
 
 
 def test_few_lanes_take_a_program_of_their_own_and_say_so(float32):
-    """Faster, and equal to rounding alone, which chaos makes visible on most machines: which is why it says so."""
+    """Faster, and equal to rounding alone, which chaos may make visible: which is why it says so."""
     short = [run("pairs", sims=2, steps=3, exact=exact) for exact in (None, True)]
     np.testing.assert_allclose(short[0].agents, short[1].agents, atol=1e-5)
     long = [run("pairs", sims=2, exact=exact) for exact in (None, True)]

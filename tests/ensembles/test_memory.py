@@ -22,7 +22,7 @@ LOSSES = {
 def test_the_work_of_a_step_is_what_xla_takes_or_a_little_more(name, float32):
     """Gradients of 16 lanes by jax.vmap: what is allocated, and at most five times that (and some kilobytes).
 
-    Most of the loop, of whose records jax 0.12 keeps a fifth and jax 0.10 a third of what is estimated.
+    Most of the loop, of whose records jax 0.12 keeps a fifth of what is estimated.
     """
     gradient = jax.grad(lambda x: LOSSES[name](x).astype(jnp.float32))
     x = jnp.ones(4, jnp.float32)
