@@ -11,6 +11,10 @@ parameters of a network in a trainer. `mean(x, weights=None)` is handed in by wh
 only look across agents; `mean.agents` is their number. That is what lets one rule serve a plain array, a padded block
 on a GPU, and agents that live on several devices.
 
+**An exchange is the rule applied to those who take part**: all agents, or some, of whom the mean knows the numbers and
+their share (`Mean`, `steppers.exchange`). So one definition serves agents in step, one worker and a server, and two
+agents that meet.
+
 `t` is the time of the rule: it advances by the learning rate each iteration. A gain `k` has units of 1/t, so that
 `eta * k` is the dimensionless weight of the pull in one iteration (the moving rate alpha of EASGD).
 

@@ -1,7 +1,7 @@
 """What a coupling rule is, and the mean over agents that it is given."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -14,28 +14,56 @@ Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
 
 
-class Mean(Protocol):
-    """The mean over agents, supplied by the consumer of a rule."""
+class Mean(eqx.Module):
+    """The mean over the agents that take part in an exchange, supplied by whoever runs a rule.
 
-    @property
-    def agents(self) -> int: ...
+    A rule is given the states of those who take part, the members, and this mean over them. Numbers that it has for each
+    agent, and numbers of agents, refer to all p of them and are `taken` at the members; a sum over agents sums the
+    members, `count` times their mean; a shared state with a rate of its own moves `by_share`. With all agents these
+    are the identity, p times the mean, and the rate.
 
-    def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree: ...
+    Subclasses say how the mean is taken.
 
-
-class ArrayMean(eqx.Module):
-    """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
+    agents: p, the number of all agents. members: the agents that take part, (count,) different integers from 0 to p - 1
+        in the order of the states; None for all.
+    """
 
     agents: int = eqx.field(static=True)
+    members: Array | None = None
 
     def __check_init__(self):
         check_count("agents", self.agents)
 
+    @property
+    def count(self) -> int:
+        """How many take part."""
+        return self.agents if self.members is None else self.members.shape[0]
+
+    @property
+    def share(self) -> float:
+        """Those who take part, of all: count / agents."""
+        return self.count / self.agents
+
+    def taken(self, values: Array) -> Array:
+        """A number, or of one number an agent, (agents,), those of the members, (count,)."""
+        return values if self.members is None or values.ndim == 0 else values[self.members]
+
+    def by_share(self, rate: Any) -> Any:
+        """The rate at which a shared state moves, when it moves at `rate` for all agents."""
+        return rate if self.members is None else rate * self.share
+
     def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
-        """The mean, or with `weights` of shape (agents,) the mean of weight * x, over the agent axis of each leaf.
+        """The mean, or with `weights` of shape (count,) the mean of weight * x, over the first axis of each leaf.
 
         Weights are not normalised: a rule that needs sum(w x) / sum(w) divides, and one that does not is safe at 0.
         """
+        raise NotImplementedError
+
+
+class ArrayMean(Mean):
+    """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
+
+    def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
         if weights is None:
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), x)
         return jax.tree.map(lambda a: jnp.mean(per_agent(weights, a) * a, axis=0), x)
@@ -59,15 +87,16 @@ def scaled_difference(rate: Array, target: PyTree, center: PyTree) -> PyTree:
 Gain = Callable[[PyTree, Array], Array]
 
 
-def gain_of(k: Array | Gain, x: PyTree, t: Array) -> Array:
-    """A gain as an array, a scalar or of shape (agents,): `k` is a number, one an agent, or a function k(x^i, t)."""
-    return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else k
+def gain_of(k: Array | Gain, x: PyTree, t: Array, mean: Mean) -> Array:
+    """The members' gains, a scalar or of shape (count,): `k` is a number, one an agent, or a function k(x^i, t)."""
+    return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else mean.taken(k)
 
 
 class AbstractCoupling(Part):
     """A coupling rule. Subclasses give `pull`, and where agents share a state, `init` and `flow`.
 
-    Shapes: `x` leaves (agents, ...); `shared` any pytree; `t` a scalar. All methods are pure and traceable.
+    Shapes: `x` leaves (count, ...), of the agents that take part (`Mean`), mostly all; `shared` any pytree; `t` a
+    scalar. All methods are pure and traceable.
     """
 
     def init(self, x: PyTree, mean: Mean) -> PyTree:
@@ -98,6 +127,19 @@ class AbstractCoupling(Part):
     def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default."""
         return mean(x)
+
+    def all_only(self) -> str | None:
+        """Why an exchange of some of the agents alone has no meaning, or None where it has."""
+        return None
+
+    def check_members(self, mean: Mean) -> None:
+        """Refuse an exchange that has no meaning.
+
+        Raises:
+            ValueError: with the reason, where only some agents take part and all must.
+        """
+        if mean.members is not None and (reason := self.all_only()) is not None:
+            raise ValueError(f"members: {reason}")
 
     def stiffness(self, agents: int) -> float | None:
         """The fastest rate of the coupling alone, or None where it is not known beforehand.

@@ -43,16 +43,16 @@ class Elastic(AbstractCoupling):
         return mean(x)
 
     def pull(self, x, shared, t, mean):
-        return toward(shared, x, gain_of(self.k, x, t))
+        return toward(shared, x, gain_of(self.k, x, t, mean))
 
     def flow(self, x, shared, t, mean):
         if self.center_rate is not None:
-            return scaled_difference(self.center_rate, mean(x), shared)
-        gain = gain_of(self.k, x, t)
+            return scaled_difference(mean.by_share(self.center_rate), mean(x), shared)
+        gain = gain_of(self.k, x, t, mean)
         if gain.ndim == 0:
-            return scaled_difference(gain * mean.agents, mean(x), shared)
+            return scaled_difference(gain * mean.count, mean(x), shared)
         # Elastic symmetry with unequal gains: the sum of k_i (x^i - center), each the reaction to one agent's pull.
-        return jax.tree.map(lambda m, c: mean.agents * (m - mean(gain) * c), mean(x, gain), shared)
+        return jax.tree.map(lambda m, c: mean.count * (m - mean(gain) * c), mean(x, gain), shared)
 
     def center(self, x, shared, t, mean):
         return shared

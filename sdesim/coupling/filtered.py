@@ -47,7 +47,7 @@ class Filtered(AbstractCoupling):
     k: gain, in 1/time: a number, one an agent, or a function k(x^i, t).
     filter: a function (center, x, t, mean) -> dcenter, such as `LinearFilter` or `SaturatingFilter`. A filter with a
         state of its own also has `init(x, mean) -> state` and `output(state) -> center`, and receives its state in
-        place of the center.
+        place of the center. Its velocity is that for all agents: where some take part, it moves by their share.
     """
 
     k: Any = eqx.field(converter=number_or_function)
@@ -58,10 +58,10 @@ class Filtered(AbstractCoupling):
         return mean(x) if init is None else init(x, mean)
 
     def pull(self, x, shared, t, mean):
-        return toward(self.center(x, shared, t, mean), x, gain_of(self.k, x, t))
+        return toward(self.center(x, shared, t, mean), x, gain_of(self.k, x, t, mean))
 
     def flow(self, x, shared, t, mean):
-        return self.filter(shared, x, t, mean)
+        return jax.tree.map(mean.by_share, self.filter(shared, x, t, mean))
 
     def stiffness(self, agents):
         k, rate = concrete(self.k, np.max), concrete(getattr(self.filter, "rate", None), np.max)

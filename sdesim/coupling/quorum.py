@@ -33,7 +33,7 @@ class Quorum(AbstractCoupling):
     k: Any = eqx.field(converter=number_or_function)
 
     def pull(self, x, shared, t, mean):
-        return toward(mean(x), x, gain_of(self.k, x, t))
+        return toward(mean(x), x, gain_of(self.k, x, t, mean))
 
     def stiffness(self, agents):
         return 0.0 if agents == 1 else concrete(self.k, np.max)  # one agent is its own mean

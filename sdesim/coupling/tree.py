@@ -51,6 +51,7 @@ class Tree(AbstractCoupling):
 
     def _parents(self, x: PyTree, mean: Mean) -> PyTree:
         """The mean of each lowest node's leaves, of leaves (nodes, ...): one weighted mean a node."""
+        self.check_members(mean)
         agents, fan = mean.agents, self.fanout[0]
         if agents != int(np.prod(self.fanout)):
             raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {int(np.prod(self.fanout))} leaves")
@@ -63,7 +64,11 @@ class Tree(AbstractCoupling):
     def init(self, x, mean):
         return self._levels(self._parents(x, mean))
 
+    def all_only(self):
+        return "a message in a Tree moves its receiver alone, so that no exchange of some leaves is half of anything"
+
     def pull(self, x, shared, t, mean):
+        self.check_members(mean)
         return jax.tree.map(lambda n, a: self.k * (jnp.repeat(n, self.fanout[0], axis=0) - a), shared[0], x)
 
     def flow(self, x, shared, t, mean):
