@@ -17,10 +17,10 @@ ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
 class Mean(eqx.Module):
     """The mean over the agents that take part in an exchange, supplied by whoever runs a rule.
 
-    A rule is given the states of those who take part, the members, and this mean over them. Numbers that it has for each
-    agent, and numbers of agents, refer to all p of them and are `taken` at the members; a sum over agents sums the
-    members, `count` times their mean; a shared state with a rate of its own moves `by_share`. With all agents these
-    are the identity, p times the mean, and the rate.
+    A rule is given the states of those who take part, the members, and this mean over them. Numbers that it has for
+    each agent, and numbers of agents, refer to all p of them and are `taken` at the members; a sum over agents sums
+    the members, `count` times their mean; a shared state with a rate of its own moves `by_share`. With all agents
+    these are the identity, p times the mean, and the rate.
 
     Subclasses say how the mean is taken.
 

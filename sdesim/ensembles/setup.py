@@ -19,8 +19,9 @@ from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.blocks import Blocks
+from sdesim.engine.path import choose
 from sdesim.engine.plan import Plan
-from sdesim.engine.run import Lanes, layout_of, run_lanes
+from sdesim.engine.run import Lanes, run_lanes
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
@@ -108,6 +109,7 @@ class Setup:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
         seed = random.seed_words(seed)
         of_run = (sizes["sims"], sizes["first_sim"], first, sizes["steps"], seed)
+        plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
         setup = cls(model, stepper, plan, observables, *of_run, init, velocity, start, increments, memory, exact)
         setup._check_memory(model, points, work=False)
         return setup
@@ -136,7 +138,19 @@ class Setup:
             self._check_memory(one, points, work=True)
             places = (self.init, self.velocity) if self.start is None else self.start.state
             arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, dw, places)
-            layout = layout_of(plan, points * self.sims, self.exact, arrays)
+            path = choose(
+                plan,
+                stepper,
+                new,
+                axes,
+                watched,
+                points * self.sims,
+                exact=self.exact,
+                increments=given is not None,
+                arrays=arrays,
+                dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
+            )
+            layout = path.layout
             if self.start is None:
                 place = functools.partial(initial_lanes, tile=points, layout=layout)
                 x = place(new, Point(0.0) if self.init is None else self.init, plan, numbers, self.seed)
@@ -156,7 +170,7 @@ class Setup:
                 self.seed,
                 first=self.first,
                 steps=self.steps,
-                layout=layout,
+                path=path,
                 observables=watched,
                 increments=given,
                 progress=progress,
