@@ -10,7 +10,7 @@ so that the SDE of a law of any shape can be driven from outside, by diffrax or 
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import Part, check_choice, check_sign, concrete, function, named, number
+from sdesim.fields import Part, called_with, check_choice, check_per, check_sign, concrete, function, named, number
 from sdesim.random import Words
 
 Agents = Float[Array, "agents dims"]
@@ -31,6 +31,7 @@ class AbstractNoise(Part):
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
+    linear: ClassVar[bool] = False  # zeta is a sum of its variates: the mean of several agents' is that of their mean
 
     @property
     def diagonal(self) -> bool:
@@ -45,6 +46,20 @@ class AbstractNoise(Part):
         """Why no Brownian motion has the law's covariance, or None. What runs at dt = eta alone is taken to have none,
         unless it says otherwise."""
         return self.iteration_only()
+
+    def check_run(self, dims: int) -> None:
+        """Refuse, by the name of a number, a run of so many coordinates; any fits by default.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+
+    def distribution(self) -> Any:
+        """Of one variate, where all are independent and of one law, as a frozen distribution of scipy.stats; else None.
+
+        Expectations under the noise are then found by quadrature (`analysis.smoothed_loss`).
+        """
+        return None
 
     def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
         raise NotImplementedError
@@ -82,9 +97,14 @@ class AbstractAdditive(AbstractNoise):
     amplitude: what one unit of the variates is worth; a number, or one a coordinate (dims,).
     """
 
+    linear = True
+
     @property
     def amplitude(self) -> Array:
         raise NotImplementedError
+
+    def check_run(self, dims):
+        check_per("amplitude", self.amplitude, dims, "dims")
 
     @property
     def variate_std(self) -> float | Array:
@@ -137,6 +157,11 @@ class Uniform(AbstractAdditive):
     def variates(self, blocks, dtype, batch):
         return random.centered(blocks[0].own, dtype)
 
+    def distribution(self):
+        from scipy import stats  # half a second to import, as in the other laws
+
+        return stats.uniform(-1, 2)
+
 
 class Gaussian(AbstractAdditive):
     """Independent normal components of standard deviation `sigma`, a number or one a coordinate (dims,)."""
@@ -152,6 +177,11 @@ class Gaussian(AbstractAdditive):
 
     def variates(self, blocks, dtype, batch):
         return _gaussian(blocks[0], dtype)
+
+    def distribution(self):
+        from scipy import stats
+
+        return stats.norm()
 
 
 class StudentT(AbstractAdditive):
@@ -194,6 +224,11 @@ class StudentT(AbstractAdditive):
         radius = jnp.sqrt(self.freedom * jnp.expm1(-2 / self.freedom * jnp.log(u)))
         return radius * random.turn_sine(second, even.odd, dtype)
 
+    def distribution(self):
+        from scipy import stats
+
+        return stats.t(float(self.freedom))
+
 
 class Diffusion(AbstractNoise):
     """Gaussian noise with a state-dependent matrix: zeta = B(x) z, z standard normal, x one agent's state (dims,).
@@ -202,10 +237,13 @@ class Diffusion(AbstractNoise):
         An `equinox.Module` keeps its numbers sweepable.
     """
 
-    matrix: Callable[[Array], Array] = eqx.field(converter=function)
+    matrix: Callable[[Array], Array] = eqx.field(
+        converter=function, metadata=called_with("point", gives=(("dims",), ("dims", "dims")))
+    )
     kind: Literal["diagonal", "full"] = eqx.field(static=True, default="diagonal")
 
     state_dependent = True
+    linear = True
 
     def __check_init__(self):
         check_choice("kind", self.kind, ("diagonal", "full"))
@@ -230,6 +268,11 @@ class Diffusion(AbstractNoise):
     def diffuse(self, dw, x, gradient, batch, scale):
         return self.apply(dw, x, gradient, batch, scale)
 
+    def distribution(self):
+        from scipy import stats
+
+        return stats.norm()
+
 
 class GammaMultiplicative(AbstractNoise):
     """Multiplicative noise of Z 5.2: a minibatch's gradient is xi * grad f, with xi ~ Gamma(b shape, b shape), mean 1.
@@ -244,6 +287,7 @@ class GammaMultiplicative(AbstractNoise):
     shape: Array = eqx.field(converter=number)
 
     state_dependent = True
+    linear = True
 
     def __check_init__(self):
         check_sign("shape", self.shape, zero=False)
@@ -262,6 +306,12 @@ class GammaMultiplicative(AbstractNoise):
         keys = jax.random.wrap_key_data(data, impl="threefry2x32")
         draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
         return draw(keys, shape.astype(dtype)) / shape - 1
+
+    def distribution(self):
+        from scipy import stats
+
+        shape = float(self.shape)
+        return stats.gamma(shape, loc=-1, scale=1 / shape)  # xi - 1
 
     def apply(self, z, x, gradient, batch, scale):
         return per_agent(-scale, z) * z * gradient

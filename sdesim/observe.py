@@ -9,6 +9,7 @@ An observable looks at one simulation at a time. There are two kinds:
 Results carry the simulation axis, so that Monte Carlo errors come from independent simulations.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -45,12 +46,20 @@ class AbstractObservable(Part):
     def check_run(self, agents: int, dims: int) -> None:
         """Raise ValueError where a run of this size cannot be observed so."""
 
+    def numbers(self, agents: int, dims: int) -> int:
+        """How many numbers it keeps of one simulation: at each record, or in all."""
+        raise NotImplementedError
+
 
 class AbstractSeries(AbstractObservable):
     axes: ClassVar[tuple[str, ...]] = ()
 
     def value(self, view: View) -> Array:
         raise NotImplementedError
+
+    def numbers(self, agents, dims):
+        sizes = {"agent": agents, "dim": dims}
+        return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
 
 class Quorum(AbstractSeries):
@@ -120,6 +129,9 @@ class Snapshot(AbstractSeries):
     def value(self, view):
         return view.state.x[: self.agents]
 
+    def numbers(self, agents, dims):
+        return (agents if self.agents is None else min(agents, self.agents)) * dims
+
 
 class AbstractAccumulator(AbstractObservable):
     """Init, update and finish a running summary of one simulation. `axes` names each output's axes.
@@ -139,6 +151,9 @@ class AbstractAccumulator(AbstractObservable):
 
     def finish(self, total: Any) -> dict[str, Array]:
         raise NotImplementedError
+
+    def numbers(self, agents, dims):
+        return agents * dims
 
 
 def _counts(view: View, after: Array) -> Array:
@@ -229,6 +244,9 @@ class Histogram(AbstractAccumulator):
     def __check_init__(self):
         check_count("bins", self.bins)
         check_less("low", self.low, "high", self.high)
+
+    def numbers(self, agents, dims):
+        return agents * dims + self.bins
 
     def init(self, view):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))

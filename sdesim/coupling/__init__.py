@@ -21,7 +21,7 @@ agents that meet.
 Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.02216).
 """
 
-from sdesim.coupling.base import ORDERS, AbstractCoupling, ArrayMean, Gain, Mean, Order, per_agent
+from sdesim.coupling.base import ORDERS, AbstractCoupling, AbstractPull, ArrayMean, Gain, Mean, Order, per_agent
 from sdesim.coupling.elastic import Elastic
 from sdesim.coupling.filtered import Filtered, LinearFilter, SaturatingFilter
 from sdesim.coupling.quorum import Quorum, Uncoupled
@@ -32,6 +32,7 @@ __all__ = [
     "ORDERS",
     "RULES",
     "AbstractCoupling",
+    "AbstractPull",
     "ArrayMean",
     "Elastic",
     "Filtered",

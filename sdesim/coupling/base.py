@@ -6,9 +6,19 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import Part, check_count
+from sdesim.fields import (
+    Part,
+    called_with,
+    check_count,
+    check_finite,
+    check_per,
+    concrete,
+    is_traced,
+    number_or_function,
+)
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
@@ -141,6 +151,13 @@ class AbstractCoupling(Part):
         if mean.members is not None and (reason := self.all_only()) is not None:
             raise ValueError(f"members: {reason}")
 
+    def check_run(self, agents: int) -> None:
+        """Refuse, by the name of a number, a run of so many agents; any fits by default.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+
     def stiffness(self, agents: int) -> float | None:
         """The fastest rate of the coupling alone, or None where it is not known beforehand.
 
@@ -153,3 +170,39 @@ class AbstractCoupling(Part):
         where it is not known. Above 1 the step is unstable."""
         rate = self.stiffness(agents)
         return None if rate is None else abs(1 - step * rate)
+
+    def stiffest(self, ticks: np.ndarray) -> float:
+        """Of the steps that agents take in the coupling's time, a number or one an agent (agents,), the one that with
+        `amplification` says how stiff the coupling is: the longest, unless gains of the agents' own say more."""
+        return float(np.max(ticks))
+
+    def gentler(self, excess: float) -> str | None:
+        """Which number to lower, and to what, for a coupling `excess` times slower; None where none alone does it."""
+        return None
+
+
+class AbstractPull(AbstractCoupling):
+    """A rule that pulls agents by a gain.
+
+    k: gain, in 1/time: a number, one an agent of shape (agents,), or a function k(x^i, t).
+    """
+
+    k: Any = eqx.field(converter=number_or_function, metadata=called_with("point", "time"))
+
+    def __check_init__(self):
+        check_finite("k", self.k)
+
+    def check_run(self, agents):
+        check_per("k", self.k, agents, "agents")
+
+    def stiffest(self, ticks):
+        k = None if callable(self.k) or is_traced(self.k) else np.asarray(self.k)
+        if ticks.ndim and k is not None and k.shape == ticks.shape and np.max(k) > 0:
+            return float(np.max(ticks * k) / np.max(k))  # its own tick for the agent's own gain
+        return super().stiffest(ticks)
+
+
+def lower_gain(k: Array | Gain, excess: float) -> str | None:
+    """`AbstractCoupling.gentler` where all rates are in proportion to the gain k."""
+    gain = concrete(k, np.max)
+    return f"k={gain:g} to at most {gain / excess:.4g}" if gain else None

@@ -1,7 +1,6 @@
 """Agents in feedback with a filter of themselves (BS 64)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, gain_of, scaled_difference, toward
-from sdesim.fields import Part, check_sign, concrete, function, number, number_or_function
+from sdesim.coupling.base import AbstractPull, gain_of, scaled_difference, toward
+from sdesim.fields import Part, called_with, check_sign, concrete, function, number
 
 
 class LinearFilter(Part):
@@ -39,7 +38,7 @@ class SaturatingFilter(Part):
         return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
 
 
-class Filtered(AbstractCoupling):
+class Filtered(AbstractPull):
     """Agents in feedback with any dynamics of the quorum variable (BS 64).
 
         dx^i = k (center - x^i) dt,   dcenter = filter(center, x, t) dt
@@ -50,8 +49,9 @@ class Filtered(AbstractCoupling):
         place of the center. Its velocity is that for all agents: where some take part, it moves by their share.
     """
 
-    k: Any = eqx.field(converter=number_or_function)
-    filter: Callable[..., PyTree] = eqx.field(converter=function)
+    filter: Callable[..., PyTree] = eqx.field(
+        converter=function, metadata=called_with("center", "agents", "time", "mean")
+    )
 
     def init(self, x, mean):
         init = getattr(self.filter, "init", None)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, Gain, Mean, gain_of
-from sdesim.fields import check_sign, concrete, function, number
+from sdesim.coupling.base import AbstractCoupling, Gain, Mean, gain_of, lower_gain
+from sdesim.fields import called_with, check_finite, check_sign, concrete, function, number
 
 
 def _weighted_pull(gains: Array, x: PyTree, mean: Mean) -> PyTree:
@@ -33,7 +33,7 @@ class StateDependent(AbstractCoupling):
         its loss; an `equinox.Module` keeps its numbers sweepable. The constant gain k / agents is QSGD.
     """
 
-    gain: Gain = eqx.field(converter=function)
+    gain: Gain = eqx.field(converter=function, metadata=called_with("point", "time"))
 
     def pull(self, x, shared, t, mean):
         return _weighted_pull(gain_of(self.gain, x, t, mean), x, mean)
@@ -61,6 +61,7 @@ class Spiking(AbstractCoupling):
     duration: Array = eqx.field(converter=number)
 
     def __check_init__(self):
+        check_finite("k", self.k)
         for name in ("magnification", "duration"):
             check_sign(name, getattr(self, name))
         check_sign("relaxation", self.relaxation, zero=False)
@@ -92,3 +93,6 @@ class Spiking(AbstractCoupling):
     def stiffness(self, agents):
         k, magnification = concrete(self.k, np.max), concrete(self.magnification, np.max)
         return None if k is None or magnification is None else k * max(1.0, magnification)
+
+    def gentler(self, excess):
+        return lower_gain(self.k, excess)

@@ -28,8 +28,6 @@ from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
-from sdesim.noise import AbstractAdditive
-from sdesim.objectives import check_dims
 from sdesim.observe import AbstractAccumulator, AbstractObservable
 from sdesim.random import Stream
 from sdesim.results.result import Result
@@ -257,19 +255,7 @@ def make_plan(
             raise ValueError(f"every={every}: nothing is observed; give observe=, or leave every out")
     if observables and every is None:
         every = max(1, math.ceil(steps / 100))
-    check_dims(model.objective, dims)
-    for name in ("eta", "batch"):
-        value = getattr(model, name)
-        if not callable(value) and value.ndim and value.shape != (agents,):
-            raise ValueError(f"{name}: must be a number or of shape (agents,) = ({agents},), got shape {value.shape}")
-    k = getattr(model.coupling, "k", None)
-    if isinstance(k, jax.Array) and k.ndim and k.shape != (agents,):
-        raise ValueError(f"coupling.k: must be a number or of shape (agents,) = ({agents},), got shape {k.shape}")
-    if isinstance(model.noise, AbstractAdditive) and model.noise.amplitude.shape not in ((), (dims,)):
-        raise ValueError(
-            f"noise: must have one number or one a coordinate, of shape (dims,) = ({dims},), got shape "
-            f"{model.noise.amplitude.shape}"
-        )
+    model.check_run(agents, dims)
     stepper.check(model)
     return Plan(agents, dims, epoch, every if observables else None, fast), observables
 

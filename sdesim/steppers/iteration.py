@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array
 
 from sdesim.dynamics import State, weighted, weighted_tree
-from sdesim.fields import check_count, is_traced
+from sdesim.fields import called_with, check_count, is_traced
 from sdesim.random import MAX_STEPS
 from sdesim.steppers.base import AbstractStepper, moved
 
@@ -36,7 +36,7 @@ class Iteration(AbstractStepper):
         one, at least 1.
     """
 
-    period: Any = eqx.field(converter=_period, default=1)
+    period: Any = eqx.field(converter=_period, default=1, metadata=called_with("step"))
 
     def sizes(self, model, n):
         return model.sizes(model.at_step(n))
