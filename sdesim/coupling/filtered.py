@@ -20,6 +20,9 @@ class LinearFilter(Part):
     def __check_init__(self):
         check_sign("rate", self.rate)
 
+    def stiffness(self):
+        return concrete(self.rate, np.max)
+
     def __call__(self, center, x, t, mean):
         return scaled_difference(self.rate, mean(x), center)
 
@@ -34,6 +37,9 @@ class SaturatingFilter(Part):
         check_sign("rate", self.rate)
         check_sign("width", self.width, zero=False)
 
+    def stiffness(self):
+        return concrete(self.rate, np.max)  # in its middle, and nowhere more
+
     def __call__(self, center, x, t, mean):
         return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
 
@@ -46,7 +52,8 @@ class Filtered(AbstractPull):
     k: gain, in 1/time: a number, one an agent, or a function k(x^i, t).
     filter: a function (center, x, t, mean) -> dcenter, such as `LinearFilter` or `SaturatingFilter`. A filter with a
         state of its own also has `init(x, mean) -> state` and `output(state) -> center`, and receives its state in
-        place of the center. Its velocity is that for all agents: where some take part, it moves by their share.
+        place of the center. Its velocity is that for all agents: where some take part, it moves by their share. A filter whose fastest
+        rate is known says so by `stiffness() -> float`.
     """
 
     filter: Callable[..., PyTree] = eqx.field(
@@ -64,9 +71,9 @@ class Filtered(AbstractPull):
         return jax.tree.map(mean.by_share, self.filter(shared, x, t, mean))
 
     def stiffness(self, agents):
-        k, rate = concrete(self.k, np.max), concrete(getattr(self.filter, "rate", None), np.max)
-        known = isinstance(self.filter, LinearFilter | SaturatingFilter)  # whose slope is nowhere more than their rate
-        return None if not known or k is None or rate is None else k + rate
+        known = getattr(self.filter, "stiffness", None)
+        k, rate = concrete(self.k, np.max), None if known is None else known()
+        return None if k is None or rate is None else k + rate
 
     def amplification(self, step, agents, order):
         return super().amplification(step, agents, order) if order == "jacobi" else None
