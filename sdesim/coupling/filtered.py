@@ -52,8 +52,8 @@ class Filtered(AbstractPull):
     k: gain, in 1/time: a number, one an agent, or a function k(x^i, t).
     filter: a function (center, x, t, mean) -> dcenter, such as `LinearFilter` or `SaturatingFilter`. A filter with a
         state of its own also has `init(x, mean) -> state` and `output(state) -> center`, and receives its state in
-        place of the center. Its velocity is that for all agents: where some take part, it moves by their share. A filter whose fastest
-        rate is known says so by `stiffness() -> float`.
+        place of the center. Its velocity is that for all agents: where some take part, it moves by their share. A
+        filter whose fastest rate is known says so by `stiffness() -> float`.
     """
 
     filter: Callable[..., PyTree] = eqx.field(
