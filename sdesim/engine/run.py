@@ -63,9 +63,9 @@ def _compiled(fused: bool = False) -> Callable:
 
     fused: whether by the GPU kernel.
     """
-    advance = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
-    options: dict[str, Any] = compiler_options(fused)
-    return eqx.filter_jit(advance, **({"compiler_options": options} if options else {}))
+    advance: Callable = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
+    options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused)) else {}
+    return eqx.filter_jit(advance, **options)
 
 
 def _advance_on_a_gpu(*arguments):

@@ -74,7 +74,7 @@ def test_on_a_gpu_the_kernel_or_why_not(monkeypatch):
         model = sdesim.Dynamics(bowl, sdesim.Quorum(1.0), noise.Uniform(1.0), eta=0.1)
         plan = sdesim.engine.plan.Plan(4, 1, None, None)
         still = jax.tree.map(lambda _: None, model)
-        how = dict(exact=False, increments=False, arrays=(), dtype=jnp.float32) | options
+        how: dict = dict(exact=False, increments=False, arrays=(), dtype=jnp.float32) | options
         return path.choose(plan, sdesim.EulerMaruyama(), model, still, (), 40, **how)
 
     monkeypatch.setattr(path, "_KERNELS", {})
