@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from sdesim import random
@@ -16,14 +17,23 @@ from sdesim.random import Stream, Words
 
 
 class AbstractInit(Part):
-    """A law of initial states. `dims` is the number of dimensions that its numbers have, None for any."""
+    """A law of initial states. Subclasses give `draw`, and `dims` where their numbers are one a coordinate."""
 
     @property
     def dims(self) -> int | None:
+        """The number of dimensions that its numbers have, None for any."""
         return None
 
-    def draw(self, words: Words, dtype) -> Array:
-        """States of the agents of one simulation, (agents, dims)."""
+    def draw(self, words: Words, dtype: DTypeLike) -> Array:
+        """States of the agents of one simulation.
+
+        Args:
+            words: random words, of shape (agents, dims).
+            dtype: of the states.
+
+        Returns:
+            (agents, dims), in length.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -32,11 +42,24 @@ class AbstractInit(Part):
         sims: Array,
         agents: int,
         dims: int,
-        dtype,
-        stream=Stream.POSITION,
+        dtype: DTypeLike,
+        stream: int = Stream.POSITION,
         layout: Blocks | None = None,
     ) -> Array:
-        """States of the simulations numbered `sims`, of shape (agents, dims, len(sims)), block by block."""
+        """States of many simulations, block by block.
+
+        Args:
+            seed: two words.
+            sims: numbers of the simulations, (sims,), uint32.
+            agents: of one simulation.
+            dims: of one agent.
+            dtype: of the states.
+            stream: what they are for: `Stream.POSITION` or `Stream.VELOCITY`.
+            layout: how lanes are cut into blocks; None for one program of all.
+
+        Returns:
+            (agents, dims, sims), in length.
+        """
         draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
         return blocks.of_lanes(draw, layout, self, jax.tree.map(lambda _: None, self), sims)
 
@@ -52,7 +75,12 @@ def _coordinates(*numbers: Array) -> int | None:
 
 
 class Uniform(AbstractInit):
-    """Independent coordinates uniform on (low, high)."""
+    """Independent coordinates uniform on (low, high).
+
+    Attributes:
+        low: a number or one a coordinate (dims,), in length.
+        high: greater than low, a number or (dims,), in length.
+    """
 
     low: Array = eqx.field(converter=number)
     high: Array = eqx.field(converter=number)
@@ -69,7 +97,12 @@ class Uniform(AbstractInit):
 
 
 class Normal(AbstractInit):
-    """Independent normal coordinates."""
+    """Independent normal coordinates.
+
+    Attributes:
+        mean: a number or one a coordinate (dims,), in length.
+        std: standard deviation, at least 0, a number or (dims,), in length.
+    """
 
     mean: Array = eqx.field(converter=number, default=0.0)
     std: Array = eqx.field(converter=number, default=1.0)
@@ -86,7 +119,11 @@ class Normal(AbstractInit):
 
 
 class Point(AbstractInit):
-    """Every agent of every simulation at one point, a number or (dims,)."""
+    """Every agent of every simulation at one point.
+
+    Attributes:
+        x: a number or one a coordinate (dims,), in length.
+    """
 
     x: Array = eqx.field(converter=number, default=0.0)
 

@@ -9,13 +9,14 @@ makes zeta of them, and may look at the agents' state and gradients. `diffuse` d
 so that the SDE of a law of any shape can be driven from outside, by diffrax or by a test.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from sdesim import random
@@ -27,7 +28,12 @@ Agents = Float[Array, "agents dims"]
 
 
 class AbstractNoise(Part):
-    """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent."""
+    """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent.
+
+    Attributes:
+        blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
+        state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
+    """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
@@ -42,22 +48,54 @@ class AbstractNoise(Part):
         return None
 
     def without_variance(self) -> str | None:
-        """Why no Brownian motion has the law's covariance, or None. What runs at dt = eta alone is taken to have none,
-        unless it says otherwise."""
+        """Why no Brownian motion has the law's covariance, or None.
+
+        What runs at dt = eta alone is taken to have none, unless it says otherwise.
+        """
         return self.iteration_only()
 
-    def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents:
+        """The law's dimensionless numbers, one each agent and coordinate.
+
+        Args:
+            blocks: random words of the step, one `Words` for each of the law's `blocks`, of shape (agents, dims).
+            dtype: of the numbers, that of the states.
+            batch: minibatch size, a number or one an agent, (agents,).
+
+        Returns:
+            Variates, (agents, dims); a number where nothing is random.
+        """
         raise NotImplementedError
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
         """scale * zeta of a minibatch, from variates `z`, at agents `x` whose gradients are given.
 
-        scale: a number or one an agent, handed in so that a law can multiply all its factors before they meet arrays.
+        Args:
+            z: what `variates` made, (agents, dims).
+            x: agents, (agents, dims), in length.
+            gradient: of the loss at each agent, (agents, dims), in length/time.
+            batch: minibatch size, a number or one an agent, (agents,).
+            scale: a number or one an agent, handed in so that a law can multiply all its factors before they meet
+                arrays.
+
+        Returns:
+            (agents, dims).
         """
         raise NotImplementedError
 
     def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
-        """scale * B(x) dw / sqrt(batch), for `dw` of independent standard components."""
+        """scale * B(x) dw / sqrt(batch), for `dw` of independent standard components.
+
+        Args:
+            dw: Brownian increments in units of their standard deviation, (agents, dims).
+            x: agents, (agents, dims), in length.
+            gradient: of the loss at each agent, (agents, dims), in length/time.
+            batch: minibatch size, a number or one an agent, (agents,).
+            scale: a number or one an agent, (agents,).
+
+        Returns:
+            (agents, dims).
+        """
         raise NotImplementedError
 
 
@@ -77,13 +115,11 @@ class Silent(AbstractNoise):
 
 
 class AbstractAdditive(AbstractNoise):
-    """Noise that is the same everywhere: zeta = amplitude * z with independent components.
-
-    amplitude: what one unit of the variates is worth; a number, or one a coordinate (dims,).
-    """
+    """Noise that is the same everywhere: zeta = amplitude * z with independent components."""
 
     @property
     def amplitude(self) -> Array:
+        """What one unit of the variates is worth; a number, or one a coordinate (dims,)."""
         raise NotImplementedError
 
     @property
@@ -119,7 +155,11 @@ def _gaussian(words: Words, dtype) -> Agents:
 
 
 class Uniform(AbstractAdditive):
-    """Independent components uniform on (-half_width, half_width): the noise of BS 4.3."""
+    """Independent components uniform on (-half_width, half_width): the noise of BS 4.3.
+
+    Attributes:
+        half_width: at least 0, a number or one a coordinate (dims,), in length/time.
+    """
 
     half_width: Array = eqx.field(converter=number)
 
@@ -139,7 +179,11 @@ class Uniform(AbstractAdditive):
 
 
 class Gaussian(AbstractAdditive):
-    """Independent normal components of standard deviation `sigma`, a number or one a coordinate (dims,)."""
+    """Independent normal components.
+
+    Attributes:
+        sigma: their standard deviation, at least 0, a number or one a coordinate (dims,), in length/time.
+    """
 
     sigma: Array = eqx.field(converter=number)
 
@@ -157,8 +201,10 @@ class Gaussian(AbstractAdditive):
 class StudentT(AbstractAdditive):
     """Independent Student-t components: zeta = scale * t(freedom). Heavy tails, as gradients of networks show.
 
-    scale: a number or one a coordinate. freedom: degrees of freedom > 0; at 2 or less the variance is infinite, and
-    the law has no SDE: it runs at dt = eta alone.
+    Attributes:
+        scale: at least 0, a number or one a coordinate (dims,), in length/time.
+        freedom: degrees of freedom > 0; at 2 or less the variance is infinite, and the law has no SDE: it runs at dt =
+            eta alone.
     """
 
     scale: Array = eqx.field(converter=number)
@@ -198,8 +244,10 @@ class StudentT(AbstractAdditive):
 class Diffusion(AbstractNoise):
     """Gaussian noise with a state-dependent matrix: zeta = B(x) z, z standard normal, x one agent's state (dims,).
 
-    matrix: a function of x, of shape (dims,), to B of shape (dims,) for kind "diagonal" or (dims, dims) for "full".
-        An `equinox.Module` keeps its numbers sweepable.
+    Attributes:
+        matrix: a function of x, of shape (dims,), to B of shape (dims,) for kind "diagonal" or (dims, dims) for "full".
+            An `equinox.Module` keeps its numbers sweepable.
+        kind: "diagonal", each coordinate with noise of its own, or "full".
     """
 
     matrix: Callable[[Array], Array] = eqx.field(converter=function)
@@ -239,6 +287,9 @@ class GammaMultiplicative(AbstractNoise):
     With the loss `zhang_multiplicative(shape, rate)` this is Z 5.23-5.24, x <- x - eta u^2 x with u^2 ~ Gamma(shape,
     rate). Its SDE has diffusion grad f / sqrt(b shape) (geometric Brownian motion for a quadratic); the Gamma law
     itself runs at dt = eta alone.
+
+    Attributes:
+        shape: of the law for one sample, greater than 0, without unit; the variance of xi is 1 / (b shape).
     """
 
     shape: Array = eqx.field(converter=number)
@@ -272,6 +323,10 @@ class GammaMultiplicative(AbstractNoise):
 
 def zhang_multiplicative(shape: float, rate: float):
     """Loss and noise of Z's multiplicative model: E[(x u)^2] / 2 with u^2 ~ Gamma(shape, rate) (Z 5.22).
+
+    Args:
+        shape: of the Gamma law, greater than 0, without unit.
+        rate: of the Gamma law, greater than 0, in time: u^2 is a curvature of mean shape / rate.
 
     Returns:
         (Quadratic of curvature shape / rate, GammaMultiplicative(shape)).

@@ -24,7 +24,14 @@ from sdesim.sums import Sum
 
 
 class View(NamedTuple):
-    """One simulation at one step, as an observable sees it."""
+    """One simulation at one step, as an observable sees it.
+
+    Attributes:
+        state: of the agents and of what they share; `state.x` is (agents, dims).
+        step: its number, from 0; an int32 scalar.
+        model: the dynamics.
+        mean: the mean over agents, as the coupling is given it.
+    """
 
     state: State
     step: Array
@@ -38,18 +45,41 @@ class View(NamedTuple):
 
 
 class AbstractObservable(Part):
-    """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or its own name)."""
+    """What looks at a simulation while it runs.
+
+    Attributes:
+        name: labels the result; of the class.
+    """
 
     name: ClassVar[str]
 
     def check_run(self, agents: int, dims: int) -> None:
-        """Raise ValueError where a run of this size cannot be observed so."""
+        """Raise ValueError where a run of this size cannot be observed so.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+        """
 
 
 class AbstractSeries(AbstractObservable):
+    """A value that is recorded every so many steps, from the initial state on.
+
+    Attributes:
+        axes: names of the axes of one simulation's value: "dim", "agent" or one's own; of the class.
+    """
+
     axes: ClassVar[tuple[str, ...]] = ()
 
     def value(self, view: View) -> Array:
+        """What is recorded of one simulation at one step.
+
+        Args:
+            view: the simulation.
+
+        Returns:
+            An array with the axes that `axes` names.
+        """
         raise NotImplementedError
 
 
@@ -102,7 +132,11 @@ class MeanLoss(AbstractSeries):
 
 
 class Snapshot(AbstractSeries):
-    """The agents themselves, (agents, dims), or the first `agents` of them: thinned trajectories."""
+    """The agents themselves, (agents, dims), or the first of them: thinned trajectories.
+
+    Attributes:
+        agents: how many of the first are kept; None for all.
+    """
 
     agents: int | None = eqx.field(static=True, default=None)
 
@@ -122,22 +156,51 @@ class Snapshot(AbstractSeries):
 
 
 class AbstractAccumulator(AbstractObservable):
-    """Init, update and finish a running summary of one simulation. `axes` names each output's axes.
+    """Init, update and finish a running summary of one simulation.
 
     What is summed over records belongs in a `sdesim.sums.Sum`, which may be an output too: a plain float32 stands still
     after 2**24 of them.
+
+    Attributes:
+        every_step: whether it looks at every step, in place of every record, which makes the run slower; of the class.
+        axes: names of each output's axes, "dim", "agent" or one's own, by the output's name; of the class.
     """
 
     every_step: ClassVar[bool] = False
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def init(self, view: View) -> Any:
+        """The summary before the first look.
+
+        Args:
+            view: the simulation at its initial state.
+
+        Returns:
+            A pytree of arrays, whose shapes and types `update` keeps.
+        """
         raise NotImplementedError
 
     def update(self, total: Any, view: View) -> Any:
+        """The summary after one more look.
+
+        Args:
+            total: the summary so far.
+            view: the simulation now.
+
+        Returns:
+            The new summary.
+        """
         raise NotImplementedError
 
     def finish(self, total: Any) -> dict[str, Array]:
+        """What the summary says.
+
+        Args:
+            total: the summary at the end.
+
+        Returns:
+            The outputs by name, each with the axes that `axes` names.
+        """
         raise NotImplementedError
 
 
@@ -170,10 +233,13 @@ class _Running(NamedTuple):
 
 
 class Moments(AbstractAccumulator):
-    """Mean and variance over time of each agent's and of the quorum's coordinates, after step `after`.
+    """Mean and variance over time of each agent's and of the quorum's coordinates.
 
     Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
     `quorum_mean` and `quorum_var`, (dims,); `count`, the number of records.
+
+    Attributes:
+        after: the last step that does not count.
     """
 
     after: Array = eqx.field(converter=whole_number, default=0)
@@ -216,6 +282,12 @@ class Histogram(AbstractAccumulator):
 
     Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number); whole numbers, as float64
     because they pass what an integer of 32 bits holds.
+
+    Attributes:
+        low: lower end of the first bin, in length.
+        high: upper end of the last bin, greater than low, in length.
+        bins: number of bins, at least 1.
+        after: the last step that does not count.
     """
 
     low: Array = eqx.field(converter=number)
@@ -245,9 +317,14 @@ class Histogram(AbstractAccumulator):
 
 
 class Occupancy(AbstractAccumulator):
-    """Share of time that agents, and the quorum, spend within `radius` of each center, after step `after`.
+    """Share of time that agents, and the quorum, spend within `radius` of each center.
 
-    centers: (basins,) in one dimension or (basins, dims). Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
+    Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
+
+    Attributes:
+        centers: (basins,) in one dimension or (basins, dims), in length.
+        radius: greater than 0, in length.
+        after: the last step that does not count.
     """
 
     centers: Array = eqx.field(converter=number)
@@ -260,7 +337,7 @@ class Occupancy(AbstractAccumulator):
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
 
-    def _inside(self, x):
+    def _inside(self, x: Array) -> Array:
         """(points, dims) -> share of the points in each basin, (basins,)."""
         centers = self.centers.reshape(self.centers.shape[0], -1)
         if centers.shape[1] != x.shape[-1]:
@@ -280,8 +357,17 @@ class Occupancy(AbstractAccumulator):
 
 
 def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array], Array]) -> tuple:
-    """Records, and sums of the agents' and the quorum's shares, after one more record. share: of points (points, dims)
-    in each of several regions."""
+    """Records, and sums of the agents' and the quorum's shares, after one more record.
+
+    Args:
+        total: the number of records that counted, and both sums, `Sum` of (regions,).
+        view: the simulation now.
+        after: the last step that does not count.
+        share: of points (points, dims) in each of several regions, (regions,).
+
+    Returns:
+        The new `total`.
+    """
     count, agents, quorum = total
     counts = _counts(view, after)
     add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
@@ -289,7 +375,14 @@ def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array]
 
 
 def shares_of(total: tuple) -> dict[str, Array]:
-    """Of `shares_after`, the shares over all records."""
+    """Of `shares_after`, the shares over all records.
+
+    Args:
+        total: the number of records that counted, and the sums of the agents' and of the quorum's shares.
+
+    Returns:
+        `agents` and `quorum`, (regions,), from 0 to 1; NaN without records.
+    """
     count, agents, quorum = total
     return {"agents": _share(agents, count), "quorum": _share(quorum, count)}
 
@@ -299,6 +392,11 @@ class FirstPassage(AbstractAccumulator):
 
     Looks after every step, the first at the earliest, wherever the run starts; this makes the run slower. Output:
     `step`, a scalar, or (agents,) for of="agents".
+
+    Attributes:
+        target: a number or (dims,), in length.
+        radius: greater than 0, in length.
+        of: "quorum", or "agents", each by itself.
     """
 
     target: Array = eqx.field(converter=number)
