@@ -24,6 +24,9 @@ MOVED = {
 def refuse(name: str) -> None:
     """Say where a name is now, if it was moved.
 
+    Args:
+        name: dotted.
+
     Raises:
         ModuleNotFoundError: with the new name.
     """

@@ -35,13 +35,15 @@ SIMS = 20
 class Contraction:
     """What `contraction_rate` found.
 
-    rate: minus the largest Lyapunov exponent, in 1/time, with its standard error over simulations. Negative where
-        trajectories separate.
-    least: the least rate between two records of any simulation. What contracts in this norm at a rate has it at all
-        times, so a bound of the rate bounds `least` too.
-    rates: (sims,), the rate of each simulation. times: (records,).
-    growth: (sims, records), the logarithm of the tangent's length over the first.
-    fitted: (records,), which records were fitted.
+    Attributes:
+        rate: minus the largest Lyapunov exponent, in 1/time, with its standard error over simulations. Negative where
+            trajectories separate.
+        least: the least rate between two records of any simulation. What contracts in this norm at a rate has it at all
+            times, so a bound of the rate bounds `least` too.
+        rates: (sims,), the rate of each simulation.
+        times: (records,), in time.
+        growth: (sims, records), the logarithm of the tangent's length over the first.
+        fitted: (records,), which records were fitted.
     """
 
     rate: Estimate
@@ -85,8 +87,8 @@ def contraction_rate(
     of: Literal["runs", "agents"] = "runs",
     agents: int | None = None,
     sims: int | None = None,
-    init=None,
-    velocity=None,
+    init: Any = None,
+    velocity: Any = None,
     every: int | None = None,
     after: int | None = None,
     dt: float | None = None,
@@ -107,16 +109,25 @@ def contraction_rate(
 
     Args:
         model: the dynamics.
-        steps, init, velocity, dims, dt, order, epoch, seed, first_sim, fast: as for `simulate`; agents start standard
-            normal by default.
-        agents, sims: as for `simulate`; one agent by default, two for of="agents", and 20 simulations.
+        steps: number of steps, at least 2.
         of: "runs": whole states. "agents": one run in which all agents see one common noise, and the tangent is of
             what differs between agents: their mean is taken from it at every step, and what they share is the same for
             all. Agents are then solutions of one equation with one input, the quorum, and contract at least at the
             synchronization rate k - concavity, whatever drives the quorum (BS Thm 3.1).
+        agents: p of one simulation; one by default, two for of="agents".
+        sims: independent simulations; 20 by default.
+        init: as for `simulate`; agents start standard normal by default.
+        velocity: initial velocities, as for `simulate`; at rest by default.
         every: steps between two records of the length; a hundredth of `steps` by default.
         after: first step that is fitted, by default a quarter of all: before that, faster modes and the way into the
             stationary state tell.
+        dt: length of a step, in time; the model's matched step by default.
+        order: "jacobi" or "gauss-seidel", see `sdesim.steppers.base`.
+        epoch: steps between two calls of the rule's `renew` with the agents' losses, for rules that have one.
+        seed: of all random numbers, as for `simulate`.
+        first_sim: number of the first simulation.
+        dims: dimensions, as for `simulate`.
+        fast: take float32 sines and cosines by polynomials, as for `simulate`.
 
     Returns:
         A `Contraction`. Lengths are Euclidean, over agents and coordinates, velocities (in units of the SDE) and, for

@@ -22,7 +22,12 @@ Region = Callable[[Array], Any]
 
 
 class Ball(Part):
-    """The points within `radius` of `center`, a number or (dims,)."""
+    """The points within `radius` of `center`.
+
+    Attributes:
+        center: a number or (dims,), in length.
+        radius: greater than 0, in length.
+    """
 
     center: Array = eqx.field(converter=number)
     radius: Array = eqx.field(converter=number)
@@ -35,7 +40,12 @@ class Ball(Part):
 
 
 class Box(Part):
-    """The points with low < x < high in every coordinate; each a number or (dims,), and infinite where left out."""
+    """The points with low < x < high in every coordinate.
+
+    Attributes:
+        low: a number or (dims,), in length; infinite where left out.
+        high: greater than low, a number or (dims,), in length; infinite where left out.
+    """
 
     low: Array = eqx.field(converter=unbounded_number, default=-np.inf)
     high: Array = eqx.field(converter=unbounded_number, default=np.inf)
@@ -50,6 +60,13 @@ class Box(Part):
 def as_region(name: str, region: Any) -> Region:
     """A region as it is, or a pair (low, high) as a `Box`.
 
+    Args:
+        name: of the argument, in messages.
+        region: the region, or the pair.
+
+    Returns:
+        The region.
+
     Raises:
         TypeError: if it is neither.
     """
@@ -61,7 +78,18 @@ def as_region(name: str, region: Any) -> Region:
 
 
 def inside(region: Region, points: Array) -> Array:
-    """Which of the points (points, dims) are in a region, (points,)."""
+    """Which of the points are in a region.
+
+    Args:
+        region: the region.
+        points: (points, dims).
+
+    Returns:
+        Truth values, (points,).
+
+    Raises:
+        ValueError: for a region that does not say one truth value of a point.
+    """
 
     def one(x):
         answer = jnp.asarray(region(x))
@@ -76,7 +104,12 @@ def inside(region: Region, points: Array) -> Array:
 
 
 class Shares(AbstractAccumulator):
-    """The share of records after step `after` that agents, and the quorum, spend in each region, (basins,)."""
+    """The share of records that agents, and the quorum, spend in each region, (basins,).
+
+    Attributes:
+        regions: the basins.
+        after: the last step that does not count.
+    """
 
     regions: tuple[Region, ...]
     after: Array = eqx.field(converter=whole_number, default=0)
@@ -113,9 +146,11 @@ def occupancy(
         model: the dynamics.
         basins: regions by name: a pair (low, high), `Box`, `Ball`, or a function of a point (dims,) to a truth value.
             They may overlap, and need not cover the space.
-        steps, sims, run: as for `simulate`.
+        steps: number of steps.
+        sims: independent simulations.
         after: the last step that does not count; by default half of `steps`.
         every: steps between two records; a hundredth of `steps` by default.
+        **run: as for `simulate`.
 
     Returns:
         A Dataset with dimensions sim and basin: `agents` and `quorum`, the shares in each simulation, and of each the
@@ -123,7 +158,8 @@ def occupancy(
         0, or all say 1, the error is that of one in which it was otherwise. A simulation that diverged is in no basin.
 
     Raises:
-        TypeError, ValueError: without basins, for what is no region; where no record is left; and as `simulate`.
+        TypeError: without basins, for what is no region; and as `simulate`.
+        ValueError: where no record is left; and as `simulate`.
     """
     if not isinstance(basins, Mapping) or not basins:
         example = "{'left': (-2, 0), 'right': (0, 2)}"

@@ -21,7 +21,12 @@ TAIL = 1e-6  # share of an expectation that may come from the far end of a tail
 
 
 class Rule(NamedTuple):
-    """A quadrature: E g(z) is about sum_n weights_n g(nodes_n), nodes in ascending order."""
+    """A quadrature: E g(z) is about sum_n weights_n g(nodes_n).
+
+    Attributes:
+        nodes: in ascending order, (nodes,), in units of the variates.
+        weights: (nodes,), of sum 1.
+    """
 
     nodes: np.ndarray
     weights: np.ndarray
@@ -58,16 +63,18 @@ def smoothed_loss(
         agents: whose mean noise it is.
         distribution: of one variate of a law of your own, independent for each coordinate, as a frozen distribution of
             scipy.stats (`ppf` and `isf` are used); it makes quadrature possible.
-        points, scramblings, seed: Sobol points, rounded up to a power of two; independent scramblings of them, whose
-            spread gives the error; and the seed of these.
+        points: Sobol points, rounded up to a power of two.
+        scramblings: independent ones of these points, at least 2, whose spread gives the error.
+        seed: of the scramblings.
 
     Returns:
         The expectations, a number or (points,), and their errors: the last change of the quadrature, never less than
         rounding, or the standard error over the scramblings.
 
     Raises:
-        TypeError, ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a
-            node; and in one dimension where the law's tails make the expectation infinite.
+        TypeError: for what is no loss or no law.
+        ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a node; and in
+            one dimension where the law's tails make the expectation infinite.
     """
     objective = as_objective(loss, "loss")
     if not isinstance(law, AbstractNoise):

@@ -34,7 +34,8 @@ def synchronization(
         is not finite has NaN.
 
     Raises:
-        TypeError, ValueError: without a recorded spread, or with fewer than four records from `after` on.
+        TypeError: for what is neither a result nor a Dataset.
+        ValueError: without a recorded spread, or with fewer than four records from `after` on.
 
     Warns:
         UserWarning: where the drift is more than four standard errors: the runs are too short, or `after` too early.

@@ -20,10 +20,20 @@ Run = Callable[[int], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """needs: packages. share: part of the workload's steps that is run, for the slow ones; rates stay comparable.
+    """A way to run a workload.
 
-    gaussian: it knows Gaussian noise alone, and runs workloads of other noise with Gaussian noise of their variance.
-    cores: how many it may use, or None for all there are. commit: of sdesim, where it is not the one that runs.
+    Attributes:
+        name: by which it is chosen.
+        title: in words.
+        build: of a workload, a function of a seed that runs it.
+        needs: packages.
+        share: part of the workload's steps that is run, for the slow ones; rates stay comparable.
+        gaussian: it knows Gaussian noise alone, and runs workloads of other noise with Gaussian noise of their
+            variance.
+        cores: how many it may use, or None for all there are.
+        only: the one workload it is for; None for all.
+        quick: the share under --quick; None if it starts too slowly for that.
+        commit: of sdesim, where it is not the one that runs.
     """
 
     name: str
@@ -43,11 +53,17 @@ class Variant:
         return self.name if self.commit is None else f"{self.name} at {self.commit.name}"
 
     def installed(self) -> bool:
+        """Whether all that it needs is here."""
         if self.name == "cpp":
             return native.compiler() is not None
         return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
     def fits(self, workload: Workload | Training) -> bool:
+        """Whether it can be compared on a workload.
+
+        Args:
+            workload: any.
+        """
         if isinstance(workload, Training):
             return True
         # Peers with Gaussian noise are compared where noise is Gaussian, or where no workload has it (W2).
@@ -55,34 +71,72 @@ class Variant:
         return alike and self.only in (None, workload.name)
 
     def part(self, workload: Workload | Training) -> Workload | Training:
-        """The workload as this variant runs it."""
+        """The workload as this variant runs it.
+
+        Args:
+            workload: that it fits.
+
+        Returns:
+            The workload, with its share of the steps.
+        """
         return dataclasses.replace(workload, steps=max(1, round(self.share * workload.steps)))
 
 
 # -- the losses --------------------------------------------------------------------------------------------------------
 
 
-def user_loss(x):
-    """What a user writes in a notebook."""
+def user_loss(x: Any) -> Any:
+    """What a user writes in a notebook.
+
+    Args:
+        x: a number.
+
+    Returns:
+        The loss there.
+    """
     import jax.numpy as jnp
 
     return 0.1 * (x**4 - 5.0 * x**2 - 0.75 * x - 6.0 * jnp.cos(3.6 * x) + 4.0 * jnp.sin(16.0 * x))
 
 
-def slope(x, np=np):
-    """The derivative of the oscillating double well, by hand. np: numpy or a namespace like it."""
+def slope(x: Any, np: Any = np) -> Any:
+    """The derivative of the oscillating double well, by hand.
+
+    Args:
+        x: of any shape.
+        np: numpy or a namespace like it.
+
+    Returns:
+        Of the shape of x.
+    """
     return 0.4 * x * x * x - x - 0.075 + 2.16 * np.sin(3.6 * x) + 6.4 * np.cos(16.0 * x)
 
 
-def wells_gradient(y, np=np):
-    """The gradient of the coupled double wells, by hand; coordinates on the last axis."""
+def wells_gradient(y: Any, np: Any = np) -> Any:
+    """The gradient of the coupled double wells, by hand.
+
+    Args:
+        y: points, (..., dims).
+        np: numpy or a namespace like it.
+
+    Returns:
+        (..., dims).
+    """
     cosine = np.cos(4.4 * y)
     waves = np.sin(4.4 * y) * (cosine.sum(-1)[..., None] - cosine)
     return 0.15 * (4.0 * y * y * y - 8.0 * y + 0.4 + 6.0 * 4.4 / (y.shape[-1] - 1) * waves)
 
 
-def sdesim_model(workload: Workload, by_hand: bool = False):
-    """The workload as a `sdesim.Dynamics`."""
+def sdesim_model(workload: Workload, by_hand: bool = False) -> Any:
+    """The workload as a `sdesim.Dynamics`.
+
+    Args:
+        workload: any that simulates.
+        by_hand: whether a user's loss has its gradient by hand.
+
+    Returns:
+        The model.
+    """
     import jax.numpy as jnp
 
     import sdesim

@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+from jaxtyping import Array
 
 from sdesim.bench.peers import VARIANTS, Run, Variant
 from sdesim.bench.workloads import Training, Workload
@@ -51,7 +52,7 @@ def _start(workload: Training):
     return task, algorithm, pixels, state
 
 
-def _batches(workload: Training, seed):
+def _batches(workload: Training, seed: int) -> Array:
     """The images of every step, (steps, 1, agents, batch), drawn by seed."""
     import jax.numpy as jnp
 
@@ -68,7 +69,14 @@ def _batches(workload: Training, seed):
 
 
 def flat(params: Any) -> np.ndarray:
-    """Parameters as Flax names them, one vector an agent, (agents, parameters): in the order of the names."""
+    """Parameters as Flax names them, one vector an agent: in the order of the names.
+
+    Args:
+        params: with the agents on the first axis of their leaves.
+
+    Returns:
+        (agents, parameters).
+    """
     import jax
 
     return np.concatenate([np.asarray(a).reshape(len(a), -1) for a in jax.tree.leaves(params)], axis=1)
@@ -252,5 +260,12 @@ TRAINERS: dict[str, Variant] = {
 
 
 def variants_of(workload: Workload | Training) -> dict[str, Variant]:
-    """The variants that can run a workload of this kind, by name."""
+    """The variants that can run a workload of this kind.
+
+    Args:
+        workload: any.
+
+    Returns:
+        By name.
+    """
     return TRAINERS if isinstance(workload, Training) else VARIANTS

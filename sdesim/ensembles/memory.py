@@ -1,6 +1,7 @@
 """What a run will hold in memory, refused before anything is allocated if it is not there."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from sdesim.engine.plan import Plan
 from sdesim.engine.run import room
 from sdesim.fields import byte_count, form, shown
 from sdesim.memory import available_memory, work_of
-from sdesim.observe import AbstractSeries
+from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.steppers import AbstractStepper
 
 
@@ -23,7 +24,7 @@ def check_memory(
     model: Dynamics,
     lanes: int,
     steps: int,
-    observables,
+    observables: Sequence[AbstractObservable],
     limit: int | str | None,
     points: int = 1,
     *,
@@ -34,6 +35,21 @@ def check_memory(
 
     What is held of each lane all the time, and, with `work`, what a step takes for as many lanes as are computed at a
     time; the model is traced for that.
+
+    Args:
+        plan: what is static about the run.
+        stepper: what one step is.
+        model: the dynamics, of one lane.
+        lanes: how many there are.
+        steps: number of steps.
+        observables: what is recorded.
+        limit: bytes that may be used, a number or such as "2GB"; what is free by default.
+        points: of a grid, among which the lanes are divided.
+        exact: whether short runs are computed as blocks of one width.
+        work: whether a step's work is counted.
+
+    Returns:
+        Bytes.
 
     Raises:
         MemoryError: with what the run needs, what there is, and how to fit.

@@ -27,9 +27,10 @@ def _length(dt) -> Array | None:
 class EulerMaruyama(AbstractStepper):
     """Steps of length `dt` of the SDE; with momentum the new velocity moves the positions, as in the iterations.
 
-    dt: in time. None is the model's matched step, at which this is the SGD iteration: eta, or sqrt(eta) with iteration
-        momentum.
-    order: see `sdesim.steppers.base`.
+    Attributes:
+        dt: in time, greater than 0. None is the model's matched step, at which this is the SGD iteration: eta, or
+            sqrt(eta) with iteration momentum.
+        order: see `sdesim.steppers.base`.
     """
 
     dt: Array | None = eqx.field(converter=_length, default=None)
