@@ -179,7 +179,7 @@ def named(name: str, converter: Callable) -> Callable:
     """
 
     @functools.wraps(converter)
-    def convert(value):
+    def convert(value: Any):
         try:
             return converter(value)
         except (TypeError, ValueError) as error:

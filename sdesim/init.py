@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.engine import blocks
@@ -64,7 +64,9 @@ class AbstractInit(Part):
         return blocks.of_lanes(draw, layout, self, jax.tree.map(lambda _: None, self), sims)
 
 
-def _draw(seed, agents: int, dims: int, dtype, stream: int, law: AbstractInit, axes, sims) -> Array:
+def _draw(
+    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
+) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
@@ -92,7 +94,7 @@ class Uniform(AbstractInit):
     def dims(self):
         return _coordinates(self.low, self.high)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return self.low + (self.high - self.low) * random.uniform(words.own, dtype)
 
 
@@ -114,7 +116,7 @@ class Normal(AbstractInit):
     def dims(self):
         return _coordinates(self.mean, self.std)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return self.mean + self.std * _gaussian(words, dtype)
 
 
@@ -131,10 +133,19 @@ class Point(AbstractInit):
     def dims(self):
         return _coordinates(self.x)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)
 
-    def __call__(self, seed, sims, agents, dims, dtype, stream=Stream.POSITION, layout=None):
+    def __call__(
+        self,
+        seed: Array,
+        sims: Array,
+        agents: int,
+        dims: int,
+        dtype: DTypeLike,
+        stream: int = Stream.POSITION,
+        layout: Blocks | None = None,
+    ):
         """As of every law; nothing is drawn, so nothing is compiled."""
         x, xp = blocks.moving(self.x)
         x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))

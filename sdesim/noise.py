@@ -104,13 +104,13 @@ class Silent(AbstractNoise):
 
     blocks = 0
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return jnp.zeros((), dtype)
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return jnp.zeros_like(x)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return jnp.zeros_like(x)
 
 
@@ -132,10 +132,10 @@ class AbstractAdditive(AbstractNoise):
         """Standard deviation of zeta for one sample, a number or one a coordinate."""
         return self.amplitude * self.variate_std
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return _factor(self.amplitude, scale / jnp.sqrt(batch)) * z
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return _factor(self.std, scale / jnp.sqrt(batch)) * dw
 
 
@@ -148,7 +148,7 @@ def _factor(coordinates: Array, agents: Array) -> Array:
     return column * row
 
 
-def _gaussian(words: Words, dtype) -> Agents:
+def _gaussian(words: Words, dtype: DTypeLike) -> Agents:
     """The Box-Muller pair of each block, its two numbers to the two agents of the block."""
     radius = jnp.sqrt(-2 * jnp.log(random.uniform(words.first, dtype)))
     return radius * random.turn_sine(words.second, words.odd, dtype)
@@ -174,7 +174,7 @@ class Uniform(AbstractAdditive):
     def variate_std(self):
         return 1 / np.sqrt(3.0).item()
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return random.centered(blocks[0].own, dtype)
 
 
@@ -194,7 +194,7 @@ class Gaussian(AbstractAdditive):
     def amplitude(self):
         return self.sigma
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return _gaussian(blocks[0], dtype)
 
 
@@ -231,7 +231,7 @@ class StudentT(AbstractAdditive):
             return f"StudentT of freedom={freedom:g} has no variance (it needs freedom > 2)"
         return None
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         even, odd = blocks
         first = jnp.where(even.odd, odd.first, even.first)
         second = jnp.where(even.odd, odd.second, even.second)
@@ -262,11 +262,11 @@ class Diffusion(AbstractNoise):
     def diagonal(self):
         return self.kind == "diagonal"
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return _gaussian(blocks[0], dtype)
 
-    def apply(self, z, x, gradient, batch, scale):
-        def one(xi, zi):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
+        def one(xi: Array, zi: Array):
             b = jnp.asarray(self.matrix(xi))
             expected = xi.shape if self.kind == "diagonal" else xi.shape * 2
             if b.shape != expected:
@@ -275,7 +275,7 @@ class Diffusion(AbstractNoise):
 
         return per_agent(scale / jnp.sqrt(batch), z) * jax.vmap(one)(x, z)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.apply(dw, x, gradient, batch, scale)
 
 
@@ -305,7 +305,7 @@ class GammaMultiplicative(AbstractNoise):
     def without_variance(self):
         return None
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         words = blocks[0]
         # A rejection sampler: JAX's own, with one key an agent and coordinate made of the block's words.
         data = jnp.stack([jnp.where(words.odd, ~words.first, words.first), words.second], -1)
@@ -314,10 +314,10 @@ class GammaMultiplicative(AbstractNoise):
         draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
         return draw(keys, shape.astype(dtype)) / shape - 1
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return per_agent(-scale, z) * z * gradient
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return per_agent(scale / jnp.sqrt(self.shape * batch), dw) * dw * gradient
 
 

@@ -95,7 +95,7 @@ class Function(AbstractObjective):
 
     fn: Callable[[Array], Any] = eqx.field(converter=function)
 
-    def loss(self, x):
+    def loss(self, x: Array):
         with checked_indices():
             return jnp.asarray(self.fn(x[0] if x.shape == (1,) and not self._takes(x) else x))
 
@@ -244,7 +244,7 @@ class Quadratic(AbstractObjective):
         sizes = [a.shape[-1] for a in (self.curvature, self.minimum) if a.ndim]
         return sizes[0] if sizes else None
 
-    def loss(self, x):
+    def loss(self, x: Array):
         z = x - self.minimum
         return 0.5 * jnp.sum(z * (self.curvature @ z if self.curvature.ndim == 2 else self.curvature * z))
 
@@ -286,7 +286,7 @@ class LogCosh(AbstractObjective):
         point, strength, weight = (named(name, number)(value) for name, value in given)
         return cls(strength, weight, -(strength * point + weight * jnp.tanh(point)))
 
-    def loss(self, x):
+    def loss(self, x: Array):
         # log cosh x = logaddexp(x, -x) - log 2, which does not overflow
         wall = jnp.logaddexp(x, -x) - np.log(2.0)
         return jnp.sum(0.5 * self.strength * x * x + self.weight * wall + self.tilt * x)
@@ -295,7 +295,7 @@ class LogCosh(AbstractObjective):
 class QuarticDoubleWell(AbstractObjective):
     """sum of 1/4 (1 - x^2)^2: minima at -1 and 1, a saddle at 0 (Z 5.3)."""
 
-    def loss(self, x):
+    def loss(self, x: Array):
         return 0.25 * jnp.sum((1 - x * x) ** 2)
 
 
@@ -329,12 +329,12 @@ class OscillatingDoubleWell(AbstractObjective):
     def dims(self):
         return 1
 
-    def loss(self, x):
+    def loss(self, x: Array):
         z = x[0]
         smooth = z**4 - self.well * z**2 - self.tilt * z
         return self.scale * (smooth - self.a1 * jnp.cos(self.w1 * z) + self.a2 * jnp.sin(self.w2 * z))
 
-    def smoothed(self, x, half_width):
+    def smoothed(self, x: Array, half_width: float | Array):
         z, h = x[0], jnp.asarray(half_width, x.dtype)
         # Uniform noise has second moment h^2 / 3 and fourth h^4 / 5, and damps a wave of frequency w by sin(wh)/(wh).
         smooth = z**4 + 2 * h**2 * z**2 + h**4 / 5 - self.well * (z**2 + h**2 / 3) - self.tilt * z
@@ -363,11 +363,11 @@ class CoupledDoubleWells(AbstractObjective):
     a: Array = eqx.field(converter=number, default=6.0)
     w: Array = eqx.field(converter=number, default=4.4)
 
-    def loss(self, x):
+    def loss(self, x: Array):
         wells = jnp.sum(x**4 - self.well * x**2 + self.tilt * x)
         return self.scale * (wells - self._pairs(jnp.cos(self.w * x)))
 
-    def smoothed(self, x, half_width):
+    def smoothed(self, x: Array, half_width: float | Array):
         h = jnp.asarray(half_width, x.dtype)
         moments = x**4 + 2 * h**2 * x**2 + h**4 / 5 - self.well * (x**2 + h**2 / 3) + self.tilt * x
         damped = jnp.sinc(self.w * h / np.pi) * jnp.cos(self.w * x)

@@ -89,7 +89,7 @@ class Quorum(AbstractSeries):
     name = "quorum"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: View):
         return view.quorum
 
 
@@ -99,7 +99,7 @@ class Center(AbstractSeries):
     name = "center"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: View):
         s = view.state
         return view.model.coupling.center(s.x, s.shared, s.t, view.mean)
 
@@ -109,7 +109,7 @@ class Spread(AbstractSeries):
 
     name = "spread"
 
-    def value(self, view):
+    def value(self, view: View):
         return jnp.sum((view.state.x - view.quorum[None]) ** 2)
 
 
@@ -118,7 +118,7 @@ class QuorumLoss(AbstractSeries):
 
     name = "quorum_loss"
 
-    def value(self, view):
+    def value(self, view: View):
         return view.model.objective.loss(view.quorum)
 
 
@@ -127,7 +127,7 @@ class MeanLoss(AbstractSeries):
 
     name = "mean_loss"
 
-    def value(self, view):
+    def value(self, view: View):
         return jnp.mean(view.model.losses(view.state.x))
 
 
@@ -147,11 +147,11 @@ class Snapshot(AbstractSeries):
         if self.agents is not None:
             check_count("agents", self.agents)
 
-    def check_run(self, agents, dims):
+    def check_run(self, agents: int, dims: int):
         if self.agents is not None and self.agents > agents:
             raise ValueError(f"observe: Snapshot of agents={self.agents}: must be at most the {agents} that there are")
 
-    def value(self, view):
+    def value(self, view: View):
         return view.state.x[: self.agents]
 
 
@@ -253,16 +253,16 @@ class Moments(AbstractAccumulator):
         "count": (),
     }
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         count, agents, quorum = total
         counts = _counts(view, self.after)
         count = count + counts.astype(count.dtype)
         return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         count, agents, quorum = total
         means = agents.mean.value
         pooled = jnp.mean(means, axis=0)
@@ -302,17 +302,17 @@ class Histogram(AbstractAccumulator):
         check_count("bins", self.bins)
         check_less("low", self.low, "high", self.high)
 
-    def init(self, view):
+    def init(self, view: View):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
         counts = _counts(view, self.after).astype(jnp.int32)
         return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"count": total}
 
 
@@ -345,14 +345,14 @@ class Occupancy(AbstractAccumulator):
         square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
 
-    def init(self, view):
+    def init(self, view: View):
         zeros = Sum.of(jnp.zeros(self.centers.shape[0], view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         return shares_after(total, view, self.after, self._inside)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return shares_of(total)
 
 
@@ -414,19 +414,19 @@ class FirstPassage(AbstractAccumulator):
     def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return {"step": ("agent",) if self.of == "agents" else ()}
 
-    def _points(self, view):
+    def _points(self, view: View):
         return view.state.x if self.of == "agents" else view.quorum[None]
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.full(self._points(view).shape[:1], -1, jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         points = self._points(view)
         away = points - jnp.broadcast_to(self.target, points.shape)
         inside = jnp.sum(away**2, axis=1) < self.radius**2
         return jnp.where((total < 0) & inside, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total if self.of == "agents" else total[0]}
 
 
@@ -437,15 +437,15 @@ class FirstNonFinite(AbstractAccumulator):
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ()}
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.full((), -1, jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         s = view.state
         finite = jnp.isfinite(s.x).all() if s.v is None else jnp.isfinite(s.x).all() & jnp.isfinite(s.v).all()
         return jnp.where((total < 0) & ~finite, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total}
 
 

@@ -210,7 +210,7 @@ def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: in
         `Words` of shape (agents, dims).
     """
 
-    def words_of_agents(key0, key1, simulation):
+    def words_of_agents(key0: Array, key1: Array, simulation: Array):
         agent = lax.broadcasted_iota(jnp.uint32, (agents, dims), 0)
         first, second = _blocks(key0, key1, simulation, agent >> np.uint32(1))
         return first, second, (agent & np.uint32(1)) == 1

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean, Order
+from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.vectorize import lanes
@@ -165,7 +165,16 @@ def iterate(
     return _simulate("sdesim.iterate", model, Iteration(period, order=order), said, arguments, run, memory, progress)
 
 
-def _simulate(name: str, model, stepper: AbstractStepper, said, arguments, run, memory, progress) -> Result:
+def _simulate(
+    name: str,
+    model: Dynamics,
+    stepper: AbstractStepper,
+    said: dict[str, Any],
+    arguments: dict[str, Any],
+    run: dict[str, Any],
+    memory: int | str | None,
+    progress: bool,
+) -> Result:
     """said: how the stepper was asked for."""
     init, exact = arguments["init"], arguments.pop("exact")
     check_flags(fast=run["fast"], progress=progress, **({} if exact is None else {"exact": exact}))
@@ -204,7 +213,7 @@ def _simulate(name: str, model, stepper: AbstractStepper, said, arguments, run, 
         return _result(ran, setup, arguments["seed"], {"init": start, "call": call, "model": model})
 
 
-def _result(ran: Ran, setup: Setup, seed, called: dict[str, Any]) -> Result:
+def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result:
     """The lanes that were run as a result, simulations first. called: how, with the model."""
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
     last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
@@ -240,7 +249,7 @@ def _result(ran: Ran, setup: Setup, seed, called: dict[str, Any]) -> Result:
     )
 
 
-def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
+def _ends(mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
     """Positions, quorum, center and velocities at the end, lanes last."""
     center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
     velocity = None

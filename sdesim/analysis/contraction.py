@@ -1,7 +1,7 @@
 """How fast trajectories that see the same noise forget where they began."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from sdesim import random
 from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Agents, Dynamics, State
 from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.setup import make_plan
@@ -22,7 +23,7 @@ from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.noise import AbstractNoise
-from sdesim.random import Stream
+from sdesim.random import Stream, Words
 from sdesim.results.result import Result
 from sdesim.run import simulate
 from sdesim.statistics import Estimate, mean_of
@@ -69,14 +70,14 @@ class _Common(AbstractNoise):
     def iteration_only(self):
         return self.law.iteration_only()
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         z = self.law.variates(blocks, dtype, batch)
         return jnp.broadcast_to(z[:1], z.shape) if z.ndim else z
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.law.apply(z, x, gradient, batch, scale)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.law.diffuse(dw, x, gradient, batch, scale)
 
 
@@ -220,22 +221,31 @@ def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -
 
 @eqx.filter_jit
 def _follow(
-    plan: Plan, stepper: EulerMaruyama, of: str, model: Dynamics, state: State, tangent: State, sims, seed, first, count
+    plan: Plan,
+    stepper: EulerMaruyama,
+    of: str,
+    model: Dynamics,
+    state: State,
+    tangent: State,
+    sims: Array,
+    seed: Array,
+    first: Array,
+    count: Array,
 ):
     """State and tangent after `count` steps, and the sum of the logarithms of the tangent's growth, (sims,)."""
     still = jax.tree.map(lambda _: None, model)
     over = lambda fn: lanes(fn, (still, -1, -1, -1, None), fast=plan.fast)
 
-    def step(model, state, tangent, sim, n):
+    def step(model: Dynamics, state: State, tangent: State, sim: Array, n: Array):
         one = lambda s: stepper.step(model, s, n, seed=seed, sim=sim)
         state, tangent = _pushed(one, state, tangent)
         tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).clock)
         return state, tangent, jnp.log(size)
 
-    def renewed(model, state, tangent, sim, n):
+    def renewed(model: Dynamics, state: State, tangent: State, sim: Array, n: Array):
         return _pushed(model.renew, state, tangent)
 
-    def body(i, carry):
+    def body(i: Array, carry: tuple[State, State, Array]):
         state, tangent, total = carry
         n = first + jnp.asarray(i, jnp.int32)
         if plan.epoch is not None:
@@ -255,7 +265,7 @@ def _pushed(fn: Callable[[State], State], state: State, tangent: State) -> tuple
     """fn(state), and what becomes of the tangent."""
     moving, rest = _parted(state)
 
-    def move(moving):
+    def move(moving: State):
         new = fn(eqx.combine(moving, rest))
         return _parted(new)[0], new
 

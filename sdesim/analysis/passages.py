@@ -12,7 +12,7 @@ from sdesim.analysis.arguments import step_length
 from sdesim.analysis.regions import Region, as_region, inside
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count
-from sdesim.observe import AbstractAccumulator
+from sdesim.observe import AbstractAccumulator, View
 from sdesim.run import simulate
 from sdesim.statistics import Estimate, bootstrap, share_of
 
@@ -34,17 +34,17 @@ class Arrivals(AbstractAccumulator):
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ("agent",)}
 
-    def _points(self, view):
+    def _points(self, view: View):
         return view.state.x if self.of == "agents" else view.quorum[None]
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.where(inside(self.region, self._points(view)), 0, -1).astype(jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         arrives = (total < 0) & inside(self.region, self._points(view))
         return jnp.where(arrives, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total}
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import Part, check_count, check_less, check_sign, number, shown, unbounded_number, whole_number
-from sdesim.observe import AbstractAccumulator, shares_after, shares_of
+from sdesim.observe import AbstractAccumulator, View, shares_after, shares_of
 from sdesim.run import simulate
 from sdesim.statistics import share_of
 from sdesim.sums import Sum
@@ -35,7 +35,7 @@ class Ball(Part):
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
 
-    def __call__(self, x):
+    def __call__(self, x: Array):
         return jnp.sum((x - self.center) ** 2) < self.radius**2
 
 
@@ -53,7 +53,7 @@ class Box(Part):
     def __check_init__(self):
         check_less("low", self.low, "high", self.high)
 
-    def __call__(self, x):
+    def __call__(self, x: Array):
         return jnp.all((self.low < x) & (x < self.high))
 
 
@@ -91,7 +91,7 @@ def inside(region: Region, points: Array) -> Array:
         ValueError: for a region that does not say one truth value of a point.
     """
 
-    def one(x):
+    def one(x: Array):
         answer = jnp.asarray(region(x))
         if answer.shape != () or answer.dtype != jnp.bool_:
             raise ValueError(
@@ -117,16 +117,16 @@ class Shares(AbstractAccumulator):
     name = "shares"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
 
-    def init(self, view):
+    def init(self, view: View):
         zeros = Sum.of(jnp.zeros(len(self.regions), view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         dtype = view.state.x.dtype
         share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
         return shares_after(total, view, self.after, share)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return shares_of(total)
 
 

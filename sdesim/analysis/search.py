@@ -1,7 +1,7 @@
 """A bracketing search for the best gain, with the same random numbers at every gain."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -99,7 +99,7 @@ def best_k(
     sign = 1.0 if goal == "min" else -1.0
     seen: dict[float, np.ndarray] = {}
 
-    def evaluate(values) -> None:
+    def evaluate(values: Iterable[float]) -> None:
         data = sweep(model, {name: list(values)}, sims=sims, keep_agents=callable(observable), **run)
         for value, each in zip(values, _each(observable, data, name, sims), strict=True):
             seen[float(value)] = each

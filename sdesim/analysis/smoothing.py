@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from sdesim.fields import check_count, check_sign
 from sdesim.functions import objective_of_today
@@ -121,11 +122,11 @@ def smoothed_loss(
 
 
 @eqx.filter_jit
-def _losses(objective, law, x, z, scale):
+def _losses(objective: AbstractObjective, law: AbstractNoise, x: Array, z: Array, scale: Array):
     """f(x + scale mean over agents of zeta) for points x (points, dims) and variates z (draws, agents, dims)."""
     draws, agents, dims = z.shape
 
-    def at(point):
+    def at(point: Array):
         repeat = lambda a: jnp.broadcast_to(a[None], (draws * agents, dims))
         # Every draw of every agent is one agent to the law.
         one = jnp.ones((), x.dtype)
@@ -162,12 +163,12 @@ def _distribution(law: Any):
     return None
 
 
-def _heavy(law: AbstractNoise, distribution) -> bool:
+def _heavy(law: AbstractNoise, distribution: Any) -> bool:
     """Whether the rule reaches into tails where the loss may grow faster than they fall."""
     return distribution is not None and type(law) not in (Uniform, Gaussian, Diffusion)
 
 
-def _rules(law: AbstractNoise, distribution, agents: int) -> Iterator[Rule] | None:
+def _rules(law: AbstractNoise, distribution: Any, agents: int) -> Iterator[Rule] | None:
     """Rules for the mean variate of `agents` in one dimension, each about twice the one before; None if there are none.
 
     Gaussian variates arrive here as of one agent.
@@ -219,7 +220,7 @@ def _spline(agents: int, count: int) -> Rule:
     return Rule(2 * total / agents - 1, mass / mass.sum())
 
 
-def _double_exponential(distribution, count: int) -> Rule:
+def _double_exponential(distribution: Any, count: int) -> Rule:
     """Equal steps in t on either side of the median, in cumulative probability 1/2 / (1 + e^(-pi sinh t)).
 
     Integrable ends do no harm, nor does a density with a kink in its middle. Upper quantiles are taken from the upper
@@ -286,7 +287,7 @@ def _ends(parts: np.ndarray, kept: np.ndarray) -> np.ndarray:
 # -- quasi-Monte Carlo -------------------------------------------------------------------------------------------------
 
 
-def _sobol_draws(law: AbstractNoise, distribution, points: int, agents: int, dims: int, seed) -> np.ndarray:
+def _sobol_draws(law: AbstractNoise, distribution: Any, points: int, agents: int, dims: int, seed: Any) -> np.ndarray:
     """Variates (draws, agents, dims) from one scrambling of Sobol points.
 
     By the quantiles of the variates; of a law whose quantiles nobody knows, by what it makes of random words when these

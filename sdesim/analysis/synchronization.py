@@ -93,7 +93,7 @@ def _one(values: np.ndarray, window: np.ndarray, times: np.ndarray, multiple: fl
     stationary = values[:, window]
     last = times[-1]
 
-    def passage(sims) -> np.ndarray:
+    def passage(sims: np.ndarray) -> np.ndarray:
         below = values[sims] <= multiple * stationary[sims].mean()
         return np.where(below.any(axis=1), times[np.argmax(below, axis=1)], np.nan)
 

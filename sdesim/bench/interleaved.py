@@ -224,7 +224,7 @@ def run_rounds(
             own = cores if count is None else cores[-count:]
             workers.append(Worker(variant, workload, own, importing_on=cores[i % len(cores)], platform=platform))
 
-        def ask(worker: Worker, do: str, **arguments) -> dict | None:
+        def ask(worker: Worker, do: str, **arguments: Any) -> dict | None:
             """The reply, or None from a worker that fails and is from then on left out."""
             try:
                 return worker.ask(do, **arguments)

@@ -142,7 +142,7 @@ def sdesim_model(workload: Workload, by_hand: bool = False) -> Any:
     import sdesim
 
     class ByHand(sdesim.objectives.Function):
-        def gradient(self, x):
+        def gradient(self, x: Any):
             return slope(x, jnp)
 
     w = workload
@@ -180,21 +180,21 @@ def _naive(workload: Workload) -> Run:
     loss = sdesim.objectives.CoupledDoubleWells().loss if w.dims > 1 else lambda x: user_loss(x[0])
     gradients = jax.vmap(jax.grad(loss))
 
-    def noise(key):
+    def noise(key: Any):
         if w.noise == "gaussian":
             return w.sigma * jax.random.normal(key, (w.agents, w.dims))
         return jax.random.uniform(key, (w.agents, w.dims), minval=-w.half_width, maxval=w.half_width)
 
-    def one(key):
+    def one(key: Any):
         x0 = jnp.full((w.agents, w.dims), w.start)
 
-        def step(carry, key):
+        def step(carry: Any, key: Any):
             x, v = carry
             pull = w.eta * w.k * (x.mean(0) - x)
             v = w.momentum * v + w.eta * (noise(key) - gradients(x + w.momentum * v))
             return (x + v + pull, v), None
 
-        def first_order(x, key):
+        def first_order(x: Any, key: Any):
             return x + w.eta * (w.k * (x.mean(0) - x) - gradients(x) + noise(key)), None
 
         keys = jax.random.split(key, w.steps)
@@ -222,13 +222,13 @@ def _diffrax(workload: Workload, tree: bool) -> Run:
     shape = (w.agents, w.dims)
     gradients = jax.vmap(jax.grad(model.objective.loss))
 
-    def drift(t, x, args):
+    def drift(t: Any, x: Any, args: Any):
         return w.k * (x.mean(0) - x) - gradients(x)
 
-    def diffusion(t, x, args):
+    def diffusion(t: Any, x: Any, args: Any):
         return lx.DiagonalLinearOperator(jnp.full(shape, h**0.5 * w.sigma))
 
-    def one(key):
+    def one(key: Any):
         x = jnp.full(shape, w.start)
         if tree:
             path = diffrax.VirtualBrownianTree(0.0, end + h, tol=h / 2, shape=shape, key=key)
@@ -257,13 +257,13 @@ def _torchsde(workload: Workload) -> Run:
     h = w.eta**0.5 if w.momentum else w.eta
     width = w.agents * w.dims
 
-    def mean_pull(x):
+    def mean_pull(x: Any):
         return w.k * (x.mean(1, keepdim=True) - x)
 
     class Model(torch.nn.Module):
         noise_type, sde_type = "diagonal", "ito"
 
-        def f(self, t, y):
+        def f(self, t: Any, y: Any):
             if not w.momentum:
                 x = y.view(-1, w.agents, w.dims)
                 return (mean_pull(x) - gradient(x)).view(y.shape)
@@ -271,15 +271,15 @@ def _torchsde(workload: Workload) -> Run:
             force = -h * gradient(x + w.momentum * v) - (1 - w.momentum) / h * v
             return torch.cat([(v / h + h * mean_pull(x)).reshape(-1, width), force.reshape(-1, width)], 1)
 
-        def g(self, t, y):
+        def g(self, t: Any, y: Any):
             if not w.momentum:
                 return torch.full_like(y, h**0.5 * w.sigma)
             return torch.cat([torch.zeros_like(y[:, :width]), torch.full_like(y[:, width:], h**1.5 * w.sigma)], 1)
 
-    def gradient(x):
+    def gradient(x: Any):
         return slope(x, torch) if w.dims == 1 else wells_gradient(x, torch)
 
-    def run(seed):
+    def run(seed: int):
         torch.manual_seed(seed)
         y = torch.full((w.sims, width), w.start)
         if w.momentum:
@@ -296,7 +296,7 @@ def _numpy(workload: Workload) -> Run:
     w = workload
     gradient = slope if w.dims == 1 else wells_gradient
 
-    def run(seed):
+    def run(seed: int):
         generator = np.random.Generator(np.random.SFC64(seed))
         x = np.full((w.sims, w.agents, w.dims), w.start, np.float32)
         v = np.zeros_like(x)
@@ -327,7 +327,7 @@ def _numba(workload: Workload) -> Run:
     cross = f(6.0 * 4.4 / max(w.dims - 1, 1))
 
     @numba.njit(fastmath=True)
-    def program(seed, sims, agents, dims, steps):
+    def program(seed: int, sims: int, agents: int, dims: int, steps: int):
         np.random.seed(seed)
         out = np.empty((sims, agents, dims), np.float32)
         cosine, sine = np.empty(dims, np.float32), np.empty(dims, np.float32)

@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean, Order
+from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
+from sdesim.engine.plan import Plan
+from sdesim.engine.run import Lanes
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
@@ -259,7 +261,14 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
     return parts[0]
 
 
-def _one_size(model, numbers, stepper: AbstractStepper, run, keep_agents, progress) -> xr.Dataset:
+def _one_size(
+    model: Dynamics,
+    numbers: dict[str, list],
+    stepper: AbstractStepper,
+    run: dict[str, Any],
+    keep_agents: bool,
+    progress: bool,
+) -> xr.Dataset:
     """All numeric grid points at one choice of sizes."""
     points = math.prod(len(values) for values in numbers.values())
     setup = Setup.of(_extreme(model, numbers), stepper, **run, points=points)
@@ -280,7 +289,7 @@ def _one_size(model, numbers, stepper: AbstractStepper, run, keep_agents, progre
     return data
 
 
-def _finals(mean, model: Dynamics, axes, state: State) -> dict[str, Array]:
+def _finals(mean: Mean, model: Dynamics, axes: PyTree, state: State) -> dict[str, Array]:
     """What is said of the end of each lane."""
 
     def final(model: Dynamics, state: State) -> dict[str, Array]:
@@ -290,7 +299,15 @@ def _finals(mean, model: Dynamics, axes, state: State) -> dict[str, Array]:
     return vectorize.lanes(final, (axes, -1))(model, state)
 
 
-def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Dataset:
+def _label(
+    lanes: Lanes,
+    final: dict[str, Array],
+    numbers: dict[str, list],
+    sims: int,
+    keep_agents: bool,
+    plan: Plan,
+    first_sim: int,
+) -> xr.Dataset:
     """Lanes as a labelled Dataset, with means and standard errors over the simulations."""
     names = tuple(numbers)
     counts = tuple(len(v) for v in numbers.values())

@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from sdesim.coupling import ArrayMean
-from sdesim.dynamics import Dynamics
+from sdesim.dynamics import Dynamics, State
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
 from sdesim.engine.run import room
@@ -109,7 +110,7 @@ def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tupl
         state = jax.eval_shape(lambda x: model.init(x, mean), array)
         word = jax.ShapeDtypeStruct((), jnp.uint32)
 
-        def step(state, sim):
+        def step(state: State, sim: Array):
             return stepper.step(model, state, 0, seed=jnp.zeros(2, jnp.uint32), sim=sim)
 
         _WORK[key] = work_of(step, state, word)

@@ -524,5 +524,5 @@ def start_lanes(
     return blocks.of_lanes(Partial(_start, mean), layout, model, axes, x, v)
 
 
-def _start(mean, model: Dynamics, axes, x: Array, v: Array | None) -> State:
+def _start(mean: Mean, model: Dynamics, axes: PyTree, x: Array, v: Array | None) -> State:
     return lanes(lambda m, x, v: m.init(x, mean, v), (axes, -1, -1))(model, x, v)

@@ -38,7 +38,7 @@ class _Diffusion(lx.AbstractLinearOperator):
     matrix: Array
     rest: State
 
-    def mv(self, vector):
+    def mv(self, vector: Array):
         force = self.matrix * vector if self.matrix.ndim == 2 else jnp.einsum("aij,aj->ai", self.matrix, vector)
         return self.rest._replace(x=force) if self.rest.v is None else self.rest._replace(v=force)
 
@@ -133,19 +133,22 @@ def diffrax_terms(
     if callable(model.eta):
         ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
 
-    def step_at(t):
-        """The step within which time t lies. One at which the learning rate is 0 has no length, and no time is in it;
-        a time that is the end of a step but for rounding is in the next."""
+    def step_at(t: Any):
+        """The step within which time t lies.
+
+        One at which the learning rate is 0 has no length, and no time is in it; a time that is the end of a step but
+        for rounding is in the next.
+        """
         if ends is None:
             return 0
         t = t * (1 + 4 * jnp.finfo(ends.dtype).eps)
         last = jnp.searchsorted(ends, ends[-1], side="left")
         return jnp.minimum(jnp.searchsorted(ends, t, side="right"), last).astype(jnp.int32)
 
-    def drift(t, y, args):
+    def drift(t: Any, y: State, args: Any):
         return eqx.filter(model.drift(whole(y), mean, step_at(t)), eqx.is_inexact_array)
 
-    def diffusion(t, y, args):
+    def diffusion(t: Any, y: State, args: Any):
         rates = model.at_step(step_at(t))
         point = model.gradient_point(y.x, y.v)
         gradients = model.gradients(point) if model.noise.state_dependent else point

@@ -99,7 +99,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
         if not self.rule.renews:
             return state
 
-        def jump(own):
+        def jump(own: Any):
             if not isinstance(own, CoupleState):
                 return own
             clock = Sum.of(jnp.zeros_like(own.t))
@@ -209,7 +209,7 @@ def couple(
     if not is_traced(ahead) and ahead is not None and not 0 <= float(jnp.max(ahead)) <= 1:
         raise ValueError(f"lookahead={shown(ahead)}: must be from 0 to 1")
 
-    def init(params):
+    def init(params: PyTree):
         leaf = jax.tree.leaves(params)[0]
         step = None if lookahead is None else jax.tree.map(jnp.zeros_like, params)
         shared = rule.init(params, coupled._mean(params))
@@ -217,7 +217,7 @@ def couple(
         t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
         return CoupleState(shared, Sum.of(t), jnp.zeros((), jnp.int32), step)
 
-    def update(updates, state, params=None, *, eta=None, **extra):
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, *, eta: Any = None, **extra: Any):
         if params is None:
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
         rate = coupled._rate(eta, state)

@@ -142,7 +142,7 @@ def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick
     keys = [random.step_key(seed, Stream.NOISE + i, n) for i in range(model.noise.blocks)]
     words = [random.words(key, sim, *x.shape) for key in keys]
 
-    def kick(x, gradients, size):
+    def kick(x: Agents, gradients: Agents, size: Sizes):
         z = model.noise.variates(words, x.dtype, model.batch)
         return model.noise.apply(z, x, gradients, model.batch, size.kick)
 
@@ -160,7 +160,7 @@ def given(model: Dynamics, dw: Agents) -> Kick:
         The kick of the step.
     """
 
-    def kick(x, gradients, size):
+    def kick(x: Agents, gradients: Agents, size: Sizes):
         return model.noise.diffuse(dw, x, gradients, model.batch, size.diffusion)
 
     return kick

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from sdesim.dynamics import State, weighted, weighted_tree
+from sdesim.coupling import Mean
+from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
 from sdesim.fields import check_count, is_traced
 from sdesim.random import MAX_STEPS
-from sdesim.steppers.base import AbstractStepper, moved
+from sdesim.steppers.base import AbstractStepper, Kick, moved
 
 
 def _period(period: Any) -> Any:
@@ -40,7 +41,7 @@ class Iteration(AbstractStepper):
 
     period: Any = eqx.field(converter=_period, default=1)
 
-    def sizes(self, model, n):
+    def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n))
 
     def exchanges(self, n: Array) -> Array:
@@ -55,7 +56,7 @@ class Iteration(AbstractStepper):
         period = jnp.asarray(self.period(n)).astype(n.dtype) if callable(self.period) else self.period
         return n % period == 0
 
-    def advance(self, model, state, n, kick, mean):
+    def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         size = self.sizes(model, n)
         x, v, shared, velocity_shared, clock, before = state
         x_old, t, clock = x, state.t, clock.plus(size.tick)

@@ -246,7 +246,7 @@ def _coupled(objective: CoupledDoubleWells, dims: int, box: Box) -> Constants:
     else:
         least = max(least, -_maximum(lambda x: diagonal(x) - q(x), steepness, box))
 
-    def arrow(x):
+    def arrow(x: NDArray):
         sine = np.abs(np.sin(w * x))
         head, side, rest = 24 * abs(scale * x), twist * np.abs(np.cos(w * x)) / np.sqrt(n), twist * sine / n
         mean, half = (head + twist * sine + rest) / 2, (head + twist * sine - rest) / 2
