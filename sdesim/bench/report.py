@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from sdesim import plotting, source
 from sdesim._version import __version__
@@ -48,10 +49,15 @@ RECORDED = ("naive", "cpp", "torch")  # beside everything of sdesim
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """workloads: as they were run, by name. variants: by the names of workload and variant. series: a size -> its
-    values with their workloads.
+    """What the benchmark found.
 
-    ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
+    Attributes:
+        rows: what was measured.
+        workloads: as they were run, by name.
+        variants: by the names of workload and variant.
+        series: a size -> its values with their workloads.
+        ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
+        notes: floors and remarks, a line each.
     """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
@@ -62,10 +68,25 @@ class Report:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def of(self, workload: str) -> list[Row]:
+        """The rows of a workload.
+
+        Args:
+            workload: its name.
+
+        Returns:
+            In the order in which they were measured.
+        """
         return [row for row in self.rows if row.workload == workload]
 
     def title(self, row: Row) -> str:
-        """The variant of a row in words."""
+        """The variant of a row in words.
+
+        Args:
+            row: of the report.
+
+        Returns:
+            Its title.
+        """
         workload = self.workloads.get(row.workload)
         return (VARIANTS if workload is None else variants_of(workload))[row.variant].title
 
@@ -85,7 +106,15 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def aligned(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """Columns of text, the first to the left and the others to the right."""
+    """Columns of text, the first to the left and the others to the right.
+
+    Args:
+        head: of the columns.
+        body: rows of as many cells.
+
+    Returns:
+        Lines.
+    """
     table = [tuple(head), *map(tuple, body)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     return [
@@ -97,7 +126,14 @@ def aligned(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 
 def table(report: Report) -> str:
-    """All rows as text, one block a workload."""
+    """All rows as text, one block a workload.
+
+    Args:
+        report: what was found.
+
+    Returns:
+        Lines of text.
+    """
     parts = []
     head = ("", "min", "median", "max", "x naive", "x C++", "compile s", "peak MB")
     for name in report.compared:
@@ -146,6 +182,12 @@ def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
 
 
 def write_json(rows: Sequence[Any], path: pathlib.Path) -> None:
+    """All rows as JSON, whole or not at all.
+
+    Args:
+        rows: dataclasses.
+        path: of the file.
+    """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
 
@@ -154,7 +196,12 @@ def write_json(rows: Sequence[Any], path: pathlib.Path) -> None:
 
 
 def picture(report: Report, path: pathlib.Path) -> None:
-    """A panel a workload with every variant and the ceiling, and a panel a series."""
+    """A panel a workload with every variant and the ceiling, and a panel a series.
+
+    Args:
+        report: what was found.
+        path: of the file.
+    """
     names = [name for name in report.compared if report.of(name)[0].unit != "s"]
     series = {size: points for size, points in report.series.items() if any(report.of(w.name) for _, w in points)}
     columns = 2 if len(names) + len(series) > 1 else 1
@@ -175,7 +222,8 @@ def picture(report: Report, path: pathlib.Path) -> None:
         plt.close(figure)
 
 
-def _bars(panel, report: Report, name: str) -> None:
+def _bars(panel: Axes, report: Report, name: str) -> None:
+    """A workload's panel."""
     rows = report.of(name)
     places = np.arange(len(rows))[::-1]
     medians = np.array([r.median for r in rows])
@@ -198,7 +246,8 @@ def _bars(panel, report: Report, name: str) -> None:
     panel.set_xlabel(rows[0].unit)
 
 
-def _curve(panel, report: Report, size: str) -> None:
+def _curve(panel: Axes, report: Report, size: str) -> None:
+    """A series' panel."""
     points = [(value, row) for value, w in report.series[size] for row in report.of(w.name)]
     values = [value for value, _ in points]
     panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=plotting.SMOOTHED)
@@ -213,7 +262,14 @@ def _curve(panel, report: Report, size: str) -> None:
 
 
 def hardware(gpu: str = "") -> str:
-    """The machine in a few words."""
+    """The machine in a few words.
+
+    Args:
+        gpu: its name; empty without one.
+
+    Returns:
+        CPU, cores, width of vectors, GPU.
+    """
     model, width = native.cpu()
     return f"{model}, {len(all_cores())} cores, {width}-bit vectors" + (f"; {gpu}" if gpu else "")
 
@@ -234,9 +290,17 @@ def _short(commit: str) -> str:
 
 
 def record(report: Report, path: pathlib.Path, gpu: str = "") -> int:
-    """Append a row for each workload and variant that matters to the record; return how many.
+    """Append a row for each workload and variant that matters to the record.
 
     The table of the record is the last thing in its file; a file that is not there is begun.
+
+    Args:
+        report: what was found.
+        path: of the record.
+        gpu: its name; empty without one.
+
+    Returns:
+        How many rows.
     """
     kept = [r for r in report.rows if r.variant in RECORDED or r.variant.startswith("sdesim")]
     kept = [r for r in kept if r.workload in report.compared]
