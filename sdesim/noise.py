@@ -33,6 +33,8 @@ class AbstractNoise(Part):
     Attributes:
         blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
+        linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
+            class.
     """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
@@ -66,9 +68,12 @@ class AbstractNoise(Part):
         """
 
     def distribution(self) -> Any:
-        """Of one variate, where all are independent and of one law, as a frozen distribution of scipy.stats; else None.
+        """The law of one variate, where all are independent and of one law.
 
         Expectations under the noise are then found by quadrature (`analysis.smoothed_loss`).
+
+        Returns:
+            A frozen distribution of scipy.stats; None where there is none.
         """
         return None
 
@@ -142,7 +147,7 @@ class AbstractAdditive(AbstractNoise):
         """What one unit of the variates is worth; a number, or one a coordinate (dims,)."""
         raise NotImplementedError
 
-    def check_run(self, dims):
+    def check_run(self, dims: int):
         check_per("amplitude", self.amplitude, dims, "dims")
 
     @property

@@ -63,7 +63,15 @@ class AbstractObservable(Part):
         """
 
     def numbers(self, agents: int, dims: int) -> int:
-        """How many numbers it keeps of one simulation: at each record, or in all."""
+        """How many numbers it keeps of one simulation.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+
+        Returns:
+            For a series at each record, for an accumulator in all.
+        """
         raise NotImplementedError
 
 
@@ -87,7 +95,7 @@ class AbstractSeries(AbstractObservable):
         """
         raise NotImplementedError
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         sizes = {"agent": agents, "dim": dims}
         return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
@@ -163,7 +171,7 @@ class Snapshot(AbstractSeries):
     def value(self, view: View):
         return view.state.x[: self.agents]
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         return (agents if self.agents is None else min(agents, self.agents)) * dims
 
 
@@ -215,7 +223,7 @@ class AbstractAccumulator(AbstractObservable):
         """
         raise NotImplementedError
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         return agents * dims
 
 
