@@ -28,9 +28,20 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sdesim.coupling import AbstractCoupling, Mean, Uncoupled, per_agent
-from sdesim.fields import Part, check_choice, check_sign, concrete, number, number_or_function, shown
+from sdesim.fields import (
+    Part,
+    called_with,
+    check_choice,
+    check_per,
+    check_sign,
+    concrete,
+    number,
+    number_or_function,
+    of_part,
+    shown,
+)
 from sdesim.noise import AbstractNoise, Silent
-from sdesim.objectives import AbstractObjective, as_objective
+from sdesim.objectives import AbstractObjective, as_objective, check_dims
 from sdesim.sums import Sum
 
 Agents = Float[Array, "agents dims"]
@@ -108,7 +119,7 @@ class Friction(AbstractMomentum):
     eta -> sqrt(eta) and k_1 = k sqrt(eta).
     """
 
-    mu: Any = eqx.field(converter=number_or_function)
+    mu: Any = eqx.field(converter=number_or_function, metadata=called_with("time"))
 
     def __check_init__(self):
         check_sign("mu", self.mu)
@@ -213,7 +224,9 @@ class Dynamics(Part):
     objective: AbstractObjective = eqx.field(converter=as_objective)
     coupling: AbstractCoupling = eqx.field(default_factory=Uncoupled)
     noise: AbstractNoise = eqx.field(default_factory=Silent)
-    eta: Any = eqx.field(converter=number_or_function, default=0.01)
+    eta: Any = eqx.field(
+        converter=number_or_function, default=0.01, metadata=called_with("step", gives=((), ("agents",)))
+    )
     momentum: AbstractMomentum | None = None
     velocity_coupling: AbstractCoupling | None = None
     batch: Array = eqx.field(converter=number, default=1.0)
@@ -235,15 +248,27 @@ class Dynamics(Part):
             raise ValueError(f"velocity_coupling={name}: jumps at epochs, which only a rule on positions does")
         check_sign("eta", self.eta)
         check_sign("batch", self.batch, zero=False)
-        for name in ("k", "center_rate"):
-            value = getattr(self.coupling, name, None)
-            if value is not None and concrete(value, lambda a: float(np.isfinite(a).all())) == 0.0:
-                raise ValueError(f"coupling.{name}={np.asarray(value).tolist()}: must be finite")
         check_choice("rates", self.rates, ("iteration", "noise"))
         if not isinstance(self.weak_order, int) or self.weak_order not in (1, 2):
             raise ValueError(f"weak_order={shown(self.weak_order)}: must be 1 or 2")
         if self.weak_order == 2 and self.momentum is not None:
             raise ValueError("weak_order=2: the modified drift is known without momentum only")
+
+    def check_run(self, agents: int, dims: int) -> None:
+        """Refuse a run of a size that does not fit the numbers of the parts.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+        check_dims(self.objective, dims)
+        for name in ("eta", "batch"):
+            check_per(name, getattr(self, name), agents, "agents")
+        for name, rule in (("coupling", self.coupling), ("velocity_coupling", self.velocity_coupling)):
+            if rule is not None:
+                with of_part(name):
+                    rule.check_run(agents)
+        with of_part("noise"):
+            self.noise.check_run(dims)
 
     # -- the meaning of the learning rate ---------------------------------------------------------------------------
 

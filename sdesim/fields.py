@@ -10,7 +10,7 @@ import operator
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
 
@@ -133,6 +133,19 @@ def number_or_function(value: Any) -> Any:
         The function as it is, or the array.
     """
     return value if callable(value) else number(value)
+
+
+def called_with(*arguments: str, gives: tuple[tuple[str, ...], ...] = ((),)) -> dict[str, Any]:
+    """Metadata of a field that may hold a function: what it is called with, so that it can be traced beforehand.
+
+    Args:
+        *arguments: of "point" (dims,), "time" and "step", scalars; or those of a filter, from "center" on.
+        gives: the shapes that its result may have, in names of sizes, "agents" and "dims"; a number by default.
+
+    Returns:
+        The metadata.
+    """
+    return {"called_with": (arguments, gives)}
 
 
 def function(value: Any) -> Callable:
@@ -339,6 +352,49 @@ def check_sign(name: str, value: Any, *, zero: bool = True) -> None:
         raise TypeError(f"{name}={shown(value)}: must be a number or an array of numbers")
     if not np.isfinite(plain).all() or plain.min() < 0 or (plain.min() == 0 and not zero):
         raise ValueError(f"{name}={shown(value)}: must be finite and {'at least 0' if zero else 'greater than 0'}")
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Refuse numbers that are not finite; traced and callable values pass unseen.
+
+    Args:
+        name: of the argument.
+        value: a number, an array, a function, or None.
+
+    Raises:
+        ValueError: naming the argument and its value.
+    """
+    if concrete(value, lambda a: float(np.isfinite(a).all())) == 0.0:
+        raise ValueError(f"{name}={shown(value)}: must be finite")
+
+
+def check_per(name: str, value: Any, count: int, axis: str) -> None:
+    """Refuse an array that is neither one number nor one for each of `count`; a function passes unseen.
+
+    Args:
+        name: of the argument.
+        value: a number, an array or a function.
+        count: how many there are.
+        axis: of what, such as "agents".
+
+    Raises:
+        ValueError: naming the argument and its shape.
+    """
+    if not callable(value) and np.shape(value) not in ((), (count,)):
+        raise ValueError(f"{name}: must be a number or of shape ({axis},) = ({count},), got shape {np.shape(value)}")
+
+
+@contextlib.contextmanager
+def of_part(name: str) -> Iterator[None]:
+    """Within it, errors that name a number of a part name the part too: "k: ..." is "coupling.k: ...".
+
+    Args:
+        name: of the part.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}.{error}") from error
 
 
 def check_flags(**flags: Any) -> None:

@@ -663,20 +663,12 @@ class _Shapes:
 # -- one function a kind of part: its methods, each with what it is called with ----------------------------------------
 
 
-def _calls(at: _Shapes) -> dict[str, tuple[tuple, list[tuple[int, ...]]]]:
-    """The fields of sdesim's own parts that may be functions: arguments, and the shapes that results may have."""
-    state_and_time = (at.point, at.real())
-    return {
-        "k": (state_and_time, [()]),
-        "gain": (state_and_time, [()]),
-        "matrix": ((at.point,), [(at.dims,), (at.dims, at.dims)]),  # which of the two, `Diffusion` says
-        "eta": ((at.step,), [(), (at.agents,)]),
-        "mu": ((at.real(),), [()]),
-        "period": ((at.step,), [()]),
-    }
-
-
-def _function(part: _Opened, at: _Shapes, arguments, shapes) -> tuple[Any, Any]:
+def _function(part: _Opened, at: _Shapes, called_with: tuple) -> tuple[Any, Any]:
+    """A function in a field of sdesim's own parts, which says what it is called with (`fields.called_with`)."""
+    kinds = {"point": at.point, "time": at.real(), "step": at.step}
+    sizes = {"agents": at.agents, "dims": at.dims}
+    arguments = [kinds[kind] for kind in called_with[0]]
+    shapes = [tuple(sizes[name] for name in axes) for axes in called_with[1]]
     result = part.add("__call__", lambda own, *a: own(*a), *arguments)
     if getattr(result, "shape", None) not in shapes:
         due = " or ".join(map(str, dict.fromkeys(shapes)))
@@ -740,8 +732,8 @@ _KINDS: tuple[tuple[type, Callable[[_Opened, _Shapes], tuple[Any, Any]]], ...] =
 )
 
 
-def _visit(name: str, node, axes, field: str, at: _Shapes) -> tuple[Any, Any]:
-    """A part of a model with today's functions, and its axes."""
+def _visit(name: str, node, axes, field: dataclasses.Field | None, at: _Shapes) -> tuple[Any, Any]:
+    """A part of a model with today's functions, and its axes. field: that holds it."""
     if node is None or eqx.is_array(node) or not (isinstance(node, eqx.Module) or callable(node)):
         return node, axes
     if not (_is_users(node) or isinstance(node, Function)):
@@ -749,10 +741,11 @@ def _visit(name: str, node, axes, field: str, at: _Shapes) -> tuple[Any, Any]:
     for kind, of_kind in _KINDS:
         if isinstance(node, kind):
             return of_kind(_Opened(name, node, axes), at)
-    if field == "filter":
-        return _filter(_Opened(name, node, axes), at)
-    calls = _calls(at)
-    return _function(_Opened(name, node, axes), at, *calls[field]) if field in calls else (node, axes)
+    called = None if field is None else field.metadata.get("called_with")
+    if called is None:
+        return node, axes
+    part = _Opened(name, node, axes)
+    return _filter(part, at) if "center" in called[0] else _function(part, at, called)
 
 
 def _within(name: str, module, axes, at: _Shapes) -> tuple[Any, Any]:
@@ -760,15 +753,18 @@ def _within(name: str, module, axes, at: _Shapes) -> tuple[Any, Any]:
     changed, changed_axes = {}, {}
     for field in dataclasses.fields(module):
         value, axis = getattr(module, field.name), getattr(axes, field.name)
-        new, new_axis = _visit(f"{name}.{field.name}".lstrip("."), value, axis, field.name, at)
+        new, new_axis = _visit(f"{name}.{field.name}".lstrip("."), value, axis, field, at)
         if new is not value:
             changed[field.name], changed_axes[field.name] = new, new_axis
     return (_with(module, **changed), _with(axes, **changed_axes)) if changed else (module, axes)
 
 
+_ETA = next(field for field in dataclasses.fields(Dynamics) if field.name == "eta")
+
+
 def _model(model: Dynamics, axes, at: _Shapes) -> tuple[Dynamics, Any]:
     """The learning rate first: its shape is that of the noise's scale."""
-    eta, eta_axes = _visit("eta", model.eta, axes.eta, "eta", at)
+    eta, eta_axes = _visit("eta", model.eta, axes.eta, _ETA, at)
     rate = _lane(eta, eta_axes) if eqx.is_array(eta) else jax.eval_shape(lambda n: jnp.asarray(eta(n)), at.step)
     at = dataclasses.replace(at, batch=_lane(model.batch, axes.batch).shape, eta=rate.shape)
     today, today_axes = _within("", _with(model, eta=None), _with(axes, eta=None), at)
@@ -849,7 +845,7 @@ def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
 def objective_of_today(objective: AbstractObjective, dims: int) -> Iterator[AbstractObjective]:
     """An objective as it is now, checked to fit `dims`; as `today`."""
     check_dims(objective, dims)
-    new, _ = _visit("objective", objective, jax.tree.map(lambda _: None, objective), "objective", _Shapes(1, dims))
+    new, _ = _visit("objective", objective, jax.tree.map(lambda _: None, objective), None, _Shapes(1, dims))
     try:
         yield new
     finally:

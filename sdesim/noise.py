@@ -10,7 +10,7 @@ so that the SDE of a law of any shape can be driven from outside, by diffrax or 
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import Part, check_choice, check_sign, concrete, function, named, number
+from sdesim.fields import Part, called_with, check_choice, check_per, check_sign, concrete, function, named, number
 from sdesim.random import Words
 
 Agents = Float[Array, "agents dims"]
@@ -33,10 +33,12 @@ class AbstractNoise(Part):
     Attributes:
         blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
+        linear: whether zeta is a sum of its variates, so that the mean of several agents is that of their mean; of the class.
     """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
+    linear: ClassVar[bool] = False  # zeta is a sum of its variates: the mean of several agents' is that of their mean
 
     @property
     def diagonal(self) -> bool:
@@ -53,6 +55,23 @@ class AbstractNoise(Part):
         What runs at dt = eta alone is taken to have none, unless it says otherwise.
         """
         return self.iteration_only()
+
+    def check_run(self, dims: int) -> None:
+        """Refuse, by the name of a number, a run of so many coordinates; any fits by default.
+
+        Args:
+            dims: coordinates of an agent.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+
+    def distribution(self) -> Any:
+        """Of one variate, where all are independent and of one law, as a frozen distribution of scipy.stats; else None.
+
+        Expectations under the noise are then found by quadrature (`analysis.smoothed_loss`).
+        """
+        return None
 
     def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents:
         """The law's dimensionless numbers, one each agent and coordinate.
@@ -117,10 +136,15 @@ class Silent(AbstractNoise):
 class AbstractAdditive(AbstractNoise):
     """Noise that is the same everywhere: zeta = amplitude * z with independent components."""
 
+    linear = True
+
     @property
     def amplitude(self) -> Array:
         """What one unit of the variates is worth; a number, or one a coordinate (dims,)."""
         raise NotImplementedError
+
+    def check_run(self, dims: int):
+        check_per("amplitude", self.amplitude, dims, "dims")
 
     @property
     def variate_std(self) -> float | Array:
@@ -177,6 +201,11 @@ class Uniform(AbstractAdditive):
     def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return random.centered(blocks[0].own, dtype)
 
+    def distribution(self):
+        from scipy import stats  # half a second to import, as in the other laws
+
+        return stats.uniform(-1, 2)
+
 
 class Gaussian(AbstractAdditive):
     """Independent normal components.
@@ -196,6 +225,11 @@ class Gaussian(AbstractAdditive):
 
     def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return _gaussian(blocks[0], dtype)
+
+    def distribution(self):
+        from scipy import stats
+
+        return stats.norm()
 
 
 class StudentT(AbstractAdditive):
@@ -240,6 +274,11 @@ class StudentT(AbstractAdditive):
         radius = jnp.sqrt(self.freedom * jnp.expm1(-2 / self.freedom * jnp.log(u)))
         return radius * random.turn_sine(second, even.odd, dtype)
 
+    def distribution(self):
+        from scipy import stats
+
+        return stats.t(float(self.freedom))
+
 
 class Diffusion(AbstractNoise):
     """Gaussian noise with a state-dependent matrix: zeta = B(x) z, z standard normal, x one agent's state (dims,).
@@ -250,10 +289,13 @@ class Diffusion(AbstractNoise):
         kind: "diagonal", each coordinate with noise of its own, or "full".
     """
 
-    matrix: Callable[[Array], Array] = eqx.field(converter=function)
+    matrix: Callable[[Array], Array] = eqx.field(
+        converter=function, metadata=called_with("point", gives=(("dims",), ("dims", "dims")))
+    )
     kind: Literal["diagonal", "full"] = eqx.field(static=True, default="diagonal")
 
     state_dependent = True
+    linear = True
 
     def __check_init__(self):
         check_choice("kind", self.kind, ("diagonal", "full"))
@@ -278,6 +320,11 @@ class Diffusion(AbstractNoise):
     def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.apply(dw, x, gradient, batch, scale)
 
+    def distribution(self):
+        from scipy import stats
+
+        return stats.norm()
+
 
 class GammaMultiplicative(AbstractNoise):
     """Multiplicative noise of Z 5.2: a minibatch's gradient is xi * grad f, with xi ~ Gamma(b shape, b shape), mean 1.
@@ -295,6 +342,7 @@ class GammaMultiplicative(AbstractNoise):
     shape: Array = eqx.field(converter=number)
 
     state_dependent = True
+    linear = True
 
     def __check_init__(self):
         check_sign("shape", self.shape, zero=False)
@@ -313,6 +361,12 @@ class GammaMultiplicative(AbstractNoise):
         keys = jax.random.wrap_key_data(data, impl="threefry2x32")
         draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
         return draw(keys, shape.astype(dtype)) / shape - 1
+
+    def distribution(self):
+        from scipy import stats
+
+        shape = float(self.shape)
+        return stats.gamma(shape, loc=-1, scale=1 / shape)  # xi - 1
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return per_agent(-scale, z) * z * gradient

@@ -9,6 +9,7 @@ An observable looks at one simulation at a time. There are two kinds:
 Results carry the simulation axis, so that Monte Carlo errors come from independent simulations.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -61,6 +62,18 @@ class AbstractObservable(Part):
             dims: of one agent.
         """
 
+    def numbers(self, agents: int, dims: int) -> int:
+        """How many numbers it keeps of one simulation: at each record, or in all.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+
+        Returns:
+            At each record of a series, in all of an accumulator.
+        """
+        raise NotImplementedError
+
 
 class AbstractSeries(AbstractObservable):
     """A value that is recorded every so many steps, from the initial state on.
@@ -81,6 +94,10 @@ class AbstractSeries(AbstractObservable):
             An array with the axes that `axes` names.
         """
         raise NotImplementedError
+
+    def numbers(self, agents: int, dims: int):
+        sizes = {"agent": agents, "dim": dims}
+        return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
 
 class Quorum(AbstractSeries):
@@ -154,6 +171,9 @@ class Snapshot(AbstractSeries):
     def value(self, view: View):
         return view.state.x[: self.agents]
 
+    def numbers(self, agents: int, dims: int):
+        return (agents if self.agents is None else min(agents, self.agents)) * dims
+
 
 class AbstractAccumulator(AbstractObservable):
     """Init, update and finish a running summary of one simulation.
@@ -202,6 +222,9 @@ class AbstractAccumulator(AbstractObservable):
             The outputs by name, each with the axes that `axes` names.
         """
         raise NotImplementedError
+
+    def numbers(self, agents: int, dims: int):
+        return agents * dims
 
 
 def _counts(view: View, after: Array) -> Array:
@@ -301,6 +324,9 @@ class Histogram(AbstractAccumulator):
     def __check_init__(self):
         check_count("bins", self.bins)
         check_less("low", self.low, "high", self.high)
+
+    def numbers(self, agents: int, dims: int):
+        return agents * dims + self.bins
 
     def init(self, view: View):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))

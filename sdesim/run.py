@@ -227,8 +227,8 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "epoch": plan.epoch,
         "every": plan.every,
         "fast": plan.fast,
-        "exact": lanes.layout is not None,
-        "path": lanes.path,
+        "exact": lanes.path.layout is not None,
+        "path": str(lanes.path),
         **called,
     }
     return Result(

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sdesim.fields import check_count, check_sign
+from sdesim.fields import check_count, check_sign, of_part
 from sdesim.functions import objective_of_today
-from sdesim.noise import AbstractAdditive, AbstractNoise, Diffusion, GammaMultiplicative, Gaussian, StudentT, Uniform
+from sdesim.noise import AbstractNoise
 from sdesim.objectives import AbstractObjective, as_objective, check_loss
 from sdesim.random import Words
 from sdesim.statistics import Estimate, standard_error
@@ -92,8 +92,8 @@ def smoothed_loss(
     place = place.reshape((1, -1)) if single else place
     dims = place.shape[1]
     check_loss(objective, dims, dtype)
-    if isinstance(law, AbstractAdditive) and law.amplitude.shape not in ((), (dims,)):
-        raise ValueError(f"law: must have one number or one a coordinate, got {law.amplitude.shape} for dims={dims}")
+    with of_part("law"):
+        law.check_run(dims)
     factor = jnp.asarray(scale, dtype)
 
     def values(z: np.ndarray) -> np.ndarray:
@@ -102,16 +102,16 @@ def smoothed_loss(
             return np.asarray(_losses(now, law, place, jnp.asarray(z, dtype), factor), float)
 
     # The mean of Gaussian variates is a Gaussian one: one agent whose variates are smaller.
-    if type(law) in (Gaussian, Diffusion):
+    distribution = _distribution(law) if distribution is None else distribution
+    if _name(distribution) == "norm" and law.linear:
         shrink, agents = 1 / np.sqrt(agents), 1
     else:
         shrink = 1.0
-    distribution = _distribution(law) if distribution is None else distribution
     rules = _rules(law, distribution, agents) if dims == 1 else None
     if law.blocks == 0:  # nothing random
         found = Estimate(values(np.zeros((1, 1, dims)))[:, 0], np.zeros(len(place)))
     elif rules is not None:
-        found = _quadrature(lambda z: values(shrink * z[:, None, None]), rules, heavy=_heavy(law, distribution))
+        found = _quadrature(lambda z: values(shrink * z[:, None, None]), rules, heavy=_heavy(distribution))
     else:
         draws = lambda seed: _sobol_draws(law, distribution, points, agents, dims, seed)
         means = [_checked(values(shrink * draws([seed, i]))).mean(axis=1) for i in range(scramblings)]
@@ -146,26 +146,29 @@ def _checked(values: np.ndarray) -> np.ndarray:
 # -- quadrature in one dimension ---------------------------------------------------------------------------------------
 
 
-def _distribution(law: Any):
-    """The distribution of one variate of the laws of `sdesim.noise`, as scipy.stats knows it; None for others."""
-    from scipy import stats  # half a second to import, which only this function needs
-
-    kind = type(law)  # exactly: a subclass may draw other variates
-    if kind is Uniform:
-        return stats.uniform(-1, 2)
-    if kind in (Gaussian, Diffusion):
-        return stats.norm()
-    if kind is StudentT:
-        return stats.t(float(law.freedom))
-    if kind is GammaMultiplicative:
-        shape = float(law.shape)
-        return stats.gamma(shape, loc=-1, scale=1 / shape)  # xi - 1
+def _distribution(law: AbstractNoise) -> Any:
+    """What a law says of its variates; nothing where a subclass draws others."""
+    for kind in type(law).__mro__:
+        if "distribution" in vars(kind):
+            return law.distribution()
+        if "variates" in vars(kind):
+            return None
     return None
 
 
-def _heavy(law: AbstractNoise, distribution: Any) -> bool:
+def _heavy(distribution: Any) -> bool:
     """Whether the rule reaches into tails where the loss may grow faster than they fall."""
-    return distribution is not None and type(law) not in (Uniform, Gaussian, Diffusion)
+    return distribution is not None and _name(distribution) not in ("uniform", "norm")
+
+
+def _name(distribution: Any) -> str | None:
+    """What scipy.stats calls a law of variates that have its standard form here: "norm" or "uniform" on (-1, 1)."""
+    family = getattr(getattr(distribution, "dist", None), "name", None)
+    stds = {"norm": 1.0, "uniform": 3**-0.5}
+    if family not in stds:
+        return None
+    found = float(distribution.mean()), float(distribution.std())
+    return family if np.allclose(found, (0.0, stds[family]), rtol=1e-12, atol=1e-12) else None
 
 
 def _rules(law: AbstractNoise, distribution: Any, agents: int) -> Iterator[Rule] | None:
@@ -175,12 +178,12 @@ def _rules(law: AbstractNoise, distribution: Any, agents: int) -> Iterator[Rule]
     """
     if law.blocks == 0 or distribution is None:
         return None
-    if type(law) in (Gaussian, Diffusion):
-        return map(_hermite, _doubling(16, NODES))
-    if type(law) is Uniform:
+    if _name(distribution) == "norm":
+        return map(_hermite, _doubling(16, NODES)) if agents == 1 else None
+    if _name(distribution) == "uniform":
         if agents == 1:
             return map(_legendre, _doubling(16, 4 * NODES))
-        return (_spline(agents, n) for n in _doubling(2, 64)) if agents <= SPLINES else None
+        return (_spline(agents, n) for n in _doubling(2, 64)) if law.linear and agents <= SPLINES else None
     return map(lambda n: _double_exponential(distribution, n), _doubling(32, 4 * NODES)) if agents == 1 else None
 
 

@@ -11,13 +11,17 @@ parameters of a network in a trainer. `mean(x, weights=None)` is handed in by wh
 only look across agents; `mean.agents` is their number. That is what lets one rule serve a plain array, a padded block
 on a GPU, and agents that live on several devices.
 
+**An exchange is the rule applied to those who take part**: all agents, or some, of whom the mean knows the numbers and
+their share (`Mean`, `steppers.exchange`). So one definition serves agents in step, one worker and a server, and two
+agents that meet.
+
 `t` is the time of the rule: it advances by the learning rate each iteration. A gain `k` has units of 1/t, so that
 `eta * k` is the dimensionless weight of the pull in one iteration (the moving rate alpha of EASGD).
 
 Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.02216).
 """
 
-from sdesim.coupling.base import ORDERS, AbstractCoupling, ArrayMean, Gain, Mean, Order, per_agent
+from sdesim.coupling.base import ORDERS, AbstractCoupling, AbstractPull, ArrayMean, Gain, Mean, Order, per_agent
 from sdesim.coupling.elastic import Elastic
 from sdesim.coupling.filtered import Filtered, LinearFilter, SaturatingFilter
 from sdesim.coupling.quorum import Quorum, Uncoupled
@@ -28,6 +32,7 @@ __all__ = [
     "ORDERS",
     "RULES",
     "AbstractCoupling",
+    "AbstractPull",
     "ArrayMean",
     "Elastic",
     "Filtered",

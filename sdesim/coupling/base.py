@@ -1,41 +1,79 @@
 """What a coupling rule is, and the mean over agents that it is given."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import Part, check_count
+from sdesim.fields import (
+    Part,
+    called_with,
+    check_count,
+    check_finite,
+    check_per,
+    concrete,
+    is_traced,
+    number_or_function,
+)
 
 Order = Literal["jacobi", "gauss-seidel"]
 ORDERS: tuple[Order, ...] = ("jacobi", "gauss-seidel")
 
 
-class Mean(Protocol):
-    """The mean over agents, supplied by the consumer of a rule."""
+class Mean(eqx.Module):
+    """The mean over the agents that take part in an exchange, supplied by whoever runs a rule.
 
-    @property
-    def agents(self) -> int: ...
+    A rule is given the states of those who take part, the members, and this mean over them. Numbers that it has for
+    each agent, and numbers of agents, refer to all p of them and are `taken` at the members; a sum over agents sums
+    the members, `count` times their mean; a shared state with a rate of its own moves `by_share`. With all agents
+    these are the identity, p times the mean, and the rate.
 
-    def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree: ...
+    Subclasses say how the mean is taken.
 
-
-class ArrayMean(eqx.Module):
-    """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
+    agents: p, the number of all agents. members: the agents that take part, (count,) different integers from 0 to p - 1
+        in the order of the states; None for all.
+    """
 
     agents: int = eqx.field(static=True)
+    members: Array | None = None
 
     def __check_init__(self):
         check_count("agents", self.agents)
 
+    @property
+    def count(self) -> int:
+        """How many take part."""
+        return self.agents if self.members is None else self.members.shape[0]
+
+    @property
+    def share(self) -> float:
+        """Those who take part, of all: count / agents."""
+        return self.count / self.agents
+
+    def taken(self, values: Array) -> Array:
+        """A number, or of one number an agent, (agents,), those of the members, (count,)."""
+        return values if self.members is None or values.ndim == 0 else values[self.members]
+
+    def by_share(self, rate: Any) -> Any:
+        """The rate at which a shared state moves, when it moves at `rate` for all agents."""
+        return rate if self.members is None else rate * self.share
+
     def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
-        """The mean, or with `weights` of shape (agents,) the mean of weight * x, over the agent axis of each leaf.
+        """The mean, or with `weights` of shape (count,) the mean of weight * x, over the first axis of each leaf.
 
         Weights are not normalised: a rule that needs sum(w x) / sum(w) divides, and one that does not is safe at 0.
         """
+        raise NotImplementedError
+
+
+class ArrayMean(Mean):
+    """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
+
+    def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
         if weights is None:
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), x)
         return jax.tree.map(lambda a: jnp.mean(per_agent(weights, a) * a, axis=0), x)
@@ -59,15 +97,16 @@ def scaled_difference(rate: Array, target: PyTree, center: PyTree) -> PyTree:
 Gain = Callable[[PyTree, Array], Array]
 
 
-def gain_of(k: Array | Gain, x: PyTree, t: Array) -> Array:
-    """A gain as an array, a scalar or of shape (agents,): `k` is a number, one an agent, or a function k(x^i, t)."""
-    return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else k
+def gain_of(k: Array | Gain, x: PyTree, t: Array, mean: Mean) -> Array:
+    """The members' gains, a scalar or of shape (count,): `k` is a number, one an agent, or a function k(x^i, t)."""
+    return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else mean.taken(k)
 
 
 class AbstractCoupling(Part):
     """A coupling rule. Subclasses give `pull`, and where agents share a state, `init` and `flow`.
 
-    Shapes: `x` leaves (agents, ...); `shared` any pytree; `t` a scalar. All methods are pure and traceable.
+    Shapes: `x` leaves (count, ...), of the agents that take part (`Mean`), mostly all; `shared` any pytree; `t` a
+    scalar. All methods are pure and traceable.
     """
 
     def init(self, x: PyTree, mean: Mean) -> PyTree:
@@ -99,6 +138,26 @@ class AbstractCoupling(Part):
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default."""
         return mean(x)
 
+    def all_only(self) -> str | None:
+        """Why an exchange of some of the agents alone has no meaning, or None where it has."""
+        return None
+
+    def check_members(self, mean: Mean) -> None:
+        """Refuse an exchange that has no meaning.
+
+        Raises:
+            ValueError: with the reason, where only some agents take part and all must.
+        """
+        if mean.members is not None and (reason := self.all_only()) is not None:
+            raise ValueError(f"members: {reason}")
+
+    def check_run(self, agents: int) -> None:
+        """Refuse, by the name of a number, a run of so many agents; any fits by default.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+
     def stiffness(self, agents: int) -> float | None:
         """The fastest rate of the coupling alone, or None where it is not known beforehand.
 
@@ -111,3 +170,39 @@ class AbstractCoupling(Part):
         where it is not known. Above 1 the step is unstable."""
         rate = self.stiffness(agents)
         return None if rate is None else abs(1 - step * rate)
+
+    def stiffest(self, ticks: np.ndarray) -> float:
+        """Of the steps that agents take in the coupling's time, a number or one an agent (agents,), the one that with
+        `amplification` says how stiff the coupling is: the longest, unless gains of the agents' own say more."""
+        return float(np.max(ticks))
+
+    def gentler(self, excess: float) -> str | None:
+        """Which number to lower, and to what, for a coupling `excess` times slower; None where none alone does it."""
+        return None
+
+
+class AbstractPull(AbstractCoupling):
+    """A rule that pulls agents by a gain.
+
+    k: gain, in 1/time: a number, one an agent of shape (agents,), or a function k(x^i, t).
+    """
+
+    k: Any = eqx.field(converter=number_or_function, metadata=called_with("point", "time"))
+
+    def __check_init__(self):
+        check_finite("k", self.k)
+
+    def check_run(self, agents):
+        check_per("k", self.k, agents, "agents")
+
+    def stiffest(self, ticks):
+        k = None if callable(self.k) or is_traced(self.k) else np.asarray(self.k)
+        if ticks.ndim and k is not None and k.shape == ticks.shape and np.max(k) > 0:
+            return float(np.max(ticks * k) / np.max(k))  # its own tick for the agent's own gain
+        return super().stiffest(ticks)
+
+
+def lower_gain(k: Array | Gain, excess: float) -> str | None:
+    """`AbstractCoupling.gentler` where all rates are in proportion to the gain k."""
+    gain = concrete(k, np.max)
+    return f"k={gain:g} to at most {gain / excess:.4g}" if gain else None

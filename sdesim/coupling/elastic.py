@@ -1,17 +1,15 @@
 """EASGD: agents and a center variable (BS 4-5, Z 2.3-2.4)."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array
 
-from sdesim.coupling.base import AbstractCoupling, gain_of, scaled_difference, toward
-from sdesim.fields import check_sign, concrete, named, number, number_or_function, optional_number
+from sdesim.coupling.base import AbstractPull, gain_of, lower_gain, scaled_difference, toward
+from sdesim.fields import check_sign, concrete, named, number, optional_number
 
 
-class Elastic(AbstractCoupling):
+class Elastic(AbstractPull):
     """EASGD: agents and a center variable pull on each other (BS 4-5, Z 2.3-2.4).
 
         dx^i = k (center - x^i) dt
@@ -25,7 +23,6 @@ class Elastic(AbstractCoupling):
         sum of the gains. The symmetric rate makes the center stiff: see `stiffness`.
     """
 
-    k: Any = eqx.field(converter=number_or_function)
     center_rate: Array | None = eqx.field(converter=optional_number, default=None)
 
     def __check_init__(self):
@@ -43,16 +40,16 @@ class Elastic(AbstractCoupling):
         return mean(x)
 
     def pull(self, x, shared, t, mean):
-        return toward(shared, x, gain_of(self.k, x, t))
+        return toward(shared, x, gain_of(self.k, x, t, mean))
 
     def flow(self, x, shared, t, mean):
         if self.center_rate is not None:
-            return scaled_difference(self.center_rate, mean(x), shared)
-        gain = gain_of(self.k, x, t)
+            return scaled_difference(mean.by_share(self.center_rate), mean(x), shared)
+        gain = gain_of(self.k, x, t, mean)
         if gain.ndim == 0:
-            return scaled_difference(gain * mean.agents, mean(x), shared)
+            return scaled_difference(gain * mean.count, mean(x), shared)
         # Elastic symmetry with unequal gains: the sum of k_i (x^i - center), each the reaction to one agent's pull.
-        return jax.tree.map(lambda m, c: mean.agents * (m - mean(gain) * c), mean(x, gain), shared)
+        return jax.tree.map(lambda m, c: mean.count * (m - mean(gain) * c), mean(x, gain), shared)
 
     def center(self, x, shared, t, mean):
         return shared
@@ -69,6 +66,9 @@ class Elastic(AbstractCoupling):
         if order == "jacobi":
             return max(abs(1 - alpha), abs(1 - alpha - beta))
         return max(abs(1 - alpha), abs((1 - alpha) * (1 - beta)))  # so that DOWNPOUR, alpha = 1, is stable (Z 6.2)
+
+    def gentler(self, excess):
+        return lower_gain(self.k, excess) if self.center_rate is None else None
 
     def _rates(self, agents: int) -> tuple[float, float] | None:
         k, mean_k = concrete(self.k, np.max), concrete(self.k, np.mean)

@@ -1,7 +1,6 @@
 """Agents in feedback with a filter of themselves (BS 64)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, gain_of, scaled_difference, toward
-from sdesim.fields import Part, check_sign, concrete, function, number, number_or_function
+from sdesim.coupling.base import AbstractPull, gain_of, scaled_difference, toward
+from sdesim.fields import Part, called_with, check_sign, concrete, function, number
 
 
 class LinearFilter(Part):
@@ -20,6 +19,9 @@ class LinearFilter(Part):
 
     def __check_init__(self):
         check_sign("rate", self.rate)
+
+    def stiffness(self):
+        return concrete(self.rate, np.max)
 
     def __call__(self, center, x, t, mean):
         return scaled_difference(self.rate, mean(x), center)
@@ -35,11 +37,14 @@ class SaturatingFilter(Part):
         check_sign("rate", self.rate)
         check_sign("width", self.width, zero=False)
 
+    def stiffness(self):
+        return concrete(self.rate, np.max)  # in its middle, and nowhere more
+
     def __call__(self, center, x, t, mean):
         return jax.tree.map(lambda m, c: self.rate * self.width * jnp.tanh((m - c) / self.width), mean(x), center)
 
 
-class Filtered(AbstractCoupling):
+class Filtered(AbstractPull):
     """Agents in feedback with any dynamics of the quorum variable (BS 64).
 
         dx^i = k (center - x^i) dt,   dcenter = filter(center, x, t) dt
@@ -47,26 +52,28 @@ class Filtered(AbstractCoupling):
     k: gain, in 1/time: a number, one an agent, or a function k(x^i, t).
     filter: a function (center, x, t, mean) -> dcenter, such as `LinearFilter` or `SaturatingFilter`. A filter with a
         state of its own also has `init(x, mean) -> state` and `output(state) -> center`, and receives its state in
-        place of the center.
+        place of the center. Its velocity is that for all agents: where some take part, it moves by their share. A
+        filter whose fastest rate is known says so by `stiffness() -> float`.
     """
 
-    k: Any = eqx.field(converter=number_or_function)
-    filter: Callable[..., PyTree] = eqx.field(converter=function)
+    filter: Callable[..., PyTree] = eqx.field(
+        converter=function, metadata=called_with("center", "agents", "time", "mean")
+    )
 
     def init(self, x, mean):
         init = getattr(self.filter, "init", None)
         return mean(x) if init is None else init(x, mean)
 
     def pull(self, x, shared, t, mean):
-        return toward(self.center(x, shared, t, mean), x, gain_of(self.k, x, t))
+        return toward(self.center(x, shared, t, mean), x, gain_of(self.k, x, t, mean))
 
     def flow(self, x, shared, t, mean):
-        return self.filter(shared, x, t, mean)
+        return jax.tree.map(mean.by_share, self.filter(shared, x, t, mean))
 
     def stiffness(self, agents):
-        k, rate = concrete(self.k, np.max), concrete(getattr(self.filter, "rate", None), np.max)
-        known = isinstance(self.filter, LinearFilter | SaturatingFilter)  # whose slope is nowhere more than their rate
-        return None if not known or k is None or rate is None else k + rate
+        known = getattr(self.filter, "stiffness", None)
+        k, rate = concrete(self.k, np.max), None if known is None else known()
+        return None if k is None or rate is None else k + rate
 
     def amplification(self, step, agents, order):
         return super().amplification(step, agents, order) if order == "jacobi" else None

@@ -1,14 +1,11 @@
 """Agents alone, and agents that are pulled towards their mean (BS 6)."""
 
-from typing import Any
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdesim.coupling.base import AbstractCoupling, gain_of, toward
-from sdesim.fields import concrete, number_or_function
+from sdesim.coupling.base import AbstractCoupling, AbstractPull, gain_of, lower_gain, toward
+from sdesim.fields import concrete
 
 
 class Uncoupled(AbstractCoupling):
@@ -21,7 +18,7 @@ class Uncoupled(AbstractCoupling):
         return 0.0
 
 
-class Quorum(AbstractCoupling):
+class Quorum(AbstractPull):
     """QSGD: each agent is pulled towards the mean of all (BS 6).
 
         dx^i = k (x_mean - x^i) dt
@@ -30,10 +27,11 @@ class Quorum(AbstractCoupling):
         coupling leaves the mean of the agents alone.
     """
 
-    k: Any = eqx.field(converter=number_or_function)
-
     def pull(self, x, shared, t, mean):
-        return toward(mean(x), x, gain_of(self.k, x, t))
+        return toward(mean(x), x, gain_of(self.k, x, t, mean))
 
     def stiffness(self, agents):
         return 0.0 if agents == 1 else concrete(self.k, np.max)  # one agent is its own mean
+
+    def gentler(self, excess):
+        return lower_gain(self.k, excess)

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, Gain, Mean, gain_of
-from sdesim.fields import check_sign, concrete, function, number
+from sdesim.coupling.base import AbstractCoupling, Gain, Mean, gain_of, lower_gain
+from sdesim.fields import called_with, check_finite, check_sign, concrete, function, number
 
 
 def _weighted_pull(gains: Array, x: PyTree, mean: Mean) -> PyTree:
-    """sum_j k_j (x^j - x^i), for gains (agents,); nothing is divided by the sum of the gains, which may be 0."""
-    total = mean.agents * mean(gains)
-    return jax.tree.map(lambda m, a: mean.agents * m[None] - total * a, mean(x, gains), x)
+    """sum_j k_j (x^j - x^i) over the members, for gains (count,); nothing is divided by the sum of the gains, which may
+    be 0."""
+    total = mean.count * mean(gains)
+    return jax.tree.map(lambda m, a: mean.count * m[None] - total * a, mean(x, gains), x)
 
 
 def _weighted_center(gains: Array, x: PyTree, mean: Mean) -> PyTree:
@@ -32,13 +33,13 @@ class StateDependent(AbstractCoupling):
         its loss; an `equinox.Module` keeps its numbers sweepable. The constant gain k / agents is QSGD.
     """
 
-    gain: Gain = eqx.field(converter=function)
+    gain: Gain = eqx.field(converter=function, metadata=called_with("point", "time"))
 
     def pull(self, x, shared, t, mean):
-        return _weighted_pull(gain_of(self.gain, x, t), x, mean)
+        return _weighted_pull(gain_of(self.gain, x, t, mean), x, mean)
 
     def center(self, x, shared, t, mean):
-        return _weighted_center(gain_of(self.gain, x, t), x, mean)
+        return _weighted_center(gain_of(self.gain, x, t, mean), x, mean)
 
 
 class Spiking(AbstractCoupling):
@@ -60,6 +61,7 @@ class Spiking(AbstractCoupling):
     duration: Array = eqx.field(converter=number)
 
     def __check_init__(self):
+        check_finite("k", self.k)
         for name in ("magnification", "duration"):
             check_sign(name, getattr(self, name))
         check_sign("relaxation", self.relaxation, zero=False)
@@ -74,7 +76,7 @@ class Spiking(AbstractCoupling):
         return {"best": jnp.argmin(losses).astype(jnp.int32), "start": jnp.asarray(t, self.k.dtype)}
 
     def gains(self, shared, t, agents: int) -> Array:
-        """The gains k_j at time t, of shape (agents,)."""
+        """The gains k_j of all agents at time t, of shape (agents,)."""
         tau = t - shared["start"]
         # A duration of n iterations ends with the n-th: where t is that end but for roundings, the spike is over.
         on = tau + 16 * float(jnp.finfo(tau.dtype).eps) * t < self.duration
@@ -83,11 +85,14 @@ class Spiking(AbstractCoupling):
         return self.k / agents * (1 - decay) + spike * (self.magnification * self.k * decay)
 
     def pull(self, x, shared, t, mean):
-        return _weighted_pull(self.gains(shared, t, mean.agents), x, mean)
+        return _weighted_pull(mean.taken(self.gains(shared, t, mean.agents)), x, mean)
 
     def center(self, x, shared, t, mean):
-        return _weighted_center(self.gains(shared, t, mean.agents), x, mean)
+        return _weighted_center(mean.taken(self.gains(shared, t, mean.agents)), x, mean)
 
     def stiffness(self, agents):
         k, magnification = concrete(self.k, np.max), concrete(self.magnification, np.max)
         return None if k is None or magnification is None else k * max(1.0, magnification)
+
+    def gentler(self, excess):
+        return lower_gain(self.k, excess)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, Mean
-from sdesim.fields import check_sign, concrete, number, optional_number, shown
+from sdesim.coupling.base import AbstractCoupling, Mean, lower_gain
+from sdesim.fields import check_finite, check_sign, concrete, number, optional_number, shown
 
 
 def _fanout(value) -> tuple:
@@ -38,6 +38,7 @@ class Tree(AbstractCoupling):
     def __check_init__(self):
         if not self.fanout or any(not isinstance(f, int | np.integer) or f < 1 for f in self.fanout):
             raise ValueError(f"fanout={shown(self.fanout)}: must be a tuple of positive integers, leaves first")
+        check_finite("k", self.k)
         for name in ("up", "down"):
             check_sign(name, getattr(self, name))
 
@@ -51,6 +52,7 @@ class Tree(AbstractCoupling):
 
     def _parents(self, x: PyTree, mean: Mean) -> PyTree:
         """The mean of each lowest node's leaves, of leaves (nodes, ...): one weighted mean a node."""
+        self.check_members(mean)
         agents, fan = mean.agents, self.fanout[0]
         if agents != int(np.prod(self.fanout)):
             raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {int(np.prod(self.fanout))} leaves")
@@ -63,7 +65,11 @@ class Tree(AbstractCoupling):
     def init(self, x, mean):
         return self._levels(self._parents(x, mean))
 
+    def all_only(self):
+        return "a message in a Tree moves its receiver alone, so that no exchange of some leaves is half of anything"
+
     def pull(self, x, shared, t, mean):
+        self.check_members(mean)
         return jax.tree.map(lambda n, a: self.k * (jnp.repeat(n, self.fanout[0], axis=0) - a), shared[0], x)
 
     def flow(self, x, shared, t, mean):
@@ -113,6 +119,9 @@ class Tree(AbstractCoupling):
             if row < size - 1:
                 matrix[row, row + 1] = -to_parent
         return float(np.abs(np.linalg.eigvals(matrix)).max())
+
+    def gentler(self, excess):
+        return lower_gain(self.k, excess) if self.up is None and self.down is None else None
 
     def amplification(self, step, agents, order):
         return super().amplification(step, agents, order) if order == "jacobi" else None

@@ -56,10 +56,9 @@ def advance_lanes(
             totals[i] = over(one, axes, -1, -1, None)(model, totals[i], state, step)
         return tuple(totals)
 
-    # Agents 2i and 2i + 1 share a block of random words. XLA's fused loops have one result, and one complex number
-    # holds two agents: so both words of a block are used, and the state is one array in one kernel.
-    paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and increments is None
-    paired = paired and model.noise.blocks > 0 and state.x.dtype == jnp.float32
+    # Agents 2i and 2i + 1 share a pair of random words. XLA's fused loops have one result, and one complex number
+    # holds two agents: so both words of a pair are used, and the state is one array in one kernel.
+    paired = plan.paired
     pack = _packed if paired else lambda state: state
     unpack = _unpacked if paired else lambda state: state
 

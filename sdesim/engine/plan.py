@@ -19,6 +19,7 @@ class Plan:
     every: int | None  # steps between records, None without observables
     fast: bool = True  # polynomials for sines
     kernel: Literal["mosaic", "triton", "interpret"] | None = None  # the GPU kernel for the steps between records
+    paired: bool = False  # two agents share a word pair and one complex number; from `path.choose`, as the kernel is
     start: int = 0  # the first step's number, where it matters (epochs)
 
     @property

@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import math
 import os
 import threading
 import time
@@ -28,21 +27,16 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, gpu
 from sdesim.engine.blocks import Blocks
 from sdesim.engine.loop import advance_lanes
+from sdesim.engine.path import Path, compiler_options, first_chunk, inside_a_trace, layout_of
 from sdesim.engine.plan import Plan, view_of
 from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
-from sdesim.fields import form, is_none, is_traced, warn
+from sdesim.fields import form
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
 from sdesim.progress import bar
 from sdesim.steppers import AbstractStepper
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
-FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
-FIRST_CHUNK_ON_A_GPU = 2_000_000_000  # 0.01 s in the kernel; a second as the scan of a small run
 THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives
-
-
-class EngineWarning(UserWarning):
-    """A run is right and slower than it could be."""
 
 
 @dataclasses.dataclass
@@ -50,7 +44,7 @@ class Lanes:
     """The outcome of a run, lanes on the last axis of every array.
 
     observed: name -> array. axes: name -> names of its axes before the last. diverged: first non-finite step, or -1.
-    layout: the blocks they were computed in, or None. path: in words, by which program.
+    path: by which program, and why.
     """
 
     state: State
@@ -60,40 +54,23 @@ class Lanes:
     step: int
     records: np.ndarray
     seconds: float
-    layout: Blocks | None
-    path: str
-
-
-# The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
-_COMMANDS = {"xla_gpu_enable_command_buffer": "FUSION,WHILE", "xla_gpu_graph_min_graph_size": 1}
+    path: Path
 
 
 @functools.cache
 def _compiled(fused: bool = False) -> Callable:
-    """`_advance` compiled for this machine, by options that XLA does not take by itself: on a CPU its widest vectors.
+    """`_advance` compiled for this machine, by options that XLA does not take by itself.
 
     fused: whether by the GPU kernel.
     """
-    options: dict[str, Any] = {}
-    if jax.default_backend() == "gpu":
-        options = {} if fused else {"compiler_options": _COMMANDS}
-        return eqx.filter_jit(_advance_on_a_gpu, **options)
-    if jax.default_backend() == "cpu" and _has_avx512():
-        options = {"compiler_options": {"xla_cpu_prefer_vector_width": 512}}
-    return eqx.filter_jit(_advance, **options)
+    advance: Callable = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
+    options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused)) else {}
+    return eqx.filter_jit(advance, **options)
 
 
 def _advance_on_a_gpu(*arguments):
     with products_in_float32():
         return _advance(*arguments)
-
-
-def _has_avx512() -> bool:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return any("avx512f" in line for line in lines if line.startswith("flags"))
-    except OSError:
-        return False
 
 
 # -- what one thread advances ----------------------------------------------------------------------------------------
@@ -183,8 +160,7 @@ class _Run:
     first: int
     steps: int
     seed: Array
-    traced: bool
-    program: Any  # the key of the GPU kernel's program
+    path: Path
     done: Callable[[int], Any]  # told how many steps of how many lanes have been taken
     stop: threading.Event
 
@@ -206,22 +182,12 @@ class _Ended(NamedTuple):
     totals: tuple
     buffers: tuple
     lost: list[_Lost]
-
-
-def layout_of(plan: Plan, lanes: int, exact: bool, arrays: PyTree = ()) -> Blocks | None:
-    """The blocks in which lanes are computed; None for one program of all of them.
-
-    That is what a run is that is being traced or on a GPU, and one of fewer lanes than a vector unless it is to be
-    `exact`: filled up to a block it would take some ten times longer.
-    """
-    if jax.default_backend() != "cpu" or is_traced(arrays) or inside_a_trace():
-        return None
-    return None if lanes < blocks.VECTOR and not exact else Blocks.of(lanes, plan.agents, plan.dims)
+    path: Path
 
 
 def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
     """For how many lanes a run of so many holds their state, and how many, at the most, it computes at a time."""
-    layout = layout_of(plan, lanes, exact)
+    layout = None if inside_a_trace() else layout_of(plan, lanes, exact)
     if layout is None:
         return lanes, lanes
     workers = min(_cores(), layout.needed)
@@ -239,7 +205,7 @@ def run_lanes(
     *,
     first: int,
     steps: int,
-    layout: Blocks | None = None,
+    path: Path,
     observables: Sequence[AbstractObservable] = (),
     increments: Callable[[int, int], Array] | None = None,
     progress: bool = False,
@@ -249,30 +215,21 @@ def run_lanes(
 
     axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
     sims: the simulation number of each lane, which with `seed` decides its noise.
-    layout: from `layout_of`. increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents,
+    path: from `choose`. increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents,
     dims, lanes).
     """
     began = time.perf_counter()
-    given = None if increments is None else increments(0, 0)
-    traced = (
-        is_traced((eqx.filter((model, stepper, observables), eqx.is_array), state, seed, given)) or inside_a_trace()
-    )
-    plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
-    program = None
-    if not traced:
-        choice, program = _kernel_for(plan, stepper, model, axes, observables, increments, state.x.dtype)
-        plan = dataclasses.replace(plan, kernel=choice.backend)
-    layout = None if plan.kernel is not None else layout  # the kernel has blocks of its own
+    plan, layout = path.of(plan), path.layout
     count = sims.shape[0]
     workers = 1
-    size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not traced)
+    size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not path.traced)
     if layout is not None and size > THREAD_BYTES and increments is None:  # new lengths of those are new programs
         workers = min(_cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, increments, workers)
-    key = (plan, form((stepper, model, tuple(observables))), layout is None, traced)
-    with bar(steps * count, label, progress) as told, _noting(key):
+    key = (plan, form((stepper, model, tuple(observables))), layout is None, path.traced)
+    with bar(steps * count, f"{label} ({path})", progress) as told, _noting(key):
         stop = threading.Event()
-        run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, traced, program, told.update, stop)
+        run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, path, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
         observed, names = _observed(run, whole, ends)
@@ -285,19 +242,8 @@ def run_lanes(
         step=first + steps,
         records=_records(run),
         seconds=time.perf_counter() - began,
-        layout=layout,
-        path="; ".join([_path(run, layout), *_NOTES.get(key, ())]),
+        path=ends[0].path.because(_NOTES.get(key, ())),
     )
-
-
-def _path(run: _Run, layout: Blocks | None) -> str:
-    """In words, by which program the lanes were computed."""
-    if (choice := _KERNELS.get(run.program)) is not None:
-        found = f"GPU kernel ({choice.backend})" if choice.backend else "GPU scan"
-        return f"{found}: {choice.reason}" if choice.reason else found
-    if run.traced:
-        return "one program of all lanes, within the caller's"
-    return "one program of all lanes" if layout is None else f"blocks of {layout.width} lanes"
 
 
 _NOTES: dict[Any, tuple[str, ...]] = {}  # why programs went through jax.vmap, which is known when they are traced alone
@@ -314,28 +260,7 @@ def _noting(key):
             _NOTES[key] = tuple(notes)
 
 
-@functools.cache
-def _warn_once(message: str) -> None:
-    warn(message, EngineWarning)
-
-
-_KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and what this machine made of it
 _CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kernel did what the scan does
-
-
-def _kernel_for(
-    plan: Plan, stepper, model: Dynamics, axes: PyTree, observables, increments, dtype
-) -> tuple[gpu.Choice, Any]:
-    """The backend of the GPU kernel that can take a run, and a key of the program; on a GPU, a word where none can."""
-    swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
-    program = (plan, form((stepper, model)), swept, tuple(o.name for o in observables), increments is None, dtype)
-    if jax.default_backend() != "gpu":
-        return gpu.Choice(None, "no GPU"), program
-    if program not in _KERNELS:
-        _KERNELS[program] = gpu.backend_for(plan, stepper, model, axes, tuple(observables), increments, dtype)
-        if _KERNELS[program].backend is None:
-            _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
-    return _KERNELS[program], program
 
 
 def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> None:
@@ -345,7 +270,7 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
         gpu.Disagreement: if they differ.
     """
     count = group.sims.shape[0]
-    if (run.program, count) in _CONFIRMED:
+    if (run.path.program, count) in _CONFIRMED:
         return
     few = gpu.lanes_to_compare(count)
     some = group._replace(**dict(zip(("swept", "sims"), _lanes_at((group.swept, group.sims), few), strict=True)))
@@ -364,17 +289,12 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
         plan.stride,
         few,
     )
-    _CONFIRMED.add((run.program, count))
+    _CONFIRMED.add((run.path.program, count))
 
 
 def _cores() -> int:
     """Cores that this process may use; not every system keeps a set of them for each process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def inside_a_trace() -> bool:
-    """Whether an outer jit, scan or grad is tracing: there, our own compiler options would be refused."""
-    return is_traced(jnp.zeros(()))
 
 
 # What a user may have set for a stretch of code, which JAX keeps for each thread.
@@ -422,8 +342,8 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
 
     count: lanes of the run. compile: take no steps, and have all programs compiled.
     """
-    plan, axes, observables, first = run.plan, run.axes, run.observables, run.first
-    advance = _advance if run.traced else _compiled(plan.kernel is not None)
+    plan, path, axes, observables, first = run.plan, run.path, run.axes, run.observables, run.first
+    advance = _advance if run.path.traced else _compiled(plan.kernel is not None)
     state = group.state
     totals, buffers = (), ()
     if observables:
@@ -433,11 +353,10 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     diverged = np.zeros(group.sims.size, bool)
     diverged[mine:] = True  # copies of the last lane: nobody asks
     lost: list[_Lost] = []
-    number = (lambda n: n) if run.traced else (lambda n: jnp.asarray(n, jnp.int32))
+    number = (lambda n: n) if run.path.traced else (lambda n: jnp.asarray(n, jnp.int32))
     needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
-    most = FIRST_CHUNK if jax.default_backend() == "cpu" else FIRST_CHUNK_ON_A_GPU
-    target = run.steps if run.traced and group.increments is None else max(1, most // state.x.size)
+    target = run.steps if run.path.traced and group.increments is None else max(1, first_chunk() // state.x.size)
     warm = False
     while now < end or compile:
         if run.stop.is_set():
@@ -456,11 +375,10 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             if plan.kernel is None:
                 raise
             why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-            _KERNELS[run.program] = gpu.Choice(None, why)
-            _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
-            plan = dataclasses.replace(plan, kernel=None)
+            path = path.without_kernel(why)
+            plan = path.of(plan)
             new = advance(plan, *before, state, totals, buffers, steps)
-        if not run.traced:
+        if not run.path.traced:
             fresh = ~np.asarray(new[3]).ravel() & ~diverged
             if fresh.any():
                 diverged |= fresh
@@ -474,7 +392,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             break
         now += done
         run.done(done * mine)
-    return _Ended(state, totals, buffers, lost)
+    return _Ended(state, totals, buffers, lost, path)
 
 
 def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
@@ -531,7 +449,7 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
 def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost]) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
     diverged = np.full(sims.shape, -1)
-    plan = dataclasses.replace(run.plan, every=None, kernel=None)
+    plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
     swept, kept = blocks.swept_and_kept(model, run.axes)
     width = Blocks.of(1, plan.agents, plan.dims).width  # one for all, so one program
     for part in lost:

@@ -285,7 +285,7 @@ def _one_size(
         finals = blocks.sims_first(ran.of_lanes(Partial(_finals, ArrayMean(setup.plan.agents)), ran.lanes.state))
         advice = ran.remedy(0)
     data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim)
-    data.attrs |= {"path": ran.lanes.path, "remedy": advice}
+    data.attrs |= {"path": str(ran.lanes.path), "remedy": advice}
     return data
 
 

@@ -1,6 +1,5 @@
 """What a run will hold in memory, refused before anything is allocated if it is not there."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,15 +59,9 @@ def check_memory(
     one = plan.agents * plan.dims * itemsize * (4 * arrays + 2)  # state at the chunk's start and end, work, results
     if plan.every is not None:
         records = 1 + steps // plan.every
-        sizes = {"agent": plan.agents, "dim": plan.dims}
         for o in observables:
-            if isinstance(o, AbstractSeries):
-                shape = [sizes.get(a, 1) for a in o.axes]
-                if getattr(o, "agents", None):
-                    shape[0] = min(shape[0], o.agents)  # pyright: ignore[reportAttributeAccessIssue]
-                one += 4 * records * math.prod(shape) * itemsize
-            else:
-                one += 4 * itemsize * (plan.agents * plan.dims + getattr(o, "bins", 0))
+            times = records if isinstance(o, AbstractSeries) else 1
+            one += 4 * itemsize * times * o.numbers(plan.agents, plan.dims)
     step, shared = _work_of_step(plan, stepper, model) if work else (0, 0)
 
     def parts(count: int) -> tuple[int, int]:

@@ -19,16 +19,15 @@ from sdesim.coupling import ArrayMean, Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.blocks import Blocks
+from sdesim.engine.path import choose
 from sdesim.engine.plan import Plan
-from sdesim.engine.run import Lanes, layout_of, run_lanes
+from sdesim.engine.run import Lanes, run_lanes
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
-from sdesim.noise import AbstractAdditive
-from sdesim.objectives import check_dims
 from sdesim.observe import AbstractAccumulator, AbstractObservable
 from sdesim.random import Stream
 from sdesim.results.result import Result
@@ -150,6 +149,7 @@ class Setup:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
         seed = random.seed_words(seed)
         of_run = (sizes["sims"], sizes["first_sim"], first, sizes["steps"], seed)
+        plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
         setup = cls(model, stepper, plan, observables, *of_run, init, velocity, start, increments, memory, exact)
         setup._check_memory(model, points, work=False)
         return setup
@@ -186,7 +186,19 @@ class Setup:
             self._check_memory(one, points, work=True)
             places = (self.init, self.velocity) if self.start is None else self.start.state
             arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, dw, places)
-            layout = layout_of(plan, points * self.sims, self.exact, arrays)
+            path = choose(
+                plan,
+                stepper,
+                new,
+                axes,
+                watched,
+                points * self.sims,
+                exact=self.exact,
+                increments=given is not None,
+                arrays=arrays,
+                dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
+            )
+            layout = path.layout
             if self.start is None:
                 place = functools.partial(initial_lanes, tile=points, layout=layout)
                 x = place(new, Point(0.0) if self.init is None else self.init, plan, numbers, self.seed)
@@ -206,7 +218,7 @@ class Setup:
                 self.seed,
                 first=self.first,
                 steps=self.steps,
-                layout=layout,
+                path=path,
                 observables=watched,
                 increments=given,
                 progress=progress,
@@ -350,19 +362,7 @@ def make_plan(
             raise ValueError(f"every={every}: nothing is observed; give observe=, or leave every out")
     if observables and every is None:
         every = max(1, math.ceil(steps / 100))
-    check_dims(model.objective, dims)
-    for name in ("eta", "batch"):
-        value = getattr(model, name)
-        if not callable(value) and value.ndim and value.shape != (agents,):
-            raise ValueError(f"{name}: must be a number or of shape (agents,) = ({agents},), got shape {value.shape}")
-    k = getattr(model.coupling, "k", None)
-    if isinstance(k, jax.Array) and k.ndim and k.shape != (agents,):
-        raise ValueError(f"coupling.k: must be a number or of shape (agents,) = ({agents},), got shape {k.shape}")
-    if isinstance(model.noise, AbstractAdditive) and model.noise.amplitude.shape not in ((), (dims,)):
-        raise ValueError(
-            f"noise: must have one number or one a coordinate, of shape (dims,) = ({dims},), got shape "
-            f"{model.noise.amplitude.shape}"
-        )
+    model.check_run(agents, dims)
     stepper.check(model)
     return Plan(agents, dims, epoch, every if observables else None, fast), observables
 

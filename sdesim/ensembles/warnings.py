@@ -13,7 +13,7 @@ from sdesim.dynamics import Dynamics
 from sdesim.engine import blocks
 from sdesim.engine.blocks import LEAST
 from sdesim.engine.vectorize import lanes
-from sdesim.fields import concrete, is_traced, warn
+from sdesim.fields import is_traced, warn
 from sdesim.steppers import AbstractStepper
 
 
@@ -121,7 +121,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     Warns:
         StabilityWarning: with the growth, and the gain that would be stable.
     """
-    tick = _fastest(ticks, getattr(rule, "k", None))
+    tick = rule.stiffest(ticks)
     growth = rule.amplification(tick, agents, order)
     if growth is None or not growth > 1 or not tick > 0:
         return
@@ -130,10 +130,9 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     detail = "reduce its rates or eta"
     if order == "jacobi" and stiffness is not None and stiffness > 0:
         excess = tick * stiffness / 2
-        gain = concrete(getattr(rule, "k", None), np.max)
         detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
-        if gain and getattr(rule, "center_rate", None) is None:
-            detail += f" (k={gain:g} to at most {gain / excess:.4g})"
+        if (gentler := rule.gentler(excess)) is not None:
+            detail += f" ({gentler})"
     elif stiffness is not None and stiffness < 0:
         detail = "a negative gain pushes agents apart"
     warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning)
@@ -143,10 +142,3 @@ def _ticks(model: Dynamics, stepper: AbstractStepper, step: int) -> np.ndarray:
     """How far the coupling's time advances at a step: a number, or one an agent, (agents,)."""
     ticks = stepper.sizes(model, jnp.asarray(step, jnp.int32)).weight
     return np.zeros(()) if is_traced(ticks) else np.asarray(ticks)  # inside a jit nothing can be looked at
-
-
-def _fastest(ticks: np.ndarray, k: Any) -> float:
-    """The tick that with the largest gain gives the stiffest agent's product: its own tick, if its gain is its own."""
-    if ticks.ndim and isinstance(k, jax.Array) and k.ndim and k.shape == ticks.shape and float(jnp.max(k)) > 0:
-        return float(np.max(ticks * np.asarray(k)) / np.max(np.asarray(k)))
-    return float(np.max(ticks))

@@ -203,8 +203,8 @@ def couple(
     check_count("period", period, most=MAX_STEPS)
     check_sign("eta", eta)
     check_sign("clock", clock, zero=False)
-    if mean is not None and not callable(mean):
-        raise TypeError(f"mean={shown(mean)}: must be a mean over agents, such as sdesim.coupling.ArrayMean")
+    if mean is not None and not isinstance(mean, Mean):
+        raise TypeError(f"mean={shown(mean)}: must be a sdesim.coupling.Mean, such as ArrayMean")
     ahead = named("lookahead", optional_number)(lookahead)
     if not is_traced(ahead) and ahead is not None and not 0 <= float(jnp.max(ahead)) <= 1:
         raise ValueError(f"lookahead={shown(ahead)}: must be from 0 to 1")

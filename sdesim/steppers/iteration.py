@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
-from sdesim.fields import check_count, is_traced
+from sdesim.fields import called_with, check_count, is_traced
 from sdesim.random import MAX_STEPS
 from sdesim.steppers.base import AbstractStepper, Kick, moved
 
@@ -39,7 +39,7 @@ class Iteration(AbstractStepper):
         order: see `sdesim.steppers.base`.
     """
 
-    period: Any = eqx.field(converter=_period, default=1)
+    period: Any = eqx.field(converter=_period, default=1, metadata=called_with("step"))
 
     def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n))

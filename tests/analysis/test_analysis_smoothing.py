@@ -168,9 +168,60 @@ def test_smoothed_loss_refuses():
         analysis.smoothed_loss(loss, law, 1.0, np.zeros((2, 2, 2)))
     with pytest.raises(ValueError, match="not finite at"):
         analysis.smoothed_loss(lambda x: jnp.log(x[0]), law, 1.0, 0.0)
-    with pytest.raises(ValueError, match="for dims=3"):
+    with pytest.raises(ValueError, match=r"^law.amplitude: must be a number or of shape \(dims,\) = \(3,\)"):
         analysis.smoothed_loss(loss, noise.Gaussian([1.0, 2.0]), 1.0, np.zeros(3))
     with pytest.raises(ValueError, match="scramblings=1"):
         analysis.smoothed_loss(loss, law, 1.0, np.zeros(3), scramblings=1)
     with pytest.raises(ValueError, match="take fewer agents"):
         analysis.smoothed_loss(loss, law, 1.0, np.zeros(30), agents=1000)
+
+
+# -- laws of one's own, which describe themselves as the built-in ones do ----------------------------------------------
+
+
+class Triangular(noise.AbstractAdditive):
+    """The sum of two uniforms on (-1, 1), with its law."""
+
+    blocks = 2
+
+    @property
+    def amplitude(self):
+        return jnp.asarray(1.0)
+
+    def variates(self, blocks, dtype, batch):
+        return sdesim.random.centered(blocks[0].own, dtype) + sdesim.random.centered(blocks[1].own, dtype)
+
+    def distribution(self):
+        return stats.triang(0.5, loc=-2, scale=4)
+
+
+class Cubed(noise.AbstractNoise):
+    """zeta = z^3 of a normal z: not a sum of its variates."""
+
+    def variates(self, blocks, dtype, batch):
+        return noise.Gaussian(1.0).variates(blocks, dtype, batch)
+
+    def distribution(self):
+        return stats.norm()
+
+    def apply(self, z, x, gradient, batch, scale):
+        return scale * z**3
+
+
+class Narrow(noise.Uniform):
+    """Other variates than those of the law it inherits."""
+
+    def variates(self, blocks, dtype, batch):
+        return 0.1 * super().variates(blocks, dtype, batch)
+
+
+def test_a_law_of_ones_own_is_treated_as_the_built_in_ones_are():
+    square = lambda x: jnp.sum(x**2)
+    found = analysis.smoothed_loss(square, Triangular(), 0.3, 0.0)
+    assert found.value == pytest.approx(0.09 * 2 / 3, rel=1e-6) and found.stderr < 1e-6  # by quadrature
+    wide = analysis.smoothed_loss(square, Cubed(), 1.0, 0.0)
+    assert wide.value == pytest.approx(15.0, rel=1e-6) and wide.stderr < 1e-5
+    mean = analysis.smoothed_loss(square, Cubed(), 1.0, 0.0, agents=3)  # not that of one agent with smaller variates
+    assert abs(mean.value - 5.0) < 4 * mean.stderr and 1e-6 < mean.stderr < 1
+    narrow = analysis.smoothed_loss(square, Narrow(1.0), 1.0, 0.0)
+    assert narrow.value == pytest.approx(0.01 / 3, rel=1e-3)

@@ -82,10 +82,25 @@ _SAID = re.compile(
 )
 
 
+_CONSTANT = re.compile(r"(%\w+) = (stablehlo\.constant .*)")
+_VALUE = re.compile(r"%\w+")
+
+
 def normal(text: str) -> str:
-    """The text of a program without what only names things."""
+    """The text of a program without what only names things: constants stand where they are used, and other values have
+    their number in the order of their appearance in their function."""
     known: dict[str, str] = {}
-    return _NAMES.sub(lambda m: known.setdefault(m[0], f"@f{len(known)}"), _SAID.sub("", text))
+    lines, constants, values = [], {}, {}
+    for line in _NAMES.sub(lambda m: known.setdefault(m[0], f"@f{len(known)}"), _SAID.sub("", text)).splitlines():
+        line = line.strip()
+        if line.startswith("func.func"):
+            constants, values = {}, {}
+        if (constant := _CONSTANT.fullmatch(line)) is not None:
+            constants[constant[1]] = f"<{constant[2]}>"
+            continue
+        name = lambda m, c=constants, v=values: c.get(m[0]) or v.setdefault(m[0], f"%{len(v)}")
+        lines.append(_VALUE.sub(name, line))
+    return "\n".join(lines)
 
 
 def programs(folder: pathlib.Path) -> collections.Counter:

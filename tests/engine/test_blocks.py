@@ -63,7 +63,8 @@ def test_few_lanes_take_a_program_of_their_own_and_say_so(float32):
     np.testing.assert_allclose(short[0].agents, short[1].agents, atol=1e-5)
     long = [run("pairs", sims=2, exact=exact) for exact in (None, True)]
     assert [r.run["exact"] for r in long] == [False, True]
-    assert [r.run["path"] for r in long] == ["one program of all lanes", "blocks of 64 lanes"]
+    names = ["one program of all lanes", "blocks of 64 lanes"]
+    assert [r.run["path"] for r in long] == [f"{name}, agents in pairs" for name in names]
     assert run("pairs", sims=VECTOR, steps=3, exact=None).run["exact"]
 
 

@@ -15,8 +15,7 @@ import pytest
 from sdesim import coupling, objectives, random
 from sdesim.coupling import ArrayMean, Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
-from sdesim.engine import gpu
-from sdesim.engine import run as engine
+from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of
 from sdesim.engine.run import Plan
 from sdesim.noise import Diffusion, GammaMultiplicative, Gaussian, Silent, StudentT, Uniform
@@ -46,7 +45,9 @@ FORMS = ["mosaic", "triton"] if ON_GPU else ["interpret"]
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
     """The form of the kernel that `fused` runs, and no kernel anywhere else."""
-    monkeypatch.setattr(engine, "_kernel_for", lambda *_: (gpu.Choice(None, ""), None))
+    monkeypatch.setattr(path, "_KERNELS", {})
+    monkeypatch.setattr(path, "_warn_once", lambda message: None)
+    monkeypatch.setattr(gpu, "backend_for", lambda *_: gpu.Choice(None, ""))
     return request.param
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import sdesim
 from sdesim.dynamics import State
-from sdesim.engine import gpu
+from sdesim.engine import gpu, path
 from sdesim.engine import run as engine
 from sdesim.sums import Sum
 
@@ -27,8 +27,8 @@ def on_a_gpu(monkeypatch):
     def begin():
         choices.append(gpu.Choice("mosaic" if jax.default_backend() == "gpu" else "interpret", ""))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        engine._KERNELS.clear()
-        engine._warn_once.cache_clear()
+        path._KERNELS.clear()
+        path._warn_once.cache_clear()
 
     return begin
 
@@ -108,7 +108,7 @@ def test_a_kernel_that_is_wrong_is_replaced_and_said_so(number, monkeypatch, on_
     run = lambda: sdesim.simulate(model, agents=3 + number, sims=5, steps=12)  # each a program of its own
     plain = run()
     on_a_gpu()
-    with pytest.warns(engine.EngineWarning, match=f"goes on as a scan: {says}") as said:
+    with pytest.warns(path.EngineWarning, match=f"goes on as a scan: {says}") as said:
         replaced = run()
     assert len(said) == 1
     np.testing.assert_array_equal(replaced.agents, plain.agents)

@@ -1,0 +1,178 @@
+"""By which program the lanes of a run are computed: the one place where that is chosen, with the reasons.
+
+From the plainest to the fastest: one program of all lanes, within the caller's or by itself; blocks of lanes, shared
+out to one thread a core; on a GPU the scan, and the fused kernel. Outside of the kernel, which pairs by itself, two
+agents may share a word pair. A faster one steps aside where it is not proven, and says why.
+"""
+
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from sdesim.dynamics import Dynamics
+from sdesim.engine import gpu
+from sdesim.engine.blocks import VECTOR, Blocks
+from sdesim.engine.plan import Plan
+from sdesim.fields import form, is_none, is_traced, warn
+from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.steppers import AbstractStepper
+
+# The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
+_COMMANDS = {"xla_gpu_enable_command_buffer": "FUSION,WHILE", "xla_gpu_graph_min_graph_size": 1}
+FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
+FIRST_CHUNK_ON_A_GPU = 2_000_000_000  # 0.01 s in the kernel; a second as the scan of a small run
+
+
+class EngineWarning(UserWarning):
+    """A run is right and slower than it could be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """By which program the lanes of a run are computed, and why not by a faster one.
+
+    Attributes:
+        traced: Whether within the caller's jit, vmap, scan or grad.
+        layout: The blocks of lanes; None for one program of all of them.
+        kernel: The form of the GPU kernel, or None.
+        paired: Whether two agents share a word pair and one complex number.
+        reasons: Why nothing faster.
+        program: A key of the program that the GPU kernel would run.
+    """
+
+    traced: bool
+    layout: Blocks | None
+    kernel: Literal["mosaic", "triton", "interpret"] | None
+    paired: bool
+    reasons: tuple[str, ...] = ()
+    program: Any = dataclasses.field(default=None, repr=False)
+
+    def of(self, plan: Plan) -> Plan:
+        """The plan of a run that goes this way."""
+        return dataclasses.replace(plan, kernel=self.kernel, paired=self.paired)
+
+    @property
+    def name(self) -> str:
+        """The program, in words."""
+        if self.kernel is not None:
+            return f"GPU kernel ({self.kernel})"
+        if self.traced:
+            found = "one program of all lanes, within the caller's"
+        elif jax.default_backend() == "gpu":
+            found = "GPU scan"
+        else:
+            found = "one program of all lanes" if self.layout is None else f"blocks of {self.layout.width} lanes"
+        return found + ", agents in pairs" * self.paired
+
+    def __str__(self) -> str:
+        return ": ".join([self.name, "; ".join(self.reasons)] if self.reasons else [self.name])
+
+    def because(self, reasons: tuple[str, ...]) -> "Path":
+        """The path with further reasons, which are known when the program is traced alone."""
+        return dataclasses.replace(self, reasons=(*self.reasons, *reasons))
+
+    def without_kernel(self, why: str) -> "Path":
+        """The scan, for good: the kernel failed on this machine."""
+        _KERNELS[self.program] = gpu.Choice(None, why)
+        _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
+        return dataclasses.replace(self, kernel=None, reasons=(why,))
+
+
+def choose(
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    axes: PyTree,
+    observables: tuple[AbstractObservable, ...],
+    lanes: int,
+    *,
+    exact: bool,
+    increments: bool,
+    arrays: PyTree,
+    dtype: Any,
+) -> Path:
+    """The path of a run.
+
+    Args:
+        plan: What is static about the run.
+        stepper: What a step is.
+        model: With the values of all lanes, as `axes` says.
+        axes: For each leaf of the model, -1 if it has a value for each lane on its last axis, else None.
+        observables: What is watched.
+        lanes: Their number.
+        exact: Whether a lane's bits must depend on nothing but itself.
+        increments: Whether the caller brings the Brownian increments.
+        arrays: All that the run computes with, of which any may be traced.
+        dtype: Of the states.
+    """
+    traced = is_traced(arrays) or inside_a_trace()
+    watching = any(isinstance(o, AbstractAccumulator) and o.every_step for o in observables)
+    paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and not increments
+    paired = paired and model.noise.blocks > 0 and dtype == jnp.float32
+    layout = None if traced else layout_of(plan, lanes, exact)
+    path = Path(traced, layout, None, paired)
+    if traced or jax.default_backend() != "gpu":
+        return path
+    swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
+    program = (plan, form((stepper, model)), swept, tuple(o.name for o in observables), not increments, dtype)
+    if program not in _KERNELS:
+        _KERNELS[program] = gpu.backend_for(
+            plan, stepper, model, axes, observables, True if increments else None, dtype
+        )
+        if _KERNELS[program].backend is None:
+            _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
+    choice = _KERNELS[program]
+    reasons = (choice.reason,) if choice.reason else ()
+    return dataclasses.replace(path, kernel=choice.backend, reasons=reasons, program=program)
+
+
+_KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and what this machine made of it
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warn(message, EngineWarning)
+
+
+def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
+    """The blocks in which lanes are computed outside of a trace; None for one program of all of them.
+
+    That is what a run is on a GPU, and one of fewer lanes than a vector unless it is to be `exact`: filled up to a
+    block it would take some ten times longer.
+    """
+    if jax.default_backend() != "cpu" or (lanes < VECTOR and not exact):
+        return None
+    return Blocks.of(lanes, plan.agents, plan.dims)
+
+
+def inside_a_trace() -> bool:
+    """Whether an outer jit, scan or grad is tracing: there, our own compiler options would be refused."""
+    return is_traced(jnp.zeros(()))
+
+
+def first_chunk() -> int:
+    """Agent-steps of a run's first chunk."""
+    return FIRST_CHUNK if jax.default_backend() == "cpu" else FIRST_CHUNK_ON_A_GPU
+
+
+def compiler_options(fused: bool) -> dict[str, Any]:
+    """Options that XLA does not take by itself: on a CPU its widest vectors, on a GPU a scan's loop as one command.
+
+    Args:
+        fused: Whether the program is the GPU kernel.
+    """
+    if jax.default_backend() == "gpu":
+        return {} if fused else _COMMANDS
+    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" and _has_avx512() else {}
+
+
+def _has_avx512() -> bool:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return any("avx512f" in line for line in lines if line.startswith("flags"))
+    except OSError:
+        return False
