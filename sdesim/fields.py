@@ -143,7 +143,7 @@ def called_with(*arguments: str, gives: tuple[tuple[str, ...], ...] = ((),)) -> 
         gives: the shapes that its result may have, in names of sizes, "agents" and "dims"; a number by default.
 
     Returns:
-        What `eqx.field` takes as `metadata`.
+        The metadata.
     """
     return {"called_with": (arguments, gives)}
 
@@ -359,7 +359,7 @@ def check_finite(name: str, value: Any) -> None:
 
     Args:
         name: of the argument.
-        value: a number, an array or a function.
+        value: a number, an array, a function, or None.
 
     Raises:
         ValueError: naming the argument and its value.
@@ -389,11 +389,7 @@ def of_part(name: str) -> Iterator[None]:
     """Within it, errors that name a number of a part name the part too: "k: ..." is "coupling.k: ...".
 
     Args:
-        name: of the part in the model.
-
-    Raises:
-        TypeError: that of the block, with the part's name before its message.
-        ValueError: the same.
+        name: of the part.
     """
     try:
         yield

@@ -33,8 +33,7 @@ class AbstractNoise(Part):
     Attributes:
         blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
-        linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
-            class.
+        linear: whether zeta is a sum of its variates, so that the mean of several agents is that of their mean; of the class.
     """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
@@ -61,19 +60,16 @@ class AbstractNoise(Part):
         """Refuse, by the name of a number, a run of so many coordinates; any fits by default.
 
         Args:
-            dims: of one agent.
+            dims: coordinates of an agent.
 
         Raises:
             ValueError: naming the number and what would be right.
         """
 
     def distribution(self) -> Any:
-        """The law of one variate, where all are independent and of one law.
+        """Of one variate, where all are independent and of one law, as a frozen distribution of scipy.stats; else None.
 
         Expectations under the noise are then found by quadrature (`analysis.smoothed_loss`).
-
-        Returns:
-            A frozen distribution of scipy.stats; None where there is none.
         """
         return None
 

@@ -23,7 +23,6 @@ from jax.errors import (
 )
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
 
 from sdesim.fields import Part, function, named, number, shown
 
@@ -271,7 +270,7 @@ class LogCosh(AbstractObjective):
     tilt: Array = eqx.field(converter=number, default=0.0)
 
     @classmethod
-    def resting_at(cls, point: ArrayLike, strength: ArrayLike = 1.0, weight: ArrayLike = 1.0) -> "LogCosh":
+    def resting_at(cls, point: Any, strength: Any = 1.0, weight: Any = 1.0) -> "LogCosh":
         """Tilted so that the gradient vanishes where every coordinate is `point`: the minimum of a convex one.
 
         Args:

@@ -63,14 +63,14 @@ class AbstractObservable(Part):
         """
 
     def numbers(self, agents: int, dims: int) -> int:
-        """How many numbers it keeps of one simulation.
+        """How many numbers it keeps of one simulation: at each record, or in all.
 
         Args:
             agents: of one simulation.
             dims: of one agent.
 
         Returns:
-            For a series at each record, for an accumulator in all.
+            At each record of a series, in all of an accumulator.
         """
         raise NotImplementedError
 

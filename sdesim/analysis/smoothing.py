@@ -161,7 +161,7 @@ def _heavy(distribution: Any) -> bool:
     return distribution is not None and _name(distribution) not in ("uniform", "norm")
 
 
-def _name(distribution) -> str | None:
+def _name(distribution: Any) -> str | None:
     """What scipy.stats calls a law of variates that have its standard form here: "norm" or "uniform" on (-1, 1)."""
     family = getattr(getattr(distribution, "dist", None), "name", None)
     stds = {"norm": 1.0, "uniform": 3**-0.5}

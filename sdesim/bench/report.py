@@ -13,7 +13,6 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 
 from sdesim import plotting, source
 from sdesim._version import __version__
@@ -222,7 +221,7 @@ def picture(report: Report, path: pathlib.Path) -> None:
         plt.close(figure)
 
 
-def _bars(panel: Axes, report: Report, name: str) -> None:
+def _bars(panel: Any, report: Report, name: str) -> None:
     """A workload's panel."""
     rows = report.of(name)
     places = np.arange(len(rows))[::-1]
@@ -246,7 +245,7 @@ def _bars(panel: Axes, report: Report, name: str) -> None:
     panel.set_xlabel(rows[0].unit)
 
 
-def _curve(panel: Axes, report: Report, size: str) -> None:
+def _curve(panel: Any, report: Report, size: str) -> None:
     """A series' panel."""
     points = [(value, row) for value, w in report.series[size] for row in report.of(w.name)]
     values = [value for value, _ in points]

@@ -315,7 +315,7 @@ def make_plan(
     agents: int,
     dims: int,
     epoch: int | None,
-    observe: AbstractObservable | Sequence[AbstractObservable],
+    observe: Any,
     every: int | None,
     steps: int,
     fast: bool = True,

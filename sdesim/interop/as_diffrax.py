@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from sdesim.coupling import ArrayMean
@@ -59,7 +58,7 @@ for _question in (lx.is_symmetric, lx.is_positive_semidefinite, lx.is_negative_s
     _question.register(_Diffusion)(lambda _: False)  # lineax asks each operator at construction
 
 
-def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v: ArrayLike | None = None) -> State:
+def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v: Any = None) -> State:
     """The initial state `y0` that goes with agents and, with momentum, their displacements.
 
     Args:
