@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import Literal
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
@@ -53,7 +53,7 @@ _TRANSPARENT = frozenset(("jit", "pjit", "closed_call", "core_call"))  # calls t
 _DERIVATIVES = frozenset(("custom_jvp_call", "custom_vjp_call"))
 
 
-def _inner(eqn: JaxprEqn) -> Any:
+def _inner(eqn: Any) -> Any:
     """The program of a call."""
     return next((eqn.params[k] for k in ("jaxpr", "call_jaxpr") if k in eqn.params), None)
 
@@ -130,7 +130,7 @@ class _Reader:
         shapes = tuple(v.aval for v in (*jaxpr.constvars, *jaxpr.invars))
         return shapes, tuple(given), tuple(equations), tuple(map(atom, jaxpr.outvars))
 
-    def _params(self, eqn: JaxprEqn, transparent: bool) -> tuple:
+    def _params(self, eqn: Any, transparent: bool) -> tuple:
         """An equation's parameters as a key."""
         name = eqn.primitive.name
         if name in _DERIVATIVES:
@@ -140,7 +140,7 @@ class _Reader:
         of = lambda v: self._jaxpr(v, transparent=inside) if hasattr(v, "eqns") or hasattr(v, "jaxpr") else self._key(v)
         return tuple((k, of(v)) for k, v in eqn.params.items())
 
-    def _rule(self, eqn: JaxprEqn, call: tuple) -> Any:
+    def _rule(self, eqn: Any, call: tuple) -> Any:
         """A derivative of the user's own, as the program that comes of it: its function may read anything."""
         if call in self._rules:  # a rule that calls the function whose rule it is
             return "again"

@@ -7,7 +7,7 @@ engine's business.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ def advance_lanes(
     watching = [i for i in accumulators if observables[i].every_step]  # pyright: ignore[reportAttributeAccessIssue]
     series = [o for o in observables if isinstance(o, AbstractSeries)]
 
-    def update(indices: Iterable[int], totals: tuple, state: State, step: Array):
+    def update(indices: Any, totals: Any, state: State, step: Array):
         """`step` is the number of the step just taken, plus one."""
         totals = list(totals)
         for i in indices:
@@ -95,7 +95,7 @@ def advance_lanes(
     def renew(state: State):
         return over(lambda m, s: m.renew(s), axes, -1)(model, state)
 
-    def record(step: Array, state: State, totals: tuple, buffers: tuple):
+    def record(step: Any, state: State, totals: tuple, buffers: tuple):
         totals = update([i for i in accumulators if i not in watching], totals, state, step)
         place = (step - start) // plan.every
         values = [

@@ -43,14 +43,14 @@ class Plan:
         return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
 
 
-def view_of(plan: Plan, model: Dynamics, state: State, step: Array | int) -> View:
+def view_of(plan: Plan, model: Dynamics, state: State, step: Array) -> View:
     """A simulation as an observable sees it.
 
     Args:
         plan: for the number of agents.
         model: the dynamics.
         state: of one simulation.
-        step: its number, from 0.
+        step: its number, from 0; an int32 scalar.
 
     Returns:
         The view.

@@ -341,7 +341,7 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
         state: State,
         totals: tuple,
         buffers: tuple,
-        *numbers: int,
+        *numbers: Any,
     ):
         numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.first, *numbers))
         lanes = (None, group.kept, group.swept, group.sims, run.seed, None, state, totals, buffers)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -390,7 +390,7 @@ class _Program(NamedTuple):
             values.update(zip(eqn.outvars, self.results(eqn, inputs), strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def results(self, eqn: JaxprEqn, inputs: list[_Value]) -> list[_Value]:
+    def results(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """The results of one equation, by the best way there is."""
         name = eqn.primitive.name
         if self.pairs is not None and self.is_paired(eqn):
@@ -414,16 +414,16 @@ class _Program(NamedTuple):
             return [_Value(same.array, shape, same.mapped, same.array)]
         return self.apply(eqn, [v.whole(self.size) for v in inputs], eqn.params, shape)
 
-    def is_paired(self, eqn: JaxprEqn) -> bool:
+    def is_paired(self, eqn: Any) -> bool:
         """Whether an equation asks for the random words of all agents."""
         return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
 
-    def inlined(self, eqn: JaxprEqn, inputs: list[_Value]) -> list[_Value]:
+    def inlined(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
         inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
         return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
 
-    def with_rule(self, eqn: JaxprEqn, inputs: list[_Value]) -> list[_Value]:
+    def with_rule(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """A function with a derivative rule of its own, which holds for whoever differentiates the lanes' program.
 
         The function itself is evaluated as everything is; its rule, seldom asked for, is JAX's own under jax.vmap.
@@ -455,7 +455,7 @@ class _Program(NamedTuple):
         out = call([(v.array, v.odd) for v in inputs])
         return [f._replace(array=array, odd=odd) for f, (array, odd) in zip(forms, out, strict=True)]
 
-    def blocks(self, eqn: JaxprEqn, inputs: list[_Value]) -> list[_Value]:
+    def blocks(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
         one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
@@ -473,7 +473,7 @@ class _Program(NamedTuple):
         parts = [(a.real, a.imag) if r else a for a, r in zip(lax.optimization_barrier(held), real, strict=True)]
         return [v._replace(array=array, odd=odd) for v, (array, odd) in zip(values, parts, strict=True)]
 
-    def by_halves(self, eqn: JaxprEqn, inputs: list[_Value]) -> list[_Value] | None:
+    def by_halves(self, eqn: Any, inputs: list[_Value]) -> list[_Value] | None:
         """One primitive on each half, or None if it does not leave the agents where they are."""
         name, out = eqn.primitive.name, eqn.outvars[0].aval
         agents = 2 * self.pairs if self.pairs else 0
@@ -495,9 +495,7 @@ class _Program(NamedTuple):
         odd = even if same else self.apply(eqn, halves[1], params, shape)[0]
         return [_Value(even.array, out.shape, even.mapped, odd.array)]
 
-    def apply(
-        self, eqn: JaxprEqn, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]
-    ) -> list[_Value]:
+    def apply(self, eqn: Any, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
         """One primitive, on whole values; `shape` is that of its first result in one lane."""
         name, size = eqn.primitive.name, self.size
         bind = lambda *arrays, **changed: _bind(eqn.primitive, arrays, {**params, **changed})
@@ -571,7 +569,7 @@ def _sum_of_pairs(even: Array, odd: Array) -> Array:
     return total.real + total.imag
 
 
-def _keeps_agents(eqn: JaxprEqn) -> bool:
+def _keeps_agents(eqn: Any) -> bool:
     """Whether a primitive whose input and result lead with the agents leaves each agent at its place."""
     name, params = eqn.primitive.name, eqn.params
     if name in ELEMENTWISE:
@@ -590,7 +588,7 @@ def _keeps_agents(eqn: JaxprEqn) -> bool:
     return name.startswith("reduce_") and 0 not in params.get("axes", (0,))
 
 
-def _adds_agents(eqn: JaxprEqn, agents: int) -> bool:
+def _adds_agents(eqn: Any, agents: int) -> bool:
     """Whether a primitive repeats a value for each agent."""
     if eqn.primitive.name != "broadcast_in_dim" or eqn.params["shape"][:1] != (agents,):
         return False

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn, Literal, Primitive
+from jax.extend.core import Literal, Primitive
 from numpy.typing import DTypeLike
 
 from sdesim.engine.gpu import primitives
@@ -47,7 +47,7 @@ def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Val
     return [read(v) for v in step.jaxpr.outvars]
 
 
-def _equation(machine: Machine, eqn: JaxprEqn, inputs: list[Value]) -> Value:
+def _equation(machine: Machine, eqn: Any, inputs: list[Value]) -> Value:
     name, params, aval = eqn.primitive.name, eqn.params, eqn.outvars[0].aval
     if len(eqn.outvars) > 1:
         raise Unsupported(f"the primitive {name}")
