@@ -33,7 +33,8 @@ class AbstractNoise(Part):
     Attributes:
         blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
-        linear: whether zeta is a sum of its variates, so that the mean of several agents is that of their mean; of the class.
+        linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
+            class.
     """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
