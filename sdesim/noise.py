@@ -74,7 +74,7 @@ class AbstractNoise(Part):
         """
         return None
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents:
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents | Float[Array, ""]:
         """The law's dimensionless numbers, one each agent and coordinate.
 
         Args:
@@ -127,7 +127,7 @@ class Silent(AbstractNoise):
     def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return jnp.zeros((), dtype)
 
-    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
+    def apply(self, z: Array, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return jnp.zeros_like(x)
 
     def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
