@@ -13,8 +13,8 @@ from typing import Any
 
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.workloads import Training, Workload
-from sdesim.files import temporary_folder
 from sdesim.interrupt import child
+from sdesim.results.files import temporary_folder
 
 # The mask is set before anything is imported: a package may count the cores at its import.
 _BOOT = """import os, sys
