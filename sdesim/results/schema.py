@@ -250,6 +250,7 @@ class Header:
 
 def _as_now(attributes: dict[str, Any], said: str) -> dict[str, Any]:
     """The attributes of any version of the schema as those of this one."""
+    _read(KIND, TEXT, attributes[KIND], said)
     version = _read(VERSIONED, WHOLE, attributes.get(VERSIONED), said)
     if version > VERSION:
         by = f"sdesim {attributes.get('sdesim_version', 'of a later version')}"
@@ -265,7 +266,7 @@ def _as_now(attributes: dict[str, Any], said: str) -> dict[str, Any]:
 def _check_kind(attributes: Mapping[str, Any], kind: str, said: str) -> None:
     if (found := attributes[KIND]) == kind:
         return
-    if not isinstance(found, str) or found not in KINDS:
+    if found not in KINDS:
         raise Damaged(said, f"is damaged: its {KIND}={shown(found)}: must be one of {', '.join(KINDS)}")
     opens = KINDS[found].opens.format(**{"experiment": "NAME", **attributes})
     raise Damaged(said, f"is {KINDS[found].what}, and not {KINDS[kind].what}", f"name another file; {opens} opens it")
