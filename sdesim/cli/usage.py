@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import math
-from typing import Any
+from typing import Any, TypeVar
+
+Default = TypeVar("Default", str, None)
 
 
 class UsageError(Exception):
@@ -19,7 +21,7 @@ def as_usage():
         raise UsageError(" ".join(str(error).split())) from error
 
 
-def take_option(arguments: list[str], option: str, default: str) -> tuple[str, list[str]]:
+def take_option(arguments: list[str], option: str, default: Default) -> tuple[str | Default, list[str]]:
     """The value of an option that decides the defaults of all others, and the arguments without it."""
     kept, value = [], default
     iterator = iter(arguments)

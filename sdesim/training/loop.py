@@ -302,7 +302,7 @@ def train(
 
     def dataset() -> xr.Dataset:
         data = _dataset(history, state[0], numbers, agents)
-        return describe(data, "history", settings, call, LABELS, seed=str(seed))
+        return describe(data, "training", settings, call, LABELS, seed=seed, seconds=float(data["seconds"].sum()))
 
     def keep(epoch: int) -> None:
         """Write what there is; hours of training are not lost with a disk that is full for a while."""

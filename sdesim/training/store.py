@@ -22,7 +22,7 @@ from jaxtyping import Array
 from sdesim.contents import contents
 from sdesim.fields import warn
 from sdesim.interrupt import undone
-from sdesim.results.datasets import check_kind, read_dataset, write_dataset
+from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import (
     Damaged,
     WriteError,
@@ -110,12 +110,12 @@ class Store:
         if not resume:
             what = "holds a training already; resume=True goes on with it, or name another"
             raise FileExistsError(self._refusal(what))
-        data = self._sound("history.nc", lambda: read_dataset(self.history))
-        self._sound("history.nc", lambda: check_kind(data, "history", f"path={str(self.history)!r}"))
-        if data.attrs["fingerprint"] != self.fingerprint:
+        read = lambda: read_described(self.history, "training", needs=("fingerprint", "checkpoint"))
+        data, header = self._sound("history.nc", read)
+        if header.own["fingerprint"] != self.fingerprint:
             what = "holds a training with other arguments or data; name another folder"
             raise FileExistsError(self._refusal(what))
-        kept = self._checkpoint(int(data.attrs["checkpoint"]))
+        kept = self._checkpoint(header.own["checkpoint"])
         self._sound(kept.name, lambda: _verify(kept))
         import orbax.checkpoint as ocp
 

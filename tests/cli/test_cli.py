@@ -186,7 +186,7 @@ assert not {"jax", "xarray", "tyro"} & set(sys.modules)
 from sdesim.ensembles.grids import sweep
 assert sdesim.sweep is sweep
 assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
-assert sdesim.results.datasets.provenance and not hasattr(sdesim, "nothing")
+assert sdesim.results.schema.provenance and not hasattr(sdesim, "nothing")
 """
     subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
 

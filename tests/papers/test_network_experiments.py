@@ -22,7 +22,7 @@ from sdesim.papers.frame.experiment import PRESETS, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang import common as zhang
-from sdesim.results.datasets import provenance
+from sdesim.results.schema import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
