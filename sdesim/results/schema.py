@@ -114,7 +114,6 @@ FIELDS = {
     "made_by": TEXT,
     "settings": _json(dict),
     "path": _ANY_TEXT,
-    "path_reason": _ANY_TEXT,
     "seconds": Field(_duration, needed=False),
 }
 ORIGIN = {
@@ -178,7 +177,7 @@ _NEXT = {1: _from_1}
 class Header:
     """What a file says of itself.
 
-    settings: all numbers and choices. origin: its provenance. path: of the engine, and the reason for it.
+    settings: all numbers and choices. origin: its provenance. path: of the engine, with its reasons.
     seconds: of computing. own: the fields of its kind.
     """
 
@@ -187,13 +186,12 @@ class Header:
     settings: dict[str, Any]
     origin: dict[str, str]
     path: str | None = None
-    path_reason: str | None = None
     seconds: float | None = None
     own: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def new(
-        cls, kind: str, settings: Any, call: Call | str, *, path: Any = None, seconds: float | None = None, **own
+        cls, kind: str, settings: Any, call: Call | str, *, path: str | None = None, seconds: float | None = None, **own
     ) -> "Header":
         """The header of what was made here and now.
 
@@ -201,7 +199,7 @@ class Header:
             kind: of the file, one of `KINDS`.
             settings: all numbers and choices, of types that `fields.to_json` takes.
             call: how it was made.
-            path: the engine's, as text or with a `name` and a `reason`; None where there is none.
+            path: the engine's, in words (`engine.path.Path`); None where there is none.
             seconds: of computing; None where nobody took the time.
             own: the fields of this kind.
 
@@ -210,8 +208,7 @@ class Header:
         """
         if unknown := own.keys() - KINDS[kind].fields.keys():
             raise TypeError(f"{', '.join(sorted(unknown))}: no field of kind {kind}")
-        name, reason = (path, None) if path is None or isinstance(path, str) else (path.name, path.reason)
-        return cls(kind, made_by(call), json.loads(to_json(settings)), provenance(), name, reason, seconds, own)
+        return cls(kind, made_by(call), json.loads(to_json(settings)), provenance(), path, seconds, own)
 
     @classmethod
     def of(cls, attributes: Mapping[Any, Any], kind: str, said: str, needs: Iterable[str] = ()) -> "Header":

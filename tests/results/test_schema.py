@@ -1,7 +1,5 @@
 """One header for all that is written: what is written is read, and what is wrong is said."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -20,12 +18,6 @@ OWN = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Path:
-    name: str
-    reason: str
-
-
 def header(kind="sweep", **more):
     return Header.new(kind, {"steps": 3, "k": np.float64(0.1), "nested": {"a": (1, 2)}}, "a call", **OWN[kind], **more)
 
@@ -33,11 +25,11 @@ def header(kind="sweep", **more):
 def test_every_kind_is_read_as_it_was_written():
     assert OWN.keys() == schema.KINDS.keys()
     for kind in OWN:
-        written = header(kind, path=Path("blocks", "it is large"), seconds=0.25)
+        written = header(kind, path="blocks: it is large", seconds=0.25)
         read = Header.of(written.attributes(), kind, "path='a.nc'")
         assert read == written
         assert read.settings == {"steps": 3, "k": 0.1, "nested": {"a": [1, 2]}}
-        assert (read.path, read.path_reason, read.seconds) == ("blocks", "it is large", 0.25)
+        assert (read.path, read.seconds) == ("blocks: it is large", 0.25)
         assert read.own == OWN[kind]
         assert read.origin["sdesim_version"] == __version__ and set(read.origin) == set(schema.provenance())
 
@@ -45,8 +37,8 @@ def test_every_kind_is_read_as_it_was_written():
 def test_path_and_seconds_are_there_where_somebody_knows_them():
     written = header(path="one program")
     read = Header.of(written.attributes(), "sweep", "")
-    assert (read.path, read.path_reason, read.seconds) == ("one program", None, None)
-    assert not {"path_reason", "seconds"} & written.attributes().keys()
+    assert (read.path, read.seconds) == ("one program", None)
+    assert "seconds" not in written.attributes()
 
 
 def test_attributes_of_others_are_theirs():
