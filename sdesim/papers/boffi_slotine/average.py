@@ -29,11 +29,12 @@ from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_count, check_sign
-from sdesim.papers.boffi_slotine.averages import SKEWNESS, Average, Chain, Exponential, Preconditioned, quorum_chain
+from sdesim.papers.boffi_slotine.averages import SKEWNESS, Average, Exponential, Preconditioned
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.theory import bounds
+from sdesim.theory.averages import Chain, quorum_chain
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 K, UNEQUAL = "coupling.k", "unequal.k"
@@ -102,12 +103,12 @@ class Config:
 def alike(config: Config, preconditioner: str, k: float) -> Chain:
     """The chain of agents that are preconditioned alike: by "none" or by the "common" matrix."""
     matrix = np.eye(2) if preconditioner == "none" else np.array(config.preconditioner)
-    return quorum_chain(config.eta, [matrix] * config.agents, np.array(config.curvature), np.array(config.noise), k)
+    return quorum_chain(config.eta, [matrix] * config.agents, config.curvature, config.noise, k)
 
 
 def differing(config: Config, k: float) -> Chain:
     """The chain of agents that are preconditioned differently, in one dimension."""
-    return quorum_chain(config.eta, [np.array([[c]]) for c in config.unequal], np.eye(1), np.eye(1), k)
+    return quorum_chain(config.eta, config.unequal, 1.0, 1.0, k)
 
 
 def limit(config: Config) -> np.ndarray:

@@ -1,59 +1,15 @@
 """What `bs_average` is made of: the exact law of time averages of a linear iteration, and the parts of its models."""
 
-import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from sdesim import noise, objectives, random
 from sdesim.coupling import per_agent
 from sdesim.fields import number
 from sdesim.observe import AbstractAccumulator
-
-
-@dataclasses.dataclass(frozen=True)
-class Chain:
-    """A linear iteration X <- step X + kick zeta of all agents' coordinates, with independent zeta of variance 1.
-
-    step, kick: (agents * dims, agents * dims). quorum: (dims, agents * dims), which takes the mean of the agents.
-    """
-
-    step: np.ndarray
-    kick: np.ndarray
-    quorum: np.ndarray
-
-    def responses(self, n: int) -> np.ndarray:
-        """What a unit of zeta, m = 1..n iterations before the end, adds to sqrt(n) z_n: (n, dims, agents * dims)."""
-        total, power, found = np.zeros_like(self.step), np.eye(len(self.step)), []
-        for _ in range(n):
-            total, power = total + power, power @ self.step
-            found.append(self.quorum @ total @ self.kick / np.sqrt(n))
-        return np.array(found)
-
-    def covariance(self, n: int) -> np.ndarray:
-        """Exact covariance of sqrt(n) z_n, from a start at the minimum, (dims, dims)."""
-        return np.einsum("mic,mjc->ij", *2 * [self.responses(n)])
-
-    def skewness(self, n: int, skewness: float) -> np.ndarray:
-        """Exact skewness of the coordinates of sqrt(n) z_n for zeta of a given skewness, (dims,)."""
-        third = skewness * np.sum(self.responses(n) ** 3, axis=(0, 2))
-        return third / np.diag(self.covariance(n)) ** 1.5
-
-
-def quorum_chain(eta: float, preconditioners, curvature, noise_matrix, k: float) -> Chain:
-    """QSGD whose agent i steps by eta (P_i (-A x + B zeta) + k (mean - x)): the coupling is not preconditioned."""
-    p, d = len(preconditioners), len(curvature)
-    eye, average = np.eye(p * d), np.kron(np.full((1, p), 1 / p), np.eye(d))
-    blocks = np.zeros((p, d, p, d))
-    for i, matrix in enumerate(preconditioners):
-        blocks[i, :, i, :] = matrix
-    scale = blocks.reshape(p * d, p * d)
-    pull = eye - np.tile(average, (p, 1))
-    step = eye - eta * (scale @ np.kron(np.eye(p), curvature) + k * pull)
-    return Chain(step, eta * scale @ np.kron(np.eye(p), noise_matrix), average)
 
 
 class Exponential(noise.AbstractNoise):

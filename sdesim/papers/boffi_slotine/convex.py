@@ -14,7 +14,6 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from scipy.special import gammaln
 
 from sdesim import plotting, statistics
 from sdesim.claims import Statement, at_least, at_most
@@ -22,6 +21,7 @@ from sdesim.papers.boffi_slotine.strongly_convex import Config, run
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.theory import bounds, curvature
+from sdesim.theory.linear import normal_length
 
 COLORS = {"qsgd": "#1f77b4", "rotated": "#9467bd", "easgd": "#b2182b", "momentum": "#2ca02c"}
 
@@ -86,12 +86,9 @@ def momentum_level(config: Config, data) -> xr.DataArray:
 
 
 def momentum_spread_linearized(config: Config, data) -> xr.DataArray:
-    """The spread of the positions with momentum on the loss linearized at its minimum, over (n_agents, k).
-
-    The distance y of an agent's position from the mean obeys y'' + (k + mu) y' + (k mu + h) y = noise.
-    """
-    h, p, k = config.curvature, data["n_agents"], data["k"]
-    return (p - 1) * config.eta * config.noise_trace / (2 * (k + config.mu) * (k * config.mu + h))
+    """The spread of the positions with momentum on the loss linearized at its minimum, over (n_agents, k)."""
+    common = (data["n_agents"], config.eta, config.noise_trace, data["k"])
+    return bounds.momentum_spread(*common, config.mu, config.curvature)
 
 
 def easgd_linearized(config: Config, data) -> xr.DataArray:
@@ -100,15 +97,11 @@ def easgd_linearized(config: Config, data) -> xr.DataArray:
     Of the loss linearized at its minimum: (mean, center) is then an Ornstein-Uhlenbeck process, whose stationary law is
     Gaussian, alike in every coordinate.
     """
-    h, k = config.curvature, config.k[-1]
-    variances = []
-    for p in config.center_agents:
-        drift = np.array([[h + k, -k], [-k * p, k * p]])
-        noise = np.diag([bounds.quorum_noise_covariance(config.sigma**2, p, config.eta), 0.0])
-        variances.append(np.diag(bounds.ou_covariance(drift, noise)))
-    length = np.sqrt(2) * np.exp(gammaln((config.dims + 1) / 2) - gammaln(config.dims / 2))  # of a standard normal
+    noise = lambda p: bounds.quorum_noise_covariance(config.sigma**2, p, config.eta)
+    law = lambda p: bounds.easgd_covariance(config.curvature, noise(p), p, config.k[-1])
+    variances = [np.diag(law(p)) for p in config.center_agents]
     named = {"center_agents": data["center_agents"], "point": ["easgd", "center"]}
-    return length * xr.DataArray(np.sqrt(variances), named, ("center_agents", "point"))
+    return normal_length(config.dims) * xr.DataArray(np.sqrt(variances), named, ("center_agents", "point"))
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

@@ -38,10 +38,10 @@ from sdesim.papers.boffi_slotine.single_agent import (
     FILTERS,
     METHODS,
     Config,
-    decay,
     effective_rate,
     energy_bound,
     exact,
+    iteration,
 )
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
@@ -200,7 +200,7 @@ def statements(config: Config) -> list[Statement]:
     sgd = lambda d: statistics.grid_mean(d["center_variance"].sel(algorithm="sgd", drop=True))
     limit = 2 / config.eta - config.k_shown
     beyond = lambda d, method: measured.asked(d["square"].sel(filter=method), d["rate"] > limit)
-    decays = lambda d: np.array([[decay(config, m, float(k)) for k in d["k"].values] for m in CONVERGING])
+    decays = lambda d: np.array([[iteration(config, m, float(k)).decay() for k in d["k"].values] for m in CONVERGING])
 
     def lead(runs) -> float:
         """Share of the linear filter at the gain shown, less the largest of the others."""
@@ -323,7 +323,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         label, color = METHODS[method]
         speed.plot(data["k"], data["decay"].sel(converging=method), "o", ms=4, color=color, label=label)
         k = np.geomspace(min(config.k), max(config.k), 60)
-        measured.plot_formula(speed, k, [decay(config, method, one) for one in k], "", color)
+        measured.plot_formula(speed, k, [iteration(config, method, one).decay() for one in k], "", color)
     speed.plot([], [], "k--", lw=1.2, label="eigenvalue")
     speed.set(xscale="log", yscale="log", xlabel="gain $k$", ylabel="rate per iteration")
     plotting.letter(speed, 2, "convergence on a quadratic")

@@ -35,6 +35,7 @@ from sdesim.papers.boffi_slotine.explorers import (
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.theory import bounds
+from sdesim.theory import rates as theory
 
 MODELS: tuple[Literal["noise", "iteration"], ...] = ("noise", "iteration")
 
@@ -106,19 +107,11 @@ PRESETS = {
 
 def exact(config: Config, model: str, contrast: float, k: float) -> tuple[float, float]:
     """E sum_i |x^i - x_mean|^2 and Var x_mean on the quadratic, of the stationary iteration, in length^2."""
-    p, eta = config.agents, config.rates(contrast)
-    synchronize = np.eye(p) - 1 / p
-    drift = config.curvature * np.eye(p) + k * synchronize
-    force = eta * config.sigma**2 / config.batch
-    if model == "iteration":
-        drift, force = eta[:, None] / config.eta * drift, force * eta / config.eta
-    v = bounds.ou_covariance_discrete(drift, np.diag(force), config.eta)
-    return float(np.trace(synchronize @ v)), float(v.mean())
-
-
-def consensus(start: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Where agents meet that take their own steps and feel the coupling alone: the mean of x^i weighted by 1/eta_i."""
-    return (start / eta).mean(-1) / (1 / eta).mean()
+    eta, own_steps = config.rates(contrast), model == "iteration"
+    v = theory.agents_covariance(
+        eta, config.sigma**2, k, config.curvature, config.batch, config.eta, own_steps=own_steps
+    )
+    return theory.spread_and_variance(v)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -174,9 +167,9 @@ def _convex(config: Config, progress: bool) -> xr.Dataset:
         )
     data = xr.Dataset(found)
     for model in MODELS:
-        theory = np.array([[exact(config, model, c, k) for k in config.k] for c in config.contrast])
+        law = np.array([[exact(config, model, c, k) for k in config.k] for c in config.contrast])
         for i, name in enumerate(("spread", "quorum")):
-            data[f"exact_{model}_{name}"] = (("contrast", "k"), theory[:, :, i])
+            data[f"exact_{model}_{name}"] = (("contrast", "k"), law[:, :, i])
     return data
 
 
@@ -195,7 +188,7 @@ def _conserved(config: Config, progress: bool) -> xr.Dataset:
         progress=progress,
     )
     begin = np.broadcast_to(begin[..., 0], (len(rates), config.sims, config.agents))
-    meet = np.stack([consensus(x, eta) for x, eta in zip(begin, rates, strict=True)])
+    meet = np.stack([theory.consensus(x, eta) for x, eta in zip(begin, rates, strict=True)])
     dims = ("contrast", "sim")
     return xr.Dataset(
         {
@@ -288,8 +281,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     for panel, (i, (name, scale)) in zip(axes[0], enumerate(scales.items()), strict=True):
         for model, place, label, look, marker in kinds:
             color = POPULATIONS[look][1]
-            theory = [exact(config, model, config.contrast[place], gain)[i] / scale for gain in k]
-            measured.plot_formula(panel, k, theory, "", color)
+            law = [exact(config, model, config.contrast[place], gain)[i] / scale for gain in k]
+            measured.plot_formula(panel, k, law, "", color)
             values = data[f"quadratic_{model}_{name}"].isel(contrast=place) / scale
             # equal rates and a common drift lie on each other: shift the former's points a little
             shifted = values.assign_coords(k=values["k"] * (0.95 if look == "equal" else 1.0))

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import numpy as np
-
 from sdesim import plotting
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.boffi_slotine import one_dimensional as one
-from sdesim.theory import bounds
+from sdesim.theory import transition
 
 METHODS = {
     "linear": ("linear filter", plotting.QUORUM),
@@ -91,47 +89,29 @@ class Config:
 
 
 def effective_rate(config: Config, k):
-    """Drift of an iteration under a constant unit force, in time: eta r / (r + k)."""
-    return config.eta * config.rate / (config.rate + k)
+    """Drift of an iteration under a constant unit force, in time: of all methods, at the gain k of the filter."""
+    return transition.effective_rate(config.eta, k, config.rate)
 
 
-def transition(config: Config, method: str, k: float) -> tuple[np.ndarray, np.ndarray]:
-    """One iteration on the quadratic, (x, s) <- M (x, s) + noise of covariance N, s the center or the displacement.
-
-    For SGD, s is x itself. M and N are (2, 2).
-    """
-    h, e, variance = config.curvature, effective_rate(config, k), config.sigma**2
+def iteration(config: Config, method: str, k: float) -> transition.Transition:
+    """A linear method on the quadratic, at the effective rate of the filter of gain k."""
+    noise_trace, h = config.sigma**2, config.curvature
     if method == "linear":
-        a = np.array([[h + k, -k], [-config.rate, config.rate]])
-        return np.eye(2) - config.eta * a, np.diag([config.eta**2 * variance, 0.0])
+        return transition.filter_transition(config.eta, noise_trace, h, k, config.rate)
+    rate = effective_rate(config, k)
     if method == "sgd":
-        return np.array([[1 - e * h, 0.0], [1 - e * h, 0.0]]), np.full((2, 2), e**2 * variance)
-    e, delta = e * (1 - config.momentum), config.momentum
-    kept = delta * (1 - e * h) if method == "nesterov" else delta
-    return np.array([[1 - e * h, kept], [-e * h, kept]]), np.full((2, 2), e**2 * variance)
+        return transition.sgd_transition(rate, noise_trace, h)
+    rate, nesterov = rate * (1 - config.momentum), method == "nesterov"
+    return transition.momentum_transition(rate, noise_trace, h, config.momentum, nesterov=nesterov)
 
 
 def exact(config: Config, method: str, k: float) -> tuple[float, float]:
     """Stationary variance of the agent and of its center (for SGD and momentum, of itself) on the quadratic."""
-    m, n = transition(config, method, k)
-    v = bounds.ou_covariance_discrete(np.eye(2) - m, n, 1.0)
+    v = iteration(config, method, k).covariance()
     return float(v[0, 0]), float(v[1, 1] if method in FILTERS else v[0, 0])
 
 
-def decay(config: Config, method: str, k: float) -> float:
-    """Rate of convergence on the quadratic, per iteration: minus the logarithm of the spectral radius."""
-    return float(-np.log(np.abs(np.linalg.eigvals(transition(config, method, k)[0])).max()))
-
-
 def energy_bound(config: Config, k: float) -> float:
-    """Bound of E[x^2 + (k / r) c^2] of the linear filter on the log cosh loss, stationary, made for the iteration.
-
-    In the metric diag(sqrt r, sqrt k) the drift is symmetric, and contracts for curvatures from h to L as at the worst
-    of the two: BS Lemma 5.2 and Thm 5.2 for p = 1, with a rate r of the center that need not be k.
-    """
-    worst = 0.0
-    for h in (config.curvature, config.curvature + config.weight):
-        mixed = -np.sqrt(k * config.rate)
-        a = np.array([[h + k, mixed], [mixed, config.rate]])
-        worst = max(worst, np.abs(1 - config.eta * np.linalg.eigvalsh(a)).max())
-    return config.eta**2 * config.sigma**2 / (1 - worst**2)
+    """Bound of E[x^2 + (k / r) c^2] of the linear filter on the log cosh loss."""
+    least, greatest = config.curvature, config.curvature + config.weight
+    return transition.filter_energy(config.eta, config.sigma**2, k, config.rate, least, greatest)

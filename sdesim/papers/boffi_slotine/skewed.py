@@ -6,6 +6,7 @@ import numpy as np
 
 from sdesim.objectives import LogCosh
 from sdesim.theory import bounds, curvature
+from sdesim.theory.perturbation import quorum_perturbation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +54,8 @@ class Skewed:
         return bounds.qsgd_distance_scheduled(*common, start=abs(self.start))
 
     def perturbation(self, eta: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bias x* - E x_mean and variance of x_mean about the minimum, to leading order in the noise.
-
-        To this order agents are those of a quadratic, and the third derivative pushes x_mean by -f'''/2 E(x^i - x*)^2.
-        """
-        p, h, third = self.agents, self.curvature, self.third
-        own, mean, bias = 0.0, 0.0, 0.0  # variance of an agent about x_mean, of x_mean; bias
-        found = [(0.0, 0.0)]
-        for e, g in zip(eta, k, strict=True):
-            kick = (e * self.sigma) ** 2
-            bias = (1 - e * h) * bias + e * third / 2 * (own + mean)
-            own = (1 - e * (g + h)) ** 2 * own + kick * (p - 1) / p
-            mean = (1 - e * h) ** 2 * mean + kick / p
-            found.append((bias, mean))
-        biases, variances = np.array(found).T
-        return biases, variances
+        """Bias x* - E x_mean and variance of x_mean about the minimum, to leading order in the noise."""
+        return quorum_perturbation(self.agents, eta, self.sigma, self.third, k, self.curvature)
 
     def first_term(self, eta, k, *, discrete: bool):
         """The disturbance's term of BS Thm 5.1 for constant eta and k, of the SDE or of the iteration."""

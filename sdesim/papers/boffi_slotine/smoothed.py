@@ -1,6 +1,5 @@
 """What `bs_smoothing` is made of: laws of noise, the model loss convolved with them (BS 4), and what is measured."""
 
-import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
@@ -13,38 +12,14 @@ from sdesim.coupling import Order
 from sdesim.observe import AbstractSeries
 from sdesim.papers.boffi_slotine.one_dimensional import Loss
 from sdesim.papers.frame import measured
+from sdesim.theory.smoothing import Law, averaged, uniform
 
 LEAST = 5.0  # visits a simulation, below which a bin is left out
 
 
-@dataclasses.dataclass(frozen=True)
-class Law:
-    """A sum of independent uniform variables: half widths `widths` with multiplicities `counts`, both (terms,)."""
-
-    widths: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def variance(self) -> float:
-        return float(np.sum(self.counts * self.widths**2) / 3)
-
-    def damping(self, frequency: float) -> float:
-        """The characteristic function: what is left of a wave of this frequency after convolution."""
-        return float(np.prod(np.sinc(frequency * self.widths / np.pi) ** self.counts))
-
-    def factors(self, loss: Loss) -> np.ndarray:
-        """What convolution does to the gradient of the loss: variance, damping of the slow and of the fast wave."""
-        return np.array([self.variance, self.damping(loss.w1), self.damping(loss.w2)])
-
-
-def uniform(half_width: float) -> Law:
-    """One uniform variable; of half width 0, no noise at all."""
-    return Law(np.array([half_width]), np.array([1]))
-
-
-def averaged(half_width: float, agents: int) -> Law:
-    """The mean of `agents` uniform variables: narrower than one by the root of their number, and not uniform."""
-    return Law(np.array([half_width / agents]), np.array([agents]))
+def factors(law: Law, loss: Loss) -> np.ndarray:
+    """What convolution does to the gradient of the loss: variance, damping of the slow and of the fast wave."""
+    return np.array([law.variance, law.damping(loss.w1), law.damping(loss.w2)])
 
 
 def averaged_and_narrower(half_width: float, agents: int) -> tuple[Law, Law]:
@@ -52,31 +27,16 @@ def averaged_and_narrower(half_width: float, agents: int) -> tuple[Law, Law]:
     return averaged(half_width, agents), uniform(half_width / np.sqrt(agents))
 
 
-def spread(half_width: float, agents: int, order: Order, rate: float, step: int) -> Law:
-    """The law of the point of an agent's gradient about Y_t, t = `step`, where the loss is flat.
-
-    Agents start at one point, and a pull of weight `rate` shrinks their differences by 1 - rate. half_width: of the
-    uniform noise that each step adds to each agent. Y has moved with the mean of all noise but the newest, so that of
-    older noise the law has only what agents differ by.
-    """
-    age = np.arange(step + 1)
-    kept = (1 - rate) ** (age + (order == "gauss-seidel"))
-    mean = (age == 0) / agents
-    own, others = kept * (1 - 1 / agents) + mean, mean - kept / agents
-    counts = np.repeat([1, agents - 1], step + 1)
-    return Law(half_width * np.abs(np.concatenate([own, others])), counts)
-
-
-def slope(loss: Loss, y, factors) -> np.ndarray:
-    """The gradient at y of the loss convolved with a symmetric law of which the factors of `Law.factors` are given."""
-    variance, slow, fast = factors
+def slope(loss: Loss, y, damped) -> np.ndarray:
+    """The gradient at y of the loss convolved with a symmetric law of which the `factors` are given."""
+    variance, slow, fast = damped
     smooth = 4 * y**3 + 12 * variance * y - 2 * loss.well * y - loss.tilt
     waves = loss.a1 * loss.w1 * slow * np.sin(loss.w1 * y) + loss.a2 * loss.w2 * fast * np.cos(loss.w2 * y)
     return loss.scale * (smooth + waves)
 
 
 def regressors(loss: Loss, y: np.ndarray) -> np.ndarray:
-    """What each of the factors multiplies in `slope`: (..., 3)."""
+    """What each of the `factors` multiplies in `slope`: (..., 3)."""
     parts = [12 * y, loss.a1 * loss.w1 * np.sin(loss.w1 * y), loss.a2 * loss.w2 * np.cos(loss.w2 * y)]
     return loss.scale * np.stack(parts, axis=-1)
 

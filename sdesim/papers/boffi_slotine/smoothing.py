@@ -40,6 +40,7 @@ from sdesim.papers.boffi_slotine.one_dimensional import Loss
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.theory import smoothing as laws
 
 WINDOW = 2.3  # half width of what is measured
 START = 2.6  # paths start within this
@@ -90,9 +91,9 @@ class Config:
         """Half width of the noise of one step of one agent, in units of x."""
         return self.eta * self.noise_half_width
 
-    def spreads(self, agents: int, order: Order, rate: float) -> list[smoothing.Law]:
+    def spreads(self, agents: int, order: Order, rate: float) -> list[laws.Law]:
         """The laws of the agents' spread at the steps that are watched."""
-        return [smoothing.spread(self.half_width, agents, order, rate, t) for t in range(WARM, self.steps)]
+        return [laws.spread(self.half_width, agents, order, rate, t) for t in range(WARM, self.steps)]
 
 
 # -- measurement -------------------------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def tally(config: Config, agents: int, y: np.ndarray, slopes: np.ndarray) -> dic
     regression of the slope on the factors of a law.
     """
     loss = config.loss
-    from_averaged = slopes - smoothing.slope(loss, y, smoothing.averaged(config.half_width, agents).factors(loss))
+    from_averaged = slopes - smoothing.slope(loss, y, smoothing.factors(laws.averaged(config.half_width, agents), loss))
     place = np.digitize(y, EDGES) - 1
     inside = (place >= 0) & (place < CENTERS.size)
     index = (np.arange(config.sims)[:, None, None] * CENTERS.size + place)[inside]
@@ -180,7 +181,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
 def misfit(config: Config, data: xr.Dataset) -> xr.DataArray:
     """Of synchronized agents: what the factors of the averaged noise leave of the regression, (p, factor, sim)."""
     one = smoothing.synchronized(data)
-    exact = [smoothing.averaged(config.half_width, p).factors(config.loss) for p in config.agents]
+    exact = [smoothing.factors(laws.averaged(config.half_width, p), config.loss) for p in config.agents]
     theory = xr.DataArray(exact, {"p": list(config.agents), "column": data["column"]}, ("p", "column"))
     return one["right"] - (one["normal"] * theory).sum("column", skipna=False)
 
@@ -199,13 +200,13 @@ def statements(config: Config) -> list[Statement]:
         for p in config.agents[1:]:
             for order in ORDERS:
                 for rate in config.rates:
-                    expected = np.mean([law.factors(loss) for law in config.spreads(p, order, rate)], axis=0)
+                    expected = np.mean([smoothing.factors(law, loss) for law in config.spreads(p, order, rate)], axis=0)
                     found = smoothing.factors_of(runs.data.sel(p=p, order=order, rate=rate))
                     errors.append(abs(found - expected)[1:])
         return statistics.greatest(errors)
 
     grid = np.linspace(-WINDOW, WINDOW, 4001)
-    factors = [smoothing.averaged(config.half_width, p).factors(loss) for p in (1, many)]
+    factors = [smoothing.factors(laws.averaged(config.half_width, p), loss) for p in (1, many)]
     few, true = (smoothing.count_minima(smoothing.slope(loss, grid, f)) for f in factors)
     return [
         measured.equal(
@@ -293,11 +294,11 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 def _plot_losses(config: Config, data: xr.Dataset, panel: Axes) -> None:
     y = np.linspace(-WINDOW, WINDOW, 2001)
-    laws = {f"$p = {p}$": smoothing.averaged(config.half_width, p) for p in config.agents}
-    laws["no noise"] = smoothing.uniform(0.0)
+    laws = {f"$p = {p}$": laws.averaged(config.half_width, p) for p in config.agents}
+    laws["no noise"] = laws.uniform(0.0)
     colors = [*COLORS[: len(config.agents)], plotting.LOSS]
     for i, ((label, law), color) in enumerate(zip(laws.items(), colors, strict=True)):
-        slopes = smoothing.slope(config.loss, y, law.factors(config.loss))
+        slopes = smoothing.slope(config.loss, y, smoothing.factors(law, config.loss))
         loss = np.cumsum(slopes) * (y[1] - y[0])
         loss += 1.6 * i - loss[y.size // 2]
         panel.plot(y, loss, color=color, lw=1.1, label=f"{label}: {smoothing.count_minima(slopes)} minima")
@@ -315,7 +316,7 @@ def _plot_slopes(config: Config, data: xr.Dataset, panel: Axes) -> None:
         measured.plot_measured(
             panel, smoothing.slopes_of(smoothing.synchronized(data).sel(p=p)), "y", f"$p = {p}$", color, marker
         )
-        exact = smoothing.slope(config.loss, y, smoothing.averaged(config.half_width, p).factors(config.loss))
+        exact = smoothing.slope(config.loss, y, smoothing.factors(laws.averaged(config.half_width, p), config.loss))
         measured.plot_formula(panel, y, exact, "averaged noise", color, "-")
     panel.axhline(0, color="black", lw=0.6)
     panel.set(xlabel="$Y$", ylabel=r"$-\mathrm{E}[\Delta Y \mid Y] / \eta$")
@@ -363,7 +364,7 @@ def _plot_gains(config: Config, data: xr.Dataset, panel: Axes) -> None:
         curve = [np.mean([law.damping(frequency) for law in config.spreads(p, order, rate)]) for rate in fine]
         measured.plot_formula(panel, fine, curve, f"the agents' spread, {text}", color)
     for agents, style, label in ((p, "-", "averaged noise"), (1, ":", "noise of one agent")):
-        left = smoothing.averaged(config.half_width, agents).damping(frequency)
+        left = laws.averaged(config.half_width, agents).damping(frequency)
         panel.axhline(left, color="black", lw=0.6, ls=style, label=label)
     panel.set(xlabel=r"weight of the pull in one iteration, $\eta k$", ylabel="what is left of the fast wave")
     panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.6))
