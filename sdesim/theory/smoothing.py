@@ -43,7 +43,8 @@ def uniform(half_width: float) -> Law:
 def averaged(half_width: float, agents: int) -> Law:
     """The mean of `agents` uniform variables: narrower than one by the root of their number, and not uniform."""
     check_sign("half_width", half_width)
-    return Law(np.array([half_width / agents]), np.array([check_count("agents", agents)]))
+    p = check_count("agents", agents)
+    return Law(np.array([half_width / p]), np.array([p]))
 
 
 def spread(half_width: float, agents: int, order: Order, rate: float, step: int) -> Law:

@@ -51,6 +51,11 @@ def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
     return values.isel(point=np.flatnonzero(where.values))
 
 
+def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.DataArray:
+    """Measurements of several runs as one, along a new dimension."""
+    return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
+
+
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
 
 
