@@ -27,7 +27,7 @@ def iterated(method, noise, **sizes):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_transitions_are_the_iterations(method):
-    """Noiseless steps of each model on the quadratic are powers of its matrix, whose eigenvalues say how they shrink."""
+    """Noiseless steps of each model on the quadratic are powers of its matrix; its eigenvalues say how they shrink."""
     law = METHODS[method][0]
     state = [1.0, 1.0] if METHODS[method][2] is None else [1.0, 0.0]
     for steps in (1, 5):
