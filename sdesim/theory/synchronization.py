@@ -168,6 +168,29 @@ def momentum_synchronization_level(
     return level(agents, eta, noise_trace, rate, batch)
 
 
+def momentum_spread(
+    agents: Numbers,
+    eta: Numbers,
+    noise_trace: Numbers,
+    k: Numbers,
+    mu: Numbers,
+    curvature: Numbers,
+    batch: Numbers = 1,
+) -> Numbers:
+    """E sum_i |x^i - x_mean|^2 with momentum and coupling of the positions alone, on a quadratic, in length^2.
+
+        (p - 1) eta C / (2 b (k + mu) (k mu + h))
+
+    Exact: the distance y of an agent's position from the mean obeys y'' + (k + mu) y' + (k mu + h) y = noise. Of one
+    curvature h = `curvature` > 0 in all directions, in 1/time^2.
+    """
+    check("k", k)
+    for name, value in (("mu", mu), ("curvature", curvature)):
+        check(name, value, zero=False)
+    k, mu = floats(k), floats(mu)
+    return level(agents, eta, noise_trace, (k + mu) * (k * mu + floats(curvature)), batch)
+
+
 def level(agents, eta, noise_trace, rate, batch):
     """(p - 1) eta C / (2 b rate)."""
     check("noise_trace", noise_trace)

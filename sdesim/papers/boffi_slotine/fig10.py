@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least
 from sdesim.fields import check_sign
 from sdesim.papers.frame import networks as net
 
@@ -62,8 +62,7 @@ def statements(config: Config) -> list[Statement]:
             f"10-{name.lower()}-generalises",
             f"{name} of one agent is better than SGD with momentum (best test accuracy, points, mean of the rates)",
             mean_gain(name, "MSGD"),
-            ">=",
-            0.0,
+            at_least(0.0),
         )
         for name in ("EASGD", "EASGD-WM")
     ]
@@ -73,9 +72,7 @@ def statements(config: Config) -> list[Statement]:
                 f"10-{name.lower()}-generalises-{r:g}",
                 f"{name} is better than SGD with momentum at learning rate {r:g} (best test accuracy, points)",
                 net.gain(label(name, r), label("MSGD", r)),
-                ">=",
-                0.0,
-                counted=False,
+                at_least(0.0),
                 note="the paper says so in general",
             )
             for name in ("EASGD", "EASGD-WM")
@@ -86,8 +83,9 @@ def statements(config: Config) -> list[Statement]:
             "10-without-momentum-is-better",
             "EASGD is often better without momentum than with: at more than half of the rates (share)",
             better_without,
-            ">=",
-            (len(config.rates) // 2 + 0.5) / len(config.rates),  # between the last share that is too few and the next
+            at_least(
+                (len(config.rates) // 2 + 0.5) / len(config.rates)
+            ),  # between the last share that is too few and the next
         ),
         *[
             net.differs(

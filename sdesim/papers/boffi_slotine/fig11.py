@@ -7,7 +7,7 @@ from 50 agents on.
 
 import dataclasses
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least
 from sdesim.fields import check_sign
 from sdesim.papers.boffi_slotine import fig8 as bs_fig8
 from sdesim.papers.boffi_slotine import fig9 as bs_fig9
@@ -63,8 +63,7 @@ def statements(config: Config) -> list[Statement]:
                 f"11-overfits-{p}",
                 f"QSGD overfits more than EASGD (last over least test loss, QSGD less EASGD, {many(p)})",
                 lambda runs, a=qsgd, b=easgd: overfitting(runs, a) - overfitting(runs, b),
-                ">=",
-                0.0,
+                at_least(0.0),
             )
         )
         if p > 1:
@@ -75,9 +74,7 @@ def statements(config: Config) -> list[Statement]:
                     f"with its gain scaled, QSGD is no more synchronized than EASGD (last distance, QSGD over EASGD, "
                     f"{many(p)})",
                     net.distance(qsgd, easgd),
-                    ">=",
-                    0.8,
-                    smoke=1.0,
+                    at_least(0.8, smoke=1.0),
                 )
             )
     for p in set(config.agents) - set(stable):
@@ -89,9 +86,7 @@ def statements(config: Config) -> list[Statement]:
                 lambda runs, p=p: (
                     best_of_easgd(runs) - net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean()
                 ),
-                ">=",
-                5.0,
-                smoke=5.0,
+                at_least(5.0, smoke=5.0),
             )
         )
     if most > fewest:
@@ -100,8 +95,7 @@ def statements(config: Config) -> list[Statement]:
                 "11-more-agents-help",
                 f"QSGD improves with more agents (best test accuracy, {many(most)} over {many(fewest)}, points)",
                 net.gain(f"QSGD, {many(most)}", f"QSGD, {many(fewest)}"),
-                ">=",
-                1.0,
+                at_least(1.0),
             )
         )
     for few, more in zip(config.agents[:-1], config.agents[1:], strict=True):
@@ -110,9 +104,7 @@ def statements(config: Config) -> list[Statement]:
                 f"11-fewer-suffice-{few}",
                 f"EASGD of {many(few)} is about as good as QSGD of {many(more)} (best test accuracy, points)",
                 net.gain(f"EASGD, {many(few)}", f"QSGD, {many(more)}"),
-                ">=",
-                -1.0,
-                counted=False,
+                at_least(-1.0),
                 note="of which numbers of agents the paper says so is lost",
             )
         )

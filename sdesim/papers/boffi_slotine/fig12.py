@@ -6,7 +6,7 @@ Command: sdesim figure bs-fig12, after sdesim data cifar10. The rule is EASGD; a
 import dataclasses
 
 from sdesim import statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import fig8 as bs_fig8
 from sdesim.papers.boffi_slotine.fig8 import many
 from sdesim.papers.frame import networks as net
@@ -54,8 +54,7 @@ def statements(config: Config) -> list[Statement]:
             f"12-one-start-is-worse-{p}",
             f"agents from one start do worse than from their own (best test accuracy, points, {many(p)})",
             net.gain(label("own starts", p), label("one start", p)),
-            ">=",
-            0.0,
+            at_least(0.0),
         )
         for p in config.agents
     ]
@@ -66,8 +65,7 @@ def statements(config: Config) -> list[Statement]:
                 f"more agents help more from their own starts (improvement from {fewest} to {most} agents over that "
                 "from one start, points)",
                 lambda runs: improvement("own starts")(runs) - improvement("one start")(runs),
-                ">=",
-                0.0,
+                at_least(0.0),
             )
         )
     return [
@@ -85,26 +83,19 @@ def statements(config: Config) -> list[Statement]:
                 ),
                 0.0,
             ),
-            "<=",
-            1e-6,
-            smoke=1e-6,
+            at_most(1e-6, smoke=1e-6),
         ),
         Statement(
             "12-noise-parts-them",
             f"but noise drives them apart (distance after the last epoch, least of the runs, {many(most)})",
             lambda runs: (statistics.least(net.last(runs.data, "spread", label("one start", most))), 0.0),
-            ">=",
-            1e-3,
-            smoke=1e-3,
+            at_least(1e-3, smoke=1e-3),
         ),
         Statement(
             "12-own-starts-explore",
             f"agents from their own starts stay further apart (last distance over that from one start, {many(most)})",
             net.distance(label("own starts", most), label("one start", most)),
-            ">=",
-            1.0,
-            counted=False,
-            smoke=1.0,
+            at_least(1.0, smoke=1.0),
             note="asked here: at the end of a long training it says whether the starts are forgotten",
         ),
         net.learns("12-learns", cells(config)),

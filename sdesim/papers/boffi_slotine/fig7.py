@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count
 from sdesim.papers.frame import networks as net
 from sdesim.statistics import greatest
@@ -60,15 +60,13 @@ def statements(config: Config) -> list[Statement]:
             "7-lower-is-better",
             "the best gain is below the strongest (best test accuracy of the second strongest over it, points)",
             net.gain(middle[-1], strong),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
         Statement(
             "7-trend",
             "test accuracy grows as the gain falls, where the center is of use (points a decade of the gain)",
             trend,
-            "<=",
-            0.0,
+            at_most(0.0),
         ),
         # Also in a few steps: the center of weakly coupled agents then stands near the mean of their starts.
         Statement(
@@ -76,26 +74,20 @@ def statements(config: Config) -> list[Statement]:
             "too weak a coupling leaves a center that is no meaningful average (best test accuracy over the epochs, of "
             "the gain with the best mean over the weakest, points)",
             lambda runs: best_of_others(runs) - net.best(runs.data, "test_accuracy", weak).mean(),
-            ">=",
-            2.0,
-            smoke=2.0,
+            at_least(2.0, smoke=2.0),
         ),
         Statement(
             "7-agents-learn-anyway",
             "though its agents learn by themselves (best accuracy of the agents over that of the center, weakest gain)",
             lambda runs: net.best(runs.data, "agents_test_accuracy", weak) - net.best(runs.data, "test_accuracy", weak),
-            ">=",
-            2.0,
-            smoke=20.0,
+            at_least(2.0, smoke=20.0),
         ),
         *[
             Statement(
                 f"7-synchronized-{i}",
                 f"more coupling, closer agents (last distance at {high} over that at {low})",
                 net.distance(high, low),
-                "<=",
-                1.0,
-                smoke=0.9,
+                at_most(1.0, smoke=0.9),
             )
             for i, (low, high) in enumerate(zip((weak, *middle), (*middle, strong), strict=True), 1)
         ],

@@ -7,7 +7,7 @@ weighted quorum.
 import dataclasses
 
 from sdesim import statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.frame import networks as net
 
@@ -61,8 +61,7 @@ def statements(config: Config) -> list[Statement]:
             f"8-more-agents-help-{name.lower()}",
             f"{most} of {name} generalise better than {many(config.agents[0])} (best test accuracy, points)",
             net.gain(f"{name}, {most}", f"QSGD, {many(config.agents[0])}"),
-            ">=",
-            1.0,
+            at_least(1.0),
         )
         for name in ("QSGD", "SD-QSGD")
         if len(config.agents) > 1
@@ -73,17 +72,13 @@ def statements(config: Config) -> list[Statement]:
                 f"8-state-dependent-{p}",
                 f"the difference between SD-QSGD and QSGD is mild for {many(p)} (best test accuracies, points)",
                 lambda runs, gain=gain: abs(gain(runs).mean()),
-                "<=",
-                2.0,
+                at_most(2.0),
             ),
             Statement(
                 f"8-spikes-synchronize-{p}",
                 f"spikes bring agents closer together (last distance, SD-QSGD over QSGD, {many(p)})",
                 net.distance(f"SD-QSGD, {many(p)}", f"QSGD, {many(p)}"),
-                "<=",
-                1.0,
-                counted=False,
-                smoke=1.0,
+                at_most(1.0, smoke=1.0),
                 note="asked here: a spike adds to the sum of the gains, and is over long before an epoch's end",
             ),
         ]
@@ -93,9 +88,7 @@ def statements(config: Config) -> list[Statement]:
             "8-mildly-better",
             "SD-QSGD is mildly better for some number of agents (largest gain of best accuracy, points)",
             lambda runs: statistics.greatest([g(runs).mean() for g in gains.values()]),
-            ">=",
-            0.0,
-            counted=False,
+            at_least(0.0),
             note="the paper's own difference is small, and changes sign with the number of agents",
         ),
         *[net.synchronizes(f"8-synchronized-{name.lower()}", name, f"{name}, {most}") for name in ("QSGD", "SD-QSGD")],

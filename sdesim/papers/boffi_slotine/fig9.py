@@ -5,7 +5,7 @@ Command: sdesim figure bs-fig9, after sdesim data cifar10. All numbers are chose
 
 import dataclasses
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import fig8 as bs_fig8
 from sdesim.papers.boffi_slotine.fig8 import many
 from sdesim.papers.frame import networks as net
@@ -43,8 +43,7 @@ def generalises(id: str, agents: tuple[int, ...]) -> list[Statement]:
             f"{id}-generalises-{p}",
             f"EASGD generalises better than QSGD with {many(p)} (best test accuracy, points)",
             net.gain(f"EASGD, {many(p)}", f"QSGD, {many(p)}"),
-            ">=",
-            0.0,
+            at_least(0.0),
         )
         for p in agents
     ]
@@ -60,16 +59,14 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: (
                 net.best(runs.data, "train_loss", f"QSGD, {most}") / net.best(runs.data, "train_loss", f"EASGD, {most}")
             ),
-            "<=",
-            1.0,
+            at_most(1.0),
         ),
         *[
             Statement(
                 f"9-less-synchronized-{p}",
                 f"EASGD agents are less synchronized (last distance, QSGD over EASGD, {many(p)})",
                 net.distance(f"QSGD, {many(p)}", f"EASGD, {many(p)}"),
-                "<=",
-                1.0,
+                at_most(1.0),
             )
             for p in config.several
         ],

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sdesim import plotting
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_sign
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.curves import heading
@@ -169,8 +169,7 @@ def statements(config: Config) -> list[Statement]:
             "1-headline",
             "EASGD without momentum has the least test error in all cells but one (number of the others)",
             lambda runs: float((lead(found(runs)) <= 0).sum()),
-            "<=",
-            1.0,
+            at_most(1.0),
         )
     ]
     for b, rate in enumerate(config.rates):
@@ -181,9 +180,7 @@ def statements(config: Config) -> list[Statement]:
                     f"1-least-error-{b + 1}-{c + 1}",
                     f"EASGD-WM has the least error, learning rate {rate:g}, momentum {momentum:g} (by how much)",
                     lambda runs, b=b, c=c: float(lead(found(runs)).isel(block=b, column=c)),
-                    ">=",
-                    0.0,
-                    counted=not exception,
+                    at_least(0.0),
                     note="the one cell in which it has not in the paper" if exception else "",
                 )
             )
@@ -197,8 +194,7 @@ def statements(config: Config) -> list[Statement]:
                     constancy(curves(config, runs.data)["error"].sel(algorithm=METHODS[0]).isel(epoch=-1)),
                     0.0,
                 ),
-                "<=",
-                1.0,
+                at_most(1.0),
             )
         )
     return [
@@ -207,9 +203,7 @@ def statements(config: Config) -> list[Statement]:
             "1-independent",
             "the columns are independent runs (least difference between any two runs' test losses before training)",
             lambda runs: (_least_difference(config, runs), 0.0),
-            ">=",
-            1e-6,
-            smoke=1e-6,
+            at_least(1e-6, smoke=1e-6),
         ),
         net.same_starts("1-same-start", cells(config)),
         net.learns("1-learns", [c for c in cells(config) if c.algorithm == "easgd-wm"]),

@@ -21,7 +21,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sdesim import source, training
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_choice, check_count, check_sign
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.cells import Cell
@@ -300,7 +300,7 @@ def learns(id: str, cells: Sequence[Cell], points: float = 20.0) -> Statement:
         return least([best(runs.data, name, c.label) - at_start(runs.data, name, c.label) for c in cells]), 0.0
 
     text = "the agents of every cell learn in every run (least gain of test accuracy over the start, points)"
-    return Statement(id, text, smallest, ">=", points, smoke=points)
+    return Statement(id, text, smallest, at_least(points, smoke=points))
 
 
 def differs(id: str, statement: str, of: str, other: str, config: Config) -> Statement:
@@ -313,7 +313,7 @@ def differs(id: str, statement: str, of: str, other: str, config: Config) -> Sta
 
     text = f"{statement} (relative difference of training losses after epoch 1, least of the runs)"
     note = "" if config.short else "counted at smoke size alone: over more steps rounding grows as large"
-    return Statement(id, text, smallest, ">=", 1e-3, counted=config.short, smoke=1e-3, note=note)
+    return Statement(id, text, smallest, at_least(1e-3, smoke=1e-3), note=note)
 
 
 def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
@@ -325,14 +325,14 @@ def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
 
     groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
     text = "the methods compared start at the same points (largest difference of test losses before training)"
-    return Statement(id, text, worst, "<=", 1e-3, smoke=1e-3)
+    return Statement(id, text, worst, at_most(1e-3, smoke=1e-3))
 
 
 def synchronizes(id: str, name: str, cell: str) -> Statement:
     """Agents of a cell that start apart come together in every run."""
     worst = lambda runs: (greatest(last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)), 0.0)
     text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
-    return Statement(id, text, worst, "<=", 0.5, smoke=0.5)
+    return Statement(id, text, worst, at_most(0.5, smoke=0.5))
 
 
 # -- the experiment ----------------------------------------------------------------------------------------------------

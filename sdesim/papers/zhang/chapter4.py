@@ -6,12 +6,11 @@ worker, for instance, are trained once for eight of them. How large a difference
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import networks as net
 from sdesim.papers.zhang import common as zhang
 from sdesim.papers.zhang.common import ALONE, Config, Methods, better, during, smallest, tried
@@ -51,28 +50,26 @@ def _period_statements(config: Config, period: int) -> list[Statement]:
             "eamsgd-best",
             f"EAMSGD achieves the smallest test error at tau = {period} (points below the best of the other methods)",
             zhang.best_of_others(methods, "EAMSGD"),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
         Statement(
             "eamsgd-faster",
             "EAMSGD converges faster than all others (mean test error over all epochs, points below the best of them)",
             zhang.best_of_others(methods, "EAMSGD", during),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
     ]
     above = lambda runs: min((smallest(runs.data, m) - smallest(runs.data, easgd) for m in family), key=_mean)
     how = "(points of smallest test error above EASGD's, best of DOWNPOUR, ADOWNPOUR and MVADOWNPOUR)"
     if period <= SMALL:
         text = f"DOWNPOUR-based methods are at their best at small periods, tau = {period} {how}"
-        found.append(Statement("downpour-works", text, above, "<=", 3.0))
+        found.append(Statement("downpour-works", text, above, at_most(3.0)))
     else:
         text = f"DOWNPOUR-based methods become highly unstable at tau = {period} {how}"
-        found.append(Statement("downpour-unstable", text, above, ">=", 3.0))
+        found.append(Statement("downpour-unstable", text, above, at_least(3.0)))
     for name, often in _frequent(config, period).items():
         text = f"{name} tends to a smaller test error at tau = {period} than at {config.periods[0]} (points)"
-        found.append(Statement(f"longer-is-better-{name.lower()}", text, better(methods[name], often), ">=", 0.0))
+        found.append(Statement(f"longer-is-better-{name.lower()}", text, better(methods[name], often), at_least(0.0)))
     return [*found, *_always(methods, () if period <= SMALL else PUSHING)]
 
 
@@ -124,16 +121,14 @@ def _worker_statements(config: Config, i: int) -> list[Statement]:
             "eamsgd-best",
             "EAMSGD achieves the smallest test error (points below the best of the other methods)",
             zhang.best_of_others(methods, "EAMSGD"),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
         Statement(
             "eamsgd-speedup",
             "EAMSGD needs far fewer iterations to the smallest test error of the best other method (that method's over "
             "its own; 11.1 in Z, by the clock, for 16 workers and an error of 21 %)",
             zhang.speedup(methods, "EAMSGD"),
-            ">=",
-            (1.5, 2.0, 4.0)[i],
+            at_least((1.5, 2.0, 4.0)[i]),
         ),
         *[
             Statement(
@@ -141,8 +136,7 @@ def _worker_statements(config: Config, i: int) -> list[Statement]:
                 f"the smallest achievable test error of {name} falls with p (points, {config.agents[i]} workers "
                 f"against {config.agents[i - 1]})",
                 better(methods[name], fewer[name]),
-                ">=",
-                0.0,
+                at_least(0.0),
             )
             for name in fewer
         ],
@@ -179,23 +173,20 @@ def _alone_statements(config: Config) -> list[Statement]:
             "asgd-near-msgd",
             "the final test performance of ASGD and MSGD is quite close (difference of smallest test errors, points)",
             lambda runs: abs(better(methods["ASGD"], methods["MSGD"])(runs).mean()),
-            "<=",
-            2.0,
+            at_most(2.0),
         ),
         Statement(
             "asgd-faster-at-first",
             "ASGD is much faster than MSGD from the beginning (points of test error, first tenth of the epochs)",
             better(methods["ASGD"], methods["MSGD"], lambda data, cells: during(data, cells, beginning)),
-            ">=",
-            2.0,
+            at_least(2.0),
         ),
         *[
             Statement(
                 f"msgd-outperforms-{name.lower()}",
                 f"MSGD outperforms {name} on the test set (smallest test errors, points)",
                 better(methods["MSGD"], methods[name]),
-                ">=",
-                0.0,
+                at_least(0.0),
             )
             for name in ("SGD", "ASGD", "MVASGD")
         ],
@@ -215,10 +206,7 @@ def _rate_statements(config: Config) -> list[Statement]:
     if any(len(cells) < 2 for cells in methods.values()):
         raise ValueError("easgd, eamsgd: must be two learning rates or more each, to compare them")
     (slow, *_, fast), (slow_m, *_, fast_m) = methods["EASGD"], methods["EAMSGD"]
-    late: dict[str, Any] = dict(
-        counted=config.epochs >= ENOUGH,
-        note="" if config.epochs >= ENOUGH else f"of networks trained to the end: counted from {ENOUGH} epochs on",
-    )
+    late = "" if config.epochs >= ENOUGH else f"of networks trained to the end: counted from {ENOUGH} epochs on"
 
     def worse_of_best(runs, cells):
         """Test error at the rate of smallest training loss, above the mean of the other rates."""
@@ -233,16 +221,14 @@ def _rate_statements(config: Config) -> list[Statement]:
             f"higher learning rates lead EAMSGD to better test performance (points, eta = {fast_m.eta:g} against "
             f"{slow_m.eta:g})",
             better([fast_m], [slow_m]),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
         Statement(
             "easgd-higher-is-worse",
             f"larger learning rates hurt EASGD (points, eta = {slow.eta:g} against {fast.eta:g})",
             better([slow], [fast]),
-            ">=",
-            0.0,
-            **late,
+            at_least(0.0),
+            note=late,
         ),
         *[
             Statement(
@@ -250,9 +236,8 @@ def _rate_statements(config: Config) -> list[Statement]:
                 f"{name}'s learning rate of best training leads to a worse test performance (points above the mean of "
                 "the others)",
                 lambda runs, name=name: worse_of_best(runs, methods[name]),
-                ">=",
-                0.1,
-                **late,
+                at_least(0.1),
+                note=late,
             )
             for name in methods
         ],
@@ -303,30 +288,26 @@ def _long_statements(config: Config) -> list[Statement]:
             "easgd-insensitive",
             f"EASGD converges much alike for tau from {ends[0]} to {ends[1]} (range of smallest test errors, points)",
             lambda runs: sensitivity(runs, easgd),
-            "<=",
-            5.0,
+            at_most(5.0),
         ),
         Statement(
             "easgd-less-sensitive",
             "EASGD is less sensitive to the communication period than EAMSGD (points, range of smallest test errors)",
             lambda runs: sensitivity(runs, eamsgd) - sensitivity(runs, easgd),
-            ">=",
-            0.0,
+            at_least(0.0),
         ),
         Statement(
             "eamsgd-trapped",
             f"EAMSGD can get trapped at a high energy at tau = {config.long_periods[trap]} (least training loss over "
             f"that at tau = {ends[0]})",
             lambda runs: lowest(runs, eamsgd[trap]) / lowest(runs, eamsgd[0]),
-            ">=",
-            1.5,
+            at_least(1.5),
         ),
         Statement(
             "decay-avoids-it",
             "a gradually decreasing learning rate avoids the trap (least training loss over that of the constant rate)",
             lambda runs: lowest(runs, decaying[0]) / lowest(runs, eamsgd[trap]),
-            "<=",
-            0.9,
+            at_most(0.9),
         ),
         zhang.farther("apart-easgd", "EASGD's workers go farther alone for longer periods", easgd[0], easgd[-1]),
         zhang.farther("apart-eamsgd", "EAMSGD's workers go farther alone for longer periods", eamsgd[0], eamsgd[-1]),

@@ -19,7 +19,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from sdesim import training
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.curves import Curve, heading, plot_iterations
@@ -294,7 +294,7 @@ def learns(id: str, methods: Methods) -> Statement:
         return greatest(found) / net.GUESS_LOSS, 0.0
 
     text = "the workers of every method learn in every run (worst of the least training losses, over ln 10 of guessing)"
-    return Statement(id, text, worst, "<=", 0.9, smoke=0.95)
+    return Statement(id, text, worst, at_most(0.9, smoke=0.95))
 
 
 def one_start(id: str, cells: Sequence[Cell]) -> Statement:
@@ -305,7 +305,7 @@ def one_start(id: str, cells: Sequence[Cell]) -> Statement:
         return greatest(np.ptp(values, axis=0)), 0.0
 
     text = "all methods start from one initial parameter, center and workers (largest difference of test losses)"
-    return Statement(id, text, widest, "<=", 1e-3, smoke=1e-3)
+    return Statement(id, text, widest, at_most(1e-3, smoke=1e-3))
 
 
 _TESTED = ("test_loss", "agents_test_loss")
@@ -330,7 +330,7 @@ def own_path(id: str, methods: Methods) -> Statement:
     widest = lambda runs: (greatest([apart(runs, pair) for pair in pairs]), 0.0)
 
     text = "averages are of the plain method's own path (largest relative difference of workers' test losses, epoch 1)"
-    return Statement(id, text, widest, "<=", 0.05, smoke=1e-3)
+    return Statement(id, text, widest, at_most(0.05, smoke=1e-3))
 
 
 def at_one_point(id: str, cells: Sequence[Cell]) -> Statement:
@@ -340,13 +340,13 @@ def at_one_point(id: str, cells: Sequence[Cell]) -> Statement:
         return greatest(spread[np.isfinite(loss)]), 0.0
 
     text = "all workers of MDOWNPOUR read one point of the master (largest distance between workers)"
-    return Statement(id, text, widest, "<=", 1e-6, smoke=1e-6)
+    return Statement(id, text, widest, at_most(1e-6, smoke=1e-6))
 
 
 def farther(id: str, statement: str, near: Cell, far: Cell) -> Statement:
     """In every run one cell's workers end farther from each other than another's; runs are paired."""
     smallest = lambda runs: (least(net.distance(far.label, near.label)(runs)), 0.0)
-    return Statement(id, f"{statement} (least ratio of last distances)", smallest, ">=", 1.0, smoke=1.0)
+    return Statement(id, f"{statement} (least ratio of last distances)", smallest, at_least(1.0, smoke=1.0))
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
