@@ -39,10 +39,10 @@ def label(name: str, rate: float) -> str:
     return rf"{name}, $\eta = {rate:g}$"
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     k = config.alpha / config.eta
     return [
-        net.Cell(label(name, r), name.lower(), k=None if name == "MSGD" else k, eta=r, group=f"{r:g}", style=style)
+        net.Arm(label(name, r), name.lower(), k=None if name == "MSGD" else k, eta=r, group=f"{r:g}", style=style)
         for r in config.rates
         for name, style in STYLES.items()
     ]
@@ -99,8 +99,8 @@ def statements(config: Config) -> list[Statement]:
             )
             for r in config.rates
         ],
-        net.same_starts("10-same-start", cells(config)),
-        net.learns("10-learns", cells(config)),
+        net.same_starts("10-same-start", arms(config)),
+        net.learns("10-learns", arms(config)),
     ]
 
 
@@ -110,7 +110,7 @@ EXPERIMENT = net.experiment(
     "EASGD of a single agent, which is SGD in feedback with a filter of itself, is more accurate on the test set than "
     "SGD with momentum, and often most so without momentum.",
     PRESETS,
-    cells,
+    arms,
     statements,
     metrics=("train_loss", "test_loss", "test_accuracy", "eta"),
 )

@@ -40,7 +40,7 @@ PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(age
 PRESETS["paper"] = dataclasses.replace(PRESETS["paper"], agents=(1, 2, 4, 8, 16, 32, 64))
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     return bs_fig9.pairs(config, config.scale)
 
 
@@ -51,9 +51,9 @@ def statements(config: Config) -> list[Statement]:
     def best_of_easgd(runs):
         return greatest([net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean() for p in stable])
 
-    def overfitting(runs, cell):
+    def overfitting(runs, arm):
         """Last test loss over the least."""
-        return net.last(runs.data, "test_loss", cell) / net.best(runs.data, "test_loss", cell)
+        return net.last(runs.data, "test_loss", arm) / net.best(runs.data, "test_loss", arm)
 
     found = bs_fig9.generalises("11", tuple(stable))
     for p in stable:
@@ -116,8 +116,8 @@ def statements(config: Config) -> list[Statement]:
                 note="of which numbers of agents the paper says so is lost",
             )
         )
-    trained = [c for c in cells(config) if c.algorithm == "qsgd" or config.stable(c.agents)]
-    return [*found, net.same_starts("11-same-start", cells(config)), net.learns("11-learns", trained)]
+    trained = [arm for arm in arms(config) if arm.algorithm == "qsgd" or config.stable(arm.agents)]
+    return [*found, net.same_starts("11-same-start", arms(config)), net.learns("11-learns", trained)]
 
 
 EXPERIMENT = net.experiment(
@@ -126,6 +126,6 @@ EXPERIMENT = net.experiment(
     "With QSGD's gain scaled down until its agents are as far apart as EASGD's, EASGD still generalises better, as "
     "QSGD overfits. Both improve with more agents, until EASGD's center does not converge.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

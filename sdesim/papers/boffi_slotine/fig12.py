@@ -34,12 +34,12 @@ def label(starts: str, agents: int) -> str:
     return f"{starts}, {many(agents)}"
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     k = config.alpha / config.eta
     made = []
     for p in config.agents:
-        made.append(net.Cell(label("own starts", p), "easgd", p, k, group=str(p)))
-        made.append(net.Cell(label("one start", p), "easgd", p, k, same_start=True, group=str(p), style="--"))
+        made.append(net.Arm(label("own starts", p), "easgd", p, k, group=str(p)))
+        made.append(net.Arm(label("one start", p), "easgd", p, k, same_start=True, group=str(p), style="--"))
     return made
 
 
@@ -107,7 +107,7 @@ def statements(config: Config) -> list[Statement]:
             smoke=1.0,
             note="asked here: at the end of a long training it says whether the starts are forgotten",
         ),
-        net.learns("12-learns", cells(config)),
+        net.learns("12-learns", arms(config)),
     ]
 
 
@@ -116,6 +116,6 @@ EXPERIMENT = net.experiment(
     "Boffi & Slotine, Fig. 12: one start or many, EASGD on CIFAR-10",
     "Agents that start at one point do worse than agents that start apart, which also gain more from being many.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

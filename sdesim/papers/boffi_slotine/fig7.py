@@ -36,15 +36,15 @@ def label(alpha: float) -> str:
     return rf"$\eta k = {alpha:g}$"
 
 
-def cells(config: Config) -> list[net.Cell]:
-    return [net.Cell(label(a), "easgd", config.agents, a / config.eta) for a in config.alpha]
+def arms(config: Config) -> list[net.Arm]:
+    return [net.Arm(label(a), "easgd", config.agents, a / config.eta) for a in config.alpha]
 
 
 def statements(config: Config) -> list[Statement]:
     weak, *middle, strong = (label(a) for a in config.alpha)
 
     def best_of_others(runs):
-        return greatest([net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong)])
+        return greatest([net.best(runs.data, "test_accuracy", arm).mean() for arm in (*middle, strong)])
 
     def trend(runs):
         """Points of accuracy a decade of the gain, over the gains whose center is at least as good as its agents."""
@@ -99,7 +99,7 @@ def statements(config: Config) -> list[Statement]:
             )
             for i, (low, high) in enumerate(zip((weak, *middle), (*middle, strong), strict=True), 1)
         ],
-        net.learns("7-learns", cells(config)),
+        net.learns("7-learns", arms(config)),
     ]
 
 
@@ -109,6 +109,6 @@ EXPERIMENT = net.experiment(
     "The test accuracy grows as the gain falls, as long as the center is still a meaningful average of the agents; "
     "below that the center does not converge.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

@@ -43,13 +43,13 @@ def many(p: int) -> str:
     return f"{p} agents" if p > 1 else "1 agent"
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     k = config.alpha / config.eta
     made = []
     for p in config.agents:
-        made.append(net.Cell(f"QSGD, {many(p)}", "qsgd", p, k, group=str(p)))
+        made.append(net.Arm(f"QSGD, {many(p)}", "qsgd", p, k, group=str(p)))
         if p > 1:  # of one agent both are SGD
-            made.append(net.Cell(f"SD-QSGD, {many(p)}", "sd-qsgd", p, k, group=str(p), style="--"))
+            made.append(net.Arm(f"SD-QSGD, {many(p)}", "sd-qsgd", p, k, group=str(p), style="--"))
     return made
 
 
@@ -99,8 +99,8 @@ def statements(config: Config) -> list[Statement]:
             note="the paper's own difference is small, and changes sign with the number of agents",
         ),
         *[net.synchronizes(f"8-synchronized-{name.lower()}", name, f"{name}, {most}") for name in ("QSGD", "SD-QSGD")],
-        net.same_starts("8-same-start", cells(config)),
-        net.learns("8-learns", cells(config)),
+        net.same_starts("8-same-start", arms(config)),
+        net.learns("8-learns", arms(config)),
     ]
 
 
@@ -110,6 +110,6 @@ EXPERIMENT = net.experiment(
     "Accuracy improves with the number of agents for both. Spikes towards the best agent help mildly for some numbers "
     "of agents and not for others.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

@@ -22,17 +22,17 @@ class Config(bs_fig8.Config):
 PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 2, 6)))
 
 
-def pairs(config: bs_fig8.Config, scale: float = 1.0) -> list[net.Cell]:
+def pairs(config: bs_fig8.Config, scale: float = 1.0) -> list[net.Arm]:
     """QSGD, at `scale` times the gain, and EASGD for each number of agents."""
     k = config.alpha / config.eta
     made = []
     for p in config.agents:
-        made.append(net.Cell(f"QSGD, {many(p)}", "qsgd", p, scale * k, group=str(p)))
-        made.append(net.Cell(f"EASGD, {many(p)}", "easgd", p, k, group=str(p), style="--"))
+        made.append(net.Arm(f"QSGD, {many(p)}", "qsgd", p, scale * k, group=str(p)))
+        made.append(net.Arm(f"EASGD, {many(p)}", "easgd", p, k, group=str(p), style="--"))
     return made
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     return pairs(config)
 
 
@@ -81,8 +81,8 @@ def statements(config: Config) -> list[Statement]:
             f"QSGD, {fewest}",
             config,
         ),
-        net.same_starts("9-same-start", cells(config)),
-        net.learns("9-learns", cells(config)),
+        net.same_starts("9-same-start", arms(config)),
+        net.learns("9-learns", arms(config)),
     ]
 
 
@@ -92,6 +92,6 @@ EXPERIMENT = net.experiment(
     "QSGD drives the training loss further down, EASGD generalises better, with one agent too, and its agents are less "
     "synchronized.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

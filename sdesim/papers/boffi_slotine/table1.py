@@ -101,10 +101,10 @@ def label(method: str, rate: float, momentum: float) -> str:
     return f"{method}, rate {rate:g}, momentum {momentum:g}"
 
 
-def cells(config: Config) -> list[net.Cell]:
+def arms(config: Config) -> list[net.Arm]:
     k = config.alpha / config.eta
     return [
-        net.Cell(
+        net.Arm(
             label(m, rate, delta),
             m.lower(),
             k=None if m == "MSGD" else k,
@@ -125,7 +125,7 @@ def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
     """Test `loss` and `error`, (block, algorithm, column, epoch, sim), from the first epoch on."""
     names = [[[label(m, r, d) for d in config.momenta] for m in METHODS] for r in config.rates]
     order = xr.DataArray(names, dims=("block", "algorithm", "column"))
-    chosen = data[["test_loss", "test_accuracy"]].sel(cell=order).isel(epoch=slice(1, None)).drop_vars("cell")
+    chosen = data[["test_loss", "test_accuracy"]].sel(arm=order).isel(epoch=slice(1, None)).drop_vars("arm")
     finite = np.isfinite(chosen["test_loss"])
     loss = chosen["test_loss"].where(finite, net.GUESS_LOSS)
     error = 1 - chosen["test_accuracy"].where(finite, 100 - net.GUESS_ERROR) / 100
@@ -211,8 +211,8 @@ def statements(config: Config) -> list[Statement]:
             1e-6,
             smoke=1e-6,
         ),
-        net.same_starts("1-same-start", cells(config)),
-        net.learns("1-learns", [c for c in cells(config) if c.algorithm == "easgd-wm"]),
+        net.same_starts("1-same-start", arms(config)),
+        net.learns("1-learns", [arm for arm in arms(config) if arm.algorithm == "easgd-wm"]),
     ]
 
 
@@ -276,7 +276,7 @@ EXPERIMENT = net.experiment(
     "Over learning rates and momenta, EASGD of a single agent without momentum has the least test error in every cell "
     "but one. The paper's own numbers stand beside ours.",
     PRESETS,
-    cells,
+    arms,
     statements,
     picture=plot,
 )

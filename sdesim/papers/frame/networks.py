@@ -1,6 +1,6 @@
-"""What the experiments on networks share: cells of algorithms and numbers, trained side by side, and their curves.
+"""What the experiments on networks share: arms of algorithms and numbers, trained side by side, and their curves.
 
-A *cell* is one algorithm with its numbers. Cells that differ in numbers alone are trained as one program, each several
+An *arm* is one algorithm with its numbers. Arms that differ in numbers alone are trained as one program, each several
 times; what is trained is kept in the cache epoch by epoch, so that an experiment that was interrupted goes on where it
 was, and one that is asked for more epochs goes on from those that it has. The numbers of the paper's figures are lost
 in the available text, and are chosen here [C].
@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from sdesim import source, training
 from sdesim.claims import Statement
 from sdesim.fields import check_choice, check_count, check_sign
+from sdesim.papers.frame.arms import Arm
 from sdesim.papers.frame.cache import circumstances
-from sdesim.papers.frame.cells import Cell
 from sdesim.papers.frame.curves import METRICS, heading, plot
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
@@ -52,7 +52,7 @@ class Config:
     epochs: int = 30
     """Passes through the training set."""
     sims: int = 3
-    """Independent runs of every cell; runs of one number start alike and see the same batches."""
+    """Independent runs of every arm; runs of one number start alike and see the same batches."""
     batch: int = 128
     """Images a step and agent."""
     eta: float = 0.05
@@ -98,23 +98,23 @@ class Config:
         """The images as the trainer takes them."""
         return training.split(images, self.seed)
 
-    def starting_rate(self, cell: "Cell") -> float:
-        """The learning rate of a cell at the start."""
-        return self.eta if cell.eta is None else cell.eta
+    def starting_rate(self, arm: "Arm") -> float:
+        """The learning rate of an arm at the start."""
+        return self.eta if arm.eta is None else arm.eta
 
-    def algorithm(self, cell: "Cell", batches: int) -> training.Algorithm:
-        """The algorithm of a cell, for epochs of so many batches."""
-        momentum = self.momentum if cell.momentum is None else cell.momentum
-        numbers: dict[str, Any] = dict(agents=cell.agents, eta=self.starting_rate(cell), k=cell.k, momentum=momentum)
-        return training.algorithm(cell.algorithm, **numbers, period=cell.period, batches=batches)
+    def algorithm(self, arm: "Arm", batches: int) -> training.Algorithm:
+        """The algorithm of an arm, for epochs of so many batches."""
+        momentum = self.momentum if arm.momentum is None else arm.momentum
+        numbers: dict[str, Any] = dict(agents=arm.agents, eta=self.starting_rate(arm), k=arm.k, momentum=momentum)
+        return training.algorithm(arm.algorithm, **numbers, period=arm.period, batches=batches)
 
-    def alike(self, cell: "Cell") -> Any:
-        """What cells share that are trained as one program."""
+    def alike(self, arm: "Arm") -> Any:
+        """What arms share that are trained as one program."""
         # EASGD-WM is EASGD with a momentum of 0: a number.
-        return cell.algorithm.removesuffix("-wm"), cell.agents, cell.period, cell.same_start
+        return arm.algorithm.removesuffix("-wm"), arm.agents, arm.period, arm.same_start
 
-    def settings(self, cells: "list[Cell]") -> dict[str, Any]:
-        """Further arguments of `training.train`, for cells of one program."""
+    def settings(self, arms: "list[Arm]") -> dict[str, Any]:
+        """Further arguments of `training.train`, for arms of one program."""
         return {}
 
 
@@ -145,57 +145,57 @@ def check_growing(name: str, values: Sequence[float], least: int = 1) -> None:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def train(config: Config, cells: Sequence[Cell], progress: bool) -> xr.Dataset:
-    """Train all cells: losses and accuracies of the tested model, and the mean ones of agents, (cell, epoch, sim).
+def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
+    """Train all arms: losses and accuracies of the tested model, and the mean ones of agents, (arm, epoch, sim).
 
     Raises:
-        ValueError: for two cells of one label.
+        ValueError: for two arms of one label.
         FileNotFoundError: if the images are not there, with what to do.
     """
-    labels = [c.label for c in cells]
+    labels = [arm.label for arm in arms]
     if len(set(labels)) < len(labels):
-        raise ValueError(f"cells: must have labels of their own, got {labels}")
+        raise ValueError(f"arms: must have labels of their own, got {labels}")
     images = training.load(config.data, None, config.images)
     data, network = config.split(images), config.network(images.classes)
     found: dict[int, xr.Dataset] = {}
-    for together in _programs(config, cells):
-        trained = _train_together(config, network, data, [cells[i] for i in together], progress)
+    for together in _programs(config, arms):
+        trained = _train_together(config, network, data, [arms[i] for i in together], progress)
         found.update(zip(together, trained, strict=True))
-    ordered = [found[i] for i in range(len(cells))]
-    return xr.concat(ordered, xr.Variable("cell", labels), join="exact", combine_attrs="drop")
+    ordered = [found[i] for i in range(len(arms))]
+    return xr.concat(ordered, xr.Variable("arm", labels), join="exact", combine_attrs="drop")
 
 
-def _programs(config: Config, cells: Sequence[Cell]) -> list[list[int]]:
-    """Numbers of the cells that are trained as one program: alike but for numbers, and not too many. Programs of one
+def _programs(config: Config, arms: Sequence[Arm]) -> list[list[int]]:
+    """Numbers of the arms that are trained as one program: alike but for numbers, and not too many. Programs of one
     kind are as equal in size as can be, because each size is compiled by itself."""
     alike: dict[Any, list[int]] = {}
-    for i, cell in enumerate(cells):
-        alike.setdefault(config.alike(cell), []).append(i)
+    for i, arm in enumerate(arms):
+        alike.setdefault(config.alike(arm), []).append(i)
     programs = []
     for members in alike.values():
-        most = max(1, config.stacked // (cells[members[0]].agents * config.sims))
+        most = max(1, config.stacked // (arms[members[0]].agents * config.sims))
         programs += [part.tolist() for part in np.array_split(members, -(-len(members) // most))]
     return programs
 
 
 def _train_together(
-    config: Config, network: nn.Module, data: training.Split, cells: list[Cell], progress: bool
+    config: Config, network: nn.Module, data: training.Split, arms: list[Arm], progress: bool
 ) -> list[xr.Dataset]:
-    first, repeats = cells[0], config.sims
+    first, repeats = arms[0], config.sims
     batches = max(1, len(data.train_y) // config.batch)
-    made = [config.algorithm(c, batches) for c in cells]
-    # One value a run: each cell's, as often as it is repeated.
+    made = [config.algorithm(arm, batches) for arm in arms]
+    # One value a run: each arm's, as often as it is repeated.
     algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
     settings: dict[str, Any] = dict(
-        eta=np.repeat([config.starting_rate(c) for c in cells], repeats),
+        eta=np.repeat([config.starting_rate(arm) for arm in arms], repeats),
         agents=first.agents,
         batch=config.batch,
-        runs=[c.first + i for c in cells for i in range(repeats)],
+        runs=[arm.first + i for arm in arms for i in range(repeats)],
         seed=config.seed,
         same_start=first.same_start,
         precision=config.precision,
         train_images=config.train_images,
-        **config.settings(cells),
+        **config.settings(arms),
         evaluation_batch=min(250, len(data.test_y)),
     )
     cache = cache_folder()
@@ -207,11 +207,11 @@ def _train_together(
         epochs=config.epochs,
         folder=None if cache is None else cache / "trained" / name,
         resume=True,
-        progress=progress and (lambda p: tell(p, f"{first.algorithm}, {len(cells)} cells: ")),
+        progress=progress and (lambda p: tell(p, f"{first.algorithm}, {len(arms)} arms: ")),
         **settings,
     )
     history = _whole(history, config.epochs)
-    return [_one_cell(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(cells))]
+    return [_one_arm(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(arms))]
 
 
 def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorithm, settings: dict[str, Any]) -> str:
@@ -245,8 +245,8 @@ def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
     return history.isel(epoch=np.minimum(numbers, history.sizes["epoch"] - 1)).assign_coords(epoch=numbers)
 
 
-def _one_cell(history: xr.Dataset) -> xr.Dataset:
-    """What figures look at, of one cell: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean. What
+def _one_arm(history: xr.Dataset) -> xr.Dataset:
+    """What figures look at, of one arm: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean. What
     has diverged is not a number in either, also its accuracy, which is that of the class that comes first."""
     found = {}
     for name in METRICS[:3]:
@@ -264,42 +264,42 @@ def _one_cell(history: xr.Dataset) -> xr.Dataset:
 # -- statistics --------------------------------------------------------------------------------------------------------
 
 
-def last(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
-    """A metric of a cell after the last epoch, (sims,); of what has diverged not a number, of which a claim fails."""
-    return data[name].sel(cell=cell).isel(epoch=-1).values.astype(float)
+def last(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
+    """A metric of an arm after the last epoch, (sims,); of what has diverged not a number, of which a claim fails."""
+    return data[name].sel(arm=arm).isel(epoch=-1).values.astype(float)
 
 
-def best(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
+def best(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
     """The best value of a metric over the epochs, of what diverges over those before, (sims,)."""
-    values = data[name].sel(cell=cell)
+    values = data[name].sel(arm=arm)
     values = values.where(np.isfinite(values))
     return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
 
 
-def gain(cell: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
-    """By how much the best value of a metric is better for one cell than for another, run by run: runs are paired."""
+def gain(arm: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
+    """By how much the best value of a metric is better for one arm than for another, run by run: runs are paired."""
     sign = 1 if name.endswith("accuracy") else -1
-    return lambda runs: sign * (best(runs.data, name, cell) - best(runs.data, name, over))
+    return lambda runs: sign * (best(runs.data, name, arm) - best(runs.data, name, over))
 
 
 def distance(of: str, over: str) -> Callable[[Runs], np.ndarray]:
-    """The agents' distance after the last epoch in one cell over that in another, run by run: runs are paired."""
+    """The agents' distance after the last epoch in one arm over that in another, run by run: runs are paired."""
     return lambda runs: last(runs.data, "spread", of) / last(runs.data, "spread", over)
 
 
-def at_start(data: xr.Dataset, name: str, cell: str) -> np.ndarray:
-    """A metric of a cell before training, (sims,)."""
-    return data[name].sel(cell=cell).isel(epoch=0).values.astype(float)
+def at_start(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
+    """A metric of an arm before training, (sims,)."""
+    return data[name].sel(arm=arm).isel(epoch=0).values.astype(float)
 
 
-def learns(id: str, cells: Sequence[Cell], points: float = 20.0) -> Statement:
-    """Every cell's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
+def learns(id: str, arms: Sequence[Arm], points: float = 20.0) -> Statement:
+    """Every arm's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
 
     def smallest(runs):
         name = "agents_test_accuracy"
-        return least([best(runs.data, name, c.label) - at_start(runs.data, name, c.label) for c in cells]), 0.0
+        return least([best(runs.data, name, arm.label) - at_start(runs.data, name, arm.label) for arm in arms]), 0.0
 
-    text = "the agents of every cell learn in every run (least gain of test accuracy over the start, points)"
+    text = "the agents of every arm learn in every run (least gain of test accuracy over the start, points)"
     return Statement(id, text, smallest, ">=", points, smoke=points)
 
 
@@ -308,7 +308,7 @@ def differs(id: str, statement: str, of: str, other: str, config: Config) -> Sta
     does in them is far below the threshold."""
 
     def smallest(runs):
-        a, b = (runs.data["agents_train_loss"].sel(cell=cell).isel(epoch=1).values for cell in (of, other))
+        a, b = (runs.data["agents_train_loss"].sel(arm=arm).isel(epoch=1).values for arm in (of, other))
         return least(abs(a / b - 1)), 0.0
 
     text = f"{statement} (relative difference of training losses after epoch 1, least of the runs)"
@@ -316,22 +316,25 @@ def differs(id: str, statement: str, of: str, other: str, config: Config) -> Sta
     return Statement(id, text, smallest, ">=", 1e-3, counted=config.short, smoke=1e-3, note=note)
 
 
-def same_starts(id: str, cells: Sequence[Cell]) -> Statement:
-    """Cells of one run number start at one point: exact at any size, up to the rounding of different programs."""
+def same_starts(id: str, arms: Sequence[Arm]) -> Statement:
+    """Arms of one run number start at one point: exact at any size, up to the rounding of different programs."""
 
     def worst(runs):
-        values = [np.stack([at_start(runs.data, "agents_test_loss", c.label) for c in g]) for g in groups]
+        values = [np.stack([at_start(runs.data, "agents_test_loss", arm.label) for arm in g]) for g in groups]
         return greatest([greatest(np.ptp(v, axis=0)) for v in values]), 0.0
 
-    groups = [[c for c in cells if (c.first, c.agents) == key] for key in {(c.first, c.agents): None for c in cells}]
+    groups = [
+        [arm for arm in arms if (arm.first, arm.agents) == key]
+        for key in {(arm.first, arm.agents): None for arm in arms}
+    ]
     text = "the methods compared start at the same points (largest difference of test losses before training)"
     return Statement(id, text, worst, "<=", 1e-3, smoke=1e-3)
 
 
-def synchronizes(id: str, name: str, cell: str) -> Statement:
-    """Agents of a cell that start apart come together in every run."""
-    worst = lambda runs: (greatest(last(runs.data, "spread", cell) / at_start(runs.data, "spread", cell)), 0.0)
-    text = f"{name} brings agents from their own starts together (last distance over the first, {cell.split(', ')[1]})"
+def synchronizes(id: str, name: str, arm: str) -> Statement:
+    """Agents of an arm that start apart come together in every run."""
+    worst = lambda runs: (greatest(last(runs.data, "spread", arm) / at_start(runs.data, "spread", arm)), 0.0)
+    text = f"{name} brings agents from their own starts together (last distance over the first, {arm.split(', ')[1]})"
     return Statement(id, text, worst, "<=", 0.5, smoke=0.5)
 
 
@@ -343,26 +346,26 @@ def experiment(
     title: str,
     says: str,
     sizes: dict[str, Config],
-    cells: Callable[[Any], list[Cell]],
+    arms: Callable[[Any], list[Arm]],
     statements: Callable[[Any], list[Statement]],
     picture: Callable[[Any, xr.Dataset], Figure] | None = None,
     metrics: Sequence[str] = METRICS,
     size: Callable[[Any], str] = lambda config: config.size,
 ) -> Experiment:
-    """An experiment that trains cells; its picture is the curves of `plot`, of four metrics, if no other is given.
+    """An experiment that trains arms; its picture is the curves of `plot`, of four metrics, if no other is given.
 
     size: what the networks saw, as the picture and the gallery say it.
     """
 
     def curves(config: Any, data: xr.Dataset) -> Figure:
-        return plot(cells(config), data, heading(title, size(config), data), metrics)
+        return plot(arms(config), data, heading(title, size(config), data), metrics)
 
     return Experiment(
         name,
         title,
         says,
         sizes,
-        lambda config, progress: train(config, cells(config), progress),
+        lambda config, progress: train(config, arms(config), progress),
         picture or curves,
         lambda config, data: Runs(data),
         lambda config: [dataclasses.replace(s, measured_on=size(config)) for s in statements(config)],

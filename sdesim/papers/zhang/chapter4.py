@@ -23,7 +23,7 @@ SMALL = 4  # the largest communication period at which DOWNPOUR is at its best (
 
 def _always(methods: Methods, unstable: Sequence[str] = ()) -> list[Statement]:
     """What holds at any size: everything else learns, from one start, and averages are of the plain method's path."""
-    stable = {name: cells for name, cells in methods.items() if name not in unstable}
+    stable = {name: arms for name, arms in methods.items() if name not in unstable}
     found = [zhang.learns("learns", stable), zhang.one_start("one-start", zhang.flat(methods))]
     if "ASGD" in methods:
         found.append(zhang.own_path("own-path", methods))
@@ -185,7 +185,7 @@ def _alone_statements(config: Config) -> list[Statement]:
         Statement(
             "asgd-faster-at-first",
             "ASGD is much faster than MSGD from the beginning (points of test error, first tenth of the epochs)",
-            better(methods["ASGD"], methods["MSGD"], lambda data, cells: during(data, cells, beginning)),
+            better(methods["ASGD"], methods["MSGD"], lambda data, arms: during(data, arms, beginning)),
             ">=",
             2.0,
         ),
@@ -211,8 +211,8 @@ def over_rates(config: Config) -> Methods:
 
 
 def _rate_statements(config: Config) -> list[Statement]:
-    methods = {name: sorted(cells, key=lambda c: c.eta or 0.0) for name, cells in over_rates(config).items()}
-    if any(len(cells) < 2 for cells in methods.values()):
+    methods = {name: sorted(arms, key=lambda arm: arm.eta or 0.0) for name, arms in over_rates(config).items()}
+    if any(len(arms) < 2 for arms in methods.values()):
         raise ValueError("easgd, eamsgd: must be two learning rates or more each, to compare them")
     (slow, *_, fast), (slow_m, *_, fast_m) = methods["EASGD"], methods["EAMSGD"]
     late: dict[str, Any] = dict(
@@ -220,10 +220,10 @@ def _rate_statements(config: Config) -> list[Statement]:
         note="" if config.epochs >= ENOUGH else f"of networks trained to the end: counted from {ENOUGH} epochs on",
     )
 
-    def worse_of_best(runs, cells):
+    def worse_of_best(runs, arms):
         """Test error at the rate of smallest training loss, above the mean of the other rates."""
-        loss = [net.best(runs.data, "train_loss", c.label).mean() for c in cells]
-        found = [smallest(runs.data, [c]) for c in cells]
+        loss = [net.best(runs.data, "train_loss", arm.label).mean() for arm in arms]
+        found = [smallest(runs.data, [arm]) for arm in arms]
         best = found.pop(int(np.argmin(loss)))
         return best - np.mean(found, axis=0) if np.isfinite(loss).all() else np.full_like(best, np.nan)
 
@@ -267,9 +267,14 @@ def _rate_statements(config: Config) -> list[Statement]:
 def _rate_curves(config: Config, data) -> list[zhang.Curve]:
     shades = colormaps["viridis"]
     return [
-        (rf"{name}, $\eta = {c.eta:g}$", c, shades(i / max(1, len(cells) - 1) * 0.85), "-" if name == "EASGD" else "--")
-        for name, cells in over_rates(config).items()
-        for i, c in enumerate(cells)
+        (
+            rf"{name}, $\eta = {arm.eta:g}$",
+            arm,
+            shades(i / max(1, len(arms) - 1) * 0.85),
+            "-" if name == "EASGD" else "--",
+        )
+        for name, arms in over_rates(config).items()
+        for i, arm in enumerate(arms)
     ]
 
 
@@ -279,9 +284,11 @@ def _rate_curves(config: Config, data) -> list[zhang.Curve]:
 def over_periods(config: Config) -> Methods:
     """EASGD and EAMSGD at one rate over periods; EAMSGD with a decaying rate too, at the longer half of them."""
     rate, p = (config.rate,), config.agents[-1]
-    methods = {n: [c for t in config.long_periods for c in tried(config, n, p, t, rate)] for n in ("EASGD", "EAMSGD")}
+    methods = {
+        n: [arm for t in config.long_periods for arm in tried(config, n, p, t, rate)] for n in ("EASGD", "EAMSGD")
+    }
     long = config.long_periods[len(config.long_periods) // 2 :]
-    methods["EAMSGD, decaying"] = [c for t in long for c in tried(config, "EAMSGD", p, t, rate, config.decay)]
+    methods["EAMSGD, decaying"] = [arm for t in long for arm in tried(config, "EAMSGD", p, t, rate, config.decay)]
     return methods
 
 
@@ -291,12 +298,12 @@ def _long_statements(config: Config) -> list[Statement]:
     trap = len(config.long_periods) // 2  # 100 of 1, 10, 100, 1000
     ends = config.long_periods[0], config.long_periods[-1]
 
-    def sensitivity(runs, cells):
-        found = [smallest(runs.data, [c]) for c in cells]
+    def sensitivity(runs, arms):
+        found = [smallest(runs.data, [arm]) for arm in arms]
         return max(found, key=_mean) - min(found, key=_mean)
 
-    def lowest(runs, cell):
-        return net.best(runs.data, "train_loss", cell.label)
+    def lowest(runs, arm):
+        return net.best(runs.data, "train_loss", arm.label)
 
     return [
         Statement(
@@ -344,9 +351,9 @@ def _long_curves(config: Config, data) -> list[zhang.Curve]:
     shades, styles = colormaps["viridis"], dict(zip(over_periods(config), ("-", "--", ":"), strict=True))
     place = {t: i / (len(config.long_periods) - 1) for i, t in enumerate(config.long_periods)}
     return [
-        (rf"{name}, $\tau = {c.period}$", c, shades(0.85 * place[c.period]), styles[name])
-        for name, cells in over_periods(config).items()
-        for c in cells
+        (rf"{name}, $\tau = {arm.period}$", arm, shades(0.85 * place[arm.period]), styles[name])
+        for name, arms in over_periods(config).items()
+        for arm in arms
     ]
 
 

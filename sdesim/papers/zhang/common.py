@@ -118,23 +118,23 @@ class Config(net.Config):
         zero, most = np.zeros(channels, np.float32), np.full(channels, 255, np.float32)
         return training.split(images, self.seed, validation=0.0)._replace(mean=zero, std=most)
 
-    def algorithm(self, cell: net.Cell, batches: int) -> training.Algorithm:
-        """The algorithm of a cell. All test an average, of moving rate 1 where the center itself is meant: what differs
+    def algorithm(self, arm: net.Arm, batches: int) -> training.Algorithm:
+        """The algorithm of an arm. All test an average, of moving rate 1 where the center itself is meant: what differs
         in numbers alone is one program."""
-        assert cell.eta is not None
-        k = self.beta / (cell.agents * cell.eta) if cell.algorithm.startswith("ea") else None
-        numbers: dict[str, Any] = dict(agents=cell.agents, eta=cell.eta, k=k, period=cell.period)
-        average = 1 - self.moving if cell.algorithm.startswith("mva") else None
-        made = training.algorithm(cell.algorithm, **numbers, momentum=self.momentum, average=average)
+        assert arm.eta is not None
+        k = self.beta / (arm.agents * arm.eta) if arm.algorithm.startswith("ea") else None
+        numbers: dict[str, Any] = dict(agents=arm.agents, eta=arm.eta, k=k, period=arm.period)
+        average = 1 - self.moving if arm.algorithm.startswith("mva") else None
+        made = training.algorithm(arm.algorithm, **numbers, momentum=self.momentum, average=average)
         # Moving rates stay where learning rates decay, which is what Z 4.3.3 means by a growing penalty rho.
-        made = dataclasses.replace(made, pace=cell.eta)
+        made = dataclasses.replace(made, pace=arm.eta)
         return made if made.averages else dataclasses.replace(made, average=0.0)
 
-    def alike(self, cell: net.Cell) -> Any:
-        return jax.tree.structure(self.algorithm(cell, self.iterations)), cell.agents, cell.same_start
+    def alike(self, arm: net.Arm) -> Any:
+        return jax.tree.structure(self.algorithm(arm, self.iterations)), arm.agents, arm.same_start
 
-    def settings(self, cells: Sequence[net.Cell]) -> dict[str, Any]:
-        gammas = tuple(getattr(c, "decay", 0.0) for c in cells for _ in range(self.sims))
+    def settings(self, arms: Sequence[net.Arm]) -> dict[str, Any]:
+        gammas = tuple(getattr(arm, "decay", 0.0) for arm in arms for _ in range(self.sims))
         return dict(schedule=Decay(gammas, self.iterations), crop=CROP, weight_decay=self.weight_decay)
 
 
@@ -202,7 +202,7 @@ COLORS = dict(zip(METHODS, colormaps["tab10"].colors, strict=True))  # pyright: 
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell(net.Cell):
+class Arm(net.Arm):
     """A method with one learning rate. decay: gamma of that rate."""
 
     method: str = ""
@@ -211,49 +211,49 @@ class Cell(net.Cell):
 
 def tried(
     config: Config, method: str, agents: int = 1, period: int = 1, rates: Rates | None = None, decay: float = 0.0
-) -> list[Cell]:
+) -> list[Arm]:
     """A method with each of its learning rates."""
     algorithm, field = METHODS[method]
     where = f", p = {agents}, tau = {period}" if agents > 1 else ""
     slower = f", gamma = {decay:g}" if decay else ""
     etas = [config.eta * eta for eta in (getattr(config, field) if rates is None else rates)]
     numbers: dict[str, Any] = dict(agents=agents, period=period, same_start=True, method=method, decay=decay)
-    return [Cell(f"{method}{where}, eta = {eta:g}{slower}", algorithm, eta=eta, **numbers) for eta in etas]
+    return [Arm(f"{method}{where}, eta = {eta:g}{slower}", algorithm, eta=eta, **numbers) for eta in etas]
 
 
-Methods = dict[str, list[Cell]]
+Methods = dict[str, list[Arm]]
 
 
-def flat(methods: Methods) -> list[Cell]:
-    """All cells of a figure."""
-    return [cell for cells in methods.values() for cell in cells]
+def flat(methods: Methods) -> list[Arm]:
+    """All arms of a figure."""
+    return [arm for arms in methods.values() for arm in arms]
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
 
 
-def errors(data: xr.Dataset, cell: Cell) -> np.ndarray:
+def errors(data: xr.Dataset, arm: Arm) -> np.ndarray:
     """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess."""
-    found = 100 - data["test_accuracy"].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
+    found = 100 - data["test_accuracy"].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
     return np.where(np.isfinite(found), found, net.GUESS_ERROR)
 
 
-def chosen(data: xr.Dataset, cells: Sequence[Cell]) -> Cell:
-    """Of a method's cells the one with the smallest achievable test error, in the mean over runs."""
-    return min(cells, key=lambda c: errors(data, c).min(axis=0).mean())
+def chosen(data: xr.Dataset, arms: Sequence[Arm]) -> Arm:
+    """Of a method's arms the one with the smallest achievable test error, in the mean over runs."""
+    return min(arms, key=lambda arm: errors(data, arm).min(axis=0).mean())
 
 
-def smallest(data: xr.Dataset, cells: Sequence[Cell]) -> np.ndarray:
+def smallest(data: xr.Dataset, arms: Sequence[Arm]) -> np.ndarray:
     """The smallest test error over the epochs, at the chosen learning rate, (sims,)."""
-    return errors(data, chosen(data, cells)).min(axis=0)
+    return errors(data, chosen(data, arms)).min(axis=0)
 
 
-def during(data: xr.Dataset, cells: Sequence[Cell], epochs: slice = slice(1, None)) -> np.ndarray:
+def during(data: xr.Dataset, arms: Sequence[Arm], epochs: slice = slice(1, None)) -> np.ndarray:
     """The mean test error over the epochs, at the chosen learning rate, (sims,)."""
-    return errors(data, chosen(data, cells))[epochs].mean(axis=0)
+    return errors(data, chosen(data, arms))[epochs].mean(axis=0)
 
 
-def better(of: Sequence[Cell], than: Sequence[Cell], by=smallest) -> Callable[[Runs], np.ndarray]:
+def better(of: Sequence[Arm], than: Sequence[Arm], by=smallest) -> Callable[[Runs], np.ndarray]:
     """By how many points of test error one method is better than another, run by run: runs are paired."""
     return lambda runs: by(runs.data, than) - by(runs.data, of)
 
@@ -263,7 +263,7 @@ def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs],
     of the best favors the others."""
 
     def statistic(runs):
-        others = [by(runs.data, cells) for other, cells in methods.items() if other != name]
+        others = [by(runs.data, arms) for other, arms in methods.items() if other != name]
         return min(others, key=np.mean) - by(runs.data, methods[name])
 
     return statistic
@@ -275,8 +275,8 @@ def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
     does, by that error."""
 
     def statistic(runs):
-        curve = lambda cells: errors(runs.data, chosen(runs.data, cells)).mean(axis=1)
-        other = min((curve(cells) for other, cells in methods.items() if other != name), key=np.min)
+        curve = lambda arms: errors(runs.data, chosen(runs.data, arms)).mean(axis=1)
+        other = min((curve(arms) for other, arms in methods.items() if other != name), key=np.min)
         reached = np.flatnonzero(curve(methods[name]) <= other.min())
         return float(other.argmin() / max(reached[0], 1)) if reached.size else 0.0
 
@@ -297,11 +297,11 @@ def learns(id: str, methods: Methods) -> Statement:
     return Statement(id, text, worst, "<=", 0.9, smoke=0.95)
 
 
-def one_start(id: str, cells: Sequence[Cell]) -> Statement:
+def one_start(id: str, arms: Sequence[Arm]) -> Statement:
     """What Z 4.1 sets, up to the rounding of different programs."""
 
     def widest(runs):
-        values = np.stack([runs.data[n].sel(cell=c.label).isel(epoch=0) for c in cells for n in _TESTED])
+        values = np.stack([runs.data[n].sel(arm=arm.label).isel(epoch=0) for arm in arms for n in _TESTED])
         return greatest(np.ptp(values, axis=0)), 0.0
 
     text = "all methods start from one initial parameter, center and workers (largest difference of test losses)"
@@ -312,7 +312,7 @@ _TESTED = ("test_loss", "agents_test_loss")
 
 
 def own_path(id: str, methods: Methods) -> Statement:
-    """An average looks at a path and does not change it: pairs of cells with one learning rate take the same."""
+    """An average looks at a path and does not change it: pairs of arms with one learning rate take the same."""
     families = [("SGD", ("ASGD", "MVASGD")), ("DOWNPOUR", ("ADOWNPOUR", "MVADOWNPOUR"))]
     pairs = [
         (a.label, b.label)
@@ -323,7 +323,7 @@ def own_path(id: str, methods: Methods) -> Statement:
     ]
 
     def apart(runs, pair):
-        a, b = (runs.data["agents_test_loss"].sel(cell=label).isel(epoch=1).values for label in pair)
+        a, b = (runs.data["agents_test_loss"].sel(arm=label).isel(epoch=1).values for label in pair)
         diverged = ~np.isfinite(a) & ~np.isfinite(b)
         return np.where(diverged, 0.0, np.abs(a / np.where(diverged, 1.0, b) - 1)).max()
 
@@ -333,18 +333,20 @@ def own_path(id: str, methods: Methods) -> Statement:
     return Statement(id, text, widest, "<=", 0.05, smoke=1e-3)
 
 
-def at_one_point(id: str, cells: Sequence[Cell]) -> Statement:
+def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
     def widest(runs):
-        """Over the epochs before a cell diverges."""
-        spread, loss = (runs.data[n].sel(cell=[c.label for c in cells]).values for n in ("spread", "agents_test_loss"))
+        """Over the epochs before an arm diverges."""
+        spread, loss = (
+            runs.data[n].sel(arm=[arm.label for arm in arms]).values for n in ("spread", "agents_test_loss")
+        )
         return greatest(spread[np.isfinite(loss)]), 0.0
 
     text = "all workers of MDOWNPOUR read one point of the master (largest distance between workers)"
     return Statement(id, text, widest, "<=", 1e-6, smoke=1e-6)
 
 
-def farther(id: str, statement: str, near: Cell, far: Cell) -> Statement:
-    """In every run one cell's workers end farther from each other than another's; runs are paired."""
+def farther(id: str, statement: str, near: Arm, far: Arm) -> Statement:
+    """In every run one arm's workers end farther from each other than another's; runs are paired."""
     smallest = lambda runs: (least(net.distance(far.label, near.label)(runs)), 0.0)
     return Statement(id, f"{statement} (least ratio of last distances)", smallest, ">=", 1.0, smoke=1.0)
 
@@ -352,19 +354,19 @@ def farther(id: str, statement: str, near: Cell, far: Cell) -> Statement:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def size(config: Config, cells: Sequence[net.Cell]) -> str:
+def size(config: Config, arms: Sequence[net.Arm]) -> str:
     """What the networks saw, with the numbers of workers and periods, which smaller presets have others of than Z."""
-    many = [cell for cell in cells if cell.agents > 1]
-    workers = ", ".join(str(p) for p in sorted({cell.agents for cell in many}))
-    periods = ", ".join(str(t) for t in sorted({cell.period for cell in many if cell.algorithm.startswith("ea")}))
+    many = [arm for arm in arms if arm.agents > 1]
+    workers = ", ".join(str(p) for p in sorted({arm.agents for arm in many}))
+    periods = ", ".join(str(t) for t in sorted({arm.period for arm in many if arm.algorithm.startswith("ea")}))
     return f"{config.size}; " + (f"p = {workers}, elastic tau = {periods}" if many else "one worker")
 
 
 def of_chosen(methods: Methods, data: xr.Dataset) -> list[Curve]:
     """Each method's curve at its chosen learning rate; those of one worker are dashed."""
-    cells = [chosen(data, cells) for cells in methods.values()]
-    style = lambda c: "--" if c.agents == 1 else "-"
-    return [(rf"{c.method}, $\eta = {c.eta:g}$", c, COLORS[c.method], style(c)) for c in cells]
+    arms = [chosen(data, arms) for arms in methods.values()]
+    style = lambda arm: "--" if arm.agents == 1 else "-"
+    return [(rf"{arm.method}, $\eta = {arm.eta:g}$", arm, COLORS[arm.method], style(arm)) for arm in arms]
 
 
 def experiment(
@@ -374,9 +376,9 @@ def experiment(
     methods: Callable[[Config], Methods],
     statements: Callable[[Config], list[Statement]],
     curves: Callable[[Config, xr.Dataset], list[Curve]],
-    beside: Callable[[Config], list[Cell]] = lambda config: [],
+    beside: Callable[[Config], list[Arm]] = lambda config: [],
 ):
-    """The experiment of Z's figure `number`. beside: cells that statements compare with, and no curve shows. The title
+    """The experiment of Z's figure `number`. beside: arms that statements compare with, and no curve shows. The title
     names none of the numbers that presets have others of: those of the run stand below it."""
     title = f"Zhang, Fig. {number}: {title}"
     seen = lambda config: size(config, flat(methods(config)))

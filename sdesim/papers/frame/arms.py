@@ -4,11 +4,11 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Arm:
     """One algorithm with its numbers; what is None is the configuration's or the algorithm's own.
 
-    first: number of its first run; cells with the same run numbers start alike and see the same batches.
-    group: cells of one group share a color in the picture, style distinguishes them.
+    first: number of its first run; arms with the same run numbers start alike and see the same batches.
+    group: arms of one group share a color in the picture, style distinguishes them.
     """
 
     label: str
