@@ -12,12 +12,13 @@ from matplotlib import colormaps, pyplot
 from matplotlib.figure import Figure
 
 from sdesim import plotting
-from sdesim.papers.frame.arms import Arm
+from sdesim.papers.frame.networks.config import Arm
 from sdesim.statistics import grid_error, standard_error
 
 Curve = tuple[str, Arm, Any, str]  # label, arm, color, style
 
 METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
+
 LABELS = {
     "train_loss": "training loss",
     "test_loss": "test loss",
@@ -25,6 +26,7 @@ LABELS = {
     "spread": r"$\sum_i |x^i - \bar{x}|^2$",
     "eta": r"learning rate $\eta$, mean of agents",
 }
+
 TITLES = {
     "train_loss": "training loss",
     "test_loss": "test loss",
