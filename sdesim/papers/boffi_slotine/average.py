@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from sdesim import objectives, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -202,8 +202,8 @@ def trace_ratio(config: Config, runs: Runs, preconditioner: str, n: int) -> floa
 def _near_one(id: str, statement: str, statistic, tolerance: float, smoke: float) -> list[Statement]:
     """A ratio that must be 1 within a tolerance, as two statements."""
     return [
-        Statement(f"{id}-at-least", statement, statistic, ">=", 1 - tolerance, smoke=1 - smoke),
-        Statement(f"{id}-at-most", statement, statistic, "<=", 1 + tolerance, smoke=1 + smoke),
+        Statement(f"{id}-at-least", statement, statistic, at_least(1 - tolerance, smoke=1 - smoke)),
+        Statement(f"{id}-at-most", statement, statistic, at_most(1 + tolerance, smoke=1 + smoke)),
     ]
 
 
@@ -249,25 +249,19 @@ def statements(config: Config) -> list[Statement]:
             "not-at-once",
             "and at the shortest it is less, because the average remembers the start (trace over the limit)",
             lambda runs: ratio(runs, n=first),
-            "<=",
-            0.85,
-            smoke=0.9,
+            at_most(0.85, smoke=0.9),
         ),
         Statement(
             "any-gain",
             "the gain changes no path of the quorum, whatever its size (largest difference over the spread)",
             path_difference,
-            "<=",
-            1e-3,
-            smoke=1e-3,
+            at_most(1e-3, smoke=1e-3),
         ),
         Statement(
             "normal",
             "the law at the longest n is the normal one with that covariance (Kolmogorov-Smirnov distance)",
             kolmogorov,
-            "<=",
-            0.02,
-            smoke=0.08,
+            at_most(0.02, smoke=0.08),
         ),
         measured.equal(
             "skewness",
@@ -293,9 +287,7 @@ def statements(config: Config) -> list[Statement]:
             f"coupled at k = {strongest:g} they cost variance (over that without coupling; the limit's is "
             f"{expected:.3g})",
             lambda runs: variance(runs, strongest) / variance(runs, 0.0),
-            ">=",
-            1 + (expected - 1) / 2,
-            smoke=1.02,
+            at_least(1 + (expected - 1) / 2, smoke=1.02),
         ),
     ]
 

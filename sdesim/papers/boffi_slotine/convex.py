@@ -17,7 +17,7 @@ from matplotlib.ticker import NullLocator
 from scipy.special import gammaln
 
 from sdesim import plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine.strongly_convex import Config, run
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
@@ -188,27 +188,21 @@ def statements(config: Config) -> list[Statement]:
             "Theorem 5.1 is within a factor of 2.5 of the error at the largest gain, for every p (least error / bound)",
             lambda d: sde(d).isel(gain=-1),
             lambda d: qsgd_bound(config, d).isel(gain=-1),
-            ">=",
-            0.4,
-            smoke=0.4,
+            at_least(0.4, smoke=0.4),
         ),
         measured.ratio(
             "easgd-loose",
             "Theorem 5.2 is loose with many agents (largest error / bound at the most agents)",
             lambda d: d["both"].isel(center_agents=-1),
             lambda d: easgd_bound(config, d).isel(center_agents=-1),
-            "<=",
-            0.2,
-            smoke=0.4,
+            at_most(0.2, smoke=0.4),
         ),
         measured.ratio(
             "momentum-loose",
             "so is Theorem 5.3, whose bias no k removes: Lemma 3.2's rate is at most mu (largest error / bound)",
             lambda d: d["momentum"].isel(n_agents=-1),
             lambda d: momentum_bound(config, d).isel(n_agents=-1),
-            "<=",
-            0.1,
-            smoke=0.2,
+            at_most(0.1, smoke=0.2),
         ),
         measured.below(
             "momentum-spread-below",
@@ -221,42 +215,32 @@ def statements(config: Config) -> list[Statement]:
             "but the position coupling makes it far less, hence the bias too (largest spread / level at the largest k)",
             lambda d: several(d["momentum_spread"]).isel(k=-1),
             lambda d: momentum_level(config, several(d)).isel(k=-1),
-            "<=",
-            0.1,
-            smoke=0.1,
+            at_most(0.1, smoke=0.1),
         ),
         Statement(
             "momentum-spread-linearized",
             "it is that of the linearized loss at the largest gain (relative deviation)",
             spread_deviation,
-            "<=",
-            0.1,
-            smoke=0.3,
+            at_most(0.1, smoke=0.3),
         ),
         Statement(
             "easgd-limit",
             "EASGD's iteration becomes unstable where its matrix says, to the step between the learning rates tried "
             "(relative deviation)",
             lambda runs: (deviation(runs), 0.0),
-            "<=",
-            config.stability_step,
-            smoke=config.stability_step,
+            at_most(config.stability_step, smoke=config.stability_step),
         ),
         Statement(
             "easgd-limit-nominal",
             "that is not before eta (k (1 + p) + L) = 2 (least stable product / 2)",
             lambda runs: (statistics.least(runs.data["limit"].sel(side="stable") * nominal(config, runs.data)), 0.0),
-            ">=",
-            1.0 - config.stability_step,
-            smoke=1.0 - config.stability_step,
+            at_least(1.0 - config.stability_step, smoke=1.0 - config.stability_step),
         ),
         Statement(
             "easgd-linearized",
             "mean and center of EASGD have the law of the linearized loss at the largest gain (relative deviation)",
             linearized,
-            "<=",
-            0.1,
-            smoke=0.3,
+            at_most(0.1, smoke=0.3),
         ),
     ]
     if 1 in config.agents:
@@ -277,8 +261,7 @@ def statements(config: Config) -> list[Statement]:
                 "uncoupled-biased",
                 "the mean of the most agents is farther from the minimum if they are uncoupled (ratio of errors)",
                 lambda runs: floor(runs.data),
-                ">=",
-                1.25,
+                at_least(1.25),
             )
         )
     if len([p for p in config.center_agents if p > 1]) > 1:
@@ -294,8 +277,7 @@ def statements(config: Config) -> list[Statement]:
                 "easgd-looser",
                 "its bound does not fall with p and so exceeds the error ever more (exponent in p of bound / error)",
                 looseness,
-                ">=",
-                0.4,
+                at_least(0.4),
             )
         )
     return found

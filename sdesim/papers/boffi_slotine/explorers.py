@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sdesim import init, noise, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -124,78 +124,57 @@ def _best(data: xr.Dataset, name: str, population: str) -> float:
     return statistics.greatest(statistics.grid_mean(data[name].sel(population=population)))
 
 
-def _difference(id: str, text: str, name: str, first: str, other: str, least: float, **options) -> Statement:
-    """The best share of one population is larger than that of another by `least`."""
-    statistic = lambda runs: _best(runs.data, name, first) - _best(runs.data, name, other)
-    return Statement(id, text, statistic, ">=", least, **options)
+def _difference(name: str, first: str, other: str):
+    """The statistic of how much larger the best share of one population is than that of another."""
+    return lambda runs: _best(runs.data, name, first) - _best(runs.data, name, other)
 
 
 def statements() -> list[Statement]:
     """What explorers do for the quorum and for the agents of small rate, compared with other populations."""
     return [
-        _difference(
+        Statement(
             "explorers-find",
             "with a common drift explorers take the quorum to the deepest minimum more often than small rates do (best "
             "share over the gains, difference)",
-            "quorum_share",
-            "noise",
-            "fine",
-            0.1,
-            smoke=0.1,
+            _difference("quorum_share", "noise", "fine"),
+            at_least(0.1, smoke=0.1),
         ),
-        _difference(
+        Statement(
             "explorers-find-more",
             "and more often than equal rates of the same mean (best share over the gains, difference)",
-            "quorum_share",
-            "noise",
-            "equal",
-            0.0,
-            counted=False,
+            _difference("quorum_share", "noise", "equal"),
+            at_least(0.0),
             note="not asked of explorers by the paper, and within the error",
         ),
-        _difference(
+        Statement(
             "explorers-refine",
             "and the agents of small rate among them are there more often than agents of the mean rate",
-            "fine_share",
-            "noise",
-            "equal",
-            0.03,
+            _difference("fine_share", "noise", "equal"),
+            at_least(0.03),
         ),
-        _difference(
+        Statement(
             "own-steps-find",
             "explorers that take their own steps take it there more often than small rates do",
-            "quorum_share",
-            "iteration",
-            "fine",
-            0.0,
-            counted=False,
+            _difference("quorum_share", "iteration", "fine"),
+            at_least(0.0),
             note="found the other way: slow agents weigh most in what the coupling conserves, and hold the quorum back",
         ),
-        _difference(
+        Statement(
             "own-steps-lose",
             "explorers that take their own steps take it there less often than agents of the mean rate",
-            "quorum_share",
-            "equal",
-            "iteration",
-            0.3,
-            smoke=0.2,
+            _difference("quorum_share", "equal", "iteration"),
+            at_least(0.3, smoke=0.2),
         ),
-        _difference(
+        Statement(
             "one-moving-rate",
             "with one moving rate eta_i k_i for all, which conserves the mean, explorers do find it, at larger gains",
-            "quorum_share",
-            "moving",
-            "iteration",
-            0.3,
-            smoke=0.1,
+            _difference("quorum_share", "moving", "iteration"),
+            at_least(0.3, smoke=0.1),
         ),
-        _difference(
+        Statement(
             "one-moving-rate-refines",
             "and take more of the agents of small rate there than there are of agents of the mean rate",
-            "fine_share",
-            "moving",
-            "equal",
-            0.1,
-            smoke=0.0,
+            _difference("fine_share", "moving", "equal"),
+            at_least(0.1, smoke=0.0),
         ),
     ]

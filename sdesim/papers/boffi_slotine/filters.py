@@ -28,7 +28,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sdesim import init, noise, objectives, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Filtered, LinearFilter, SaturatingFilter, Uncoupled
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
 from sdesim.ensembles.grids import sweep
@@ -225,35 +225,27 @@ def statements(config: Config) -> list[Statement]:
             "the center is no noisier than SGD of the same effective rate (largest ratio of variances)",
             lambda d: d["center_variance"].sel(algorithm="linear"),
             sgd,
-            "<=",
-            1.0,
-            smoke=1.05,
+            at_most(1.0, smoke=1.05),
         ),
         measured.ratio(
             "center-no-farther",
             "and on log cosh it is no farther from the minimum (largest ratio of distances)",
             lambda d: d["distance"].sel(algorithm="linear"),
             lambda d: statistics.grid_mean(d["distance"].sel(algorithm="sgd", drop=True)),
-            "<=",
-            1.0,
-            smoke=1.05,
+            at_most(1.0, smoke=1.05),
         ),
         measured.ratio(
             "saturating-quieter",
             "the center of a filter that saturates is no noisier either (largest ratio of variances on the quadratic)",
             lambda d: d["center_variance"].sel(algorithm="saturating"),
             sgd,
-            "<=",
-            1.0,
-            smoke=1.05,
+            at_most(1.0, smoke=1.05),
         ),
         Statement(
             "rates-are-eigenvalues",
             "filter and SGD converge at the rate of their slowest eigenvalue (largest relative deviation)",
             lambda runs: (statistics.greatest(abs(runs.data["decay"].values / decays(runs.data) - 1)), 0.0),
-            "<=",
-            0.01,
-            smoke=0.01,
+            at_most(0.01, smoke=0.01),
         ),
         measured.below(
             "energy-bound",
@@ -266,60 +258,46 @@ def statements(config: Config) -> list[Statement]:
             "and is loose by no more than a factor 20 (least ratio)",
             lambda d: d["energy"].sel(algorithm="linear"),
             lambda d: xr.DataArray([energy_bound(config, float(k)) for k in d["k"].values], {"k": d["k"].values}),
-            ">=",
-            0.05,
-            smoke=0.05,
-            counted=False,
+            at_least(0.05, smoke=0.05),
             note="the factor is what was found, not a prediction",
         ),
         Statement(
             "saturating-speed",
             "from afar the saturating filter's center moves at its largest speed r w, and no faster (largest speed)",
             lambda runs: (statistics.greatest(runs.data["speed"]) / (config.rate * config.width), 0.0),
-            "<=",
-            1.0001,
-            smoke=1.0001,
+            at_most(1.0001, smoke=1.0001),
         ),
         Statement(
             "linear-unstable",
             f"the linear filter diverges beyond eta (k + r) = 2, r = {limit:g} (share of runs)",
             lambda runs: ~cast(xr.DataArray, np.isfinite(beyond(runs.data, "linear"))).any("point").values,
-            ">=",
-            0.9,
-            smoke=0.8,
+            at_least(0.9, smoke=0.8),
         ),
         Statement(
             "saturating-stable",
             "where the saturating filter is stable (root mean square of the agent at the largest rate)",
             lambda runs: float(statistics.grid_mean(beyond(runs.data, "saturating").isel(point=-1)) ** 0.5),
-            "<=",
-            1.0,
-            smoke=1.0,
+            at_most(1.0, smoke=1.0),
         ),
         Statement(
             "center-finds-deepest",
             f"at k = {config.k_shown:g} the linear filter's center is in the oscillating loss's deepest smoothed basin "
             "more often than SGD, heavy ball and Nesterov of the same effective rate (share, difference)",
             lead,
-            ">=",
-            0.1,
+            at_least(0.1),
         ),
         Statement(
             "center-finds-best",
             "and at its best gain more often than any of them at its best rate (share, difference)",
             lambda runs: _best(runs.data, "linear") - max(_best(runs.data, m) for m in others),
-            ">=",
-            0.0,
-            counted=False,
+            at_least(0.0),
             note="a small lead: SGD at a rate of its own comes close",
         ),
         Statement(
             "saturating-finds-best",
             "the saturating filter's center is there more often than the linear filter's (best share, difference)",
             lambda runs: _best(runs.data, "saturating") - _best(runs.data, "linear"),
-            ">=",
-            0.0,
-            counted=False,
+            at_least(0.0),
             note="left open by the paper: at this rate and width it is about as good, at smaller gains",
         ),
     ]

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import init, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_count, check_sign
@@ -171,9 +171,7 @@ def statements(config: Config) -> list[Statement]:
             f"density-{'abcdef'[i]}",
             f"k = {k:g}: all simulated agents follow the predicted law (largest difference of distribution functions)",
             functools.partial(lambda runs, i: kolmogorov(runs.data, i), i=i),
-            "<=",
-            0.008,
-            smoke=0.05,
+            at_most(0.008, smoke=0.05),
         )
         for i, k in enumerate(config.k)
     ]
@@ -210,25 +208,19 @@ def statements(config: Config) -> list[Statement]:
             "noise-independent",
             "coupled agents' mean is noisier than that of independent ones (largest p Var over the variance of one)",
             lambda runs: (statistics.greatest(runs.data["predicted_noise"] / _variance(runs.data)), 0.0),
-            ">=",
-            3.0,
-            smoke=3.0,
+            at_least(3.0, smoke=3.0),
         ),
         Statement(
             "cells",
             "the prediction does not depend on its cells (largest change of a mean when cells are twice as wide)",
             lambda runs: (_change(runs.data), 0.0),
-            "<=",
-            1e-3,
-            smoke=3e-3,
+            at_most(1e-3, smoke=3e-3),
         ),
         Statement(
             "mass",
             "mass is conserved (largest deviation from 1)",
             lambda runs: (statistics.greatest(abs(runs.data["predicted_masses"].sum("cell", skipna=False) - 1)), 0.0),
-            "<=",
-            1e-6,
-            smoke=1e-6,
+            at_most(1e-6, smoke=1e-6),
         ),
     ]
     for i in (2, 3):
@@ -237,9 +229,7 @@ def statements(config: Config) -> list[Statement]:
                 f"limit-{'abcdef'[i]}",
                 f"k = {config.k[i]:g}: infinitely many agents find the deepest smoothed minimum (distance of mean)",
                 functools.partial(lambda runs, m: (abs(m(runs) - marks.right), 0.0), m=_predicted_mean(i)),
-                "<=",
-                0.4,
-                smoke=0.4,
+                at_most(0.4, smoke=0.4),
             )
         )
     for i in (0, 4, 5):
@@ -248,9 +238,7 @@ def statements(config: Config) -> list[Statement]:
                 f"limit-{'abcdef'[i]}",
                 f"k = {config.k[i]:g}: the mean of infinitely many agents stays near its start (distance)",
                 functools.partial(lambda runs, m: (abs(m(runs)), 0.0), m=_predicted_mean(i)),
-                "<=",
-                0.25,
-                smoke=0.25,
+                at_most(0.25, smoke=0.25),
             )
         )
     for i in (4, 5):
@@ -259,9 +247,7 @@ def statements(config: Config) -> list[Statement]:
                 f"limit-agents-{'abcdef'[i]}",
                 f"k = {config.k[i]:g}: and so do most of them (mass within 0.8, two steps' noise)",
                 functools.partial(lambda runs, i: (_predicted_mass(runs.data, i, 0.8), 0.0), i=i),
-                ">=",
-                0.8,
-                smoke=0.8,
+                at_least(0.8, smoke=0.8),
             )
         )
     return found

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from sdesim import init, noise, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -266,16 +266,13 @@ def statements(config: Config) -> list[Statement]:
             "variance-linearized",
             "and is that of the loss linearized at its minimum (largest relative deviation)",
             linearized,
-            "<=",
-            0.15,
+            at_most(0.15),
         ),
         Statement(
             "quadratic-undisturbed",
             "on the quadratic nothing disturbs the mean (largest |eps|, of rounding)",
             lambda runs: (statistics.greatest(runs.data["disturbance"].sel(loss=QUADRATIC)), 0.0),
-            "<=",
-            1e-5,
-            smoke=1e-5,
+            at_most(1e-5, smoke=1e-5),
         ),
         measured.below(
             "disturbance-convex",
@@ -294,18 +291,14 @@ def statements(config: Config) -> list[Statement]:
             "where the third derivative is greatest the bound is all but attained at large p and k (E|eps| / bound)",
             lambda d: strongest(d).isel(k=-1),
             lambda d: largest_disturbance(config, d, CONVEX).isel(n_agents=-1, k=-1),
-            ">=",
-            0.85,
-            smoke=0.8,
+            at_least(0.85, smoke=0.8),
         ),
         measured.exponent("disturbance-k", falls, beyond, "rate", -1.0, 0.08),
         Statement(
             "disturbance-p",
             "more agents do not reduce it: from the fewest to the most it grows as 1 - 1/p (relative deviation)",
             growth,
-            "<=",
-            0.2,
-            smoke=0.4,
+            at_most(0.2, smoke=0.4),
         ),
     ]
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import init, noise, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -234,9 +234,7 @@ def statements(config: Config) -> list[Statement]:
             "well above the critical line (R' > 1.2) agents agree as infinitely many do (least relative mean square)",
             ordered,
             lambda d: 1.0,
-            ">=",
-            0.8,
-            smoke=0.6,
+            at_least(0.8, smoke=0.6),
         ),
         measured.exponent(
             "below",
@@ -246,38 +244,22 @@ def statements(config: Config) -> list[Statement]:
             -1.0,
             0.25,
         ),
+        measured.exponent("above", f"above it (k = {config.cut_k[-1]:g}) it does not vanish", at(-1), P, 0.0, 0.05),
         measured.exponent(
-            "above",
-            f"above it (k = {config.cut_k[-1]:g}) it does not vanish",
-            at(-1),
-            P,
-            0.0,
-            0.05,
-        ),
-        measured.exponent(
-            "critical",
-            "at the predicted critical gain it vanishes as 1 / sqrt(p)",
-            at(where_critical),
-            P,
-            -0.5,
-            0.25,
+            "critical", "at the predicted critical gain it vanishes as 1 / sqrt(p)", at(where_critical), P, -0.5, 0.25
         ),
         Statement(
             "two-agreements",
             "on the tilted well each start settles on its stable branch (largest distance, where the law has settled "
             f"and no barrier is below {BARRIER:g} T / p)",
             lambda runs: statistics.greatest(off(runs.data)),
-            "<=",
-            0.1,
-            smoke=0.4,
+            at_most(0.1, smoke=0.4),
         ),
         Statement(
             "one-agreement",
             f"with weak coupling (k = {config.tilted_k[0]:g}) both starts settle on the same mean (distance)",
             lambda runs: abs(float(statistics.grid_mean(runs.data["tilted"].isel(tilted_k=0)).diff("start")[0])),
-            "<=",
-            0.2,
-            smoke=0.4,
+            at_most(0.2, smoke=0.4),
         ),
     ]
 

@@ -18,7 +18,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sdesim import noise, objectives, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -247,34 +247,26 @@ def statements(config: Config) -> list[Statement]:
             "and is within a factor 2 of it (least ratio)",
             lambda d: d["logcosh_noise_spread"],
             lambda d: spread_bound(config, d),
-            ">=",
-            0.5,
-            smoke=0.5,
+            at_least(0.5, smoke=0.5),
         ),
         Statement(
             "consensus-weighted",
             "the coupling alone takes agents with their own steps to the mean weighted by 1 / eta_i (largest distance)",
             lambda runs: (statistics.greatest(abs(runs.data["met"] - runs.data["meet"])), 0.0),
-            "<=",
-            1e-4,
-            smoke=1e-4,
+            at_most(1e-4, smoke=1e-4),
         ),
         Statement(
             "mean-conserved",
             "which is their mean only if all rates are equal (largest distance then)",
             lambda runs: (statistics.greatest(abs(runs.data["met"] - runs.data["started"]).sel(contrast=0.0)), 0.0),
-            "<=",
-            1e-4,
-            smoke=1e-4,
+            at_most(1e-4, smoke=1e-4),
         ),
         Statement(
             "slow-agents-rule",
             "so that at the largest gain the noise of their mean is that of the slow agents (variance, own steps over "
             "common drift)",
             lambda runs: float(widest(runs.data, "iteration") / widest(runs.data, "noise")),
-            "<=",
-            0.5,
-            smoke=0.6,
+            at_most(0.5, smoke=0.6),
         ),
         *explorers.statements(),
     ]

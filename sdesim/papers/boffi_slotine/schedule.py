@@ -19,7 +19,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sdesim import noise, objectives, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum, Uncoupled
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -245,9 +245,7 @@ def statements(config: Config) -> list[Statement]:
             "and that term is within a factor 4 of it for all gains (least bias / term)",
             lambda d: d["constant_bias"],
             term,
-            ">=",
-            0.25,
-            smoke=0.25,
+            at_least(0.25, smoke=0.25),
         ),
         measured.ratio(
             "bias-predicted-at-most",
@@ -255,11 +253,9 @@ def statements(config: Config) -> list[Statement]:
             "(largest ratio)",
             bias,
             expected,
-            "<=",
-            1.05,
-            smoke=1.1,
+            at_most(1.05, smoke=1.1),
         ),
-        measured.ratio("bias-predicted-at-least", "(least ratio)", bias, expected, ">=", 0.9, smoke=0.85),
+        measured.ratio("bias-predicted-at-least", "(least ratio)", bias, expected, at_least(0.9, smoke=0.85)),
         measured.exponent(
             "bias-follows-gain",
             "under growing gains the bias falls with k(t) + f'' as its prediction does",
@@ -272,34 +268,28 @@ def statements(config: Config) -> list[Statement]:
             "first-term-removed",
             "a gain that grows as t takes off nearly all of the bias (end, relative to constant gain)",
             lambda runs: last(1.0)(runs) / last(0.0)(runs),
-            "<=",
-            0.12,
-            smoke=0.25,
+            at_most(0.12, smoke=0.25),
         ),
         measured.ratio(
             "noise-stays",
             "its noise stays, that of linear theory for every schedule of the gain (least ratio of variances)",
             _variance,
             lambda d: 1.0,
-            ">=",
-            0.8,
+            at_least(0.8),
         ),
-        measured.ratio("noise-stays-at-most", "(largest ratio)", _variance, lambda d: 1.0, "<=", 1.25),
+        measured.ratio("noise-stays-at-most", "(largest ratio)", _variance, lambda d: 1.0, at_most(1.25)),
         Statement(
             "halved-too",
             "halving eta at a growing gain takes down what is left, as sqrt(eta) (E|x_mean - x*| at the end, over that "
             "at constant eta, over the square root of the two rates)",
             lambda runs: end("halved", 1.0, ("constant", 1.0))(runs) / (config.floor / config.eta) ** 0.5,
-            "<=",
-            1.4,
+            at_most(1.4),
         ),
         Statement(
             "halved-not-alone",
             "and at constant gain leaves more (E|x_mean - x*|, relative to the growing gain)",
             end("halved", 0.0, ("halved", 1.0)),
-            ">=",
-            1.15,
-            smoke=None,
+            at_least(1.15),
         ),
         Statement(
             "step-limit",
@@ -308,9 +298,7 @@ def statements(config: Config) -> list[Statement]:
                 float(statistics.grid_mean(at(large)(runs.data))[-1])
                 / statistics.least(statistics.grid_mean(at(large)(runs.data)))
             ),
-            ">=",
-            3.0,
-            smoke=3.0,
+            at_least(3.0, smoke=3.0),
         ),
         measured.below(
             "sde-bound",
@@ -323,7 +311,6 @@ def statements(config: Config) -> list[Statement]:
             "and at the larger eta",
             at(large),
             lambda d: problem.first_term(large, d["k"], discrete=False),
-            counted=False,
             note="it is about the SDE: from about eta k = 1 the iteration exceeds it, and the discrete form holds",
         ),
     ]

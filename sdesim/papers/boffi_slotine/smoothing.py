@@ -30,7 +30,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import claims, noise, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import ORDERS, Order, Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -232,33 +232,25 @@ def statements(config: Config) -> list[Statement]:
             f"with the law of an average: at p = {told} the fast wave is damped to {average:.3f}, not to the "
             f"{narrower:.3f} of a uniform law of the same width (measured)",
             lambda runs: fast(smoothing.synchronized(runs.data).sel(p=told)),
-            ">=",
-            (average + narrower) / 2,
-            smoke=(average + narrower) / 2 if average - narrower > 0.1 else None,
+            at_least((average + narrower) / 2, smoke=(average + narrower) / 2 if average - narrower > 0.1 else None),
         ),
         Statement(
             "minima-one-agent",
             f"one agent sees hardly a minimum (minima of the measured slope; the smoothed loss has {few})",
             lambda runs: (float(smoothing.measured_minima(smoothing.alone(runs.data))), 0.0),
-            "<=",
-            few,
-            smoke=few,
+            at_most(few, smoke=few),
         ),
         Statement(
             "minima-many-agents",
             f"the center of mass of {many} sees most of them (minima of the measured slope; smoothed loss {true})",
             lambda runs: (float(smoothing.measured_minima(smoothing.synchronized(runs.data).sel(p=many))), 0.0),
-            ">=",
-            true - 2,
-            smoke=true - 4,
+            at_least(true - 2, smoke=true - 4),
         ),
         Statement(
             "spread",
             "at any gain and in any order the smoothing is that of the agents' own spread (largest error of a damping)",
             spread_error,
-            "<=",
-            0.05,
-            smoke=0.15,
+            at_most(0.05, smoke=0.15),
         ),
         Statement(
             "not-reduced-at-once",
@@ -267,16 +259,13 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: statistics.greatest(
                 [fast(runs.data.sel(p=many, order="jacobi", rate=rate)) for rate in config.rates]
             ),
-            "<=",
-            0.1,
-            smoke=0.15,
+            at_most(0.1, smoke=0.15),
         ),
         measured.equal(
             "reduced-at-once",
             "there the center of mass descends the loss smoothed by the averaged noise, at the strongest gain",
             lambda data: smoothing.per_visit(data.sel(order="jacobi", rate=1.0), "from_averaged"),
             lambda _: 0.0,
-            counted=False,
             note="does not hold: the distortion is as large as what it distorts, for agents are at least as far apart "
             "as the noise of one step puts them, whatever the gain",
         ),

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from sdesim import noise, objectives, observe, plotting, statistics
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
@@ -256,27 +256,21 @@ def statements(config: Config) -> list[Statement]:
             "iteration-exceeds",
             "at dt = eta the iteration exceeds (22), a bound on the SDE (largest spread / bound)",
             lambda runs: excess(runs.data),
-            ">=",
-            1.2,
-            smoke=1.2,
+            at_least(1.2, smoke=1.2),
         ),
         measured.ratio(
             "hilltop-attains",
             "while the mean is on the hilltop the spread all but attains the bound (least spread / bound)",
             hill,
             hill_level,
-            ">=",
-            0.85,
-            smoke=0.75,
+            at_least(0.85, smoke=0.75),
         ),
         measured.ratio(
             "wells-below",
             "settled in the wells it is well below it at the least gain (spread / bound)",
             lambda d: d["spread"].sel(loss=LOSSES[0]).isel(k=0, refine=-1),
             lambda d: levels(config, d, "discrete").sel(loss=LOSSES[0]).isel(k=0, refine=-1),
-            "<=",
-            0.75,
-            smoke=0.8,
+            at_most(0.75, smoke=0.8),
         ),
         measured.exponent("p", "the spread grows as p - 1", single_gain, "others", 1.0, 0.03),
         measured.exponent(

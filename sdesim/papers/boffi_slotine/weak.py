@@ -25,7 +25,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sdesim import noise, objectives, plotting, statistics
-from sdesim.claims import Op, Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import AbstractCoupling, Elastic, Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count, check_sign, number
@@ -38,7 +38,7 @@ from sdesim.run import iterate, simulate
 FINE = 8  # steps of the SDE's solution in one iteration, at the finest
 MODELS = {"first": "first order", "loss": "loss corrected alone", "second": "whole drift corrected"}
 ORDERS = {"first": 1, "loss": 1, "second": 2}
-SIDES: tuple[tuple[str, Op, int], ...] = (("least", ">=", -1), ("most", "<=", 1))
+SIDES = (("least", at_least, -1), ("most", at_most, 1))
 RULES = {"quorum": "QSGD", "elastic": "EASGD"}
 
 
@@ -221,17 +221,16 @@ def statements(config: Config) -> list[Statement]:
             expected = ORDERS[model]
             fit = lambda runs, rule=rule, model=model: order(runs.data["error"].sel(rule=rule, model=model))
             text = f"{name}, {what}: the weak error is of order {expected} in the learning rate (fitted order)"
-            for side, op, sign in SIDES:
+            for side, bound, sign in SIDES:
                 id = f"{rule}-{model}-order-at-{side}"
-                found.append(Statement(id, text, fit, op, expected + sign * 0.1, smoke=expected + sign * 0.3))
+                needs = bound(expected + sign * 0.1, smoke=expected + sign * 0.3)
+                found.append(Statement(id, text, fit, needs))
         found.append(
             Statement(
                 f"{rule}-bias",
                 f"{name}: the SDE is solved well enough (bias of its solution over the weak error it tests)",
                 lambda runs, rule=rule: _bias(runs, rule),
-                "<=",
-                0.05,
-                smoke=0.1,
+                at_most(0.05, smoke=0.1),
             )
         )
         found.append(
@@ -240,9 +239,7 @@ def statements(config: Config) -> list[Statement]:
                 f"{name}: at the smallest learning rate the whole drift's correction pays (its error over that of the "
                 "loss's correction alone)",
                 lambda runs, rule=rule: abs(_smallest(runs, rule, "second") / _smallest(runs, rule, "loss")),
-                "<=",
-                0.1,
-                smoke=0.1,
+                at_most(0.1, smoke=0.1),
             )
         )
     return found
