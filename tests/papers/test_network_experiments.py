@@ -16,12 +16,13 @@ from sdesim.papers.boffi_slotine import fig10 as bs_fig10
 from sdesim.papers.boffi_slotine import fig11 as bs_fig11
 from sdesim.papers.boffi_slotine import fig12 as bs_fig12
 from sdesim.papers.boffi_slotine import table1 as bs_table1
-from sdesim.papers.frame import cache, curves
+from sdesim.papers.frame import cache
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.experiment import PRESETS, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.papers.frame.measured import Runs
-from sdesim.papers.zhang import common as zhang
+from sdesim.papers.frame.networks import picture, run
+from sdesim.papers.zhang import chapter4 as zhang
 from sdesim.results.datasets import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -144,13 +145,13 @@ def test_an_interrupted_experiment_goes_on_where_it_was(kept, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(net, "tell", stop)
+        patch.setattr(run, "tell", stop)
         with pytest.raises(KeyboardInterrupt):
             net.train(TINY, ARMS, True)
     assert set(told) == {1, 2, 3}
     assert len(list(folder.iterdir())) == 1  # the second program was not begun
     told.clear()
-    monkeypatch.setattr(net, "tell", lambda progress, name: told.append((name, progress.epoch)))
+    monkeypatch.setattr(run, "tell", lambda progress, name: told.append((name, progress.epoch)))
     found = net.train(TINY, ARMS, True)
     assert {e for n, e in told if n.startswith("easgd")} == {3}
     assert {e for n, e in told if n.startswith("msgd")} == {1, 2, 3}
@@ -179,7 +180,7 @@ def test_another_number_is_another_training(kept):
 def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
     """Versions, device and precision, and the source of a schedule that an experiment brings."""
     data, algorithm = TINY.split(training.load("synthetic", None, 100)), TINY.algorithm(ARMS[0], 4)
-    name = lambda **settings: net._hash(Dense(), data, algorithm, settings)
+    name = lambda **settings: run._hash(Dense(), data, algorithm, settings)
     names = [name(), name(schedule=zhang.Decay((0.1,), 4)), name(schedule=zhang.Decay((0.2,), 4))]
     with jax.enable_x64(True):
         names.append(name())
@@ -190,12 +191,12 @@ def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "provenance", lambda: {**provenance(), "written": "later", "commit": "another"})
         assert name() == names[0]
-        patch.setattr(net, "_source", lambda kind: "return state" if kind is zhang.Decay else "")
+        patch.setattr(run, "_source", lambda kind: "return state" if kind is zhang.Decay else "")
         names.append(name(schedule=zhang.Decay((0.1,), 4)))
-        patch.setattr(net, "_CODE", "edited")
+        patch.setattr(run, "_CODE", "edited")
         names.append(name())
     assert len(set(names)) == len(names) == 8
-    assert "rsqrt" in net._source(zhang.Decay) and net._source(type(None)) == ""
+    assert "rsqrt" in run._source(zhang.Decay) and run._source(type(None)) == ""
 
 
 def test_without_a_cache_nothing_is_written(monkeypatch, tmp_path):
@@ -222,9 +223,9 @@ def test_what_diverges_stays_in_the_data(kept):
     assert np.isnan(net.last(found, "test_accuracy", "away")).all()
     assert claims.judge([net.learns("l", arms)], Runs(found))[0].verdict == "fails"
     with plotting.looks():
-        figure = curves.plot(arms, found, curves.heading("Tiny", TINY.size, found))
+        figure = picture.plot(arms, found, picture.heading("Tiny", TINY.size, found))
     assert figure.get_suptitle().endswith("3 epochs, 2 runs), 2 of 4 runs diverged")
-    assert "diverged" not in curves.heading("Tiny", TINY.size, found.sel(arm=["a"]))
+    assert "diverged" not in picture.heading("Tiny", TINY.size, found.sel(arm=["a"]))
 
 
 def test_one_agent_that_diverges_takes_the_mean_of_the_agents_with_it():
@@ -235,7 +236,7 @@ def test_one_agent_that_diverges_takes_the_mean_of_the_agents_with_it():
     history |= dict(
         spread=(dims[:2], loss[..., 0]), eta=((*dims[:2], "agent"), loss[..., :2]), diverged=("run", [-1, 4])
     )
-    found = net._one_arm(xr.Dataset(history))
+    found = run._one_arm(xr.Dataset(history))
     np.testing.assert_array_equal(np.isnan(found["agents_test_accuracy"]), [[False, True]])
     np.testing.assert_array_equal(np.isnan(found["agents_train_loss"]), [[False, True]])
     np.testing.assert_allclose(found["test_accuracy"], 10.0)  # of the center, which is a number
@@ -255,12 +256,12 @@ def test_paths_that_differ_by_rounding_alone_are_told_from_others(kept):
 def test_arms_that_differ_in_numbers_are_one_program():
     few = dataclasses.replace(TINY, stacked=10, sims=2)  # five arms of one agent
     arms = [net.Arm(str(i), name) for i, name in enumerate(["easgd", "easgd-wm"] * 3 + ["msgd"] * 2)]
-    assert net._programs(few, arms) == [[0, 1, 2], [3, 4, 5], [6, 7]]  # equal in size, not five and one
+    assert run._programs(few, arms) == [[0, 1, 2], [3, 4, 5], [6, 7]]  # equal in size, not five and one
     table = bs_table1.arms(bs_table1.Config())
     assert len(table) == 4 * 6 * 3
-    assert [len(p) for p in net._programs(bs_table1.Config(), table)] == [16, 16, 16, 12, 12]
+    assert [len(p) for p in run._programs(bs_table1.Config(), table)] == [16, 16, 16, 12, 12]
     crowd = [net.Arm("a", "easgd", 64), net.Arm("b", "easgd", 64)]
-    assert net._programs(TINY, crowd) == [[0], [1]]
+    assert run._programs(TINY, crowd) == [[0], [1]]
     with pytest.raises(ValueError, match="labels of their own"):
         net.train(TINY, [ARMS[0], ARMS[0]], False)
 

@@ -12,15 +12,14 @@ import xarray as xr
 from sdesim import claims, plotting, training
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame import measured
-from sdesim.papers.frame import networks as net
-from sdesim.papers.zhang import chapter4 as z_chapter4
-from sdesim.papers.zhang import common as zhang
+from sdesim.papers.frame.networks import run
+from sdesim.papers.zhang import chapter4 as zhang
+from sdesim.papers.zhang import fig4_1_to_4_4, fig4_5_to_4_7, fig4_10, fig4_12, fig4_13
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
-NAMES = [e.name for e in z_chapter4.EXPERIMENTS]
 QUICK = "z-fig4.10"  # the one of a single program
-FIGURES = {e.name: e for e in z_chapter4.EXPERIMENTS}
+FIGURES = {name: e for name, e in EXPERIMENTS.items() if name.startswith("z-fig4.")}
 CONFIG = zhang.Config(epochs=100)
 SIZES = {
     **{f"z-fig4.{i}": f"p = 2, elastic tau = {t}" for i, t in ((1, 1), (2, 2), (3, 4), (4, 8))},
@@ -32,7 +31,7 @@ SIZES = {
 # -- smoke runs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SIZES])
 def test_smoke_claims_hold_and_axes_are_labelled(name):
     experiment = FIGURES[name]
     config = experiment.preset("smoke")
@@ -103,7 +102,7 @@ UNSTABLE = {**SHORT, "DOWNPOUR": (60, 10), "ADOWNPOUR": (50, 10), "MVADOWNPOUR":
 
 @pytest.mark.parametrize(("name", "period", "floors"), [("z-fig4.1", 1, SHORT), ("z-fig4.3", 16, UNSTABLE)])
 def test_claims_of_communication_periods(name, period, floors):
-    methods = z_chapter4.of_period(CONFIG, period)
+    methods = fig4_1_to_4_4.methods(CONFIG, period)
     curves = by_method(methods, floors)
     found = judged(name, made_up(CONFIG, curves))
     assert set(found.values()) == {"holds"} and len(found) >= 6
@@ -117,14 +116,14 @@ def test_claims_of_communication_periods(name, period, floors):
 def test_the_longest_period_is_compared_with_the_shortest():
     shortest = {n: zhang.tried(CONFIG, n, 4, 1) for n in ("EASGD", "EAMSGD")}
     for floor, verdict in ((25, "holds"), (15, "fails")):
-        longest = by_method(z_chapter4.of_period(CONFIG, 64), UNSTABLE)
+        longest = by_method(fig4_1_to_4_4.methods(CONFIG, 64), UNSTABLE)
         curves = {**longest, **by_method(shortest, dict.fromkeys(shortest, (floor, 10)))}
         found = judged("z-fig4.4", made_up(CONFIG, curves))
         assert found["longer-is-better-easgd"] == found["longer-is-better-eamsgd"] == verdict
 
 
 def test_claims_of_numbers_of_workers():
-    methods = z_chapter4.of_workers(CONFIG, 16)
+    methods = fig4_5_to_4_7.methods(CONFIG, 16)
     fewer = {n: zhang.tried(CONFIG, n, 8, 10) for n in ("EASGD", "EAMSGD")}
     floors = by_method(methods, {n: SHORT[n] for n in methods})
     for floor, verdict in ((25, "holds"), (15, "fails")):
@@ -137,7 +136,7 @@ def test_claims_of_numbers_of_workers():
 
 
 def test_claims_of_one_worker():
-    methods = z_chapter4.alone(CONFIG)
+    methods = fig4_10.methods(CONFIG)
     assert set(judged("z-fig4.10", made_up(CONFIG, by_method(methods, ALONE))).values()) == {"holds"}
     other = judged("z-fig4.10", made_up(CONFIG, by_method(methods, {**ALONE, "ASGD": (15, 25)})))
     assert {n for n, v in other.items() if v == "fails"} == {
@@ -147,7 +146,7 @@ def test_claims_of_one_worker():
 
 def test_claims_of_learning_rates():
     """Higher rates: worse for EASGD, better for EAMSGD, whose best training is then made to be at the least rate."""
-    methods = z_chapter4.over_rates(CONFIG)
+    methods = fig4_12.methods(CONFIG)
     floors = {arm: (20 + 40 * arm.eta, 10, arm.eta) for arm in methods["EASGD"]}
     floors |= {arm: (20 - 100 * arm.eta, 10, arm.eta) for arm in methods["EAMSGD"]}
     runs = made_up(CONFIG, floors)
@@ -172,7 +171,7 @@ def test_claims_of_learning_rates():
 
 
 def test_claims_of_long_periods():
-    methods = z_chapter4.over_periods(CONFIG)
+    methods = fig4_13.methods(CONFIG)
     floors = {arm: (20 + np.log10(arm.period) / 3, 10, arm.period) for arm in methods["EASGD"]}
     floors |= {arm: (18 if arm.period < 100 else 50, 10, arm.period) for arm in methods["EAMSGD"]}
     floors |= {arm: (20, 10, 1.0) for arm in methods["EAMSGD, decaying"]}
@@ -184,7 +183,7 @@ def test_claims_of_long_periods():
 
 
 def test_what_diverged_counts_as_a_guess_from_then_on():
-    methods = z_chapter4.alone(CONFIG)
+    methods = fig4_10.methods(CONFIG)
     runs = made_up(CONFIG, by_method(methods, ALONE))
     best = methods["MSGD"][0]
     there = (runs.data.arm == best.label) & (runs.data.epoch > 50)
@@ -199,7 +198,7 @@ def test_what_diverged_counts_as_a_guess_from_then_on():
 
 
 def test_titles_name_no_numbers_of_a_preset():
-    for experiment in z_chapter4.EXPERIMENTS:
+    for experiment in FIGURES.values():
         assert not re.search(r"\d", experiment.title.removeprefix("Zhang, Fig. ").split(": ", 1)[1])
 
 
@@ -234,13 +233,13 @@ def test_settings_are_zhangs():
 
 def test_methods_of_one_kind_are_one_program_and_shared_by_figures():
     config = zhang.Config(stacked=10**6)
-    count = lambda arms: len(net._programs(config, arms))
-    assert count(zhang.flat(z_chapter4.alone(config))) == 1
-    assert count(zhang.flat(z_chapter4.of_period(config, 1))) == 4  # elastic, pushing, MDOWNPOUR and alone
-    assert count(zhang.flat(z_chapter4.over_periods(config))) == 4  # one a period
-    one, other = (z_chapter4.of_period(config, t) for t in (1, 64))
+    count = lambda arms: len(run._programs(config, arms))
+    assert count(zhang.flat(fig4_10.methods(config))) == 1
+    assert count(zhang.flat(fig4_1_to_4_4.methods(config, 1))) == 4  # elastic, pushing, MDOWNPOUR and alone
+    assert count(zhang.flat(fig4_13.methods(config))) == 4  # one a period
+    one, other = (fig4_1_to_4_4.methods(config, t) for t in (1, 64))
     assert one["SGD"] == other["SGD"] and one["EASGD"] != other["EASGD"] and "MDOWNPOUR" not in other
-    assert set(NAMES) <= set(EXPERIMENTS) and all(e.trains for e in z_chapter4.EXPERIMENTS)
+    assert set(FIGURES) == set(SIZES) and all(e.trains for e in FIGURES.values())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Command: sdesim figure z-fig4.1, after sdesim data cifar10. Settings and learnin
 import numpy as np
 
 from sdesim.claims import Statement, at_least, at_most
+from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.zhang.chapter4 import (
     ALONE,
     Config,
@@ -89,7 +90,7 @@ def statements(config: Config, period: int) -> list[Statement]:
     ]
 
 
-def _figure(i: int, which: str, says: str):
+def _figure(i: int, which: str, says: str) -> Experiment:
     """Figure 4.i, whose period is the i-th of the configuration."""
     period = lambda config: config.periods[i - 1]
     return experiment(

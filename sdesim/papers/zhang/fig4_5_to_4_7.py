@@ -4,6 +4,7 @@ Command: sdesim figure z-fig4.5, after sdesim data cifar10. Settings and learnin
 """
 
 from sdesim.claims import Statement, at_least
+from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.zhang.chapter4 import (
     ALONE,
     Config,
@@ -66,7 +67,7 @@ def statements(config: Config, i: int) -> list[Statement]:
     ]
 
 
-def _figure(i: int, which: str):
+def _figure(i: int, which: str) -> Experiment:
     """Figure 4.(5 + i), whose number of workers is the i-th of the configuration."""
     return experiment(
         f"4.{5 + i}",

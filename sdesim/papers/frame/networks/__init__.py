@@ -62,9 +62,18 @@ def experiment(
     metrics: Sequence[str] = METRICS,
     size: Callable[[Any], str] = lambda config: config.size,
 ) -> Experiment:
-    """An experiment that trains arms; its picture is the curves of `plot`, of four metrics, if no other is given.
+    """An experiment that trains arms.
 
-    size: what the networks saw, as the picture and the gallery say it.
+    Args:
+        name: that the command line knows it by.
+        title: what its picture shows.
+        says: what the paper says of it.
+        sizes: configurations by preset.
+        arms: of a configuration, what is compared.
+        statements: of a configuration, what is said of the comparison.
+        picture: of a configuration and data; curves over epochs by default.
+        metrics: those curves' four metrics.
+        size: of a configuration, what the networks saw, as the picture and the gallery say it.
     """
 
     def curves(config: Any, data: xr.Dataset) -> Figure:

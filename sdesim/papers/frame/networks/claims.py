@@ -54,8 +54,10 @@ def learns(id: str, arms: Sequence[Arm], points: float = 20.0) -> Statement:
 
 
 def differs(id: str, statement: str, of: str, other: str, config: Config) -> Statement:
-    """Two algorithms take different paths from one start, as seen after an epoch of so few steps that what rounding
-    does in them is far below the threshold."""
+    """Two arms take different paths from one start.
+
+    It is seen after an epoch of so few steps that what rounding does in them is far below the threshold.
+    """
 
     def smallest(runs):
         a, b = (runs.data["agents_train_loss"].sel(arm=arm).isel(epoch=1).values for arm in (of, other))

@@ -15,10 +15,20 @@ from sdesim.fields import check_choice, check_count, check_sign
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One algorithm with its numbers; what is None is the configuration's or the algorithm's own.
+    """One algorithm with its numbers, in a comparison; what is None is the configuration's or the algorithm's own.
 
-    first: number of its first run; arms with the same run numbers start alike and see the same batches.
-    group: arms of one group share a color in the picture, style distinguishes them.
+    Args:
+        label: its name in data, claims and pictures, which no other arm of the comparison has.
+        algorithm: a name that `training.algorithm` knows.
+        agents: number of agents p.
+        k: coupling gain, in 1/time.
+        eta: learning rate at the start.
+        momentum: momentum delta.
+        period: iterations between two exchanges.
+        same_start: whether all agents start at one point.
+        first: number of its first run; arms with the same run numbers start alike and see the same batches.
+        group: arms of one group share a color in the picture.
+        style: line style, which distinguishes the arms of a group.
     """
 
     label: str
@@ -120,8 +130,13 @@ SMALL: dict[str, Any] = dict(images=4000, train_images=1000, channels=(16, 32, 6
 
 
 def presets(kind: type[Config], smoke: dict[str, Any], small: dict[str, Any]) -> dict[str, Config]:
-    """The sizes of a training experiment: a minute on two cores, some ten minutes there, one GPU, the paper's. smoke,
-    small: what is special about those."""
+    """The sizes of a training experiment: a minute on two cores, some ten minutes there, one GPU, the paper's.
+
+    Args:
+        kind: the configuration, whose defaults are those of one GPU.
+        smoke: what is special about the first.
+        small: what is special about the second.
+    """
     tiny: dict[str, Any] = dict(data="synthetic", images=240, channels=(4, 8, 8), epochs=2, batch=32, sims=2)
     return {
         "smoke": kind(**{**tiny, **smoke}),
@@ -132,7 +147,11 @@ def presets(kind: type[Config], smoke: dict[str, Any], small: dict[str, Any]) ->
 
 
 def check_growing(name: str, values: Sequence[float], least: int = 1) -> None:
-    """Numbers in growing order, each above 0, `least` of them or more; else a ValueError."""
+    """Numbers in growing order, each above 0, `least` of them or more.
+
+    Raises:
+        ValueError: if they are not.
+    """
     for value in values:
         check_sign(name, value, zero=False)
     if len(values) < least or list(values) != sorted(set(values)):

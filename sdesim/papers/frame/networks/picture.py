@@ -44,8 +44,14 @@ def heading(title: str, size: str, data: xr.Dataset) -> str:
 
 
 def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
-    """Curves over epochs of every arm, one panel a metric: means over the runs that have not diverged, with bands of
-    two standard errors."""
+    """Curves over epochs of every arm: means over the runs that have not diverged, with bands of two standard errors.
+
+    Args:
+        arms: what is compared.
+        data: as `train` returns it.
+        title: of the whole picture.
+        metrics: four names of variables, a panel each.
+    """
     figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
     groups = list(dict.fromkeys(arm.group or arm.label for arm in arms))
     shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
@@ -80,8 +86,16 @@ def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[st
 
 
 def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, iterations: int) -> Figure:
-    """Training loss, test loss and test error of the tested model over iterations: means over runs with bands of two
-    standard errors, to where the first run diverges. iterations: of an epoch."""
+    """Training loss, test loss and test error of the tested model over iterations.
+
+    Means over runs with bands of two standard errors, to where the first run diverges.
+
+    Args:
+        curves: label, arm, color and line style of each.
+        data: as `train` returns it.
+        title: of the whole picture.
+        iterations: of an epoch.
+    """
     figure, axes = pyplot.subplots(1, 3, figsize=(12.0, 4.6), layout="constrained")
     x = data["epoch"].values * iterations
     labels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test error (%)"}

@@ -26,7 +26,16 @@ from sdesim.training.store import hash_of
 
 
 def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
-    """Train all arms: losses and accuracies of the tested model, and the mean ones of agents, (arm, epoch, sim).
+    """Train all arms, or find what is kept of their training.
+
+    Args:
+        config: size and constants of the training.
+        arms: what is compared.
+        progress: whether to say how far it is.
+
+    Returns:
+        Losses and accuracies (percent) of the tested model, those of the agents' mean as `agents_NAME`, `spread` and
+        `eta`, each (arm, epoch, sim) from epoch 0, before training, on; `diverged` (arm, sim), the step of it or -1.
 
     Raises:
         ValueError: for two arms of one label.

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from sdesim.claims import Statement
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.networks.picture import Curve, heading, plot_iterations
 from sdesim.papers.zhang.chapter4.claims import (
     always,
@@ -63,9 +64,18 @@ def experiment(
     statements: Callable[[Config], list[Statement]],
     curves: Callable[[Config, xr.Dataset], list[Curve]],
     beside: Callable[[Config], list[Arm]] = lambda config: [],
-):
-    """The experiment of Z's figure `number`. beside: arms that statements compare with, and no curve shows. The title
-    names none of the numbers that presets have others of: those of the run stand below it."""
+) -> Experiment:
+    """The experiment of one of Z's figures.
+
+    Args:
+        number: of the figure.
+        title: what it shows; it names none of the numbers that presets have others of: those of the run stand below it.
+        says: what Z says of it.
+        methods: of a configuration, the methods that the figure shows.
+        statements: of a configuration, what is said of them.
+        curves: of a configuration and data, what the picture draws.
+        beside: of a configuration, arms that statements compare with, and no curve shows.
+    """
     title = f"Zhang, Fig. {number}: {title}"
     seen = lambda config: size(config, flat(methods(config)))
 

@@ -39,8 +39,10 @@ def better(of: Sequence[Arm], than: Sequence[Arm], by=smallest) -> Callable[[Run
 
 
 def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs], np.ndarray]:
-    """By how many points a method is better than the best of all others in the mean over runs, run by run. The choice
-    of the best favors the others."""
+    """By how many points a method is better than the best of all others in the mean over runs, run by run.
+
+    The choice of the best favors the others.
+    """
 
     def statistic(runs):
         others = [by(runs.data, arms) for other, arms in methods.items() if other != name]
@@ -50,9 +52,11 @@ def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs],
 
 
 def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
-    """Of the best of all other methods, the epochs to the smallest test error that it achieves, over those that `name`
-    needs to the same; both of means over runs. 0 if `name` never gets there. Which method is the best is chosen as Z
-    does, by that error."""
+    """How many times faster a method is than the best of all others, in epochs to that one's smallest test error.
+
+    Both are of means over runs; 0 if `name` never gets there. Which method is the best is chosen as Z does, by that
+    error.
+    """
 
     def statistic(runs):
         curve = lambda arms: errors(runs.data, chosen(runs.data, arms)).mean(axis=1)
@@ -125,6 +129,8 @@ def own_path(id: str, methods: Methods) -> Statement:
 
 
 def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
+    """Workers that take their steps at the master's own point are nowhere else."""
+
     def widest(runs):
         """Over the epochs before an arm diverges."""
         spread, loss = (

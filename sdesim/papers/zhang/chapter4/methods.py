@@ -25,7 +25,12 @@ ALONE = ("SGD", "ASGD", "MVASGD", "MSGD")
 
 @dataclasses.dataclass(frozen=True)
 class Arm(net.Arm):
-    """A method with one learning rate. decay: gamma of that rate."""
+    """A method with one learning rate.
+
+    Args:
+        method: its name in Z.
+        decay: gamma of the rate's decay, in 1 / iteration.
+    """
 
     method: str = ""
     decay: float = 0.0
