@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdesim import training
-from sdesim.papers.zhang import common as zhang
+from sdesim.papers.zhang import chapter4 as zhang
 from sdesim.training import step as steps
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]

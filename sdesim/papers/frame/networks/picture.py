@@ -1,4 +1,4 @@
-"""Pictures of trained cells, over epochs or iterations, with titles that say what the networks saw.
+"""Pictures of trained arms, over epochs or iterations, with titles that say what the networks saw.
 
 A smaller preset's picture must not look like the paper's, and runs that diverge leave the means: both are in the title.
 """
@@ -12,12 +12,13 @@ from matplotlib import colormaps, pyplot
 from matplotlib.figure import Figure
 
 from sdesim import plotting
-from sdesim.papers.frame.cells import Cell
+from sdesim.papers.frame.networks.config import Arm
 from sdesim.statistics import grid_error, standard_error
 
-Curve = tuple[str, Cell, Any, str]  # label, cell, color, style
+Curve = tuple[str, Arm, Any, str]  # label, arm, color, style
 
 METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
+
 LABELS = {
     "train_loss": "training loss",
     "test_loss": "test loss",
@@ -25,6 +26,7 @@ LABELS = {
     "spread": r"$\sum_i |x^i - \bar{x}|^2$",
     "eta": r"learning rate $\eta$, mean of agents",
 }
+
 TITLES = {
     "train_loss": "training loss",
     "test_loss": "test loss",
@@ -41,22 +43,28 @@ def heading(title: str, size: str, data: xr.Dataset) -> str:
     return f"{title}\n({size}){told}"
 
 
-def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
-    """Curves over epochs of every cell, one panel a metric: means over the runs that have not diverged, with bands of
-    two standard errors."""
+def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
+    """Curves over epochs of every arm: means over the runs that have not diverged, with bands of two standard errors.
+
+    Args:
+        arms: what is compared.
+        data: as `train` returns it.
+        title: of the whole picture.
+        metrics: four names of variables, a panel each.
+    """
     figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
-    groups = list(dict.fromkeys(c.group or c.label for c in cells))
+    groups = list(dict.fromkeys(arm.group or arm.label for arm in arms))
     shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
     for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
         values = data[name]
         if name == "spread":  # that of agents at one point is rounding, and would take the axis down to it
             values = values.where(values > 1e-9 * values.max())
-        for cell in cells:
-            color = shades[groups.index(cell.group or cell.label)]
-            runs = values.sel(cell=cell.label)
+        for arm in arms:
+            color = shades[groups.index(arm.group or arm.label)]
+            runs = values.sel(arm=arm.label)
             mean = runs.mean("sim")
             band = 2 * grid_error(runs)
-            panel.plot(mean["epoch"], mean, cell.style, color=color, lw=1.3, label=cell.label)
+            panel.plot(mean["epoch"], mean, arm.style, color=color, lw=1.3, label=arm.label)
             panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
         shown = values.values[np.isfinite(values.values)]
         if name == "test_accuracy":
@@ -78,14 +86,22 @@ def plot(cells: Sequence[Cell], data: xr.Dataset, title: str, metrics: Sequence[
 
 
 def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, iterations: int) -> Figure:
-    """Training loss, test loss and test error of the tested model over iterations: means over runs with bands of two
-    standard errors, to where the first run diverges. iterations: of an epoch."""
+    """Training loss, test loss and test error of the tested model over iterations.
+
+    Means over runs with bands of two standard errors, to where the first run diverges.
+
+    Args:
+        curves: label, arm, color and line style of each.
+        data: as `train` returns it.
+        title: of the whole picture.
+        iterations: of an epoch.
+    """
     figure, axes = pyplot.subplots(1, 3, figsize=(12.0, 4.6), layout="constrained")
     x = data["epoch"].values * iterations
     labels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test error (%)"}
     for i, (panel, (name, text)) in enumerate(zip(axes, labels.items(), strict=True)):
-        for label, cell, color, style in curves:
-            values = data[name].sel(cell=cell.label).transpose("epoch", "sim").values.astype(float)
+        for label, arm, color, style in curves:
+            values = data[name].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
             values = 100 - values if name == "test_accuracy" else values
             mean, band = values.mean(axis=1), 2 * standard_error(values, 1)
             panel.plot(x, mean, style, color=color, lw=1.4, label=label)
