@@ -187,7 +187,7 @@ def looked_at(taken: Taken, images: tuple[int, ...]) -> Look:
         ValueError: for one that fails, or keeps more than parameters.
     """
     if isinstance(taken.network, nn.Module):
-        return _linen(taken.network, images)
+        return _linen(taken.network, images)  # whose compiled programs see to it that they are of today
     network, recipe = taken.network, taken.recipe
     params = _attempt(network, images, lambda x: jax.eval_shape(recipe, _KEY, x))
     return Look(params, *_traced(network, images, params))

@@ -30,7 +30,7 @@ from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.results.datasets import cache_folder
 from sdesim.statistics import greatest, least
-from sdesim.training.loop import tell
+from sdesim.training.callbacks import tell
 from sdesim.training.store import hash_of
 
 # Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
@@ -105,8 +105,8 @@ class Config:
     def algorithm(self, cell: "Cell", batches: int) -> training.Algorithm:
         """The algorithm of a cell, for epochs of so many batches."""
         momentum = self.momentum if cell.momentum is None else cell.momentum
-        numbers: dict[str, Any] = dict(agents=cell.agents, eta=self.starting_rate(cell), k=cell.k, momentum=momentum)
-        return training.algorithm(cell.algorithm, **numbers, period=cell.period, batches=batches)
+        named = training.algorithm(cell.algorithm, k=cell.k, momentum=momentum, period=cell.period)
+        return named(cell.agents, self.starting_rate(cell), batches)
 
     def alike(self, cell: "Cell") -> Any:
         """What cells share that are trained as one program."""
@@ -224,7 +224,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
-_TRAINER = ("algorithms", "networks", "schedule", "step", "loop")
+_TRAINER = ("algorithms", "networks", "schedule", "step", "measure", "programs", "setup", "loop")
 _CODE = source.hash_of(
     source.modules("interop.as_optax", "coupling", "random", "steppers", *(f"training.{n}" for n in _TRAINER))
 )

@@ -123,9 +123,9 @@ class Config(net.Config):
         in numbers alone is one program."""
         assert cell.eta is not None
         k = self.beta / (cell.agents * cell.eta) if cell.algorithm.startswith("ea") else None
-        numbers: dict[str, Any] = dict(agents=cell.agents, eta=cell.eta, k=k, period=cell.period)
+        numbers: dict[str, Any] = dict(k=k, period=cell.period, momentum=self.momentum)
         average = 1 - self.moving if cell.algorithm.startswith("mva") else None
-        made = training.algorithm(cell.algorithm, **numbers, momentum=self.momentum, average=average)
+        made = training.algorithm(cell.algorithm, **numbers, average=average)(cell.agents, cell.eta, batches)
         # Moving rates stay where learning rates decay, which is what Z 4.3.3 means by a growing penalty rho.
         made = dataclasses.replace(made, pace=cell.eta)
         return made if made.averages else dataclasses.replace(made, average=0.0)
