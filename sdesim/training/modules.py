@@ -187,13 +187,12 @@ def looked_at(taken: Taken, images: tuple[int, ...]) -> Look:
         ValueError: for one that fails, or keeps more than parameters.
     """
     if isinstance(taken.network, nn.Module):
-        return _linen(taken.network, images)  # whose compiled programs see to it that they are of today
+        return _linen(taken.network, images)
     network, recipe = taken.network, taken.recipe
     params = _attempt(network, images, lambda x: jax.eval_shape(recipe, _KEY, x))
     return Look(params, *_traced(network, images, params))
 
 
-@functools.lru_cache
 def _linen(network: nn.Module, images: tuple[int, ...]) -> Look:
     init = lambda key, x: network.init({"params": key}, x, **_mode(network, False))
     variables = dict(_attempt(network, images, lambda x: jax.eval_shape(init, _KEY, x)))

@@ -50,8 +50,7 @@ def sdesim(*arguments):
 def history() -> xr.Dataset:
     """Two runs of two agents, three epochs."""
     images = training.split(training.synthetic(60, 12))
-    algorithm = training.algorithm("easgd", agents=2)
-    return training.train(Small(), images, algorithm, agents=2, runs=2, epochs=3, batch=12)
+    return training.train(Small(), images, training.algorithm("easgd"), agents=2, runs=2, epochs=3, batch=12)
 
 
 def diverged(run: int, epoch: int) -> xr.Dataset:
