@@ -33,6 +33,7 @@ from sdesim.training.step import RunState
 from sdesim.training.store import Store
 
 CHUNK_SECONDS = 2.0  # of work between two looks
+RATES_SET = "eta set after epoch"  # the name of a setting
 
 
 class _At(NamedTuple):
@@ -170,7 +171,7 @@ class Training:
         for epoch, eta in self._rates_set.items():
             made += f"\n# with eta = {eta} from the end of epoch {epoch} on"
         if self._rates_set:
-            said["eta set after epoch"] = self._rates_set
+            said[RATES_SET] = self._rates_set
         return describe(data, "history", said, made, LABELS, seed=str(setup.seed_number))
 
     @property
@@ -276,28 +277,31 @@ class Training:
         """Go on from what a folder keeps, or write there what it does not keep yet. Its lock is held.
 
         Raises:
-            FileExistsError: for a folder that is further than a training that has begun; as `Store.read`.
+            FileExistsError: for a folder that is further than a training that has begun, or whose rates were set
+                otherwise; as `Store.read`.
         """
         kept = store.read(resume, self._drawn if self._now is None else lambda: (self._at.state, self._at.rates))
-        begun = self._now is not None and self._now.records
+        if self._now is None or not self._now.records:
+            if kept is not None:
+                self._go_on_from(*kept)
+            return
         if kept is not None:
-            data, state = kept
-            epochs = data.sizes["epoch"] - 1
-            if not begun:
-                names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
-                records = [{n: data[n].values[e] for n in names} for e in range(epochs + 1)]
-                self._now = _At(*state, tuple(records))
-                self._rates_set = json.loads(data.attrs["settings"]).get("eta set after epoch", {})
-                return
+            epochs, rates_set = kept[0].sizes["epoch"] - 1, _rates_set(kept[0])
+            until_then = lambda rates: {epoch: eta for epoch, eta in rates.items() if int(epoch) < epochs}
             if epochs > self.epochs_done:
-                what = (
-                    f"keeps epoch {epochs} of this training, which is at {self.epochs_done}; resume it before it begins"
-                )
-                raise FileExistsError(store.refusal(what))
-            if epochs == self.epochs_done:
+                what = f"keeps epoch {epochs} of this training, which is at {self.epochs_done}"
+                raise FileExistsError(store.refusal(f"{what}; resume it before it begins, or name another"))
+            if until_then(rates_set) != until_then(self._rates_set):
+                raise FileExistsError(store.refusal("keeps a training whose rates were set otherwise; name another"))
+            if epochs == self.epochs_done and rates_set == self._rates_set:
                 return
-        if begun and self._now is not None and self._now.order is None:
+        if self._now.order is None:
             self.write(store)
+
+    def _go_on_from(self, data: xr.Dataset, state: tuple[RunState, StallState]) -> None:
+        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
+        records = [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])]
+        self._now, self._rates_set = _At(*state, tuple(records)), _rates_set(data)
 
     def write(self, store: Store) -> None:
         """Write history and checkpoint; `save` says what it raises."""
@@ -446,6 +450,11 @@ class Training:
         self._close()
         for callback in callbacks:
             callback.after_epoch(self)
+
+
+def _rates_set(data: xr.Dataset) -> dict[str, Any]:
+    """The learning rates that were set by hand, by the epoch after which, as a history says it."""
+    return json.loads(data.attrs["settings"]).get(RATES_SET, {})
 
 
 def train(
