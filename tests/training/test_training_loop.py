@@ -306,19 +306,35 @@ def test_defaults_are_the_papers():
 
 
 def test_another_number_does_not_compile_again():
-    traced = []
+    """The network is looked at anew, and no program of it is traced or compiled again."""
+    traced, compiled = [], []
 
     class Counted(nn.Module):
         @nn.compact
         def __call__(self, x, train: bool = False):
-            traced.append(train)
+            traced.append(x.shape)
             return nn.Dense(4)(x.reshape(x.shape[0], -1))
 
-    for k, eta, seed in ((1.0, 0.05, 0), (2.0, 0.02, 1)):
-        before = len(traced)
-        algorithm = training.Algorithm(coupling.Quorum(k), 0.9)
-        training.train(Counted(), DATA, algorithm, agents=2, **{**RUN, "eta": eta, "seed": seed})
-    assert len(traced) == before
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(details.get("fun_name", event))
+
+    options = dict(agents=2, batch=16, evaluation_batch=20)
+    made = lambda k, **more: training.Training(
+        Counted(), DATA, training.Algorithm(coupling.Quorum(k), 0.9), **options, **more
+    )
+    made(1.0, eta=0.05, seed=0).run(2)
+    traced.clear()
+    looked = made(1.0)
+    assert looked._code and traced
+    looks = len(traced)
+    traced.clear()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        made(2.0, eta=0.02, seed=1).run(2)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiled == [] and len(traced) == looks
 
 
 def test_task_is_static():
