@@ -198,11 +198,11 @@ def checked(
     schedule = _schedule(schedule, data)
     limit = None if memory is None else byte_count("memory", memory)
     words = random.seed_words(seed)
-    rates = rates_of(eta, len(numbers), agents)
     batches = len(data.train_y) // batch
     given = dict(network=network, algorithm=algorithm, eta=eta)
     if isinstance(algorithm, NamedAlgorithm):
         algorithm = algorithm(agents, eta, batches)
+    rates = rates_of(eta, len(numbers), agents)
     if algorithm.renews and not len(data.validation_y):
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
     algorithm = over_runs(algorithm, len(numbers))
