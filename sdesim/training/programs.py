@@ -36,6 +36,7 @@ def code_of(setup: Setup) -> Code:
     task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
     network, side = task.network, steps.image_shape(task, setup.image)[1:]
     images = lambda batch: jax.ShapeDtypeStruct((batch, *side), jnp.float32)
+    most = max(part.y.shape[0] for part in setup.looked_at)
     key = jax.eval_shape(lambda: jax.random.key(0))
     train = lambda params, x, key: modules.logits(network, params, x, True, key)
     test = lambda params, x: modules.logits(network, params, x, False)
@@ -51,7 +52,7 @@ def code_of(setup: Setup) -> Code:
     return Code(
         (
             as_key(train, params, images(task.batch), key),
-            as_key(test, params, images(task.evaluation_batch)),
+            as_key(test, params, images(min(task.evaluation_batch, most))),
             as_key(draw, key, images(2)),
             as_key(step, algorithm, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
         )
