@@ -32,7 +32,7 @@ class Code:
 
 def code_of(setup: Setup) -> Code:
     """The code of a training, with its functions as they are now: what is not ours of its programs, traced by itself,
-    which takes a tenth of the time of them whole."""
+    which is faster than tracing them whole."""
     task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
     network, side = task.network, steps.image_shape(task, setup.image)[1:]
     images = lambda batch: jax.ShapeDtypeStruct((batch, *side), jnp.float32)
