@@ -400,7 +400,7 @@ class Training:
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
         number = 0 if self._now is None else len(self._now.records)
         found = programs.measure(self._code, *self._to_measure(state, self._order(2**32 - 1 - number, 2)))
-        found.update(batch_loss=batch_loss, eta=eta, seconds=np.float64(seconds))
+        found = {**found, "batch_loss": batch_loss, "eta": eta, "seconds": np.float64(seconds)}
         return {name: np.asarray(value) for name, value in found.items()}
 
     def _within_epoch(self) -> _At:

@@ -200,18 +200,17 @@ def checked(
     words = random.seed_words(seed)
     batches = len(data.train_y) // batch
     given = dict(network=network, algorithm=algorithm, eta=eta)
-    if isinstance(algorithm, NamedAlgorithm):
-        algorithm = algorithm(agents, eta, batches)
+    made = algorithm(agents, eta, batches) if isinstance(algorithm, NamedAlgorithm) else algorithm
     rates = rates_of(eta, len(numbers), agents)
-    if algorithm.renews and not len(data.validation_y):
+    if made.renews and not len(data.validation_y):
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
-    algorithm = over_runs(algorithm, len(numbers))
-    algorithm.check_made_for(agents, rates, batches)
+    made = over_runs(made, len(numbers))
+    made.check_made_for(agents, rates, batches)
     look = _look(taken, steps.image_shape(task, data.train_x.shape[1:]), data)
-    found = (taken, task, data, algorithm, rates, numbers, words, same_start, schedule, train_images, limit)
+    found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
     setup = Setup(*found, look.params, given)
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
-    warn_of_stiffness(algorithm, rates)
+    warn_of_stiffness(made, rates)
     if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:
         warn(
             "network: all agents and runs start at the values of this nnx module; a function of rngs that makes one, "
