@@ -112,8 +112,8 @@ class Config:
     def algorithm(self, arm: Arm, batches: int) -> training.Algorithm:
         """The algorithm of an arm, for epochs of so many batches."""
         momentum = self.momentum if arm.momentum is None else arm.momentum
-        numbers: dict[str, Any] = dict(agents=arm.agents, eta=self.starting_rate(arm), k=arm.k, momentum=momentum)
-        return training.algorithm(arm.algorithm, **numbers, period=arm.period, batches=batches)
+        named = training.algorithm(arm.algorithm, k=arm.k, momentum=momentum, period=arm.period)
+        return named(arm.agents, self.starting_rate(arm), batches)
 
     def alike(self, arm: Arm) -> Any:
         """What arms share that are trained as one program."""

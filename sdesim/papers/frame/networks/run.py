@@ -21,7 +21,7 @@ from sdesim import source, training
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.networks.config import Arm, Config
 from sdesim.results.datasets import cache_folder
-from sdesim.training.loop import tell
+from sdesim.training.callbacks import tell
 from sdesim.training.store import hash_of
 
 
@@ -113,7 +113,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
-_TRAINER = ("algorithms", "networks", "schedule", "step", "loop")
+_TRAINER = ("algorithms", "networks", "schedule", "step", "measure", "programs", "setup", "loop")
 
 _CODE = source.hash_of(
     source.modules("interop.as_optax", "coupling", "random", "steppers", *(f"training.{n}" for n in _TRAINER))

@@ -111,9 +111,9 @@ class Config(net.Config):
         in numbers alone is one program."""
         assert arm.eta is not None
         k = self.beta / (arm.agents * arm.eta) if arm.algorithm.startswith("ea") else None
-        numbers: dict[str, Any] = dict(agents=arm.agents, eta=arm.eta, k=k, period=arm.period)
+        numbers: dict[str, Any] = dict(k=k, period=arm.period, momentum=self.momentum)
         average = 1 - self.moving if arm.algorithm.startswith("mva") else None
-        made = training.algorithm(arm.algorithm, **numbers, momentum=self.momentum, average=average)
+        made = training.algorithm(arm.algorithm, **numbers, average=average)(arm.agents, arm.eta, batches)
         # Moving rates stay where learning rates decay, which is what Z 4.3.3 means by a growing penalty rho.
         made = dataclasses.replace(made, pace=arm.eta)
         return made if made.averages else dataclasses.replace(made, average=0.0)
