@@ -2,6 +2,7 @@
 
 import importlib.abc
 import sys
+from typing import Any
 
 MOVED = {
     "sdesim.advance": "sdesim.engine.loop",
@@ -24,6 +25,9 @@ MOVED = {
 def refuse(name: str) -> None:
     """Say where a name is now, if it was moved.
 
+    Args:
+        name: dotted.
+
     Raises:
         ModuleNotFoundError: with the new name.
     """
@@ -34,7 +38,7 @@ def refuse(name: str) -> None:
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds nothing, and says so of modules that were moved."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None):
         refuse(fullname)
         return None
 

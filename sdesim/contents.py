@@ -19,17 +19,38 @@ import numpy as np
 
 
 def without_addresses(text: str) -> str:
-    """What is said of functions without where they lie, which is elsewhere in each process."""
+    """What is said of functions without where they lie, which is elsewhere in each process.
+
+    Args:
+        text: of `repr`.
+
+    Returns:
+        The text without " at 0x...".
+    """
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def digest(value: Any) -> str:
-    """A hash of `contents`."""
+    """A hash of `contents`.
+
+    Args:
+        value: anything.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
     return hashlib.sha256(contents(value).encode()).hexdigest()
 
 
 def contents(value: Any) -> str:
-    """A value as text, equal for values that compute the same numbers by the same code, wherever they lie."""
+    """A value as text, equal for values that compute the same numbers by the same code, wherever they lie.
+
+    Args:
+        value: anything: arrays, functions, modules, containers of these.
+
+    Returns:
+        The text, of any length.
+    """
     return _contents(value, {})
 
 
@@ -91,7 +112,12 @@ def _filled(cell: types.CellType) -> bool:
 
 
 def functions_of(module: Any, prefix: str = "") -> dict[str, Any]:
-    """The functions in a model by their dotted names."""
+    """The functions in a model by their dotted names.
+
+    Args:
+        module: a model, or a part of one.
+        prefix: what all names begin with.
+    """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(module):
         value = getattr(module, field.name)

@@ -10,7 +10,7 @@ import operator
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
 
@@ -20,12 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
 from sdesim.contents import digest, functions_of, without_addresses
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: one line, whole if it is short, without addresses."""
+    """A value as a message shows it: one line, whole if it is short, without addresses.
+
+    Args:
+        value: anything.
+
+    Returns:
+        At most 80 characters, but for the names of functions and the shapes of arrays.
+    """
     if is_traced(value):
         return "a traced value"
     if callable(value) and hasattr(value, "__qualname__"):
@@ -53,7 +61,8 @@ def _is_real(value: Any) -> bool:
     return value.size > 0 and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
-def _array_of(value) -> Array:
+def _array_of(value: Any) -> Array:
+    """A value as a floating-point array."""
     try:
         if not _is_real(value):
             raise TypeError(f"of type {type(value).__name__}")
@@ -63,11 +72,18 @@ def _array_of(value) -> Array:
         raise TypeError(f"{shown(value)}: must be a number or an array of numbers") from error
 
 
-def number(value) -> Array:
+def number(value: Any) -> Array:
     """A number or array of finite numbers as a floating-point array: a traced leaf, whose new value never recompiles.
 
+    Args:
+        value: a number, an array, or anything that NumPy makes one of.
+
+    Returns:
+        The array, of the type it had if that is floating-point, else of JAX's default.
+
     Raises:
-        TypeError: for what is no number. ValueError: for NaN and infinities, where values can be looked at.
+        TypeError: for what is no number.
+        ValueError: for NaN and infinities, where values can be looked at.
     """
     array = _array_of(value)
     if not is_traced(array) and (bad := int((~np.isfinite(np.asarray(array, float))).sum())):
@@ -76,21 +92,46 @@ def number(value) -> Array:
     return array
 
 
-def unbounded_number(value) -> Array:
-    """As `number`, and infinities too."""
+def unbounded_number(value: Any) -> Array:
+    """As `number`, and infinities too.
+
+    Args:
+        value: a number, an array, or anything that NumPy makes one of.
+
+    Returns:
+        The array.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for NaN, where values can be looked at.
+    """
     array = _array_of(value)
     if not is_traced(array) and np.isnan(np.asarray(array, float)).any():
         raise ValueError(f"{shown(array)}: must be a number, not nan")
     return array
 
 
-def optional_number(value) -> Array | None:
-    """The same of what may be absent."""
+def optional_number(value: Any) -> Array | None:
+    """As `number`, of what may be absent.
+
+    Args:
+        value: None, or as for `number`.
+
+    Returns:
+        None, or the array.
+    """
     return None if value is None else number(value)
 
 
-def number_or_function(value) -> Any:
-    """The same of what may be a function."""
+def number_or_function(value: Any) -> Any:
+    """As `number`, of what may be a function.
+
+    Args:
+        value: a function, or as for `number`.
+
+    Returns:
+        The function as it is, or the array.
+    """
     return value if callable(value) else number(value)
 
 
@@ -98,25 +139,40 @@ def called_with(*arguments: str, gives: tuple[tuple[str, ...], ...] = ((),)) -> 
     """Metadata of a field that may hold a function: what it is called with, so that it can be traced beforehand.
 
     Args:
-        arguments: of "point" (dims,), "time" and "step", scalars; or those of a filter, from "center" on.
+        *arguments: of "point" (dims,), "time" and "step", scalars; or those of a filter, from "center" on.
         gives: the shapes that its result may have, in names of sizes, "agents" and "dims"; a number by default.
+
+    Returns:
+        The metadata.
     """
     return {"called_with": (arguments, gives)}
 
 
-def function(value) -> Callable:
+def function(value: Any) -> Callable:
     """What must be a function, or an object that is called like one.
 
+    Args:
+        value: anything.
+
+    Returns:
+        It, as it is.
+
     Raises:
-        TypeError: for what is none.
+        TypeError: for what is none, a class among them.
     """
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{shown(value)}: must be a function")
     return value
 
 
-def whole_number(value) -> Array:
-    """A number of steps, from 0 to 2**31 - 1, as a traced leaf.
+def whole_number(value: Any) -> Array:
+    """A number of steps as a traced leaf.
+
+    Args:
+        value: from 0 to 2**31 - 1.
+
+    Returns:
+        An int32 scalar.
 
     Raises:
         ValueError: for what is none, where values can be looked at.
@@ -125,10 +181,18 @@ def whole_number(value) -> Array:
 
 
 def named(name: str, converter: Callable) -> Callable:
-    """A converter whose errors say which field or argument a value was meant for."""
+    """A converter whose errors say which field or argument a value was meant for.
+
+    Args:
+        name: of the field or argument.
+        converter: of one value, such as `number`.
+
+    Returns:
+        The converter, whose errors begin with the name.
+    """
 
     @functools.wraps(converter)
-    def convert(value):
+    def convert(value: Any):
         try:
             return converter(value)
         except (TypeError, ValueError) as error:
@@ -141,7 +205,8 @@ def named(name: str, converter: Callable) -> Callable:
 class Part(eqx.Module):
     """What a model is made of: an equinox module whose bad values are refused by the names of their fields."""
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any):
+        """Name each field in the errors of its converter."""
         super().__init_subclass__(**options)
         for name, field in vars(cls).items():
             if isinstance(field, dataclasses.Field) and (converter := field.metadata.get("converter")) is not None:
@@ -149,17 +214,34 @@ class Part(eqx.Module):
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether any leaf is a tracer: inside jit, vmap or grad, where values cannot be looked at."""
+    """Whether any leaf is a tracer: inside jit, vmap or grad, where values cannot be looked at.
+
+    Args:
+        tree: a pytree.
+    """
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def concrete(value, reduce: Callable[[np.ndarray], Any]) -> float | None:
-    """reduce(value) as a float, or None where the value is absent, a function, or being traced."""
+def concrete(value: Any, reduce: Callable[[np.ndarray], Any]) -> float | None:
+    """reduce(value) as a float, or None where the value is absent, a function, or being traced.
+
+    Args:
+        value: a number, an array, a function, or None.
+        reduce: of an array to one number, such as np.max.
+    """
     return None if value is None or callable(value) or is_traced(value) else float(reduce(np.asarray(value)))
 
 
 def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
-    """Every number in a model by its dotted name, such as "coupling.k", "noise.half_width", "eta"."""
+    """Every number in a model by its dotted name, such as "coupling.k", "noise.half_width", "eta".
+
+    Args:
+        module: a model, or a part of one.
+        prefix: what all names begin with.
+
+    Returns:
+        The arrays by name; None of a number that may be absent and is.
+    """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(module):
         value = getattr(module, field.name)
@@ -176,27 +258,57 @@ def _is_optional(field: dataclasses.Field) -> bool:
     return converter is not None and inspect.unwrap(converter) is optional_number
 
 
-def form(module) -> tuple:
-    """What a module is but for the values of its arrays, as a key: structure, shapes, types, and what is no array."""
+def form(module: Any) -> tuple:
+    """What a module is but for the values of its arrays, as a key: structure, shapes, types, and what is no array.
+
+    Args:
+        module: a pytree.
+
+    Returns:
+        Equal for two modules that one compiled program serves.
+    """
     leaves, structure = jax.tree.flatten(module)
     return structure, tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
 
 
-def described(module) -> dict[str, Any]:
-    """The numbers of a model by name, the parts it is made of, and hashes of its functions: what a file says of it."""
+def described(module: Any) -> dict[str, Any]:
+    """The numbers of a model by name, the parts it is made of, and hashes of its functions: what a file says of it.
+
+    Args:
+        module: a model, or a part of one.
+
+    Returns:
+        `parts`, `numbers` and `functions`, as JSON holds them.
+    """
     numbers = {n: None if v is None else np.asarray(v).tolist() for n, v in numeric_fields(module).items()}
     functions = {name: digest(function)[:16] for name, function in functions_of(module).items()}
     return {"parts": without_addresses(repr(module)), "numbers": numbers, "functions": functions}
 
 
-def to_json(value) -> str:
-    """JSON of Python's and NumPy's numbers and arrays; anything else as it prints."""
+def to_json(value: Any) -> str:
+    """JSON of Python's and NumPy's numbers and arrays; anything else as it prints.
+
+    Args:
+        value: dicts and lists of these.
+
+    Returns:
+        The text, in one line.
+    """
     plain = lambda v: np.asarray(v).tolist() if isinstance(v, np.generic | np.ndarray | jax.Array) else repr(v)
     return json.dumps(value, default=plain)
 
 
-def check_count(name: str, value, *, least: int = 1, most: int | None = None) -> int:
+def check_count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """`value` as an int.
+
+    Args:
+        name: of the argument.
+        value: anything.
+        least: that it may be.
+        most: that it may be; None for no limit.
+
+    Returns:
+        The integer.
 
     Raises:
         ValueError: if it is not an integer from `least` to `most`.
@@ -207,7 +319,8 @@ def check_count(name: str, value, *, least: int = 1, most: int | None = None) ->
         raise ValueError(f"{name}={error}") from None
 
 
-def _whole(value, least: int, most: int | None) -> int:
+def _whole(value: Any, least: int, most: int | None) -> int:
+    """The value as an int from `least` to `most`; a ValueError without the argument's name if it is none."""
     try:
         whole = operator.index(value) if np.ndim(value) == 0 and not isinstance(value, bool | np.bool_) else None
     except (TypeError, ValueError):  # what is ragged, traced, or no integer
@@ -218,11 +331,17 @@ def _whole(value, least: int, most: int | None) -> int:
     return whole
 
 
-def check_sign(name: str, value, *, zero: bool = True) -> None:
+def check_sign(name: str, value: Any, *, zero: bool = True) -> None:
     """Refuse negative or non-finite numbers (and 0 unless `zero`); traced and callable values pass unseen.
 
+    Args:
+        name: of the argument.
+        value: a number, an array, a function, or None.
+        zero: whether 0 may be.
+
     Raises:
-        ValueError, TypeError: naming the argument, its value and what would be right.
+        ValueError: for such numbers, naming the argument, its value and what would be right.
+        TypeError: for what is no number, likewise.
     """
     if value is None or callable(value) or is_traced(value):
         return
@@ -235,8 +354,12 @@ def check_sign(name: str, value, *, zero: bool = True) -> None:
         raise ValueError(f"{name}={shown(value)}: must be finite and {'at least 0' if zero else 'greater than 0'}")
 
 
-def check_finite(name: str, value) -> None:
+def check_finite(name: str, value: Any) -> None:
     """Refuse numbers that are not finite; traced and callable values pass unseen.
+
+    Args:
+        name: of the argument.
+        value: a number, an array, a function, or None.
 
     Raises:
         ValueError: naming the argument and its value.
@@ -245,7 +368,7 @@ def check_finite(name: str, value) -> None:
         raise ValueError(f"{name}={shown(value)}: must be finite")
 
 
-def check_per(name: str, value, count: int, axis: str) -> None:
+def check_per(name: str, value: Any, count: int, axis: str) -> None:
     """Refuse an array that is neither one number nor one for each of `count`; a function passes unseen.
 
     Args:
@@ -262,16 +385,23 @@ def check_per(name: str, value, count: int, axis: str) -> None:
 
 
 @contextlib.contextmanager
-def of_part(name: str):
-    """Within it, errors that name a number of a part name the part too: "k: ..." is "coupling.k: ..."."""
+def of_part(name: str) -> Iterator[None]:
+    """Within it, errors that name a number of a part name the part too: "k: ..." is "coupling.k: ...".
+
+    Args:
+        name: of the part.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}.{error}") from error
 
 
-def check_flags(**flags) -> None:
+def check_flags(**flags: Any) -> None:
     """Refuse what is neither True nor False.
+
+    Args:
+        **flags: the arguments by name.
 
     Raises:
         TypeError: naming the argument.
@@ -281,8 +411,14 @@ def check_flags(**flags) -> None:
             raise TypeError(f"{name}={shown(value)}: must be True or False")
 
 
-def check_less(low_name: str, low, high_name: str, high) -> None:
+def check_less(low_name: str, low: ArrayLike, high_name: str, high: ArrayLike) -> None:
     """Refuse an empty interval; traced values pass unseen.
+
+    Args:
+        low_name: of the argument that is the lower end.
+        low: the lower end, a number or an array.
+        high_name: of the argument that is the upper end.
+        high: the upper end; of one shape with low if both are arrays.
 
     Raises:
         ValueError: naming both ends.
@@ -297,8 +433,16 @@ def check_less(low_name: str, low, high_name: str, high) -> None:
         raise ValueError(f"{both}: {low_name} must be less than {high_name}")
 
 
-def check_choice(name: str, value: str, known: Iterable[str]) -> str:
+def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     """`value` if it is among `known`.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        known: all that may be.
+
+    Returns:
+        The value.
 
     Raises:
         ValueError: with the nearest known name.
@@ -311,8 +455,15 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> str:
     raise ValueError(f"{name}={shown(value)}: {hint}known: {', '.join(known)}")
 
 
-def byte_count(name: str, value) -> int:
+def byte_count(name: str, value: Any) -> int:
     """A number of bytes, given as a whole number or in words: "1GB" is 10**9, "512 MiB" 512 * 2**20.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+
+    Returns:
+        Bytes.
 
     Raises:
         ValueError: for what is none.
@@ -328,24 +479,43 @@ def byte_count(name: str, value) -> int:
         raise ValueError(f"{name}={shown(value)}: must be {right}") from None
 
 
-def is_none(leaf) -> bool:
-    """Whether a place of a tree holds nothing; for `is_leaf`, since JAX takes None for no leaf."""
+def is_none(leaf: Any) -> bool:
+    """Whether a place of a tree holds nothing; for `is_leaf`, since JAX takes None for no leaf.
+
+    Args:
+        leaf: what is at the place.
+    """
     return leaf is None
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line that called sdesim, however deep inside the cause was found."""
+    """Warn at the line that called sdesim, however deep inside the cause was found.
+
+    Args:
+        message: what to say.
+        category: the class of the warning.
+    """
     level, frame = 2, sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sdesim":
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-def one_number(name: str, value, *, zero: bool = True, below: float | None = None) -> float:
+def one_number(name: str, value: Any, *, zero: bool = True, below: float | None = None) -> float:
     """`value` as a float: one number of at least 0 (above 0 unless `zero`), and less than `below`.
 
+    Args:
+        name: of the argument.
+        value: anything.
+        zero: whether 0 may be.
+        below: what it must be less than; None for no limit.
+
+    Returns:
+        The number.
+
     Raises:
-        ValueError, TypeError: naming the argument, its value and what would be right.
+        ValueError: for a number out of its range, naming the argument, its value and what would be right.
+        TypeError: for what is not one number, likewise.
     """
     if named(name, number)(value).ndim:
         raise TypeError(f"{name}={shown(value)}: must be one number")

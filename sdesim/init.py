@@ -4,7 +4,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.engine import blocks
@@ -16,14 +17,23 @@ from sdesim.random import Stream, Words
 
 
 class AbstractInit(Part):
-    """A law of initial states. `dims` is the number of dimensions that its numbers have, None for any."""
+    """A law of initial states. Subclasses give `draw`, and `dims` where their numbers are one a coordinate."""
 
     @property
     def dims(self) -> int | None:
+        """The number of dimensions that its numbers have, None for any."""
         return None
 
-    def draw(self, words: Words, dtype) -> Array:
-        """States of the agents of one simulation, (agents, dims)."""
+    def draw(self, words: Words, dtype: DTypeLike) -> Array:
+        """States of the agents of one simulation.
+
+        Args:
+            words: random words, of shape (agents, dims).
+            dtype: of the states.
+
+        Returns:
+            (agents, dims), in length.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -32,16 +42,31 @@ class AbstractInit(Part):
         sims: Array,
         agents: int,
         dims: int,
-        dtype,
-        stream=Stream.POSITION,
+        dtype: DTypeLike,
+        stream: int = Stream.POSITION,
         layout: Blocks | None = None,
     ) -> Array:
-        """States of the simulations numbered `sims`, of shape (agents, dims, len(sims)), block by block."""
+        """States of many simulations, block by block.
+
+        Args:
+            seed: two words.
+            sims: numbers of the simulations, (sims,), uint32.
+            agents: of one simulation.
+            dims: of one agent.
+            dtype: of the states.
+            stream: what they are for: `Stream.POSITION` or `Stream.VELOCITY`.
+            layout: how lanes are cut into blocks; None for one program of all.
+
+        Returns:
+            (agents, dims, sims), in length.
+        """
         draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
         return blocks.of_lanes(draw, layout, self, jax.tree.map(lambda _: None, self), sims)
 
 
-def _draw(seed, agents: int, dims: int, dtype, stream: int, law: AbstractInit, axes, sims) -> Array:
+def _draw(
+    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
+) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
@@ -52,7 +77,12 @@ def _coordinates(*numbers: Array) -> int | None:
 
 
 class Uniform(AbstractInit):
-    """Independent coordinates uniform on (low, high)."""
+    """Independent coordinates uniform on (low, high).
+
+    Attributes:
+        low: a number or one a coordinate (dims,), in length.
+        high: greater than low, a number or (dims,), in length.
+    """
 
     low: Array = eqx.field(converter=number)
     high: Array = eqx.field(converter=number)
@@ -64,12 +94,17 @@ class Uniform(AbstractInit):
     def dims(self):
         return _coordinates(self.low, self.high)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return self.low + (self.high - self.low) * random.uniform(words.own, dtype)
 
 
 class Normal(AbstractInit):
-    """Independent normal coordinates."""
+    """Independent normal coordinates.
+
+    Attributes:
+        mean: a number or one a coordinate (dims,), in length.
+        std: standard deviation, at least 0, a number or (dims,), in length.
+    """
 
     mean: Array = eqx.field(converter=number, default=0.0)
     std: Array = eqx.field(converter=number, default=1.0)
@@ -81,12 +116,16 @@ class Normal(AbstractInit):
     def dims(self):
         return _coordinates(self.mean, self.std)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return self.mean + self.std * _gaussian(words, dtype)
 
 
 class Point(AbstractInit):
-    """Every agent of every simulation at one point, a number or (dims,)."""
+    """Every agent of every simulation at one point.
+
+    Attributes:
+        x: a number or one a coordinate (dims,), in length.
+    """
 
     x: Array = eqx.field(converter=number, default=0.0)
 
@@ -94,10 +133,19 @@ class Point(AbstractInit):
     def dims(self):
         return _coordinates(self.x)
 
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)
 
-    def __call__(self, seed, sims, agents, dims, dtype, stream=Stream.POSITION, layout=None):
+    def __call__(
+        self,
+        seed: Array,
+        sims: Array,
+        agents: int,
+        dims: int,
+        dtype: DTypeLike,
+        stream: int = Stream.POSITION,
+        layout: Blocks | None = None,
+    ):
         """As of every law; nothing is drawn, so nothing is compiled."""
         x, xp = blocks.moving(self.x)
         x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))

@@ -25,8 +25,17 @@ _undo: "dict[object, Callable[[], Any]]" = {}
 
 @contextlib.contextmanager
 def undone(make: "Callable[[], Any]", undo: "Callable[[Any], Any]") -> "Iterator[Any]":
-    """`make()`, for as long as the body runs to be undone by `undo(it)` if the process leaves: a temporary file, a
-    process. The body undoes it itself however else it ends. `undo` returns False if it cannot."""
+    """`make()`, for as long as the body runs to be undone if the process leaves: a temporary file, a process.
+
+    The body undoes it itself however else it ends.
+
+    Args:
+        make: makes it.
+        undo: undoes it, given it; returns False if it cannot.
+
+    Yields:
+        What `make` made.
+    """
     key = object()
     with _lock:  # once the process leaves, nobody makes anything
         made = make()
@@ -38,10 +47,15 @@ def undone(make: "Callable[[], Any]", undo: "Callable[[Any], Any]") -> "Iterator
 
 
 @contextlib.contextmanager
-def child(arguments: "Sequence[str]", **options) -> "Iterator[subprocess.Popen]":
+def child(arguments: "Sequence[str]", **options: "Any") -> "Iterator[subprocess.Popen]":
     """A process, ended with all that it has started when the body ends, or if this process leaves.
 
-    options: of `subprocess.Popen`.
+    Args:
+        arguments: the command.
+        **options: of `subprocess.Popen`.
+
+    Yields:
+        The process.
     """
     import subprocess
 
@@ -64,12 +78,15 @@ def _end(process: "subprocess.Popen") -> None:
 
 
 def listen() -> None:
-    """From now on Ctrl-C ends the process, whatever it does. A job in the background, which starts with Ctrl-C ignored,
-    too: a long run must stop when asked to, wherever it runs."""
+    """From now on Ctrl-C ends the process, whatever it does.
+
+    A job in the background, which starts with Ctrl-C ignored, too: a long run must stop when asked to, wherever it
+    runs.
+    """
     signal.signal(signal.SIGINT, _leave)
 
 
-def _leave(*_) -> None:
+def _leave(*_: "object") -> None:
     """The handler. Its thread may hold a lock of anyone's, so another one undoes, within a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     says = 2
@@ -87,7 +104,8 @@ def _leave(*_) -> None:
     os._exit(INTERRUPTED)
 
 
-def _clean(results: "list[bool]", done) -> None:
+def _clean(results: "list[bool]", done: "_thread.LockType") -> None:
+    """Undo all, say whether each was undone, and let go of `done`."""
     _lock.acquire(timeout=PATIENCE / 4)  # for good
     for undo in reversed(list(_undo.values())):  # what came last may use what came before
         try:

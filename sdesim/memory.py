@@ -76,18 +76,26 @@ def _left_in_groups(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgrou
 
 
 def work_of(fn: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
-    """Bytes that a program of one lane holds at its fullest moment, beside its arguments: of the lane, and of all.
+    """Bytes that a program of one lane holds at its fullest moment, beside its arguments.
 
     What depends on the arguments is of the lane; what depends on what the function closes over alone is of all lanes.
     Elementwise operations are fused by XLA with what reads their results, and counted as nothing; what other primitives
     read and write is counted whole, so that the estimate is rather too large.
+
+    Args:
+        fn: the program, as JAX traces it.
+        *arguments: pytrees of arrays, or of their shapes and types, of one lane.
+
+    Returns:
+        Bytes of each lane, and bytes of all.
     """
     closed = jax.make_jaxpr(fn)(*arguments)
     flat = jax.make_jaxpr(lambda *leaves: inlined(closed.jaxpr, closed.consts, *leaves))(*jax.tree.leaves(arguments))
     return _peak(flat.jaxpr, dict.fromkeys(flat.jaxpr.invars, True))
 
 
-def _size(variable) -> int:
+def _size(variable: Any) -> int:
+    """Bytes of a value in a program."""
     return int(np.prod(variable.aval.shape)) * getattr(variable.aval.dtype, "itemsize", 8)
 
 

@@ -9,13 +9,14 @@ makes zeta of them, and may look at the agents' state and gradients. `diffuse` d
 so that the SDE of a law of any shape can be driven from outside, by diffrax or by a test.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from sdesim import random
@@ -27,7 +28,14 @@ Agents = Float[Array, "agents dims"]
 
 
 class AbstractNoise(Part):
-    """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent."""
+    """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent.
+
+    Attributes:
+        blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
+        state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
+        linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
+            class.
+    """
 
     blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
@@ -43,12 +51,17 @@ class AbstractNoise(Part):
         return None
 
     def without_variance(self) -> str | None:
-        """Why no Brownian motion has the law's covariance, or None. What runs at dt = eta alone is taken to have none,
-        unless it says otherwise."""
+        """Why no Brownian motion has the law's covariance, or None.
+
+        What runs at dt = eta alone is taken to have none, unless it says otherwise.
+        """
         return self.iteration_only()
 
     def check_run(self, dims: int) -> None:
         """Refuse, by the name of a number, a run of so many coordinates; any fits by default.
+
+        Args:
+            dims: coordinates of an agent.
 
         Raises:
             ValueError: naming the number and what would be right.
@@ -61,18 +74,48 @@ class AbstractNoise(Part):
         """
         return None
 
-    def variates(self, blocks: list[Words], dtype, batch: Array) -> Agents:
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents | Float[Array, ""]:
+        """The law's dimensionless numbers, one each agent and coordinate.
+
+        Args:
+            blocks: random words of the step, one `Words` for each of the law's `blocks`, of shape (agents, dims).
+            dtype: of the numbers, that of the states.
+            batch: minibatch size, a number or one an agent, (agents,).
+
+        Returns:
+            Variates, (agents, dims); a number where nothing is random.
+        """
         raise NotImplementedError
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
         """scale * zeta of a minibatch, from variates `z`, at agents `x` whose gradients are given.
 
-        scale: a number or one an agent, handed in so that a law can multiply all its factors before they meet arrays.
+        Args:
+            z: what `variates` made, (agents, dims).
+            x: agents, (agents, dims), in length.
+            gradient: of the loss at each agent, (agents, dims), in length/time.
+            batch: minibatch size, a number or one an agent, (agents,).
+            scale: a number or one an agent, handed in so that a law can multiply all its factors before they meet
+                arrays.
+
+        Returns:
+            (agents, dims).
         """
         raise NotImplementedError
 
     def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array) -> Agents:
-        """scale * B(x) dw / sqrt(batch), for `dw` of independent standard components."""
+        """scale * B(x) dw / sqrt(batch), for `dw` of independent standard components.
+
+        Args:
+            dw: Brownian increments in units of their standard deviation, (agents, dims).
+            x: agents, (agents, dims), in length.
+            gradient: of the loss at each agent, (agents, dims), in length/time.
+            batch: minibatch size, a number or one an agent, (agents,).
+            scale: a number or one an agent, (agents,).
+
+        Returns:
+            (agents, dims).
+        """
         raise NotImplementedError
 
 
@@ -81,29 +124,27 @@ class Silent(AbstractNoise):
 
     blocks = 0
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return jnp.zeros((), dtype)
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Array, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return jnp.zeros_like(x)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return jnp.zeros_like(x)
 
 
 class AbstractAdditive(AbstractNoise):
-    """Noise that is the same everywhere: zeta = amplitude * z with independent components.
-
-    amplitude: what one unit of the variates is worth; a number, or one a coordinate (dims,).
-    """
+    """Noise that is the same everywhere: zeta = amplitude * z with independent components."""
 
     linear = True
 
     @property
     def amplitude(self) -> Array:
+        """What one unit of the variates is worth; a number, or one a coordinate (dims,)."""
         raise NotImplementedError
 
-    def check_run(self, dims):
+    def check_run(self, dims: int):
         check_per("amplitude", self.amplitude, dims, "dims")
 
     @property
@@ -116,10 +157,10 @@ class AbstractAdditive(AbstractNoise):
         """Standard deviation of zeta for one sample, a number or one a coordinate."""
         return self.amplitude * self.variate_std
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return _factor(self.amplitude, scale / jnp.sqrt(batch)) * z
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return _factor(self.std, scale / jnp.sqrt(batch)) * dw
 
 
@@ -132,14 +173,18 @@ def _factor(coordinates: Array, agents: Array) -> Array:
     return column * row
 
 
-def _gaussian(words: Words, dtype) -> Agents:
+def _gaussian(words: Words, dtype: DTypeLike) -> Agents:
     """The Box-Muller pair of each block, its two numbers to the two agents of the block."""
     radius = jnp.sqrt(-2 * jnp.log(random.uniform(words.first, dtype)))
     return radius * random.turn_sine(words.second, words.odd, dtype)
 
 
 class Uniform(AbstractAdditive):
-    """Independent components uniform on (-half_width, half_width): the noise of BS 4.3."""
+    """Independent components uniform on (-half_width, half_width): the noise of BS 4.3.
+
+    Attributes:
+        half_width: at least 0, a number or one a coordinate (dims,), in length/time.
+    """
 
     half_width: Array = eqx.field(converter=number)
 
@@ -154,7 +199,7 @@ class Uniform(AbstractAdditive):
     def variate_std(self):
         return 1 / np.sqrt(3.0).item()
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return random.centered(blocks[0].own, dtype)
 
     def distribution(self):
@@ -164,7 +209,11 @@ class Uniform(AbstractAdditive):
 
 
 class Gaussian(AbstractAdditive):
-    """Independent normal components of standard deviation `sigma`, a number or one a coordinate (dims,)."""
+    """Independent normal components.
+
+    Attributes:
+        sigma: their standard deviation, at least 0, a number or one a coordinate (dims,), in length/time.
+    """
 
     sigma: Array = eqx.field(converter=number)
 
@@ -175,7 +224,7 @@ class Gaussian(AbstractAdditive):
     def amplitude(self):
         return self.sigma
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return _gaussian(blocks[0], dtype)
 
     def distribution(self):
@@ -187,8 +236,10 @@ class Gaussian(AbstractAdditive):
 class StudentT(AbstractAdditive):
     """Independent Student-t components: zeta = scale * t(freedom). Heavy tails, as gradients of networks show.
 
-    scale: a number or one a coordinate. freedom: degrees of freedom > 0; at 2 or less the variance is infinite, and
-    the law has no SDE: it runs at dt = eta alone.
+    Attributes:
+        scale: at least 0, a number or one a coordinate (dims,), in length/time.
+        freedom: degrees of freedom > 0; at 2 or less the variance is infinite, and the law has no SDE: it runs at dt =
+            eta alone.
     """
 
     scale: Array = eqx.field(converter=number)
@@ -215,7 +266,7 @@ class StudentT(AbstractAdditive):
             return f"StudentT of freedom={freedom:g} has no variance (it needs freedom > 2)"
         return None
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         even, odd = blocks
         first = jnp.where(even.odd, odd.first, even.first)
         second = jnp.where(even.odd, odd.second, even.second)
@@ -233,8 +284,10 @@ class StudentT(AbstractAdditive):
 class Diffusion(AbstractNoise):
     """Gaussian noise with a state-dependent matrix: zeta = B(x) z, z standard normal, x one agent's state (dims,).
 
-    matrix: a function of x, of shape (dims,), to B of shape (dims,) for kind "diagonal" or (dims, dims) for "full".
-        An `equinox.Module` keeps its numbers sweepable.
+    Attributes:
+        matrix: a function of x, of shape (dims,), to B of shape (dims,) for kind "diagonal" or (dims, dims) for "full".
+            An `equinox.Module` keeps its numbers sweepable.
+        kind: "diagonal", each coordinate with noise of its own, or "full".
     """
 
     matrix: Callable[[Array], Array] = eqx.field(
@@ -252,11 +305,11 @@ class Diffusion(AbstractNoise):
     def diagonal(self):
         return self.kind == "diagonal"
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return _gaussian(blocks[0], dtype)
 
-    def apply(self, z, x, gradient, batch, scale):
-        def one(xi, zi):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
+        def one(xi: Array, zi: Array):
             b = jnp.asarray(self.matrix(xi))
             expected = xi.shape if self.kind == "diagonal" else xi.shape * 2
             if b.shape != expected:
@@ -265,7 +318,7 @@ class Diffusion(AbstractNoise):
 
         return per_agent(scale / jnp.sqrt(batch), z) * jax.vmap(one)(x, z)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.apply(dw, x, gradient, batch, scale)
 
     def distribution(self):
@@ -282,6 +335,9 @@ class GammaMultiplicative(AbstractNoise):
     With the loss `zhang_multiplicative(shape, rate)` this is Z 5.23-5.24, x <- x - eta u^2 x with u^2 ~ Gamma(shape,
     rate). Its SDE has diffusion grad f / sqrt(b shape) (geometric Brownian motion for a quadratic); the Gamma law
     itself runs at dt = eta alone.
+
+    Attributes:
+        shape: of the law for one sample, greater than 0, without unit; the variance of xi is 1 / (b shape).
     """
 
     shape: Array = eqx.field(converter=number)
@@ -298,7 +354,7 @@ class GammaMultiplicative(AbstractNoise):
     def without_variance(self):
         return None
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         words = blocks[0]
         # A rejection sampler: JAX's own, with one key an agent and coordinate made of the block's words.
         data = jnp.stack([jnp.where(words.odd, ~words.first, words.first), words.second], -1)
@@ -313,15 +369,19 @@ class GammaMultiplicative(AbstractNoise):
         shape = float(self.shape)
         return stats.gamma(shape, loc=-1, scale=1 / shape)  # xi - 1
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return per_agent(-scale, z) * z * gradient
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return per_agent(scale / jnp.sqrt(self.shape * batch), dw) * dw * gradient
 
 
 def zhang_multiplicative(shape: float, rate: float):
     """Loss and noise of Z's multiplicative model: E[(x u)^2] / 2 with u^2 ~ Gamma(shape, rate) (Z 5.22).
+
+    Args:
+        shape: of the Gamma law, greater than 0, without unit.
+        rate: of the Gamma law, greater than 0, in time: u^2 is a curvature of mean shape / rate.
 
     Returns:
         (Quadratic of curvature shape / rate, GammaMultiplicative(shape)).

@@ -8,6 +8,7 @@ paper's statements about its figures hold. Whoever has the paper passes its numb
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from jax.errors import (
     TracerArrayConversionError,
     TracerBoolConversionError,
 )
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from sdesim.fields import Part, function, named, number, shown
@@ -28,20 +30,44 @@ T = TypeVar("T")
 
 
 class AbstractObjective(Part):
-    """A loss. `dims` is the number of dimensions it is made for, None for any."""
+    """A loss. Subclasses give `loss`, and where it is known `smoothed`."""
 
     @property
     def dims(self) -> int | None:
+        """The number of dimensions it is made for, None for any."""
         return None
 
     def loss(self, x: Float[Array, " dims"]) -> Float[Array, ""]:
+        """The loss at one point.
+
+        Args:
+            x: the point, (dims,), in length.
+
+        Returns:
+            A number, in length^2/time.
+        """
         raise NotImplementedError
 
     def gradient(self, x: Float[Array, " dims"]) -> Float[Array, " dims"]:
+        """The gradient at one point, automatic unless a subclass knows better.
+
+        Args:
+            x: the point, (dims,), in length.
+
+        Returns:
+            (dims,), in length/time.
+        """
         return jax.grad(self.loss)(x)
 
-    def smoothed(self, x: Float[Array, " dims"], half_width) -> Float[Array, ""]:
+    def smoothed(self, x: Float[Array, " dims"], half_width: float | Array) -> Float[Array, ""]:
         """The loss convolved with noise uniform on (-half_width, half_width) in each coordinate (BS 4).
+
+        Args:
+            x: the point, (dims,), in length.
+            half_width: of the noise, a number of at least 0, in length.
+
+        Returns:
+            A number, in length^2/time.
 
         Raises:
             NotImplementedError: where no closed form is known.
@@ -49,7 +75,7 @@ class AbstractObjective(Part):
         raise NotImplementedError(f"{type(self).__name__} has no closed form of its smoothed loss")
 
 
-def checked_indices():
+def checked_indices() -> AbstractContextManager[Any]:
     """A context in which a constant index beyond an array is an IndexError, where JAX would take the last element."""
     from jax._src import config  # as a context it is not public yet
 
@@ -57,7 +83,10 @@ def checked_indices():
 
 
 class Function(AbstractObjective):
-    """A user's loss: `fn(x)` of a point (dims,) to a scalar; in one dimension fn may take the number itself.
+    """A user's loss.
+
+    Attributes:
+        fn: of a point (dims,) to a scalar; in one dimension it may take the number itself.
 
     Raises:
         IndexError: where fn looks beyond its point.
@@ -65,11 +94,11 @@ class Function(AbstractObjective):
 
     fn: Callable[[Array], Any] = eqx.field(converter=function)
 
-    def loss(self, x):
+    def loss(self, x: Array):
         with checked_indices():
             return jnp.asarray(self.fn(x[0] if x.shape == (1,) and not self._takes(x) else x))
 
-    def _takes(self, x) -> bool:
+    def _takes(self, x: Array) -> bool:
         """Whether fn makes one number of a point of shape (1,); if not, it may be a function of the number itself."""
         try:
             return getattr(jax.eval_shape(lambda x: self.fn(x), x), "shape", None) == ()
@@ -77,8 +106,15 @@ class Function(AbstractObjective):
             return False
 
 
-def as_objective(loss, name: str = "objective") -> AbstractObjective:
-    """An objective as it is, or a function of a point wrapped as one. name: what the argument is called.
+def as_objective(loss: Any, name: str = "objective") -> AbstractObjective:
+    """An objective as it is, or a function of a point wrapped as one.
+
+    Args:
+        loss: an objective, or a function of a point (dims,) to a scalar.
+        name: what the argument is called, in messages.
+
+    Returns:
+        The objective.
 
     Raises:
         TypeError: if it is neither.
@@ -91,7 +127,14 @@ def as_objective(loss, name: str = "objective") -> AbstractObjective:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line, and what helps where a function decides or computes outside JAX."""
+    """What an error says, in one line, and what helps where a function decides or computes outside JAX.
+
+    Args:
+        error: of a function that was traced.
+
+    Returns:
+        The first line of its message, with advice for JAX's errors about traced values.
+    """
     said = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, TracerBoolConversionError):
         return f"{said} Python's if, while, and, or cannot see values that are traced: use jnp.where, or jax.lax.cond"
@@ -107,8 +150,13 @@ def fitting_loss(objective: AbstractObjective, dims: int, trace: Callable[[Form]
     """`trace(form)` of the form in which the loss is one real number of a point (dims,).
 
     Args:
+        objective: the loss; a `Function` of one dimension may take the number itself.
+        dims: of the point.
         trace: evaluates a form, a function of the objective and a point, at abstract values.
         value: the loss's abstract value of what `trace` returned.
+
+    Returns:
+        What `trace` returned of the first form that fits.
 
     Raises:
         ValueError: where no form fits, with what is wrong with the first: the function of a point.
@@ -136,6 +184,7 @@ def fitting_loss(objective: AbstractObjective, dims: int, trace: Callable[[Form]
 
 
 def _refusal(error: Exception, dims: int) -> ValueError:
+    """The error of a loss that cannot be evaluated at a point (dims,)."""
     hint = "; give dims= if its points have another number of coordinates"
     about_shapes = isinstance(error, IndexError | TypeError | ValueError) and not isinstance(error, JAXTypeError)
     refused = ValueError(
@@ -149,6 +198,10 @@ def _refusal(error: Exception, dims: int) -> ValueError:
 def check_dims(objective: AbstractObjective, dims: int) -> None:
     """Refuse a number of dimensions that the objective is not made for.
 
+    Args:
+        objective: the loss.
+        dims: of the points.
+
     Raises:
         ValueError: naming both.
     """
@@ -156,8 +209,13 @@ def check_dims(objective: AbstractObjective, dims: int) -> None:
         raise ValueError(f"dims={dims}: {type(objective).__name__} has {objective.dims} dimension(s)")
 
 
-def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
+def check_loss(objective: AbstractObjective, dims: int, dtype: DTypeLike) -> None:
     """Refuse a loss that does not fit `dims`, does not trace, or is no scalar.
+
+    Args:
+        objective: the loss.
+        dims: of the points.
+        dtype: of the points.
 
     Raises:
         ValueError: naming the loss, what it returned and what would be right.
@@ -171,8 +229,10 @@ def check_loss(objective: AbstractObjective, dims: int, dtype) -> None:
 class Quadratic(AbstractObjective):
     """1/2 (x - minimum)^T A (x - minimum).
 
-    curvature: A as a number (times the identity), a vector (its diagonal), or a symmetric matrix (dims, dims).
-    minimum: a number or a vector (dims,).
+    Attributes:
+        curvature: A as a number (times the identity), a vector (its diagonal), or a symmetric matrix (dims, dims), in
+            1/time.
+        minimum: a number or a vector (dims,), in length.
     """
 
     curvature: Array = eqx.field(converter=number, default=1.0)
@@ -183,7 +243,7 @@ class Quadratic(AbstractObjective):
         sizes = [a.shape[-1] for a in (self.curvature, self.minimum) if a.ndim]
         return sizes[0] if sizes else None
 
-    def loss(self, x):
+    def loss(self, x: Array):
         z = x - self.minimum
         return 0.5 * jnp.sum(z * (self.curvature @ z if self.curvature.ndim == 2 else self.curvature * z))
 
@@ -195,7 +255,12 @@ class LogCosh(AbstractObjective):
     weight < -strength < 0 it is a double well in each coordinate whose concavity is at most -(strength + weight). The
     tilt moves the minima, and makes one well deeper; curvature depends on the point alone.
 
-    STEEPEST: the point at which, and at whose negative, the third derivative is greatest, 4 |weight| / (3 sqrt 3).
+    Attributes:
+        STEEPEST: the point at which, and at whose negative, the third derivative is greatest, 4 |weight| / (3 sqrt 3);
+            of the class.
+        strength: curvature far away, a number or one a coordinate (dims,), in 1/time.
+        weight: what the curvature at 0 has beyond it, a number or (dims,), in 1/time.
+        tilt: constant part of the gradient, a number or (dims,), in length/time.
     """
 
     STEEPEST: ClassVar[float] = float(np.arctanh(1 / np.sqrt(3)))
@@ -205,13 +270,22 @@ class LogCosh(AbstractObjective):
     tilt: Array = eqx.field(converter=number, default=0.0)
 
     @classmethod
-    def resting_at(cls, point, strength=1.0, weight=1.0) -> "LogCosh":
-        """Tilted so that the gradient vanishes where every coordinate is `point`: the minimum of a convex one."""
+    def resting_at(cls, point: Any, strength: Any = 1.0, weight: Any = 1.0) -> "LogCosh":
+        """Tilted so that the gradient vanishes where every coordinate is `point`: the minimum of a convex one.
+
+        Args:
+            point: a number or one a coordinate (dims,), in length.
+            strength: curvature far away, in 1/time.
+            weight: what the curvature at 0 has beyond it, in 1/time.
+
+        Returns:
+            The loss, with the tilt that does it.
+        """
         given = (("point", point), ("strength", strength), ("weight", weight))
         point, strength, weight = (named(name, number)(value) for name, value in given)
         return cls(strength, weight, -(strength * point + weight * jnp.tanh(point)))
 
-    def loss(self, x):
+    def loss(self, x: Array):
         # log cosh x = logaddexp(x, -x) - log 2, which does not overflow
         wall = jnp.logaddexp(x, -x) - np.log(2.0)
         return jnp.sum(0.5 * self.strength * x * x + self.weight * wall + self.tilt * x)
@@ -220,7 +294,7 @@ class LogCosh(AbstractObjective):
 class QuarticDoubleWell(AbstractObjective):
     """sum of 1/4 (1 - x^2)^2: minima at -1 and 1, a saddle at 0 (Z 5.3)."""
 
-    def loss(self, x):
+    def loss(self, x: Array):
         return 0.25 * jnp.sum((1 - x * x) ** 2)
 
 
@@ -231,6 +305,15 @@ class OscillatingDoubleWell(AbstractObjective):
 
     With the default constants the deepest minimum is at 1.851, and the minima of the loss smoothed at half width 0.4
     are at -1.672, -0.009 and 1.700.
+
+    Attributes:
+        scale: of the whole loss.
+        well: what x^2 takes away, which makes two wells.
+        tilt: what makes the right one the deeper, if positive.
+        a1: amplitude of the slow oscillation.
+        w1: its frequency, in radians per length.
+        a2: amplitude of the fast oscillation.
+        w2: its frequency, in radians per length.
     """
 
     scale: Array = eqx.field(converter=number, default=0.1)
@@ -245,12 +328,12 @@ class OscillatingDoubleWell(AbstractObjective):
     def dims(self):
         return 1
 
-    def loss(self, x):
+    def loss(self, x: Array):
         z = x[0]
         smooth = z**4 - self.well * z**2 - self.tilt * z
         return self.scale * (smooth - self.a1 * jnp.cos(self.w1 * z) + self.a2 * jnp.sin(self.w2 * z))
 
-    def smoothed(self, x, half_width):
+    def smoothed(self, x: Array, half_width: float | Array):
         z, h = x[0], jnp.asarray(half_width, x.dtype)
         # Uniform noise has second moment h^2 / 3 and fourth h^4 / 5, and damps a wave of frequency w by sin(wh)/(wh).
         smooth = z**4 + 2 * h**2 * z**2 + h**4 / 5 - self.well * (z**2 + h**2 / 3) - self.tilt * z
@@ -264,6 +347,13 @@ class CoupledDoubleWells(AbstractObjective):
         f(x) = scale (sum_i (x_i^4 - well x_i^2 + tilt x_i) - a/(d-1) sum_{i<j} cos(w x_i) cos(w x_j))
 
     in O(d) operations. With the default constants the uncorrupted minima are at -1.439 (global) and 1.389.
+
+    Attributes:
+        scale: of the whole loss.
+        well: what x_i^2 takes away, which makes two wells in each coordinate.
+        tilt: what makes the left one the deeper, if positive.
+        a: amplitude of the coupling of pairs.
+        w: its frequency, in radians per length.
     """
 
     scale: Array = eqx.field(converter=number, default=0.15)
@@ -272,16 +362,16 @@ class CoupledDoubleWells(AbstractObjective):
     a: Array = eqx.field(converter=number, default=6.0)
     w: Array = eqx.field(converter=number, default=4.4)
 
-    def loss(self, x):
+    def loss(self, x: Array):
         wells = jnp.sum(x**4 - self.well * x**2 + self.tilt * x)
         return self.scale * (wells - self._pairs(jnp.cos(self.w * x)))
 
-    def smoothed(self, x, half_width):
+    def smoothed(self, x: Array, half_width: float | Array):
         h = jnp.asarray(half_width, x.dtype)
         moments = x**4 + 2 * h**2 * x**2 + h**4 / 5 - self.well * (x**2 + h**2 / 3) + self.tilt * x
         damped = jnp.sinc(self.w * h / np.pi) * jnp.cos(self.w * x)
         return self.scale * (jnp.sum(moments) - self._pairs(damped))
 
-    def _pairs(self, z):
+    def _pairs(self, z: Array):
         """a/(d-1) sum_{i<j} z_i z_j; in one dimension there is no pair."""
         return self.a * (jnp.sum(z) ** 2 - jnp.sum(z * z)) / (2 * max(z.size - 1, 1))

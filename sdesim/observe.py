@@ -25,7 +25,14 @@ from sdesim.sums import Sum
 
 
 class View(NamedTuple):
-    """One simulation at one step, as an observable sees it."""
+    """One simulation at one step, as an observable sees it.
+
+    Attributes:
+        state: of the agents and of what they share; `state.x` is (agents, dims).
+        step: its number, from 0; an int32 scalar.
+        model: the dynamics.
+        mean: the mean over agents, as the coupling is given it.
+    """
 
     state: State
     step: Array
@@ -39,25 +46,56 @@ class View(NamedTuple):
 
 
 class AbstractObservable(Part):
-    """`name` labels the result; `axes` names the axes of one simulation's value ("dim", "agent" or its own name)."""
+    """What looks at a simulation while it runs.
+
+    Attributes:
+        name: labels the result; of the class.
+    """
 
     name: ClassVar[str]
 
     def check_run(self, agents: int, dims: int) -> None:
-        """Raise ValueError where a run of this size cannot be observed so."""
+        """Raise ValueError where a run of this size cannot be observed so.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+        """
 
     def numbers(self, agents: int, dims: int) -> int:
-        """How many numbers it keeps of one simulation: at each record, or in all."""
+        """How many numbers it keeps of one simulation: at each record, or in all.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+
+        Returns:
+            At each record of a series, in all of an accumulator.
+        """
         raise NotImplementedError
 
 
 class AbstractSeries(AbstractObservable):
+    """A value that is recorded every so many steps, from the initial state on.
+
+    Attributes:
+        axes: names of the axes of one simulation's value: "dim", "agent" or one's own; of the class.
+    """
+
     axes: ClassVar[tuple[str, ...]] = ()
 
     def value(self, view: View) -> Array:
+        """What is recorded of one simulation at one step.
+
+        Args:
+            view: the simulation.
+
+        Returns:
+            An array with the axes that `axes` names.
+        """
         raise NotImplementedError
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         sizes = {"agent": agents, "dim": dims}
         return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
@@ -68,7 +106,7 @@ class Quorum(AbstractSeries):
     name = "quorum"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: View):
         return view.quorum
 
 
@@ -78,7 +116,7 @@ class Center(AbstractSeries):
     name = "center"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: View):
         s = view.state
         return view.model.coupling.center(s.x, s.shared, s.t, view.mean)
 
@@ -88,7 +126,7 @@ class Spread(AbstractSeries):
 
     name = "spread"
 
-    def value(self, view):
+    def value(self, view: View):
         return jnp.sum((view.state.x - view.quorum[None]) ** 2)
 
 
@@ -97,7 +135,7 @@ class QuorumLoss(AbstractSeries):
 
     name = "quorum_loss"
 
-    def value(self, view):
+    def value(self, view: View):
         return view.model.objective.loss(view.quorum)
 
 
@@ -106,12 +144,16 @@ class MeanLoss(AbstractSeries):
 
     name = "mean_loss"
 
-    def value(self, view):
+    def value(self, view: View):
         return jnp.mean(view.model.losses(view.state.x))
 
 
 class Snapshot(AbstractSeries):
-    """The agents themselves, (agents, dims), or the first `agents` of them: thinned trajectories."""
+    """The agents themselves, (agents, dims), or the first of them: thinned trajectories.
+
+    Attributes:
+        agents: how many of the first are kept; None for all.
+    """
 
     agents: int | None = eqx.field(static=True, default=None)
 
@@ -122,37 +164,66 @@ class Snapshot(AbstractSeries):
         if self.agents is not None:
             check_count("agents", self.agents)
 
-    def check_run(self, agents, dims):
+    def check_run(self, agents: int, dims: int):
         if self.agents is not None and self.agents > agents:
             raise ValueError(f"observe: Snapshot of agents={self.agents}: must be at most the {agents} that there are")
 
-    def value(self, view):
+    def value(self, view: View):
         return view.state.x[: self.agents]
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         return (agents if self.agents is None else min(agents, self.agents)) * dims
 
 
 class AbstractAccumulator(AbstractObservable):
-    """Init, update and finish a running summary of one simulation. `axes` names each output's axes.
+    """Init, update and finish a running summary of one simulation.
 
     What is summed over records belongs in a `sdesim.sums.Sum`, which may be an output too: a plain float32 stands still
     after 2**24 of them.
+
+    Attributes:
+        every_step: whether it looks at every step, in place of every record, which makes the run slower; of the class.
+        axes: names of each output's axes, "dim", "agent" or one's own, by the output's name; of the class.
     """
 
     every_step: ClassVar[bool] = False
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def init(self, view: View) -> Any:
+        """The summary before the first look.
+
+        Args:
+            view: the simulation at its initial state.
+
+        Returns:
+            A pytree of arrays, whose shapes and types `update` keeps.
+        """
         raise NotImplementedError
 
     def update(self, total: Any, view: View) -> Any:
+        """The summary after one more look.
+
+        Args:
+            total: the summary so far.
+            view: the simulation now.
+
+        Returns:
+            The new summary.
+        """
         raise NotImplementedError
 
     def finish(self, total: Any) -> dict[str, Array]:
+        """What the summary says.
+
+        Args:
+            total: the summary at the end.
+
+        Returns:
+            The outputs by name, each with the axes that `axes` names.
+        """
         raise NotImplementedError
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         return agents * dims
 
 
@@ -185,10 +256,13 @@ class _Running(NamedTuple):
 
 
 class Moments(AbstractAccumulator):
-    """Mean and variance over time of each agent's and of the quorum's coordinates, after step `after`.
+    """Mean and variance over time of each agent's and of the quorum's coordinates.
 
     Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
     `quorum_mean` and `quorum_var`, (dims,); `count`, the number of records.
+
+    Attributes:
+        after: the last step that does not count.
     """
 
     after: Array = eqx.field(converter=whole_number, default=0)
@@ -202,16 +276,16 @@ class Moments(AbstractAccumulator):
         "count": (),
     }
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         count, agents, quorum = total
         counts = _counts(view, self.after)
         count = count + counts.astype(count.dtype)
         return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         count, agents, quorum = total
         means = agents.mean.value
         pooled = jnp.mean(means, axis=0)
@@ -231,6 +305,12 @@ class Histogram(AbstractAccumulator):
 
     Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number); whole numbers, as float64
     because they pass what an integer of 32 bits holds.
+
+    Attributes:
+        low: lower end of the first bin, in length.
+        high: upper end of the last bin, greater than low, in length.
+        bins: number of bins, at least 1.
+        after: the last step that does not count.
     """
 
     low: Array = eqx.field(converter=number)
@@ -245,27 +325,32 @@ class Histogram(AbstractAccumulator):
         check_count("bins", self.bins)
         check_less("low", self.low, "high", self.high)
 
-    def numbers(self, agents, dims):
+    def numbers(self, agents: int, dims: int):
         return agents * dims + self.bins
 
-    def init(self, view):
+    def init(self, view: View):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
         counts = _counts(view, self.after).astype(jnp.int32)
         return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"count": total}
 
 
 class Occupancy(AbstractAccumulator):
-    """Share of time that agents, and the quorum, spend within `radius` of each center, after step `after`.
+    """Share of time that agents, and the quorum, spend within `radius` of each center.
 
-    centers: (basins,) in one dimension or (basins, dims). Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
+    Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
+
+    Attributes:
+        centers: (basins,) in one dimension or (basins, dims), in length.
+        radius: greater than 0, in length.
+        after: the last step that does not count.
     """
 
     centers: Array = eqx.field(converter=number)
@@ -278,7 +363,7 @@ class Occupancy(AbstractAccumulator):
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
 
-    def _inside(self, x):
+    def _inside(self, x: Array) -> Array:
         """(points, dims) -> share of the points in each basin, (basins,)."""
         centers = self.centers.reshape(self.centers.shape[0], -1)
         if centers.shape[1] != x.shape[-1]:
@@ -286,20 +371,29 @@ class Occupancy(AbstractAccumulator):
         square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
 
-    def init(self, view):
+    def init(self, view: View):
         zeros = Sum.of(jnp.zeros(self.centers.shape[0], view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         return shares_after(total, view, self.after, self._inside)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return shares_of(total)
 
 
 def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array], Array]) -> tuple:
-    """Records, and sums of the agents' and the quorum's shares, after one more record. share: of points (points, dims)
-    in each of several regions."""
+    """Records, and sums of the agents' and the quorum's shares, after one more record.
+
+    Args:
+        total: the number of records that counted, and both sums, `Sum` of (regions,).
+        view: the simulation now.
+        after: the last step that does not count.
+        share: of points (points, dims) in each of several regions, (regions,).
+
+    Returns:
+        The new `total`.
+    """
     count, agents, quorum = total
     counts = _counts(view, after)
     add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
@@ -307,7 +401,14 @@ def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array]
 
 
 def shares_of(total: tuple) -> dict[str, Array]:
-    """Of `shares_after`, the shares over all records."""
+    """Of `shares_after`, the shares over all records.
+
+    Args:
+        total: the number of records that counted, and the sums of the agents' and of the quorum's shares.
+
+    Returns:
+        `agents` and `quorum`, (regions,), from 0 to 1; NaN without records.
+    """
     count, agents, quorum = total
     return {"agents": _share(agents, count), "quorum": _share(quorum, count)}
 
@@ -317,6 +418,11 @@ class FirstPassage(AbstractAccumulator):
 
     Looks after every step, the first at the earliest, wherever the run starts; this makes the run slower. Output:
     `step`, a scalar, or (agents,) for of="agents".
+
+    Attributes:
+        target: a number or (dims,), in length.
+        radius: greater than 0, in length.
+        of: "quorum", or "agents", each by itself.
     """
 
     target: Array = eqx.field(converter=number)
@@ -334,19 +440,19 @@ class FirstPassage(AbstractAccumulator):
     def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return {"step": ("agent",) if self.of == "agents" else ()}
 
-    def _points(self, view):
+    def _points(self, view: View):
         return view.state.x if self.of == "agents" else view.quorum[None]
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.full(self._points(view).shape[:1], -1, jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         points = self._points(view)
         away = points - jnp.broadcast_to(self.target, points.shape)
         inside = jnp.sum(away**2, axis=1) < self.radius**2
         return jnp.where((total < 0) & inside, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total if self.of == "agents" else total[0]}
 
 
@@ -357,15 +463,15 @@ class FirstNonFinite(AbstractAccumulator):
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ()}
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.full((), -1, jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         s = view.state
         finite = jnp.isfinite(s.x).all() if s.v is None else jnp.isfinite(s.x).all() & jnp.isfinite(s.v).all()
         return jnp.where((total < 0) & ~finite, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total}
 
 

@@ -1,6 +1,7 @@
 """Shared looks of the figures."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,7 +43,16 @@ def looks() -> Iterator[None]:
 
 
 def density(values: np.ndarray, grid: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Gaussian kernel density estimate of finite `values` on `grid`, with an absolute bandwidth in units of x."""
+    """Gaussian kernel density estimate.
+
+    Args:
+        values: of any shape; those that are not finite are left out.
+        grid: where the density is wanted, (points,), in units of x.
+        bandwidth: absolute, in units of x.
+
+    Returns:
+        (points,), in 1/x; NaN without values.
+    """
     values = np.asarray(values, float).ravel()
     values = values[np.isfinite(values)]
     if values.size == 0:
@@ -64,7 +74,14 @@ def _weighted_std(x: np.ndarray, weights: np.ndarray) -> float:
 
 
 def silverman(values: np.ndarray) -> float:
-    """Silverman's rule of thumb for a bandwidth, robust to heavy tails."""
+    """Silverman's rule of thumb for a bandwidth, robust to heavy tails.
+
+    Args:
+        values: of any shape; those that are not finite are left out.
+
+    Returns:
+        The bandwidth, in units of the values.
+    """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if values.size < 2:
@@ -74,18 +91,37 @@ def silverman(values: np.ndarray) -> float:
 
 
 def unit_range(values: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """`values` scaled so that over the points of `window` they run from 0 to 1."""
+    """`values` scaled so that over the points of `window` they run from 0 to 1.
+
+    Args:
+        values: (points,).
+        window: which points, a mask or indices.
+
+    Returns:
+        (points,).
+    """
     low, high = values[window].min(), values[window].max()
     return (values - low) / (high - low)
 
 
 def letter(axes: Axes, index: int, title: str) -> None:
-    """The panel's letter and title."""
+    """The panel's letter and title.
+
+    Args:
+        axes: the panel.
+        index: its number, from 0, which is (a).
+        title: what stands after the letter.
+    """
     axes.set_title(f"({chr(ord('a') + index)})  {title}", loc="left")
 
 
-def save(figure: Figure, path) -> None:
-    """Write a picture, whole or not at all; the format is the path's suffix."""
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+        figure: the picture.
+        path: of the file; its suffix is the format.
+    """
     with replacing(path) as temporary:
         # no time stamp: the same data give the same file
         stamp = {"CreationDate": None} if str(path).endswith(".pdf") else {}

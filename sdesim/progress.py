@@ -21,14 +21,32 @@ def in_place() -> bool:
 
 
 def bar(total: int, label: str, shown: bool) -> Any:
-    """A context whose `update(count)` says how much more is done; from any thread."""
+    """A context whose `update(count)` says how much more is done; from any thread.
+
+    Args:
+        total: how much there is to do, in steps.
+        label: what the bar is called.
+        shown: whether there is anything to see.
+
+    Returns:
+        tqdm's bar, or lines where a line cannot be overwritten.
+    """
     if shown and not in_place():
         return _Lines(total, label)
     return tqdm(total=total, desc=label, unit="step", unit_scale=True, delay=DELAY, disable=not shown)
 
 
 def each(items: Sequence, label: str, shown: bool) -> Iterator:
-    """The items, one after another, with a bar."""
+    """The items, one after another, with a bar.
+
+    Args:
+        items: any.
+        label: what the bar is called.
+        shown: whether there is anything to see.
+
+    Yields:
+        Each item.
+    """
     with bar(len(items), label, shown) as told:
         for item in items:
             yield item
@@ -36,7 +54,12 @@ def each(items: Sequence, label: str, shown: bool) -> Iterator:
 
 
 def line(text: str, last: bool) -> None:
-    """A line in place of the one before, until the last of its kind; in a log that one, and one now and then."""
+    """A line in place of the one before, until the last of its kind; in a log that one, and one now and then.
+
+    Args:
+        text: the line.
+        last: whether it is the last of its kind, which stays.
+    """
     global _last_line
     if in_place():
         print("\r\x1b[K" + text, end="\n" if last else "", file=sys.stderr, flush=True)
@@ -54,6 +77,7 @@ class _Lines:
         self.lock = threading.Lock()
 
     def update(self, count: int) -> None:
+        """`count` more is done."""
         with self.lock:
             self.done += count
             now = time.monotonic()

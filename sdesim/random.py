@@ -18,13 +18,14 @@ Reference: Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1
 """
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, UInt32
 
 from sdesim.fields import check_count, shown
@@ -55,8 +56,10 @@ class Stream(enum.IntEnum):
 class Words(NamedTuple):
     """One Threefry block for each agent and coordinate; agents 2i and 2i + 1 see the same block.
 
-    first, second: the two words of the block, uint32 of shape (agents, dims).
-    odd: bool of shape (agents, dims), true for the agents 2i + 1.
+    Attributes:
+        first: one of the two words of the block, uint32 of shape (agents, dims).
+        second: the other.
+        odd: bool of shape (agents, dims), true for the agents 2i + 1.
     """
 
     first: UInt32[Array, "agents dims"]
@@ -69,10 +72,19 @@ class Words(NamedTuple):
         return jnp.where(self.odd, self.second, self.first)
 
 
-def threefry2x32(key0, key1, count0, count1):
+def threefry2x32(key0: Array, key1: Array, count0: Array, count1: Array) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds, elementwise on uint32 arrays; bit for bit JAX's own primitive.
 
     Written out in jnp so that XLA fuses it with whatever consumes the words, instead of storing them first.
+
+    Args:
+        key0: first word of the key, uint32 of any shape; all four broadcast.
+        key1: second word of the key.
+        count0: first word of the counter.
+        count1: second word of the counter.
+
+    Returns:
+        The two words, uint32.
     """
     keys = (key0, key1, key0 ^ key1 ^ _PARITY)
     a, b = count0 + key0, count1 + key1
@@ -85,11 +97,17 @@ def threefry2x32(key0, key1, count0, count1):
     return a, b
 
 
-def seed_words(seed) -> Array:
-    """The two uint32 words of a seed: an integer in [0, 2**64), also a traced one, or a key of `jax.random`.
+def seed_words(seed: Any) -> Array:
+    """The two uint32 words of a seed.
 
     `jax.random.key(n)` is the seed n. An array of two words passes through: the low one first, so that the legacy
     `PRNGKey(n)`, whose words are in the other order, is the seed n * 2**32.
+
+    Args:
+        seed: an integer in [0, 2**64), also a traced one, or a key of `jax.random`.
+
+    Returns:
+        (2,), uint32, the low word first.
 
     Raises:
         ValueError: if the seed is none of these.
@@ -113,29 +131,63 @@ def seed_words(seed) -> Array:
 
 
 def seed_number(words: Array) -> int:
-    """The seed of two words that are not traced."""
+    """The seed of two words that are not traced.
+
+    Args:
+        words: (2,), the low one first.
+
+    Returns:
+        The integer, from 0 to 2**64 - 1.
+    """
     return int(words[0]) | int(words[1]) << 32
 
 
 def sim_numbers(first: int, count: int, times: int = 1) -> Array:
-    """The numbers of `count` simulations from number `first`, so many times over, (times * count,)."""
+    """The numbers of some simulations, so many times over.
+
+    Args:
+        first: the first number.
+        count: how many simulations.
+        times: how often they are repeated, as for the points of a grid.
+
+    Returns:
+        (times * count,), uint32.
+    """
     return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times), np.uint32)
 
 
-def step_key(seed: Array, stream, step):
-    """The key, two uint32 scalars, of one stream at one step. seed: two uint32 words, from `seed_words`."""
+def step_key(seed: Array, stream: ArrayLike, step: ArrayLike) -> tuple[Array, Array]:
+    """The key of one stream at one step.
+
+    Args:
+        seed: two uint32 words, from `seed_words`.
+        stream: what the words are for, a `Stream` or its number.
+        step: the number of the step, from 0.
+
+    Returns:
+        Two uint32 scalars.
+    """
     return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))
 
 
-def blocks(key0, key1, simulation, pairs: int, dims: int) -> tuple[Array, Array]:
-    """The blocks of all pairs of agents and coordinates of one simulation at one step: two words, (pairs, dims) each.
+def blocks(key0: Array, key1: Array, simulation: Array, pairs: int, dims: int) -> tuple[Array, Array]:
+    """The blocks of all pairs of agents and coordinates of one simulation at one step.
 
-    key0, key1: from `step_key`, and the simulation's number: uint32 scalars. pairs, dims: sizes; static.
+    Args:
+        key0: first word of the key, a uint32 scalar, from `step_key`.
+        key1: second word of the key.
+        simulation: its number, a uint32 scalar.
+        pairs: of agents; static.
+        dims: coordinates; static.
+
+    Returns:
+        Two words, (pairs, dims) each.
     """
     return _blocks(key0, key1, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
 
 
-def _blocks(key0, key1, simulation, pair):
+def _blocks(key0: Array, key1: Array, simulation: Array, pair: Array) -> tuple[Array, Array]:
+    """The blocks of some pairs of agents: `pair` has a row for each, with its number in every coordinate."""
     coordinate = lax.broadcasted_iota(jnp.uint32, pair.shape, 1)
     count0 = (pair << np.uint32(COORDINATE_BITS)) | coordinate
     return threefry2x32(key0, key1, count0, jnp.full_like(pair, simulation))
@@ -145,16 +197,20 @@ PAIRED = "words_of_agents"
 """The name under which a traced program shows that it asks for `words`, for an engine that keeps agents in pairs."""
 
 
-def words(key, simulation, agents: int, dims: int) -> Words:
+def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: int) -> Words:
     """The blocks of all agents and coordinates of one simulation at one step.
 
     Args:
         key: two uint32 scalars, from `step_key`.
         simulation: its number, a uint32 scalar.
-        agents, dims: sizes; static.
+        agents: of the simulation; static.
+        dims: coordinates; static.
+
+    Returns:
+        `Words` of shape (agents, dims).
     """
 
-    def words_of_agents(key0, key1, simulation):
+    def words_of_agents(key0: Array, key1: Array, simulation: Array):
         agent = lax.broadcasted_iota(jnp.uint32, (agents, dims), 0)
         first, second = _blocks(key0, key1, simulation, agent >> np.uint32(1))
         return first, second, (agent & np.uint32(1)) == 1
@@ -162,24 +218,47 @@ def words(key, simulation, agents: int, dims: int) -> Words:
     return Words(*jax.jit(words_of_agents)(*key, jnp.asarray(simulation, jnp.uint32)))
 
 
-def centered(word, dtype) -> Array:
+def centered(word: Array, dtype: DTypeLike) -> Array:
     """A word as a number uniform on (-1, 1): the odd multiples of 2**-23, symmetric about 0 and exact in float32.
 
     The same number in float32 and in float64, so that turning x64 on does not change the noise.
+
+    Args:
+        word: uint32, of any shape.
+        dtype: of the number, float32 or float64.
+
+    Returns:
+        Of the shape of `word`.
     """
     return (word >> np.uint32(9)).astype(jnp.int32).astype(dtype) * 2.0**-22 + (2.0**-23 - 1.0)
 
 
-def uniform(word, dtype) -> Array:
-    """A word as a number uniform on (0, 1): the odd multiples of 2**-24, exact in float32 and in float64."""
+def uniform(word: Array, dtype: DTypeLike) -> Array:
+    """A word as a number uniform on (0, 1): the odd multiples of 2**-24, exact in float32 and in float64.
+
+    Args:
+        word: uint32, of any shape.
+        dtype: of the number, float32 or float64.
+
+    Returns:
+        Of the shape of `word`.
+    """
     return (word >> np.uint32(9)).astype(jnp.int32).astype(dtype) * 2.0**-23 + 2.0**-24
 
 
-def turn_sine(word, odd, dtype) -> Array:
+def turn_sine(word: Array, odd: Array, dtype: DTypeLike) -> Array:
     """sin(2 pi u) where `odd`, else cos(2 pi u), for u = uniform(word).
 
     The quarter turn between the two is added to the integer, where it is exact, so one sine serves both. In float32 the
     sine is a polynomial, with an exact reduction of the angle: the same on every device, and one that vectorizes.
+
+    Args:
+        word: uint32, of any shape.
+        odd: where the sine is wanted, bool of the same shape.
+        dtype: of the number, float32 or float64.
+
+    Returns:
+        Of the shape of `word`.
     """
     quarter = jnp.where(odd, np.uint32(0), np.uint32(1 << 21))
     turn = (((word >> np.uint32(9)) + quarter) & np.uint32((1 << 23) - 1)).astype(jnp.int32).astype(dtype)

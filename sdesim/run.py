@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean, Order
+from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.vectorize import lanes
@@ -32,7 +32,7 @@ def simulate(
     sims: int | None = None,
     steps: int,
     dims: int | None = None,
-    seed: int | None = None,
+    seed: int | Array | None = None,
     init: AbstractInit | Result | Any = None,
     velocity: Any = None,
     stepper: AbstractStepper | None = None,
@@ -52,28 +52,32 @@ def simulate(
 
     Args:
         model: the dynamics.
-        agents, sims, dims: agents p of one simulation, independent simulations, dimensions d; 1 each by default, or
-            those of the result that `init` continues.
+        agents: p of one simulation; 1 by default, or as many as in the result that `init` continues.
+        sims: independent simulations; 1 by default, or as many as in the result that `init` continues.
         steps: number of steps.
+        dims: dimensions d; those of the objective, of `init`, or of the result that it continues; else 1.
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
             `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
-        velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical
-            velocities. At rest by default.
+        velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical velocities.
+            At rest by default.
         stepper: what one step is: one of `sdesim.steppers`, or one of your own.
-        dt, order: short for stepper=EulerMaruyama(dt, order=order). dt: length of a step. By default the model's
-            matched step (eta, or sqrt(eta) with iteration momentum), at which Euler-Maruyama is the SGD iteration;
-            smaller to resolve the SDE. order: "jacobi", the default, or "gauss-seidel", see `sdesim.steppers.base`.
+        dt: short for stepper=EulerMaruyama(dt): length of a step. By default the model's matched step (eta, or
+            sqrt(eta) with iteration momentum), at which Euler-Maruyama is the SGD iteration; smaller to resolve the
+            SDE.
+        order: short for stepper=EulerMaruyama(order=order): "jacobi", the default, or "gauss-seidel", see
+            `sdesim.steppers.base`.
         epoch: steps between two calls of the rule's `renew` with the agents' losses (the spikes of SD-QSGD).
-        observe: observables of `sdesim.observe`. every: steps between two records; about a hundredth of `steps`.
+        observe: observables of `sdesim.observe`, one or several.
+        every: steps between two records; about a hundredth of `steps` by default.
         increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of variance dt each; the
             model's noise supplies the diffusion that multiplies them.
         first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
         memory: bytes that may be used, a number or such as "2GB"; what is free by default.
         exact: whether a simulation's bits may depend on nothing but itself, even in a run of fewer than 16 simulations,
-            which is faster in a program of its own that rounds elsewhere. By default they do not where `first_sim`
-            is given; a continued run is computed as it was. Larger runs are exact on a CPU, outside of jit.
+            which is faster in a program of its own that rounds elsewhere. By default they do not where `first_sim` is
+            given; a continued run is computed as it was. Larger runs are exact on a CPU, outside of jit.
         fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
         progress: show a bar with the time left, after two seconds.
 
@@ -81,7 +85,8 @@ def simulate(
         A `Result`. Simulations that became non-finite are kept and marked, and a `DivergenceWarning` says when.
 
     Raises:
-        ValueError, TypeError: for a bad argument: its name, its value and what would be right.
+        ValueError: for a bad argument: its name, its value and what would be right.
+        TypeError: for an argument of another kind, likewise.
         MemoryError: before allocating more than is free.
     """
     arguments = dict(
@@ -99,7 +104,7 @@ def iterate(
     sims: int | None = None,
     steps: int,
     dims: int | None = None,
-    seed: int | None = None,
+    seed: int | Array | None = None,
     init: AbstractInit | Result | Any = None,
     velocity: Any = None,
     order: Order = "jacobi",
@@ -116,9 +121,41 @@ def iterate(
 ) -> Result:
     """Run the discrete algorithm of a model: `simulate` with stepper=Iteration(period, order=order).
 
-    Arguments, results and errors are those of `simulate`, and so is the noise; `period` is the number of iterations
-    between two communications (tau of Zhang's algorithms), or a function of the step. `increments` are of unit
-    variance.
+    Results and errors are those of `simulate`, and so is the noise.
+
+    Args:
+        model: the dynamics.
+        agents: p of one simulation; 1 by default, or as many as in the result that `init` continues.
+        sims: independent simulations; 1 by default, or as many as in the result that `init` continues.
+        steps: number of iterations.
+        dims: dimensions d; those of the objective, of `init`, or of the result that it continues; else 1.
+        seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
+            simulation, agent, step, coordinate) alone.
+        init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
+            `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
+        velocity: initial displacements in one iteration, as `init`. At rest by default.
+        order: "jacobi" or "gauss-seidel", see `sdesim.steppers.base`.
+        period: iterations between two communications (tau of Zhang's algorithms), or a function of the step.
+        epoch: iterations between two calls of the rule's `renew` with the agents' losses (the spikes of SD-QSGD).
+        observe: observables of `sdesim.observe`, one or several.
+        every: iterations between two records; about a hundredth of `steps` by default.
+        increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of unit variance; the
+            model's noise supplies the diffusion that multiplies them.
+        first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
+        memory: bytes that may be used, a number or such as "2GB"; what is free by default.
+        exact: whether a simulation's bits may depend on nothing but itself, even in a run of fewer than 16 simulations,
+            which is faster in a program of its own that rounds elsewhere. By default they do not where `first_sim` is
+            given; a continued run is computed as it was. Larger runs are exact on a CPU, outside of jit.
+        fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
+        progress: show a bar with the time left, after two seconds.
+
+    Returns:
+        A `Result`, as `simulate`.
+
+    Raises:
+        ValueError: as `simulate`.
+        TypeError: as `simulate`.
+        MemoryError: as `simulate`.
     """
     arguments = dict(
         agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
@@ -128,7 +165,16 @@ def iterate(
     return _simulate("sdesim.iterate", model, Iteration(period, order=order), said, arguments, run, memory, progress)
 
 
-def _simulate(name: str, model, stepper: AbstractStepper, said, arguments, run, memory, progress) -> Result:
+def _simulate(
+    name: str,
+    model: Dynamics,
+    stepper: AbstractStepper,
+    said: dict[str, Any],
+    arguments: dict[str, Any],
+    run: dict[str, Any],
+    memory: int | str | None,
+    progress: bool,
+) -> Result:
     """said: how the stepper was asked for."""
     init, exact = arguments["init"], arguments.pop("exact")
     check_flags(fast=run["fast"], progress=progress, **({} if exact is None else {"exact": exact}))
@@ -167,7 +213,7 @@ def _simulate(name: str, model, stepper: AbstractStepper, said, arguments, run, 
         return _result(ran, setup, arguments["seed"], {"init": start, "call": call, "model": model})
 
 
-def _result(ran: Ran, setup: Setup, seed, called: dict[str, Any]) -> Result:
+def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result:
     """The lanes that were run as a result, simulations first. called: how, with the model."""
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
     last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
@@ -203,7 +249,7 @@ def _result(ran: Ran, setup: Setup, seed, called: dict[str, Any]) -> Result:
     )
 
 
-def _ends(mean, last_step: Array, model: Dynamics, axes, state: State):
+def _ends(mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
     """Positions, quorum, center and velocities at the end, lanes last."""
     center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
     velocity = None

@@ -33,9 +33,13 @@ def commit() -> str:
 
 
 def modules(*names: str) -> list[str]:
-    """The files of modules and of whole packages by their dotted names within sdesim, relative to it; of all with none.
+    """The files of modules and of whole packages, relative to sdesim.
 
-    Empty where sdesim is not installed as files (in a zip).
+    Args:
+        *names: dotted names within sdesim; with none, all files.
+
+    Returns:
+        Paths relative to sdesim; empty where sdesim is not installed as files (in a zip).
 
     Raises:
         LookupError: for a name that is gone, which a list of names kept elsewhere must not outlive.
@@ -55,7 +59,14 @@ def modules(*names: str) -> list[str]:
 
 
 def hash_of(files: Iterable[str]) -> str:
-    """Of the names and contents of files of sdesim; empty of none."""
+    """A hash of the names and contents of files of sdesim.
+
+    Args:
+        files: relative to sdesim.
+
+    Returns:
+        SHA-256 in hexadecimal digits; empty of none.
+    """
     digest, files = hashlib.sha256(), list(files)
     for name in files:
         content = (package() / name).read_bytes()

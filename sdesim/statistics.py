@@ -6,11 +6,12 @@ infinity, at any point of its grid and in any simulation, is NaN.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 ENOUGH = 10  # simulations whose own spread tells the error of their mean to a quarter
 GROUPS = 20  # of the jackknife
@@ -19,8 +20,13 @@ DECISIVE = 3.0  # standard errors, where the error is known exactly
 
 
 class Estimate(NamedTuple):
-    """A number, or an array of numbers, and its standard error. dof: degrees of freedom of the error, infinite for one
-    that is known exactly."""
+    """A number, or an array of numbers, and its standard error.
+
+    Attributes:
+        value: the number, or an array.
+        stderr: its standard error, of the same shape.
+        dof: degrees of freedom of the error, infinite for one that is known exactly.
+    """
 
     value: Any
     stderr: Any
@@ -35,7 +41,14 @@ class Estimate(NamedTuple):
 
 
 def decisive(dof: float = math.inf) -> float:
-    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones."""
+    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones.
+
+    Args:
+        dof: degrees of freedom of the error.
+
+    Returns:
+        3 for an error that is known exactly, and more the fewer degrees of freedom there are.
+    """
     from scipy.stats import norm, t  # half a second to import, which a run does not need
 
     return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
@@ -44,31 +57,60 @@ def decisive(dof: float = math.inf) -> float:
 # -- over independent simulations --------------------------------------------------------------------------------------
 
 
-def standard_error(values, axis: int = 0) -> np.ndarray:
-    """Of the mean over an axis of independent simulations, from their spread; NaN of one simulation."""
+def standard_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
+    """Of the mean over an axis of independent simulations, from their spread; NaN of one simulation.
+
+    Args:
+        values: of any shape.
+        axis: of the simulations.
+
+    Returns:
+        Of the shape of `values` without that axis.
+    """
     values = np.asarray(values, float)
     n = values.shape[axis]
     return values.std(axis, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.mean(axis).shape, np.nan)
 
 
-def monte_carlo(values, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the simulation axis and its standard error."""
+def monte_carlo(values: ArrayLike, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the simulation axis and its standard error.
+
+    Args:
+        values: of any shape.
+        axis: of the simulations.
+
+    Returns:
+        Both of the shape of `values` without that axis.
+    """
     values = np.asarray(values, float)
     return values.mean(axis), standard_error(values, axis)
 
 
-def mean_of(values) -> Estimate:
-    """The mean over the first axis, of independent simulations, and its standard error."""
+def mean_of(values: Sequence | np.ndarray) -> Estimate:
+    """The mean over independent simulations and its standard error.
+
+    Args:
+        values: (sims, ...).
+
+    Returns:
+        One less degrees of freedom than simulations.
+    """
     mean, stderr = monte_carlo(values)
     dof = len(values) - 1
     return Estimate(float(mean), float(stderr), dof) if np.ndim(mean) == 0 else Estimate(mean, stderr, dof)
 
 
-def share_of(values) -> Estimate:
+def share_of(values: ArrayLike) -> Estimate:
     """As `mean_of`, for shares from 0 to 1: where all simulations say 0, or all say 1, that is not infinitely sure.
 
     The error is then that of one simulation in which it was otherwise. Of yes and no, it is never below that of one yes
     and one no more, and counts as normal.
+
+    Args:
+        values: (sims, ...), truth values or shares.
+
+    Returns:
+        The mean share.
     """
     values = np.asarray(values)
     n = len(values)
@@ -82,8 +124,15 @@ def share_of(values) -> Estimate:
 
 
 def jackknife(statistic: Callable[[np.ndarray], Any], sims: int) -> tuple[float, int]:
-    """The standard error of statistic(indices of simulations), leaving out one of up to 20 groups at a time, and its
-    degrees of freedom, one less than groups."""
+    """The standard error of a statistic of simulations, leaving out one of up to 20 groups at a time.
+
+    Args:
+        statistic: of the indices of the simulations that count.
+        sims: how many there are; NaN of fewer than two.
+
+    Returns:
+        The error, and its degrees of freedom, one less than groups.
+    """
     if sims < 2:
         return math.nan, 0
     groups = np.array_split(np.arange(sims), min(GROUPS, sims))
@@ -93,7 +142,15 @@ def jackknife(statistic: Callable[[np.ndarray], Any], sims: int) -> tuple[float,
 
 
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], sims: int) -> np.ndarray:
-    """The standard errors of statistic(how often each simulation counts), resampling whole simulations."""
+    """The standard errors of a statistic of simulations, resampling whole simulations.
+
+    Args:
+        statistic: of how often each simulation counts, (sims,), to an array.
+        sims: how many there are; NaN of fewer than two.
+
+    Returns:
+        Of the shape of the statistic.
+    """
     if sims < 2:
         return np.full(np.shape(statistic(np.ones(sims))), np.nan)
     rng = np.random.default_rng(0)
@@ -102,8 +159,14 @@ def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], sims: int) -> np.nd
 
 
 def variance_ratio(groups: np.ndarray) -> np.ndarray:
-    """Whether groups (..., groups, sims) differ by more than their simulations do: the F statistic over its 99.9 %
-    quantile, at most 1 where they are alike."""
+    """Whether groups differ by more than their simulations do.
+
+    Args:
+        groups: (..., groups, sims).
+
+    Returns:
+        The F statistic over its 99.9 % quantile, (...), at most 1 where they are alike.
+    """
     from scipy.stats import f
 
     count, sims = groups.shape[-2:]
@@ -115,11 +178,17 @@ def variance_ratio(groups: np.ndarray) -> np.ndarray:
 # -- over time ---------------------------------------------------------------------------------------------------------
 
 
-def autocorrelation_time(series) -> float:
-    """The integrated autocorrelation time of stationary series (sims, records), in records, at least 1.
+def autocorrelation_time(series: ArrayLike) -> float:
+    """The integrated autocorrelation time of stationary series, at least 1.
 
     1 + 2 sum_n rho_n, the sum cut at the first lag beyond five such times (Sokal); the autocovariance rho is pooled
     over the simulations, about their common mean.
+
+    Args:
+        series: (sims, records).
+
+    Returns:
+        The time, in records.
     """
     series = np.asarray(series, float)
     away = series - series.mean()
@@ -133,12 +202,18 @@ def autocorrelation_time(series) -> float:
     return max(1.0, float(total[np.argmax(beyond) if beyond.any() else size // 2]))
 
 
-def stationary_mean(series) -> Estimate:
-    """The mean of stationary series (sims, records) and its standard error.
+def stationary_mean(series: ArrayLike) -> Estimate:
+    """The mean of stationary series and its standard error.
 
     From ten simulations on the error is that of their independent means over time; below, of the variance over all
     records with the number of records divided by their integrated autocorrelation time, which wants series many such
     times long.
+
+    Args:
+        series: (sims, records).
+
+    Returns:
+        The mean over simulations and time.
 
     Raises:
         ValueError: if `series` has another shape, or fewer than four records.
@@ -156,20 +231,40 @@ def stationary_mean(series) -> Estimate:
 
 
 def grid_mean(measured: xr.DataArray, over: Any = "sim") -> xr.DataArray:
-    """The mean over simulations, or other dimensions; NaN where one of them is not finite."""
+    """The mean over simulations, or other dimensions; NaN where one of them is not finite.
+
+    Args:
+        measured: with a dimension "sim".
+        over: the name of a dimension, or several.
+
+    Returns:
+        `measured` without these dimensions.
+    """
     found = measured.mean(over, skipna=False)
     return found.where(np.isfinite(found))
 
 
 def grid_error(measured: xr.DataArray) -> xr.DataArray:
-    """Standard error of the mean over simulations; NaN where one of them is not finite."""
+    """Standard error of the mean over simulations; NaN where one of them is not finite.
+
+    Args:
+        measured: with a dimension "sim".
+
+    Returns:
+        `measured` without it.
+    """
     return measured.std("sim", ddof=1, skipna=False) / np.sqrt(measured.sizes["sim"])
 
 
 def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
     """(mean - expected) / standard error at every grid point; rounding counts where nothing is random.
 
-    expected: anything that broadcasts against the mean.
+    Args:
+        measured: with a dimension "sim".
+        expected: anything that broadcasts against the mean.
+
+    Returns:
+        Scores over the grid, in standard errors.
     """
     center = grid_mean(measured)
     expected = expected + 0.0 * center
@@ -177,23 +272,46 @@ def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
     return (center - expected) / np.maximum(grid_error(measured), floor)
 
 
-def greatest(values) -> float:
-    """The greatest of all values, NaN if any is not finite."""
+def greatest(values: ArrayLike) -> float:
+    """The greatest of all values, NaN if any is not finite.
+
+    Args:
+        values: of any shape.
+
+    Returns:
+        One number.
+    """
     return _extreme(values, np.max)
 
 
-def least(values) -> float:
-    """The least of all values, NaN if any is not finite."""
+def least(values: ArrayLike) -> float:
+    """The least of all values, NaN if any is not finite.
+
+    Args:
+        values: of any shape.
+
+    Returns:
+        One number.
+    """
     return _extreme(values, np.min)
 
 
-def _extreme(values, reduce) -> float:
+def _extreme(values: ArrayLike, reduce: Callable[[np.ndarray], Any]) -> float:
+    """reduce(values), NaN if any is not finite."""
     array = np.asarray(values, float)
     return float(reduce(array)) if np.isfinite(array).all() else math.nan
 
 
-def slope(x, y) -> float:
-    """Exponent of the power law that fits best: the least-squares slope of log y over log x."""
+def slope(x: ArrayLike, y: ArrayLike) -> float:
+    """Exponent of the power law that fits best: the least-squares slope of log y over log x.
+
+    Args:
+        x: positive numbers, (points,).
+        y: positive numbers, (points,).
+
+    Returns:
+        The exponent.
+    """
     from scipy.stats import linregress
 
     fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))

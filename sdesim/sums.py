@@ -15,7 +15,9 @@ class Sum(NamedTuple):
     A float32 alone stands still at 2**24 terms of equal size, and is wrong long before. The two together are right to
     1e-8 over 10**6 terms and 6e-8, float32's rounding, over 10**8 (Kahan's sum, with Knuth's exact addition).
 
-    value: the sum, rounded. rest: what the rounding left out.
+    Attributes:
+        value: the sum, rounded.
+        rest: what the rounding left out.
     """
 
     value: Array
@@ -23,9 +25,25 @@ class Sum(NamedTuple):
 
     @classmethod
     def of(cls, value: Array) -> "Sum":
+        """A sum that begins.
+
+        Args:
+            value: with what, of any shape.
+
+        Returns:
+            The sum, with no rest.
+        """
         return cls(value, jnp.zeros_like(value))
 
     def plus(self, term: Array) -> "Sum":
+        """The sum with one more term.
+
+        Args:
+            term: of the shape and type of the sum.
+
+        Returns:
+            The new sum.
+        """
         term = term + self.rest
         value = self.value + term
         added = value - self.value
@@ -39,5 +57,12 @@ class Sum(NamedTuple):
 
 
 def plain(value: Array | Sum) -> Array | np.ndarray:
-    """What was observed, as one array."""
+    """What was observed, as one array.
+
+    Args:
+        value: an array, or a sum.
+
+    Returns:
+        The array, or the sum's total.
+    """
     return value.total() if isinstance(value, Sum) else value

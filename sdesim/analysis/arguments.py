@@ -1,13 +1,21 @@
 """Checks that analyses share."""
 
 import numpy as np
+from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_sign, concrete
 
 
-def step_length(model: Dynamics, dt) -> float:
+def step_length(model: Dynamics, dt: float | Array | None) -> float:
     """The time that one step takes: dt, or the model's matched step.
+
+    Args:
+        model: the dynamics.
+        dt: length of a step, in time; None for the matched one.
+
+    Returns:
+        In time.
 
     Raises:
         TypeError: if `model` is none.

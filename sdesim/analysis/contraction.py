@@ -1,7 +1,7 @@
 """How fast trajectories that see the same noise forget where they began."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from sdesim import random
 from sdesim.analysis.arguments import step_length
 from sdesim.coupling import Order
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Agents, Dynamics, State
 from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.setup import make_plan
@@ -22,7 +23,7 @@ from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.noise import AbstractNoise
-from sdesim.random import Stream
+from sdesim.random import Stream, Words
 from sdesim.results.result import Result
 from sdesim.run import simulate
 from sdesim.statistics import Estimate, mean_of
@@ -35,13 +36,15 @@ SIMS = 20
 class Contraction:
     """What `contraction_rate` found.
 
-    rate: minus the largest Lyapunov exponent, in 1/time, with its standard error over simulations. Negative where
-        trajectories separate.
-    least: the least rate between two records of any simulation. What contracts in this norm at a rate has it at all
-        times, so a bound of the rate bounds `least` too.
-    rates: (sims,), the rate of each simulation. times: (records,).
-    growth: (sims, records), the logarithm of the tangent's length over the first.
-    fitted: (records,), which records were fitted.
+    Attributes:
+        rate: minus the largest Lyapunov exponent, in 1/time, with its standard error over simulations. Negative where
+            trajectories separate.
+        least: the least rate between two records of any simulation. What contracts in this norm at a rate has it at all
+            times, so a bound of the rate bounds `least` too.
+        rates: (sims,), the rate of each simulation.
+        times: (records,), in time.
+        growth: (sims, records), the logarithm of the tangent's length over the first.
+        fitted: (records,), which records were fitted.
     """
 
     rate: Estimate
@@ -67,14 +70,14 @@ class _Common(AbstractNoise):
     def iteration_only(self):
         return self.law.iteration_only()
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         z = self.law.variates(blocks, dtype, batch)
         return jnp.broadcast_to(z[:1], z.shape) if z.ndim else z
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.law.apply(z, x, gradient, batch, scale)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self.law.diffuse(dw, x, gradient, batch, scale)
 
 
@@ -85,8 +88,8 @@ def contraction_rate(
     of: Literal["runs", "agents"] = "runs",
     agents: int | None = None,
     sims: int | None = None,
-    init=None,
-    velocity=None,
+    init: Any = None,
+    velocity: Any = None,
     every: int | None = None,
     after: int | None = None,
     dt: float | None = None,
@@ -107,16 +110,25 @@ def contraction_rate(
 
     Args:
         model: the dynamics.
-        steps, init, velocity, dims, dt, order, epoch, seed, first_sim, fast: as for `simulate`; agents start standard
-            normal by default.
-        agents, sims: as for `simulate`; one agent by default, two for of="agents", and 20 simulations.
+        steps: number of steps, at least 2.
         of: "runs": whole states. "agents": one run in which all agents see one common noise, and the tangent is of
             what differs between agents: their mean is taken from it at every step, and what they share is the same for
             all. Agents are then solutions of one equation with one input, the quorum, and contract at least at the
             synchronization rate k - concavity, whatever drives the quorum (BS Thm 3.1).
+        agents: p of one simulation; one by default, two for of="agents".
+        sims: independent simulations; 20 by default.
+        init: as for `simulate`; agents start standard normal by default.
+        velocity: initial velocities, as for `simulate`; at rest by default.
         every: steps between two records of the length; a hundredth of `steps` by default.
         after: first step that is fitted, by default a quarter of all: before that, faster modes and the way into the
             stationary state tell.
+        dt: length of a step, in time; the model's matched step by default.
+        order: "jacobi" or "gauss-seidel", see `sdesim.steppers.base`.
+        epoch: steps between two calls of the rule's `renew` with the agents' losses, for rules that have one.
+        seed: of all random numbers, as for `simulate`.
+        first_sim: number of the first simulation.
+        dims: dimensions, as for `simulate`.
+        fast: take float32 sines and cosines by polynomials, as for `simulate`.
 
     Returns:
         A `Contraction`. Lengths are Euclidean, over agents and coordinates, velocities (in units of the SDE) and, for
@@ -209,22 +221,31 @@ def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -
 
 @eqx.filter_jit
 def _follow(
-    plan: Plan, stepper: EulerMaruyama, of: str, model: Dynamics, state: State, tangent: State, sims, seed, first, count
+    plan: Plan,
+    stepper: EulerMaruyama,
+    of: str,
+    model: Dynamics,
+    state: State,
+    tangent: State,
+    sims: Array,
+    seed: Array,
+    first: Array,
+    count: Array,
 ):
     """State and tangent after `count` steps, and the sum of the logarithms of the tangent's growth, (sims,)."""
     still = jax.tree.map(lambda _: None, model)
     over = lambda fn: lanes(fn, (still, -1, -1, -1, None), fast=plan.fast)
 
-    def step(model, state, tangent, sim, n):
+    def step(model: Dynamics, state: State, tangent: State, sim: Array, n: Array):
         one = lambda s: stepper.step(model, s, n, seed=seed, sim=sim)
         state, tangent = _pushed(one, state, tangent)
         tangent, size = _normalized(_differences(tangent) if of == "agents" else tangent, model.at_step(n).clock)
         return state, tangent, jnp.log(size)
 
-    def renewed(model, state, tangent, sim, n):
+    def renewed(model: Dynamics, state: State, tangent: State, sim: Array, n: Array):
         return _pushed(model.renew, state, tangent)
 
-    def body(i, carry):
+    def body(i: Array, carry: tuple[State, State, Array]):
         state, tangent, total = carry
         n = first + jnp.asarray(i, jnp.int32)
         if plan.epoch is not None:
@@ -244,7 +265,7 @@ def _pushed(fn: Callable[[State], State], state: State, tangent: State) -> tuple
     """fn(state), and what becomes of the tangent."""
     moving, rest = _parted(state)
 
-    def move(moving):
+    def move(moving: State):
         new = fn(eqx.combine(moving, rest))
         return _parted(new)[0], new
 

@@ -6,12 +6,13 @@ from typing import Any, ClassVar, Literal
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sdesim.analysis.arguments import step_length
 from sdesim.analysis.regions import Region, as_region, inside
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count
-from sdesim.observe import AbstractAccumulator
+from sdesim.observe import AbstractAccumulator, View
 from sdesim.run import simulate
 from sdesim.statistics import Estimate, bootstrap, share_of
 
@@ -19,7 +20,12 @@ RECORDS = 64  # steps between records, of which there are none here: one number 
 
 
 class Arrivals(AbstractAccumulator):
-    """The first step after which the quorum, or each agent, is in a region: 0 where it starts there, -1 for never."""
+    """The first step after which the quorum, or each agent, is in a region: 0 where it starts there, -1 for never.
+
+    Attributes:
+        region: where to arrive.
+        of: "quorum", or "agents", each by itself.
+    """
 
     region: Region
     of: Literal["quorum", "agents"] = eqx.field(static=True, default="quorum")
@@ -28,17 +34,17 @@ class Arrivals(AbstractAccumulator):
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ("agent",)}
 
-    def _points(self, view):
+    def _points(self, view: View):
         return view.state.x if self.of == "agents" else view.quorum[None]
 
-    def init(self, view):
+    def init(self, view: View):
         return jnp.where(inside(self.region, self._points(view)), 0, -1).astype(jnp.int32)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         arrives = (total < 0) & inside(self.region, self._points(view))
         return jnp.where(arrives, view.step.astype(jnp.int32), total)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return {"step": total}
 
 
@@ -46,13 +52,15 @@ class Arrivals(AbstractAccumulator):
 class Passages:
     """First passage times and what is known of their law; every error is over independent simulations.
 
-    times: (sims, points), of each agent, or of the quorum alone; of those that did not arrive the time at which they
-        were last seen: the horizon, or when they diverged. arrived: (sims, points).
-    horizon: the length of the runs.
-    share: that has arrived by the horizon (the Kaplan-Meier estimate).
-    mean: of min(passage time, horizon), the restricted mean; the mean itself where all arrived, else a lower bound.
-    median: NaN where fewer than half arrived.
-    rate: arrivals per time at risk. Where escape is memoryless 1/rate is the mean, however many are censored.
+    Attributes:
+        times: (sims, points), of each agent, or of the quorum alone; of those that did not arrive the time at which
+            they were last seen: the horizon, or when they diverged.
+        arrived: (sims, points), which did.
+        horizon: the length of the runs, in time.
+        share: that has arrived by the horizon (the Kaplan-Meier estimate).
+        mean: of min(passage time, horizon), the restricted mean; the mean itself where all arrived, else a lower bound.
+        median: NaN where fewer than half arrived.
+        rate: arrivals per time at risk. Where escape is memoryless 1/rate is the mean, however many are censored.
     """
 
     times: np.ndarray
@@ -64,11 +72,12 @@ class Passages:
     rate: Estimate
 
 
-def survival(times, arrived, weights=None) -> tuple[np.ndarray, np.ndarray]:
+def survival(times: ArrayLike, arrived: ArrayLike, weights: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The Kaplan-Meier estimate of the share that has not arrived yet.
 
     Args:
-        times: when each arrived or was last seen, of any shape. arrived: which of the two, of the same shape.
+        times: when each arrived or was last seen, of any shape.
+        arrived: which of the two, of the same shape.
         weights: how often each counts, of the same shape; once by default.
 
     Returns:
@@ -87,7 +96,8 @@ def survival(times, arrived, weights=None) -> tuple[np.ndarray, np.ndarray]:
     return distinct, _survival(place, arrived.ravel(), weights.ravel(), distinct.size)
 
 
-def _survival(place, arrived, weights, count: int) -> np.ndarray:
+def _survival(place: np.ndarray, arrived: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """The share still under way after each of `count` times, of which `place` says whose is which."""
     leaves = np.bincount(place, weights, count)
     events = np.bincount(place, weights * arrived, count)
     risk = np.cumsum(leaves[::-1])[::-1]  # those that leave at a time are at risk until then
@@ -109,9 +119,12 @@ def first_passage(
     Args:
         model: the dynamics.
         target: the region: a pair (low, high), `Box`, `Ball`, or a function of a point (dims,) to a truth value.
-        steps, sims, dt, run: as for `simulate`. Every step is looked at, which makes the run slower.
+        steps: number of steps. Every one is looked at, which makes the run slower.
+        sims: independent simulations.
         of: "quorum", one time a simulation, or "agents", one each agent; agents of one simulation are not independent,
             and errors do not take them for that.
+        dt: length of a step, in time; the model's matched step by default.
+        **run: as for `simulate`.
 
     Returns:
         `Passages`, with times in units of the SDE (steps times dt), 0 for what starts in the region. Seen at the steps
@@ -120,7 +133,8 @@ def first_passage(
         that diverged count as not seen from then on.
 
     Raises:
-        TypeError, ValueError: for what is no region, an eta that depends on the step without dt; and as `simulate`.
+        TypeError: for what is no region; and as `simulate`.
+        ValueError: for an eta that depends on the step without dt; and as `simulate`.
     """
     check_choice("of", of, ("quorum", "agents"))
     check_count("steps", steps)

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import Part, check_count, check_less, check_sign, number, shown, unbounded_number, whole_number
-from sdesim.observe import AbstractAccumulator, shares_after, shares_of
+from sdesim.observe import AbstractAccumulator, View, shares_after, shares_of
 from sdesim.run import simulate
 from sdesim.statistics import share_of
 from sdesim.sums import Sum
@@ -22,7 +22,12 @@ Region = Callable[[Array], Any]
 
 
 class Ball(Part):
-    """The points within `radius` of `center`, a number or (dims,)."""
+    """The points within `radius` of `center`.
+
+    Attributes:
+        center: a number or (dims,), in length.
+        radius: greater than 0, in length.
+    """
 
     center: Array = eqx.field(converter=number)
     radius: Array = eqx.field(converter=number)
@@ -30,12 +35,17 @@ class Ball(Part):
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
 
-    def __call__(self, x):
+    def __call__(self, x: Array):
         return jnp.sum((x - self.center) ** 2) < self.radius**2
 
 
 class Box(Part):
-    """The points with low < x < high in every coordinate; each a number or (dims,), and infinite where left out."""
+    """The points with low < x < high in every coordinate.
+
+    Attributes:
+        low: a number or (dims,), in length; infinite where left out.
+        high: greater than low, a number or (dims,), in length; infinite where left out.
+    """
 
     low: Array = eqx.field(converter=unbounded_number, default=-np.inf)
     high: Array = eqx.field(converter=unbounded_number, default=np.inf)
@@ -43,12 +53,19 @@ class Box(Part):
     def __check_init__(self):
         check_less("low", self.low, "high", self.high)
 
-    def __call__(self, x):
+    def __call__(self, x: Array):
         return jnp.all((self.low < x) & (x < self.high))
 
 
 def as_region(name: str, region: Any) -> Region:
     """A region as it is, or a pair (low, high) as a `Box`.
+
+    Args:
+        name: of the argument, in messages.
+        region: the region, or the pair.
+
+    Returns:
+        The region.
 
     Raises:
         TypeError: if it is neither.
@@ -61,9 +78,20 @@ def as_region(name: str, region: Any) -> Region:
 
 
 def inside(region: Region, points: Array) -> Array:
-    """Which of the points (points, dims) are in a region, (points,)."""
+    """Which of the points are in a region.
 
-    def one(x):
+    Args:
+        region: the region.
+        points: (points, dims).
+
+    Returns:
+        Truth values, (points,).
+
+    Raises:
+        ValueError: for a region that does not say one truth value of a point.
+    """
+
+    def one(x: Array):
         answer = jnp.asarray(region(x))
         if answer.shape != () or answer.dtype != jnp.bool_:
             raise ValueError(
@@ -76,7 +104,12 @@ def inside(region: Region, points: Array) -> Array:
 
 
 class Shares(AbstractAccumulator):
-    """The share of records after step `after` that agents, and the quorum, spend in each region, (basins,)."""
+    """The share of records that agents, and the quorum, spend in each region, (basins,).
+
+    Attributes:
+        regions: the basins.
+        after: the last step that does not count.
+    """
 
     regions: tuple[Region, ...]
     after: Array = eqx.field(converter=whole_number, default=0)
@@ -84,16 +117,16 @@ class Shares(AbstractAccumulator):
     name = "shares"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
 
-    def init(self, view):
+    def init(self, view: View):
         zeros = Sum.of(jnp.zeros(len(self.regions), view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         dtype = view.state.x.dtype
         share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
         return shares_after(total, view, self.after, share)
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return shares_of(total)
 
 
@@ -113,9 +146,11 @@ def occupancy(
         model: the dynamics.
         basins: regions by name: a pair (low, high), `Box`, `Ball`, or a function of a point (dims,) to a truth value.
             They may overlap, and need not cover the space.
-        steps, sims, run: as for `simulate`.
+        steps: number of steps.
+        sims: independent simulations.
         after: the last step that does not count; by default half of `steps`.
         every: steps between two records; a hundredth of `steps` by default.
+        **run: as for `simulate`.
 
     Returns:
         A Dataset with dimensions sim and basin: `agents` and `quorum`, the shares in each simulation, and of each the
@@ -123,7 +158,8 @@ def occupancy(
         0, or all say 1, the error is that of one in which it was otherwise. A simulation that diverged is in no basin.
 
     Raises:
-        TypeError, ValueError: without basins, for what is no region; where no record is left; and as `simulate`.
+        TypeError: without basins, for what is no region; and as `simulate`.
+        ValueError: where no record is left; and as `simulate`.
     """
     if not isinstance(basins, Mapping) or not basins:
         example = "{'left': (-2, 0), 'right': (0, 2)}"

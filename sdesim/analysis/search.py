@@ -1,7 +1,7 @@
 """A bracketing search for the best gain, with the same random numbers at every gain."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -19,13 +19,16 @@ Observable = str | Callable[[xr.Dataset], Any]
 class Search:
     """What `best_k` found.
 
-    best: the value with the best mean among those evaluated.
-    bracket: (low, high), between which the optimum lies if the observable has one optimum: the nearest values on
-        either side that are worse by more than their errors, or the end of the first bracket.
-    value: the observable's mean at `best`, and its standard error.
-    table: all that was evaluated, over the number's values in ascending order: `mean`, `stderr`; `difference` from the
-        best and its standard error `difference_stderr`, from the pairs with the same noise; `sims`, the simulations.
-    reason: why the search ended. at_edge: whether `best` is an end of the first bracket.
+    Attributes:
+        best: the value with the best mean among those evaluated.
+        bracket: (low, high), between which the optimum lies if the observable has one optimum: the nearest values on
+            either side that are worse by more than their errors, or the end of the first bracket.
+        value: the observable's mean at `best`, and its standard error.
+        table: all that was evaluated, over the number's values in ascending order: `mean`, `stderr`; `difference` from
+            the best and its standard error `difference_stderr`, from the pairs with the same noise; `sims`, the
+            simulations.
+        reason: why the search ended.
+        at_edge: whether `best` is an end of the first bracket.
     """
 
     best: float
@@ -69,7 +72,8 @@ def best_k(
         resolution: width at which the search ends, as a share of the first bracket.
         errors: standard errors that tell two values apart; the best of many is partly so by chance, so not below 3.
         evaluations: values that are looked at, at the most.
-        sims: simulations at every value, at least 2. run: as for `sweep`: agents, steps, seed, observe and the others.
+        sims: simulations at every value, at least 2.
+        **run: as for `sweep`: agents, steps, seed, observe and the others.
 
     Returns:
         A `Search`. It ends when the bracket is narrow, when both neighbors of the best are within their errors of it
@@ -77,8 +81,9 @@ def best_k(
         any other.
 
     Raises:
-        TypeError, ValueError: for a bad argument; an observable that is not one number a simulation; where no value
-            gives finite ones; and as `sweep`.
+        TypeError: for an argument of another kind; and as `sweep`.
+        ValueError: for a bad argument; an observable that is not one number a simulation; where no value gives finite
+            ones; and as `sweep`.
     """
     low, high = (float(b) for b in bracket)
     if not (np.isfinite([low, high]).all() and low < high):
@@ -94,7 +99,7 @@ def best_k(
     sign = 1.0 if goal == "min" else -1.0
     seen: dict[float, np.ndarray] = {}
 
-    def evaluate(values) -> None:
+    def evaluate(values: Iterable[float]) -> None:
         data = sweep(model, {name: list(values)}, sims=sims, keep_agents=callable(observable), **run)
         for value, each in zip(values, _each(observable, data, name, sims), strict=True):
             seen[float(value)] = each

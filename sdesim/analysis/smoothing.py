@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from sdesim.fields import check_count, check_sign, of_part
 from sdesim.functions import objective_of_today
@@ -21,7 +22,12 @@ TAIL = 1e-6  # share of an expectation that may come from the far end of a tail
 
 
 class Rule(NamedTuple):
-    """A quadrature: E g(z) is about sum_n weights_n g(nodes_n), nodes in ascending order."""
+    """A quadrature: E g(z) is about sum_n weights_n g(nodes_n).
+
+    Attributes:
+        nodes: in ascending order, (nodes,), in units of the variates.
+        weights: (nodes,), of sum 1.
+    """
 
     nodes: np.ndarray
     weights: np.ndarray
@@ -58,16 +64,18 @@ def smoothed_loss(
         agents: whose mean noise it is.
         distribution: of one variate of a law of your own, independent for each coordinate, as a frozen distribution of
             scipy.stats (`ppf` and `isf` are used); it makes quadrature possible.
-        points, scramblings, seed: Sobol points, rounded up to a power of two; independent scramblings of them, whose
-            spread gives the error; and the seed of these.
+        points: Sobol points, rounded up to a power of two.
+        scramblings: independent ones of these points, at least 2, whose spread gives the error.
+        seed: of the scramblings.
 
     Returns:
         The expectations, a number or (points,), and their errors: the last change of the quadrature, never less than
         rounding, or the standard error over the scramblings.
 
     Raises:
-        TypeError, ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a
-            node; and in one dimension where the law's tails make the expectation infinite.
+        TypeError: for what is no loss or no law.
+        ValueError: for a loss, law, scale or point that does not fit; where the loss is not finite at a node; and in
+            one dimension where the law's tails make the expectation infinite.
     """
     objective = as_objective(loss, "loss")
     if not isinstance(law, AbstractNoise):
@@ -114,11 +122,11 @@ def smoothed_loss(
 
 
 @eqx.filter_jit
-def _losses(objective, law, x, z, scale):
+def _losses(objective: AbstractObjective, law: AbstractNoise, x: Array, z: Array, scale: Array):
     """f(x + scale mean over agents of zeta) for points x (points, dims) and variates z (draws, agents, dims)."""
     draws, agents, dims = z.shape
 
-    def at(point):
+    def at(point: Array):
         repeat = lambda a: jnp.broadcast_to(a[None], (draws * agents, dims))
         # Every draw of every agent is one agent to the law.
         one = jnp.ones((), x.dtype)
@@ -148,12 +156,12 @@ def _distribution(law: AbstractNoise) -> Any:
     return None
 
 
-def _heavy(distribution) -> bool:
+def _heavy(distribution: Any) -> bool:
     """Whether the rule reaches into tails where the loss may grow faster than they fall."""
     return distribution is not None and _name(distribution) not in ("uniform", "norm")
 
 
-def _name(distribution) -> str | None:
+def _name(distribution: Any) -> str | None:
     """What scipy.stats calls a law of variates that have its standard form here: "norm" or "uniform" on (-1, 1)."""
     family = getattr(getattr(distribution, "dist", None), "name", None)
     stds = {"norm": 1.0, "uniform": 3**-0.5}
@@ -163,7 +171,7 @@ def _name(distribution) -> str | None:
     return family if np.allclose(found, (0.0, stds[family]), rtol=1e-12, atol=1e-12) else None
 
 
-def _rules(law: AbstractNoise, distribution, agents: int) -> Iterator[Rule] | None:
+def _rules(law: AbstractNoise, distribution: Any, agents: int) -> Iterator[Rule] | None:
     """Rules for the mean variate of `agents` in one dimension, each about twice the one before; None if there are none.
 
     Gaussian variates arrive here as of one agent.
@@ -215,7 +223,7 @@ def _spline(agents: int, count: int) -> Rule:
     return Rule(2 * total / agents - 1, mass / mass.sum())
 
 
-def _double_exponential(distribution, count: int) -> Rule:
+def _double_exponential(distribution: Any, count: int) -> Rule:
     """Equal steps in t on either side of the median, in cumulative probability 1/2 / (1 + e^(-pi sinh t)).
 
     Integrable ends do no harm, nor does a density with a kink in its middle. Upper quantiles are taken from the upper
@@ -282,7 +290,7 @@ def _ends(parts: np.ndarray, kept: np.ndarray) -> np.ndarray:
 # -- quasi-Monte Carlo -------------------------------------------------------------------------------------------------
 
 
-def _sobol_draws(law: AbstractNoise, distribution, points: int, agents: int, dims: int, seed) -> np.ndarray:
+def _sobol_draws(law: AbstractNoise, distribution: Any, points: int, agents: int, dims: int, seed: Any) -> np.ndarray:
     """Variates (draws, agents, dims) from one scrambling of Sobol points.
 
     By the quantiles of the variates; of a law whose quantiles nobody knows, by what it makes of random words when these

@@ -34,7 +34,8 @@ def synchronization(
         is not finite has NaN.
 
     Raises:
-        TypeError, ValueError: without a recorded spread, or with fewer than four records from `after` on.
+        TypeError: for what is neither a result nor a Dataset.
+        ValueError: without a recorded spread, or with fewer than four records from `after` on.
 
     Warns:
         UserWarning: where the drift is more than four standard errors: the runs are too short, or `after` too early.
@@ -92,7 +93,7 @@ def _one(values: np.ndarray, window: np.ndarray, times: np.ndarray, multiple: fl
     stationary = values[:, window]
     last = times[-1]
 
-    def passage(sims) -> np.ndarray:
+    def passage(sims: np.ndarray) -> np.ndarray:
         below = values[sims] <= multiple * stationary[sims].mean()
         return np.where(below.any(axis=1), times[np.argmax(below, axis=1)], np.nan)
 

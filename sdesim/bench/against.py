@@ -15,8 +15,14 @@ from sdesim.bench.workloads import Training, Workload
 class Comparison:
     """A workload here and at another commit, by median rates in `unit`.
 
-    ratio: here over there, the median of the rounds, each of which runs both. error: its standard error. compile_s: of
-    the first run beyond a warm one, here and there.
+    Attributes:
+        workload: its name.
+        unit: of the rates.
+        here: the rate of sdesim as it is here.
+        there: the rate at the other commit.
+        ratio: here over there, the median of the rounds, each of which runs both.
+        error: its standard error.
+        compile_s: of the first run beyond a warm one, here and there.
     """
 
     workload: str
@@ -32,6 +38,15 @@ def measure(
     commit: str, workloads: Sequence[Workload | Training], rounds: int, say: Callable[[str], None]
 ) -> list[Comparison]:
     """The workloads with sdesim as it is here and as it is at a commit, on one core.
+
+    Args:
+        commit: any name that git knows it by.
+        workloads: what is run.
+        rounds: interleaved, at least 1.
+        say: is told a line now and then.
+
+    Returns:
+        One of each workload that ran on both sides.
 
     Raises:
         ValueError: if there is no such commit, or sdesim does not run from a checkout.
@@ -61,7 +76,14 @@ def _compared(workload: Workload | Training, ran: interleaved.Rounds, *keys: str
 
 
 def rows(found: Sequence[Comparison]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The comparisons as a head and rows of text."""
+    """The comparisons as text.
+
+    Args:
+        found: of `measure`.
+
+    Returns:
+        A head and rows.
+    """
     head = ("", "unit", "here", "there", "here / there", "compile s", "there")
     body = [
         (

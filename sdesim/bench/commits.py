@@ -14,7 +14,13 @@ from sdesim import source
 
 @dataclasses.dataclass(frozen=True)
 class Commit:
-    """A commit that can be run. folder: its sources. python: an interpreter that has what it needs."""
+    """A commit that can be run.
+
+    Attributes:
+        name: as it was asked for.
+        folder: its sources.
+        python: an interpreter that has what it needs.
+    """
 
     name: str
     folder: pathlib.Path
@@ -27,8 +33,16 @@ class Commit:
 
 
 def check_out(name: str, folder: pathlib.Path) -> Commit:
-    """Check a commit out into `folder`, which must not exist, with an environment of its own where its dependencies
-    are not those of the sources that run here.
+    """Check a commit out.
+
+    It has an environment of its own where its dependencies are not those of the sources that run here.
+
+    Args:
+        name: any that git knows it by.
+        folder: where to, which must not exist.
+
+    Returns:
+        The commit.
 
     Raises:
         ValueError: if there is no such commit, or sdesim does not run from a checkout.
@@ -57,6 +71,13 @@ def _dependencies(folder: pathlib.Path) -> list[str]:
 
 @contextmanager
 def checked_out(name: str) -> Iterator[Commit]:
-    """`check_out` into a temporary folder, for as long as the body runs."""
+    """`check_out` into a temporary folder, for as long as the body runs.
+
+    Args:
+        name: any that git knows the commit by.
+
+    Yields:
+        The commit.
+    """
     with TemporaryDirectory(prefix="sdesim-") as folder:
         yield check_out(name, pathlib.Path(folder) / "source")

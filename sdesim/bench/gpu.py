@@ -31,7 +31,16 @@ def workloads() -> list[Workload]:
 def run(
     device: dict, rounds: int, say: Callable[[str], None]
 ) -> tuple[list[Row], dict[str, tuple[float, str]], list[str]]:
-    """Rows of the GPU, the ceiling of each workload with its reason, and the floors in words."""
+    """Measure on the GPU.
+
+    Args:
+        device: what `interleaved.device` says of it.
+        rounds: interleaved, at least 1.
+        say: is told a line now and then.
+
+    Returns:
+        Rows of the GPU, the ceiling of each workload with its reason, and the floors in words.
+    """
     rows: list[Row] = []
     notes: list[str] = []
     ceilings: dict[str, tuple[float, str]] = {}

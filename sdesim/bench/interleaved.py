@@ -26,10 +26,19 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One variant of one workload. min, median, max: of its rate over the rounds, in `unit`.
+    """One variant of one workload.
 
-    compile_s: seconds of the first run beyond a warm one. peak_mb: memory beyond what the process held after its
-    imports. A ratio is None where there is nothing to compare with.
+    Attributes:
+        workload: its name.
+        variant: its name.
+        min: least of its rates over the rounds, in `unit`.
+        median: of its rates.
+        max: greatest of its rates.
+        unit: of the rates; in "s" they are times.
+        ratio_to_naive: of the medians; None where there is nothing to compare with.
+        ratio_to_cpp: of the medians; None where there is nothing to compare with.
+        compile_s: seconds of the first run beyond a warm one.
+        peak_mb: memory beyond what the process held after its imports.
     """
 
     workload: str
@@ -58,7 +67,12 @@ def all_cores() -> list[int]:
 class Worker:
     """A process that holds one variant of one workload. It starts importing at once, on one core.
 
-    cores: those it runs on; None for all. platform: of JAX; None for what it finds.
+    Args:
+        variant: what is measured.
+        workload: what it runs.
+        cores: those it runs on; None for all.
+        importing_on: the core on which one of one core imports; its own by default.
+        platform: of JAX; None for what it finds.
     """
 
     def __init__(
@@ -93,8 +107,15 @@ class Worker:
         environment["TMPDIR"] = str(self._alive.enter_context(temporary_folder(tempfile.gettempdir(), "sdesim-bench")))
         self._process = self._alive.enter_context(child(arguments, **pipes, text=True, env=environment))
 
-    def ask(self, do: str, **arguments) -> dict:
+    def ask(self, do: str, **arguments: Any) -> dict:
         """The reply to a request.
+
+        Args:
+            do: the request's name: a method of `worker.Worker`.
+            **arguments: its arguments, as JSON holds them.
+
+        Returns:
+            What the method returned.
 
         Raises:
             WorkerError: if the worker failed or died.
@@ -116,9 +137,11 @@ class Worker:
         return reply
 
     def start(self) -> None:
+        """Have it import what the variant needs, on its own cores."""
         self.ask("start", cores=self.cores)
 
     def close(self) -> None:
+        """End the process, and let go of its files."""
         self._alive.close()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):  # what it was not told
@@ -135,8 +158,14 @@ class Worker:
 
 @dataclasses.dataclass(frozen=True)
 class Rounds:
-    """What was measured of each variant, by its key. first: seconds of the first run. seconds: of every round.
-    peaks: MB. amounts: of work in a run."""
+    """What was measured of each variant, by its key.
+
+    Attributes:
+        first: seconds of the first run.
+        seconds: of every round.
+        peaks: of memory, in MB.
+        amounts: of work in a run.
+    """
 
     first: dict[str, float]
     seconds: dict[str, list[float]]
@@ -151,7 +180,18 @@ def measure(
     say: Callable[[str], None] = lambda line: None,
     platform: str = "cpu",
 ) -> list[Row]:
-    """Rates of the variants on a workload, by `run_rounds`."""
+    """Rates of the variants on a workload, by `run_rounds`.
+
+    Args:
+        workload: what is run.
+        variants: by whom.
+        rounds: interleaved, at least 1.
+        say: is told a line now and then.
+        platform: of JAX: "cpu" or "cuda".
+
+    Returns:
+        A row of each variant that did not fail.
+    """
     return _rows(workload, run_rounds(workload, variants, rounds, say, platform))
 
 
@@ -164,8 +204,17 @@ def run_rounds(
 ) -> Rounds:
     """The variants on a workload, in interleaved rounds.
 
-    One-core variants share one core, and only one process runs at any time. Variants that fail are left out, and `say`
-    is told why.
+    One-core variants share one core, and only one process runs at any time.
+
+    Args:
+        workload: what is run.
+        variants: by whom.
+        rounds: how many, at least 1.
+        say: is told why variants fail, which are left out.
+        platform: of JAX: "cpu" or "cuda".
+
+    Returns:
+        What was measured of those that did not fail.
     """
     cores = all_cores()
     workers: list[Worker] = []
@@ -175,7 +224,7 @@ def run_rounds(
             own = cores if count is None else cores[-count:]
             workers.append(Worker(variant, workload, own, importing_on=cores[i % len(cores)], platform=platform))
 
-        def ask(worker: Worker, do: str, **arguments) -> dict | None:
+        def ask(worker: Worker, do: str, **arguments: Any) -> dict | None:
             """The reply, or None from a worker that fails and is from then on left out."""
             try:
                 return worker.ask(do, **arguments)
@@ -232,7 +281,14 @@ def _rows(workload: Workload | Training, ran: Rounds) -> list[Row]:
 
 
 def generator_rate(workload: Workload, quick: bool) -> float:
-    """Million agent-coordinate-steps a second for which one core can make the random words, and do nothing else.
+    """How many random words one core can make, if it does nothing else.
+
+    Args:
+        workload: any.
+        quick: fewer words.
+
+    Returns:
+        Million agent-coordinate-steps a second for which that is enough.
 
     Raises:
         WorkerError: without a working compiler.
@@ -244,6 +300,13 @@ def generator_rate(workload: Workload, quick: bool) -> float:
 
 
 def device(workload: Workload | Training) -> dict:
-    """What JAX computes on by default, found in a process that ends: this one takes no memory of a GPU."""
+    """What JAX computes on by default, found in a process that ends: this one takes no memory of a GPU.
+
+    Args:
+        workload: any.
+
+    Returns:
+        `platform`, `kind`, and the `units` that compute, of a GPU its multiprocessors.
+    """
     with Worker(VARIANTS["naive"], workload, platform=None) as worker:
         return worker.ask("device")

@@ -38,8 +38,9 @@ def cpu() -> tuple[str, int]:
 
 
 class Native:
-    """The program, compiled for this CPU and loaded into this process, which must be one made for it: `-ffast-math` may
-    set a process to flush denormal numbers to zero.
+    """The program, compiled for this CPU and loaded into this process.
+
+    It must be a process made for it: `-ffast-math` may set one to flush denormal numbers to zero.
 
     Raises:
         RuntimeError: with the compiler's first words, if it fails; or without a compiler.
@@ -60,7 +61,14 @@ class Native:
         self._library.sdesim_words.restype = ctypes.c_uint32
 
     def run(self, workload: Workload, seed: int) -> np.ndarray:
-        """The final state, (sims, agents, dims).
+        """Run a workload.
+
+        Args:
+            workload: with an even number of agents.
+            seed: 0 to 2**64 - 1.
+
+        Returns:
+            The final state, (sims, agents, dims).
 
         Raises:
             ValueError: for an odd number of agents, which the program does not step.
@@ -77,7 +85,15 @@ class Native:
         return out
 
     def words(self, blocks: int, seed: int) -> int:
-        """Make and fold 2 LANES `blocks` random words; return how many."""
+        """Make and fold 2 LANES `blocks` random words.
+
+        Args:
+            blocks: a number of them.
+            seed: 0 to 2**64 - 1.
+
+        Returns:
+            How many words.
+        """
         words = _seed(seed)
         self._library.sdesim_words(ctypes.c_uint32(blocks), _pointer(words))
         return 2 * LANES * blocks

@@ -20,10 +20,20 @@ Run = Callable[[int], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """needs: packages. share: part of the workload's steps that is run, for the slow ones; rates stay comparable.
+    """A way to run a workload.
 
-    gaussian: it knows Gaussian noise alone, and runs workloads of other noise with Gaussian noise of their variance.
-    cores: how many it may use, or None for all there are. commit: of sdesim, where it is not the one that runs.
+    Attributes:
+        name: by which it is chosen.
+        title: in words.
+        build: of a workload, a function of a seed that runs it.
+        needs: packages.
+        share: part of the workload's steps that is run, for the slow ones; rates stay comparable.
+        gaussian: it knows Gaussian noise alone, and runs workloads of other noise with Gaussian noise of their
+            variance.
+        cores: how many it may use, or None for all there are.
+        only: the one workload it is for; None for all.
+        quick: the share under --quick; None if it starts too slowly for that.
+        commit: of sdesim, where it is not the one that runs.
     """
 
     name: str
@@ -43,11 +53,17 @@ class Variant:
         return self.name if self.commit is None else f"{self.name} at {self.commit.name}"
 
     def installed(self) -> bool:
+        """Whether all that it needs is here."""
         if self.name == "cpp":
             return native.compiler() is not None
         return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
     def fits(self, workload: Workload | Training) -> bool:
+        """Whether it can be compared on a workload.
+
+        Args:
+            workload: any.
+        """
         if isinstance(workload, Training):
             return True
         # Peers with Gaussian noise are compared where noise is Gaussian, or where no workload has it (W2).
@@ -55,40 +71,78 @@ class Variant:
         return alike and self.only in (None, workload.name)
 
     def part(self, workload: Workload | Training) -> Workload | Training:
-        """The workload as this variant runs it."""
+        """The workload as this variant runs it.
+
+        Args:
+            workload: that it fits.
+
+        Returns:
+            The workload, with its share of the steps.
+        """
         return dataclasses.replace(workload, steps=max(1, round(self.share * workload.steps)))
 
 
 # -- the losses --------------------------------------------------------------------------------------------------------
 
 
-def user_loss(x):
-    """What a user writes in a notebook."""
+def user_loss(x: Any) -> Any:
+    """What a user writes in a notebook.
+
+    Args:
+        x: a number.
+
+    Returns:
+        The loss there.
+    """
     import jax.numpy as jnp
 
     return 0.1 * (x**4 - 5.0 * x**2 - 0.75 * x - 6.0 * jnp.cos(3.6 * x) + 4.0 * jnp.sin(16.0 * x))
 
 
-def slope(x, np=np):
-    """The derivative of the oscillating double well, by hand. np: numpy or a namespace like it."""
+def slope(x: Any, np: Any = np) -> Any:
+    """The derivative of the oscillating double well, by hand.
+
+    Args:
+        x: of any shape.
+        np: numpy or a namespace like it.
+
+    Returns:
+        Of the shape of x.
+    """
     return 0.4 * x * x * x - x - 0.075 + 2.16 * np.sin(3.6 * x) + 6.4 * np.cos(16.0 * x)
 
 
-def wells_gradient(y, np=np):
-    """The gradient of the coupled double wells, by hand; coordinates on the last axis."""
+def wells_gradient(y: Any, np: Any = np) -> Any:
+    """The gradient of the coupled double wells, by hand.
+
+    Args:
+        y: points, (..., dims).
+        np: numpy or a namespace like it.
+
+    Returns:
+        (..., dims).
+    """
     cosine = np.cos(4.4 * y)
     waves = np.sin(4.4 * y) * (cosine.sum(-1)[..., None] - cosine)
     return 0.15 * (4.0 * y * y * y - 8.0 * y + 0.4 + 6.0 * 4.4 / (y.shape[-1] - 1) * waves)
 
 
-def sdesim_model(workload: Workload, by_hand: bool = False):
-    """The workload as a `sdesim.Dynamics`."""
+def sdesim_model(workload: Workload, by_hand: bool = False) -> Any:
+    """The workload as a `sdesim.Dynamics`.
+
+    Args:
+        workload: any that simulates.
+        by_hand: whether a user's loss has its gradient by hand.
+
+    Returns:
+        The model.
+    """
     import jax.numpy as jnp
 
     import sdesim
 
     class ByHand(sdesim.objectives.Function):
-        def gradient(self, x):
+        def gradient(self, x: Any):
             return slope(x, jnp)
 
     w = workload
@@ -126,21 +180,21 @@ def _naive(workload: Workload) -> Run:
     loss = sdesim.objectives.CoupledDoubleWells().loss if w.dims > 1 else lambda x: user_loss(x[0])
     gradients = jax.vmap(jax.grad(loss))
 
-    def noise(key):
+    def noise(key: Any):
         if w.noise == "gaussian":
             return w.sigma * jax.random.normal(key, (w.agents, w.dims))
         return jax.random.uniform(key, (w.agents, w.dims), minval=-w.half_width, maxval=w.half_width)
 
-    def one(key):
+    def one(key: Any):
         x0 = jnp.full((w.agents, w.dims), w.start)
 
-        def step(carry, key):
+        def step(carry: Any, key: Any):
             x, v = carry
             pull = w.eta * w.k * (x.mean(0) - x)
             v = w.momentum * v + w.eta * (noise(key) - gradients(x + w.momentum * v))
             return (x + v + pull, v), None
 
-        def first_order(x, key):
+        def first_order(x: Any, key: Any):
             return x + w.eta * (w.k * (x.mean(0) - x) - gradients(x) + noise(key)), None
 
         keys = jax.random.split(key, w.steps)
@@ -168,13 +222,13 @@ def _diffrax(workload: Workload, tree: bool) -> Run:
     shape = (w.agents, w.dims)
     gradients = jax.vmap(jax.grad(model.objective.loss))
 
-    def drift(t, x, args):
+    def drift(t: Any, x: Any, args: Any):
         return w.k * (x.mean(0) - x) - gradients(x)
 
-    def diffusion(t, x, args):
+    def diffusion(t: Any, x: Any, args: Any):
         return lx.DiagonalLinearOperator(jnp.full(shape, h**0.5 * w.sigma))
 
-    def one(key):
+    def one(key: Any):
         x = jnp.full(shape, w.start)
         if tree:
             path = diffrax.VirtualBrownianTree(0.0, end + h, tol=h / 2, shape=shape, key=key)
@@ -203,13 +257,13 @@ def _torchsde(workload: Workload) -> Run:
     h = w.eta**0.5 if w.momentum else w.eta
     width = w.agents * w.dims
 
-    def mean_pull(x):
+    def mean_pull(x: Any):
         return w.k * (x.mean(1, keepdim=True) - x)
 
     class Model(torch.nn.Module):
         noise_type, sde_type = "diagonal", "ito"
 
-        def f(self, t, y):
+        def f(self, t: Any, y: Any):
             if not w.momentum:
                 x = y.view(-1, w.agents, w.dims)
                 return (mean_pull(x) - gradient(x)).view(y.shape)
@@ -217,15 +271,15 @@ def _torchsde(workload: Workload) -> Run:
             force = -h * gradient(x + w.momentum * v) - (1 - w.momentum) / h * v
             return torch.cat([(v / h + h * mean_pull(x)).reshape(-1, width), force.reshape(-1, width)], 1)
 
-        def g(self, t, y):
+        def g(self, t: Any, y: Any):
             if not w.momentum:
                 return torch.full_like(y, h**0.5 * w.sigma)
             return torch.cat([torch.zeros_like(y[:, :width]), torch.full_like(y[:, width:], h**1.5 * w.sigma)], 1)
 
-    def gradient(x):
+    def gradient(x: Any):
         return slope(x, torch) if w.dims == 1 else wells_gradient(x, torch)
 
-    def run(seed):
+    def run(seed: int):
         torch.manual_seed(seed)
         y = torch.full((w.sims, width), w.start)
         if w.momentum:
@@ -242,7 +296,7 @@ def _numpy(workload: Workload) -> Run:
     w = workload
     gradient = slope if w.dims == 1 else wells_gradient
 
-    def run(seed):
+    def run(seed: int):
         generator = np.random.Generator(np.random.SFC64(seed))
         x = np.full((w.sims, w.agents, w.dims), w.start, np.float32)
         v = np.zeros_like(x)
@@ -273,7 +327,7 @@ def _numba(workload: Workload) -> Run:
     cross = f(6.0 * 4.4 / max(w.dims - 1, 1))
 
     @numba.njit(fastmath=True)
-    def program(seed, sims, agents, dims, steps):
+    def program(seed: int, sims: int, agents: int, dims: int, steps: int):
         np.random.seed(seed)
         out = np.empty((sims, agents, dims), np.float32)
         cosine, sine = np.empty(dims, np.float32), np.empty(dims, np.float32)

@@ -47,10 +47,15 @@ RECORDED = ("naive", "cpp", "torch")  # beside everything of sdesim
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """workloads: as they were run, by name. variants: by the names of workload and variant. series: a size -> its
-    values with their workloads.
+    """What the benchmark found.
 
-    ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
+    Attributes:
+        rows: what was measured.
+        workloads: as they were run, by name.
+        variants: by the names of workload and variant.
+        series: a size -> its values with their workloads.
+        ceilings: workload -> a rate that no variant on one core (or the GPU) can exceed, and why.
+        notes: floors and remarks, a line each.
     """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
@@ -61,10 +66,25 @@ class Report:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def of(self, workload: str) -> list[Row]:
+        """The rows of a workload.
+
+        Args:
+            workload: its name.
+
+        Returns:
+            In the order in which they were measured.
+        """
         return [row for row in self.rows if row.workload == workload]
 
     def title(self, row: Row) -> str:
-        """The variant of a row in words."""
+        """The variant of a row in words.
+
+        Args:
+            row: of the report.
+
+        Returns:
+            Its title.
+        """
         workload = self.workloads.get(row.workload)
         return (VARIANTS if workload is None else variants_of(workload))[row.variant].title
 
@@ -84,7 +104,15 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def aligned(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """Columns of text, the first to the left and the others to the right."""
+    """Columns of text, the first to the left and the others to the right.
+
+    Args:
+        head: of the columns.
+        body: rows of as many cells.
+
+    Returns:
+        Lines.
+    """
     table = [tuple(head), *map(tuple, body)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     return [
@@ -96,7 +124,14 @@ def aligned(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 
 def table(report: Report) -> str:
-    """All rows as text, one block a workload."""
+    """All rows as text, one block a workload.
+
+    Args:
+        report: what was found.
+
+    Returns:
+        Lines of text.
+    """
     parts = []
     head = ("", "min", "median", "max", "x naive", "x C++", "compile s", "peak MB")
     for name in report.compared:
@@ -145,7 +180,13 @@ def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
 
 
 def write_json(rows: Sequence[Any], path: pathlib.Path, options: Any) -> None:
-    """Write all rows under a header; options: of the benchmark, a dataclass."""
+    """All rows as JSON under a header, whole or not at all.
+
+    Args:
+        rows: dataclasses.
+        path: of the file.
+        options: of the benchmark, a dataclass.
+    """
     given = dataclasses.asdict(options).items()
     settings = {name: str(value) if isinstance(value, pathlib.PurePath) else value for name, value in given}
     header = Header.new("benchmark", settings, Call("sdesim.cli.bench.run", {"options": options}))
@@ -158,7 +199,12 @@ def write_json(rows: Sequence[Any], path: pathlib.Path, options: Any) -> None:
 
 
 def picture(report: Report, path: pathlib.Path) -> None:
-    """A panel a workload with every variant and the ceiling, and a panel a series."""
+    """A panel a workload with every variant and the ceiling, and a panel a series.
+
+    Args:
+        report: what was found.
+        path: of the file.
+    """
     names = [name for name in report.compared if report.of(name)[0].unit != "s"]
     series = {size: points for size, points in report.series.items() if any(report.of(w.name) for _, w in points)}
     columns = 2 if len(names) + len(series) > 1 else 1
@@ -179,7 +225,8 @@ def picture(report: Report, path: pathlib.Path) -> None:
         plt.close(figure)
 
 
-def _bars(panel, report: Report, name: str) -> None:
+def _bars(panel: Any, report: Report, name: str) -> None:
+    """A workload's panel."""
     rows = report.of(name)
     places = np.arange(len(rows))[::-1]
     medians = np.array([r.median for r in rows])
@@ -202,7 +249,8 @@ def _bars(panel, report: Report, name: str) -> None:
     panel.set_xlabel(rows[0].unit)
 
 
-def _curve(panel, report: Report, size: str) -> None:
+def _curve(panel: Any, report: Report, size: str) -> None:
+    """A series' panel."""
     points = [(value, row) for value, w in report.series[size] for row in report.of(w.name)]
     values = [value for value, _ in points]
     panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=plotting.SMOOTHED)
@@ -217,7 +265,14 @@ def _curve(panel, report: Report, size: str) -> None:
 
 
 def hardware(gpu: str = "") -> str:
-    """The machine in a few words."""
+    """The machine in a few words.
+
+    Args:
+        gpu: its name; empty without one.
+
+    Returns:
+        CPU, cores, width of vectors, GPU.
+    """
     model, width = native.cpu()
     return f"{model}, {len(all_cores())} cores, {width}-bit vectors" + (f"; {gpu}" if gpu else "")
 
@@ -239,9 +294,17 @@ def _short(commit: str) -> str:
 
 
 def record(report: Report, path: pathlib.Path, gpu: str = "") -> int:
-    """Append a row for each workload and variant that matters to the record; return how many.
+    """Append a row for each workload and variant that matters to the record.
 
     The table of the record is the last thing in its file; a file that is not there is begun.
+
+    Args:
+        report: what was found.
+        path: of the record.
+        gpu: its name; empty without one.
+
+    Returns:
+        How many rows.
     """
     kept = [r for r in report.rows if r.variant in RECORDED or r.variant.startswith("sdesim")]
     kept = [r for r in kept if r.workload in report.compared]

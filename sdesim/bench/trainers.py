@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+from jaxtyping import Array
 
 from sdesim.bench.peers import VARIANTS, Run, Variant
 from sdesim.bench.workloads import Training, Workload
@@ -51,7 +52,7 @@ def _start(workload: Training):
     return task, algorithm, pixels, state
 
 
-def _batches(workload: Training, seed):
+def _batches(workload: Training, seed: int) -> Array:
     """The images of every step, (steps, 1, agents, batch), drawn by seed."""
     import jax.numpy as jnp
 
@@ -68,7 +69,14 @@ def _batches(workload: Training, seed):
 
 
 def flat(params: Any) -> np.ndarray:
-    """Parameters as Flax names them, one vector an agent, (agents, parameters): in the order of the names."""
+    """Parameters as Flax names them, one vector an agent: in the order of the names.
+
+    Args:
+        params: with the agents on the first axis of their leaves.
+
+    Returns:
+        (agents, parameters).
+    """
     import jax
 
     return np.concatenate([np.asarray(a).reshape(len(a), -1) for a in jax.tree.leaves(params)], axis=1)
@@ -97,7 +105,7 @@ def _sdesim(workload: Training) -> Run:
     task, algorithm, pixels, state = _start(w)
     run, rates, total = jnp.zeros(1, jnp.uint32), jnp.full((1, w.agents), w.eta), jnp.zeros((1, w.agents))
 
-    def steps(seed):
+    def steps(seed: int):
         words = random.seed_words(seed)
         end = jnp.int32(w.steps)
         after, _ = _program()(
@@ -109,8 +117,10 @@ def _sdesim(workload: Training) -> Run:
 
 
 def _naive(workload: Training) -> Run:
-    """Flax's own convolutions and Optax, one agent after another from Python: a convolution mapped over agents, or in
-    a loop of XLA's, is far slower on a CPU."""
+    """Flax's own convolutions and Optax, one agent after another from Python.
+
+    A convolution mapped over agents, or in a loop of XLA's, is far slower on a CPU.
+    """
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
@@ -122,7 +132,7 @@ def _naive(workload: Training) -> Run:
 
     class Network(nn.Module):
         @nn.compact
-        def __call__(self, x):
+        def __call__(self, x: Any):
             for features, size in zip(w.channels, (9, 5, 3), strict=True):
                 x = nn.relu(nn.Conv(features, (size, size), padding="VALID")(x))
                 x = BatchNorm()(nn.max_pool(x, (2, 2), (2, 2)))
@@ -133,10 +143,10 @@ def _naive(workload: Training) -> Run:
     images, labels = (jnp.asarray(a) for a in (data.train_x, data.train_y))
 
     @jax.jit
-    def step(params, state, index, key, center):
+    def step(params: Any, state: Any, index: Any, key: Any, center: Any):
         x = (images[index].astype(jnp.float32) - data.mean) / data.std
 
-        def loss(p):
+        def loss(p: Any):
             logits: Any = network.apply({"params": p}, x, rngs={"dropout": key})
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels[index]).mean()
 
@@ -145,7 +155,7 @@ def _naive(workload: Training) -> Run:
         return pulled, state
 
     @jax.jit
-    def follow(center, *agents):
+    def follow(center: Any, *agents: Any):
         mean = jax.tree.map(lambda *a: sum(a) / w.agents, *agents)
         return jax.tree.map(lambda c, m: c + w.agents * w.alpha * (m - c), center, mean)
 
@@ -155,7 +165,7 @@ def _naive(workload: Training) -> Run:
         for i in range(w.agents)
     ]
 
-    def steps(seed):
+    def steps(seed: int):
         agents, states = list(starts), [optimizer.init(p) for p in starts]
         center = jax.tree.map(lambda *a: sum(a) / w.agents, *agents)
         keys = jax.random.split(jax.random.key(seed), (w.steps, w.agents))
@@ -187,7 +197,7 @@ def _torch(workload: Training) -> Run:
         layers += [torch.nn.Flatten(), torch.nn.Dropout(w.dropout), torch.nn.Linear(before, 10)]
         return torch.nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
-    def layers_of(model):
+    def layers_of(model: Any):
         """Its layers that have parameters, by the names that Flax gives them."""
         kinds = (("BatchNorm", torch.nn.BatchNorm2d), ("Convolution", torch.nn.Conv2d), ("Dense", torch.nn.Linear))
         return {f"{n}_{i}": m for n, kind in kinds for i, m in enumerate(m for m in model if isinstance(m, kind))}
@@ -195,7 +205,7 @@ def _torch(workload: Training) -> Run:
     turned = {4: ((2, 3, 1, 0), (3, 2, 0, 1)), 2: ((1, 0), (1, 0)), 1: ((0,), (0,))}  # to Flax's axes, and from them
     began = _start(w)[-1].params
 
-    def begin(model, agent: int) -> None:
+    def begin(model: Any, agent: int) -> None:
         with torch.no_grad():
             for name, layer in layers_of(model).items():
                 weight = "scale" if name.startswith("BatchNorm") else "kernel"
@@ -203,7 +213,7 @@ def _torch(workload: Training) -> Run:
                     value = np.array(began[name][key][0, agent])
                     parameter.copy_(torch.tensor(value.transpose(turned[value.ndim][1])))
 
-    def state(models) -> np.ndarray:
+    def state(models: Any) -> np.ndarray:
         rows = []
         for model in models:
             # Flax's leaves are sorted: a layer's bias comes first.
@@ -213,7 +223,7 @@ def _torch(workload: Training) -> Run:
 
     models = [network() for _ in range(w.agents)]
 
-    def steps(seed):
+    def steps(seed: int):
         torch.manual_seed(seed)
         for agent, model in enumerate(models):
             begin(model, agent)
@@ -252,5 +262,12 @@ TRAINERS: dict[str, Variant] = {
 
 
 def variants_of(workload: Workload | Training) -> dict[str, Variant]:
-    """The variants that can run a workload of this kind, by name."""
+    """The variants that can run a workload of this kind.
+
+    Args:
+        workload: any.
+
+    Returns:
+        By name.
+    """
     return TRAINERS if isinstance(workload, Training) else VARIANTS

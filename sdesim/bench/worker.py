@@ -11,6 +11,8 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterable
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,13 +22,24 @@ from sdesim.bench.workloads import TRAININGS, Training, Workload
 
 
 def pin(cores: list[int]) -> None:
-    """Run on these cores alone, where the system lets us choose."""
+    """Run on some cores alone, where the system lets us choose.
+
+    Args:
+        cores: their numbers.
+    """
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setaffinity(0, cores)
 
 
 def memory(field: str) -> float:
-    """VmRSS (now) or VmHWM (at most) of this process in megabytes; 0 where the system does not say."""
+    """What the system says of this process's memory.
+
+    Args:
+        field: VmRSS (now) or VmHWM (at most).
+
+    Returns:
+        Megabytes; 0 where the system does not say.
+    """
     with contextlib.suppress(OSError):
         for line in pathlib.Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field + ":"):
@@ -35,7 +48,12 @@ def memory(field: str) -> float:
 
 
 class Worker:
-    """The requests, by name."""
+    """The requests, by name.
+
+    Args:
+        variant: its name.
+        workload: what it runs.
+    """
 
     def __init__(self, variant: str, workload: Workload | Training):
         self.variant, self.workload = variants_of(workload)[variant], workload
@@ -43,7 +61,14 @@ class Worker:
         self.run: Run = lambda seed: None
 
     def start(self, cores: list[int]) -> dict:
-        """Import what the variant needs, and stay on these cores from here on."""
+        """Import what the variant needs, and stay on some cores from here on.
+
+        Args:
+            cores: their numbers.
+
+        Returns:
+            Nothing, as a reply.
+        """
         for name in self.variant.needs:
             importlib.import_module(name)
         pin(cores)
@@ -68,6 +93,14 @@ class Worker:
         return {"seconds": seconds}
 
     def measure(self, seed: int) -> dict:
+        """One run, timed.
+
+        Args:
+            seed: of its random numbers.
+
+        Returns:
+            `seconds` that passed, and `cpu` seconds that this process was busy.
+        """
         began, busy = time.perf_counter(), time.process_time()
         self.run(seed)
         return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - busy}
@@ -79,11 +112,25 @@ class Worker:
         return {"mb": max(memory("VmHWM") - self.before, 0.0)}
 
     def state(self, seed: int) -> dict:
-        """The final state, for tests."""
+        """The final state, for tests.
+
+        Args:
+            seed: of the run.
+
+        Returns:
+            `state`, in lists.
+        """
         return {"state": _state(self.run(seed)).astype(float).tolist()}
 
     def words(self, blocks: int) -> dict:
-        """Random words a second of the generator alone, in C++."""
+        """Random words a second of the generator alone, in C++.
+
+        Args:
+            blocks: how many are made, of 32 words.
+
+        Returns:
+            `rate`.
+        """
         from sdesim.bench.native import Native
 
         program = Native()
@@ -114,7 +161,15 @@ class Worker:
         return {"rate": 2 * x.nbytes / min(times)}
 
     def figure(self, name: str, preset: str) -> dict:
-        """Seconds to compute the data of a figure, after a first time that compiles."""
+        """Seconds to compute the data of a figure, after a first time that compiles.
+
+        Args:
+            name: of the figure.
+            preset: of its configuration.
+
+        Returns:
+            `first`, and the `seconds` of three more.
+        """
         from sdesim.papers import EXPERIMENTS
 
         experiment = EXPERIMENTS[name]
@@ -126,11 +181,20 @@ class Worker:
         return {"first": spent[0], "seconds": spent[1:]}
 
 
-def _state(result) -> np.ndarray:
+def _state(result: Any) -> np.ndarray:
+    """What a variant returned, as NumPy's array."""
     return np.asarray(getattr(result, "agents", result))
 
 
-def serve(variant: str, workload: dict, requests, replies) -> None:
+def serve(variant: str, workload: dict, requests: Iterable[str], replies: IO[str]) -> None:
+    """Answer requests until there are no more.
+
+    Args:
+        variant: its name.
+        workload: its fields.
+        requests: a line of JSON each.
+        replies: file to which a line of JSON each is written.
+    """
     kind = Training if workload["name"] in TRAININGS else Workload
     worker = Worker(variant, kind(**workload))
     for line in requests:

@@ -10,10 +10,21 @@ Noise = Literal["uniform", "gaussian"]
 class Workload:
     """Simulations of coupled agents on one of the paper's losses; the final state alone is wanted.
 
-    dims: 1 for the oscillating double well (two sines a step), more for the coupled double wells (a sine and a cosine).
-    user_loss: the loss is a plain function of a user, and its gradient automatic.
-    momentum: of Nesterov's iteration; 0 for none. half_width: of the uniform noise; Gaussian noise has its variance.
-    start: where every agent begins.
+    Attributes:
+        name: by which it is chosen.
+        title: in words.
+        sims: independent simulations.
+        agents: of one simulation.
+        steps: iterations of a run.
+        dims: 1 for the oscillating double well (two sines a step), more for the coupled double wells (a sine and a
+            cosine).
+        noise: "uniform" or "gaussian".
+        eta: learning rate.
+        k: gain of the quorum coupling.
+        half_width: of the uniform noise; Gaussian noise has its variance.
+        momentum: of Nesterov's iteration; 0 for none.
+        start: where every agent begins.
+        user_loss: the loss is a plain function of a user, and its gradient automatic.
     """
 
     name: str
@@ -47,6 +58,7 @@ class Workload:
 
     @property
     def unit(self) -> str:
+        """What rates count."""
         return "million agent-steps/s" if self.dims == 1 else "million agent-coordinate-steps/s"
 
     @property
@@ -55,6 +67,7 @@ class Workload:
         return f"{self.sims} x {self.agents} x {self.dims} x {self.steps}"
 
     def describe(self) -> str:
+        """The workload in a line."""
         sizes = f"{self.sims} simulations x {self.agents} agents x {self.dims} dims x {self.steps} steps"
         return f"{self.title}: {sizes}, {self.noise} noise"
 
@@ -63,8 +76,18 @@ class Workload:
 class Training:
     """Steps of EASGD with heavy-ball momentum that train the three-layer network (BS 6.1) on 32 x 32 synthetic images.
 
-    agents: networks, each with its own batches and dropout. steps: of all agents, those of one run.
-    alpha: weight of the pull in one step, eta k; the center's is agents * alpha.
+    Attributes:
+        name: by which it is chosen.
+        title: in words.
+        agents: networks, each with its own batches and dropout.
+        steps: of all agents, those of one run.
+        batch: images of one agent's step.
+        channels: of the three layers.
+        dropout: share of units that is left out.
+        eta: learning rate.
+        alpha: weight of the pull in one step, eta k; the center's is agents * alpha.
+        momentum: delta of heavy ball.
+        images: in the training set.
     """
 
     name: str
@@ -91,9 +114,11 @@ class Training:
 
     @property
     def sizes(self) -> str:
+        """What the record says of it."""
         return f"1 x {self.agents} x {self.batch} images x {self.steps}"
 
     def describe(self) -> str:
+        """The workload in a line."""
         many = f"{self.agents} agents" if self.agents > 1 else "one agent"
         return f"{self.title}: {many} x batch {self.batch} x {self.steps} steps"
 
@@ -151,7 +176,14 @@ def scaling() -> dict[str, list[tuple[int, Workload]]]:
 
 
 def over_cores(cores: int) -> list[tuple[int, Workload]]:
-    """A larger W1 for 1, 2, 4, ... and all of so many cores."""
+    """A larger W1 for 1, 2, 4, ... and all of so many cores.
+
+    Args:
+        cores: how many there are.
+
+    Returns:
+        The number of cores, with the workload.
+    """
     counts = sorted({*(1 << i for i in range(cores.bit_length()) if 1 << i <= cores), cores})
     large = dataclasses.replace(WORKLOADS["w1-uniform"], sims=1000)
     return [(n, dataclasses.replace(large, name=f"w1-uniform, sims=1000, cores={n}")) for n in counts]

@@ -38,7 +38,14 @@ writes README.md, which shows all that are in DIR. --preset small is of those th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line, in any thread, and return its exit status. The command itself is `__main__.command`."""
+    """Run the command line, in any thread. The command itself is `__main__.command`.
+
+    Args:
+        argv: the arguments, without the command's own name; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with by_command(arguments):

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tyro
 
@@ -73,6 +73,12 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Options of the command line.
 
+    Args:
+        arguments: after `sdesim bench`.
+
+    Returns:
+        The options, checked.
+
     Raises:
         ValueError: for a bad value, and for --record without a file where sdesim is not run from its source.
     """
@@ -91,7 +97,14 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def run(options: Options) -> report.Report:
-    """Measure what the options ask for, print it and write it."""
+    """Measure what the options ask for, print it and write it.
+
+    Args:
+        options: that were checked.
+
+    Returns:
+        What was measured; nothing where sdesim was compared with another commit of itself.
+    """
     say = lambda line: print(f"sdesim: {line}", file=sys.stderr, flush=True)
     result = report.Report()
     if options.against is not None:
@@ -142,7 +155,7 @@ def _chosen(options: Options) -> list[Workload | Training]:
     return chosen
 
 
-def _against(options: Options, commit: str, say) -> report.Report:
+def _against(options: Options, commit: str, say: Callable[[str], None]) -> report.Report:
     """Compare with another commit, print it and write it; the report is empty."""
     found = against.measure(commit, _chosen(options), options.rounds or (3 if options.quick else 15), say)
     print(f"{report.hardware('')}\n{report.versions()}\n")
@@ -153,7 +166,8 @@ def _against(options: Options, commit: str, say) -> report.Report:
     return report.Report()
 
 
-def _variants(workload: Workload | Training, options: Options, say) -> list[Variant]:
+def _variants(workload: Workload | Training, options: Options, say: Callable[[str], None] | None) -> list[Variant]:
+    """The variants that a workload is measured with; `say` is told once of those that are not installed."""
     known = variants_of(workload)
     wanted = [known[name] for name in options.variants or known if name in known]
     here = [v for v in wanted if v.installed()]

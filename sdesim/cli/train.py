@@ -109,15 +109,30 @@ OWN = ("k", "momentum", "period", "average", "magnification", "relaxation", "fan
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Options from the command line; tyro ends the process on a mistake, with what would be right."""
+    """Options from the command line; tyro ends the process on a mistake, with what would be right.
+
+    Args:
+        arguments: after `sdesim train`.
+
+    Returns:
+        The options.
+    """
     return tyro.cli(Options, prog="sdesim train", args=list(arguments))
 
 
 def run(options: Options) -> xr.Dataset:
     """Train as the options say, tell how it goes, and write the summary picture.
 
+    Args:
+        options: of the command line.
+
+    Returns:
+        The history, as `sdesim.training.train`.
+
     Raises:
-        ValueError, FileNotFoundError, FileExistsError: as `sdesim.training.train` and `sdesim.training.cifar10`.
+        ValueError: as `sdesim.training.train` and `sdesim.training.cifar10`.
+        FileNotFoundError: likewise.
+        FileExistsError: likewise.
         WriteError: if the last epochs could not be written.
     """
     check_choice("network", options.network, training.NETWORKS)
@@ -182,7 +197,14 @@ def _in_words_of_the_command_line() -> Iterator[None]:
 
 
 def table(history: xr.Dataset) -> str:
-    """Losses and accuracies after the last epoch, means over the runs whose loss is finite still."""
+    """Losses and accuracies after the last epoch, means over the runs whose loss is finite still.
+
+    Args:
+        history: of a training.
+
+    Returns:
+        Lines of text.
+    """
     last = mean_over_runs(history).isel(epoch=-1)
     lines = []
     for name in ("train", "validation", "test"):
@@ -213,8 +235,15 @@ class Fetch:
 def fetch(arguments: Sequence[str]) -> Path:
     """`sdesim data cifar10 [--folder DIR]`: fetch it unless it is there, verify it, and say where it is.
 
+    Args:
+        arguments: after `sdesim data`.
+
+    Returns:
+        The folder.
+
     Raises:
-        ValueError, ConnectionError: as `sdesim.training.fetch_cifar10`; ValueError for another data set, or none.
+        ValueError: for another data set, or none; and as `sdesim.training.fetch_cifar10`.
+        ConnectionError: as `sdesim.training.fetch_cifar10`.
     """
     if not arguments:
         raise ValueError("data: name the data set: `sdesim data cifar10`")
@@ -228,7 +257,15 @@ def fetch(arguments: Sequence[str]) -> Path:
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
-    """The exit status of `sdesim train` or `sdesim data` with these arguments."""
+    """`sdesim train` or `sdesim data`.
+
+    Args:
+        command: "train" or "data".
+        arguments: after it.
+
+    Returns:
+        The exit status.
+    """
     if command == "data":
         print(f"CIFAR-10 is in {fetch(arguments)}, all six parts as published")
     else:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 Default = TypeVar("Default", str, None)
@@ -13,7 +14,7 @@ class UsageError(Exception):
 
 
 @contextlib.contextmanager
-def as_usage():
+def as_usage() -> Iterator[None]:
     """Bad values, which name themselves, as errors of usage."""
     try:
         yield
@@ -22,7 +23,19 @@ def as_usage():
 
 
 def take_option(arguments: list[str], option: str, default: Default) -> tuple[str | Default, list[str]]:
-    """The value of an option that decides the defaults of all others, and the arguments without it."""
+    """The value of an option that decides the defaults of all others.
+
+    Args:
+        arguments: of the command line.
+        option: its name, with its dashes.
+        default: its value where it is not given.
+
+    Returns:
+        The value, and the arguments without the option.
+
+    Raises:
+        ValueError: for an option without a value.
+    """
     kept, value = [], default
     iterator = iter(arguments)
     for argument in iterator:
@@ -39,6 +52,10 @@ def take_option(arguments: list[str], option: str, default: Default) -> tuple[st
 
 def check_given(options: Any, prefix: str = "--") -> None:
     """Refuse lists without a value and numbers that are not finite, of which no option has a use.
+
+    Args:
+        options: a dataclass of options, or of groups of them.
+        prefix: what their names begin with on the command line.
 
     Raises:
         ValueError: naming the option.

@@ -18,16 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean, Order
+from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
+from sdesim.engine.plan import Plan
+from sdesim.engine.run import Lanes
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
-from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View
+from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View
 from sdesim.results.datasets import describe
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result
@@ -40,13 +42,23 @@ SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 FEW = 100  # values of a number, of which each is put into the model to be checked
 
 
-def with_value(module, name: str, value):
-    """The model with one number changed, by its dotted name; checked as at construction."""
+def with_value(module: Any, name: str, value: Any) -> Any:
+    """The model with one number changed; checked as at construction.
+
+    Args:
+        module: a model, or a part of one.
+        name: of the number, dotted.
+        value: what it is to be.
+
+    Returns:
+        The new model.
+    """
     head, _, rest = name.partition(".")
     return dataclasses.replace(module, **{head: with_value(getattr(module, head), rest, value) if rest else value})
 
 
-def _leaf(module, name: str):
+def _leaf(module: Any, name: str) -> Any:
+    """A number of a model by its dotted name."""
     for part in name.split("."):
         module = getattr(module, part)
     return module
@@ -140,15 +152,15 @@ def sweep(
     sims: int = 1,
     dims: int | None = None,
     seed: Any = 0,
-    init=None,
-    velocity=None,
+    init: Any = None,
+    velocity: Any = None,
     stepper: AbstractStepper | None = None,
     dt: float | None = None,
     order: Order | None = None,
     epoch: int | None = None,
-    observe=(),
+    observe: AbstractObservable | Sequence[AbstractObservable] = (),
     every: int | None = None,
-    increments=None,
+    increments: Any = None,
     keep_agents: bool = True,
     first_sim: int | None = None,
     memory: int | str | None = None,
@@ -159,10 +171,36 @@ def sweep(
     """Simulate a model at every point of a grid.
 
     Args:
+        model: the dynamics.
         grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
             and the sizes "agents", "dims" and "steps". Numbers run in one compiled program, sizes compile anew.
+        steps: number of steps, unless the grid has it.
+        agents: p of one simulation, unless the grid has it; 1 by default.
+        sims: independent simulations at each point; 1 by default.
+        dims: dimensions d, unless the grid has it; those of the objective or of `init`, else 1, by default.
+        seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`: all points see the same noise.
+        init: a law of `sdesim.init`, a number, or an array that broadcasts to (sims, agents, dims); all at 0 by
+            default.
+        velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical velocities.
+            At rest by default.
+        stepper: what one step is: one of `sdesim.steppers`, or one of your own.
+        dt: short for stepper=EulerMaruyama(dt): length of a step. By default the model's matched step (eta, or
+            sqrt(eta) with iteration momentum), at which Euler-Maruyama is the SGD iteration; smaller to resolve the
+            SDE.
+        order: short for stepper=EulerMaruyama(order=order): "jacobi", the default, or "gauss-seidel", see
+            `sdesim.steppers.base`.
+        epoch: steps between two calls of the rule's `renew` with the agents' losses (the spikes of SD-QSGD).
+        observe: observables of `sdesim.observe`, one or several.
+        every: steps between two records; about a hundredth of the steps by default.
+        increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of variance dt each; the
+            model's noise supplies the diffusion that multiplies them.
         keep_agents: keep the final agents (grid..., sim, agent, dim); turn off for large sweeps.
-        Others: as for `simulate`.
+        first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
+        memory: bytes that may be used, a number or such as "2GB"; what is free by default.
+        exact: whether a simulation's bits may depend on nothing but itself, even in a run of fewer than 16 lanes, as
+            for `simulate`; by default where `first_sim` is given.
+        fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
+        progress: show a bar with the time left, after two seconds.
 
     Returns:
         A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
@@ -172,6 +210,7 @@ def sweep(
         have is NaN.
 
     Raises:
+        TypeError: as `simulate`.
         ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`.
         MemoryError: as `simulate`.
     """
@@ -223,7 +262,14 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
     return parts[0]
 
 
-def _one_size(model, numbers, stepper: AbstractStepper, run, keep_agents, progress) -> xr.Dataset:
+def _one_size(
+    model: Dynamics,
+    numbers: dict[str, list],
+    stepper: AbstractStepper,
+    run: dict[str, Any],
+    keep_agents: bool,
+    progress: bool,
+) -> xr.Dataset:
     """All numeric grid points at one choice of sizes."""
     points = math.prod(len(values) for values in numbers.values())
     setup = Setup.of(_extreme(model, numbers), stepper, **run, points=points)
@@ -244,7 +290,7 @@ def _one_size(model, numbers, stepper: AbstractStepper, run, keep_agents, progre
     return data
 
 
-def _finals(mean, model: Dynamics, axes, state: State) -> dict[str, Array]:
+def _finals(mean: Mean, model: Dynamics, axes: PyTree, state: State) -> dict[str, Array]:
     """What is said of the end of each lane."""
 
     def final(model: Dynamics, state: State) -> dict[str, Array]:
@@ -254,7 +300,15 @@ def _finals(mean, model: Dynamics, axes, state: State) -> dict[str, Array]:
     return vectorize.lanes(final, (axes, -1))(model, state)
 
 
-def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Dataset:
+def _label(
+    lanes: Lanes,
+    final: dict[str, Array],
+    numbers: dict[str, list],
+    sims: int,
+    keep_agents: bool,
+    plan: Plan,
+    first_sim: int,
+) -> xr.Dataset:
     """Lanes as a labelled Dataset, with means and standard errors over the simulations."""
     names = tuple(numbers)
     counts = tuple(len(v) for v in numbers.values())
@@ -282,7 +336,14 @@ def _label(lanes, final, numbers, sims, keep_agents, plan, first_sim) -> xr.Data
 
 
 def with_errors(data: xr.Dataset) -> xr.Dataset:
-    """The data with the mean over simulations, and its standard error, of all that has no agent axis."""
+    """The data with the mean over simulations, and its standard error, of all that has no agent axis.
+
+    Args:
+        data: with a dimension "sim".
+
+    Returns:
+        The data, with `NAME_mean` and `NAME_stderr` of each such variable.
+    """
     summaries: dict[str, Any] = {}
     for name, value in data.data_vars.items():
         if name == "diverged" or any(str(a).endswith("agent") for a in value.dims):

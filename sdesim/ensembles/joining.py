@@ -102,7 +102,8 @@ def _shared(settings: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "grid's names": list(settings["grid"]), **{f"model {name}": value for name, value in model.items()}}
 
 
-def _key(value) -> Any:
+def _key(value: Any) -> Any:
+    """A value of a grid as what a dictionary can look up."""
     return tuple(map(_key, value)) if isinstance(value, list) else value
 
 
@@ -116,7 +117,8 @@ def _ranges(name: str, held: list[list]) -> list[tuple]:
     return sorted(ranges) if name == "sim" else ranges
 
 
-def _values(name: str, ranges: list[tuple], held, settings) -> list:
+def _values(name: str, ranges: list[tuple], held: list[dict[str, list]], settings: list[dict[str, Any]]) -> list:
+    """The values of one name over the whole grid, as they were given."""
     where = {tuple(h[name]): s["grid"][name] for h, s in zip(held, settings, strict=True)}
     return list(itertools.chain(*(where[r] for r in ranges)))
 

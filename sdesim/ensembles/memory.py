@@ -1,18 +1,20 @@
 """What a run will hold in memory, refused before anything is allocated if it is not there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from sdesim.coupling import ArrayMean
-from sdesim.dynamics import Dynamics
+from sdesim.dynamics import Dynamics, State
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
 from sdesim.engine.run import room
 from sdesim.fields import byte_count, form, shown
 from sdesim.memory import available_memory, work_of
-from sdesim.observe import AbstractSeries
+from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.steppers import AbstractStepper
 
 
@@ -22,7 +24,7 @@ def check_memory(
     model: Dynamics,
     lanes: int,
     steps: int,
-    observables,
+    observables: Sequence[AbstractObservable],
     limit: int | str | None,
     points: int = 1,
     *,
@@ -33,6 +35,21 @@ def check_memory(
 
     What is held of each lane all the time, and, with `work`, what a step takes for as many lanes as are computed at a
     time; the model is traced for that.
+
+    Args:
+        plan: what is static about the run.
+        stepper: what one step is.
+        model: the dynamics, of one lane.
+        lanes: how many there are.
+        steps: number of steps.
+        observables: what is recorded.
+        limit: bytes that may be used, a number or such as "2GB"; what is free by default.
+        points: of a grid, among which the lanes are divided.
+        exact: whether short runs are computed as blocks of one width.
+        work: whether a step's work is counted.
+
+    Returns:
+        Bytes.
 
     Raises:
         MemoryError: with what the run needs, what there is, and how to fit.
@@ -86,7 +103,7 @@ def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tupl
         state = jax.eval_shape(lambda x: model.init(x, mean), array)
         word = jax.ShapeDtypeStruct((), jnp.uint32)
 
-        def step(state, sim):
+        def step(state: State, sim: Array):
             return stepper.step(model, state, 0, seed=jnp.zeros(2, jnp.uint32), sim=sim)
 
         _WORK[key] = work_of(step, state, word)

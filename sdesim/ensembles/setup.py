@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean
+from sdesim.coupling import ArrayMean, Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.blocks import Blocks
@@ -40,8 +40,22 @@ LOOKS = 1000  # steps at which a schedule is looked at before it runs
 class Setup:
     """A run: everything but the values of its model's numbers, checked.
 
-    model: of the form that all lanes have, with values that are the hardest to step. first: number of the first step.
-    seed: two words. start: the result that is continued, else None. increments: (steps, sims, agents, dims), or None.
+    Attributes:
+        model: of the form that all lanes have, with values that are the hardest to step.
+        stepper: what one step is.
+        plan: what is static about the run.
+        observables: what is recorded.
+        sims: independent simulations.
+        first_sim: number of the first of them.
+        first: number of the first step.
+        steps: number of steps.
+        seed: two words.
+        init: a law of initial states, a number or an array.
+        velocity: initial velocities, as `init`; None for at rest.
+        start: the result that is continued, else None.
+        increments: (steps, sims, agents, dims), or None.
+        memory: bytes that may be used, as `simulate` was given it.
+        exact: whether short runs are computed as blocks of one width.
     """
 
     model: Dynamics
@@ -66,27 +80,55 @@ class Setup:
         model: Dynamics,
         stepper: AbstractStepper,
         *,
-        agents,
-        dims,
-        sims,
-        first_sim,
-        steps,
-        seed,
-        init=None,
-        velocity=None,
-        epoch=None,
-        observe=(),
-        every=None,
-        increments=None,
-        memory=None,
-        exact=False,
-        fast=True,
+        agents: Any,
+        dims: Any,
+        sims: Any,
+        first_sim: Any,
+        steps: Any,
+        seed: Any,
+        init: Any = None,
+        velocity: Any = None,
+        epoch: int | None = None,
+        observe: AbstractObservable | Sequence[AbstractObservable] = (),
+        every: int | None = None,
+        increments: Any = None,
+        memory: int | str | None = None,
+        exact: bool = False,
+        fast: bool = True,
         points: int = 1,
     ) -> "Setup":
-        """Check a run, and warn of a coupling that is too stiff for its step. points: of a grid.
+        """Check a run, and warn of a coupling that is too stiff for its step.
+
+        Args:
+            model: the dynamics.
+            stepper: what one step is.
+            agents: p of one simulation.
+            dims: dimensions d.
+            sims: independent simulations.
+            first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
+            steps: number of steps.
+            seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
+                simulation, agent, step, coordinate) alone.
+            init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
+                `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
+            velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical
+                velocities. At rest by default.
+            epoch: steps between two calls of the rule's `renew` with the agents' losses (the spikes of SD-QSGD).
+            observe: observables of `sdesim.observe`, one or several.
+            every: steps between two records; about a hundredth of `steps` by default.
+            increments: Brownian increments in place of the law's, (steps, sims, agents, dims), of variance dt each; the
+                model's noise supplies the diffusion that multiplies them.
+            memory: bytes that may be used, a number or such as "2GB"; what is free by default.
+            exact: whether short runs are computed as blocks of one width.
+            fast: take float32 sines and cosines by polynomials.
+            points: of a grid.
+
+        Returns:
+            The run.
 
         Raises:
-            ValueError, TypeError: for a bad argument: its name, its value and what would be right.
+            ValueError: for a bad argument: its name, its value and what would be right.
+            TypeError: for an argument of another kind, likewise.
             MemoryError: if what is held of the lanes alone is not there.
         """
         sizes = check_sizes(dict(agents=agents, dims=dims, sims=sims, first_sim=first_sim, steps=steps))
@@ -122,7 +164,15 @@ class Setup:
     ) -> Iterator["Ran"]:
         """Run all lanes, point by point of a grid and simulation by simulation, for as long as the body uses them.
 
-        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        Args:
+            model: the dynamics, with a value for each lane of what is swept.
+            axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+            points: of the grid.
+            progress: show a bar.
+            label: what it is called.
+
+        Yields:
+            The lanes that were run.
         """
         plan, mean = self.plan, ArrayMean(self.plan.agents)
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
@@ -178,8 +228,15 @@ class Setup:
 
 
 class Ran(NamedTuple):
-    """Lanes that were run. model, axes: with users' functions as they were. began: initial positions, (agents, dims,
-    lanes)."""
+    """Lanes that were run.
+
+    Attributes:
+        lanes: what was found of them.
+        model: with users' functions as they were.
+        axes: of the model's leaves, as they were.
+        layout: how lanes were cut into blocks; None for one program of all.
+        began: initial positions, (agents, dims, lanes).
+    """
 
     lanes: Lanes
     model: Dynamics
@@ -188,15 +245,31 @@ class Ran(NamedTuple):
     began: Array
 
     def of_lanes(self, fn: Callable[..., Any], state: State) -> PyTree:
-        """fn(model, axes, state), lanes on the last axis, computed as they were."""
+        """fn of each lane, computed as the lanes were.
+
+        Args:
+            fn: of (model, axes, state), with lanes on the last axis.
+            state: of the lanes.
+
+        Returns:
+            What fn returns, lanes on the last axis.
+        """
         return blocks.of_lanes(fn, self.layout, self.model, self.axes, state)
 
     def remedy(self, first: int) -> str:
-        """What would help those that diverged. first: number of the run's first step."""
+        """What would help those that diverged.
+
+        Args:
+            first: number of the run's first step.
+
+        Returns:
+            Advice, which ends a sentence.
+        """
         return remedy(self.model, self.axes, self.began, first, self.lanes.diverged)
 
 
-def _fitting(increments, shape: tuple[int, ...], model: Dynamics) -> Array:
+def _fitting(increments: Any, shape: tuple[int, ...], model: Dynamics) -> Array:
+    """The increments as an array of the shape of the run."""
     increments = named("increments", number)(increments)
     if increments.shape != shape:
         right = f"must have shape (steps, sims, agents, dims) = {shape}"
@@ -207,7 +280,13 @@ def _fitting(increments, shape: tuple[int, ...], model: Dynamics) -> Array:
 
 
 def check_sizes(sizes: dict[str, Any]) -> dict[str, int]:
-    """Of agents, dims, sims, first_sim and steps those that are given, as integers within the generator's limits.
+    """Sizes as integers within the generator's limits.
+
+    Args:
+        sizes: by name, those of agents, dims, sims, first_sim and steps that are given.
+
+    Returns:
+        The integers by name.
 
     Raises:
         ValueError: naming the one that is not.
@@ -230,9 +309,37 @@ def check_sizes(sizes: dict[str, Any]) -> dict[str, int]:
 
 
 def make_plan(
-    model: Dynamics, stepper: AbstractStepper, *, agents, dims, epoch, observe, every, steps, fast=True
+    model: Dynamics,
+    stepper: AbstractStepper,
+    *,
+    agents: int,
+    dims: int,
+    epoch: int | None,
+    observe: Any,
+    every: int | None,
+    steps: int,
+    fast: bool = True,
 ) -> tuple[Plan, tuple[AbstractObservable, ...]]:
-    """Check the arguments that shape a run, and say what is static about it."""
+    """Check the arguments that shape a run, and say what is static about it.
+
+    Args:
+        model: the dynamics.
+        stepper: what one step is.
+        agents: p of one simulation.
+        dims: dimensions d.
+        epoch: steps between two calls of the rule's `renew`; None for none.
+        observe: observables, one or several.
+        every: steps between two records; about a hundredth of `steps` by default.
+        steps: number of steps.
+        fast: take float32 sines and cosines by polynomials.
+
+    Returns:
+        The plan, and the observables.
+
+    Raises:
+        ValueError: for a bad argument: its name, its value and what would be right.
+        TypeError: for an argument of another kind, likewise.
+    """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     if epoch is not None:
@@ -263,6 +370,12 @@ def make_plan(
 def check_records(observables: Sequence[AbstractObservable], every: int | None, first: int, steps: int) -> None:
     """Refuse a summary of records that no record of the run would enter.
 
+    Args:
+        observables: what is recorded.
+        every: steps between two records; None for no records.
+        first: the run's first step.
+        steps: how many there are.
+
     Raises:
         ValueError: naming the observable, and `after` or `every`.
     """
@@ -281,6 +394,13 @@ def check_records(observables: Sequence[AbstractObservable], every: int | None, 
 
 def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: int, steps: int) -> None:
     """Look at the learning rates: of a schedule, at all steps of a short run and at many of a long one.
+
+    Args:
+        model: the dynamics.
+        stepper: what one step is.
+        agents: of one simulation.
+        first: the run's first step.
+        steps: how many there are.
 
     Raises:
         ValueError: naming the first step at which they are negative, not finite or of a wrong shape, or are all 0 where
@@ -315,17 +435,31 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
 
 def initial_lanes(
     model: Dynamics,
-    init,
+    init: Any,
     plan: Plan,
     sims: Array,
     seed: Array,
-    velocity=None,
+    velocity: Any = None,
     tile: int = 1,
     layout: Blocks | None = None,
 ) -> Array:
-    """Initial positions (or velocities) of the lanes, (agents, dims, lanes); `tile` repeats the simulations.
+    """Initial positions (or velocities) of the lanes.
+
+    Args:
+        model: the dynamics.
+        init: a law of `sdesim.init`, a number, or an array that broadcasts to (sims, agents, dims).
+        plan: what is static about the run.
+        sims: numbers of the lanes' simulations, (lanes,), uint32.
+        seed: two words.
+        velocity: anything but None for velocities.
+        tile: how often the simulations are repeated: the points of a grid.
+        layout: how lanes are cut into blocks; None for one program of all.
+
+    Returns:
+        (agents, dims, lanes).
 
     Raises:
+        TypeError: for what is no law and no numbers.
         ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite, or a law of another
             number of coordinates.
     """
@@ -352,8 +486,16 @@ def initial_lanes(
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
 
 
-def default_dims(model: Dynamics, init) -> int:
-    """The number of dimensions where none is given: the objective's, else that of the initial states, else 1."""
+def default_dims(model: Dynamics, init: Any) -> int:
+    """The number of dimensions where none is given: the objective's, else that of the initial states, else 1.
+
+    Args:
+        model: the dynamics.
+        init: a law of `sdesim.init`, a number, or an array (..., dims).
+
+    Returns:
+        The number.
+    """
     if isinstance(model, Dynamics) and model.objective.dims is not None:
         return model.objective.dims
     if isinstance(init, AbstractInit):
@@ -363,10 +505,24 @@ def default_dims(model: Dynamics, init) -> int:
     return shape[-1] if shape and shape[-1] else 1
 
 
-def start_lanes(model: Dynamics, axes, x: Array, v: Array | None, mean, layout: Blocks | None = None) -> State:
-    """The state of lanes that start from positions `x` and displacements `v`, (agents, dims, lanes)."""
+def start_lanes(
+    model: Dynamics, axes: PyTree, x: Array, v: Array | None, mean: Mean, layout: Blocks | None = None
+) -> State:
+    """The state of lanes that start.
+
+    Args:
+        model: the dynamics.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        x: positions, (agents, dims, lanes).
+        v: displacements in one iteration, (agents, dims, lanes); None for at rest.
+        mean: the mean over agents.
+        layout: how lanes are cut into blocks; None for one program of all.
+
+    Returns:
+        The state, lanes on the last axis.
+    """
     return blocks.of_lanes(Partial(_start, mean), layout, model, axes, x, v)
 
 
-def _start(mean, model: Dynamics, axes, x: Array, v: Array | None) -> State:
+def _start(mean: Mean, model: Dynamics, axes: PyTree, x: Array, v: Array | None) -> State:
     return lanes(lambda m, x, v: m.init(x, mean, v), (axes, -1, -1))(model, x, v)

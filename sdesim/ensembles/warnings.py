@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, Order
 from sdesim.dynamics import Dynamics
@@ -25,10 +25,18 @@ class DivergenceWarning(UserWarning):
     """Some simulations became non-finite. Their results are kept as they are and marked."""
 
 
-def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) -> str:
+def remedy(model: Dynamics, axes: PyTree, x: Array, first: int, diverged: np.ndarray) -> str:
     """What would help simulations that diverged, by the cause as far as it can be told.
 
-    x: where agents started, (agents, dims, lanes). first: the run's first step.
+    Args:
+        model: the dynamics, with a value for each lane of what is swept.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        x: where agents started, (agents, dims, lanes).
+        first: the run's first step.
+        diverged: the first step after which each lane is not finite, (lanes,); -1 for never.
+
+    Returns:
+        Advice, which ends a sentence.
     """
     usual = "a smaller eta or gain would be stable"
     if is_traced((diverged, x)) or not (np.asarray(diverged) >= 0).any():
@@ -52,8 +60,16 @@ def remedy(model: Dynamics, axes, x: Array, first: int, diverged: np.ndarray) ->
 
 
 def warn_of_divergence(diverged: np.ndarray, first_sim: int, remedy: str) -> None:
-    """Say which share of the simulations diverged, when the first one did, and what would help; simulations are on the
-    last axis."""
+    """Say which share of the simulations diverged, when the first one did, and what would help.
+
+    Args:
+        diverged: the first step after which each simulation is not finite, (..., sims); -1 for never.
+        first_sim: number of the first simulation.
+        remedy: advice, which ends the sentence.
+
+    Warns:
+        DivergenceWarning: where one did.
+    """
     bad: Any = np.zeros(0) if is_traced(diverged) else np.flatnonzero(diverged.ravel() >= 0)
     if not bad.size:
         return
@@ -71,6 +87,16 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
 
     A learning rate that depends on the step is looked at at some steps of the run; of rates that differ between agents,
     the largest counts.
+
+    Args:
+        model: the dynamics.
+        stepper: what one step is.
+        agents: of one simulation.
+        first: the run's first step.
+        steps: how many there are.
+
+    Warns:
+        StabilityWarning: where it does.
     """
     if is_traced(eqx.filter((model, stepper), eqx.is_array)):
         return
@@ -83,7 +109,18 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
 
 
 def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> None:
-    """Warn if a step of the coupling alone amplifies. ticks: how far its time advances, a number or one an agent."""
+    """Warn if a step of the coupling alone amplifies.
+
+    Args:
+        name: of the coupling in the model.
+        rule: the coupling.
+        ticks: how far its time advances in a step, a number or one an agent, (agents,).
+        agents: of one simulation.
+        order: of the stepper.
+
+    Warns:
+        StabilityWarning: with the growth, and the gain that would be stable.
+    """
     tick = rule.stiffest(ticks)
     growth = rule.amplification(tick, agents, order)
     if growth is None or not growth > 1 or not tick > 0:

@@ -24,16 +24,20 @@ from sdesim.random import MAX_STEPS
 
 
 class _Diffusion(lx.AbstractLinearOperator):
-    """Brownian increments (agents, dims) to the noise of a whole state: on the velocities where there are any, else on
-    the positions. An operator made of arrays, because diffrax maps and differentiates over it.
+    """Brownian increments (agents, dims) to the noise of a whole state.
 
-    matrix: of each agent, (agents, dims, dims), or its diagonal, (agents, dims). rest: the state at rest.
+    On the velocities where there are any, else on the positions. An operator made of arrays, because diffrax maps and
+    differentiates over it.
+
+    Attributes:
+        matrix: of each agent, (agents, dims, dims), or its diagonal, (agents, dims).
+        rest: the state at rest.
     """
 
     matrix: Array
     rest: State
 
-    def mv(self, vector):
+    def mv(self, vector: Array):
         force = self.matrix * vector if self.matrix.ndim == 2 else jnp.einsum("aij,aj->ai", self.matrix, vector)
         return self.rest._replace(x=force) if self.rest.v is None else self.rest._replace(v=force)
 
@@ -54,8 +58,21 @@ for _question in (lx.is_symmetric, lx.is_positive_semidefinite, lx.is_negative_s
     _question.register(_Diffusion)(lambda _: False)  # lineax asks each operator at construction
 
 
-def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v=None) -> State:
-    """The initial state `y0` that goes with agents `x` and, with momentum, displacements `v` (at rest by default)."""
+def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v: Any = None) -> State:
+    """The initial state `y0` that goes with agents and, with momentum, their displacements.
+
+    Args:
+        model: the dynamics.
+        x: agents, (agents, dims), in length.
+        v: displacements in one iteration, (agents, dims); at rest by default.
+
+    Returns:
+        What flows of the state.
+
+    Raises:
+        TypeError: for what is no model, or no numbers.
+        ValueError: for agents or displacements of another shape, or displacements without momentum.
+    """
     x = _agents(model, x)
     if v is not None:
         if model.momentum is None:
@@ -66,7 +83,7 @@ def diffrax_state(model: Dynamics, x: Float[Array, "agents dims"], v=None) -> St
     return eqx.filter(model.init(x, ArrayMean(x.shape[0]), v), eqx.is_inexact_array)
 
 
-def _agents(model: Dynamics, x) -> Array:
+def _agents(model: Dynamics, x: Any) -> Array:
     """Agents as an array (agents, dims) that fits the model."""
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
@@ -83,12 +100,17 @@ def diffrax_terms(
     """Drift and diffusion of a model: MultiTerm(ODETerm, ControlTerm) over the state of `diffrax_state`.
 
     Args:
-        x: agents, for their number and for what the coupling shares at the start.
+        model: the dynamics.
+        x: agents, (agents, dims), for their number and for what the coupling shares at the start.
         path: Brownian motion of shape (agents, dims), such as `diffrax.VirtualBrownianTree(..., shape=x.shape)`.
         steps: only for a learning rate that depends on the step: the number of steps that time is divided into.
 
+    Returns:
+        The terms, of one simulation.
+
     Raises:
-        TypeError, ValueError: for agents of another shape, a law without variance, what is no path, and a schedule
+        TypeError: for what is no path.
+        ValueError: for agents of another shape, a law without variance, a rule that jumps at epochs, and a schedule
             without `steps`.
     """
     x = _agents(model, x)
@@ -110,19 +132,22 @@ def diffrax_terms(
     if callable(model.eta):
         ends = jnp.cumsum(jax.vmap(lambda n: model.at_step(n).h)(jnp.arange(steps, dtype=jnp.int32)))
 
-    def step_at(t):
-        """The step within which time t lies. One at which the learning rate is 0 has no length, and no time is in it;
-        a time that is the end of a step but for rounding is in the next."""
+    def step_at(t: Any):
+        """The step within which time t lies.
+
+        One at which the learning rate is 0 has no length, and no time is in it; a time that is the end of a step but
+        for rounding is in the next.
+        """
         if ends is None:
             return 0
         t = t * (1 + 4 * jnp.finfo(ends.dtype).eps)
         last = jnp.searchsorted(ends, ends[-1], side="left")
         return jnp.minimum(jnp.searchsorted(ends, t, side="right"), last).astype(jnp.int32)
 
-    def drift(t, y, args):
+    def drift(t: Any, y: State, args: Any):
         return eqx.filter(model.drift(whole(y), mean, step_at(t)), eqx.is_inexact_array)
 
-    def diffusion(t, y, args):
+    def diffusion(t: Any, y: State, args: Any):
         rates = model.at_step(step_at(t))
         point = model.gradient_point(y.x, y.v)
         gradients = model.gradients(point) if model.noise.state_dependent else point
@@ -140,6 +165,10 @@ def diffrax_terms(
 
 def check_solver(model: Dynamics, solver: diffrax.AbstractSolver) -> None:
     """Refuse a solver that does not converge to the model's SDE, which is Itô's.
+
+    Args:
+        model: the dynamics.
+        solver: of diffrax.
 
     Raises:
         TypeError: for what is no solver of diffrax.
@@ -162,7 +191,8 @@ def _levy_area(solver: diffrax.AbstractSolver) -> type:
     return next((area for area in areas if issubclass(area, least)), least)
 
 
-def _time(name: str, value) -> Any:
+def _time(name: str, value: Any) -> Any:
+    """One number greater than 0, traced or as a float."""
     check_sign(name, value, zero=False)
     value = named(name, number)(value)
     if value.shape != ():
@@ -170,9 +200,11 @@ def _time(name: str, value) -> Any:
     return value if is_traced(value) else float(value)
 
 
-def _most_steps(t1, dt0, options) -> int:
-    """diffrax's own limit on the number of steps, or what steps of constant length need. Not None, which would be no
-    limit: of a loop without one there is no reverse mode."""
+def _most_steps(t1: Any, dt0: Any, options: dict[str, Any]) -> int:
+    """diffrax's own limit on the number of steps, or what steps of constant length need.
+
+    Not None, which would be no limit: of a loop without one there is no reverse mode.
+    """
     usual = inspect.signature(diffrax.diffeqsolve).parameters["max_steps"].default
     constant = isinstance(options.get("stepsize_controller", diffrax.ConstantStepSize()), diffrax.ConstantStepSize)
     end, length = concrete(t1, np.max), concrete(dt0, np.max)
@@ -194,23 +226,29 @@ def diffrax_solve(
     path: diffrax.AbstractPath | None = None,
     v: Array | None = None,
     steps: int | None = None,
-    **options,
+    **options: Any,
 ) -> diffrax.Solution:
     """Solve one simulation of a model from agents `x` at time 0 to `t1` with diffrax.
 
     Args:
+        model: the dynamics.
+        x: agents at time 0, (agents, dims), in length.
         key: a JAX key for a `diffrax.VirtualBrownianTree` fine enough for `dt0`, unless a `path` is given.
-        t1, dt0: end and length of the steps, in the time of the SDE; dt0 None to let an adaptive controller choose.
-        solver: `diffrax.Euler()` by default. path: with the Lévy areas that the solver needs.
-        v: initial velocities, of the shape of x; at rest by default. steps: as for `diffrax_terms`.
-        options: to `diffrax.diffeqsolve` (saveat, stepsize_controller, ...). Its `max_steps` is as there, or what steps
-            of constant length need.
+        t1: the end, in the time of the SDE.
+        dt0: length of the steps, in the time of the SDE; None to let an adaptive controller choose.
+        solver: `diffrax.Euler()` by default.
+        path: Brownian motion of shape (agents, dims), with the Lévy areas that the solver needs.
+        v: initial displacements in one iteration, of the shape of x; at rest by default.
+        steps: only for a learning rate that depends on the step, as for `diffrax_terms`.
+        **options: to `diffrax.diffeqsolve` (saveat, stepsize_controller, ...). Its `max_steps` is as there, or what
+            steps of constant length need.
 
     Returns:
         diffrax's Solution; `ys.x` are the agents at the saved times.
 
     Raises:
-        TypeError, ValueError: for a bad argument, and as `diffrax_terms` and `check_solver`.
+        TypeError: for an argument of another kind, and as `diffrax_terms` and `check_solver`.
+        ValueError: for a bad argument, and as `diffrax_terms` and `check_solver`.
     """
     x = _agents(model, x)
     solver = diffrax.Euler() if solver is None else solver

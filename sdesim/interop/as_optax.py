@@ -24,9 +24,15 @@ from sdesim.sums import Sum
 
 
 class CoupleState(NamedTuple):
-    """shared: the rule's shared state. clock: its time, a sum that is right over any number of steps, from the last
-    epoch on if the rule jumps at epochs; `t` is it as one number. count: iterations done. step: the optimizer's last
-    step (its velocity), kept where gradients are taken ahead of the agents, else None."""
+    """What `couple` keeps between two updates.
+
+    Attributes:
+        shared: the rule's shared state.
+        clock: its time, a sum that is right over any number of steps, from the last epoch on if the rule jumps at
+            epochs; `t` is it as one number.
+        count: iterations done.
+        step: the optimizer's last step (its velocity), kept where gradients are taken ahead of the agents, else None.
+    """
 
     shared: PyTree
     clock: Sum
@@ -35,13 +41,21 @@ class CoupleState(NamedTuple):
 
     @property
     def t(self) -> Array:
+        """The rule's time, as one number."""
         return self.clock.value
 
 
 class Coupled(optax.GradientTransformationExtraArgs):
     """What `couple` returns: an optax transformation that also answers three questions about its own state.
 
-    `state` is the state of this transformation or of any chain that holds it.
+    Attributes:
+        rule: the coupling rule.
+        order: "jacobi" or "gauss-seidel".
+        eta: learning rate, as `couple` was given it.
+        lookahead: momentum delta of Nesterov's scheme, or None.
+        clock: time of one iteration, or None for the mean learning rate.
+        period: iterations between two communications.
+        mean: the mean over agents; None for that over the first axis of the leaves.
     """
 
     rule: AbstractCoupling
@@ -52,8 +66,17 @@ class Coupled(optax.GradientTransformationExtraArgs):
     period: int
     mean: Mean | None
 
-    def gradient_point(self, params: PyTree, state: PyTree, eta=None) -> PyTree:
-        """Where gradients are to be taken: `params` itself, except with look-ahead or in Gauss-Seidel order."""
+    def gradient_point(self, params: PyTree, state: PyTree, eta: Any = None) -> PyTree:
+        """Where gradients are to be taken: `params` itself, except with look-ahead or in Gauss-Seidel order.
+
+        Args:
+            params: the agents' parameters, stacked on the first axis of their leaves.
+            state: of this transformation or of any chain that holds it.
+            eta: learning rate of the iteration; as `couple` was given it by default.
+
+        Returns:
+            Parameters of the same form.
+        """
         own = find_state(state)
         point = params
         if self.order == "gauss-seidel":
@@ -63,11 +86,20 @@ class Coupled(optax.GradientTransformationExtraArgs):
         return point
 
     def renew(self, params: PyTree, state: PyTree, losses: Array) -> PyTree:
-        """`state` after the rule's jump at the start of an epoch, given each agent's loss, (agents,)."""
+        """The state after the rule's jump at the start of an epoch.
+
+        Args:
+            params: the agents' parameters, stacked on the first axis of their leaves.
+            state: of this transformation or of any chain that holds it.
+            losses: of each agent, (agents,).
+
+        Returns:
+            The new state, of the form of `state`.
+        """
         if not self.rule.renews:
             return state
 
-        def jump(own):
+        def jump(own: Any):
             if not isinstance(own, CoupleState):
                 return own
             clock = Sum.of(jnp.zeros_like(own.t))
@@ -76,14 +108,23 @@ class Coupled(optax.GradientTransformationExtraArgs):
         return jax.tree.map(jump, state, is_leaf=lambda s: isinstance(s, CoupleState))
 
     def center(self, params: PyTree, state: PyTree) -> PyTree:
-        """The quorum or center variable, without agent axis."""
+        """The quorum or center variable.
+
+        Args:
+            params: the agents' parameters, stacked on the first axis of their leaves.
+            state: of this transformation or of any chain that holds it.
+
+        Returns:
+            Parameters without agent axis.
+        """
         own = find_state(state)
         return self.rule.center(params, own.shared, own.t, self._mean(params))
 
     def _mean(self, params: PyTree) -> Mean:
         return ArrayMean(jax.tree.leaves(params)[0].shape[0]) if self.mean is None else self.mean
 
-    def _rate(self, eta, own: CoupleState) -> Array:
+    def _rate(self, eta: Any, own: CoupleState) -> Array:
+        """The learning rate of this iteration, a number or one an agent."""
         eta = self.eta if eta is None else eta
         if eta is None:
             raise ValueError("eta=None: give the learning rate to couple() or to update(..., eta=)")
@@ -105,6 +146,12 @@ def _plus(a: PyTree, b: PyTree) -> PyTree:
 
 def find_state(state: PyTree) -> CoupleState:
     """The state of `couple` within the state of a chain.
+
+    Args:
+        state: of `couple`, or of any chain that holds it.
+
+    Returns:
+        The state of `couple`.
 
     Raises:
         ValueError: if there is none, or more than one.
@@ -143,8 +190,12 @@ def couple(
         period: iterations between two communications.
         mean: the mean over agents, where they are not all on the first axis of the leaves here.
 
+    Returns:
+        The transformation, whose state is a `CoupleState`.
+
     Raises:
-        TypeError, ValueError: for a bad argument: its name, its value and what would be right.
+        TypeError: for an argument of another kind: its name, its value and what would be right.
+        ValueError: for a bad value, likewise.
     """
     if not isinstance(rule, AbstractCoupling):
         raise TypeError(f"rule={shown(rule)}: must be a coupling rule of sdesim.coupling")
@@ -158,7 +209,7 @@ def couple(
     if not is_traced(ahead) and ahead is not None and not 0 <= float(jnp.max(ahead)) <= 1:
         raise ValueError(f"lookahead={shown(ahead)}: must be from 0 to 1")
 
-    def init(params):
+    def init(params: PyTree):
         leaf = jax.tree.leaves(params)[0]
         step = None if lookahead is None else jax.tree.map(jnp.zeros_like, params)
         shared = rule.init(params, coupled._mean(params))
@@ -166,7 +217,7 @@ def couple(
         t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
         return CoupleState(shared, Sum.of(t), jnp.zeros((), jnp.int32), step)
 
-    def update(updates, state, params=None, *, eta=None, **extra):
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, *, eta: Any = None, **extra: Any):
         if params is None:
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
         rate = coupled._rate(eta, state)

@@ -1,5 +1,7 @@
 """Steppers: what one step of a run is. Each composes the same parts of a `Dynamics`, and takes one simulation."""
 
+from jax.typing import ArrayLike
+
 from sdesim.coupling import Order
 from sdesim.fields import shown
 from sdesim.steppers.base import AbstractStepper, Kick
@@ -10,12 +12,22 @@ from sdesim.steppers.iteration import Iteration
 __all__ = ["AbstractStepper", "EulerMaruyama", "Iteration", "Kick", "exchange", "stepper_of"]
 
 
-def stepper_of(stepper: AbstractStepper | None, dt=None, order: Order | None = None) -> AbstractStepper:
+def stepper_of(
+    stepper: AbstractStepper | None, dt: ArrayLike | None = None, order: Order | None = None
+) -> AbstractStepper:
     """The stepper that is asked for: itself, or Euler-Maruyama by its numbers.
+
+    Args:
+        stepper: a stepper; None for Euler-Maruyama.
+        dt: length of its step, in time; None for the model's matched step.
+        order: of its parts; None for "jacobi".
+
+    Returns:
+        The stepper.
 
     Raises:
         TypeError: for what is no stepper.
-        ValueError: for both.
+        ValueError: for both a stepper and its numbers.
     """
     if stepper is None:
         return EulerMaruyama(dt, order="jacobi" if order is None else order)

@@ -30,6 +30,9 @@ class AbstractStepper(Part):
 
     Subclasses give `sizes` and `advance`. All methods are pure, of one simulation, (agents, dims), and may be put under
     jit, vmap, scan and grad.
+
+    Attributes:
+        order: in which pull, gradient and shared state act: "jacobi" or "gauss-seidel", see the module.
     """
 
     order: Order = eqx.field(static=True, default="jacobi", kw_only=True)
@@ -43,32 +46,79 @@ class AbstractStepper(Part):
         return False
 
     def check(self, model: Dynamics) -> None:
-        """Raise ValueError, naming the argument, for a model that this cannot step."""
+        """Refuse a model that this cannot step.
+
+        Args:
+            model: the dynamics.
+
+        Raises:
+            ValueError: naming the argument.
+        """
         if model.weak_order == 2 and self.order == "gauss-seidel":
             raise ValueError("order='gauss-seidel': the modified drift of weak_order=2 belongs to order 'jacobi'")
 
     def sizes(self, model: Dynamics, n: Array) -> Sizes:
-        """How much of everything there is in step number `n`."""
+        """How much of everything there is in one step.
+
+        Args:
+            model: the dynamics.
+            n: the number of the step, from 0; an int32 scalar.
+
+        Returns:
+            Numbers, or one an agent, (agents,).
+        """
         raise NotImplementedError
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean) -> State:
-        """The state after step number `n`."""
+        """The state after one step.
+
+        Args:
+            model: the dynamics.
+            state: before the step.
+            n: the number of the step, from 0; an int32 scalar.
+            kick: makes the noise of the step.
+            mean: the mean over agents, for the coupling.
+
+        Returns:
+            The new state.
+        """
         raise NotImplementedError
 
     def init(self, model: Dynamics, x: Agents, v: Agents | None = None) -> State:
-        """The state that starts from agents `x`, (agents, dims), at rest unless displacements `v` are given."""
+        """The state that starts from some agents.
+
+        Args:
+            model: the dynamics.
+            x: agents, (agents, dims), in length.
+            v: displacements in one iteration, (agents, dims); at rest unless they are given.
+
+        Returns:
+            The state at step 0.
+        """
         return model.init(x, ArrayMean(x.shape[0]), v)
 
     def step(
-        self, model: Dynamics, state: State, n: Array | int, *, seed: Array | int = 0, sim: Array | int = 0, dw=None
+        self,
+        model: Dynamics,
+        state: State,
+        n: Array | int,
+        *,
+        seed: Array | int = 0,
+        sim: Array | int = 0,
+        dw: Agents | None = None,
     ) -> State:
         """The state after step number `n` of one simulation: what a run does at each step.
 
         Args:
+            model: the dynamics.
             state: from `init`, or of the step before.
             n: the number of the step, from 0.
-            seed, sim: as for `simulate`; with the step's number they decide the noise.
+            seed: as for `simulate`; with the simulation's and the step's number it decides the noise.
+            sim: the simulation's number, from 0.
             dw: Brownian increments in place of the noise law's, (agents, dims), of variance dt.
+
+        Returns:
+            The new state.
         """
         n = jnp.asarray(n, jnp.int32)
         sim = jnp.asarray(sim, jnp.uint32)
@@ -77,11 +127,22 @@ class AbstractStepper(Part):
 
 
 def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick:
-    """size.kick zeta from the noise law and this step's random words. seed: two words."""
+    """size.kick zeta from the noise law and this step's random words.
+
+    Args:
+        model: the dynamics, for its law and its minibatch size.
+        seed: two words.
+        sim: the simulation's number, a uint32 scalar.
+        n: the number of the step, an int32 scalar.
+        x: agents, (agents, dims), for their number and type.
+
+    Returns:
+        The kick of the step.
+    """
     keys = [random.step_key(seed, Stream.NOISE + i, n) for i in range(model.noise.blocks)]
     words = [random.words(key, sim, *x.shape) for key in keys]
 
-    def kick(x, gradients, size):
+    def kick(x: Agents, gradients: Agents, size: Sizes):
         z = model.noise.variates(words, x.dtype, model.batch)
         return model.noise.apply(z, x, gradients, model.batch, size.kick)
 
@@ -89,15 +150,31 @@ def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick
 
 
 def given(model: Dynamics, dw: Agents) -> Kick:
-    """size.diffusion B dw from the caller's Brownian increments."""
+    """size.diffusion B dw from the caller's Brownian increments.
 
-    def kick(x, gradients, size):
+    Args:
+        model: the dynamics, for its law and its minibatch size.
+        dw: (agents, dims), of variance dt.
+
+    Returns:
+        The kick of the step.
+    """
+
+    def kick(x: Agents, gradients: Agents, size: Sizes):
         return model.noise.diffuse(dw, x, gradients, model.batch, size.diffusion)
 
     return kick
 
 
 def moved(tree: PyTree, change: PyTree) -> PyTree:
-    """tree + change, for the leaves that flow; an agent's index does not."""
+    """tree + change, for the leaves that flow; an agent's index does not.
+
+    Args:
+        tree: what is shared.
+        change: of each leaf, of its shape.
+
+    Returns:
+        The new tree, of the old one's types.
+    """
     move = lambda s, f: s + f.astype(s.dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s
     return jax.tree.map(move, tree, change)

@@ -1,6 +1,7 @@
 """Euler-Maruyama of the SDE."""
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from sdesim.dynamics import State, weighted, weighted_tree
+from sdesim.coupling import Mean
+from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
 from sdesim.fields import check_sign, concrete, named, number, shown
-from sdesim.steppers.base import AbstractStepper, moved
+from sdesim.steppers.base import AbstractStepper, Kick, moved
 
 
-def _length(dt) -> Array | None:
+def _length(dt: Any) -> Array | None:
     """dt as a traced number, in the precision of the states."""
     if dt is None:
         return None
@@ -27,9 +29,10 @@ def _length(dt) -> Array | None:
 class EulerMaruyama(AbstractStepper):
     """Steps of length `dt` of the SDE; with momentum the new velocity moves the positions, as in the iterations.
 
-    dt: in time. None is the model's matched step, at which this is the SGD iteration: eta, or sqrt(eta) with iteration
-        momentum.
-    order: see `sdesim.steppers.base`.
+    Attributes:
+        dt: in time, greater than 0. None is the model's matched step, at which this is the SGD iteration: eta, or
+            sqrt(eta) with iteration momentum.
+        order: see `sdesim.steppers.base`.
     """
 
     dt: Array | None = eqx.field(converter=_length, default=None)
@@ -38,7 +41,7 @@ class EulerMaruyama(AbstractStepper):
     def resolved(self):
         return self.dt is not None
 
-    def check(self, model):
+    def check(self, model: Dynamics):
         super().check(model)
         if self.dt is not None and (reason := model.noise.iteration_only()) is not None:
             matched = concrete(model.matched_step(), np.max)
@@ -46,10 +49,10 @@ class EulerMaruyama(AbstractStepper):
             if callable(model.eta) or not fits:
                 raise ValueError(f"dt={self.dt}: {reason}, so it runs at the matched step alone: leave dt out")
 
-    def sizes(self, model, n):
+    def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n), self.dt)
 
-    def advance(self, model, state, n, kick, mean):
+    def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         rates = model.at_step(n)
         size = model.sizes(rates, self.dt)
         x, v, shared, velocity_shared, clock, before = state

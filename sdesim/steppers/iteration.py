@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from sdesim.dynamics import State, weighted, weighted_tree
+from sdesim.coupling import Mean
+from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
 from sdesim.fields import called_with, check_count, is_traced
 from sdesim.random import MAX_STEPS
-from sdesim.steppers.base import AbstractStepper, moved
+from sdesim.steppers.base import AbstractStepper, Kick, moved
 
 
-def _period(period) -> Any:
+def _period(period: Any) -> Any:
+    """A number as an integer, a function as it is."""
     if callable(period):
         return period
     if isinstance(period, jax.Array) and (is_traced(period) or period.ndim == 0):
@@ -31,22 +33,30 @@ class Iteration(AbstractStepper):
     shared state follows the agents after the last step before the next pull, as in DOWNPOUR (Z, Alg. 3): what they did
     in the whole period, and not in its first step, is what it collects.
 
-    order: see `sdesim.steppers.base`.
-    period: iterations between two communications (tau of Z, Alg. 1-2): a number, or a function of the step's number to
-        one, at least 1.
+    Attributes:
+        period: iterations between two communications (tau of Z, Alg. 1-2): a number, or a function of the step's number
+            to one, at least 1.
+        order: see `sdesim.steppers.base`.
     """
 
     period: Any = eqx.field(converter=_period, default=1, metadata=called_with("step"))
 
-    def sizes(self, model, n):
+    def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n))
 
     def exchanges(self, n: Array) -> Array:
-        """Whether the agents communicate at step number `n`."""
+        """Whether the agents communicate at a step.
+
+        Args:
+            n: the number of the step, an int32 scalar.
+
+        Returns:
+            A truth value.
+        """
         period = jnp.asarray(self.period(n)).astype(n.dtype) if callable(self.period) else self.period
         return n % period == 0
 
-    def advance(self, model, state, n, kick, mean):
+    def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         size = self.sizes(model, n)
         x, v, shared, velocity_shared, clock, before = state
         x_old, t, clock = x, state.t, clock.plus(size.tick)

@@ -18,7 +18,17 @@ from sdesim.theory.synchronization import (
 
 
 def sgd_distance(eta: Numbers, noise_trace: Numbers, strong_convexity: Numbers, batch: Numbers = 1) -> Numbers:
-    """Bound sqrt(eta C / (2 lambda b)) of E|x - x*| of one agent, in length (BS 5.1). Here everything broadcasts."""
+    """Bound sqrt(eta C / (2 lambda b)) of E|x - x*| of one agent, in length (BS 5.1). Here everything broadcasts.
+
+    Args:
+        eta: learning rate > 0, in time.
+        noise_trace: C >= 0, in length^2/time^2.
+        strong_convexity: lambda > 0, in 1/time.
+        batch: minibatch size b > 0.
+
+    Returns:
+        In length.
+    """
     for name, value in (("eta", eta), ("strong_convexity", strong_convexity), ("batch", batch)):
         check(name, value, zero=False)
     check("noise_trace", noise_trace)
@@ -35,7 +45,21 @@ def qsgd_distance_terms(
     strong_convexity: Numbers,
     batch: Numbers = 1,
 ) -> tuple[Numbers, Numbers]:
-    """The two terms of `qsgd_distance`: of imperfect synchronization, and of the averaged noise."""
+    """The two terms of `qsgd_distance`: of imperfect synchronization, and of the averaged noise.
+
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain >= 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+
+    Returns:
+        Both, in length.
+    """
     check("strong_convexity", strong_convexity, zero=False)
     lam = floats(strong_convexity)
     eps = disturbance(agents, dims, eta, noise_trace, third, k, -lam, batch)
@@ -55,6 +79,19 @@ def qsgd_distance(
     """Bound of E|x_mean - x*| of QSGD, in length (BS Thm 5.1).
 
     (p - 1) Q eta C sqrt(d) / (4 p b lambda (k + lambda)) + sqrt(eta C / (2 lambda b p))
+
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain >= 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+
+    Returns:
+        In length.
     """
     first, second = qsgd_distance_terms(agents, dims, eta, noise_trace, third, k, strong_convexity, batch)
     return first + second
@@ -72,7 +109,23 @@ def qsgd_distance_discrete_terms(
     batch: Numbers = 1,
     dt: Numbers = None,
 ) -> tuple[Numbers, Numbers]:
-    """The two terms of `qsgd_distance_discrete`: of imperfect synchronization, and of the averaged noise."""
+    """The two terms of `qsgd_distance_discrete`: of imperfect synchronization, and of the averaged noise.
+
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain >= 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        smoothness: L >= lambda, in 1/time.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+        dt: in time; by default eta, and with one eta an agent their mean.
+
+    Returns:
+        Both, in length.
+    """
     lam, smooth = curvatures(strong_convexity, smoothness)
     eps = disturbance_discrete(agents, dims, eta, noise_trace, third, k, -lam, smooth, batch, dt)
     dt = step(dt, eta)
@@ -99,9 +152,22 @@ def qsgd_distance_discrete(
 
     with `disturbance_discrete` for E|eps|. The argument of BS Thm 5.1: a step of descent shrinks distances by q at
     least, so that the noise alone leaves the second term, and the disturbance takes the chain no farther from the one
-    without it than the first.
+    without it than the first. Assumes dt (k + L) < 2.
 
-    dt: in time; by default eta, and with one eta an agent their mean. Assumes dt (k + L) < 2.
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain >= 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        smoothness: L >= lambda, in 1/time.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+        dt: in time; by default eta, and with one eta an agent their mean.
+
+    Returns:
+        In length.
     """
     common = (agents, dims, eta, noise_trace, third, k, strong_convexity, smoothness, batch, dt)
     first, second = qsgd_distance_discrete_terms(*common)
@@ -130,7 +196,15 @@ def qsgd_distance_scheduled(
     and the bound is D + N. Nothing is assumed of the steps: where they are unstable it grows.
 
     Args:
-        eta, k: learning rate and gain of each step, (steps,) or a number for all; at least one is (steps,).
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate of each step, (steps,), or a number for all, in time; it or `k` is (steps,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain of each step, (steps,), or a number for all, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        smoothness: L >= lambda, in 1/time.
+        batch: minibatch size b > 0.
         start: distance of all agents from the minimum at the start, where they agree, in length.
 
     Returns:
@@ -161,6 +235,14 @@ def easgd_rate(agents: Numbers, k: Numbers, strong_convexity: Numbers) -> Number
         gamma = (lambda + k (1 + p)) / 2 - sqrt(((lambda + k - k p) / 2)^2 + k^2 p)
 
     Positive for k > 0, which is assumed, and less than lambda and than k p: the slower of the loss and the center.
+
+    Args:
+        agents: p >= 1.
+        k: gain > 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+
+    Returns:
+        gamma, in 1/time.
     """
     for name, value in (("k", k), ("strong_convexity", strong_convexity)):
         check(name, value, zero=False)
@@ -184,6 +266,19 @@ def easgd_distance(
         sqrt(p) E|eps| / gamma + sqrt(eta C / (2 gamma b)),   gamma of `easgd_rate`
 
     It does not fall with p, unlike the error itself: the metric gives the quorum a weight sqrt(p).
+
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time).
+        k: gain > 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+
+    Returns:
+        In length.
     """
     gamma = easgd_rate(agents, k, strong_convexity)
     eps = disturbance(agents, dims, eta, noise_trace, third, k, -floats(strong_convexity), batch)
@@ -195,6 +290,14 @@ def easgd_stability_limit(agents: Numbers, k: Numbers, smoothness: Numbers) -> N
 
     Two over the greatest eigenvalue of [[L + k, -k sqrt p], [-k sqrt p, k p]]: exact for a loss of curvature up to L,
     and at least 2 / (k (1 + p) + L).
+
+    Args:
+        agents: p >= 1.
+        k: gain >= 0, in 1/time; it or `smoothness` is greater than 0.
+        smoothness: L >= 0, in 1/time.
+
+    Returns:
+        In time.
     """
     for name, value in (("k", k), ("smoothness", smoothness)):
         check(name, value)
@@ -214,8 +317,12 @@ def momentum_metric(
         iff   (sqrt L - sqrt lambda)^2 / 4 < s < (sqrt L + sqrt lambda)^2 / 4.
 
     Args:
-        c: None for the best: mu / 2 if mu^2 <= L + 3 lambda, else (mu - sqrt(mu^2 - L - 3 lambda)) / 2. Assumes then
-            mu > sqrt L - sqrt lambda. For L = lambda and mu^2 >= 4 lambda the best metric is singular: give a c.
+        mu: friction > 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time^2.
+        smoothness: L >= lambda, in 1/time^2.
+        c: in 1/time; None for the best: mu / 2 if mu^2 <= L + 3 lambda, else (mu - sqrt(mu^2 - L - 3 lambda)) / 2.
+            Assumes then mu > sqrt L - sqrt lambda. For L = lambda and mu^2 >= 4 lambda the best metric is singular:
+            give a c.
 
     Returns:
         (theta, c, gamma), in 1/time.
@@ -260,6 +367,23 @@ def momentum_distance(
     Theta and gamma of `momentum_metric`, E|eps| bounded with the rate of `momentum_synchronization_rate`, whose
     assumption on k1 (mu + k2) is made too. The condition number is BS's; 1 / sqrt(beta) would do in its place, as the
     disturbance enters the velocities alone.
+
+    Args:
+        agents: p >= 1.
+        dims: d >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        third: Q >= 0, in 1/(length time^2).
+        k1: gain on positions >= 0, in 1/time.
+        k2: gain on velocities >= 0, in 1/time.
+        mu: friction > 0, in 1/time.
+        strong_convexity: lambda > 0, in 1/time^2.
+        smoothness: L >= lambda, in 1/time^2.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+        c: of `momentum_metric`; None for the best.
+
+    Returns:
+        Of positions and velocities together, with time measured in a unit of the user's choice.
     """
     theta, c, gamma = momentum_metric(mu, strong_convexity, smoothness, c)
     level = momentum_synchronization_level(agents, eta, noise_trace, k1, k2, mu, strong_convexity, smoothness, batch)
@@ -272,12 +396,12 @@ def momentum_distance(
     return np.sqrt(greatest / beta) * eps / gamma + noise
 
 
-def _easgd(agents, k, curvature):
+def _easgd(agents: Numbers, k: Numbers, curvature: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Diagonal and off-diagonal of EASGD's drift of (x_mean, center) in its metric, where it is symmetric."""
     p, k = count("agents", agents), floats(k)
     return floats(curvature) + k, k * p, k * np.sqrt(p)
 
 
-def _radius(first, second, off):
+def _radius(first: Numbers, second: Numbers, off: Numbers) -> Numbers:
     """Half the difference of the eigenvalues of [[first, off], [off, second]]."""
     return np.sqrt(((first - second) / 2) ** 2 + off**2)

@@ -7,11 +7,13 @@ lower bound of the true concavity, L and Q, and labeled as an estimate. `share_o
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.fields import check_count
@@ -38,12 +40,13 @@ TENSORS = 2**22  # numbers in the third derivatives of one chunk of points
 class Constants:
     """Bounds of the second and third derivatives of a loss, as arguments of `sdesim.theory.bounds`.
 
-    concavity: sup of lambda_max(-Hessian), in 1/time; negative where the loss is strongly convex.
-    smoothness: L, sup of lambda_max(Hessian), in 1/time.
-    third: Q, sup of the spectral norm of the Hessian of each component of the gradient, in 1/(length time).
-    box: (low, high) of every coordinate within which they hold; None for everywhere, and for an estimate.
-    certified: whether they are true bounds. An estimate bounds the true concavity, L and Q from below.
-    kind: how they were found.
+    Attributes:
+        concavity: sup of lambda_max(-Hessian), in 1/time; negative where the loss is strongly convex.
+        smoothness: L, sup of lambda_max(Hessian), in 1/time.
+        third: Q, sup of the spectral norm of the Hessian of each component of the gradient, in 1/(length time).
+        box: (low, high) of every coordinate within which they hold; None for everywhere, and for an estimate.
+        certified: whether they are true bounds. An estimate bounds the true concavity, L and Q from below.
+        kind: how they were found.
     """
 
     concavity: float
@@ -59,7 +62,7 @@ class Constants:
         return -self.concavity
 
 
-def constants(objective, dims: int, box: Box | None = None) -> Constants:
+def constants(objective: Any, dims: int, box: Box | None = None) -> Constants:
     """The constants of a loss of `sdesim.objectives`, as true bounds.
 
     `Quadratic` and `LogCosh` have them everywhere, so a box is not looked at; the other losses grow faster than any
@@ -69,6 +72,9 @@ def constants(objective, dims: int, box: Box | None = None) -> Constants:
         objective: an objective. Its numbers are taken as they are stored, in float32 unless x64 is on.
         dims: d.
         box: (low, high) of every coordinate, in length.
+
+    Returns:
+        `Constants` that are certified.
 
     Raises:
         ValueError: if the loss needs a box and has none, the box is empty, or dims does not fit.
@@ -90,17 +96,23 @@ def constants(objective, dims: int, box: Box | None = None) -> Constants:
 
 
 def share_outside(points: ArrayLike, box: Box, axis: int | tuple[int, ...] = -1) -> float:
-    """Share of points (..., dims) with a coordinate outside a box, from 0 to 1; what is not a number is outside.
+    """Share of points with a coordinate outside a box; what is not a number is outside.
 
-    axis: axes over which one coordinate outside counts for all; with the axis of time among them, the share of the
-        trajectories that ever leave.
+    Args:
+        points: (..., dims), in length.
+        box: (low, high) of every coordinate, in length.
+        axis: axes over which one coordinate outside counts for all; with the axis of time among them, the share of the
+            trajectories that ever leave.
+
+    Returns:
+        From 0 to 1.
     """
     low, high = _box(box)
     x = np.asarray(points)
     return float(np.mean(np.any(~((x >= low) & (x <= high)), axis=axis)))
 
 
-def estimate(objective, points: ArrayLike) -> Constants:
+def estimate(objective: Any, points: ArrayLike) -> Constants:
     """The extremes of a loss's second and third derivatives at given points: estimates, not bounds.
 
     They bound the true concavity, L and Q from below, and are what agents met if the points are theirs.
@@ -109,6 +121,9 @@ def estimate(objective, points: ArrayLike) -> Constants:
         objective: an objective or a function of a point (dims,) to a scalar, three times differentiable by JAX.
         points: (..., dims), such as the agents of a result (sims, agents, dims). Third derivatives take dims^3 numbers
             a point, in chunks.
+
+    Returns:
+        `Constants` that are not certified.
 
     Raises:
         ValueError: if there are no points, one is not finite, or the loss does not fit them.
@@ -125,8 +140,10 @@ def estimate(objective, points: ArrayLike) -> Constants:
     return Constants(-least, greatest, third, None, False, f"estimate along trajectories, {len(x)} points")
 
 
-def gradient_noise_trace(law: AbstractNoise, dims: int, points: ArrayLike | None = None, objective=None) -> float:
-    """C, the trace of the covariance of one sample's gradient noise, in length^2/time^2.
+def gradient_noise_trace(
+    law: AbstractNoise, dims: int, points: ArrayLike | None = None, objective: Any = None
+) -> float:
+    """C, the trace of the covariance of one sample's gradient noise.
 
     Args:
         law: a law of `sdesim.noise`.
@@ -134,6 +151,9 @@ def gradient_noise_trace(law: AbstractNoise, dims: int, points: ArrayLike | None
         points: (..., dims), for a law that depends on the state: its greatest trace at these points is returned, which
             is a bound only if they include the worst.
         objective: the loss, for a law that multiplies the gradient; the gradient is 0 without it.
+
+    Returns:
+        C, in length^2/time^2.
 
     Raises:
         ValueError: if the law depends on the state and there are no points, or if it has no variance.
@@ -226,7 +246,7 @@ def _coupled(objective: CoupledDoubleWells, dims: int, box: Box) -> Constants:
     else:
         least = max(least, -_maximum(lambda x: diagonal(x) - q(x), steepness, box))
 
-    def arrow(x):
+    def arrow(x: NDArray):
         sine = np.abs(np.sin(w * x))
         head, side, rest = 24 * abs(scale * x), twist * np.abs(np.cos(w * x)) / np.sqrt(n), twist * sine / n
         mean, half = (head + twist * sine + rest) / 2, (head + twist * sine - rest) / 2
@@ -262,7 +282,8 @@ def _text(box: Box) -> str:
     return f"[{box[0]:g}, {box[1]:g}] in every coordinate"
 
 
-def _box(box) -> Box:
+def _box(box: Any) -> Box:
+    """The box as two numbers, checked."""
     try:
         low, high = (float(end) for end in box)
     except (TypeError, ValueError) as error:
@@ -272,7 +293,7 @@ def _box(box) -> Box:
     return low, high
 
 
-def _extremes(objective: AbstractObjective, points) -> tuple[float, float, float]:
+def _extremes(objective: AbstractObjective, points: Array) -> tuple[float, float, float]:
     """Least and greatest eigenvalue of the Hessian, and greatest norm of a gradient component's, over points."""
     chunk = max(1, min(len(points), TENSORS // points.shape[-1] ** 3))
     points = jnp.concatenate([points, jnp.repeat(points[:1], -len(points) % chunk, axis=0)])  # whole chunks: one trace
@@ -289,7 +310,7 @@ def _extremes(objective: AbstractObjective, points) -> tuple[float, float, float
 
 
 @eqx.filter_jit
-def _derivatives(objective: AbstractObjective, points):
+def _derivatives(objective: AbstractObjective, points: Array) -> tuple[Array, Array]:
     """Hessians (points, dims, dims) and third derivatives (points, dims, dims, dims), symmetric in all axes."""
     hessian = jax.hessian(objective.loss)
     return jax.vmap(hessian)(points), jax.vmap(jax.jacfwd(hessian))(points)

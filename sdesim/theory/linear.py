@@ -45,7 +45,16 @@ def ou_covariance_discrete(matrix: ArrayLike, covariance: ArrayLike, dt: float, 
     """Stationary covariance of the Euler-Maruyama chain with step dt, which is not that of the SDE.
 
     x <- (1 - dt A) x + sqrt(dt / agents) B z has V = (1 - dt A) V (1 - dt A)^T + dt Sigma / agents; in one dimension
-    sigma^2 / (2h - h^2 dt) / agents. Arguments as for `ou_covariance`; dt in time.
+    sigma^2 / (2h - h^2 dt) / agents.
+
+    Args:
+        matrix: A, (dims, dims) or a number, in 1/time; not necessarily symmetric.
+        covariance: Sigma, (dims, dims) or a number, in length^2/time; symmetric, positive semidefinite.
+        dt: length of a step, greater than 0, in time.
+        agents: p.
+
+    Returns:
+        V, (dims, dims), in length^2.
 
     Raises:
         ValueError: if the chain is unstable (an eigenvalue of 1 - dt A of modulus >= 1) or a shape is wrong.

@@ -28,21 +28,37 @@ from sdesim.theory.meanfield.stationary import SelfConsistency
 
 @dataclasses.dataclass(frozen=True)
 class QuorumMoments:
-    """Stationary moments of the mean of p agents: mean, variance, and second = E mean^2 about 0."""
+    """Stationary moments of the mean of p agents.
+
+    Attributes:
+        mean: in units of x.
+        variance: in units of x^2.
+    """
 
     mean: float
     variance: float
 
     @property
     def second(self) -> float:
+        """E mean^2, about 0."""
         return self.variance + self.mean**2
 
 
-def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: int, points: int = 401):
-    """Exact stationary moments of the mean of `agents` agents of the SDE with quorum coupling (dt -> 0).
+def quorum_moments(
+    loss: SelfConsistency, k: float, temperature: float, agents: int, points: int = 401
+) -> QuorumMoments:
+    """Exact stationary moments of the mean of p agents of the SDE with quorum coupling (dt -> 0).
 
-    points: least number of points of the integral over m, on the interval that holds its weight. More are taken where
-        peaks of the density of m are narrow, sqrt(T / (k p)) at the least, as they are for many agents.
+    Args:
+        loss: with its grid.
+        k: gain, at least 0, in 1/time.
+        temperature: T, greater than 0, in length^2/time.
+        agents: p.
+        points: least number of points of the integral over m, on the interval that holds its weight. More are taken
+            where peaks of the density of m are narrow, sqrt(T / (k p)) at the least, as they are for many agents.
+
+    Returns:
+        Mean and variance.
 
     Raises:
         ValueError: for fewer than 1 agent, k < 0 or a temperature that is not positive.
@@ -70,6 +86,14 @@ def quorum_moments(loss: SelfConsistency, k: float, temperature: float, agents: 
 def linear_noise(variance: float, k: float, temperature: float) -> float:
     """p Var(mean) on a stable branch of agents' variance V: V / (1 - k V / T); for a quadratic loss exact, T / f''.
 
+    Args:
+        variance: V of one agent, in length^2.
+        k: gain, in 1/time.
+        temperature: T, in length^2/time.
+
+    Returns:
+        In length^2.
+
     Raises:
         ValueError: on an unstable branch.
     """
@@ -80,10 +104,22 @@ def linear_noise(variance: float, k: float, temperature: float) -> float:
 
 
 def iteration_noise(model: Dynamics, grid: Grid, *, steps: int, init: Any) -> float:
-    """p Var(mean of p agents) after `steps` iterations, in the limit of large p, in units of x^2.
+    """p Var(mean of p agents) after some iterations, in the limit of large p.
 
-    Arguments and errors as for `evolve`. With independent initial agents; linear noise theory, so that it fails where
-    agents' mean jumps between two branches.
+    With independent initial agents; linear noise theory, so that it fails where agents' mean jumps between two
+    branches.
+
+    Args:
+        model: as for `evolve`.
+        grid: where the law lives; wide enough to hold all of it.
+        steps: iterations.
+        init: a law of `sdesim.init`, a number, or masses (cells,).
+
+    Returns:
+        In units of x^2.
+
+    Raises:
+        ValueError: as `evolve`.
     """
     forward = evolve(model, grid, steps=steps, init=init, every=1)
     eta, coupling = parts.learning_rates(model, steps), parts.pull(model)

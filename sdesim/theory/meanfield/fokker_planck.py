@@ -21,16 +21,29 @@ from sdesim.theory.meanfield.parts import Grid
 
 
 def bernoulli(z: np.ndarray) -> np.ndarray:
-    """z / (e^z - 1), 1 at 0."""
+    """z / (e^z - 1), 1 at 0.
+
+    Args:
+        z: of any shape.
+
+    Returns:
+        Of the shape of z.
+    """
     small = abs(z) < 1e-8
     safe = np.clip(np.where(small, 1.0, z), -700, 700)
     return np.where(small, 1 - z / 2, safe / np.expm1(safe))
 
 
 def rates(potential: np.ndarray, temperature: float, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rates of hopping right from each cell but the last, and left from each but the first, (cells - 1,), in 1/time.
+    """Rates of hopping right from each cell but the last, and left from each but the first.
 
-    potential: at the cells' centers, (cells,).
+    Args:
+        potential: at the cells' centers, (cells,), in length^2/time.
+        temperature: T, greater than 0, in length^2/time.
+        width: of a cell, in length.
+
+    Returns:
+        Both (cells - 1,), in 1/time.
     """
     step = np.diff(potential) / temperature
     scale = temperature / width**2
@@ -38,7 +51,16 @@ def rates(potential: np.ndarray, temperature: float, width: float) -> tuple[np.n
 
 
 def generator(potential: np.ndarray, temperature: float, width: float) -> np.ndarray:
-    """The matrix A of d masses / dt = A masses, (cells, cells); its columns sum to 0."""
+    """The matrix A of d masses / dt = A masses; its columns sum to 0.
+
+    Args:
+        potential: at the cells' centers, (cells,), in length^2/time.
+        temperature: T, greater than 0, in length^2/time.
+        width: of a cell, in length.
+
+    Returns:
+        (cells, cells), in 1/time.
+    """
     right, left = rates(potential, temperature, width)
     a = np.diag(right, -1) + np.diag(left, 1)
     return a - np.diag(a.sum(axis=0))
@@ -52,9 +74,13 @@ def fokker_planck(
     Args:
         model: as for `evolve`, with eta a number and noise that is not Silent.
         grid: where the law lives; its ends reflect.
-        time: how long, in the SDE's time. dt: length of a step, shortened so that steps fill the time.
+        time: how long, in the SDE's time.
+        dt: length of a step, shortened so that steps fill the time.
         init: a law of `sdesim.init`, a number, or masses (cells,).
         every: steps between two records of the masses; none by default.
+
+    Returns:
+        The law after each step.
 
     Raises:
         ValueError: for a model without such a prediction, or too little noise for the equation to be parabolic.
@@ -97,10 +123,20 @@ def fokker_planck(
 def fokker_planck_matrix(
     masses: np.ndarray, potential: np.ndarray, k: float, temperature: float, grid: Grid
 ) -> np.ndarray:
-    """The matrix of small deviations from a stationary law of quorum coupling, (cells, cells).
+    """The matrix of small deviations from a stationary law of quorum coupling.
 
-    masses: of the law, (cells,). potential: f + k (x - m)^2 / 2 at the cells' centers. A deviation moves the mean, and
-    with it every agent's potential; at a stationary law that response is -(k / T) A (masses (x - m)) a unit of mean.
+    A deviation moves the mean, and with it every agent's potential; at a stationary law that response is
+    -(k / T) A (masses (x - m)) a unit of mean.
+
+    Args:
+        masses: of the law, (cells,).
+        potential: f + k (x - m)^2 / 2 at the cells' centers, (cells,).
+        k: gain, in 1/time.
+        temperature: T, greater than 0, in length^2/time.
+        grid: where the law lives.
+
+    Returns:
+        (cells, cells), in 1/time.
     """
     x = grid.centers
     a = generator(potential, temperature, grid.width)
@@ -108,12 +144,25 @@ def fokker_planck_matrix(
     return a + np.outer(response, x)
 
 
-def relaxation_rates(objective: Any, mean: float, k: float, temperature: float, grid: Grid, count: int = 3):
-    """The slowest rates at which small deviations from the stationary law of mean `mean` die out, (count,), in 1/time.
+def relaxation_rates(
+    objective: Any, mean: float, k: float, temperature: float, grid: Grid, count: int = 3
+) -> np.ndarray:
+    """The slowest rates at which small deviations from a stationary law die out.
 
-    mean: a root of the self-consistency R(m) = m. A negative rate is that of an instability. The conserved mass, rate
-    0, is left out. They are the eigenvalues of minus `fokker_planck_matrix`, found from a symmetric matrix of the
-    fluxes between cells: the dynamics are a gradient flow, and the mean's feedback is of rank one.
+    A negative rate is that of an instability. The conserved mass, rate 0, is left out. They are the eigenvalues of
+    minus `fokker_planck_matrix`, found from a symmetric matrix of the fluxes between cells: the dynamics are a gradient
+    flow, and the mean's feedback is of rank one.
+
+    Args:
+        objective: the loss, of one dimension.
+        mean: of the law: a root of the self-consistency R(m) = m.
+        k: gain, in 1/time.
+        temperature: T, greater than 0, in length^2/time.
+        grid: where the law lives.
+        count: how many rates, less than cells.
+
+    Returns:
+        (count,), in 1/time, the slowest first.
     """
     check_count("count", count, most=grid.cells - 1)
     check_sign("temperature", temperature, zero=False)

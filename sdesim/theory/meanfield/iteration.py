@@ -27,9 +27,15 @@ LOST = 1e-6  # mass that may leave the grid in a whole run
 class Evolution:
     """The law of infinitely many agents over the iterations.
 
-    masses: at the end, (cells,). mean, std, target: of the law, and what agents are pulled to, after each iteration
-    from the start on, (steps + 1,). history: masses at the iterations `recorded`, (records, cells). escaped: mass that
-    reached the ends of the grid, where it was held.
+    Attributes:
+        grid: where the law lives.
+        masses: at the end, (cells,).
+        mean: of the law, after each iteration from the start on, (steps + 1,).
+        std: its standard deviation, (steps + 1,).
+        target: what agents are pulled to, (steps + 1,).
+        recorded: the iterations of `history`, (records,).
+        history: masses at the iterations `recorded`, (records, cells).
+        escaped: mass that reached the ends of the grid, where it was held.
     """
 
     grid: Grid
@@ -43,6 +49,7 @@ class Evolution:
 
     @property
     def x(self) -> np.ndarray:
+        """Centers of the cells, (cells,)."""
         return self.grid.centers
 
     @property
@@ -52,10 +59,18 @@ class Evolution:
 
 
 class Transfer:
-    """One iteration as an operator on masses (cells,), at one learning rate: drift map, then shift and noise."""
+    """One iteration as an operator on masses (cells,), at one learning rate: drift map, then shift and noise.
+
+    Args:
+        slope: f' at the edges of the pieces, (SPLIT * cells + 1,).
+        grid: where the law lives.
+        eta: learning rate, in time.
+        k: gain, in 1/time.
+        law: of the noise of one iteration, in units of x.
+    """
 
     def __init__(self, slope: np.ndarray, grid: Grid, eta: float, k: float, law: Law):
-        """slope: f' at the edges of the pieces, (SPLIT * cells + 1,)."""
+        """Build the operator, of which the class says what it is made of."""
         self.grid, self.eta, self.k, self.law = grid, eta, k, law
         middle = (grid.low + grid.high) / 2
         x = piece_edges(grid)
@@ -66,7 +81,15 @@ class Transfer:
         self.adjoint = self.matrix.T.tocsr()
 
     def __call__(self, masses: np.ndarray, target: float) -> tuple[np.ndarray, float]:
-        """The masses after the iteration, and how much of them reached the ends of the grid."""
+        """The masses after the iteration.
+
+        Args:
+            masses: before it, (cells,).
+            target: what agents are pulled to, in units of x.
+
+        Returns:
+            The masses, (cells,), and how much of them reached the ends of the grid.
+        """
         n = self.grid.cells
         offset, weights = self._weights(target)
         moved = self.matrix @ masses
@@ -81,7 +104,15 @@ class Transfer:
         return inside, below + above + float(self.outside @ masses)
 
     def expected(self, values: np.ndarray, target: float) -> np.ndarray:
-        """E[values(X') | X = each cell], (cells,): the adjoint of the call, for values (cells,) or (rows, cells)."""
+        """E[values(X') | X = each cell]: the adjoint of the call.
+
+        Args:
+            values: (cells,) or (rows, cells).
+            target: what agents are pulled to, in units of x.
+
+        Returns:
+            Of the shape of `values`.
+        """
         n = self.grid.cells
         offset, weights = self._weights(target)
         # what lies beyond an end of the grid was held at that end
@@ -97,7 +128,14 @@ class Transfer:
 
 
 def piece_edges(grid: Grid) -> np.ndarray:
-    """Edges of the pieces that the drift map moves, (SPLIT * cells + 1,)."""
+    """Edges of the pieces that the drift map moves.
+
+    Args:
+        grid: where the law lives.
+
+    Returns:
+        (SPLIT * cells + 1,).
+    """
     return np.linspace(grid.low, grid.high, SPLIT * grid.cells + 1)
 
 
@@ -115,11 +153,16 @@ def _spread(image: np.ndarray, grid: Grid) -> tuple[Any, np.ndarray]:
 
 
 def spread(start: np.ndarray, stop: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How pieces, uniform from `start` to `stop` (pieces,) in units of cells, are shared among cells 0, 1, ...
+    """How pieces are shared among cells 0, 1, ...
 
     Each point gives to the two cells whose centers enclose it what keeps its mean. Sharing by overlap would move the
     mass of a fold of the drift map, where the density is like 1 / sqrt(x) and a cell holds sqrt(h), by up to h / 2: an
     error of order 3/2. This one is of order 2.
+
+    Args:
+        start: one end of each piece, which is uniform between both, (pieces,), in units of cells.
+        stop: the other end, (pieces,).
+        cells: how many there are.
 
     Returns:
         (piece, cell, share, outside): one entry for each piece and each cell that gets some of it (shares sum to 1 over
@@ -154,6 +197,9 @@ def evolve(model: Dynamics, grid: Grid, *, steps: int, init: Any, every: int | N
         steps: iterations.
         init: a law of `sdesim.init`, a number, or masses (cells,).
         every: iterations between two records of the masses, from the start on; none by default.
+
+    Returns:
+        The law after each iteration.
 
     Raises:
         ValueError: for a model without such a prediction, or when more than 1e-6 of the mass leaves the grid.

@@ -7,6 +7,7 @@ noise in v, the pull on x) are conservative remaps as in one dimension.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,15 @@ SPLIT = 4  # pieces of a cell that the map of v moves as straight lines
 class PhaseEvolution:
     """The law of infinitely many agents with momentum over the iterations.
 
-    masses: at the end, (cells of x, cells of v). mean, std, speed: mean and standard deviation of x and root mean
-    square of v after each iteration from the start on, (steps + 1,). target: what agents are pulled to. escaped: mass
-    that reached the ends of the grids, where it was held.
+    Attributes:
+        grid: of x.
+        velocities: the grid of v, in units of x in one iteration.
+        masses: at the end, (cells of x, cells of v).
+        mean: of x, after each iteration from the start on, (steps + 1,).
+        std: standard deviation of x, (steps + 1,).
+        speed: root mean square of v, (steps + 1,).
+        target: what agents are pulled to, (steps + 1,).
+        escaped: mass that reached the ends of the grids, where it was held.
     """
 
     grid: Grid
@@ -41,6 +48,7 @@ class PhaseEvolution:
 
     @property
     def x(self) -> np.ndarray:
+        """Centers of the cells of x, (cells,)."""
         return self.grid.centers
 
     @property
@@ -50,7 +58,15 @@ class PhaseEvolution:
 
 
 def velocity_grid(grid: Grid, speed: float) -> Grid:
-    """Cells of v of the width of those of x, centered at its multiples, up to at least `speed`."""
+    """Cells of v of the width of those of x, centered at its multiples.
+
+    Args:
+        grid: of x.
+        speed: up to which they reach at least, greater than 0, in units of x in one iteration.
+
+    Returns:
+        An odd number of cells.
+    """
     check_sign("speed", speed, zero=False)
     half = int(np.ceil(speed / grid.width))
     return Grid(-(half + 0.5) * grid.width, (half + 0.5) * grid.width, 2 * half + 1)
@@ -59,7 +75,17 @@ def velocity_grid(grid: Grid, speed: float) -> Grid:
 class _Kicks:
     """The map of v at each x, and the noise in v, at one learning rate. Masses are (cells of x, cells of v)."""
 
-    def __init__(self, slope, grid: Grid, velocities: Grid, eta: float, delta: float, lookahead: float, law: Law):
+    def __init__(
+        self,
+        slope: Callable[[np.ndarray], np.ndarray],
+        grid: Grid,
+        velocities: Grid,
+        eta: float,
+        delta: float,
+        lookahead: float,
+        law: Law,
+    ):
+        """slope: f' as a function of x."""
         self.eta, n, self.shape = eta, velocities.cells, (grid.cells, velocities.cells)
         v = np.linspace(velocities.low, velocities.high, SPLIT * n + 1)
         x = grid.centers[:, None]
@@ -118,8 +144,13 @@ def evolve_momentum(model: Dynamics, grid: Grid, *, speed: float, steps: int, in
     Args:
         model: one-dimensional; coupling Uncoupled, Quorum or Elastic with a center rate; noise Silent, Uniform or
             Gaussian; eta a number or a function of the step.
-        grid: of x. speed: largest displacement in one iteration that is held, in units of x.
-        steps: iterations. init: of x, as for `evolve`.
+        grid: of x.
+        speed: largest displacement in one iteration that is held, in units of x.
+        steps: iterations.
+        init: of x, as for `evolve`.
+
+    Returns:
+        The law after each iteration.
 
     Raises:
         ValueError: for a model without such a prediction, or when more than 1e-6 of the mass leaves the grids.

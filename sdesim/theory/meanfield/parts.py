@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.special import ndtr
 
 from sdesim import init as laws
@@ -23,7 +24,13 @@ TAIL = 9.0  # standard deviations of a normal law beyond which nothing is left i
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """`cells` equal cells of the interval (low, high), in units of x (or of v)."""
+    """Equal cells of an interval, in units of x (or of v).
+
+    Attributes:
+        low: lower end of the first cell.
+        high: upper end of the last cell, greater than low.
+        cells: how many, at least 4.
+    """
 
     low: float
     high: float
@@ -52,9 +59,12 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """A law of one real number about 0. ramp: the second integral of its density, E max(y - Y, 0).
+    """A law of one real number Y about 0.
 
-    reach: outside (-reach, reach) nothing is left of it. variance: of Y.
+    Attributes:
+        ramp: the second integral of its density, E max(y - Y, 0), as a function of an array.
+        reach: outside (-reach, reach) nothing is left of it.
+        variance: of Y.
     """
 
     ramp: Callable[[np.ndarray], np.ndarray]
@@ -62,7 +72,11 @@ class Law:
     variance: float
 
     def weights(self, width: float, shift: float) -> tuple[int, np.ndarray]:
-        """What a uniform cell of this width gives to the cells around it when `shift` + Y is added.
+        """What a uniform cell gives to the cells around it when `shift` + Y is added.
+
+        Args:
+            width: of a cell, in units of Y.
+            shift: in units of Y.
 
         Returns:
             (offset, weights): weights[i] goes to the cell number offset + i from the own one. Exact for a law that is
@@ -77,6 +91,13 @@ class Law:
 
 def noise_law(model: Dynamics, scale: float) -> Law:
     """The law of scale * zeta of one minibatch in one dimension.
+
+    Args:
+        model: with noise Silent, Uniform or Gaussian.
+        scale: what multiplies zeta, in time.
+
+    Returns:
+        In units of x.
 
     Raises:
         ValueError: for a law that has no closed form here.
@@ -95,7 +116,14 @@ def noise_law(model: Dynamics, scale: float) -> Law:
 
 
 def temperature(model: Dynamics) -> float:
-    """T = eta sigma^2 / (2 b) of the SDE dx = -f' dt + sqrt(eta / b) sigma dW = -f' dt + sqrt(2 T) dW."""
+    """T = eta sigma^2 / (2 b) of the SDE dx = -f' dt + sqrt(eta / b) sigma dW = -f' dt + sqrt(2 T) dW.
+
+    Args:
+        model: of one dimension, with one learning rate.
+
+    Returns:
+        T, in length^2/time.
+    """
     eta = _number("eta", model.eta)
     return eta * noise_law(model, 1.0).variance / 2
 
@@ -105,6 +133,12 @@ def gradient(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
 
     It is evaluated in JAX's default precision: to 1e-7 in float32.
 
+    Args:
+        objective: the loss, or a function of a point to a scalar.
+
+    Returns:
+        The function.
+
     Raises:
         ValueError: for a loss that has no one-dimensional form.
     """
@@ -113,27 +147,43 @@ def gradient(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def loss(objective: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """f of a one-dimensional objective as a function of an array, of its shape; precision and errors as `gradient`."""
+    """f of a one-dimensional objective as a function of an array, of its shape; precision as `gradient`.
+
+    Args:
+        objective: the loss, or a function of a point to a scalar.
+
+    Returns:
+        The function.
+
+    Raises:
+        ValueError: as `gradient`.
+    """
     objective = _one_dimensional(objective)
     return lambda x: _of_today(_losses, objective, x)
 
 
 @eqx.filter_jit
-def _gradients(objective: AbstractObjective, x):
+def _gradients(objective: AbstractObjective, x: Array) -> Array:
+    """f' at points (points, 1), in the precision that they have."""
     return jax.vmap(objective.gradient)(x)
 
 
 @eqx.filter_jit
-def _losses(objective: AbstractObjective, x):
+def _losses(objective: AbstractObjective, x: Array) -> Array:
+    """f at points (points, 1), in the precision that they have."""
     return jax.vmap(objective.loss)(x)
 
 
-def _of_today(fn, objective: AbstractObjective, x) -> np.ndarray:
+def _of_today(
+    fn: Callable[[AbstractObjective, Array], Array], objective: AbstractObjective, x: np.ndarray
+) -> np.ndarray:
+    """fn of the objective as it is today, at points of any shape."""
     with objective_of_today(objective, 1) as now:
         return np.asarray(fn(now, _points(x)), float).reshape(np.shape(x))
 
 
-def _points(x):
+def _points(x: np.ndarray) -> Array:
+    """Numbers of any shape as points (points, 1)."""
     return jnp.asarray(np.ravel(x)[:, None], jnp.result_type(float))
 
 
@@ -147,7 +197,9 @@ def _one_dimensional(objective: Any) -> AbstractObjective:
 class Pull:
     """The coupling in the limit of many agents: gain k towards a target, and the rate at which the target follows.
 
-    rate: of a center variable towards the mean, in 1/time; None where agents are pulled to the mean itself.
+    Attributes:
+        k: gain, in 1/time.
+        rate: of a center variable towards the mean, in 1/time; None where agents are pulled to the mean itself.
     """
 
     k: float
@@ -156,6 +208,12 @@ class Pull:
 
 def pull(model: Dynamics) -> Pull:
     """The coupling of a model.
+
+    Args:
+        model: with coupling Uncoupled, Quorum or Elastic with a center rate.
+
+    Returns:
+        Gain and rate.
 
     Raises:
         ValueError: for a rule that has no limit of many agents here.
@@ -177,7 +235,14 @@ def pull(model: Dynamics) -> Pull:
 
 
 def learning_rates(model: Dynamics, steps: int) -> np.ndarray:
-    """The learning rate of each iteration, (steps,).
+    """The learning rate of each iteration.
+
+    Args:
+        model: with a number or a function of the step.
+        steps: iterations.
+
+    Returns:
+        (steps,), in time.
 
     Raises:
         ValueError: for a rate an agent.
@@ -190,7 +255,19 @@ def learning_rates(model: Dynamics, steps: int) -> np.ndarray:
 
 
 def check_model(model: Any, momentum: bool) -> AbstractMomentum | None:
-    """Refuse what has no mean-field prediction here."""
+    """Refuse what has no mean-field prediction here.
+
+    Args:
+        model: anything.
+        momentum: whether it must have momentum, or must have none.
+
+    Returns:
+        The model's momentum.
+
+    Raises:
+        TypeError: for what is no model.
+        ValueError: naming the part that has no such prediction.
+    """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={model!r}: must be a sdesim.Dynamics")
     if (model.momentum is not None) != momentum:
@@ -202,7 +279,8 @@ def check_model(model: Any, momentum: bool) -> AbstractMomentum | None:
     return model.momentum
 
 
-def _number(name: str, value) -> float:
+def _number(name: str, value: Any) -> float:
+    """A value that is one number, as a float."""
     array = np.asarray(value, float) if not callable(value) else None
     if array is None or array.size != 1:
         raise ValueError(f"{name}: must be one number for a mean-field prediction")
@@ -210,7 +288,14 @@ def _number(name: str, value) -> float:
 
 
 def initial_masses(law: Any, grid: Grid) -> np.ndarray:
-    """Mass of an initial law in each cell, (cells,): a law of `sdesim.init`, a number, or the masses themselves.
+    """Mass of an initial law in each cell.
+
+    Args:
+        law: a law of `sdesim.init`, a number, or the masses themselves.
+        grid: where it lives.
+
+    Returns:
+        (cells,), of sum 1.
 
     Raises:
         ValueError: for masses that are no law on the grid, or a law that is not inside it.

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from sdesim.fields import check_count, check_sign
@@ -26,7 +27,13 @@ from sdesim.theory.meanfield.parts import Grid
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """A stationary law of infinitely many agents. mean: m = R(m). variance: V(m). slope: R'(m), stable below 1."""
+    """A stationary law of infinitely many agents.
+
+    Attributes:
+        mean: m = R(m), in length.
+        variance: V(m), in length^2.
+        slope: R'(m), without unit; stable below 1.
+    """
 
     mean: float
     variance: float
@@ -34,6 +41,7 @@ class Branch:
 
     @property
     def stable(self) -> bool:
+        """Whether the law is approached from near by."""
         return self.slope < 1
 
 
@@ -42,6 +50,13 @@ class SelfConsistency:
 
     The midpoint rule is accurate beyond all orders for a smooth loss once cells are narrower than the features of the
     law, about min(sqrt(T / (k + f'')), 1 / sqrt(T f'''')) / 2; the grid must hold all of the law.
+
+    Args:
+        objective: the loss, or a function of a point to a scalar.
+        grid: where the laws live.
+
+    Raises:
+        ValueError: for a loss that is not finite everywhere on the grid.
     """
 
     def __init__(self, objective: Any, grid: Grid):
@@ -50,23 +65,51 @@ class SelfConsistency:
         if not np.isfinite(self.f).all():
             raise ValueError("objective: the loss is not finite everywhere on the grid")
 
-    def law(self, m, k: float, temperature: float) -> np.ndarray:
-        """Masses of rho_m in the cells, (..., cells), for m of shape (...)."""
+    def law(self, m: ArrayLike, k: float, temperature: float) -> np.ndarray:
+        """Masses of rho_m in the cells.
+
+        Args:
+            m: what agents are pulled to, of shape (...), in length.
+            k: gain, at least 0, in 1/time.
+            temperature: T, greater than 0, in length^2/time.
+
+        Returns:
+            (..., cells).
+        """
         return self._masses(m, k, temperature)[0]
 
-    def moments(self, m, k: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-        """R(m) and V(m), of the shape of m."""
+    def moments(self, m: ArrayLike, k: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+        """R(m) and V(m).
+
+        Args:
+            m: what agents are pulled to, of shape (...), in length.
+            k: gain, at least 0, in 1/time.
+            temperature: T, greater than 0, in length^2/time.
+
+        Returns:
+            Both of the shape of m.
+        """
         masses, x = self.law(m, k, temperature), self.grid.centers
         mean = masses @ x
         return mean, np.sum(masses * (x - mean[..., None]) ** 2, axis=-1)
 
-    def effective_loss(self, m, k: float, temperature: float) -> np.ndarray:
-        """Phi(m), of the shape of m; for k > 0."""
+    def effective_loss(self, m: ArrayLike, k: float, temperature: float) -> np.ndarray:
+        """Phi(m).
+
+        Args:
+            m: what agents are pulled to, of shape (...), in length.
+            k: gain, greater than 0, in 1/time.
+            temperature: T, greater than 0, in length^2/time.
+
+        Returns:
+            Of the shape of m, in length^2/time.
+        """
         check_sign("k", k, zero=False)
         log_z = self._masses(m, k, temperature)[1]
         return -temperature * (log_z + 0.5 * np.log(k / (2 * np.pi * temperature)))
 
-    def _masses(self, m, k, temperature):
+    def _masses(self, m: ArrayLike, k: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+        """Masses of rho_m, (..., cells), and log Z(m), (...)."""
         check_sign("k", k)
         check_sign("temperature", temperature, zero=False)
         m = np.asarray(m, float)
@@ -79,11 +122,19 @@ class SelfConsistency:
     # -- branches ------------------------------------------------------------------------------------------------------
 
     def branches(self, k: float, temperature: float, *, points: int = 201) -> list[Branch]:
-        """All stationary laws, by increasing mean.
+        """All stationary laws.
 
         R increases, so that repeating it from the ends of the grid leads to the least and the largest root. Between
-        them R(m) - m is scanned at `points` values of m; a pair of roots between two of these is found too, from the
-        extremum that its slope R'(m) - 1 betrays.
+        them R(m) - m is scanned; a pair of roots between two values of m is found too, from the extremum that its slope
+        R'(m) - 1 betrays.
+
+        Args:
+            k: gain, at least 0, in 1/time.
+            temperature: T, greater than 0, in length^2/time.
+            points: values of m at which R(m) - m is looked at, at least 3.
+
+        Returns:
+            By increasing mean.
         """
         check_count("points", points, least=3)
         ends = np.array([self.grid.low, self.grid.high])
@@ -112,16 +163,30 @@ class SelfConsistency:
         return [self.branch(root, k, temperature) for root in distinct]
 
     def branch(self, mean: float, k: float, temperature: float) -> Branch:
-        """What there is to say of a root `mean` of R(m) = m."""
+        """What there is to say of a root of R(m) = m.
+
+        Args:
+            mean: the root, in length.
+            k: gain, at least 0, in 1/time.
+            temperature: T, greater than 0, in length^2/time.
+
+        Returns:
+            The law's mean, variance and slope.
+        """
         variance = float(self.moments(mean, k, temperature)[1])
         return Branch(mean, variance, k * variance / temperature)
 
     # -- critical lines of a loss that is symmetric about a point ------------------------------------------------------
 
     def critical_gain(self, temperature: float, *, center: float = 0.0) -> float:
-        """The gain above which agents of a loss symmetric about `center` agree on one of its sides: k V(center) = T.
+        """The gain above which agents of a symmetric loss agree on one of its sides: k V(center) = T.
 
-        Returns inf where there is none up to T / width^2, the largest that the grid's cells resolve.
+        Args:
+            temperature: T, greater than 0, in length^2/time.
+            center: about which the loss is symmetric, in length.
+
+        Returns:
+            In 1/time; inf where there is none up to T / width^2, the largest that the grid's cells resolve.
         """
         excess = lambda log_k: self.branch(center, float(np.exp(log_k)), temperature).slope - 1
         low = np.log(temperature) - 20.0  # R' = k V / T falls with k, to 0
@@ -135,7 +200,14 @@ class SelfConsistency:
     def critical_temperature(self, k: float, *, center: float = 0.0, most: float = 1e3) -> float:
         """The temperature below which agents of a symmetric loss agree on a side.
 
-        Returns 0 where there is none up to `most` and down to k width^2, the least that the grid's cells resolve.
+        Args:
+            k: gain, greater than 0, in 1/time.
+            center: about which the loss is symmetric, in length.
+            most: the highest that is looked at, in length^2/time.
+
+        Returns:
+            In length^2/time; 0 where there is none up to `most` and down to k width^2, the least that the grid's cells
+            resolve.
         """
         check_sign("k", k, zero=False)
         excess = lambda log_t: self.branch(center, k, float(np.exp(log_t))).slope - 1
