@@ -25,6 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from sdesim.coupling import AbstractCoupling, Mean, Uncoupled, per_agent
@@ -57,19 +58,49 @@ class AbstractMomentum(Part):
     """Second-order dynamics: how time relates to the learning rate, friction, and where gradients are taken."""
 
     def clock(self, eta: Array) -> Array:
-        """c = eta / h, the time of the coupling in one unit of the time of the SDE, and 1 / (unit of v)."""
+        """c = eta / h, the time of the coupling in one unit of the time of the SDE, and 1 / (unit of v).
+
+        Args:
+            eta: learning rate, at least 0, a scalar.
+
+        Returns:
+            A scalar.
+        """
         raise NotImplementedError
 
     def matched_step(self, eta: Array) -> Array:
-        """h, the dt at which the SDE is the iteration."""
+        """h, the dt at which the SDE is the iteration.
+
+        Args:
+            eta: learning rate, at least 0, a scalar.
+
+        Returns:
+            A scalar, in time of the SDE.
+        """
         raise NotImplementedError
 
     def move(self, eta: Array, dt: Array | None) -> Array | float:
-        """By how many of its v a step of length dt moves x, dt / c; of the matched step if dt is None."""
+        """By how many of its v a step moves x, dt / c.
+
+        Args:
+            eta: learning rate, at least 0, a scalar.
+            dt: length of the step, in time of the SDE; None for the matched step.
+
+        Returns:
+            A scalar.
+        """
         raise NotImplementedError
 
     def loss(self, move: Array | float, t_end: Array) -> Array:
-        """The share of v, mu dt, that friction takes in a step that ends at time `t_end`."""
+        """The share of v, mu dt, that friction takes in a step.
+
+        Args:
+            move: of the step, from `move`.
+            t_end: the time at which the step ends, a scalar.
+
+        Returns:
+            A scalar.
+        """
         raise NotImplementedError
 
     @property
@@ -79,7 +110,11 @@ class AbstractMomentum(Part):
 
 
 class HeavyBall(AbstractMomentum):
-    """v <- delta v - eta g(x), x <- x + v + eta pull (Z 2.6); 0 <= delta <= 1, and 1 is no friction."""
+    """v <- delta v - eta g(x), x <- x + v + eta pull (Z 2.6).
+
+    Attributes:
+        delta: momentum, from 0 to 1, without unit; 1 is no friction.
+    """
 
     delta: Array = eqx.field(converter=number)
 
@@ -89,21 +124,25 @@ class HeavyBall(AbstractMomentum):
         if most is not None and most > 1:
             raise ValueError(f"delta={most:g}: a momentum must be from 0 to 1")
 
-    def clock(self, eta):
+    def clock(self, eta: Array):
         return _root(eta)
 
-    def matched_step(self, eta):
+    def matched_step(self, eta: Array):
         return _root(eta)
 
-    def move(self, eta, dt):
+    def move(self, eta: Array, dt: Array | None):
         return 1.0 if dt is None else dt / _root(eta)
 
-    def loss(self, move, t_end):
+    def loss(self, move: Array | float, t_end: Array):
         return (1 - self.delta) * move
 
 
 class Nesterov(HeavyBall):
-    """v <- delta v - eta g(x + delta v), x <- x + v + eta pull (Z 2.5, BS 42-43)."""
+    """v <- delta v - eta g(x + delta v), x <- x + v + eta pull (Z 2.5, BS 42-43).
+
+    Attributes:
+        delta: momentum, from 0 to 1, without unit; 1 is no friction.
+    """
 
     @property
     def lookahead(self):
@@ -113,10 +152,12 @@ class Nesterov(HeavyBall):
 class Friction(AbstractMomentum):
     """The SDE in continuous time: dx1 = x2 dt + ..., dx2 = (-grad f(x1) - mu x2) dt + sqrt(eta) B dW (BS 33-34).
 
-    mu: friction in 1/time: a number (heavy ball), or a function of time; `lambda t: 3 / t` is Nesterov's. A function
-    is evaluated at the end of each step, so never at t = 0. Gains are k_1 and k_2 of the SDE, and eta is its noise
-    scale. `HeavyBall(delta)` with learning rate eta and gain k is this with mu = (1 - delta) / sqrt(eta),
-    eta -> sqrt(eta) and k_1 = k sqrt(eta).
+    Gains are k_1 and k_2 of the SDE, and eta is its noise scale. `HeavyBall(delta)` with learning rate eta and gain k
+    is this with mu = (1 - delta) / sqrt(eta), eta -> sqrt(eta) and k_1 = k sqrt(eta).
+
+    Attributes:
+        mu: friction, at least 0, in 1/time: a number (heavy ball), or a function of time; `lambda t: 3 / t` is
+            Nesterov's. A function is evaluated at the end of each step, so never at t = 0.
     """
 
     mu: Any = eqx.field(converter=number_or_function, metadata=called_with("time"))
@@ -124,16 +165,16 @@ class Friction(AbstractMomentum):
     def __check_init__(self):
         check_sign("mu", self.mu)
 
-    def clock(self, eta):
+    def clock(self, eta: Array):
         return jnp.ones_like(eta)
 
-    def matched_step(self, eta):
+    def matched_step(self, eta: Array):
         return eta
 
-    def move(self, eta, dt):
+    def move(self, eta: Array, dt: Array | None):
         return eta if dt is None else dt
 
-    def loss(self, move, t_end):
+    def loss(self, move: Array | float, t_end: Array):
         if not callable(self.mu):
             return self.mu * move
         # A step of no length, which may end at 0, has no friction, whatever mu(0) is.
@@ -145,12 +186,15 @@ class Friction(AbstractMomentum):
 class State(NamedTuple):
     """The state of one simulation.
 
-    x: positions (agents, dims). v: velocities (agents, dims), None without momentum: displacements in one iteration, or
-        with `Friction` physical velocities.
-    shared, velocity_shared: what the two coupling rules share.
-    clock: the time of the coupling, a sum of learning rates that is right over any number of steps; `t` is it as one
-        number. With a rule that jumps at epochs it is counted from the last one. before: the time until then; the
-        whole is `time`.
+    Attributes:
+        x: positions, (agents, dims), in length.
+        v: velocities, (agents, dims), None without momentum: displacements in one iteration, or with `Friction`
+            physical velocities.
+        shared: what the agents share by the coupling.
+        velocity_shared: what they share by the coupling of velocities; None without one.
+        clock: the time of the coupling, a sum of learning rates that is right over any number of steps; `t` is it as
+            one number. With a rule that jumps at epochs it is counted from the last one.
+        before: the time until then; the whole is `time`.
     """
 
     x: Agents
@@ -162,18 +206,23 @@ class State(NamedTuple):
 
     @property
     def t(self) -> Array:
+        """The time of the coupling, as one number: of a rule that jumps, since the last epoch's start."""
         return self.clock.value
 
     @property
     def time(self) -> Array:
+        """The time since the run's start, as one number."""
         return self.before.plus(self.clock.rest).plus(self.clock.value).value
 
 
 class Rates(NamedTuple):
     """What the learning rate of one step means: see the module's head.
 
-    eta: the learning rate that defines time, a scalar. own: the agents' own, (agents,), or None where all have that
-    one. h: matched step. clock: c.
+    Attributes:
+        eta: the learning rate that defines time, a scalar.
+        own: the agents' own, (agents,), or None where all have that one.
+        h: matched step, in time of the SDE.
+        clock: c, time of the coupling in one unit of that.
     """
 
     eta: Array
@@ -185,9 +234,12 @@ class Rates(NamedTuple):
 class Sizes(NamedTuple):
     """How much of everything there is in one step, finite at every learning rate. Where agents differ, (agents,).
 
-    tick: of the coupling's time, c dt; shared states flow by it. weight: of pull and gradient, the agents' ticks.
-    move: of v on x, see `AbstractMomentum.move`; 0 without momentum. kick: of one sample's noise zeta, sqrt(eta tick).
-    diffusion: of B dW, sqrt(eta c).
+    Attributes:
+        tick: of the coupling's time, c dt, a scalar; shared states flow by it.
+        weight: of pull and gradient, the agents' ticks.
+        move: of v on x, see `AbstractMomentum.move`; 0 without momentum.
+        kick: of one sample's noise zeta, sqrt(eta tick).
+        diffusion: of B dW, sqrt(eta c).
     """
 
     tick: Array
@@ -200,25 +252,27 @@ class Sizes(NamedTuple):
 class Dynamics(Part):
     """A model of coupled stochastic-gradient agents.
 
-    objective: an objective, or a function of a point (dims,) to a scalar loss in plain jax.numpy.
-    coupling: a rule of `sdesim.coupling`; uncoupled by default.
-    noise: a law of `sdesim.noise`; none by default.
-    eta: learning rate >= 0: a number, one an agent (agents,), or a function of the step. A step at 0 takes no gradient,
-        no noise and no time.
-    momentum: None, `Nesterov`, `HeavyBall` or `Friction`.
-    velocity_coupling: a rule on the velocities (k_2 of BS 34); needs momentum. The rule must be linear, as it is
-        stated for physical velocities and acts on v = h * velocity.
-    batch: minibatch size b > 0, a number or one an agent: the noise's covariance is divided by it.
-    rates: what learning rates that differ between agents mean. "iteration": each agent's own steps, which scale its
-        drift as well as its noise (the mean of the agents is then no longer conserved). "noise": BS 3.4, a common
-        drift and noise sqrt(eta_i / b_i). Time is measured by the mean of the rates.
-    weak_order: 1, or 2 for the drift F - (eta/2) (dF/dX) F of the second-order weak approximation of SGD, F the whole
-        drift with coupling and shared state (Li, Tai and E 2017); without momentum only.
-
     Every number is a traced array: a new value never recompiles, and a vmap over it is a sweep.
 
+    Attributes:
+        objective: an objective, or a function of a point (dims,) to a scalar loss in plain jax.numpy.
+        coupling: a rule of `sdesim.coupling`; uncoupled by default.
+        noise: a law of `sdesim.noise`; none by default.
+        eta: learning rate >= 0: a number, one an agent (agents,), or a function of the step. A step at 0 takes no
+            gradient, no noise and no time.
+        momentum: None, `Nesterov`, `HeavyBall` or `Friction`.
+        velocity_coupling: a rule on the velocities (k_2 of BS 34); needs momentum. The rule must be linear, as it is
+            stated for physical velocities and acts on v = h * velocity.
+        batch: minibatch size b > 0, a number or one an agent: the noise's covariance is divided by it.
+        rates: what learning rates that differ between agents mean. "iteration": each agent's own steps, which scale its
+            drift as well as its noise (the mean of the agents is then no longer conserved). "noise": BS 3.4, a common
+            drift and noise sqrt(eta_i / b_i). Time is measured by the mean of the rates.
+        weak_order: 1, or 2 for the drift F - (eta/2) (dF/dX) F of the second-order weak approximation of SGD, F the
+            whole drift with coupling and shared state (Li, Tai and E 2017); without momentum only.
+
     Raises:
-        TypeError, ValueError: naming the argument, its value and what would be right.
+        TypeError: for what is no part or no number, naming the argument, its value and what would be right.
+        ValueError: for what is out of its range or does not go together, likewise.
     """
 
     objective: AbstractObjective = eqx.field(converter=as_objective)
@@ -257,6 +311,10 @@ class Dynamics(Part):
     def check_run(self, agents: int, dims: int) -> None:
         """Refuse a run of a size that does not fit the numbers of the parts.
 
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+
         Raises:
             ValueError: naming the number and what would be right.
         """
@@ -272,8 +330,15 @@ class Dynamics(Part):
 
     # -- the meaning of the learning rate ---------------------------------------------------------------------------
 
-    def at_step(self, step) -> Rates:
-        """The learning rate of a step and what follows from it."""
+    def at_step(self, step: Array | int) -> Rates:
+        """The learning rate of a step and what follows from it.
+
+        Args:
+            step: its number, from 0.
+
+        Returns:
+            Scalars, and where agents differ their own learning rates.
+        """
         eta = jnp.asarray(self.eta(step)) if callable(self.eta) else self.eta
         own, eta = (eta, jnp.mean(eta)) if eta.ndim else (None, eta)
         if self.momentum is None:
@@ -281,7 +346,15 @@ class Dynamics(Part):
         return Rates(eta, own, self.momentum.matched_step(eta), self.momentum.clock(eta))
 
     def sizes(self, rates: Rates, dt: Array | None = None) -> Sizes:
-        """How much one step of length `dt` does; of the matched step, which is an iteration, if dt is None."""
+        """How much one step does.
+
+        Args:
+            rates: of the step, from `at_step`.
+            dt: length of the step, in time of the SDE; None for the matched step, which is an iteration.
+
+        Returns:
+            Scalars, or where agents differ (agents,).
+        """
         eta, own, _, clock = rates
         tick = eta if dt is None else clock * dt
         move = 0.0 if self.momentum is None else self.momentum.move(eta, dt)
@@ -296,13 +369,30 @@ class Dynamics(Part):
         return Sizes(tick, weight, move, kick, diffusion)
 
     def matched_step(self, step: int | Array = 0) -> Array:
-        """The dt at which Euler-Maruyama is the discrete algorithm: eta, or sqrt(eta) with iteration momentum."""
+        """The dt at which Euler-Maruyama is the discrete algorithm: eta, or sqrt(eta) with iteration momentum.
+
+        Args:
+            step: its number, from 0; the first by default.
+
+        Returns:
+            A scalar, in time of the SDE.
+        """
         return self.at_step(step).h
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def init(self, x: Agents, mean: Mean, v: Agents | None = None, t=0.0) -> State:
-        """The state that starts from agents `x`, at rest unless `v` is given, at time t."""
+    def init(self, x: Agents, mean: Mean, v: Agents | None = None, t: ArrayLike = 0.0) -> State:
+        """The state that starts from some agents.
+
+        Args:
+            x: agents, (agents, dims), in length.
+            mean: the mean over them.
+            v: velocities as `State` has them, (agents, dims); at rest unless they are given.
+            t: time of the coupling at the start; 0 by default.
+
+        Returns:
+            The state, with what the agents share.
+        """
         if self.momentum is None:
             v = None
         elif v is None:
@@ -312,7 +402,14 @@ class Dynamics(Part):
         return State(x, v, self.coupling.init(x, mean), velocity_shared, clock, Sum.of(jnp.zeros_like(clock.value)))
 
     def renew(self, state: State) -> State:
-        """The state after the rule's jump at the start of an epoch."""
+        """The state after the rule's jump at the start of an epoch.
+
+        Args:
+            state: before the jump.
+
+        Returns:
+            The new state, whose time of the coupling starts anew; the same for a rule that does not jump.
+        """
         if not self.coupling.renews:
             return state
         clock = Sum.of(jnp.zeros_like(state.t))
@@ -323,26 +420,69 @@ class Dynamics(Part):
     # -- the parts that every stepper composes -----------------------------------------------------------------------
 
     def losses(self, x: Agents) -> Float[Array, " agents"]:
+        """The loss at each agent.
+
+        Args:
+            x: agents, (agents, dims), in length.
+
+        Returns:
+            (agents,).
+        """
         return jax.vmap(self.objective.loss)(x)
 
     def gradients(self, x: Agents) -> Agents:
+        """The gradient of the loss at each agent.
+
+        Args:
+            x: agents, (agents, dims), in length.
+
+        Returns:
+            (agents, dims), in length/time.
+        """
         return jax.vmap(self.objective.gradient)(x)
 
     def gradient_point(self, x: Agents, v: Agents | None) -> Agents:
-        """Where agents take their gradients: at x, or ahead of it with Nesterov's momentum."""
+        """Where agents take their gradients: at x, or ahead of it with Nesterov's momentum.
+
+        Args:
+            x: agents, (agents, dims), in length.
+            v: velocities, (agents, dims); None without momentum.
+
+        Returns:
+            Points, (agents, dims), in length.
+        """
         if v is None or self.momentum is None or self.momentum.lookahead is None:
             return x
         return x + self.momentum.lookahead * v
 
     def drift(self, state: State, mean: Mean, step: Array | int = 0) -> State:
-        """The velocity of the whole state at `state.t`; explicit, unsplit."""
+        """The velocity of the whole state at `state.t`; explicit, unsplit.
+
+        Args:
+            state: where it is taken.
+            mean: the mean over agents.
+            step: the step's number, from 0, for learning rates that change.
+
+        Returns:
+            Of the structure of `state`, per time of the SDE.
+        """
         rates = self.at_step(step)
         # The friction of a function of time is singular at 0; the SDE takes it from one matched step on.
         return self.change(state, mean, rates, jnp.ones_like(rates.h), jnp.maximum(state.time, rates.h))
 
     def change(self, state: State, mean: Mean, rates: Rates, dt: Array | None, t_end: Array) -> State:
-        """What the drift adds to the whole state in an explicit step of length `dt` that ends at time `t_end`; None
-        for the matched step."""
+        """What the drift adds to the whole state in an explicit step.
+
+        Args:
+            state: before the step.
+            mean: the mean over agents.
+            rates: of the step, from `at_step`.
+            dt: length of the step, in time of the SDE; None for the matched step.
+            t_end: the time at which the step ends, a scalar.
+
+        Returns:
+            Of the structure of `state`.
+        """
         size = self.sizes(rates, dt)
         x, v, shared, *_ = state
         still = Sum.of(jnp.zeros_like(size.tick))
@@ -371,24 +511,48 @@ class Dynamics(Part):
         force = self.coupling.pull(x, shared, t, mean) - self.gradients(x)
         return weighted(size.weight, force), weighted_tree(size.tick, self.coupling.flow(x, shared, t, mean))
 
-    def velocity_field(self, state: State, mean: Mean):
-        """Pull on the velocities and flow of what they share; zero without velocity coupling."""
+    def velocity_field(self, state: State, mean: Mean) -> tuple[Agents, PyTree]:
+        """Pull on the velocities and flow of what they share; zero without velocity coupling.
+
+        Args:
+            state: where it is taken.
+            mean: the mean over agents.
+
+        Returns:
+            The pull, (agents, dims), and the flow, of the structure of `state.velocity_shared`.
+        """
         if self.velocity_coupling is None or state.v is None:
             return jnp.zeros_like(state.x), None
         arguments = (state.v, state.velocity_shared, state.t, mean)
         return self.velocity_coupling.pull(*arguments), self.velocity_coupling.flow(*arguments)
 
 
-def _tangent(primal, tangent):
+def _tangent(primal: Array, tangent: Array):
     """Integers (an agent's index) have tangents of no content."""
     return tangent if jnp.issubdtype(primal.dtype, jnp.inexact) else np.zeros(primal.shape, jax.dtypes.float0)
 
 
 def weighted(weights: Array, a: Array) -> Array:
-    """`a` times a number, or one an agent, (agents,)."""
+    """An array over agents times a number, or one an agent.
+
+    Args:
+        weights: a scalar, or (agents,).
+        a: (agents, ...).
+
+    Returns:
+        (agents, ...).
+    """
     return per_agent(weights, a) * a
 
 
 def weighted_tree(weight: Array, tree: PyTree) -> PyTree:
-    """The leaves that flow times a number; an agent's index does not flow."""
+    """The leaves that flow times a number; an agent's index does not flow.
+
+    Args:
+        weight: a scalar.
+        tree: of what is shared.
+
+    Returns:
+        Of the same structure and types.
+    """
     return jax.tree.map(lambda a: weight.astype(a.dtype) * a if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)

@@ -21,7 +21,7 @@ import hashlib
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -30,10 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.extend.core import Literal
+from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling import AbstractCoupling, ArrayMean
-from sdesim.dynamics import AbstractMomentum, Dynamics
+from sdesim.coupling import AbstractCoupling, ArrayMean, Mean
+from sdesim.dynamics import AbstractMomentum, Agents, Dynamics
 from sdesim.engine.vectorize import _bind, products_in_float32
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit
@@ -52,11 +53,12 @@ _TRANSPARENT = frozenset(("jit", "pjit", "closed_call", "core_call"))  # calls t
 _DERIVATIVES = frozenset(("custom_jvp_call", "custom_vjp_call"))
 
 
-def _inner(eqn) -> Any:
+def _inner(eqn: Any) -> Any:
+    """The program of a call."""
     return next((eqn.params[k] for k in ("jaxpr", "call_jaxpr") if k in eqn.params), None)
 
 
-def _opened(jaxpr) -> tuple[Any, Sequence]:
+def _opened(jaxpr: Any) -> tuple[Any, Sequence]:
     """A jaxpr, closed or not, and its constants."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
@@ -64,7 +66,7 @@ def _opened(jaxpr) -> tuple[Any, Sequence]:
 class _Same:
     """A key that is equal to that of the same object alone, which it does not keep alive if it can be helped."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any):
         try:
             self._get = weakref.ref(value)
         except TypeError:
@@ -74,7 +76,7 @@ class _Same:
     def __hash__(self):
         return self._hash
 
-    def __eq__(self, other):
+    def __eq__(self, other: object):
         return self is other or (
             isinstance(other, _Same) and (value := self._get()) is not None and value is other._get()
         )
@@ -83,12 +85,15 @@ class _Same:
 class _Reader:
     """Reads a traced program: what it is but for its values, as a key, and the values.
 
-    arrays: what was closed over. literals: the numbers written in the program. Both by the identity of the object that
-    stands there, in the order in which they are met.
-    exact: whether the key says all; if not, equal programs may have different keys.
+    Attributes:
+        arrays: what was closed over, by the identity of the object that stands there, in the order in which they are
+            met.
+        literals: the numbers written in the program, likewise.
+        exact: whether the key says all; if not, equal programs may have different keys.
+        skeleton: the key.
     """
 
-    def __init__(self, closed):
+    def __init__(self, closed: Any):
         self.arrays: dict[int, Any] = {}
         self.literals: dict[int, Any] = {}
         self.exact = True
@@ -97,19 +102,20 @@ class _Reader:
         self.skeleton = self._jaxpr(closed, transparent=True)
 
     @staticmethod
-    def _place(among: dict[int, Any], holder, value) -> int:
+    def _place(among: dict[int, Any], holder: Any, value: Any) -> int:
         """The number of a value, which is met the first time or again."""
         if id(holder) not in among:
             among[id(holder)] = value
             return len(among) - 1
         return list(among).index(id(holder))
 
-    def _jaxpr(self, closed, *, transparent: bool) -> tuple:
+    def _jaxpr(self, closed: Any, *, transparent: bool) -> tuple:
+        """A program as a key; transparent: whether its numbers may become inputs."""
         jaxpr, consts = _opened(closed)
         names = {v: i for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars))}
         given = [self._place(self.arrays, c, c) if transparent else self._content(c) for c in consts]
 
-        def atom(v):
+        def atom(v: Any):
             if not isinstance(v, Literal):
                 return names[v]
             if transparent and np.ndim(v.val) == 0 and not isinstance(v.val, Tracer):
@@ -124,7 +130,8 @@ class _Reader:
         shapes = tuple(v.aval for v in (*jaxpr.constvars, *jaxpr.invars))
         return shapes, tuple(given), tuple(equations), tuple(map(atom, jaxpr.outvars))
 
-    def _params(self, eqn, transparent: bool) -> tuple:
+    def _params(self, eqn: Any, transparent: bool) -> tuple:
+        """An equation's parameters as a key."""
         name = eqn.primitive.name
         if name in _DERIVATIVES:
             call = self._jaxpr(eqn.params["call_jaxpr"], transparent=False)
@@ -133,7 +140,7 @@ class _Reader:
         of = lambda v: self._jaxpr(v, transparent=inside) if hasattr(v, "eqns") or hasattr(v, "jaxpr") else self._key(v)
         return tuple((k, of(v)) for k, v in eqn.params.items())
 
-    def _rule(self, eqn, call) -> Any:
+    def _rule(self, eqn: Any, call: tuple) -> Any:
         """A derivative of the user's own, as the program that comes of it: its function may read anything."""
         if call in self._rules:  # a rule that calls the function whose rule it is
             return "again"
@@ -142,10 +149,10 @@ class _Reader:
         primal = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
         tangent = [p for p, m in zip(primal, moves, strict=True) if m]
 
-        def derivative(primals, tangents):
+        def derivative(primals: list, tangents: list):
             still = [p for p, m in zip(primals, moves, strict=True) if not m]
 
-            def of_moving(*moving):
+            def of_moving(*moving: Any):
                 sources = {True: iter(moving), False: iter(still)}
                 return _bind(eqn.primitive, [next(sources[bool(m)]) for m in moves], eqn.params)
 
@@ -163,7 +170,7 @@ class _Reader:
         finally:
             self._rules.pop()
 
-    def _content(self, value) -> Any:
+    def _content(self, value: Any) -> Any:
         """An array within what is compiled: by its content, and a tracer, which has none, by nothing."""
         if not _is_plain(value):
             self.exact = False
@@ -171,7 +178,7 @@ class _Reader:
         array = np.asarray(value)
         return array.shape, array.dtype.str, hashlib.sha256(array.tobytes()).digest()
 
-    def _key(self, value) -> Any:
+    def _key(self, value: Any) -> Any:
         """A parameter of a primitive as a key."""
         if value is None or isinstance(value, bool | int | str | bytes | type | np.dtype | enum.Enum):
             return type(value), value
@@ -200,7 +207,7 @@ class _Reader:
         self.exact = False
         return _Same(value)
 
-    def _function(self, fn) -> Any:
+    def _function(self, fn: types.FunctionType) -> Any:
         """A callback: equal to one of the same code that closes over the same. What it reads, it reads when it runs."""
         if id(fn) in self._functions:
             return "recursive"
@@ -216,13 +223,14 @@ class _Reader:
             self._functions.discard(id(fn))
 
 
-def _is_plain(value) -> bool:
+def _is_plain(value: Any) -> bool:
     """Whether a value can be looked at: it is no tracer, and no array of keys."""
     extended = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.extended)
     return not isinstance(value, Tracer) and not extended
 
 
-def _bits(value) -> tuple:
+def _bits(value: Any) -> tuple:
+    """An array's type and bits, as a key."""
     array = np.asarray(value)
     return array.dtype.str, array.tobytes()
 
@@ -239,20 +247,27 @@ def as_key(function: Callable, *arguments: PyTree) -> tuple:
 
 @dataclasses.dataclass
 class _Seen:
-    """What is known of all programs of one skeleton: the numbers of the first, which of them have moved since, and what
-    compiled code knows the program by."""
+    """What is known of all programs of one skeleton.
+
+    Attributes:
+        values: the numbers of the first; None before it.
+        moved: which of them have moved since.
+        token: what compiled code knows the program by.
+        checked: code that was found to do the same twice.
+    """
 
     values: tuple | None = None
     moved: frozenset[int] = frozenset()
     token: object = dataclasses.field(default_factory=object)
-    checked: set[Any] = dataclasses.field(default_factory=set)  # code that was found to do the same twice
+    checked: set[Any] = dataclasses.field(default_factory=set)
 
 
 _LOCK = threading.Lock()
 
 
 @functools.lru_cache(maxsize=4096)
-def _seen(skeleton) -> _Seen:
+def _seen(skeleton: tuple) -> _Seen:
+    """What is known of a skeleton."""
     return _Seen()
 
 
@@ -264,11 +279,18 @@ class Program:
     """What a function does, without the arrays that it closes over and the numbers that have moved: those are inputs.
 
     Equal to another if compiled code of the one serves the other. The traced program is there until `forget`.
+
+    Args:
+        closed: what was traced.
+        result: the structure of its result.
+        reader: that read it.
+        moved: which of the numbers written in it are inputs, by their places among the reader's.
+        token: what compiled code knows it by.
     """
 
     __slots__ = ("_arrays", "_closed", "_numbers", "_result", "_token")
 
-    def __init__(self, closed, result, reader: _Reader, moved: frozenset[int], token):
+    def __init__(self, closed: Any, result: Any, reader: _Reader, moved: frozenset[int], token: object):
         self._closed, self._result, self._token = closed, result, token
         self._arrays = {holder: i for i, holder in enumerate(reader.arrays)}
         holders = [holder for i, holder in enumerate(reader.literals) if i in moved]
@@ -277,7 +299,7 @@ class Program:
     def __hash__(self):
         return hash(self._token)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object):
         return isinstance(other, Program) and self._token is other._token
 
     def __repr__(self):
@@ -288,7 +310,15 @@ class Program:
         self._closed, self._arrays, self._numbers = None, {}, {}
 
     def __call__(self, inputs: Sequence[Array], arguments: PyTree) -> PyTree:
-        """The function's result for arguments of the shapes at which it was traced."""
+        """The function's result.
+
+        Args:
+            inputs: what it closes over, and the numbers that have moved.
+            arguments: of the shapes at which it was traced.
+
+        Returns:
+            Of the structure that it had then.
+        """
         if self._closed is None:
             raise RuntimeError("a user's function is asked for after the call that it was traced for")
         jaxpr, consts = _opened(self._closed)
@@ -301,11 +331,12 @@ class Program:
         args = [_as(a, v.aval.dtype) for a, v in zip(leaves, jaxpr.invars, strict=True)]
         return jax.tree.unflatten(self._result, self._evaluate(jaxpr, consts, args, inputs))
 
-    def _evaluate(self, jaxpr, consts, args, inputs) -> list:
+    def _evaluate(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], inputs: Sequence[Array]) -> list:
+        """A program's outputs, with inputs in the places of its constants and of the numbers that have moved."""
         values = dict(zip(jaxpr.constvars, [inputs[self._arrays[id(c)]] for c in consts], strict=True))
         values.update(zip(jaxpr.invars, args, strict=True))
 
-        def read(v):
+        def read(v: Any):
             if not isinstance(v, Literal):
                 return values[v]
             return inputs[self._numbers[id(v)]] if id(v) in self._numbers else v.val
@@ -319,7 +350,7 @@ class Program:
             values.update(zip(eqn.outvars, out, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def _has_inputs(self, closed) -> bool:
+    def _has_inputs(self, closed: Any) -> bool:
         """Whether a call within the program reads something that is an input now."""
         jaxpr, consts = _opened(closed)
         atoms = [v for eqn in jaxpr.eqns for v in eqn.invars] + list(jaxpr.outvars)
@@ -328,19 +359,33 @@ class Program:
         return any(e.primitive.name in _TRANSPARENT and self._has_inputs(_inner(e)) for e in jaxpr.eqns)
 
 
-def _as(value, dtype):
+def _as(value: Any, dtype: Any) -> Any:
+    """An array of this type; itself if it is one."""
     return value if getattr(value, "dtype", None) == dtype else jnp.asarray(value, dtype)
 
 
 class Traced(NamedTuple):
-    """A function as it is today: its program closed over nothing, and the shape of its result."""
+    """A function as it is today.
+
+    Attributes:
+        closed: its program, with what it closes over as constants.
+        result: shapes of its result.
+    """
 
     closed: Any
     result: PyTree
 
 
 def traced(fn: Callable[..., PyTree], *arguments: PyTree) -> Traced:
-    """Trace `fn` at arguments of given shapes. An index beyond an array is an error, where JAX would clamp it."""
+    """Trace a function. An index beyond an array is an error, where JAX would clamp it.
+
+    Args:
+        fn: the function.
+        *arguments: their shapes.
+
+    Returns:
+        The function as it is now.
+    """
     with checked_indices(), products_in_float32():
         # A function that JAX has seen before it would not look at again; this one it has not.
         closed, result = jax.make_jaxpr(lambda *a: fn(*a), return_shape=True)(*arguments)
@@ -348,17 +393,31 @@ def traced(fn: Callable[..., PyTree], *arguments: PyTree) -> Traced:
 
 
 class Method(eqx.Module):
-    """A user's function in a model: its program, and what goes into it beside its arguments."""
+    """A user's function in a model.
+
+    Attributes:
+        program: what it does.
+        inputs: what goes into the program beside the function's arguments.
+    """
 
     program: Program = eqx.field(static=True)
     inputs: list[Array]
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: PyTree):
         return self.program(self.inputs, arguments)
 
 
 def as_method(name: str, found: Traced, again: Callable[[], Traced], code: Any) -> Method:
-    """What `traced` found as a module that holds the program and its inputs. again: trace it once more. code: whose.
+    """What `traced` found as a module that holds the program and its inputs.
+
+    Args:
+        name: of the function, for errors.
+        found: from `traced`.
+        again: trace it once more.
+        code: whose, as a key.
+
+    Returns:
+        The module.
 
     Raises:
         ImpureFunctionError: for a function that does not do the same twice.
@@ -385,7 +444,7 @@ def as_method(name: str, found: Traced, again: Callable[[], Traced], code: Any) 
     return Method(program, [*map(_input, reader.arrays.values()), *numbers])
 
 
-def _input(value) -> Array:
+def _input(value: Any) -> Array:
     """What was closed over as an array; NumPy's as a copy, for it may change before the computation is over."""
     return value if isinstance(value, jax.Array) else jnp.array(np.asarray(value))
 
@@ -410,21 +469,21 @@ class _Standin(eqx.Module):
     own: list[Array]
     methods: dict[str, Method]
 
-    def _call(self, method: str, *arguments):
+    def _call(self, method: str, *arguments: PyTree):
         return self.methods[method](self.own, *arguments)
 
 
 class _Callable(_Standin):
     """A gain, a noise matrix, a schedule, a friction."""
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: PyTree):
         return self._call("__call__", *arguments)
 
 
 class _Filter(_Standin):
     """A filter of `Filtered`, with or without a state of its own."""
 
-    def __call__(self, state, x, t, mean):
+    def __call__(self, state: PyTree, x: Agents, t: Array, mean: Mean):
         return self._call("__call__", state, x, t)
 
     @property
@@ -437,10 +496,10 @@ class _Filter(_Standin):
 
 
 class _Objective(_Standin, AbstractObjective):
-    def loss(self, x):
+    def loss(self, x: Array):
         return self._call("loss", x)
 
-    def gradient(self, x):
+    def gradient(self, x: Array):
         return self._call("gradient", x) if "gradient" in self.methods else super().gradient(x)
 
 
@@ -449,46 +508,46 @@ class _Coupling(_Standin, AbstractCoupling):
     def renews(self):
         return "renew" in self.methods
 
-    def init(self, x, mean):
+    def init(self, x: PyTree, mean: Mean):
         return self._call("init", x)
 
-    def pull(self, x, shared, t, mean):
+    def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         return self._call("pull", x, shared, t)
 
-    def flow(self, x, shared, t, mean):
+    def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         return self._call("flow", x, shared, t)
 
-    def renew(self, x, shared, t, losses):
+    def renew(self, x: PyTree, shared: PyTree, t: Array, losses: Array):
         return self._call("renew", x, shared, t, losses)
 
-    def center(self, x, shared, t, mean):
+    def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         return self._call("center", x, shared, t)
 
 
 class _Noise(_Standin, AbstractNoise):
     blocks: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def variates(self, blocks, dtype, batch):
+    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
         return self._call("variates", blocks, batch)
 
-    def apply(self, z, x, gradient, batch, scale):
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self._call("apply", z, x, gradient, batch, scale)
 
-    def diffuse(self, dw, x, gradient, batch, scale):
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self._call("diffuse", dw, x, gradient, batch, scale)
 
 
 class _Momentum(_Standin, AbstractMomentum):
-    def clock(self, eta):
+    def clock(self, eta: Array):
         return self._call("clock", eta)
 
-    def matched_step(self, eta):
+    def matched_step(self, eta: Array):
         return self._call("matched_step", eta)
 
-    def move(self, eta, dt):
+    def move(self, eta: Array, dt: Array | None):
         return self._call("matched move", eta) if dt is None else self._call("move", eta, dt)
 
-    def loss(self, move, t_end):
+    def loss(self, move: Array | float, t_end: Array):
         return self._call("loss", move, t_end)
 
     @property
@@ -497,7 +556,7 @@ class _Momentum(_Standin, AbstractMomentum):
 
 
 class _Init(_Standin, AbstractInit):
-    def draw(self, words, dtype):
+    def draw(self, words: Words, dtype: DTypeLike):
         return self._call("draw", words)
 
 
@@ -510,7 +569,7 @@ class _Series(_Standin, AbstractSeries):
     name: str = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
     axes: tuple[str, ...] = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def value(self, view):
+    def value(self, view: View):
         return self._call("value", *_seen_by(view))
 
 
@@ -523,13 +582,13 @@ class _Accumulator(_Standin, AbstractAccumulator):
     def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return dict(self.outputs)
 
-    def init(self, view):
+    def init(self, view: View):
         return self._call("init", *_seen_by(view))
 
-    def update(self, total, view):
+    def update(self, total: Any, view: View):
         return self._call("update", total, *_seen_by(view))
 
-    def finish(self, total):
+    def finish(self, total: Any):
         return self._call("finish", total)
 
 
@@ -541,12 +600,12 @@ def _arrays(tree: PyTree) -> list[Array]:
     return [leaf for leaf in jax.tree.leaves(own) if eqx.is_array(leaf)]
 
 
-def _is_users(node) -> bool:
+def _is_users(node: Any) -> bool:
     """Whether a part comes from outside of sdesim; a function always does."""
     return not isinstance(node, eqx.Module) or type(node).__module__.partition(".")[0] != "sdesim"
 
 
-def _with(module, **changes):
+def _with(module: Any, **changes: Any) -> Any:
     """A module with other fields, unchecked: what is put in need not be what its class converts and checks."""
     new = object.__new__(type(module))
     for field in dataclasses.fields(module):
@@ -560,7 +619,7 @@ _Jitted = type(jax.jit(lambda: None))
 class _Opened:
     """A part of a user's, taken apart into arrays and the rest, and the methods that have been traced of it."""
 
-    def __init__(self, name: str, node, axes):
+    def __init__(self, name: str, node: Any, axes: PyTree):
         self.name, self.node = name, node
         leaves, self._tree = jax.tree.flatten(node, is_leaf=is_none)
         # What the user's own jit has compiled would not be looked at again.
@@ -572,7 +631,7 @@ class _Opened:
         self.one = [_lane(leaf, axis) for leaf, axis in zip(self.own, self.axes, strict=True)]
         self.methods: dict[str, Method] = {}
 
-    def whole(self, own):
+    def whole(self, own: Iterable[Array]) -> Any:
         """The part with these arrays."""
         source = iter(own)
         return jax.tree.unflatten(
@@ -580,7 +639,7 @@ class _Opened:
             [next(source) if known else leaf for leaf, known in zip(self._leaves, self._is_array, strict=True)],
         )
 
-    def add(self, method: str, fn: Callable[..., PyTree], *arguments) -> PyTree:
+    def add(self, method: str, fn: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
         """Trace `fn`, a function of the part and arguments of these shapes; the shapes of its result."""
         label = self.name if method == "__call__" else f"{self.name}.{method}"
         try:
@@ -591,35 +650,38 @@ class _Opened:
             raise ValueError(f"{label}: cannot be evaluated: {why}{takes}") from error
         return self.keep(method, label, fn, arguments, found)
 
-    def add_loss(self, point) -> None:
+    def add_loss(self, point: jax.ShapeDtypeStruct) -> None:
+        """Trace a loss, in the form that fits a point."""
         trace = lambda form: (form, self.traced(form, point))
         form, found = fitting_loss(self.node, point.shape[0], trace, lambda pair: pair[1].result)
         self.keep("loss", self.name, form, (point,), found)
 
-    def traced(self, fn, *arguments) -> Traced:
+    def traced(self, fn: Callable[..., PyTree], *arguments: PyTree) -> Traced:
+        """A function of the part and arguments of these shapes, traced."""
         return traced(lambda own, *a: fn(self.whole(own), *a), self.one, *arguments)
 
-    def keep(self, method: str, label: str, fn, arguments, found: Traced) -> PyTree:
+    def keep(self, method: str, label: str, fn: Callable[..., PyTree], arguments: tuple, found: Traced) -> PyTree:
+        """Keep what was found as a method; the shapes of its result."""
         again = lambda: self.traced(fn, *arguments)
         code = tuple(map(_code, self._leaves)) + (_code(getattr(type(self.node), method, None)),)
         self.methods[method] = as_method(label, found, again, code)
         return found.result
 
-    def closed(self, kind: type[_Standin], **static) -> tuple[Any, Any]:
+    def closed(self, kind: type[_Standin], **static: Any) -> tuple[Any, Any]:
         """The part that takes this one's place, and its axes."""
         still = jax.tree.map(lambda _: None, self.methods)
         part = functools.partial(kind, **static)
         return part(own=self.own, methods=self.methods), part(own=self.axes, methods=still)
 
 
-def _code(fn) -> Any:
+def _code(fn: Any) -> Any:
     """What tells one function from another, whatever it closes over; without keeping anything but its code."""
     fn = getattr(fn, "func", fn)
     fn = getattr(fn, "__func__", fn)
     return getattr(fn, "__code__", type(fn).__qualname__)
 
 
-def _lane(leaf, axis) -> jax.ShapeDtypeStruct:
+def _lane(leaf: Any, axis: int | None) -> jax.ShapeDtypeStruct:
     """The shape of an array in one lane."""
     return jax.ShapeDtypeStruct(leaf.shape if axis is None else leaf.shape[:-1], leaf.dtype)
 
@@ -633,8 +695,13 @@ def _shapes(tree: PyTree) -> Any:
 class _Shapes:
     """The shapes of what one simulation hands to users' functions.
 
-    batch, eta: of the model's numbers of these names, () or (agents,). renews: whether epochs renew what is shared.
-    given: whether the increments are the caller's.
+    Attributes:
+        agents: of one simulation.
+        dims: of one agent.
+        renews: whether epochs renew what is shared.
+        given: whether the increments are the caller's.
+        batch: of the model's number of this name, () or (agents,).
+        eta: likewise.
     """
 
     agents: int
@@ -742,7 +809,7 @@ _KINDS: tuple[tuple[type, Callable[[_Opened, _Shapes], tuple[Any, Any]]], ...] =
 )
 
 
-def _visit(name: str, node, axes, field: dataclasses.Field | None, at: _Shapes) -> tuple[Any, Any]:
+def _visit(name: str, node: Any, axes: PyTree, field: dataclasses.Field | None, at: _Shapes) -> tuple[Any, Any]:
     """A part of a model with today's functions, and its axes. field: that holds it."""
     if node is None or eqx.is_array(node) or not (isinstance(node, eqx.Module) or callable(node)):
         return node, axes
@@ -758,7 +825,7 @@ def _visit(name: str, node, axes, field: dataclasses.Field | None, at: _Shapes) 
     return _filter(part, at) if "center" in called[0] else _function(part, at, called)
 
 
-def _within(name: str, module, axes, at: _Shapes) -> tuple[Any, Any]:
+def _within(name: str, module: Any, axes: PyTree, at: _Shapes) -> tuple[Any, Any]:
     """The same for all parts of a part of sdesim's own."""
     changed, changed_axes = {}, {}
     for field in dataclasses.fields(module):
@@ -772,7 +839,7 @@ def _within(name: str, module, axes, at: _Shapes) -> tuple[Any, Any]:
 _ETA = next(field for field in dataclasses.fields(Dynamics) if field.name == "eta")
 
 
-def _model(model: Dynamics, axes, at: _Shapes) -> tuple[Dynamics, Any]:
+def _model(model: Dynamics, axes: PyTree, at: _Shapes) -> tuple[Dynamics, Any]:
     """The learning rate first: its shape is that of the noise's scale."""
     eta, eta_axes = _visit("eta", model.eta, axes.eta, _ETA, at)
     rate = _lane(eta, eta_axes) if eqx.is_array(eta) else jax.eval_shape(lambda n: jnp.asarray(eta(n)), at.step)
@@ -781,7 +848,9 @@ def _model(model: Dynamics, axes, at: _Shapes) -> tuple[Dynamics, Any]:
     return _with(today, eta=eta), _with(today_axes, eta=eta_axes)
 
 
-def _observable(node: AbstractObservable, model: Dynamics, axes, today: Dynamics, today_axes, at: _Shapes):
+def _observable(
+    node: AbstractObservable, model: Dynamics, axes: PyTree, today: Dynamics, today_axes: PyTree, at: _Shapes
+) -> Any:
     """An observable of today; a user's sees the user's model."""
     if not _is_users(node):
         return node
@@ -815,11 +884,20 @@ def today(
     *,
     given: bool = False,
 ) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...], AbstractStepper]]:
-    """A model, the axes of its numbers (see `engine.run.run_lanes`), observables and a stepper, with users'
-    functions as they are now. To be used within the context: after it, compiled code alone knows what they were.
+    """A model, observables and a stepper, with users' functions as they are now.
+
+    To be used within the context: after it, compiled code alone knows what they were.
 
     Args:
+        model: with the values of all lanes.
+        axes: of its numbers (see `engine.run.run_lanes`).
+        observables: what is watched.
+        plan: for the sizes of one simulation, and whether it has epochs.
+        stepper: what a step is.
         given: whether the noise's increments are the caller's.
+
+    Yields:
+        The same model, axes, observables and stepper, with programs in place of users' functions.
 
     Raises:
         ValueError: for a function that cannot be evaluated, or gives something of another shape than is needed.
@@ -837,7 +915,19 @@ def today(
 
 @contextlib.contextmanager
 def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
-    """A law of initial states as it is now; as `today`."""
+    """A law of initial states as it is now; as `today`.
+
+    Args:
+        law: the law.
+        plan: for the sizes of one simulation.
+
+    Yields:
+        The law, with a program in place of a user's function.
+
+    Raises:
+        ValueError: for a function that cannot be evaluated.
+        ImpureFunctionError: for one that draws random numbers.
+    """
     if not _is_users(law) or type(law).__call__ is not AbstractInit.__call__:
         yield law
         return
@@ -853,7 +943,19 @@ def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
 
 @contextlib.contextmanager
 def objective_of_today(objective: AbstractObjective, dims: int) -> Iterator[AbstractObjective]:
-    """An objective as it is now, checked to fit `dims`; as `today`."""
+    """An objective as it is now; as `today`.
+
+    Args:
+        objective: the objective.
+        dims: of one agent, which it is checked to fit.
+
+    Yields:
+        The objective, with a program in place of a user's function.
+
+    Raises:
+        ValueError: for one that does not fit, or cannot be evaluated.
+        ImpureFunctionError: for one that draws random numbers.
+    """
     check_dims(objective, dims)
     new, _ = _visit("objective", objective, jax.tree.map(lambda _: None, objective), None, _Shapes(1, dims))
     try:
@@ -863,6 +965,7 @@ def objective_of_today(objective: AbstractObjective, dims: int) -> Iterator[Abst
 
 
 def _forget(tree: PyTree) -> None:
+    """Leave nothing of the functions in a tree."""
     is_method = lambda node: isinstance(node, Method)
     for node in jax.tree.leaves(tree, is_leaf=is_method):
         if is_method(node):

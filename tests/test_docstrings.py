@@ -17,10 +17,6 @@ import sdesim
 NOT_YET = (
     "sdesim.claims",
     "sdesim.cli.figure",
-    "sdesim.coupling",
-    "sdesim.dynamics",
-    "sdesim.engine",
-    "sdesim.functions",
     "sdesim.papers",
     "sdesim.results",
     "sdesim.training",

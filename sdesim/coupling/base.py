@@ -34,8 +34,10 @@ class Mean(eqx.Module):
 
     Subclasses say how the mean is taken.
 
-    agents: p, the number of all agents. members: the agents that take part, (count,) different integers from 0 to p - 1
-        in the order of the states; None for all.
+    Attributes:
+        agents: p, the number of all agents, at least 1.
+        members: the agents that take part, (count,) different integers from 0 to p - 1 in the order of the states; None
+            for all.
     """
 
     agents: int = eqx.field(static=True)
@@ -55,17 +57,38 @@ class Mean(eqx.Module):
         return self.count / self.agents
 
     def taken(self, values: Array) -> Array:
-        """A number, or of one number an agent, (agents,), those of the members, (count,)."""
+        """What the members have of what all agents have.
+
+        Args:
+            values: a number, or one an agent, (agents,).
+
+        Returns:
+            The number, or those of the members, (count,).
+        """
         return values if self.members is None or values.ndim == 0 else values[self.members]
 
     def by_share(self, rate: Any) -> Any:
-        """The rate at which a shared state moves, when it moves at `rate` for all agents."""
+        """The rate at which a shared state moves, when it moves at `rate` for all agents.
+
+        Args:
+            rate: a number, or an array in units of whatever moves.
+
+        Returns:
+            rate * share; with all agents the rate itself.
+        """
         return rate if self.members is None else rate * self.share
 
     def __call__(self, x: PyTree, weights: Array | None = None) -> PyTree:
-        """The mean, or with `weights` of shape (count,) the mean of weight * x, over the first axis of each leaf.
+        """The mean, or with `weights` the mean of weight * x, over the first axis of each leaf.
 
-        Weights are not normalised: a rule that needs sum(w x) / sum(w) divides, and one that does not is safe at 0.
+        Weights are not normalized: a rule that needs sum(w x) / sum(w) divides, and one that does not is safe at 0.
+
+        Args:
+            x: of the members, leaves (count, ...).
+            weights: one a member, (count,); None for 1.
+
+        Returns:
+            Leaves without the first axis.
         """
         raise NotImplementedError
 
@@ -80,17 +103,43 @@ class ArrayMean(Mean):
 
 
 def per_agent(values: Array, like: Array) -> Array:
-    """`values`, a scalar or of shape (agents,), shaped to multiply `like` of shape (agents, ...)."""
+    """Numbers shaped to multiply an array over agents.
+
+    Args:
+        values: a scalar or one an agent, (agents,).
+        like: the array, (agents, ...).
+
+    Returns:
+        The scalar, or (agents, 1, ...).
+    """
     return values if values.ndim == 0 else values.reshape(values.shape + (1,) * (like.ndim - 1))
 
 
 def toward(target: PyTree, x: PyTree, gain: Array) -> PyTree:
-    """gain (target - x), for a target without an agent axis."""
+    """gain (target - x), for a target without an agent axis.
+
+    Args:
+        target: leaves (...).
+        x: of the members, leaves (count, ...).
+        gain: in 1/time, a scalar or one a member, (count,).
+
+    Returns:
+        Leaves (count, ...).
+    """
     return jax.tree.map(lambda c, a: per_agent(gain, a) * (c[None] - a), target, x)
 
 
 def scaled_difference(rate: Array, target: PyTree, center: PyTree) -> PyTree:
-    """rate (target - center), neither with an agent axis."""
+    """rate (target - center), neither with an agent axis.
+
+    Args:
+        rate: in 1/time, a scalar.
+        target: leaves (...).
+        center: leaves of the same shapes.
+
+    Returns:
+        Leaves of the same shapes.
+    """
     return jax.tree.map(lambda m, c: rate * (m - c), target, center)
 
 
@@ -98,7 +147,17 @@ Gain = Callable[[PyTree, Array], Array]
 
 
 def gain_of(k: Array | Gain, x: PyTree, t: Array, mean: Mean) -> Array:
-    """The members' gains, a scalar or of shape (count,): `k` is a number, one an agent, or a function k(x^i, t)."""
+    """The members' gains.
+
+    Args:
+        k: in 1/time: a number, one an agent, (agents,), or a function k(x^i, t).
+        x: of the members, leaves (count, ...).
+        t: the time of the rule, a scalar.
+        mean: the mean over the members.
+
+    Returns:
+        A scalar, or one a member, (count,).
+    """
     return jax.vmap(lambda xi: jnp.asarray(k(xi, t)))(x) if callable(k) else mean.taken(k)
 
 
@@ -110,22 +169,59 @@ class AbstractCoupling(Part):
     """
 
     def init(self, x: PyTree, mean: Mean) -> PyTree:
-        """The shared state that goes with initial agents `x`; None by default."""
+        """The shared state that goes with initial agents; None by default.
+
+        Args:
+            x: of all agents, leaves (agents, ...).
+            mean: the mean over them.
+
+        Returns:
+            Any pytree.
+        """
         return None
 
     def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
-        """The velocity that the coupling gives each agent, of the structure of `x`."""
+        """The velocity that the coupling gives each agent.
+
+        Args:
+            x: of the members, leaves (count, ...).
+            shared: the shared state.
+            t: the time of the rule, a scalar.
+            mean: the mean over the members.
+
+        Returns:
+            Of the structure of `x`, in units of x per time.
+        """
         raise NotImplementedError
 
     def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
-        """The velocity of the shared state, of its structure; at rest by default."""
+        """The velocity of the shared state; at rest by default.
+
+        Args:
+            x: of the members, leaves (count, ...).
+            shared: the shared state.
+            t: the time of the rule, a scalar.
+            mean: the mean over the members.
+
+        Returns:
+            Of the structure of `shared`.
+        """
         return jax.tree.map(jnp.zeros_like, shared)
 
     def renew(self, x: PyTree, shared: PyTree, t: Array, losses: Array) -> PyTree:
-        """The shared state after a jump at the start of an epoch, given each agent's loss, of shape (agents,).
+        """The shared state after a jump at the start of an epoch.
 
         Called by the stepper once an epoch. No jump by default. The time of a rule that jumps starts anew with each
         epoch, at t = 0, so that the iterations of an epoch are told apart by it after any number of steps.
+
+        Args:
+            x: of all agents, leaves (agents, ...).
+            shared: the shared state before.
+            t: the time of the rule, a scalar.
+            losses: each agent's loss, (agents,).
+
+        Returns:
+            Of the structure of `shared`.
         """
         return shared
 
@@ -135,7 +231,17 @@ class AbstractCoupling(Part):
         return type(self).renew is not AbstractCoupling.renew
 
     def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
-        """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default."""
+        """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default.
+
+        Args:
+            x: of the members, leaves (count, ...).
+            shared: the shared state.
+            t: the time of the rule, a scalar.
+            mean: the mean over the members.
+
+        Returns:
+            Of the structure of `x`, without the axis of agents.
+        """
         return mean(x)
 
     def all_only(self) -> str | None:
@@ -144,6 +250,9 @@ class AbstractCoupling(Part):
 
     def check_members(self, mean: Mean) -> None:
         """Refuse an exchange that has no meaning.
+
+        Args:
+            mean: of those who would take part.
 
         Raises:
             ValueError: with the reason, where only some agents take part and all must.
@@ -154,6 +263,9 @@ class AbstractCoupling(Part):
     def check_run(self, agents: int) -> None:
         """Refuse, by the name of a number, a run of so many agents; any fits by default.
 
+        Args:
+            agents: of one simulation.
+
         Raises:
             ValueError: naming the number and what would be right.
         """
@@ -162,29 +274,59 @@ class AbstractCoupling(Part):
         """The fastest rate of the coupling alone, or None where it is not known beforehand.
 
         An explicit step of length h is unstable beyond h * stiffness = 2.
+
+        Args:
+            agents: of one simulation.
+
+        Returns:
+            In 1/time of the rule.
         """
         return None
 
     def amplification(self, step: float, agents: int, order: Order) -> float | None:
-        """The factor by which one step of length `step` of the coupling alone multiplies its fastest mode, or None
-        where it is not known. Above 1 the step is unstable."""
+        """The factor by which one step of the coupling alone multiplies its fastest mode.
+
+        Above 1 the step is unstable.
+
+        Args:
+            step: its length, in time of the rule.
+            agents: of one simulation.
+            order: in which pull and shared state act.
+
+        Returns:
+            The factor, at least 0; None where it is not known.
+        """
         rate = self.stiffness(agents)
         return None if rate is None else abs(1 - step * rate)
 
     def stiffest(self, ticks: np.ndarray) -> float:
-        """Of the steps that agents take in the coupling's time, a number or one an agent (agents,), the one that with
-        `amplification` says how stiff the coupling is: the longest, unless gains of the agents' own say more."""
+        """Of the steps that agents take, the one that with `amplification` says how stiff the coupling is.
+
+        Args:
+            ticks: the steps in the coupling's time, a number or one an agent, (agents,).
+
+        Returns:
+            The longest, unless gains of the agents' own say more.
+        """
         return float(np.max(ticks))
 
     def gentler(self, excess: float) -> str | None:
-        """Which number to lower, and to what, for a coupling `excess` times slower; None where none alone does it."""
+        """Which number to lower, and to what, for a coupling that is slower.
+
+        Args:
+            excess: how many times slower, greater than 1.
+
+        Returns:
+            Words for a message; None where no number alone does it.
+        """
         return None
 
 
 class AbstractPull(AbstractCoupling):
     """A rule that pulls agents by a gain.
 
-    k: gain, in 1/time: a number, one an agent of shape (agents,), or a function k(x^i, t).
+    Attributes:
+        k: gain, in 1/time: a number, one an agent of shape (agents,), or a function k(x^i, t).
     """
 
     k: Any = eqx.field(converter=number_or_function, metadata=called_with("point", "time"))
@@ -192,10 +334,10 @@ class AbstractPull(AbstractCoupling):
     def __check_init__(self):
         check_finite("k", self.k)
 
-    def check_run(self, agents):
+    def check_run(self, agents: int):
         check_per("k", self.k, agents, "agents")
 
-    def stiffest(self, ticks):
+    def stiffest(self, ticks: np.ndarray):
         k = None if callable(self.k) or is_traced(self.k) else np.asarray(self.k)
         if ticks.ndim and k is not None and k.shape == ticks.shape and np.max(k) > 0:
             return float(np.max(ticks * k) / np.max(k))  # its own tick for the agent's own gain
@@ -203,6 +345,14 @@ class AbstractPull(AbstractCoupling):
 
 
 def lower_gain(k: Array | Gain, excess: float) -> str | None:
-    """`AbstractCoupling.gentler` where all rates are in proportion to the gain k."""
+    """`AbstractCoupling.gentler` where all rates are in proportion to the gain k.
+
+    Args:
+        k: the gain, in 1/time: a number, one an agent, or a function.
+        excess: how many times slower, greater than 1.
+
+    Returns:
+        Words for a message; None for a gain of 0 or one that cannot be looked at.
+    """
     gain = concrete(k, np.max)
     return f"k={gain:g} to at most {gain / excess:.4g}" if gain else None

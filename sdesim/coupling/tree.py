@@ -1,6 +1,7 @@
 """EASGD Tree: agents as the leaves of a tree of averaging nodes (Z 6.1)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractCoupling, Mean, lower_gain
+from sdesim.coupling.base import AbstractCoupling, Mean, Order, lower_gain
 from sdesim.fields import check_finite, check_sign, concrete, number, optional_number, shown
 
 
-def _fanout(value) -> tuple:
+def _fanout(value: Any) -> tuple:
+    """Several numbers as a tuple; one as a tuple of itself."""
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
 
 
@@ -25,9 +27,12 @@ class Tree(AbstractCoupling):
     The agents fill the tree in order: agents 0 .. fanout[0]-1 share the first parent, and so on up to the one root,
     so the number of agents is the product of `fanout`. Nodes start at the mean of their leaves.
 
-    k: gain of the leaves, in 1/time.
-    fanout: children of a node at each level, leaves first; static. (16, 16) is Z's tree of 256 agents.
-    up, down: rates of the nodes, in 1/time. None means elastic symmetry: up = k * fanout of the level, down = k.
+    Attributes:
+        k: gain of the leaves, in 1/time.
+        fanout: children of a node at each level, leaves first; static. (16, 16) is Z's tree of 256 agents.
+        up: rate of the nodes towards their children, at least 0, in 1/time. None means elastic symmetry: k * fanout of
+            the level.
+        down: rate of the nodes towards their parents, at least 0, in 1/time. None means elastic symmetry: k.
     """
 
     k: Array = eqx.field(converter=number)
@@ -62,17 +67,17 @@ class Tree(AbstractCoupling):
         nodes = [mean(x, weights[i]) for i in range(agents // fan)]
         return jax.tree.map(lambda *means: jnp.concatenate([m[None] for m in means]), *nodes)
 
-    def init(self, x, mean):
+    def init(self, x: PyTree, mean: Mean):
         return self._levels(self._parents(x, mean))
 
     def all_only(self):
         return "a message in a Tree moves its receiver alone, so that no exchange of some leaves is half of anything"
 
-    def pull(self, x, shared, t, mean):
+    def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         self.check_members(mean)
         return jax.tree.map(lambda n, a: self.k * (jnp.repeat(n, self.fanout[0], axis=0) - a), shared[0], x)
 
-    def flow(self, x, shared, t, mean):
+    def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         flows = []
         for level, nodes in enumerate(shared):
             fan = self.fanout[level]
@@ -93,13 +98,24 @@ class Tree(AbstractCoupling):
 
     @staticmethod
     def _children_mean(nodes: PyTree, fan: int) -> PyTree:
+        """The means of every `fan` nodes that lie side by side."""
         return jax.tree.map(lambda a: a.reshape(-1, fan, *a.shape[1:]).mean(1), nodes)
 
-    def center(self, x, shared, t, mean):
-        """The root."""
+    def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
+        """The root.
+
+        Args:
+            x: of all agents, leaves (agents, ...).
+            shared: the levels of nodes, from the leaves' parents to the root.
+            t: the time of the rule, a scalar.
+            mean: the mean over agents.
+
+        Returns:
+            Of the structure of `x`, without the axis of agents.
+        """
         return jax.tree.map(lambda a: a[0], shared[-1])
 
-    def stiffness(self, agents):
+    def stiffness(self, agents: int):
         k = concrete(self.k, np.max)
         if k is None:
             return None
@@ -120,8 +136,8 @@ class Tree(AbstractCoupling):
                 matrix[row, row + 1] = -to_parent
         return float(np.abs(np.linalg.eigvals(matrix)).max())
 
-    def gentler(self, excess):
+    def gentler(self, excess: float):
         return lower_gain(self.k, excess) if self.up is None and self.down is None else None
 
-    def amplification(self, step, agents, order):
+    def amplification(self, step: float, agents: int, order: Order):
         return super().amplification(step, agents, order) if order == "jacobi" else None

@@ -8,7 +8,7 @@ computed so. Within one program the place of a lane does not matter: all do the 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -26,7 +26,13 @@ NUMBERS = 512  # of the state in a block, for which a step costs more than the l
 
 
 class Blocks(NamedTuple):
-    """count: lanes. width: lanes of a block. number: blocks that there is room for, at least those that are needed."""
+    """The cut of lanes into blocks of one width.
+
+    Attributes:
+        count: lanes.
+        width: lanes of a block.
+        number: blocks that there is room for, at least those that are needed.
+    """
 
     count: int
     width: int
@@ -34,7 +40,16 @@ class Blocks(NamedTuple):
 
     @classmethod
     def of(cls, count: int, agents: int, dims: int) -> "Blocks":
-        """The blocks of `count` lanes of simulations of the given sizes."""
+        """The blocks of lanes of simulations of given sizes.
+
+        Args:
+            count: lanes.
+            agents: of one simulation.
+            dims: of one agent.
+
+        Returns:
+            As many blocks as are needed, of a width that depends on the sizes alone.
+        """
         width = LEAST
         while width < MOST and width * agents * dims < NUMBERS:
             width *= 2
@@ -42,10 +57,18 @@ class Blocks(NamedTuple):
 
     @property
     def needed(self) -> int:
+        """Blocks that hold a lane that is asked for."""
         return math.ceil(self.count / self.width)
 
     def shared_by(self, workers: int) -> tuple["Blocks", list[int]]:
-        """As many blocks for each of the workers, and how many of theirs are needed."""
+        """As many blocks for each of the workers.
+
+        Args:
+            workers: threads, at least 1.
+
+        Returns:
+            The blocks of all, and how many of each worker's are needed, at its front.
+        """
         each = math.ceil(self.needed / workers)
         # Room in eighths of a power of two: other numbers of lanes are seldom other programs to compile.
         step = 1 << max(0, each.bit_length() - 3)
@@ -54,9 +77,16 @@ class Blocks(NamedTuple):
         return self._replace(number=each * workers), [min(each, max(0, self.needed - i * each)) for i in range(workers)]
 
     def split(self, tree: PyTree) -> PyTree:
-        """Leaves (..., lanes) as (blocks, ..., width), by `moving`; beyond the last lane, that lane again."""
+        """Lanes in blocks, moved as `moving` says; beyond the last lane, that lane again.
 
-        def one(leaf):
+        Args:
+            tree: leaves (..., lanes).
+
+        Returns:
+            Leaves (blocks, ..., width).
+        """
+
+        def one(leaf: Array | np.ndarray):
             a, xp = moving(leaf)
             if missing := self.number * self.width - a.shape[-1]:
                 a = xp.concatenate([a, xp.broadcast_to(a[..., -1:], (*a.shape[:-1], missing))], -1)
@@ -65,13 +95,29 @@ class Blocks(NamedTuple):
         return jax.tree.map(one, tree)
 
     def join(self, tree: PyTree) -> PyTree:
-        """Leaves (blocks, ..., width) as arrays of JAX, (..., lanes)."""
+        """Lanes in a row, without the copies of the last one.
+
+        Args:
+            tree: leaves (blocks, ..., width).
+
+        Returns:
+            Leaves (..., lanes), arrays of JAX.
+        """
         return jax.tree.map(lambda leaf: jax.device_put(in_a_row(leaf)[..., : self.count]), tree)
 
 
-def moving(a) -> tuple[Any, Any]:
-    """An array and the module that moves its elements: NumPy in a processor's memory, since it compiles nothing, and
-    JAX compiles a program for each shape; jax.numpy on a GPU, within a trace, and for keys of random numbers."""
+def moving(a: Array | np.ndarray) -> tuple[Any, Any]:
+    """An array and the module that moves its elements.
+
+    That is NumPy in a processor's memory, since it compiles nothing, and JAX compiles a program for each shape;
+    jax.numpy on a GPU, within a trace, and for keys of random numbers.
+
+    Args:
+        a: of any shape.
+
+    Returns:
+        The array, as the module has it, and the module.
+    """
     if isinstance(a, np.ndarray):
         return a, np
     if is_traced(a) or jnp.issubdtype(a.dtype, jax.dtypes.prng_key) or any(d.platform != "cpu" for d in a.devices()):
@@ -79,14 +125,28 @@ def moving(a) -> tuple[Any, Any]:
     return np.asarray(a), np
 
 
-def in_a_row(leaf):
-    """A leaf (blocks, ..., width) as (..., blocks x width), moved as `moving` says."""
+def in_a_row(leaf: Array | np.ndarray) -> Any:
+    """The blocks of a leaf side by side, moved as `moving` says.
+
+    Args:
+        leaf: (blocks, ..., width).
+
+    Returns:
+        (..., blocks x width), of NumPy or JAX.
+    """
     a, xp = moving(leaf)
     return xp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
 
 
-def concatenated(*leaves):
-    """Arrays one after another on their first axis; one alone is left as it is."""
+def concatenated(*leaves: Array | np.ndarray) -> Any:
+    """Arrays one after another on their first axis, moved as `moving` says; one alone is left as it is.
+
+    Args:
+        *leaves: (blocks, ...), alike but for the first axis.
+
+    Returns:
+        (all blocks, ...), of NumPy or JAX.
+    """
     if len(leaves) == 1:
         return leaves[0]
     moved = [moving(a) for a in leaves]
@@ -94,9 +154,16 @@ def concatenated(*leaves):
 
 
 def sims_first(tree: PyTree) -> PyTree:
-    """Leaves (..., lanes) as arrays of JAX, (lanes, ...)."""
+    """Lanes on the first axis in place of the last.
 
-    def one(leaf):
+    Args:
+        tree: leaves (..., lanes).
+
+    Returns:
+        Leaves (lanes, ...), arrays of JAX.
+    """
+
+    def one(leaf: Array | np.ndarray):
         a, xp = moving(leaf)
         return jax.device_put(xp.moveaxis(a, -1, 0))
 
@@ -104,16 +171,42 @@ def sims_first(tree: PyTree) -> PyTree:
 
 
 def of_block(tree: PyTree, block: Array) -> PyTree:
-    """One block of leaves (blocks, ...)."""
+    """One block of all.
+
+    Args:
+        tree: leaves (blocks, ...).
+        block: its number, from 0; an int32 scalar.
+
+    Returns:
+        Leaves (...).
+    """
     return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, block, keepdims=False), tree)
 
 
 def put_block(tree: PyTree, new: PyTree, block: Array) -> PyTree:
+    """All blocks, one of them new.
+
+    Args:
+        tree: leaves (blocks, ...).
+        new: leaves (...).
+        block: the number of the one that is new, from 0; an int32 scalar.
+
+    Returns:
+        Leaves (blocks, ...).
+    """
     return jax.tree.map(lambda a, b: lax.dynamic_update_index_in_dim(a, b, block, 0), tree, new)
 
 
 def swept_and_kept(model: PyTree, axes: PyTree) -> tuple[PyTree, PyTree]:
-    """The leaves of a model that have a value for each lane, and all others; `eqx.combine` joins them."""
+    """The leaves of a model that have a value for each lane, and all others; `eqx.combine` joins them.
+
+    Args:
+        model: any pytree.
+        axes: for each leaf, -1 if it has a value for each lane on its last axis, else None.
+
+    Returns:
+        Two trees of the model's structure, each with None for the other's leaves.
+    """
     kept, swept = eqx.partition(model, jax.tree.map(is_none, axes, is_leaf=is_none))
     return swept, kept
 
@@ -121,8 +214,15 @@ def swept_and_kept(model: PyTree, axes: PyTree) -> tuple[PyTree, PyTree]:
 def of_lanes(fn: Callable[..., Any], blocks: Blocks | None, model: PyTree, axes: PyTree, *lanes: PyTree) -> PyTree:
     """fn(model, axes, *lanes), whose results lead up to the lanes on their last axis, block by block.
 
-    fn: a function of a module, or a `jax.tree_util.Partial` of one, that is compiled. axes: for each leaf of `model`,
-    -1 if it has a value for each lane on its last axis, else None. blocks: None for one program of all lanes.
+    Args:
+        fn: a function of a module, or a `jax.tree_util.Partial` of one, that is compiled.
+        blocks: of the lanes; None for one program of all of them.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        *lanes: leaves (..., lanes).
+
+    Returns:
+        Leaves (..., lanes).
     """
     if blocks is None:
         return at_once(fn, model, axes, lanes)
@@ -133,18 +233,40 @@ def of_lanes(fn: Callable[..., Any], blocks: Blocks | None, model: PyTree, axes:
 
 
 def each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: int) -> PyTree:
-    """fn(model, axes, *lanes) of the first `number` blocks of `parts` = (swept leaves, lanes); zeros for others."""
+    """fn(model, axes, *lanes) of the first blocks; zeros for the others.
+
+    Args:
+        fn: as for `of_lanes`.
+        kept: the model's leaves that are the same for all lanes.
+        axes: for each leaf of the model, -1 or None.
+        parts: the model's leaves that are not, and what `fn` takes beside, both (blocks, ...).
+        number: of blocks that are needed; a new one never recompiles.
+
+    Returns:
+        Leaves (blocks, ...).
+    """
     return _each_block(fn, kept, axes, parts, jnp.asarray(number, jnp.int32))
 
 
 @eqx.filter_jit
-def at_once(fn, model, axes, lanes):
+def at_once(fn: Callable[..., Any], model: PyTree, axes: PyTree, lanes: Sequence[PyTree]) -> PyTree:
+    """fn(model, axes, *lanes), in one program of all lanes.
+
+    Args:
+        fn: as for `of_lanes`.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 or None.
+        lanes: what `fn` takes beside, leaves (..., lanes).
+
+    Returns:
+        Leaves (..., lanes).
+    """
     return fn(model, axes, *lanes)
 
 
 @eqx.filter_jit
-def _each_block(fn, kept, axes, parts, number):
-    def one(block):
+def _each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: Array):
+    def one(block: Array):
         swept, lanes = of_block(parts, block)
         return fn(eqx.combine(kept, swept), axes, *lanes)
 

@@ -7,6 +7,7 @@ engine's business.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,23 +33,41 @@ def advance_lanes(
     seed: Array,
     totals: tuple,
     buffers: tuple,
-    increments,
-    start,
-    first,
-    blocks,
-    stride,
-):
+    increments: Array | None,
+    start: Array | int,
+    first: Array | int,
+    blocks: Array | int,
+    stride: Array | int,
+) -> tuple[State, tuple, tuple]:
     """`blocks` blocks of `stride` steps of all lanes from step `first`; between blocks, records and epochs.
 
-    blocks and stride may be traced, so that runs of any length share one program; as Python integers they make loops
-    that reverse-mode differentiation can follow.
+    Args:
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes, as `axes` says.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        observables: what is watched.
+        state: of all lanes, leaves (..., lanes).
+        sims: the simulation number of each lane, uint32 (lanes,).
+        seed: two words.
+        totals: of each observable, the summary of an accumulator, leaves (..., lanes), or nothing.
+        buffers: of each series, its records so far, (records, ..., lanes).
+        increments: Brownian increments of these steps, (steps, agents, dims, lanes); None for the noise law.
+        start: the number of the run's first step, from which records are counted.
+        first: the number of the first step here.
+        blocks: how many. It and `stride` may be traced, so that runs of any length share one program; as Python
+            integers they make loops that reverse-mode differentiation can follow.
+        stride: steps of a block.
+
+    Returns:
+        The state, the totals and the buffers after the steps.
     """
     over = lambda fn, *in_axes: lanes(fn, in_axes, fast=plan.fast)
     accumulators = [i for i, o in enumerate(observables) if isinstance(o, AbstractAccumulator)]
     watching = [i for i in accumulators if observables[i].every_step]  # pyright: ignore[reportAttributeAccessIssue]
     series = [o for o in observables if isinstance(o, AbstractSeries)]
 
-    def update(indices, totals, state, step):
+    def update(indices: Any, totals: Any, state: State, step: Array):
         """`step` is the number of the step just taken, plus one."""
         totals = list(totals)
         for i in indices:
@@ -62,7 +81,7 @@ def advance_lanes(
     pack = _packed if paired else lambda state: state
     unpack = _unpacked if paired else lambda state: state
 
-    def step_body(step, carry):
+    def step_body(step: Array, carry: tuple):
         state, totals = carry
         dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
         one = lambda stepper, model, state, sim, seed, n, dw: stepper.step(model, state, n, seed=seed, sim=sim, dw=dw)
@@ -73,10 +92,10 @@ def advance_lanes(
             state = _repacked(state)
         return state, update(watching, totals, state, step + 1)
 
-    def renew(state):
+    def renew(state: State):
         return over(lambda m, s: m.renew(s), axes, -1)(model, state)
 
-    def record(step, state, totals, buffers):
+    def record(step: Any, state: State, totals: tuple, buffers: tuple):
         totals = update([i for i in accumulators if i not in watching], totals, state, step)
         place = (step - start) // plan.every
         values = [
@@ -86,7 +105,7 @@ def advance_lanes(
         write = lambda buffer, value: lax.dynamic_update_index_in_dim(buffer, value, place, 0)
         return totals, tuple(map(write, buffers, values))
 
-    def block_body(block, carry):
+    def block_body(block: Array, carry: tuple):
         state, totals, buffers = carry
         begin = jnp.asarray(first + block * stride, jnp.int32)
         if plan.epoch is not None:
@@ -102,7 +121,7 @@ def advance_lanes(
         state, totals = lax.fori_loop(*steps, (pack(state), totals))
         return recorded(begin + stride, unpack(state), totals, buffers)
 
-    def recorded(end, state, totals, buffers):
+    def recorded(end: Array, state: State, totals: tuple, buffers: tuple):
         """The carry of a block that ended after step `end`, with a record if one is due."""
         if plan.every is not None:
             due = (end - start) % plan.every == 0
@@ -115,10 +134,11 @@ def advance_lanes(
 
 
 def _halves(z: Array) -> Halves:
+    """Complex numbers (pairs, lanes) as agents in one dimension."""
     return Halves(z.real[:, None], z.imag[:, None])
 
 
-def _complex(a) -> Array:
+def _complex(a: Array | Halves) -> Array:
     """An array of agents in one dimension, in halves or not, as complex numbers (pairs, lanes)."""
     a = a if isinstance(a, Halves) else Halves.split(a)
     return lax.complex(a.even[:, 0], a.odd[:, 0])
@@ -136,5 +156,6 @@ def _repacked(state: State) -> State:
 
 
 def _unpacked(state: State) -> State:
+    """A state from what `_packed` makes of it."""
     unpack = lambda a: None if a is None else _halves(a).merged()
     return state._replace(x=unpack(state.x), v=unpack(state.v))

@@ -36,12 +36,12 @@ class Path:
     """By which program the lanes of a run are computed, and why not by a faster one.
 
     Attributes:
-        traced: Whether within the caller's jit, vmap, scan or grad.
-        layout: The blocks of lanes; None for one program of all of them.
-        kernel: The form of the GPU kernel, or None.
-        paired: Whether two agents share a word pair and one complex number.
-        reasons: Why nothing faster.
-        program: A key of the program that the GPU kernel would run.
+        traced: whether within the caller's jit, vmap, scan or grad.
+        layout: the blocks of lanes; None for one program of all of them.
+        kernel: the form of the GPU kernel, or None.
+        paired: whether two agents share a word pair and one complex number.
+        reasons: why nothing faster.
+        program: a key of the program that the GPU kernel would run.
     """
 
     traced: bool
@@ -52,7 +52,14 @@ class Path:
     program: Any = dataclasses.field(default=None, repr=False)
 
     def of(self, plan: Plan) -> Plan:
-        """The plan of a run that goes this way."""
+        """The plan of a run that goes this way.
+
+        Args:
+            plan: of the run, whichever way it goes.
+
+        Returns:
+            The plan with the path's kernel and pairs.
+        """
         return dataclasses.replace(plan, kernel=self.kernel, paired=self.paired)
 
     @property
@@ -72,11 +79,28 @@ class Path:
         return ": ".join([self.name, "; ".join(self.reasons)] if self.reasons else [self.name])
 
     def because(self, reasons: tuple[str, ...]) -> "Path":
-        """The path with further reasons, which are known when the program is traced alone."""
+        """The path with further reasons, which are known when the program is traced alone.
+
+        Args:
+            reasons: why nothing faster, each a phrase.
+
+        Returns:
+            The new path.
+        """
         return dataclasses.replace(self, reasons=(*self.reasons, *reasons))
 
     def without_kernel(self, why: str) -> "Path":
-        """The scan, for good: the kernel failed on this machine."""
+        """The scan, for good: the kernel failed on this machine.
+
+        Args:
+            why: in one line.
+
+        Returns:
+            The new path.
+
+        Warns:
+            EngineWarning: with the reason.
+        """
         _KERNELS[self.program] = gpu.Choice(None, why)
         _warn_once(f"the GPU kernel failed, and the run goes on as a scan: {why}")
         return dataclasses.replace(self, kernel=None, reasons=(why,))
@@ -98,16 +122,22 @@ def choose(
     """The path of a run.
 
     Args:
-        plan: What is static about the run.
-        stepper: What a step is.
-        model: With the values of all lanes, as `axes` says.
-        axes: For each leaf of the model, -1 if it has a value for each lane on its last axis, else None.
-        observables: What is watched.
-        lanes: Their number.
-        exact: Whether a lane's bits must depend on nothing but itself.
-        increments: Whether the caller brings the Brownian increments.
-        arrays: All that the run computes with, of which any may be traced.
-        dtype: Of the states.
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes, as `axes` says.
+        axes: for each leaf of the model, -1 if it has a value for each lane on its last axis, else None.
+        observables: what is watched.
+        lanes: their number.
+        exact: whether a lane's bits must depend on nothing but itself.
+        increments: whether the caller brings the Brownian increments.
+        arrays: all that the run computes with, of which any may be traced.
+        dtype: of the states.
+
+    Returns:
+        The path.
+
+    Warns:
+        EngineWarning: once for each reason, where the GPU kernel cannot take the run.
     """
     traced = is_traced(arrays) or inside_a_trace()
     watching = any(isinstance(o, AbstractAccumulator) and o.every_step for o in observables)
@@ -143,6 +173,14 @@ def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
 
     That is what a run is on a GPU, and one of fewer lanes than a vector unless it is to be `exact`: filled up to a
     block it would take some ten times longer.
+
+    Args:
+        plan: for the sizes of one simulation.
+        lanes: their number.
+        exact: whether a lane's bits must depend on nothing but itself.
+
+    Returns:
+        The blocks, or None.
     """
     if jax.default_backend() != "cpu" or (lanes < VECTOR and not exact):
         return None
@@ -163,7 +201,10 @@ def compiler_options(fused: bool) -> dict[str, Any]:
     """Options that XLA does not take by itself: on a CPU its widest vectors, on a GPU a scan's loop as one command.
 
     Args:
-        fused: Whether the program is the GPU kernel.
+        fused: whether the program is the GPU kernel.
+
+    Returns:
+        By the names that XLA has for them.
     """
     if jax.default_backend() == "gpu":
         return {} if fused else _COMMANDS

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Literal
 
+from jaxtyping import Array
+
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.observe import View
@@ -11,16 +13,27 @@ from sdesim.observe import View
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is static about a run: a new value of any of these compiles again."""
+    """What is static about a run: a new value of any of these compiles again.
+
+    Attributes:
+        agents: of one simulation.
+        dims: of one agent.
+        epoch: steps of an epoch; None without epochs.
+        every: steps between records; None without observables.
+        fast: whether polynomials stand for sines.
+        kernel: the form of the GPU kernel for the steps between records; None for the scan.
+        paired: whether two agents share a word pair and one complex number; from `path.choose`, as the kernel is.
+        start: the first step's number, where it matters (epochs).
+    """
 
     agents: int
     dims: int
     epoch: int | None
-    every: int | None  # steps between records, None without observables
-    fast: bool = True  # polynomials for sines
-    kernel: Literal["mosaic", "triton", "interpret"] | None = None  # the GPU kernel for the steps between records
-    paired: bool = False  # two agents share a word pair and one complex number; from `path.choose`, as the kernel is
-    start: int = 0  # the first step's number, where it matters (epochs)
+    every: int | None
+    fast: bool = True
+    kernel: Literal["mosaic", "triton", "interpret"] | None = None
+    paired: bool = False
+    start: int = 0
 
     @property
     def stride(self) -> int | None:
@@ -30,5 +43,16 @@ class Plan:
         return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
 
 
-def view_of(plan: Plan, model: Dynamics, state: State, step) -> View:
+def view_of(plan: Plan, model: Dynamics, state: State, step: Array) -> View:
+    """A simulation as an observable sees it.
+
+    Args:
+        plan: for the number of agents.
+        model: the dynamics.
+        state: of one simulation.
+        step: its number, from 0; an int32 scalar.
+
+    Returns:
+        The view.
+    """
     return View(state, step, model, ArrayMean(plan.agents))

@@ -12,7 +12,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -31,7 +31,7 @@ from sdesim.engine.path import Path, compiler_options, first_chunk, inside_a_tra
 from sdesim.engine.plan import Plan, view_of
 from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
 from sdesim.fields import form
-from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite
+from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
 from sdesim.progress import bar
 from sdesim.steppers import AbstractStepper
 
@@ -43,8 +43,15 @@ THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more tha
 class Lanes:
     """The outcome of a run, lanes on the last axis of every array.
 
-    observed: name -> array. axes: name -> names of its axes before the last. diverged: first non-finite step, or -1.
-    path: by which program, and why.
+    Attributes:
+        state: at the end, leaves (..., lanes).
+        observed: by name, (..., lanes).
+        axes: by the same names, the names of the axes before the last.
+        diverged: each lane's first non-finite step, or -1, (lanes,).
+        step: the number of the next step.
+        records: the steps after which series were recorded, (records,).
+        seconds: that the run took.
+        path: by which program, and why.
     """
 
     state: State
@@ -59,16 +66,13 @@ class Lanes:
 
 @functools.cache
 def _compiled(fused: bool = False) -> Callable:
-    """`_advance` compiled for this machine, by options that XLA does not take by itself.
-
-    fused: whether by the GPU kernel.
-    """
+    """`_advance` for this machine, by options that XLA does not take by itself; fused: whether by the GPU kernel."""
     advance: Callable = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
     options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused)) else {}
     return eqx.filter_jit(advance, **options)
 
 
-def _advance_on_a_gpu(*arguments):
+def _advance_on_a_gpu(*arguments: Any):
     with products_in_float32():
         return _advance(*arguments)
 
@@ -77,11 +81,17 @@ def _advance_on_a_gpu(*arguments):
 
 
 class _Group(NamedTuple):
-    """Lanes that one thread advances: blocks of them, on the first axis of every leaf, of which the first `needed` are
-    computed; or with None, all lanes in one program.
+    """Lanes that one thread advances.
 
-    kept, swept: the model's leaves that are the same for all lanes, and those that are not. first: number of the first
-    lane. increments: (a, b) -> those of steps a to b of the run, or None.
+    Attributes:
+        needed: how many blocks of them, on the first axis of every leaf, are computed, the first ones; None for all
+            lanes in one program.
+        first: number of the first lane.
+        kept: the model's leaves that are the same for all lanes.
+        swept: those that are not.
+        state: of the lanes.
+        sims: the simulation number of each lane.
+        increments: (a, b) -> those of steps a to b of the run, or None.
     """
 
     needed: int | None
@@ -92,7 +102,7 @@ class _Group(NamedTuple):
     sims: Array
     increments: Callable[[int, int], Array] | None
 
-    def each(self, fn, axes: PyTree, *lanes: PyTree) -> PyTree:
+    def each(self, fn: Callable[..., Any], axes: PyTree, *lanes: PyTree) -> PyTree:
         """fn(model, axes, *lanes) of every block, compiled."""
         if self.needed is None:
             return blocks.at_once(fn, eqx.combine(self.kept, self.swept), axes, lanes)
@@ -104,7 +114,15 @@ class _Group(NamedTuple):
         return jax.tree.map(lambda leaf: row(leaf)[..., lanes], state)
 
 
-def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, increments, workers: int) -> list[_Group]:
+def _groups(
+    layout: Blocks | None,
+    model: Dynamics,
+    axes: PyTree,
+    state: State,
+    sims: Array,
+    increments: Callable[[int, int], Array] | None,
+    workers: int,
+) -> list[_Group]:
     """The lanes of a run, shared out to the workers."""
     swept, kept = blocks.swept_and_kept(model, axes)
     if layout is None:
@@ -122,10 +140,25 @@ def _groups(layout: Blocks | None, model: Dynamics, axes, state: State, sims, in
     return groups
 
 
-def _advance(plan, stepper, axes, observables, needed, kept, swept, sims, seed, given, state, totals, buffers, steps):
+def _advance(
+    plan: Plan,
+    stepper: AbstractStepper,
+    axes: PyTree,
+    observables: tuple[AbstractObservable, ...],
+    needed: Array | int | None,
+    kept: Dynamics,
+    swept: Dynamics,
+    sims: Array,
+    seed: Array,
+    given: Array | None,
+    state: State,
+    totals: tuple,
+    buffers: tuple,
+    steps: tuple,
+) -> tuple:
     """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
-    def advance(swept, sims, given, state, totals, buffers):
+    def advance(swept: Dynamics, sims: Array, given: Array | None, state: State, totals: tuple, buffers: tuple):
         model = eqx.combine(kept, swept)
         new = advance_lanes(plan, stepper, model, axes, observables, state, sims, seed, totals, buffers, given, *steps)
         return (*new, _finite(new[0]))
@@ -133,7 +166,7 @@ def _advance(plan, stepper, axes, observables, needed, kept, swept, sims, seed, 
     if needed is None:
         return advance(swept, sims, given, state, totals, buffers)
 
-    def one(block, carry):
+    def one(block: Array, carry: tuple):
         *before, _ = carry
         return blocks.put_block(carry, advance(*blocks.of_block((swept, sims, given, *before), block)), block)
 
@@ -186,7 +219,16 @@ class _Ended(NamedTuple):
 
 
 def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
-    """For how many lanes a run of so many holds their state, and how many, at the most, it computes at a time."""
+    """For how many lanes a run holds their state, and how many it computes at a time.
+
+    Args:
+        plan: for the sizes of one simulation.
+        lanes: of the run.
+        exact: whether a lane's bits must depend on nothing but itself.
+
+    Returns:
+        Both numbers, the second at the most.
+    """
     layout = None if inside_a_trace() else layout_of(plan, lanes, exact)
     if layout is None:
         return lanes, lanes
@@ -213,10 +255,25 @@ def run_lanes(
 ) -> Lanes:
     """Run lanes for `steps` steps from step number `first`.
 
-    axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
-    sims: the simulation number of each lane, which with `seed` decides its noise.
-    path: from `choose`. increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents,
-    dims, lanes).
+    Args:
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
+        state: of all lanes before the first step, leaves (..., lanes).
+        sims: the simulation number of each lane, uint32 (lanes,), which with `seed` decides its noise.
+        seed: two words.
+        first: the first step's number.
+        steps: how many.
+        path: from `choose`.
+        observables: what is watched; nothing by default.
+        increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes); None for
+            the noise law.
+        progress: whether a bar is shown.
+        label: before the bar.
+
+    Returns:
+        The outcome; a lane that diverges is no error here.
     """
     began = time.perf_counter()
     plan, layout = path.of(plan), path.layout
@@ -250,7 +307,8 @@ _NOTES: dict[Any, tuple[str, ...]] = {}  # why programs went through jax.vmap, w
 
 
 @contextlib.contextmanager
-def _noting(key):
+def _noting(key: Any) -> Iterator[None]:
+    """Within it, keep why programs go through jax.vmap by the run's key."""
     token = NOTES.set(notes := [])
     try:
         yield
@@ -263,7 +321,7 @@ def _noting(key):
 _CONFIRMED: set[Any] = set()  # programs and numbers of lanes for which the kernel did what the scan does
 
 
-def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> None:
+def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers: tuple) -> None:
     """Compare the kernel with the scan, in a program's first run on this machine.
 
     Raises:
@@ -276,7 +334,15 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals, buffers) -> No
     some = group._replace(**dict(zip(("swept", "sims"), _lanes_at((group.swept, group.sims), few), strict=True)))
     scan = dataclasses.replace(plan, kernel=None, every=None)
 
-    def steps(plan, group, observables, state, totals, buffers, *numbers):
+    def steps(
+        plan: Plan,
+        group: _Group,
+        observables: tuple[AbstractObservable, ...],
+        state: State,
+        totals: tuple,
+        buffers: tuple,
+        *numbers: Any,
+    ):
         numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.first, *numbers))
         lanes = (None, group.kept, group.swept, group.sims, run.seed, None, state, totals, buffers)
         return _compiled(plan.kernel is not None)(plan, run.stepper, run.axes, observables, *lanes, numbers)[0]
@@ -340,7 +406,11 @@ def _together(groups: list[_Group], ends: list[_Ended]) -> _Group:
 def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _Ended:
     """All steps of a group of lanes, in chunks, watching for divergence.
 
-    count: lanes of the run. compile: take no steps, and have all programs compiled.
+    Args:
+        run: what all lanes have in common.
+        group: the lanes.
+        count: lanes of the run.
+        compile: take no steps, and have all programs compiled.
     """
     plan, path, axes, observables, first = run.plan, run.path, run.axes, run.observables, run.first
     advance = _advance if run.path.traced else _compiled(plan.kernel is not None)
@@ -410,10 +480,18 @@ def _records(run: _Run) -> np.ndarray:
     return np.zeros(0, int) if every is None else run.first + np.arange(1 + run.steps // every) * every
 
 
-def _watch(plan: Plan, observables, records: int, step, model: Dynamics, axes: PyTree, state: State):
+def _watch(
+    plan: Plan,
+    observables: tuple[AbstractObservable, ...],
+    records: int,
+    step: Array,
+    model: Dynamics,
+    axes: PyTree,
+    state: State,
+) -> tuple[tuple, tuple]:
     """Accumulators at zero, and series' buffers that hold the initial state, (records, ..., lanes)."""
 
-    def over(fn):
+    def over(fn: Callable[[View], PyTree]):
         return lanes(lambda m, s: fn(view_of(plan, m, s, step)), (axes, -1), fast=plan.fast)(model, state)
 
     totals = tuple(over(o.init) if isinstance(o, AbstractAccumulator) else () for o in observables)
@@ -421,7 +499,9 @@ def _watch(plan: Plan, observables, records: int, step, model: Dynamics, axes: P
     return totals, tuple(jnp.zeros((records, *v.shape), v.dtype).at[0].set(v) for v in values)
 
 
-def _finish(observables, model: Dynamics, axes: PyTree, totals: tuple) -> list[dict[str, Array]]:
+def _finish(
+    observables: tuple[AbstractObservable, ...], model: Dynamics, axes: PyTree, totals: tuple
+) -> list[dict[str, Array]]:
     """What the accumulators have found, by name."""
     finish = lambda o, total: jax.vmap(o.finish, in_axes=-1, out_axes=-1)(total)
     pairs = zip(observables, totals, strict=True)
@@ -446,7 +526,13 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
     return observed, names
 
 
-def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost]) -> np.ndarray:
+def _dated(
+    run: _Run,
+    model: Dynamics,
+    sims: Array,
+    increments: Callable[[int, int], Array] | None,
+    lost: list[_Lost],
+) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
     diverged = np.full(sims.shape, -1)
     plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
@@ -472,4 +558,5 @@ def _dated(run: _Run, model: Dynamics, sims: Array, increments, lost: list[_Lost
 
 @jax.jit
 def _lanes_at(tree: PyTree, lanes: np.ndarray) -> PyTree:
+    """Some of the lanes of leaves (..., lanes)."""
     return jax.tree.map(lambda leaf: leaf[..., lanes], tree)

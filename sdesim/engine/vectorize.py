@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -49,6 +49,12 @@ def sin(x: Array) -> Array:
 
     Beyond, the error grows as the spacing of float32 does. Past 1e7 that spacing is of the order of a period, a float32
     has no phase, and the result is no more than some number in [-1, 1].
+
+    Args:
+        x: in radians, float32 of any shape.
+
+    Returns:
+        Of the same shape.
     """
     n = jnp.round(x * np.float32(1 / np.pi))
     # An integer in the low bits of a float costs an addition; a conversion to integers, with its care for what is out
@@ -58,8 +64,16 @@ def sin(x: Array) -> Array:
 
 @jax.custom_jvp
 def cos(x: Array) -> Array:
-    """Cosine of float32, as `sin`: cos x = -sin(x - (n + 1/2) pi) (-1)^n, the half in the multiple of pi, where it is
-    exact."""
+    """Cosine of float32, as `sin`.
+
+    cos x = -sin(x - (n + 1/2) pi) (-1)^n, the half in the multiple of pi, where it is exact.
+
+    Args:
+        x: in radians, float32 of any shape.
+
+    Returns:
+        Of the same shape.
+    """
     n = jnp.round(x * np.float32(1 / np.pi) - np.float32(0.5))
     return _sine_from(x, n + np.float32(0.5), n + (_MAGIC + np.float32(1)))
 
@@ -121,21 +135,35 @@ def products_in_float32() -> contextlib.AbstractContextManager:
 
 
 class Halves(NamedTuple):
-    """An array of an even number of agents as two: the agents 2i, and the agents 2i + 1."""
+    """An array of an even number of agents as two.
+
+    Attributes:
+        even: the agents 2i, (agents / 2, ...).
+        odd: the agents 2i + 1, of the same shape.
+    """
 
     even: Array
     odd: Array
 
     @classmethod
     def split(cls, x: Array) -> "Halves":
+        """The halves of an array.
+
+        Args:
+            x: (agents, ...), of an even number of agents.
+
+        Returns:
+            Both halves.
+        """
         return cls(x[0::2], x[1::2])
 
     def merged(self) -> Array:
+        """The array of all agents, (agents, ...)."""
         shape = jnp.shape(self.even)
         return jnp.stack([self.even, self.odd], axis=1).reshape(2 * shape[0], *shape[1:])
 
 
-def _is_halves(leaf) -> bool:
+def _is_halves(leaf: Any) -> bool:
     return isinstance(leaf, Halves)
 
 
@@ -151,10 +179,16 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
     A program of which `unproven` has a reason goes through jax.vmap as it is, with no halves, and `NOTES` are told why.
 
-    fast: put polynomials in place of float32 sines, cosines and tangents.
+    Args:
+        fn: a function of one lane.
+        axes: for each argument, or each of its leaves: -1 for the lanes on its last axis, None for the same for all.
+        fast: put polynomials in place of float32 sines, cosines and tangents.
+
+    Returns:
+        The function of all lanes, whose results have the lanes on their last axis.
     """
 
-    def run(*args):
+    def run(*args: PyTree):
         leaves, tree = jax.tree.flatten(args, is_leaf=_is_halves)
         spread = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
         mapped = jax.tree.leaves(jax.tree.map(spread, tuple(axes), args, is_leaf=is_none))
@@ -162,7 +196,7 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
         values = [_Value.of(a, m) for a, m, n in zip(leaves, mapped, numeric, strict=True) if n]
         size = next(v.array.shape[-1] for v in values if v.mapped)
 
-        def one_lane(*arrays):
+        def one_lane(*arrays: Any):
             given = iter(arrays)
             whole = [next(given) if n else leaf for leaf, n in zip(leaves, numeric, strict=True)]
             return fn(*jax.tree.unflatten(tree, whole))
@@ -186,7 +220,14 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
 
 def unproven(jaxpr: Jaxpr) -> str | None:
-    """Why a program must not be evaluated one primitive at a time, in words; None if it may."""
+    """Why a program must not be evaluated one primitive at a time.
+
+    Args:
+        jaxpr: the program, of one lane.
+
+    Returns:
+        Words for a message; None if it may.
+    """
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name == "call_hi_primitive":  # of jax 0.12: one for all that are made of several primitives
@@ -202,7 +243,14 @@ def unproven(jaxpr: Jaxpr) -> str | None:
 
 
 def inner_programs(params: dict[str, Any]) -> Iterator[Any]:
-    """The programs of loops, branches and calls among an equation's parameters."""
+    """The programs of loops, branches and calls among an equation's parameters.
+
+    Args:
+        params: of the equation, by name.
+
+    Yields:
+        Each program, open.
+    """
     for value in params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
             if isinstance(part, ClosedJaxpr | Jaxpr):
@@ -217,7 +265,7 @@ def _whole(closed: ClosedJaxpr, values: Sequence["_Value"], size: int, fast: boo
     """
     arrays = [v.whole(size).loose(size) for v in values]
 
-    def one_lane(mapped):
+    def one_lane(mapped: Sequence[Any]):
         own = iter(mapped)
         given = [_constant(next(own) if v.mapped else a) for v, a in zip(values, arrays, strict=True)]
         out = _Program(size, fast, None).evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], given)
@@ -237,11 +285,13 @@ def _tight(shape: Sequence[int]) -> tuple[int, ...]:
 class _Value(NamedTuple):
     """A value of one lane.
 
-    shape: in one lane, of all agents.
-    array: the same for all lanes, of that shape; or, if `mapped`, with the lanes on the last axis, and without the axes
-        of length 1. Adding and removing those is then no operation at all, between which XLA could not see that a step
-        may write where it reads.
-    odd: None, or the odd agents, when `array` holds the even ones alone.
+    Attributes:
+        array: the same for all lanes, of `shape`; or, if `mapped`, with the lanes on the last axis, and without the
+            axes of length 1. Adding and removing those is then no operation at all, between which XLA could not see
+            that a step may write where it reads.
+        shape: in one lane, of all agents.
+        mapped: whether lanes have values of their own.
+        odd: None, or the odd agents, when `array` holds the even ones alone.
     """
 
     array: Any
@@ -250,7 +300,7 @@ class _Value(NamedTuple):
     odd: Any = None
 
     @classmethod
-    def of(cls, leaf, mapped: bool) -> "_Value":
+    def of(cls, leaf: Any, mapped: bool) -> "_Value":
         if _is_halves(leaf):
             even, odd = cls.of(leaf.even, mapped), cls.of(leaf.odd, mapped)
             return cls(even.array, (2 * even.shape[0], *even.shape[1:]), mapped, odd.array)
@@ -315,12 +365,18 @@ class _Value(NamedTuple):
         return Halves(*(self.half(odd).result(size) for odd in (False, True)))
 
 
-def _constant(array) -> _Value:
+def _constant(array: Any) -> _Value:
     return _Value(array, jnp.shape(array), False)
 
 
 class _Program(NamedTuple):
-    """Evaluates the program of one lane on all of them. pairs: of agents, None if nothing comes in halves."""
+    """Evaluates the program of one lane on all of them.
+
+    Attributes:
+        size: how many lanes.
+        fast: whether polynomials stand for float32 sines, cosines and tangents.
+        pairs: of agents; None if nothing comes in halves.
+    """
 
     size: int
     fast: bool
@@ -334,7 +390,7 @@ class _Program(NamedTuple):
             values.update(zip(eqn.outvars, self.results(eqn, inputs), strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def results(self, eqn, inputs: list[_Value]) -> list[_Value]:
+    def results(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """The results of one equation, by the best way there is."""
         name = eqn.primitive.name
         if self.pairs is not None and self.is_paired(eqn):
@@ -358,16 +414,16 @@ class _Program(NamedTuple):
             return [_Value(same.array, shape, same.mapped, same.array)]
         return self.apply(eqn, [v.whole(self.size) for v in inputs], eqn.params, shape)
 
-    def is_paired(self, eqn) -> bool:
+    def is_paired(self, eqn: Any) -> bool:
         """Whether an equation asks for the random words of all agents."""
         return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
 
-    def inlined(self, eqn, inputs: list[_Value]) -> list[_Value]:
+    def inlined(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
         inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
         return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
 
-    def with_rule(self, eqn, inputs: list[_Value]) -> list[_Value]:
+    def with_rule(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """A function with a derivative rule of its own, which holds for whoever differentiates the lanes' program.
 
         The function itself is evaluated as everything is; its rule, seldom asked for, is JAX's own under jax.vmap.
@@ -378,12 +434,12 @@ class _Program(NamedTuple):
         forms: list[_Value] = []  # of the results, but for their arrays
         held = lambda arrays: [v._replace(array=a, odd=odd) for v, (a, odd) in zip(inputs, arrays, strict=True)]
 
-        def own(arrays):
+        def own(arrays: Sequence[Any]):
             out = [v.everywhere(self.size) for v in self.inlined(eqn, held(arrays))]
             forms[:] = [v._replace(array=None, odd=None if v.odd is None else ()) for v in out]
             return [(v.array, v.odd) for v in out]
 
-        def by_jax(arrays):
+        def by_jax(arrays: Sequence[Any]):
             jax.eval_shape(own, arrays)  # for the form of its results
             over = [-1 if v.mapped else None for v in inputs]
             loose = [v.whole(self.size).loose(self.size) for v in held(arrays)]
@@ -399,7 +455,7 @@ class _Program(NamedTuple):
         out = call([(v.array, v.odd) for v in inputs])
         return [f._replace(array=array, odd=odd) for f, (array, odd) in zip(forms, out, strict=True)]
 
-    def blocks(self, eqn, inputs: list[_Value]) -> list[_Value]:
+    def blocks(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
         one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
@@ -417,7 +473,7 @@ class _Program(NamedTuple):
         parts = [(a.real, a.imag) if r else a for a, r in zip(lax.optimization_barrier(held), real, strict=True)]
         return [v._replace(array=array, odd=odd) for v, (array, odd) in zip(values, parts, strict=True)]
 
-    def by_halves(self, eqn, inputs: list[_Value]) -> list[_Value] | None:
+    def by_halves(self, eqn: Any, inputs: list[_Value]) -> list[_Value] | None:
         """One primitive on each half, or None if it does not leave the agents where they are."""
         name, out = eqn.primitive.name, eqn.outvars[0].aval
         agents = 2 * self.pairs if self.pairs else 0
@@ -439,7 +495,7 @@ class _Program(NamedTuple):
         odd = even if same else self.apply(eqn, halves[1], params, shape)[0]
         return [_Value(even.array, out.shape, even.mapped, odd.array)]
 
-    def apply(self, eqn, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
+    def apply(self, eqn: Any, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
         """One primitive, on whole values; `shape` is that of its first result in one lane."""
         name, size = eqn.primitive.name, self.size
         bind = lambda *arrays, **changed: _bind(eqn.primitive, arrays, {**params, **changed})
@@ -513,7 +569,7 @@ def _sum_of_pairs(even: Array, odd: Array) -> Array:
     return total.real + total.imag
 
 
-def _keeps_agents(eqn) -> bool:
+def _keeps_agents(eqn: Any) -> bool:
     """Whether a primitive whose input and result lead with the agents leaves each agent at its place."""
     name, params = eqn.primitive.name, eqn.params
     if name in ELEMENTWISE:
@@ -532,7 +588,7 @@ def _keeps_agents(eqn) -> bool:
     return name.startswith("reduce_") and 0 not in params.get("axes", (0,))
 
 
-def _adds_agents(eqn, agents: int) -> bool:
+def _adds_agents(eqn: Any, agents: int) -> bool:
     """Whether a primitive repeats a value for each agent."""
     if eqn.primitive.name != "broadcast_in_dim" or eqn.params["shape"][:1] != (agents,):
         return False
@@ -549,7 +605,8 @@ def _halved(params: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _bind(primitive, arrays, params) -> list[Array]:
+def _bind(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[Array]:
+    """A primitive's results, of one or of several."""
     bound = primitive.get_bind_params(params)
     subfuns, params = bound if isinstance(bound, tuple) else ((), bound)
     out = primitive.bind(*subfuns, *arrays, **params)

@@ -18,6 +18,7 @@ import contextlib
 import functools
 import itertools
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, get_args
 
 import equinox as eqx
@@ -26,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ArrayMean
@@ -45,8 +47,9 @@ from sdesim.engine.gpu.layout import (
     to_blocks,
 )
 from sdesim.engine.gpu.program import STATE, Outside, Step, trace
+from sdesim.engine.plan import Plan
 from sdesim.fields import is_none
-from sdesim.observe import AbstractAccumulator
+from sdesim.observe import AbstractAccumulator, AbstractObservable
 from sdesim.steppers import AbstractStepper
 
 __all__ = [
@@ -70,8 +73,13 @@ MANY = 1 << 20  # lanes that fill any GPU
 
 
 class _Program(NamedTuple):
-    """The traced step. inputs: its variables for the leaves of the state and the number of the simulation. outside:
-    what is computed before a launch."""
+    """The traced step.
+
+    Attributes:
+        step: cut into what runs outside the kernel and what runs in it.
+        inputs: its variables for the leaves of the state and the number of the simulation.
+        outside: what is computed before a launch.
+    """
 
     step: Step
     inputs: list
@@ -85,14 +93,17 @@ def _flat(model: Dynamics, axes: PyTree) -> tuple[list, Any, list[bool]]:
     return leaves, tree, swept
 
 
-def _program(stepper, model: Dynamics, axes: PyTree, state: State, sims: Array, seed) -> _Program:
+def _program(
+    stepper: AbstractStepper, model: Dynamics, axes: PyTree, state: State, sims: Array, seed: Array
+) -> _Program:
+    """The step of one of the lanes, traced."""
     leaves, tree, swept = _flat(model, axes)
     numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)
     kind = [0 if not eqx.is_array(leaf) else 2 if s else 1 for leaf, s in zip(leaves, swept, strict=True)]
     shared = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 1]
     own = [leaf for leaf, k in zip(leaves, kind, strict=True) if k == 2]
 
-    def one(common, mine, lane, number):
+    def one(common: tuple, mine: list, lane: tuple, number: Array):
         (numbers, seed, of_step), (state, sim) = common, lane
         sources = {1: iter(numbers), 2: iter(mine)}
         whole = [leaf if k == 0 else next(sources[k]) for leaf, k in zip(leaves, kind, strict=True)]
@@ -107,25 +118,38 @@ def _program(stepper, model: Dynamics, axes: PyTree, state: State, sims: Array, 
 
 
 def advance(
-    plan,
+    plan: Plan,
     stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
     state: State,
     sims: Array,
     seed: Array,
-    first,
-    steps,
+    first: Array | int,
+    steps: Array | int,
     *,
     backend: Backend = "mosaic",
     interpret: bool = False,
 ) -> State:
     """`steps` steps of all lanes from step number `first`.
 
-    axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; or None for none.
-    state: lanes on the last axis of every leaf. sims: uint32 (lanes,), the lanes' numbers. seed: two uint32 words.
-    first, steps: integers, traced or not; new ones never recompile, nor do new numbers of the stepper.
-    interpret: run on a CPU, slowly; Triton only.
+    New numbers of the stepper never recompile.
+
+    Args:
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
+        state: lanes on the last axis of every leaf.
+        sims: uint32 (lanes,), the lanes' numbers.
+        seed: two uint32 words.
+        first: an integer, traced or not; a new one never recompiles.
+        steps: how many, an integer, likewise.
+        backend: "mosaic" or "triton".
+        interpret: run on a CPU, slowly; Triton only.
+
+    Returns:
+        The state after the steps.
 
     Raises:
         Unsupported: where `refusal` has a reason.
@@ -134,14 +158,26 @@ def advance(
     return _advance(plan, stepper, model, axes, state, sims, seed, first, steps, backend, interpret)
 
 
-def _advance_blocks(plan, stepper, model, axes, state, sims, seed, first, steps, backend, interpret) -> State:
+def _advance_blocks(
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    axes: PyTree,
+    state: State,
+    sims: Array,
+    seed: Array,
+    first: Array,
+    steps: Array,
+    backend: Backend,
+    interpret: bool,
+) -> State:
     program = _program(stepper, model, axes, state, sims, seed)
     shape = shape_of(plan.agents, plan.dims, backend, sims.shape[0])
     lanes = math.ceil(sims.shape[0] / shape.lanes) * shape.lanes
     whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
     kept = Rows(whole.width)  # what the steps do not change
 
-    def add(rows, leaf):
+    def add(rows: Rows, leaf: Array):
         leaf = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
         return rows.add(leaf.reshape(*leaf.shape[:-1], *rows.width))
 
@@ -152,7 +188,7 @@ def _advance_blocks(plan, stepper, model, axes, state, sims, seed, first, steps,
     agent = [agent_axis(a.shape, plan.agents, plan.dims, shape) for a in program.outside.shared]
     by_agent = [jnp.zeros((1, shape.sims, shape.places), jnp.float32)]
 
-    def add_shared(a, axis):
+    def add_shared(a: Array, axis: int | None):
         if axis is None or a.dtype != jnp.float32:
             return scalars.add(a[..., None])
         cells = over_places(jnp.moveaxis(a, axis, 0).reshape(plan.agents, -1), shape)
@@ -178,7 +214,7 @@ def _advance_blocks(plan, stepper, model, axes, state, sims, seed, first, steps,
         kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (rows, blocks)]
     )
 
-    def some_steps(carry):
+    def some_steps(carry: tuple):
         done, rows, blocks = carry
         count = jnp.minimum(steps - done, LAUNCH)
         table = Rows((LAUNCH,))
@@ -202,16 +238,30 @@ _advance = eqx.filter_jit(_advance_blocks)
 
 
 def refusal(
-    plan,
+    plan: Plan,
     stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
-    observables,
-    increments,
-    dtype,
+    observables: Sequence[AbstractObservable],
+    increments: Any,
+    dtype: DTypeLike,
     backend: Backend = "mosaic",
 ) -> str | None:
-    """Why a run cannot use the kernel, in one line; None if it can. Takes about half a second."""
+    """Why a run cannot use the kernel. Takes about half a second.
+
+    Args:
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
+        observables: what is watched.
+        increments: None for the noise law; anything where the caller brings the Brownian increments.
+        dtype: of the states.
+        backend: "mosaic" or "triton".
+
+    Returns:
+        The reason, in one line; None if it can.
+    """
     if jnp.dtype(dtype) != jnp.float32:
         return f"numbers of type {jnp.dtype(dtype).name}; the kernel computes in float32"
     if plan.agents > MAX_AGENTS:
@@ -239,16 +289,40 @@ def refusal(
 
 
 class Choice(NamedTuple):
-    """The backend that runs a model, or None, and why it is not the first one, Mosaic; empty if it is."""
+    """The backend that runs a model.
+
+    Attributes:
+        backend: or None.
+        reason: why it is not the first one, Mosaic; empty if it is.
+    """
 
     backend: Backend | None
     reason: str
 
 
 def backend_for(
-    plan, stepper: AbstractStepper, model: Dynamics, axes: PyTree, observables, increments, dtype
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    axes: PyTree,
+    observables: Sequence[AbstractObservable],
+    increments: Any,
+    dtype: DTypeLike,
 ) -> Choice:
-    """The backend that can run the model, Mosaic before Triton."""
+    """The backend that can run the model, Mosaic before Triton.
+
+    Args:
+        plan: what is static about the run.
+        stepper: what a step is.
+        model: with the values of all lanes.
+        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
+        observables: what is watched.
+        increments: None for the noise law; anything where the caller brings the Brownian increments.
+        dtype: of the states.
+
+    Returns:
+        The backend and the reason.
+    """
     first = ""
     for backend in get_args(Backend):
         reason = refusal(plan, stepper, model, axes, observables, increments, dtype, backend)
@@ -259,7 +333,13 @@ def backend_for(
 
 
 def _lowered(
-    plan, stepper: AbstractStepper, model: Dynamics, axes: PyTree, backend: Backend, lanes: int = MANY, sharding=None
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    axes: PyTree,
+    backend: Backend,
+    lanes: int = MANY,
+    sharding: Any = None,
 ) -> jax.stages.Lowered:
     """The program of many lanes, lowered for CUDA; a GPU is not needed for that.
 
@@ -273,7 +353,7 @@ def _lowered(
     one = [cut(leaf, s) for leaf, s, a in zip(leaves, swept, is_array, strict=True) if a]
     all_lanes = [shaped(a, lanes) if s else a for a, s in zip(one, itertools.compress(swept, is_array), strict=True)]
 
-    def whole(arrays):
+    def whole(arrays: Iterable[Array]):
         source = iter(arrays)
         return jax.tree.unflatten(tree, [next(source) if a else leaf for leaf, a in zip(leaves, is_array, strict=True)])
 
@@ -283,7 +363,7 @@ def _lowered(
     numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)
     numbers_of_step = jax.tree.map(shaped, numbers_of_step)
 
-    def run(arrays, state, sims, seed, of_step, first, steps):
+    def run(arrays: list, state: State, sims: Array, seed: Array, of_step: AbstractStepper, first: Array, steps: Array):
         rest = (sims, seed, first, steps, backend, False)
         return _advance_blocks(plan, eqx.combine(of_step, kept), whole(arrays), axes, state, *rest)
 

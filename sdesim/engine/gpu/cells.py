@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import lax
+from jax.extend.core import Primitive
+from numpy.typing import ArrayLike, DTypeLike
 
 from sdesim.engine.gpu import primitives
 from sdesim.engine.vectorize import _bind
@@ -29,9 +31,12 @@ class Unsupported(Exception):
 class Value(NamedTuple):
     """An array of one simulation, as cells.
 
-    shape: of the array. agent: its axis that runs over agents, inside the cells, or None. cells: an array of cells, of
-    the array's axes, each of its length, or of length 1 where all cells are the same or the axis is the agents'; then
-    two more axes for the copies of the agents' cells: tiles, and even and odd agents.
+    Attributes:
+        shape: of the array.
+        agent: its axis that runs over agents, inside the cells, or None.
+        cells: an array of cells, of the array's axes, each of its length, or of length 1 where all cells are the same
+            or the axis is the agents'; then two more axes for the copies of the agents' cells: tiles, and even and odd
+            agents.
     """
 
     shape: tuple[int, ...]
@@ -45,14 +50,33 @@ class Value(NamedTuple):
 
 
 def cells_of(flat: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """An array of objects, which NumPy must not look into."""
+    """An array of objects, which NumPy must not look into.
+
+    Args:
+        flat: the objects, in C order.
+        shape: of the array.
+
+    Returns:
+        The array, of dtype object.
+    """
     cells = np.empty(len(flat), object)
     for i, cell in enumerate(flat):
         cells[i] = cell
     return cells.reshape(shape)
 
 
-def constant(array) -> Value:
+def constant(array: ArrayLike) -> Value:
+    """An array that is written in the program.
+
+    Args:
+        array: of at most `MAX_CELLS` numbers.
+
+    Returns:
+        The value, each number a cell.
+
+    Raises:
+        Unsupported: for more numbers.
+    """
     array = np.asarray(array)
     if array.size > MAX_CELLS:
         raise Unsupported(f"an array of {array.size} numbers, {MAX_CELLS} at most")
@@ -61,7 +85,12 @@ def constant(array) -> Value:
 
 
 class Number(NamedTuple):
-    """The number of an agent, 2 pair + parity, before anything but its parts is asked for."""
+    """The number of an agent, 2 pair + parity, before anything but its parts is asked for.
+
+    Attributes:
+        pair: the number of its pair, a block of integers.
+        parity: 0 or 1.
+    """
 
     pair: Any
     parity: int
@@ -70,21 +99,35 @@ class Number(NamedTuple):
 class Machine:
     """A block of the kernel, and what can be done to cells.
 
-    shape: of a block. agents: their number. pairs: for each tile, the numbers of its agent pairs as a block of int32;
-    empty where agents are unrolled. pin(array): the array in the layout that the backend wants of its rank.
-    hold(array): the array, and for the compiler a thing it must not look into, where it would fold constants.
-    exact: sines and cosines of the backend in place of polynomials.
+    Args:
+        shape: of a block.
+        agents: their number.
+        pairs: for each tile, the numbers of its agent pairs as a block of int32; empty where agents are unrolled.
+        pin: pin(array) is the array in the layout that the backend wants of its rank.
+        hold: hold(array) is the array, and for the compiler a thing it must not look into, where it would fold
+            constants.
+        exact: sines and cosines of the backend in place of polynomials.
     """
 
-    def __init__(self, shape: tuple[int, int], agents: int, pairs: list, pin: Callable, hold: Callable, exact=False):
+    def __init__(
+        self, shape: tuple[int, int], agents: int, pairs: list, pin: Callable, hold: Callable, exact: bool = False
+    ):
         self.shape, self.agents, self.pairs, self.pin, self.hold = shape, agents, pairs, pin, hold
         self.rules = primitives.EXACT if exact else primitives.RULES
         self._products: dict[int, tuple] = {}  # by the id of an array: the factor and the array it is a product of
         self._done: dict[Any, Any] = {}
         self._kept: list = []  # keys hold ids: what they are the ids of must stay alive
 
-    def widen(self, cell, rank: int):
-        """A cell as an array of the given rank: 1 is one a simulation, 2 a block."""
+    def widen(self, cell: Any, rank: int) -> Any:
+        """A cell as an array.
+
+        Args:
+            cell: of at most that rank.
+            rank: 1 is one a simulation, 2 a block.
+
+        Returns:
+            The array, or the cell itself if it has that rank.
+        """
         if isinstance(cell, Number):
             cell = cell.pair * np.asarray(2, cell.pair.dtype)[()] + np.asarray(cell.parity, cell.pair.dtype)[()]
         have = np.ndim(cell)
@@ -95,7 +138,7 @@ class Machine:
             ("widen", rank), (cell,), lambda: self.pin(lax.broadcast_in_dim(cell, shape, tuple(range(have))))
         )
 
-    def _once(self, what, cells: Sequence[Any], make: Callable[[], Any]):
+    def _once(self, what: Any, cells: Sequence[Any], make: Callable[[], Any]):
         """make(), or what it made before of the same cells."""
         name = lambda c: (c.dtype.name, c.tobytes()) if isinstance(c, np.generic) else id(c)
         key = (what, *map(name, cells))
@@ -104,8 +147,18 @@ class Machine:
             self._done[key] = make()
         return self._done[key]
 
-    def bind(self, primitive, params: dict, cells: Sequence[Any], dtype):
-        """An elementwise operation on cells."""
+    def bind(self, primitive: Primitive, params: dict, cells: Sequence[Any], dtype: DTypeLike) -> Any:
+        """An elementwise operation on cells.
+
+        Args:
+            primitive: the operation.
+            params: of the primitive.
+            cells: its operands.
+            dtype: of the result.
+
+        Returns:
+            The cell, the same one for the same operation on the same cells.
+        """
         name = primitive.name
         first, last = cells[0], cells[-1]
         if isinstance(first, Number) and isinstance(last, np.generic) and int(last) == 1:
@@ -121,7 +174,7 @@ class Machine:
         what = (name, str(sorted(params.items(), key=lambda item: item[0])))
         return self._once(what, cells, lambda: self._apply(primitive, params, cells, dtype))
 
-    def _apply(self, primitive, params, cells, dtype):
+    def _apply(self, primitive: Primitive, params: dict, cells: Sequence[Any], dtype: DTypeLike):
         name = primitive.name
         if all(isinstance(c, np.generic) for c in cells):
             with jax.ensure_compile_time_eval():
@@ -151,8 +204,18 @@ class Machine:
         self._kept += [product, array]
         return product
 
-    def total(self, name: str, value: np.ndarray, fill, dtype):
-        """The sum, maximum or minimum over agents of cells (tiles, parity)."""
+    def total(self, name: str, value: np.ndarray, fill: float, dtype: DTypeLike) -> Any:
+        """The sum, maximum or minimum over agents.
+
+        Args:
+            name: of the primitive, such as "reduce_sum".
+            value: cells, (tiles, parity).
+            fill: what a place without an agent counts as.
+            dtype: of the cells.
+
+        Returns:
+            A value a simulation.
+        """
         copies = []
         for tile, pair in enumerate(self.pairs):
             for parity in (0, 1):

@@ -4,7 +4,7 @@ Tests without a GPU compile the kernel and interpret it; what a driver and a com
 somebody's machine, only that machine can say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -22,7 +22,14 @@ class Disagreement(Exception):
 
 
 def lanes_to_compare(count: int) -> np.ndarray:
-    """A few of the lanes, from the first to the last: of the first and the last block, and between."""
+    """A few of the lanes, from the first to the last: of the first and the last block, and between.
+
+    Args:
+        count: lanes of the run.
+
+    Returns:
+        Their numbers, at most `LANES` of them.
+    """
     return np.unique(np.linspace(0, count - 1, min(count, LANES)).astype(int))
 
 
@@ -39,8 +46,13 @@ def confirm(
     Each step of the scan starts from the kernel's state, because over several steps rounding grows as fast as the loss
     is curved. That the kernel repeats its step rightly is seen from several steps at once, which are the same bits.
 
-    fused: (state, step, turns, stride) -> the state of all lanes after `turns` times `stride` steps by the kernel.
-    scan: (state of `lanes`, step) -> their state one step later. stride: steps between two records or epochs, if any.
+    Args:
+        fused: (state, step, turns, stride) -> the state of all lanes after `turns` times `stride` steps by the kernel.
+        scan: (state of `lanes`, step) -> their state one step later.
+        state: of all lanes, leaves (..., lanes).
+        first: the first step's number.
+        stride: steps between two records or epochs; None without any.
+        lanes: the numbers of those that are compared.
 
     Raises:
         Disagreement: naming the part of the state that differs most.
@@ -58,13 +70,15 @@ def confirm(
             raise Disagreement(f"{name} after {turns * stride} steps at once and one by one")
 
 
-def _named(got: State, expected: State):
+def _named(got: State, expected: State) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """The leaves of both states with the name of the part that they are of."""
     for name, *parts in zip(State._fields, got, expected, strict=True):
         for one, other in zip(*map(jax.tree.leaves, parts), strict=True):
             yield name, np.asarray(one), np.asarray(other)
 
 
 def _compare(got: State, expected: State, step: int) -> None:
+    """Refuse what differs by more than rounding."""
     positions = _scale(np.asarray(expected.x))
     for name, one, other in _named(got, expected):
         if not np.issubdtype(other.dtype, np.floating):
@@ -83,4 +97,5 @@ def _compare(got: State, expected: State, step: int) -> None:
 
 
 def _scale(leaf: np.ndarray) -> float:
+    """The largest of the finite numbers, without their signs."""
     return float(np.abs(leaf[np.isfinite(leaf)]).max(initial=0))

@@ -3,9 +3,10 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
@@ -17,7 +18,15 @@ from sdesim.engine.gpu.program import Step
 
 
 class Places(NamedTuple):
-    """Where the kernel finds the values of the program's variables. state: leaves other than agents."""
+    """Where the kernel finds the values of the program's variables.
+
+    Attributes:
+        shared: those that are the same for all lanes.
+        clock: those that are the same for all lanes at one step.
+        own: a lane's own at every step.
+        sims: the lanes' numbers.
+        state: leaves other than agents.
+    """
 
     shared: list[Place | AgentPlace]
     clock: list[Place]
@@ -27,9 +36,21 @@ class Places(NamedTuple):
 
 
 class Refs(NamedTuple):
-    """What the kernel reads and writes; by type where it is a dictionary."""
+    """What the kernel reads and writes; by type where it is a dictionary.
 
-    count: Any  # of steps
+    Attributes:
+        count: the number of steps.
+        clock: what is the same for all lanes at one step, (rows, steps).
+        shared: what is the same for all lanes, (rows, 1).
+        kept: what lanes have of their own and steps do not change.
+        by_agent: numbers of the agents' own that are the same for all simulations.
+        rows: of the state, what is not an array over agents and moves.
+        blocks: of the state, the arrays over agents.
+        new_rows: where `rows` go.
+        new_blocks: where `blocks` go.
+    """
+
+    count: Any
     clock: dict
     shared: dict
     kept: dict
@@ -43,9 +64,16 @@ class Refs(NamedTuple):
 class Kernel(NamedTuple):
     """The kernel's body, a function of what the backend does and of the refs.
 
-    step, inputs: the program, and its variables for the leaves of the state and the number of the simulation.
-    agents, dims: of a simulation. arrays: how many leaves of the state, its first ones, are arrays over agents.
-    moves: which leaves a step changes. exact: see `Machine`.
+    Attributes:
+        step: the program.
+        inputs: its variables for the leaves of the state and the number of the simulation.
+        places: where the values of its other variables are.
+        shape: how simulations are laid out.
+        agents: of a simulation.
+        dims: of an agent.
+        arrays: how many leaves of the state, its first ones, are arrays over agents.
+        moves: which leaves a step changes.
+        exact: see `Machine`.
     """
 
     step: Step
@@ -71,7 +99,7 @@ class Kernel(NamedTuple):
         inputs.update(zip(step.own, map(kept, places.own), strict=True))
         start = self._state(io, refs, kept)
 
-        def one_step(i, carry):
+        def one_step(i: Any, carry: tuple):
             machine = Machine(block, self.agents, pairs, io.pin, io.hold, exact=self.exact)
             clock = (take(p, lambda kind, row: refs.clock[kind][row, i]) for p in places.clock)
             now = self._unpacked(carry, start)
@@ -88,6 +116,7 @@ class Kernel(NamedTuple):
                 io.store(refs.new_rows, i - agents, cell, shape.unrolled)
 
     def _shared(self, io: "IO", refs: Refs, place: Place | AgentPlace) -> Value:
+        """A value that is the same for all simulations."""
         if isinstance(place, Place):
             return take(place, lambda kind, row: refs.shared[kind][row, 0])
         lengths = [1 if a == place.axis else n for a, n in enumerate(place.shape)]
@@ -95,7 +124,7 @@ class Kernel(NamedTuple):
         cells = [io.load_same(refs.by_agent, place.row + i) for i in range(math.prod(grid))]
         return Value(place.shape, place.axis, cells_of(cells, grid))
 
-    def _state(self, io: "IO", refs: Refs, kept) -> list[Value]:
+    def _state(self, io: "IO", refs: Refs, kept: Callable[[Place], Value]) -> list[Value]:
         """The state at the launch's start."""
         unrolled = self.shape.unrolled
         grid = (self.agents, self.dims, 1, 1) if unrolled else (1, self.dims, self.shape.tiles, 2)
@@ -110,6 +139,7 @@ class Kernel(NamedTuple):
         return start
 
     def _unpacked(self, carry: tuple, like: list[Value]) -> list[Value]:
+        """The leaves whose cells `_packed` made a carry of; those that do not move as they are in `like`."""
         cells, out = iter(carry), []
         for value, move in zip(like, self.moves, strict=True):
             if move:
@@ -133,8 +163,15 @@ class Kernel(NamedTuple):
 
 
 class IO(NamedTuple):
-    """load(ref, row, block) and store(ref, row, cell, block) of this program's part of a row: a block, or a value a
-    simulation. load_same(ref, row): a block that all programs read."""
+    """What a backend does.
+
+    Attributes:
+        load: load(ref, row, block) gives this program's part of a row: a block, or a value a simulation.
+        load_same: load_same(ref, row) gives a block that all programs read.
+        store: store(ref, row, cell, block) writes this program's part of a row.
+        pin: see `Machine`.
+        hold: see `Machine`.
+    """
 
     load: Callable
     load_same: Callable
@@ -143,24 +180,45 @@ class IO(NamedTuple):
     hold: Callable
 
 
-def _part(shape: Shape, index, row: int, block: bool) -> tuple:
+def _part(shape: Shape, index: Any, row: int, block: bool) -> tuple:
+    """The index of a program's part of a row."""
     mine = pl.ds(index * np.int32(shape.sims), shape.sims)
     return (row, mine, slice(None)) if block else (row, mine)
 
 
-def _named(refs) -> Refs:
+def _named(refs: Sequence[Any]) -> Refs:
+    """The refs of a launch by name."""
     count, *refs = refs
     pairs = [dict(zip((np.float32, np.int32), refs[i : i + 2], strict=True)) for i in (0, 2, 4)]
     return Refs(count, *pairs, *refs[6:])
 
 
-def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
+def triton(
+    body: Callable[[IO, Refs], None],
+    shape: Shape,
+    grid: int,
+    outputs: Sequence[jax.ShapeDtypeStruct],
+    *,
+    interpret: bool,
+) -> Callable:
+    """A launch by Triton.
+
+    Args:
+        body: the kernel's.
+        shape: how simulations are laid out.
+        grid: how many blocks of simulations.
+        outputs: shapes of the new rows and blocks of the state.
+        interpret: run on a CPU, slowly.
+
+    Returns:
+        A function of the arrays of `Refs` up to the blocks, in order, to the outputs.
+    """
     from jax.experimental.pallas import triton as pltriton
 
-    def kernel(*refs):
+    def kernel(*refs: Any):
         part = functools.partial(_part, shape, pl.program_id(0))
 
-        def store(ref, row, cell, block):
+        def store(ref: Any, row: int, cell: Any, block: bool):
             ref[part(row, block)] = cell
 
         load = lambda ref, row, block: ref[part(row, block)]
@@ -171,7 +229,7 @@ def triton(body, shape: Shape, grid: int, outputs, *, interpret: bool):
     return pl.pallas_call(kernel, grid=(grid,), out_shape=outputs, interpret=interpret, compiler_params=parameters)
 
 
-def _access(plgpu) -> tuple[Callable, Callable]:
+def _access(plgpu: Any) -> tuple[Callable, Callable]:
     """read(ref, layout) and write(ref, cell) of parts of any size, by what this version of JAX has for it.
 
     jax 0.11 took the index out of `load`, and from 0.12 on a plain assignment stores whole sectors of memory alone.
@@ -184,7 +242,20 @@ def _access(plgpu) -> tuple[Callable, Callable]:
     return read, lambda ref, cell: plgpu.store(ref, cell, optimized=False)
 
 
-def mosaic(body, shape: Shape, grid: int, outputs):
+def mosaic(
+    body: Callable[[IO, Refs], None], shape: Shape, grid: int, outputs: Sequence[jax.ShapeDtypeStruct]
+) -> Callable:
+    """A launch by Mosaic.
+
+    Args:
+        body: the kernel's.
+        shape: how simulations are laid out, a simulation a warp.
+        grid: how many blocks of simulations.
+        outputs: shapes of the new rows and blocks of the state.
+
+    Returns:
+        A function of the arrays of `Refs` up to the blocks, in order, to the outputs.
+    """
     from jax.experimental.pallas import mosaic_gpu as plgpu
 
     # A row of the block is a warp's; its places go round the warp's lanes.
@@ -194,7 +265,7 @@ def mosaic(body, shape: Shape, grid: int, outputs):
     pin = lambda a: plgpu.layout_cast(a, of_rank(a.ndim)) if a.ndim else a
     read, write = _access(plgpu)
 
-    def kernel(*refs):
+    def kernel(*refs: Any):
         part = functools.partial(_part, shape, lax.axis_index("block"))
 
         load = lambda ref, row, block: read(ref.at[part(row, block)], of_rank(1 + block))

@@ -1,6 +1,7 @@
 """How simulations are laid out over blocks, and how their numbers are packed for the kernel to read."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,8 +25,12 @@ FILL = 2048  # warps that keep a large GPU busy
 class Shape(NamedTuple):
     """How simulations are laid out.
 
-    sims, places: of a block. tiles: blocks side by side that hold the pairs of agents of a simulation. unrolled:
-    whether a place is a simulation. warps: of a block.
+    Attributes:
+        sims: simulations of a block, or rows of them where a place is one.
+        places: of a block, for each of these.
+        tiles: blocks side by side that hold the pairs of agents of a simulation.
+        unrolled: whether a place is a simulation.
+        warps: of a block.
     """
 
     sims: int
@@ -41,7 +46,17 @@ class Shape(NamedTuple):
 
 
 def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
-    """A layout of few idle places; of up to `THREAD_NUMBERS` numbers a thread, if the lanes still fill a GPU then."""
+    """A layout of few idle places; of up to `THREAD_NUMBERS` numbers a thread, if the lanes still fill a GPU then.
+
+    Args:
+        agents: of one simulation.
+        dims: of one agent.
+        backend: "mosaic" or "triton".
+        lanes: of the run.
+
+    Returns:
+        The layout.
+    """
     fill = 1 << max(0, (lanes // FILL).bit_length() - 1)  # lanes that a warp may take
     if agents == 1 or agents * dims <= UNROLLED:
         most = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
@@ -60,7 +75,14 @@ def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
 
 
 class Place(NamedTuple):
-    """Where an array lies in `Rows`: its kind, first row, shape and type."""
+    """Where an array lies in `Rows`.
+
+    Attributes:
+        kind: np.float32 or np.int32, which of the two arrays of rows it is in.
+        row: its first row.
+        shape: of the array, without the rows' width.
+        dtype: of the array.
+    """
 
     kind: type
     row: int
@@ -69,8 +91,13 @@ class Place(NamedTuple):
 
 
 class AgentPlace(NamedTuple):
-    """Where a number for each agent lies among the blocks that are the same for all simulations: its first row, the
-    array's shape, and its axis over agents."""
+    """Where a number for each agent lies among the blocks that are the same for all simulations.
+
+    Attributes:
+        row: its first row.
+        shape: of the array.
+        axis: of the array, over agents.
+    """
 
     row: int
     shape: tuple[int, ...]
@@ -78,22 +105,46 @@ class AgentPlace(NamedTuple):
 
 
 def agent_axis(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> int | None:
-    """The axis of an array that is as long as there are agents, if it has one and that is no number of dimensions."""
+    """The axis of an array that is as long as there are agents, if it has one and that is no number of dimensions.
+
+    Args:
+        array: its shape.
+        agents: of one simulation.
+        dims: of one agent.
+        shape: how simulations are laid out.
+
+    Returns:
+        The axis; None too where agents are unrolled, and where several axes are as long.
+    """
     if shape.unrolled or agents == dims or array.count(agents) != 1:
         return None
     return array.index(agents)
 
 
 class Rows:
-    """Arrays of numbers of 32 bits, packed into the rows of one array of float32 and of one of int32."""
+    """Arrays of numbers of 32 bits, packed into the rows of one array of float32 and of one of int32.
+
+    Args:
+        width: shape of a row.
+    """
 
     def __init__(self, width: tuple[int, ...]):
         self.width = width
         self._count: dict[type, int] = {np.float32: 0, np.int32: 0}
         self._parts: dict[type, list[Array]] = {np.float32: [], np.int32: []}
 
-    def add(self, array) -> Place:
-        """Pack an array (..., *width), or only make its place if it is a shape."""
+    def add(self, array: Array | jax.ShapeDtypeStruct) -> Place:
+        """Pack an array, or only make its place if it is a shape.
+
+        Args:
+            array: (..., *width), of float32, int32, uint32 or bool.
+
+        Returns:
+            Its place.
+
+        Raises:
+            Unsupported: for numbers of another type, or more than `MAX_CELLS` rows.
+        """
         shape, dtype = array.shape[: len(array.shape) - len(self.width)], array.dtype
         if dtype not in (np.float32, np.int32, np.uint32, np.bool_):
             raise Unsupported(f"numbers of type {dtype}")
@@ -108,12 +159,28 @@ class Rows:
         return place
 
     def packed(self, kind: type) -> Array:
+        """All rows of a kind.
+
+        Args:
+            kind: np.float32 or np.int32.
+
+        Returns:
+            (rows, *width); one row of zeros if there are none.
+        """
         rows = self._parts[kind]
         return jnp.concatenate(rows) if rows else jnp.zeros((1, *self.width), kind)
 
 
-def take(place: Place, read) -> Value:
-    """The value that was packed at `place`; `read(kind, row)` gives a row's cell."""
+def take(place: Place, read: Callable[[type, int], Any]) -> Value:
+    """The value that was packed at a place.
+
+    Args:
+        place: from `Rows.add`.
+        read: read(kind, row) gives a row's cell.
+
+    Returns:
+        The value, of its own type.
+    """
     cells = [read(place.kind, row) for row in range(place.row, place.row + math.prod(place.shape))]
     if place.dtype == np.uint32:
         cells = [lax.convert_element_type(c, np.uint32) for c in cells]  # wraps, which keeps the bits
@@ -123,14 +190,31 @@ def take(place: Place, read) -> Value:
 
 
 def over_places(x: Array, shape: Shape) -> Array:
-    """(agents, cells, ...) as (cells, tiles, parity, ..., places), for simulations that are not unrolled."""
+    """Agents over the places of tiles, for simulations that are not unrolled.
+
+    Args:
+        x: (agents, cells, ...).
+        shape: how simulations are laid out.
+
+    Returns:
+        (cells, tiles, parity, ..., places), with zeros where there is no agent.
+    """
     x = jnp.pad(x, [(0, 2 * shape.tiles * shape.places - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
     x = x.reshape(shape.tiles, shape.places, 2, *x.shape[1:])
     return jnp.moveaxis(jnp.moveaxis(x, 3, 0), 2, -1)
 
 
 def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
-    """(agents, dims, lanes) as (cells, simulations, places) or, unrolled, (cells, rows of simulations, places)."""
+    """An array over agents as blocks of the kernel.
+
+    Args:
+        x: (agents, dims, lanes).
+        shape: how simulations are laid out.
+        lanes: to which it is filled up with zeros.
+
+    Returns:
+        (cells, simulations, places) or, unrolled, (cells, rows of simulations, places).
+    """
     agents, dims, count = x.shape
     x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - count)))
     if shape.unrolled:
@@ -139,6 +223,16 @@ def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
 
 
 def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:
+    """An array over agents from what `to_blocks` makes of it.
+
+    Args:
+        blocks: of the kernel.
+        shape: how simulations are laid out.
+        like: of the result's shape.
+
+    Returns:
+        (agents, dims, lanes).
+    """
     agents, dims, count = like.shape
     if shape.unrolled:
         return blocks.reshape(agents, dims, -1)[..., :count]

@@ -1,12 +1,13 @@
 """The program of one simulation, evaluated on cells: a rule, a law or a loss is never written twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
-from jax.extend.core import Literal
+from jax.extend.core import Literal, Primitive
+from numpy.typing import DTypeLike
 
 from sdesim.engine.gpu import primitives
 from sdesim.engine.gpu.cells import COMBINE, FILL, REDUCE, Machine, Number, Unsupported, Value, cells_of, constant
@@ -16,10 +17,22 @@ _IDENTITIES = frozenset(("copy", "copy_p", "optimization_barrier", "stop_gradien
 
 
 def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Value]:
-    """The program's outputs, from values of the state's inputs and of `shared`, `clock` and `own`."""
+    """The program's outputs.
+
+    Args:
+        machine: a block of the kernel.
+        step: the program.
+        inputs: by variable, values of the state's inputs and of `shared`, `clock` and `own`.
+
+    Returns:
+        The values, one for each leaf of the state.
+
+    Raises:
+        Unsupported: for what a kernel cannot do.
+    """
     values = dict(inputs)
 
-    def read(v) -> Value:
+    def read(v: Any) -> Value:
         return constant(v.val) if isinstance(v, Literal) else values[v]
 
     for eqn in step.inner:
@@ -34,7 +47,7 @@ def evaluate(machine: Machine, step: Step, inputs: dict[Any, Value]) -> list[Val
     return [read(v) for v in step.jaxpr.outvars]
 
 
-def _equation(machine: Machine, eqn, inputs: list[Value]) -> Value:
+def _equation(machine: Machine, eqn: Any, inputs: list[Value]) -> Value:
     name, params, aval = eqn.primitive.name, eqn.params, eqn.outvars[0].aval
     if len(eqn.outvars) > 1:
         raise Unsupported(f"the primitive {name}")
@@ -51,7 +64,9 @@ def _equation(machine: Machine, eqn, inputs: list[Value]) -> Value:
     return _elementwise(machine, eqn.primitive, params, inputs, aval)
 
 
-def _elementwise(machine: Machine, primitive, params, inputs: list[Value], aval) -> Value:
+def _elementwise(
+    machine: Machine, primitive: Primitive, params: dict[str, Any], inputs: list[Value], aval: Any
+) -> Value:
     rank, known = len(aval.shape), primitive.name in primitives.NATIVE or primitive.name in primitives.RULES
     # Axes of length 1 stand for all; so do scalars.
     fits = lambda shape: (
@@ -72,7 +87,7 @@ def _elementwise(machine: Machine, primitive, params, inputs: list[Value], aval)
     return Value(aval.shape, agent, cells_of(cells, lengths))
 
 
-def _iota(machine: Machine, params) -> Value:
+def _iota(machine: Machine, params: dict[str, Any]) -> Value:
     shape, axis, dtype = params["shape"], params["dimension"], params["dtype"]
     size = shape[axis]
     if machine.pairs and axis == 0 and size == machine.agents:
@@ -84,7 +99,7 @@ def _iota(machine: Machine, params) -> Value:
     return _broadcast([row], {"broadcast_dimensions": (axis,)}, shape)
 
 
-def _reduce(machine: Machine, name: str, value: Value, axes, dtype) -> Value:
+def _reduce(machine: Machine, name: str, value: Value, axes: Sequence[int], dtype: DTypeLike) -> Value:
     axes = list(axes)
     if value.agent is not None and value.agent in axes:
         at = value.agent
@@ -100,7 +115,7 @@ def _reduce(machine: Machine, name: str, value: Value, axes, dtype) -> Value:
     return value
 
 
-def _fold(machine: Machine, name: str, value: Value, axis: int, dtype) -> Value:
+def _fold(machine: Machine, name: str, value: Value, axis: int, dtype: DTypeLike) -> Value:
     """A reduction over one axis of cells."""
     combine = COMBINE[name]
     parts = [np.take(value.cells, i, axis) for i in range(value.cells.shape[axis])]
@@ -117,7 +132,7 @@ def _fold(machine: Machine, name: str, value: Value, axis: int, dtype) -> Value:
     return Value((*value.shape[:axis], *value.shape[axis + 1 :]), agent, cells_of(whole, shape))
 
 
-def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype) -> Value:
+def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype: DTypeLike) -> Value:
     if axis == value.agent:
         raise Unsupported("a cumulative sum over agents")
     parts = list(np.moveaxis(value.full(), axis, 0))[:: -1 if reverse else 1]
@@ -128,7 +143,7 @@ def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype)
     return Value(value.shape, value.agent, np.stack(sums[:: -1 if reverse else 1], axis))
 
 
-def _dot(machine: Machine, inputs: list[Value], dimension_numbers, dtype) -> Value:
+def _dot(machine: Machine, inputs: list[Value], dimension_numbers: tuple, dtype: DTypeLike) -> Value:
     """The product of every pair of cells that meet, summed."""
     contracting, batch = dimension_numbers
     free = [
@@ -148,7 +163,7 @@ def _dot(machine: Machine, inputs: list[Value], dimension_numbers, dtype) -> Val
     return _reduce(machine, "reduce_sum", product, last, dtype)
 
 
-def _broadcast(inputs, params, shape) -> Value:
+def _broadcast(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value, places = inputs[0], params["broadcast_dimensions"]
     lengths = [1] * len(shape)
     for axis, place in enumerate(places):
@@ -157,7 +172,7 @@ def _broadcast(inputs, params, shape) -> Value:
     return Value(tuple(shape), agent, value.cells.reshape(*lengths, *value.cells.shape[-2:]))
 
 
-def _transpose(inputs, params, _) -> Value:
+def _transpose(inputs: list[Value], params: dict[str, Any], _: tuple[int, ...]) -> Value:
     value, order = inputs[0], tuple(params["permutation"])
     rank = len(order)
     agent = None if value.agent is None else order.index(value.agent)
@@ -165,7 +180,7 @@ def _transpose(inputs, params, _) -> Value:
     return Value(tuple(value.shape[a] for a in order), agent, cells)
 
 
-def _reshape(inputs, params, shape) -> Value:
+def _reshape(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value = inputs[0]
     if params.get("dimensions") is not None:
         raise Unsupported("the primitive reshape with an order of axes")
@@ -188,11 +203,11 @@ def _reshape(inputs, params, shape) -> Value:
     return Value(tuple(shape), agent, cells.reshape(*lengths, *cells.shape[-2:]))
 
 
-def _squeeze(inputs, params, shape) -> Value:
+def _squeeze(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     return _reshape(inputs, {}, shape)
 
 
-def _slice(inputs, params, shape) -> Value:
+def _slice(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value = inputs[0]
     strides = params["strides"] or (1,) * len(shape)
     cells = value.cells
@@ -205,7 +220,7 @@ def _slice(inputs, params, shape) -> Value:
     return Value(tuple(shape), value.agent, cells)
 
 
-def _split(value: Value, sizes, axis: int) -> list[Value]:
+def _split(value: Value, sizes: Sequence[int], axis: int) -> list[Value]:
     starts = np.cumsum([0, *sizes])
     out = []
     for start, size in zip(starts, sizes, strict=False):
@@ -216,7 +231,7 @@ def _split(value: Value, sizes, axis: int) -> list[Value]:
     return out
 
 
-def _pad(inputs, params, shape) -> Value:
+def _pad(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value, fill = inputs
     config = params["padding_config"]
     if any(low < 0 or high < 0 for low, high, _ in config):
@@ -233,14 +248,14 @@ def _pad(inputs, params, shape) -> Value:
     return Value(tuple(shape), value.agent, cells)
 
 
-def _rev(inputs, params, shape) -> Value:
+def _rev(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value = inputs[0]
     if value.agent in params["dimensions"]:
         raise Unsupported("the agents in reverse")
     return value._replace(cells=np.flip(value.cells, params["dimensions"]))
 
 
-def _concatenate(inputs, params, shape) -> Value:
+def _concatenate(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     axis = params["dimension"]
     agents = {v.agent for v in inputs if v.agent is not None}
     if axis in agents or len(agents) > 1:

@@ -7,8 +7,12 @@ XLA folds (x + c) - c into x, which undoes the rounding that the sum is for; the
 first argument of every rule, is what keeps XLA from it in interpret mode, and nothing on a GPU.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from jax import lax
+from jaxtyping import Array
 
 from sdesim.engine.vectorize import _PI, _SIN
 
@@ -16,21 +20,21 @@ _F, _U = np.float32, np.uint32
 _MAGIC = _F(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, for numbers to 2**22
 
 
-def _const(x, value):
+def _const(x: Array, value: float):
     return lax.full_like(x, _F(value))
 
 
-def _rounded(hold, x):
+def _rounded(hold: Callable[[Array], Array], x: Array):
     """x + magic, whose lowest bits are those of the nearest integer to x."""
     return hold(x + _MAGIC)
 
 
-def _signed(y, bits):
+def _signed(y: Array, bits: Array):
     """y with its sign flipped where the lowest of `bits` is set."""
     return lax.bitcast_convert_type(lax.bitcast_convert_type(y, _U) ^ (bits << _U(31)), _F)
 
 
-def _sine_from(x, n, parity):
+def _sine_from(x: Array, n: Array, parity: Array):
     """(-1)^parity sin(x - n pi), in the same operations as on the CPU."""
     r = (x - n * _PI[0]) - n * _PI[1]
     half_pi = _const(x, np.pi / 2)
@@ -40,17 +44,17 @@ def _sine_from(x, n, parity):
     return _signed(y, parity)
 
 
-def _sin(hold, x, **_):
+def _sin(hold: Callable[[Array], Array], x: Array, **_: Any):
     m = _rounded(hold, x * _F(1 / np.pi))
     return _sine_from(x, m - _MAGIC, lax.bitcast_convert_type(m, _U))
 
 
-def _cos(hold, x, **_):
+def _cos(hold: Callable[[Array], Array], x: Array, **_: Any):
     m = _rounded(hold, hold(x * _F(1 / np.pi) - _F(0.5)))  # the integer nearest to x / pi - 1/2
     return _sine_from(x, hold(m - _MAGIC) + _F(0.5), lax.bitcast_convert_type(m, _U) + _U(1))
 
 
-def _sqrt(hold, x, **_):
+def _sqrt(hold: Callable[[Array], Array], x: Array, **_: Any):
     """x / sqrt(x) and one step of Newton's; but 0 and infinity themselves, which alone equal their halves."""
     r = lax.rsqrt(x)
     y = x * r
@@ -58,7 +62,7 @@ def _sqrt(hold, x, **_):
     return lax.select(x * _F(0.5) == x, x, y)
 
 
-def _round(hold, x, rounding_method=None, **_):
+def _round(hold: Callable[[Array], Array], x: Array, rounding_method: Any = None, **_: Any):
     """To the nearest integer, halves to even; numbers from 2**22 on are left as they are."""
     if rounding_method is not None and int(rounding_method) == 0:  # halves away from zero
         whole = _floor(hold, lax.abs(x) + _F(0.5))
@@ -66,12 +70,12 @@ def _round(hold, x, rounding_method=None, **_):
     return lax.select(lax.abs(x) < _F(2.0**22), _rounded(hold, x) - _MAGIC, x)
 
 
-def _floor(hold, x, **_):
+def _floor(hold: Callable[[Array], Array], x: Array, **_: Any):
     n = _round(hold, x)
     return lax.select(n > x, n - _F(1), n)
 
 
-def _log1p(hold, x, **_):
+def _log1p(hold: Callable[[Array], Array], x: Array, **_: Any):
     """log u * x / (u - 1), u = 1 + x: the rounding of u cancels (Goldberg 1991)."""
     u = hold(x + _F(1))
     d = u - _F(1)
@@ -79,7 +83,7 @@ def _log1p(hold, x, **_):
     return lax.select(d == _F(0), x, lax.log(u) * whole)
 
 
-def _expm1(hold, x, **_):
+def _expm1(hold: Callable[[Array], Array], x: Array, **_: Any):
     """(u - 1) x / log u, u = exp x, for the same reason (Kahan); exp x - 1 where nothing cancels."""
     u = hold(lax.exp(x))
     d = u - _F(1)
@@ -88,22 +92,22 @@ def _expm1(hold, x, **_):
     return lax.select(near, lax.select(d == _F(0), x, d * (x / log)), d)
 
 
-def _sinh(hold, x, **_):
+def _sinh(hold: Callable[[Array], Array], x: Array, **_: Any):
     e = _expm1(hold, lax.abs(x))
     y = _F(0.5) * e + _F(0.5) * (e / (e + _F(1)))
     return lax.select(x < _F(0), -y, y)
 
 
-def _cosh(hold, x, **_):
+def _cosh(hold: Callable[[Array], Array], x: Array, **_: Any):
     u = lax.exp(lax.abs(x))
     return _F(0.5) * u + _F(0.5) / u
 
 
-def _is_finite(hold, x, **_):
+def _is_finite(hold: Callable[[Array], Array], x: Array, **_: Any):
     return x - x == _F(0)
 
 
-def _integer_pow(hold, x, y, **_):
+def _integer_pow(hold: Callable[[Array], Array], x: Array, y: int, **_: Any):
     if y < 0:
         return _F(1) / _integer_pow(hold, x, -y)
     out, square = None, x

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.interpreters import partial_eval as pe
 from jaxtyping import Array, PyTree
 
@@ -25,9 +25,14 @@ _STRUCTURAL = frozenset(("broadcast_in_dim", "iota"))
 class Step(NamedTuple):
     """One step, cut into what runs outside the kernel and what runs in it.
 
-    jaxpr: the whole, flat. needs: of each variable, what it depends on. inner: the equations that run in the kernel.
-    shared, clock, own: the variables that those read and that are the same for all lanes, the same for all lanes at
-    one step, and a lane's own at every step.
+    Attributes:
+        jaxpr: the whole, flat.
+        consts: its constants.
+        needs: of each variable, what it depends on.
+        inner: the equations that run in the kernel.
+        shared: the variables that those read and that are the same for all lanes.
+        clock: those that are the same for all lanes at one step.
+        own: those that are a lane's own at every step.
     """
 
     jaxpr: Any
@@ -39,18 +44,26 @@ class Step(NamedTuple):
     own: list
 
     def outside(self, shared: Sequence[Array], own: Sequence[Array]) -> "Outside":
-        """The program's part before the kernel, on the inputs that all lanes share and the lanes' own."""
+        """The program's part before the kernel.
+
+        Args:
+            shared: the inputs that all lanes share.
+            own: the lanes' own, (..., lanes).
+
+        Returns:
+            The values that the kernel reads.
+        """
         inputs = {n: [v for v in self.jaxpr.invars if self.needs[v] == n] for n in (SHARED, CLOCK, OWN)}
         common = dict(zip(self.jaxpr.constvars, self.consts, strict=True))
         common.update(zip(inputs[SHARED], shared, strict=True))
         self._run(common, (SHARED,))
 
-        def of_lane(values):
+        def of_lane(values: Sequence[Array]):
             env = {**common, **dict(zip(inputs[OWN], values, strict=True))}
             self._run(env, (OWN, OWN | SHARED))
             return [env[v] for v in self.own]
 
-        def of_step(number):
+        def of_step(number: Array):
             env = {**common, inputs[CLOCK][0]: number}
             self._run(env, (CLOCK, CLOCK | SHARED))
             return [env[v] for v in self.clock]
@@ -59,6 +72,7 @@ class Step(NamedTuple):
         return Outside([common[v] for v in self.shared], lanes, jax.vmap(of_step, out_axes=-1))
 
     def _run(self, env: dict, needs: tuple[int, ...]) -> None:
+        """Evaluate into `env` the outer equations that depend on these things."""
         inner = set(map(id, self.inner))
         for eqn in self.jaxpr.eqns:
             if id(eqn) not in inner and self.needs[eqn.outvars[0]] in needs:
@@ -67,16 +81,30 @@ class Step(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Values of `Step.shared`, of `Step.own` with lanes on the last axis, and the function from the numbers of steps
-    to those of `Step.clock` with steps on the last axis."""
+    """What is computed before the kernel.
+
+    Attributes:
+        shared: values of `Step.shared`.
+        own: values of `Step.own`, with lanes on the last axis.
+        clock: the function from the numbers of steps to the values of `Step.clock`, with steps on the last axis.
+    """
 
     shared: list[Array]
     own: list[Array]
     clock: Callable[[Array], list[Array]]
 
 
-def inlined(jaxpr, consts, *args):
-    """Evaluate a program with its calls inlined."""
+def inlined(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list:
+    """Evaluate a program with its calls inlined.
+
+    Args:
+        jaxpr: the program.
+        consts: its constants.
+        *args: its inputs.
+
+    Returns:
+        Its outputs.
+    """
     env = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
     read = lambda v: v.val if isinstance(v, Literal) else env[v]
     for eqn in jaxpr.eqns:
@@ -92,6 +120,15 @@ def inlined(jaxpr, consts, *args):
 
 def trace(fn: Callable[..., PyTree], shared: PyTree, own: PyTree, state: PyTree) -> Step:
     """The program of fn(shared, own, state, number of the step), for arguments of the shapes of one lane.
+
+    Args:
+        fn: the function.
+        shared: shapes of what all lanes share.
+        own: of what is a lane's own at every step.
+        state: of what changes from step to step.
+
+    Returns:
+        The program, cut.
 
     Raises:
         Unsupported: if it has an effect.
