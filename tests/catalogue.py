@@ -25,7 +25,7 @@ def some(made: Made, *names: str) -> Made:
 
 def near(x, t):
     """A gain that falls with the distance from the origin and with time; of an agent's array or pytree."""
-    return jnp.exp(-sum(jnp.sum(a * a) for a in jax.tree.leaves(x)) - t)
+    return jnp.exp(-0.1 * sum(jnp.sum(a * a) for a in jax.tree.leaves(x)) - t)
 
 
 def rules(agents: int) -> Made:
