@@ -1,6 +1,6 @@
-"""The rules, laws and momenta that tests ask for every one of, once, by name.
+"""What tests ask for every one of, once, by name: rules, laws and momenta; and a loss for them.
 
-Functions that make them, because numbers take the precision of the time. The tests of a room say which they take, and
+Functions make them, because numbers take the precision of the time. The tests of a room say which they take, and
 add what only they need; `test_catalogue.py` says that no rule and no law of the package is missing. The comparison of
 two commits takes them too, with the package of each: so they are made of names that both have.
 """
@@ -21,6 +21,11 @@ Made = dict[str, Callable[[], Any]]
 def some(made: Made, *names: str) -> Made:
     """Those of these names."""
     return {name: made[name] for name in names}
+
+
+def loss(x):
+    """A bowl with ripples, whose first and last coordinate feel each other."""
+    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[-1]
 
 
 def near(x, t):

@@ -20,12 +20,9 @@ from sdesim import coupling, init, noise, observe, schedules
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import catalogue
+from catalogue import loss
 
 AGENTS, DIMS = 4, 2
-
-
-def loss(x):
-    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[-1]
 
 
 RULES, LAWS, MOMENTA = (

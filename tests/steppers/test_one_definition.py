@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from catalogue import loss
 
 import sdesim
 from sdesim import coupling
@@ -18,10 +19,6 @@ DIMS = sum(int(np.prod(s)) for s in SHAPES.values())
 
 RULES = catalogue.rules(AGENTS)
 MOMENTA = catalogue.some(catalogue.MOMENTA, *catalogue.DISCRETE)
-
-
-def loss(x):
-    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[1]
 
 
 def split(x):
