@@ -238,7 +238,8 @@ def _bits(value: Any) -> tuple:
 def as_key(function: Callable, *arguments: PyTree) -> tuple:
     """What a function does with arguments of these shapes, traced now: equal keys are equal programs, down to the
     values that it closes over and the numbers written in it. arguments: pytrees, of arrays or their shapes, and of what
-    is static."""
+    is static.
+    """
     closed, _, _ = eqx.filter_make_jaxpr(function)(*arguments)
     reader = _Reader(closed)
     plain = lambda value: _bits(value) if _is_plain(value) else reader._key(value)

@@ -144,7 +144,7 @@ def test_unfit_configurations_are_refused(change, message):
         one_dimensional.Config(**change)
 
 
-def test_regenerate_writes_everything_with_provenance(tmp_path):
+def test_regenerate_writes_everything_with_provenance(tmp_path, float32):
     experiment = EXPERIMENTS["bs-fig1"]
     config = dataclasses.replace(experiment.preset("smoke"), sims=4, steps=20, seed=2**40)
     done = regenerate(experiment, config, "smoke", tmp_path / "new")
@@ -176,7 +176,7 @@ def test_density_integrates_to_one_whatever_the_way():
     assert np.trapezoid(plotting.density(np.ones(10), grid, 0.1), grid) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_gallery_shows_every_figure_with_its_claims(tmp_path):
+def test_a_gallery_shows_every_figure_with_its_claims(tmp_path, float32):
     experiment = EXPERIMENTS["bs-fig1"]
     config = dataclasses.replace(experiment.preset("smoke"), sims=4, steps=20)
     done = regenerate(experiment, config, "smoke", tmp_path)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import warnings
 
+import catalogue
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -43,13 +44,7 @@ def trained(name: str, agents: int, **changed):
 
 # -- one definition ----------------------------------------------------------------------------------------------------
 
-RULES = {
-    "quorum": lambda: coupling.Quorum(3.0),
-    "elastic": lambda: coupling.Elastic(2.0),
-    "tree": lambda: coupling.Tree(1.0, (2, 2)),
-    "filtered": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.0, 0.1)),
-    "spiking": lambda: coupling.Spiking(1.0, 2.0, 0.1, 0.5),
-}
+RULES = catalogue.some(catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking")
 
 
 class Convolutional(nn.Module):
