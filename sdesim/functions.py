@@ -236,9 +236,13 @@ def _bits(value: Any) -> tuple:
 
 
 def as_key(function: Callable, *arguments: PyTree) -> tuple:
-    """What a function does with arguments of these shapes, traced now: equal keys are equal programs, down to the
-    values that it closes over and the numbers written in it. arguments: pytrees, of arrays or their shapes, and of what
-    is static.
+    """What a function does with arguments of these shapes, traced now.
+
+    Equal keys are equal programs, down to the values that the function closes over and the numbers written in it.
+
+    Args:
+        function: of the arguments.
+        arguments: pytrees, of arrays or their shapes, and of what is static.
     """
     closed, _, _ = eqx.filter_make_jaxpr(function)(*arguments)
     reader = _Reader(closed)
