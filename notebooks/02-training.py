@@ -99,6 +99,28 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
+# ## Epoch by epoch
+# `training.train` makes a `Training` and runs it. Make one yourself to look at it, change its learning rate, and go on.
+
+# %%
+run = training.Training(
+    Mine(),
+    data,
+    training.Algorithm(rules["EASGD"], momentum=0.9),
+    agents=AGENTS,
+    runs=RUNS,
+    eta=ETA,
+    batch=32,
+    evaluation_batch=100,
+    schedule=training.Constant(),
+)
+run.epoch()
+print(run.latest)
+run.eta = ETA / 4
+history = run.run(EPOCHS)  # in all, the first among them
+print(history["eta"].isel(run=0, agent=0).values, history["test_accuracy"].sel(model="center").values[-1])
+
+# %% [markdown]
 # The agents start at different points, whose mean knows nothing, and gather at a rate that the gain sets: the stronger
 # pull brings them together sooner. Next: another rule, `same_start=True`, a gain a run
 # (`sdesim.Quorum(k=jnp.array([0.0, 0.5, 2.0, 8.0]))` with `runs=[0, 0, 0, 0]`), your own arrays, or

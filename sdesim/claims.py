@@ -34,25 +34,55 @@ class Ensemble(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Condition:
+    """What a value must be for a statement to hold: `at_least(0.95, smoke=0.6)`, `at_most(4.0)`.
+
+    Args:
+        op: the side of the threshold.
+        threshold: at the sizes that decide.
+        smoke: threshold at smoke size, None where a few simulations cannot tell.
+    """
+
+    op: Op
+    threshold: float
+    smoke: float | None = None
+
+
+def at_least(threshold: float, *, smoke: float | None = None) -> Condition:
+    """The value must not be below the threshold."""
+    return Condition(">=", threshold, smoke)
+
+
+def at_most(threshold: float, *, smoke: float | None = None) -> Condition:
+    """The value must not be above the threshold."""
+    return Condition("<=", threshold, smoke)
+
+
+@dataclasses.dataclass(frozen=True)
 class Statement:
     """A sentence and how to measure it.
 
-    statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant; or to a pair
-        (value, standard error) where the statistic knows its own error.
-    counted: whether it decides the outcome; what is known to be weak is shown with what was found, and `note` says why.
-    smoke: threshold at smoke size, None where a few simulations cannot tell.
-    measured_on: the size of what was measured, where sizes differ much: of training, what the networks saw.
+    Args:
+        id: what it is called within its figure.
+        statement: the sentence, and in brackets what is measured.
+        statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant; or to a pair
+            (value, standard error) where the statistic knows its own error.
+        condition: what the value must be.
+        note: why it is known to be weak: it is then shown with what was found, and does not decide the outcome.
+        measured_on: the size of what was measured, where sizes differ much: of training, what the networks saw.
     """
 
     id: str
     statement: str
     statistic: Callable[[Any], Statistic]
-    op: Op
-    threshold: float
-    counted: bool = True
-    smoke: float | None = None
+    condition: Condition
     note: str = ""
     measured_on: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether it decides the outcome."""
+        return not self.note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +140,13 @@ def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = 
     """Measure every statement; at smoke size those that have a smoke threshold."""
     claims = []
     for s in statements:
-        threshold = s.smoke if smoke else s.threshold
+        op, threshold = s.condition.op, s.condition.smoke if smoke else s.condition.threshold
         if threshold is None:
             continue
         value, stderr, dof = estimate(s.statistic, ensemble)
-        found = verdict(value, stderr, s.op, threshold, dof)
+        found = verdict(value, stderr, op, threshold, dof)
         text = f"{s.statement} [{s.note}]" if s.note else s.statement
-        claims.append(Claim(s.id, text, value, stderr, s.op, threshold, found, s.counted, s.measured_on))
+        claims.append(Claim(s.id, text, value, stderr, op, threshold, found, s.counted, s.measured_on))
     return claims
 
 

@@ -235,6 +235,21 @@ def _bits(value: Any) -> tuple:
     return array.dtype.str, array.tobytes()
 
 
+def as_key(function: Callable, *arguments: PyTree) -> tuple:
+    """What a function does with arguments of these shapes, traced now.
+
+    Equal keys are equal programs, down to the values that the function closes over and the numbers written in it.
+
+    Args:
+        function: of the arguments.
+        arguments: pytrees, of arrays or their shapes, and of what is static.
+    """
+    closed, _, _ = eqx.filter_make_jaxpr(function)(*arguments)
+    reader = _Reader(closed)
+    plain = lambda value: _bits(value) if _is_plain(value) else reader._key(value)
+    return reader.skeleton, tuple(map(plain, reader.arrays.values())), tuple(map(plain, reader.literals.values()))
+
+
 @dataclasses.dataclass
 class _Seen:
     """What is known of all programs of one skeleton.

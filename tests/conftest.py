@@ -1,7 +1,9 @@
 """Strict JAX for all tests: float64 oracles, no silent broadcasting of ranks, no implicit change of dtype."""
 
+import dataclasses
 import gc
 import os
+import pathlib
 import pickle
 import tempfile
 
@@ -10,14 +12,29 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from sdesim.results import datasets
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Figures keep their runs in a cache; those of tests are their own, and gone afterwards.
-_USERS_CACHE = datasets.cache_folder()
-_CACHE = tempfile.TemporaryDirectory(prefix="sdesim-tests-")
-os.environ["SDESIM_CACHE"] = _CACHE.name
+# Figures keep their runs in a cache; those of tests are their own, one for all workers, and gone afterwards.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _SESSION = tempfile.TemporaryDirectory(prefix="sdesim-tests-")
+    os.environ["SDESIM_TESTS"] = _SESSION.name
+    os.environ["SDESIM_TESTS_DATA"] = str(datasets.cache_folder() or "")
+_FOLDER, _USERS_CACHE = os.environ["SDESIM_TESTS"], os.environ["SDESIM_TESTS_DATA"]
+os.environ["SDESIM_CACHE"] = f"{_FOLDER}/sdesim"
+
+# More than half of the time goes into XLA's compiler. What it made of a program, it makes of the same program again in
+# another test, another worker, or after `clear_caches`: so it is kept, to the end of the session or in the folder that
+# who calls names. Programs are traced, and counted as compiled, as without.
+COMPILED = {
+    "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR") or f"{_FOLDER}/jax",
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for name, value in COMPILED.items():
+    jax.config.update(name, value)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -106,30 +123,55 @@ def fit_order():
 @pytest.fixture
 def users_data():
     """The folder of the user's own cache in which data may be."""
-    if _USERS_CACHE is None:
+    if not _USERS_CACHE:
         pytest.skip("there is no cache")
-    return _USERS_CACHE / "data"
+    return pathlib.Path(_USERS_CACHE) / "data"
+
+
+@pytest.fixture
+def compiled_here():
+    """For tests that ask XLA's compiler: what it made, or how long it took."""
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", COMPILED["jax_compilation_cache_dir"])
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def users_environment():
+    """Of a process that users start: 32-bit floats, whatever the tests use, and programs that are compiled already."""
+    return {**os.environ, "JAX_ENABLE_X64": "0", **{name.upper(): str(value) for name, value in COMPILED.items()}}
+
+
+SMOKE = {"bs-rates": dict(sims=48)}
+"""Of experiments, what differs from the preset: of bs-rates' 32 runs in float32, one claim that holds is undecided."""
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory, worker_id):
-    """An experiment at smoke size by its name, run once for all workers: (experiment, configuration, data)."""
+def _smoke_runs():
+    """Runs by experiment, of this worker; `smoke` keeps them for the others too."""
+    return {}
+
+
+@pytest.fixture
+def smoke(float32, _smoke_runs):
+    """An experiment at smoke size by its name, run once for all workers: (experiment, configuration, data).
+
+    In float32, as users have it, and so is what the test makes of it: pictures and claims.
+    """
     from sdesim.papers import EXPERIMENTS  # after the settings above
 
-    cache = {}
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
-
     def run(name):
-        if name not in cache:
+        if name not in _smoke_runs:
             experiment = EXPERIMENTS[name]
-            config = experiment.preset("smoke")
-            path = folder / f"{name}-smoke.pickle"
+            config = dataclasses.replace(experiment.preset("smoke"), **SMOKE.get(name, {}))
+            path = pathlib.Path(_FOLDER, f"{name}-smoke.pickle")
             with filelock.FileLock(f"{path}.lock"):
                 if not path.exists():
                     path.write_bytes(pickle.dumps(experiment.run(config, False)))
-            cache[name] = experiment, config, pickle.loads(path.read_bytes())
-        return cache[name]
+            _smoke_runs[name] = experiment, config, pickle.loads(path.read_bytes())
+        return _smoke_runs[name]
 
     return run
 

@@ -25,6 +25,24 @@ def imports() -> dict[str, set[str]]:
     return found
 
 
+def test_theory_computes_and_never_simulates():
+    """What it knows of a model is what the model says of itself."""
+    above = ("run", "engine", "ensembles", "analysis", "training", "papers", "bench", "cli")
+    theory = {module: seen for module, seen in imports().items() if module.startswith("sdesim.theory")}
+    assert len(theory) > 10
+    for module, seen in theory.items():
+        assert not {name for name in seen if name.split(".")[1:2] and name.split(".")[1] in above}, module
+
+
+def test_a_figure_is_a_file_or_a_folder_of_four():
+    paper = source.package() / "papers" / "boffi_slotine"
+    figures = [f for f in paper.iterdir() if f.is_dir() and f.name != "__pycache__"]
+    assert len(figures) > 10
+    for figure in figures:
+        files = {f.stem for f in figure.iterdir() if f.name != "__pycache__"}
+        assert files == {"__init__", "config", "run", "claims", "picture"}, figure
+
+
 def test_there_are_no_circles():
     # The package itself only says where its parts are, and imports each when it is asked for.
     graph = {module: seen - {"sdesim"} for module, seen in imports().items() if module != "sdesim"}

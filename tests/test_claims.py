@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdesim import claims
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 
 
 @dataclasses.dataclass
@@ -62,7 +62,7 @@ def test_degrees_of_freedom_of_the_error():
 def test_three_runs_do_not_decide_what_thirty_do():
     """Of a mean that is five standard errors off, and of a jackknifed one."""
     for statistic in (lambda e: e.x, lambda e: float(e.x.mean())):
-        statement = Statement("a", "", statistic, ">=", 0.0)
+        statement = Statement("a", "", statistic, at_least(0.0))
         for runs, expected in ((3, "undecided"), (30, "holds")):
             z = np.random.default_rng(0).normal(size=runs)
             sample = Sample((z - z.mean()) / z.std(ddof=1) + 5 / math.sqrt(runs))
@@ -92,9 +92,9 @@ def test_a_unanimous_share_is_not_infinitely_sure():
 
 
 STATEMENTS = [
-    Statement("high", "the mean is high", lambda e: e.x, ">=", 0.5, smoke=0.2),
-    Statement("low", "the mean is low", lambda e: e.x, "<=", 0.5),
-    Statement("weak", "the mean is very low", lambda e: e.x, "<=", 0.1, counted=False, note="weak: as an example"),
+    Statement("high", "the mean is high", lambda e: e.x, at_least(0.5, smoke=0.2)),
+    Statement("low", "the mean is low", lambda e: e.x, at_most(0.5)),
+    Statement("weak", "the mean is very low", lambda e: e.x, at_most(0.1), note="weak: as an example"),
 ]
 
 

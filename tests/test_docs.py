@@ -61,6 +61,7 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     done = []
     work = lambda *arguments, **options: done.append(arguments) or 0
     monkeypatch.setattr("sdesim.cli.figure._regenerate", work)
+    monkeypatch.setattr("sdesim.cli.figure._redraw", work)
     monkeypatch.setattr("sdesim.cli.figure._all_figures", work)
     monkeypatch.setattr("sdesim.cli.train.run", work)
     monkeypatch.setattr("sdesim.training.fetch_cifar10", work)

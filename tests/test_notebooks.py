@@ -27,7 +27,9 @@ def test_pair_agrees(text):
 
 
 @text
-def test_runs(text, monkeypatch, tmp_path):
+def test_runs(text, users_environment, monkeypatch, tmp_path):
+    for name, value in users_environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("SDESIM_NOTEBOOK_SIMS", "3")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = jupytext.read(text.with_suffix(".ipynb"))

@@ -116,7 +116,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     sdesim.results.datasets.write_dataset(
         go("elastic", 1).to_xarray().assign_attrs(sdesim_kind="other"), tmp_path / "other.nc"
     )
-    with pytest.raises(ValueError, match=r"^path=.*other.nc.*is a other, and not a result saved by sdesim"):
+    with pytest.raises(ValueError, match=r"^path=.*other.nc.*its sdesim_kind='other': must be one of"):
         sdesim.load(tmp_path / "other.nc")
     with pytest.raises(FileNotFoundError):
         sdesim.load(tmp_path / "none.nc")

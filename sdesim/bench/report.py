@@ -1,10 +1,8 @@
 """What the benchmark says: a table, a file, a picture, and rows of the record."""
 
 import dataclasses
-import importlib.metadata
 import json
 import pathlib
-import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,14 +12,15 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sdesim import plotting, source
-from sdesim._version import __version__
+from sdesim import plotting
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.trainers import variants_of
 from sdesim.bench.workloads import Training, Workload
 from sdesim.results.files import replacing
+from sdesim.results.recipe import Call
+from sdesim.results.schema import Header, provenance
 
 HEAD = """\
 # Benchmark record
@@ -180,15 +179,20 @@ def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
     return ", ".join(notes)
 
 
-def write_json(rows: Sequence[Any], path: pathlib.Path) -> None:
-    """All rows as JSON, whole or not at all.
+def write_json(rows: Sequence[Any], path: pathlib.Path, options: Any) -> None:
+    """All rows as JSON under a header, whole or not at all.
 
     Args:
         rows: dataclasses.
         path: of the file.
+        options: of the benchmark, a dataclass.
     """
+    given = dataclasses.asdict(options).items()
+    settings = {name: str(value) if isinstance(value, pathlib.PurePath) else value for name, value in given}
+    header = Header.new("benchmark", settings, Call("sdesim.cli.bench.run", {"options": options}))
+    whole = {**header.attributes(), "settings": header.settings, "rows": [dataclasses.asdict(row) for row in rows]}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
+        temporary.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 # -- the picture -------------------------------------------------------------------------------------------------------
@@ -275,8 +279,9 @@ def hardware(gpu: str = "") -> str:
 
 def versions() -> str:
     """sdesim with its commit, and what decides its speed."""
-    parts = [f"sdesim {__version__} ({_short(source.commit())})", f"Python {platform.python_version()}"]
-    parts += [f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib")]
+    origin = provenance()
+    parts = [f"sdesim {origin['sdesim_version']} ({_short(origin['commit'])})", f"Python {origin['python']}"]
+    parts += [f"{name} {origin[f'{name}_version']}" for name in ("jax", "jaxlib")]
     if (command := native.compiler()) is not None:
         said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout.splitlines()
         parts += [said[0].strip()] if said else []

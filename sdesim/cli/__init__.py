@@ -10,6 +10,7 @@ from sdesim.results.recipe import by_command
 
 USAGE = """\
 usage: sdesim figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]
+       sdesim figure NAME --from FILE [--out DIR]     from a NAME.nc that was written before; nothing is run
        sdesim figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
@@ -26,6 +27,7 @@ Simulates coupled stochastic-gradient agents and regenerates the figures of the 
 each statement of the paper about the figure with what was found. Exit status: 0; 1 if a statement fails at the default
 preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure that trains no networks, and
 writes README.md, which shows all that are in DIR. --preset small is of those that do: what two cores can train.
+--from FILE judges and draws again the data and configuration of a NAME.nc, with the same exit status.
 
 `sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints.
 `sdesim data cifar10` fetches the images, and verifies them.

@@ -161,7 +161,7 @@ def _against(options: Options, commit: str, say: Callable[[str], None]) -> repor
     print(f"{report.hardware('')}\n{report.versions()}\n")
     print("\n".join(report.aligned(*against.rows(found))))
     if options.json is not None:
-        report.write_json(found, options.json)
+        report.write_json(found, options.json, options)
         print(f"\nwrote {options.json}")
     return report.Report()
 
@@ -188,7 +188,7 @@ def _write(result: report.Report, options: Options, gpu: str) -> None:
     print(report.table(result))
     written = []
     if options.json is not None:
-        report.write_json(result.rows, options.json)
+        report.write_json(result.rows, options.json, options)
         written.append(str(options.json))
     if options.out is not None and result.rows:
         report.picture(result, options.out / "bench.png")

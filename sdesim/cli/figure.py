@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from sdesim import claims
 from sdesim.cli.usage import UsageError, as_usage, check_given, take_option
 from sdesim.fields import check_choice
 from sdesim.papers import EXPERIMENTS
-from sdesim.papers.frame.experiment import PRESETS, regenerate
+from sdesim.papers.frame.experiment import PRESETS, Regenerated, Tell, kept_in, redraw, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.results.recipe import by_command
 
@@ -28,11 +29,18 @@ def run(arguments: list[str]) -> int:
             print(f"{name.ljust(width)}  {experiment.title}")
         return 0
     name, *rest = arguments
+    with as_usage():
+        path, rest = take_option(rest, "--from", None)
+        if path is not None and name == "all":
+            raise ValueError("--from: is of one figure; give its name in place of all")
     if name == "all":
         return _all_figures(rest)
     with as_usage():
         check_choice("figure", name, [*EXPERIMENTS, "all"])
-        experiment = EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
+    if path is not None and not {"-h", "--help"} & set(rest):
+        return _redraw(experiment, path, rest)
+    with as_usage():
         preset, rest = take_option(rest, "--preset", "default")
         config = experiment.preset(preset)
     out, config = _parse(experiment, config, preset, rest)
@@ -80,7 +88,8 @@ def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[
     sizes = ", ".join(experiment.presets)
     description = (
         f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "
-        "paper's own numbers are lost, these are chosen; put those in if you have them."
+        "paper's own numbers are lost, these are chosen; put those in if you have them. With --from FILE, which takes "
+        "--out alone, nothing is run: a NAME.nc that was written before is judged and drawn again."
     )
     with as_usage():
         parsed: Any = tyro.cli(
@@ -91,12 +100,29 @@ def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[
 
 
 def _regenerate(experiment, config, preset: str, out: Path) -> int:
+    make = lambda tell: regenerate(experiment, config, preset, out, progress=True, tell=tell)
+    return _told(experiment, config, preset, make)
+
+
+def _redraw(experiment, path: str, arguments: list[str]) -> int:
+    """Judge and draw again what a file keeps."""
+    with as_usage():
+        out, others = take_option(arguments, "--out", "figures")
+        if others:
+            raise ValueError(f"{others[0]}: --from takes --out alone; the configuration is that of the file")
+        kept = kept_in(experiment, path)
+    return _told(experiment, kept.config, kept.preset, lambda tell: redraw(experiment, kept, out, tell=tell))
+
+
+def _told(experiment, config, preset: str, make: Callable[[Tell], Regenerated]) -> int:
+    """Make the files of a figure, say what was found, and return the exit status."""
+
     def tell(found) -> None:
         print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n\n{claims.table(found)}", flush=True)
 
     with warnings.catch_warnings(record=True) as caught, as_usage():
         warnings.simplefilter("always", UserWarning)
-        done = regenerate(experiment, config, preset, out, progress=True, tell=tell)
+        done = make(tell)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             print(f"sdesim: warning: {warning.message}", file=sys.stderr)

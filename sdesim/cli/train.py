@@ -15,7 +15,6 @@ import xarray as xr
 
 from sdesim import plotting, training
 from sdesim.cli.usage import check_given
-from sdesim.coupling import Tree, Uncoupled
 from sdesim.fields import check_choice, check_count
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError
@@ -100,10 +99,9 @@ class Options:
         """
         if self.agents is not None:
             return self.agents
-        rule = training.algorithm(self.algorithm).rule
-        if isinstance(rule, Tree) and self.fanout:
-            return math.prod(self.fanout)
-        return 1 if isinstance(rule, Uncoupled) else AGENTS
+        if training.algorithm(self.algorithm).couples:
+            return math.prod(self.fanout) if self.fanout and self.algorithm == "tree" else AGENTS
+        return 1
 
 
 OWN = ("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width")
@@ -142,19 +140,18 @@ def run(options: Options) -> xr.Dataset:
     images = training.load(options.data, options.data_folder, options.images)
     data = training.split(images, options.seed)
     network = training.NETWORKS[options.network](classes=images.classes)
-    numbers: dict[str, Any] = dict(agents=options.population, eta=options.eta)
     given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
-    batches = max(1, len(data.train_y) // options.batch)
-    algorithm = training.algorithm(options.algorithm, **numbers, **given, batches=batches)
+    algorithm = training.algorithm(options.algorithm, **given)
     out = Path("runs") / options.algorithm if options.out is None else options.out
-    passed = ("epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "resume", "memory")
+    passed = ("eta", "epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "memory")
     began = time.perf_counter()
     with _in_words_of_the_command_line():
         history = training.train(
             network,
             data,
             algorithm,
-            **numbers,
+            agents=options.population,
+            resume=options.resume,
             **{name: getattr(options, name) for name in passed},
             schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
             folder=out,

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+Default = TypeVar("Default", str, None)
 
 
 class UsageError(Exception):
@@ -20,7 +22,7 @@ def as_usage() -> Iterator[None]:
         raise UsageError(" ".join(str(error).split())) from error
 
 
-def take_option(arguments: list[str], option: str, default: str) -> tuple[str, list[str]]:
+def take_option(arguments: list[str], option: str, default: Default) -> tuple[str | Default, list[str]]:
     """The value of an option that decides the defaults of all others.
 
     Args:

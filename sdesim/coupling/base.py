@@ -18,6 +18,7 @@ from sdesim.fields import (
     concrete,
     is_traced,
     number_or_function,
+    shown,
 )
 
 Order = Literal["jacobi", "gauss-seidel"]
@@ -45,6 +46,13 @@ class Mean(eqx.Module):
 
     def __check_init__(self):
         check_count("agents", self.agents)
+        if self.members is None or is_traced(self.members):
+            return
+        numbers = np.asarray(self.members) if isinstance(self.members, jax.Array | np.ndarray) else np.zeros(())
+        fit = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+        if not fit or numbers.min() < 0 or numbers.max() >= self.agents or np.unique(numbers).size < numbers.size:
+            right = f"must be None, or an array of different integers from 0 to {self.agents - 1}, of shape (count,)"
+            raise ValueError(f"members={shown(self.members)}: {right}")
 
     @property
     def count(self) -> int:

@@ -8,6 +8,7 @@ integrator. Sizes (agents, dims, steps) shape the program, so each of their valu
 import dataclasses
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -235,7 +236,7 @@ def sweep(
     seed = random.seed_number(random.seed_words(seed))
     run = dict(epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     run |= dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact)
-    parts = []
+    parts, began = [], time.perf_counter()
     for point in itertools.product(*sizes.values()):
         sized = {**given, **dict(zip(sizes, point, strict=True))}
         parts.append(_one_size(model, numbers, stepper, {**sized, **run, "memory": memory}, keep_agents, progress))
@@ -249,7 +250,7 @@ def sweep(
     paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
     arguments = {"model": model, "grid": values, **kept, **how, **run, "observe": observe or None}
     call = Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
-    return describe(data, "sweep", settings, call, path=paths)
+    return describe(data, "sweep", settings, call, path=paths, seconds=time.perf_counter() - began)
 
 
 def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:

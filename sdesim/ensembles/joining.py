@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import xarray as xr
 from sdesim.ensembles.grids import SIZES, with_errors
 from sdesim.fields import shown
 from sdesim.results.datasets import describe
+from sdesim.results.schema import Header
 
 
 def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -29,11 +29,12 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
     Raises:
         TypeError: for what is no Dataset of `sweep`.
-        ValueError: for parts of different settings, that overlap, or that leave holes.
+        ValueError: for parts without its header, of different settings, that overlap, or that leave holes.
     """
     if isinstance(parts, xr.Dataset) or not isinstance(parts, Sequence) or not parts:
         raise TypeError(f"parts={shown(parts)}: must be a non-empty list of Datasets of sdesim.sweep")
-    settings = [_settings(i, part) for i, part in enumerate(parts)]
+    headers = [_header(i, part) for i, part in enumerate(parts)]
+    settings = [header.settings for header in headers]
     first = settings[0]
     for i, other in enumerate(settings):
         mine, theirs = _shared(first), _shared(other)
@@ -68,23 +69,29 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     if (np.diff(numbers) != 1).any():
         raise ValueError(f"parts: must fill the simulations, and hold {shown(numbers.tolist())}, with a hole between")
     joined = {**first, "grid": grid, "sims": len(numbers), "first_sim": int(numbers[0])}
-    calls = "\n".join(dict.fromkeys(f"# a part:\n{part.attrs['made_by']}" for part in parts))
-    paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))
-    return describe(data, "sweep", joined, calls, path=paths)
+    calls = "\n".join(dict.fromkeys(f"# a part:\n{header.made_by}" for header in headers))
+    times = [header.seconds for header in headers if header.seconds is not None]
+    return describe(
+        data,
+        "sweep",
+        joined,
+        calls,
+        path="; ".join(dict.fromkeys(header.path for header in headers if header.path is not None)) or None,
+        seconds=sum(times) if len(times) == len(headers) else None,
+    )
 
 
 APART = ("grid", "sims", "first_sim", "exact", "model")
 """Settings in which parts may differ, or that are compared name by name."""
 
 
-def _settings(i: int, part: Any) -> dict[str, Any]:
-    try:
-        settings = json.loads(part.attrs["settings"])
-        if not isinstance(part, xr.Dataset) or "sim" not in part.dims or not isinstance(settings["grid"], dict):
-            raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise TypeError(f"parts[{i}]={shown(part)}: must be a Dataset of sdesim.sweep") from None
-    return settings
+def _header(i: int, part: Any) -> Header:
+    if not isinstance(part, xr.Dataset) or "sim" not in part.dims:
+        raise TypeError(f"parts[{i}]={shown(part)}: must be a Dataset of sdesim.sweep")
+    header = Header.of(part.attrs, "sweep", f"parts[{i}]")
+    if not isinstance(header.settings.get("grid"), dict):
+        raise TypeError(f"parts[{i}]: must say its grid, as Datasets of sdesim.sweep do")
+    return header
 
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     Warns:
         StabilityWarning: with the growth, and the gain that would be stable.
     """
-    tick = rule.stiffest(ticks)
+    tick = rule.stiffest(np.asarray(ticks))
     growth = rule.amplification(tick, agents, order)
     if growth is None or not growth > 1 or not tick > 0:
         return

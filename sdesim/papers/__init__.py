@@ -1,4 +1,4 @@
-"""Experiments of the papers, one file a figure: configuration, run, picture and claims."""
+"""Experiments of the papers, a file a figure, or a folder of config, run, claims and picture."""
 
 import importlib
 import pkgutil

@@ -1,43 +1,15 @@
-"""Data files, and what every one of them says of its origin."""
+"""Labelled data and the netCDF files that hold it: units and meaning of every variable, and a header."""
 
-import functools
-import importlib.metadata
 import io
 import os
 import pathlib
-import platform
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 
-import jax
 import xarray as xr
 
-from sdesim import source
-from sdesim._version import __version__
-from sdesim.fields import to_json
 from sdesim.results.files import Damaged, read_sealed, write_sealed
-from sdesim.results.recipe import Call, made_by
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "equinox", "diffrax", "numpy", "xarray")
-    return {f"{name}_version": importlib.metadata.version(name) for name in packages}
-
-
-def provenance() -> dict[str, str]:
-    """Versions, commit, device, precision and time, as attributes of a data file."""
-    device = jax.devices()[0]
-    return {
-        "sdesim_version": __version__,
-        "commit": source.commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **_versions(),
-        "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
-        "x64": str(jax.dtypes.canonicalize_dtype(float).itemsize == 8),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+from sdesim.results.recipe import Call
+from sdesim.results.schema import Header
 
 
 def cache_folder() -> pathlib.Path | None:
@@ -96,46 +68,18 @@ def _label(name: str, labels: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     return "not stated", name.replace("_", " ")
 
 
-FORMAT = 1  # of the files that are read again; another number where their meaning changes
-
-
 def describe(
     data: xr.Dataset, kind: str, settings, call: Call | str, labels: Mapping[str, tuple[str, str]] | None = None, **more
 ) -> xr.Dataset:
-    """The data with all that a file of ours says: what it is, how it was made and can be made again, where, and units
-    and meaning of every variable.
+    """The data with all that a file of ours says: the header, and units and meaning of every variable.
 
-    settings: all numbers and choices, of types that `fields.to_json` takes. labels: of names that are not in LABELS, or
-    mean something else here. more: further attributes.
+    labels: of names that are not in LABELS, or mean something else here. Others: as `Header.new`.
     """
     for name in data.variables:
         units, meaning = _label(str(name), labels or {})
         data[name].attrs = {"units": units, "long_name": meaning, **data[name].attrs}
-    data.attrs = {
-        "sdesim_kind": kind,
-        "sdesim_format": FORMAT,
-        "made_by": made_by(call),
-        "settings": to_json(settings),
-        **provenance(),
-        **more,
-    }
+    data.attrs = Header.new(kind, settings, call, **more).attributes()
     return data
-
-
-def check_kind(data: xr.Dataset, kind: str, said: str) -> None:
-    """Refuse a file of ours that is of another kind or format.
-
-    Raises:
-        Damaged: a ValueError.
-    """
-    found = data.attrs.get("sdesim_kind")
-    if found != kind:
-        what = "no kind of sdesim's" if found is None else f"a {found}"
-        raise Damaged(said, f"is {what}, and not a {kind} saved by sdesim", "name another file")
-    if (number := data.attrs.get("sdesim_format")) != FORMAT:
-        version = data.attrs.get("sdesim_version", "unknown")
-        why = f"is of format {number} (sdesim {version}), and this version reads {FORMAT}"
-        raise Damaged(said, why, "read it with that version, or make it again")
 
 
 def write_dataset(data: xr.Dataset, path) -> None:
@@ -165,3 +109,15 @@ def read_dataset(path, name: str = "path") -> xr.Dataset:
             return opened.load()
     except (OSError, ValueError) as error:
         raise Damaged(f"{name}={str(path)!r}", "is no netCDF file", "name another file") from error
+
+
+def read_described(path, kind: str, name: str = "path", needs: Iterable[str] = ()) -> tuple[xr.Dataset, Header]:
+    """Data of one kind that `describe` described and `write_dataset` wrote, with its header.
+
+    name: how errors call the path. Others: as `Header.of`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_dataset` and `Header.of`.
+    """
+    data = read_dataset(path, name)
+    return data, Header.of(data.attrs, kind, f"{name}={str(path)!r}", needs)

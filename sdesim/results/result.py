@@ -1,7 +1,6 @@
 """What a run returns: arrays with the simulation axis first, labelled data, and files that a run continues from."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -15,7 +14,7 @@ from jaxtyping import Array
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
-from sdesim.results.datasets import check_kind, describe, read_dataset, write_dataset
+from sdesim.results.datasets import describe, read_described, write_dataset
 from sdesim.results.recipe import Call
 from sdesim.sums import Sum
 
@@ -115,13 +114,13 @@ class Result:
                 (*(f"{_SHARED}{i}_{n}" for n in range(leaf.ndim - 1)), "sim"),
                 np.asarray(leaf),
             )
-        numbers = {"seed": str(self.seed), "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
-        axes = json.dumps(self.observed_axes)
+        numbers = {"seed": self.seed, "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
         coordinates: dict[str, Any] = {"sim": sim}
         if self.records.size:
             coordinates["step"] = self.records
         data = xr.Dataset(variables, coordinates)
-        return describe(data, "result", self.settings, self.run["call"], observed_axes=axes, **numbers)
+        own = {"path": self.run.get("path"), "observed_axes": self.observed_axes, **numbers}
+        return describe(data, "run", self.settings, self.run["call"], **own)
 
     def save(self, path) -> None:
         """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""
@@ -187,17 +186,14 @@ def load(path) -> Result:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path={shown(path)}: must be the name of a file")
-    data = read_dataset(path)
-    check_kind(data, "result", f"path={str(path)!r}")
-    axes = {name: tuple(a) for name, a in json.loads(data.attrs["observed_axes"]).items()}
+    data, header = read_described(path, "run", needs=("seconds",))
+    axes = {name: tuple(a) for name, a in header.own["observed_axes"].items()}
     observed = {name: _as_saved(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
     rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
     state = State(leaves[0], None if velocity is None else leaves[1], rest, None, clock, before)
-    settings = json.loads(data.attrs["settings"])
-    seed = data.attrs["seed"]
     return Result(
         agents=jnp.asarray(data["agents"].values),
         quorum=jnp.asarray(data["quorum"].values),
@@ -207,12 +203,12 @@ def load(path) -> Result:
         observed_axes=axes,
         records=data["step"].values if "step" in data.coords else np.zeros(0, int),
         diverged=data["diverged"].values,
-        step=int(data.attrs["step"]),
-        seed=int(seed),
-        first_sim=int(data.attrs["first_sim"]),
-        seconds=float(data.attrs["seconds"]),
+        step=header.own["step"],
+        seed=header.own["seed"],
+        first_sim=header.own["first_sim"],
+        seconds=header.seconds,  # pyright: ignore[reportArgumentType]
         state=state,
-        run=settings,
+        run=header.settings,
     )
 
 

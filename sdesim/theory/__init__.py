@@ -1,10 +1,15 @@
 """What theory predicts of coupled agents, as functions that simulations are compared with.
 
+averages: time averages of the quorum, in the limit and exactly after any number of iterations.
 bounds: Boffi and Slotine's results, each with its assumptions checked, and the exact laws of linear systems.
 curvature: the constants of a loss and of a noise law that the bounds need, certified or estimated.
 meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
+perturbation: the bias that the third derivative of a loss makes of the agents' noise.
+rates: agents with different learning rates.
+smoothing: the noise that smooths the loss which the center of mass descends.
+transition: one agent with momentum, or with a filter of itself, as a linear iteration.
 """
 
-from sdesim.theory import bounds, curvature, meanfield
+from sdesim.theory import averages, bounds, curvature, meanfield, perturbation, rates, smoothing, transition
 
-__all__ = ["bounds", "curvature", "meanfield"]
+__all__ = ["averages", "bounds", "curvature", "meanfield", "perturbation", "rates", "smoothing", "transition"]

@@ -29,6 +29,7 @@ Every function raises ValueError, naming the argument, its value and what would 
 its range or an assumption of the result is broken. `sdesim.theory.curvature` finds the constants of a loss.
 """
 
+from sdesim.theory.averages import average_covariance
 from sdesim.theory.convergence import (
     easgd_distance,
     easgd_rate,
@@ -42,10 +43,11 @@ from sdesim.theory.convergence import (
     qsgd_distance_terms,
     sgd_distance,
 )
-from sdesim.theory.linear import average_covariance, ou_covariance, ou_covariance_discrete
+from sdesim.theory.linear import easgd_covariance, ou_covariance, ou_covariance_discrete
 from sdesim.theory.synchronization import (
     disturbance,
     disturbance_discrete,
+    momentum_spread,
     momentum_synchronization_level,
     momentum_synchronization_rate,
     quorum_noise_covariance,
@@ -59,11 +61,13 @@ __all__ = [
     "average_covariance",
     "disturbance",
     "disturbance_discrete",
+    "easgd_covariance",
     "easgd_distance",
     "easgd_rate",
     "easgd_stability_limit",
     "momentum_distance",
     "momentum_metric",
+    "momentum_spread",
     "momentum_synchronization_level",
     "momentum_synchronization_rate",
     "ou_covariance",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from sdesim.fields import check_count, check_sign
 
@@ -33,9 +34,9 @@ def ou_covariance(matrix: ArrayLike, covariance: ArrayLike, agents: int = 1) -> 
     Raises:
         ValueError: if A is not stable (an eigenvalue of -A has real part >= 0) or a shape is wrong.
     """
-    a, sigma = _system(matrix, covariance)
+    a, sigma = system(matrix, covariance)
     check_count("agents", agents)
-    _check_stable(a)
+    check_stable(a)
     v = np.asarray(scipy.linalg.solve_continuous_lyapunov(a, sigma / agents), float)
     return (v + v.T) / 2
 
@@ -58,7 +59,7 @@ def ou_covariance_discrete(matrix: ArrayLike, covariance: ArrayLike, dt: float, 
     Raises:
         ValueError: if the chain is unstable (an eigenvalue of 1 - dt A of modulus >= 1) or a shape is wrong.
     """
-    a, sigma = _system(matrix, covariance)
+    a, sigma = system(matrix, covariance)
     check_count("agents", agents)
     check_sign("dt", dt, zero=False)
     step = np.eye(len(a)) - float(dt) * a
@@ -69,59 +70,37 @@ def ou_covariance_discrete(matrix: ArrayLike, covariance: ArrayLike, dt: float, 
     return (v + v.T) / 2
 
 
-def average_covariance(
-    matrix: ArrayLike,
-    covariance: ArrayLike,
-    agents: int = 1,
-    k: float | None = None,
-    preconditioners: ArrayLike | None = None,
-) -> Matrix:
-    """Covariance of sqrt(t) z_t for t -> infinity, z_t = (1/t) integral of the quorum (BS 59).
+def easgd_covariance(curvature: float, covariance: float, agents: int, k: float) -> Matrix:
+    """Stationary covariance of EASGD's quorum and center with elastic symmetry, in one coordinate (BS 5.3).
 
-    Without preconditioners, or with a common one, it is A^-1 Sigma A^-T / agents for every gain k. With preconditioners
-    P_i that differ,
-
-        dx^i = (-P_i A x^i + k (x_mean - x^i)) dt + P_i B dW^i,
-
-    it depends on k, and is the average of the stacked system's M^-1 N M^-T, M its drift and N its noise covariance.
+    (x_mean, center) on f = h x^2 / 2 is an Ornstein-Uhlenbeck process of drift [[h + k, -k], [-k p, k p]], and the
+    center has no noise of its own.
 
     Args:
-        matrix: A, (dims, dims) or a number, in 1/time.
-        covariance: Sigma, (dims, dims) or a number, in length^2/time.
+        curvature: h, in 1/time.
+        covariance: of the quorum's noise as it multiplies dt (`quorum_noise_covariance`), in length^2/time.
         agents: p.
-        k: gain of quorum coupling, in 1/time; needed where the preconditioners differ.
-        preconditioners: None, or one an agent: numbers (agents,) or matrices (agents, dims, dims), without unit.
+        k: gain, in 1/time.
 
     Returns:
-        (dims, dims), in length^2 time.
+        (2, 2), in length^2.
 
     Raises:
-        ValueError: if A or the stacked system is not stable, a shape is wrong, or k is missing.
+        ValueError: if an argument is out of its range, or there is no stationary law, as for k = 0.
     """
-    a, sigma = _system(matrix, covariance)
-    p, d = check_count("agents", agents), len(a)
-    if k is not None:
-        check_sign("k", k)
-    if preconditioners is None:
-        _check_stable(a)
-        inverse = np.linalg.inv(a)
-        return inverse @ sigma @ inverse.T / p
-    if k is None:
-        raise ValueError("k=None: agents with preconditioners need the gain k (0 for uncoupled agents)")
-    each = np.asarray(preconditioners, float)
-    if each.shape == (p,):
-        each = each[:, None, None] * np.eye(d)
-    if each.shape != (p, d, d):
-        raise ValueError(f"preconditioners: of shape {each.shape}, must be (agents,) = ({p},) or {(p, d, d)}")
-    coupling = float(k) * np.kron(np.eye(p) - np.full((p, p), 1 / p), np.eye(d))
-    drift = np.asarray(scipy.linalg.block_diag(*(each @ a)), float) + coupling
-    noise = np.asarray(scipy.linalg.block_diag(*(each @ sigma @ each.transpose(0, 2, 1))), float)
-    _check_stable(drift)
-    row = np.linalg.solve(drift.T, np.kron(np.full((p, 1), 1 / p), np.eye(d))).T  # the averaging row times M^-1
-    return row @ noise @ row.T
+    p = check_count("agents", agents)
+    check_sign("k", k)
+    drift = np.array([[curvature + k, -k], [-k * p, k * p]])
+    return ou_covariance(drift, np.diag([covariance, 0.0]))
 
 
-def _system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
+def normal_length(dims: int) -> float:
+    """Mean length of a standard normal vector in `dims` dimensions, sqrt(2) Gamma((d + 1) / 2) / Gamma(d / 2)."""
+    d = check_count("dims", dims)
+    return np.sqrt(2) * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
+
+
+def system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
     """A and Sigma as matrices of one size."""
     a, sigma = np.atleast_2d(np.asarray(matrix, float)), np.atleast_2d(np.asarray(covariance, float))
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
@@ -136,7 +115,8 @@ def _system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
     return a, sigma
 
 
-def _check_stable(a: Matrix) -> None:
+def check_stable(a: Matrix) -> None:
+    """Refuse a drift -A without a stationary law."""
     least = float(np.linalg.eigvals(a).real.min())
     if not least > 0:
         raise ValueError(f"matrix: its least eigenvalue has real part {least:.4g}; must be > 0 for a stationary law")

@@ -264,6 +264,40 @@ def momentum_synchronization_level(
     return level(agents, eta, noise_trace, rate, batch)
 
 
+def momentum_spread(
+    agents: Numbers,
+    eta: Numbers,
+    noise_trace: Numbers,
+    k: Numbers,
+    mu: Numbers,
+    curvature: Numbers,
+    batch: Numbers = 1,
+) -> Numbers:
+    """E sum_i |x^i - x_mean|^2 with momentum and coupling of the positions alone, on a quadratic, in length^2.
+
+        (p - 1) eta C / (2 b (k + mu) (k mu + h))
+
+    Exact: the distance y of an agent's position from the mean obeys y'' + (k + mu) y' + (k mu + h) y = noise.
+
+    Args:
+        agents: p >= 1.
+        eta: learning rate > 0, in time; a plain vector is one an agent, (agents,).
+        noise_trace: C >= 0, in length^2/time^2.
+        k: gain of the coupling of the positions >= 0, in 1/time.
+        mu: friction > 0, in 1/time.
+        curvature: h > 0, of the loss, in all directions the same, in 1/time^2.
+        batch: minibatch size b > 0; a plain vector is one an agent, (agents,).
+
+    Returns:
+        In length^2.
+    """
+    check("k", k)
+    for name, value in (("mu", mu), ("curvature", curvature)):
+        check(name, value, zero=False)
+    k, mu = floats(k), floats(mu)
+    return level(agents, eta, noise_trace, (k + mu) * (k * mu + floats(curvature)), batch)
+
+
 def level(agents: Numbers, eta: Numbers, noise_trace: Numbers, rate: Numbers, batch: Numbers) -> Numbers:
     """(p - 1) eta C / (2 b rate).
 

@@ -1,12 +1,13 @@
 """Networks trained with the coupling rules that are simulated: real images, many agents, one definition of each rule.
 
 data = training.split(training.cifar10())
-history = training.train(training.ThreeLayer(), data, training.algorithm("easgd", agents=4), agents=4, epochs=10)
+history = training.train(training.ThreeLayer(), data, training.algorithm("easgd"), agents=4, eta=0.05, epochs=10)
 """
 
-from sdesim.training.algorithms import NAMES, Algorithm, algorithm
+from sdesim.training.algorithms import NAMES, Algorithm, NamedAlgorithm, algorithm
+from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
-from sdesim.training.loop import Progress, train
+from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
 from sdesim.training.picture import summary
 from sdesim.training.schedule import Constant, Stall
@@ -15,14 +16,19 @@ __all__ = [
     "NAMES",
     "NETWORKS",
     "Algorithm",
+    "Callback",
     "Constant",
     "Images",
+    "Keep",
     "LowRank",
+    "NamedAlgorithm",
     "Progress",
     "SevenLayer",
+    "ShowProgress",
     "Split",
     "Stall",
     "ThreeLayer",
+    "Training",
     "algorithm",
     "cifar10",
     "fetch_cifar10",

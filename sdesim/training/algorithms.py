@@ -70,7 +70,7 @@ class Algorithm(Part):
     start among them, for as long as the past's weight n / (n + 1) in it is below gamma: with gamma = 1, always. every:
     iterations between two centers that enter the average.
     clock: time of an iteration for gains that depend on time, of `sdesim.couple`. by_mean: test the mean of the agents,
-    where that is not the rule's own center. made: what the numbers follow from, where `algorithm` made them; a training
+    where that is not the rule's own center. made: what the numbers follow from, of a `NamedAlgorithm`'s; a training
     of other agents, rates or batches an epoch is refused, as its weights would be others than the algorithm's.
 
     Every number may have a leading axis of runs, that of `train`'s.
@@ -126,8 +126,8 @@ class Algorithm(Part):
             if (wrong := (own != 0) & ~np.isclose(own, there, rtol=1e-6, atol=0)).any():
                 made_for, has = own[wrong][0], there[wrong][0]
                 raise ValueError(
-                    f"algorithm: was made for {label}={made_for:g}, and the training has {has:g}; make it by "
-                    f"sdesim.training.algorithm(..., {label}={has:g})"
+                    f"algorithm: was made for {label}={made_for:g}, and the training has {has:g}; give the training "
+                    "what sdesim.training.algorithm gives, which takes its numbers from there"
                 )
 
     @property
@@ -173,112 +173,172 @@ def _flags(value: Any) -> Array:
     return jnp.asarray(value, bool)
 
 
-def algorithm(
-    name: str,
-    *,
-    agents: int = 1,
-    eta: Any = 0.05,
-    k: Any = None,
-    momentum: float = 0.9,
-    period: int = 1,
-    average: float | None = None,
-    magnification: float | None = None,
-    relaxation: float | None = None,
-    batches: int = 313,
-    fanout: tuple[int, ...] | None = None,
-    width: float | None = None,
-) -> Algorithm:
-    """An algorithm by its name in the papers.
+@dataclasses.dataclass(frozen=True)
+class NamedAlgorithm:
+    """An algorithm by its name in the papers. Called with a training's agents, learning rate and batches an epoch, from
+    which numbers of it follow, it makes the `Algorithm`; `Training` calls it with its own. Fields: see `algorithm`."""
+
+    name: str
+    k: Any = None
+    momentum: Any = 0.9
+    period: int = 1
+    average: Any = None
+    magnification: Any = None
+    relaxation: Any = None
+    fanout: tuple[int, ...] | None = None
+    width: Any = None
+
+    def __post_init__(self):
+        name, average = self.name, self.average
+        check_choice("algorithm", name, NAMES)
+        check_count("period", self.period, most=MAX_STEPS)
+        check_sign("momentum", named("momentum", number)(self.momentum))
+        for label, having in _WITH.items():
+            value = getattr(self, label)
+            if value is not None and (label, value) != ("period", 1) and name not in having:
+                raise ValueError(f"{label}={shown(value)}: {name} has none; those that have: {', '.join(having)}")
+        named("k", optional_number)(self.k)
+        check_sign("average", named("average", optional_number)(average))
+        if average is not None and np.max(average) >= 1:
+            raise ValueError(f"average={shown(average)}: must be from 0 to less than 1")
+        if self.relaxation is not None:
+            check_sign("relaxation", named("relaxation", number)(self.relaxation), zero=False)
+        if self.fanout is not None:
+            if not isinstance(self.fanout, list | tuple) or not self.fanout:
+                raise TypeError(
+                    f"fanout={shown(self.fanout)}: must be a tuple of the children at each level, leaves first"
+                )
+            object.__setattr__(self, "fanout", tuple(check_count("fanout", f) for f in self.fanout))
+            if (leaves := math.prod(self.fanout)) > MAX_AGENTS:
+                raise ValueError(f"fanout={self.fanout}: has {leaves} leaves, and must have at most {MAX_AGENTS}")
+        # Magnification and width are the rule's to check, which asks for no more than a rate and a number of agents.
+        self(agents=1 if self.fanout is None else math.prod(self.fanout), eta=1.0, batches=1)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Those of its own that are not as they are by default."""
+        own = [f for f in dataclasses.fields(self) if f.name != "name"]
+        return {f.name: value for f in own if (value := getattr(self, f.name)) is not f.default}
+
+    @property
+    def couples(self) -> bool:
+        """Whether there is anything between its agents."""
+        return self.name not in _UNCOUPLED
+
+    def __call__(self, agents: int, eta: Any, batches: int) -> Algorithm:
+        """The algorithm of a training.
+
+        Args:
+            agents: p.
+            eta: learning rate, which turns gains into weights of a step (alpha = eta k): a number, (runs,), or (runs,
+                agents).
+            batches: of an epoch.
+
+        Raises:
+            ValueError, TypeError: for a number out of range, or a fanout of other leaves than there are agents.
+        """
+        name, k = self.name, self.k
+        check_count("agents", agents, most=MAX_AGENTS)
+        check_count("batches", batches, most=MAX_STEPS)
+        # The rate divides where gains follow from weights of a step, and is the clock of spikes.
+        free = not self.couples or (k is not None and name in _FREE)
+        check_sign("eta", named("eta", number)(eta), zero=free)
+        eta = eta if np.ndim(eta) == 0 else np.asarray(eta)
+        fanout = (agents,) if self.fanout is None else self.fanout
+        if name == "tree" and math.prod(fanout) != agents:
+            raise ValueError(f"fanout={fanout}: has {math.prod(fanout)} leaves, and agents={agents}")
+        made = Made(
+            agents=agents if self._by_agents else 0.0,
+            eta=eta if k is None and name in _GAINED else 0.0,
+            batches=batches if name == "sd-qsgd" else 0.0,
+        )
+        return dataclasses.replace(self._made(agents, eta, batches, fanout), made=made)
+
+    @property
+    def _by_agents(self) -> bool:
+        """Whether numbers follow from the number of agents."""
+        if self.name == "sd-qsgd":
+            return self.magnification is None
+        return self.name in _BY_AGENTS or (self.k is None and self.name in _ELASTIC)
+
+    def _made(self, agents: int, eta: Any, batches: int, fanout: tuple[int, ...]) -> Algorithm:
+        momentum, period, width = self.momentum, self.period, self.width
+        gain = lambda weight, over: weight / over if self.k is None else self.k
+        slow = 0.999 if self.average is None else self.average
+        quorum: dict[str, Any] = dict(momentum=momentum, average=0.99 if self.average is None else self.average)
+        # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The
+        # master's clock, by which averages count, ticks once a period (Z 4).
+        pushes = lambda **more: Algorithm(
+            Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period, pace=eta, every=period, **more
+        )
+        match self.name:
+            case "sgd":
+                return Algorithm(Uncoupled())
+            case "msgd":
+                return Algorithm(Uncoupled(), momentum)
+            case "asgd":
+                return Algorithm(Uncoupled(), average=1.0, running=True)
+            case "mvasgd":
+                return Algorithm(Uncoupled(), average=slow)
+            case "qsgd":
+                return Algorithm(Quorum(gain(0.04, eta)), period=period, **quorum)
+            case "sd-qsgd":
+                # By a clock of its own a spike lasts as many batches after the learning rate has fallen.
+                largest = agents if self.magnification is None else self.magnification
+                relaxation = 20.0 if self.relaxation is None else self.relaxation
+                rule = Spiking(gain(0.04, eta), largest, relaxation * eta, batches * eta)
+                return Algorithm(rule, period=period, **quorum, clock=eta, by_mean=True)
+            case "easgd" | "eamsgd":
+                return Algorithm(Elastic(gain(0.9, agents * eta)), momentum, period=period)
+            case "easgd-wm":
+                return Algorithm(Elastic(gain(0.9, agents * eta)), period=period)
+            case "downpour":
+                return pushes()
+            case "adownpour":
+                return pushes(average=1.0, running=True)
+            case "mvadownpour":
+                return pushes(average=slow)
+            case "mdownpour":
+                # Agents read x~ + delta v and the master steps by all their gradients (Z, Alg. 4-5), at every
+                # iteration: where they all are after it is where the master is.
+                master = Elastic(1 / eta, 1 / eta)
+                return Algorithm(master, momentum, pace=eta, order="gauss-seidel", share=True)
+            case "filter":
+                return Algorithm(Filtered(gain(0.04, eta), LinearFilter(gain(0.04, eta))), period=period)
+            case "saturating-filter":
+                saturating = SaturatingFilter(gain(0.04, eta), 0.1 if width is None else width)
+                return Algorithm(Filtered(gain(0.04, eta), saturating), period=period)
+            case "tree":
+                return Algorithm(Tree(gain(0.9 / (fanout[0] + 1), eta), fanout), momentum, period=period)
+        raise AssertionError(self.name)
+
+
+def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
+    """An algorithm by its name in the papers, for a training to take: agents, learning rate and batches are the
+    training's, and given there alone.
 
     Args:
         name: one of `NAMES`.
-        agents: p. eta: the learning rate, which turns gains into weights a step (alpha = eta k); one for all, or as the
-            trainer takes it. Where numbers follow from the two, the algorithm trains so many agents at that rate only.
         k: gain in 1/time. By default what the papers use: for the elastic family alpha = 0.9 / p (Z 4.1), else alpha =
-            0.04 [C].
-        momentum: delta, where the algorithm has one.
-        period: iterations between two communications, tau.
+            0.04 [C], as weights of a step at the learning rate that the training starts with.
+        momentum: delta, where the algorithm has one; 0.9 by default.
+        period: iterations between two communications, tau; 1 by default.
         average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C], the
             agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
-        magnification, relaxation: M (p by default) and T_r in batches (20 by default) [C], of SD-QSGD's spike, which
-            lasts one epoch of `batches`.
-        fanout: of the tree; all agents under one root by default. width: of the saturating filter, 0.1 by default [C].
+        magnification: M of SD-QSGD's spike, p by default [C].
+        relaxation: T_r of SD-QSGD's spike, which lasts one epoch, in batches; 20 by default [C].
+        fanout: children of a node at each level of the tree, leaves first; all agents under one root by default.
+        width: of the saturating filter, 0.1 by default [C].
 
     Raises:
-        ValueError, TypeError: for an unknown name, with what was probably meant, a number out of range, or one that the
-            algorithm does not have.
+        ValueError, TypeError: for an unknown name, with what was probably meant, a number out of range, one that the
+            algorithm does not have, or one that is the training's.
     """
-    check_choice("algorithm", name, NAMES)
-    check_count("agents", agents, most=MAX_AGENTS)
-    check_count("period", period, most=MAX_STEPS)
-    check_count("batches", batches, most=MAX_STEPS)
-    check_sign("momentum", named("momentum", number)(momentum))
-    own = dict(k=k, average=average, magnification=magnification, relaxation=relaxation, fanout=fanout, width=width)
-    for label, value in (*own.items(), ("period", None if period == 1 else period)):
-        if value is not None and name not in _WITH[label]:
-            raise ValueError(f"{label}={shown(value)}: {name} has none; those that have: {', '.join(_WITH[label])}")
-    named("k", optional_number)(k)
-    check_sign("average", named("average", optional_number)(average))
-    if average is not None and np.max(average) >= 1:
-        raise ValueError(f"average={shown(average)}: must be from 0 to less than 1")
-    # The rate divides where gains follow from weights of a step, and is the clock of spikes.
-    check_sign("eta", named("eta", number)(eta), zero=name in _UNCOUPLED or (k is not None and name in _FREE))
-    eta = eta if np.ndim(eta) == 0 else np.asarray(eta)
-    relaxation = 20.0 if relaxation is None else relaxation
-    check_sign("relaxation", named("relaxation", number)(relaxation), zero=False)
-    if fanout is None:
-        fanout = (agents,)
-    if not isinstance(fanout, list | tuple) or not fanout:
-        raise TypeError(f"fanout={shown(fanout)}: must be a tuple of the children at each level, leaves first")
-    fanout = tuple(check_count("fanout", f) for f in fanout)
-    if name == "tree" and math.prod(fanout) != agents:
-        raise ValueError(f"fanout={fanout}: has {math.prod(fanout)} leaves, and agents={agents}")
-    gain = lambda weight, over: weight / over if k is None else k
-    quorum: dict[str, Any] = dict(momentum=momentum, average=0.99 if average is None else average, period=period)
-    slow = 0.999 if average is None else average
-    # DOWNPOUR is alpha = 1, beta = p in Gauss-Seidel order (Z 6.3), whatever becomes of the learning rates. The
-    # master's clock, by which averages count, ticks once a period (Z 4).
-    pushes = lambda **more: Algorithm(
-        Elastic(1 / eta, agents / eta), order="gauss-seidel", period=period, pace=eta, every=period, **more
-    )
-    builders = {
-        "sgd": lambda: Algorithm(Uncoupled()),
-        "msgd": lambda: Algorithm(Uncoupled(), momentum),
-        "asgd": lambda: Algorithm(Uncoupled(), average=1.0, running=True),
-        "mvasgd": lambda: Algorithm(Uncoupled(), average=slow),
-        "qsgd": lambda: Algorithm(Quorum(gain(0.04, eta)), **quorum),
-        # By a clock of its own a spike lasts as many batches after the learning rate has fallen.
-        "sd-qsgd": lambda: Algorithm(
-            Spiking(
-                gain(0.04, eta), agents if magnification is None else magnification, relaxation * eta, batches * eta
-            ),
-            **quorum,
-            clock=eta,
-            by_mean=True,
-        ),
-        "easgd": lambda: Algorithm(Elastic(gain(0.9, agents * eta)), momentum, period=period),
-        "easgd-wm": lambda: Algorithm(Elastic(gain(0.9, agents * eta)), period=period),
-        "downpour": lambda: pushes(),
-        "adownpour": lambda: pushes(average=1.0, running=True),
-        "mvadownpour": lambda: pushes(average=slow),
-        # Agents read x~ + delta v and the master steps by all their gradients (Z, Alg. 4-5), at every iteration: where
-        # they all are after it is where the master is.
-        "mdownpour": lambda: Algorithm(Elastic(1 / eta, 1 / eta), momentum, pace=eta, order="gauss-seidel", share=True),
-        "filter": lambda: Algorithm(Filtered(gain(0.04, eta), LinearFilter(gain(0.04, eta))), period=period),
-        "saturating-filter": lambda: Algorithm(
-            Filtered(gain(0.04, eta), SaturatingFilter(gain(0.04, eta), 0.1 if width is None else width)),
-            period=period,
-        ),
-        "tree": lambda: Algorithm(Tree(gain(0.9 / (fanout[0] + 1), eta), fanout), momentum, period=period),
-    }
-    builders["eamsgd"] = builders["easgd"]
-    by_agents = name in _BY_AGENTS or (k is None and name in _ELASTIC) or (magnification is None and name == "sd-qsgd")
-    made = Made(
-        agents=agents if by_agents else 0.0,
-        eta=eta if k is None and name in _GAINED else 0.0,
-        batches=batches if name == "sd-qsgd" else 0.0,
-    )
-    return dataclasses.replace(builders[name](), made=made)
+    for label in ("agents", "eta", "batches"):
+        if label in numbers:
+            where = "by its batch and its images" if label == "batches" else f"as train(..., {label}=...)"
+            raise TypeError(f"{label}={shown(numbers[label])}: must be given to the training alone, {where}")
+    return NamedAlgorithm(name, **numbers)
 
 
 NAMES = (

@@ -193,7 +193,6 @@ def looked_at(taken: Taken, images: tuple[int, ...]) -> Look:
     return Look(params, *_traced(network, images, params))
 
 
-@functools.lru_cache
 def _linen(network: nn.Module, images: tuple[int, ...]) -> Look:
     init = lambda key, x: network.init({"params": key}, x, **_mode(network, False))
     variables = dict(_attempt(network, images, lambda x: jax.eval_shape(init, _KEY, x)))

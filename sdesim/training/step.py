@@ -1,4 +1,4 @@
-"""Training steps and measurements of many runs at once, as pure functions that are compiled once.
+"""Training steps of many runs at once, as pure functions that are compiled once.
 
 A run is p agents: parameters are one pytree whose leaves lead with the axes (runs, agents). Everything is written for
 one run, or for one agent, and mapped. Random numbers depend on (seed, run, agent, step) alone: a run does not depend on
@@ -66,7 +66,7 @@ class RunState(NamedTuple):
 # -- random numbers ----------------------------------------------------------------------------------------------------
 
 
-def _key(seed: Array, stream: random.Stream, number, run, agent) -> Array:
+def agent_key(seed: Array, stream: random.Stream, number, run, agent) -> Array:
     """A key of jax.random for one agent of one run."""
     key = random.step_key(seed, stream, number)
     words = random.threefry2x32(*key, (run << AGENT_BITS) | agent, jnp.zeros_like(run))
@@ -85,7 +85,7 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> 
 # -- one agent ---------------------------------------------------------------------------------------------------------
 
 
-def _prepared(task: Task, pixels: Pixels, index: Array, key: Array | None) -> Array:
+def prepared(task: Task, pixels: Pixels, index: Array, key: Array | None) -> Array:
     """Standardised images by number; with a key, a random crop and flip of each."""
     x = pixels.x[index]
     if task.crop is not None:
@@ -114,19 +114,19 @@ def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 
-def _precision(task: Task):
+def precision(task: Task):
     """Of matrix products: what a GPU would take by default is less than float32."""
     return jax.default_matmul_precision("tensorfloat32" if task.precision == "tf32" else "float32")
 
 
-def _gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Array) -> tuple[Array, PyTree]:
+def gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Array) -> tuple[Array, PyTree]:
     crop, dropout = jax.random.split(key)
-    x = _prepared(task, pixels, index, crop)
-    with _precision(task):
+    x = prepared(task, pixels, index, crop)
+    with precision(task):
         return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
 
 
-def _each(fn):
+def each(fn):
     """`fn` over the leading axis of its arguments: runs, agents or models.
 
     On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and the patches of
@@ -149,7 +149,7 @@ def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: 
     """Initial parameters of all runs, drawn by (seed, run, agent); with `same`, all agents start as a run's first."""
 
     def agent(run, number):
-        return recipe(_key(seed, random.Stream.POSITION, 0, run, number), jnp.zeros(images))
+        return recipe(agent_key(seed, random.Stream.POSITION, 0, run, number), jnp.zeros(images))
 
     numbers = jnp.zeros(agents, jnp.uint32) if same else jnp.arange(agents, dtype=jnp.uint32)
     return lax.map(lambda run: lax.map(lambda n: agent(run, n), numbers), runs)  # compiled for one agent
@@ -215,10 +215,12 @@ def take_steps(
     agents = eta.shape[1]
 
     def one_run(algorithm, params, optimizer, average, run, eta, index, step):
-        keys = jax.vmap(lambda a: _key(seed, random.Stream.DROPOUT, step, run, a))(jnp.arange(agents, dtype=jnp.uint32))
+        keys = jax.vmap(lambda a: agent_key(seed, random.Stream.DROPOUT, step, run, a))(
+            jnp.arange(agents, dtype=jnp.uint32)
+        )
 
         def gradients_at(point):
-            losses, gradients = _each(functools.partial(_gradient, task, pixels))(point, index, keys)
+            losses, gradients = each(functools.partial(gradient, task, pixels))(point, index, keys)
             return gradients, losses
 
         params, optimizer, losses = agents_step(algorithm, gradients_at, params, optimizer, eta)
@@ -231,7 +233,7 @@ def take_steps(
     def body(i, carry):
         state, total = carry
         index = lax.dynamic_index_in_dim(order, i, keepdims=False)
-        many = _each(functools.partial(one_run, step=state.step))
+        many = each(functools.partial(one_run, step=state.step))
         params, optimizer, average, losses = many(
             algorithm, state.params, state.optimizer, state.average, runs, eta, index
         )
@@ -246,68 +248,3 @@ def renew(algorithm: Algorithm, state: RunState, losses: Array) -> RunState:
     """The state after the rule's jump at the start of an epoch, given validation losses (runs, agents)."""
     jump = lambda a, params, optimizer, loss: a.coupling().renew(params, optimizer, loss)
     return state._replace(optimizer=jax.vmap(jump)(algorithm, state.params, state.optimizer, losses))
-
-
-# -- measurements ------------------------------------------------------------------------------------------------------
-
-
-def tested(algorithm: Algorithm, state: RunState) -> PyTree:
-    """What is tested of each run: its agents and, last, its quorum or center, (runs, agents + 1, ...)."""
-    center = state.average
-    if center is None:
-        center = jax.vmap(lambda a, p, o: a.center(p, o))(algorithm, state.params, state.optimizer)
-    return jax.tree.map(lambda p, c: jnp.concatenate([p, c[:, None]], axis=1), state.params, center)
-
-
-def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
-    """Mean cross-entropy and accuracy of every model, params (runs, models, ...), over all images: (runs, models) each.
-
-    Batches are of one size and in one order, because networks with batch statistics depend on them; images beyond the
-    last whole batch are left out.
-    """
-    size = min(task.evaluation_batch, pixels.y.shape[0])
-    batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
-
-    def one(params, x, y):
-        with _precision(task):
-            said = modules.logits(task.network, params, x, False)
-        logits = said.astype(jnp.float32)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        return loss, (jnp.argmax(logits, axis=-1) == y).mean()
-
-    def body(total, index):
-        x = _prepared(task, pixels, index, None)
-        found = _each(_each(lambda p: one(p, x, pixels.y[index])))(params)
-        return jax.tree.map(jnp.add, total, found), None
-
-    zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])
-    total, _ = lax.scan(body, (zeros, zeros), batches)
-    return jax.tree.map(lambda t: t / batches.shape[0], total)
-
-
-def spread_by_layer(params: PyTree) -> dict[str, Array]:
-    """sum_i |x^i - mean|^2 of every layer, (runs,), by the layer's name: the agents' distance from their mean."""
-
-    def one(layer):
-        away = jax.tree.map(lambda a: jnp.sum((a - a.mean(axis=1, keepdims=True)) ** 2, axis=range(1, a.ndim)), layer)
-        return functools.reduce(jnp.add, jax.tree.leaves(away))
-
-    return {name: one(layer) for name, layer in params.items()}
-
-
-def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs: Array, order: Array) -> Array:
-    """Trace of the covariance of one sample's gradient, (runs, agents), estimated from two batches at the same point:
-    batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops. order: (2, runs, agents, batch)."""
-
-    def agent(params, run, number, index):
-        key = _key(seed, random.Stream.DROPOUT, jnp.uint32(2**32 - 1), run, number)
-        both = _each(lambda i: _gradient(task, pixels, params, i, key)[1])(index)  # compiled once for both batches
-        difference = jax.tree.map(lambda g: g[0] - g[1], both)
-        return 0.5 * task.batch * optax.tree.norm(difference, squared=True)
-
-    def one_run(params, run, order):
-        numbers = jnp.arange(order.shape[1], dtype=jnp.uint32)
-        of = lambda params, number, index: agent(params, run, number, index)
-        return _each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
-
-    return _each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))

@@ -12,7 +12,8 @@ import os
 import pathlib
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import filelock
 import numpy as np
@@ -22,7 +23,7 @@ from jaxtyping import Array
 from sdesim.contents import contents
 from sdesim.fields import warn
 from sdesim.interrupt import undone
-from sdesim.results.datasets import check_kind, read_dataset, write_dataset
+from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import (
     Damaged,
     WriteError,
@@ -66,7 +67,7 @@ class Store:
     def _checkpoint(self, epoch: int) -> pathlib.Path:
         return self.folder / f"checkpoint-{epoch}"
 
-    def _refusal(self, what: str) -> str:
+    def refusal(self, what: str) -> str:
         return f"folder={str(self.folder)!r}: {what}"
 
     @contextlib.contextmanager
@@ -80,13 +81,13 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            said = self._refusal(f"another process{_who(holder)} trains in it")
+            said = self.refusal(f"another process{_who(holder)} trains in it")
             if not resume:
                 raise FileExistsError(f"{said}; wait for it, or name another folder") from None
             warn(f"{said}, and is waited for", UserWarning)
             lock.acquire()
         except OSError as error:
-            raise ValueError(self._refusal(f".lock cannot be locked ({error.strerror}); remove it")) from error
+            raise ValueError(self.refusal(f".lock cannot be locked ({error.strerror}); remove it")) from error
         try:
             with undone(lambda: _say_who(holder), lambda _: holder.unlink(missing_ok=True)):
                 yield
@@ -94,8 +95,8 @@ class Store:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def open(self, resume: bool, start):
-        """History and state to go on from: those of the folder, or none and `start()`.
+    def read(self, resume: bool, form: Callable[[], Any]) -> tuple[xr.Dataset, Any] | None:
+        """The history and the state that the folder keeps; None if it keeps nothing. form: makes a state of the kind.
 
         Raises:
             FileExistsError: if the folder holds a training and `resume` is not set, or another training.
@@ -105,30 +106,29 @@ class Store:
         if not os.path.lexists(self.history):
             if there:
                 advice = "put back a copy of it, or delete the folder to start over, or name another"
-                raise Damaged(self._refusal("history.nc"), f"is missing, beside {', '.join(there)}", advice)
-            return [], start()
+                raise Damaged(self.refusal("history.nc"), f"is missing, beside {', '.join(there)}", advice)
+            return None
         if not resume:
             what = "holds a training already; resume=True goes on with it, or name another"
-            raise FileExistsError(self._refusal(what))
-        data = self._sound("history.nc", lambda: read_dataset(self.history))
-        self._sound("history.nc", lambda: check_kind(data, "history", f"path={str(self.history)!r}"))
-        if data.attrs["fingerprint"] != self.fingerprint:
+            raise FileExistsError(self.refusal(what))
+        read = lambda: read_described(self.history, "training", needs=("fingerprint", "checkpoint"))
+        data, header = self._sound("history.nc", read)
+        if header.own["fingerprint"] != self.fingerprint:
             what = "holds a training with other arguments or data; name another folder"
-            raise FileExistsError(self._refusal(what))
-        kept = self._checkpoint(int(data.attrs["checkpoint"]))
+            raise FileExistsError(self.refusal(what))
+        kept = self._checkpoint(header.own["checkpoint"])
         self._sound(kept.name, lambda: _verify(kept))
         import orbax.checkpoint as ocp
 
         try:
             with ocp.StandardCheckpointer() as checkpointer:
-                state = checkpointer.restore(kept, start())
+                state = checkpointer.restore(kept, form())
         except Exception as error:  # its bytes are those that were written: another version wrote them
             why = f"cannot be read by this version of orbax ({_first_line(error)})"
             raise Damaged(
-                self._refusal(kept.name), why, "go on with the version before, or name another folder"
+                self.refusal(kept.name), why, "go on with the version before, or name another folder"
             ) from error
-        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
-        return [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])], state
+        return data, state
 
     def _sound(self, part: str, read):
         """What `read` gives; what is wrong with it, as a refusal of the folder that says what to do."""
@@ -136,7 +136,7 @@ class Store:
             return read()
         except Damaged as error:
             advice = f"put back a copy of {part}, or delete the folder to start over, or name another"
-            raise Damaged(self._refusal(part), error.why, advice) from error
+            raise Damaged(self.refusal(part), error.why, advice) from error
 
     def write(self, epoch: int, state, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.

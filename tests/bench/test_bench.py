@@ -13,6 +13,7 @@ from places import ROOT
 from sdesim.bench import VARIANTS, WORKLOADS, native, report
 from sdesim.bench.interleaved import Row, Worker, WorkerError, all_cores, measure
 from sdesim.cli import main
+from sdesim.results.schema import Header
 
 compiled = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
 EPSILON = float(np.finfo(np.float32).eps)
@@ -104,7 +105,9 @@ def test_command_writes_table_json_picture_and_record(tmp_path):
     command = [sys.executable, "-m", "sdesim", "bench", *map(str, arguments), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "rows.json").read_text())
+    whole = json.loads((tmp_path / "rows.json").read_text())
+    header, rows = Header.of(whole, "benchmark", "rows.json"), whole["rows"]
+    assert header.settings["steps"] == 5 and header.made_by.startswith("sdesim bench --quick --steps 5")
     here = ["naive", "numpy", *(["cpp"] if native.compiler() else []), "sdesim"]
     assert sorted(row["variant"] for row in rows) == sorted(here)
     medians = {row["variant"]: row["median"] for row in rows}

@@ -65,7 +65,7 @@ def test_command_measures_training(tmp_path):
     command = [sys.executable, "-m", "sdesim", "bench", *map(str, arguments), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    rows = [Row(**row) for row in json.loads((tmp_path / "rows.json").read_text())]
+    rows = [Row(**row) for row in json.loads((tmp_path / "rows.json").read_text())["rows"]]
     here = [name for name in ("torch", "sdesim") if TRAINERS[name].installed()]
     assert sorted(row.variant for row in rows) == sorted(here)
     for row in rows:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,13 +19,25 @@ def command(*arguments):
     return [sys.executable, "-m", "sdesim", *map(str, arguments)]
 
 
-def sdesim(*arguments, **options):
-    # 32-bit floats, as users run it, whatever the tests use
-    environment = {**os.environ, "JAX_ENABLE_X64": "0"}
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, timeout=300, **options)
+@pytest.fixture
+def sdesim(users_environment):
+    """The command in a process of its own."""
+
+    def run(*arguments):
+        return subprocess.run(command(*arguments), capture_output=True, text=True, env=users_environment, timeout=300)
+
+    return run
 
 
-def test_main_job_at_smoke_size(tmp_path):
+def in_process(*arguments):
+    """The exit status, where a start would take seconds."""
+    try:
+        return main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+def test_main_job_at_smoke_size(sdesim, tmp_path):
     done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {f"bs-fig1.{s}" for s in ("png", "pdf", "nc", "claims.json")}
@@ -39,17 +50,17 @@ def test_main_job_at_smoke_size(tmp_path):
     assert (tmp_path / "bs-fig1.pdf").read_bytes()[:5] == b"%PDF-"
 
 
-def test_configuration_fields_are_options(tmp_path):
+def test_configuration_fields_are_options(tmp_path, float32, capsys):
     changes = ["--sims", 4, "--steps", 30, "--k", 0, 1, 2, 3, 4, 5, "--loss.w2", 12.0, "--seed", 7]
-    done = sdesim("figure", "bs-fig1", "--out", tmp_path, *changes)
     # at the default preset claims decide the exit status, but not for another configuration
-    assert done.returncode == 0, done.stderr
-    assert "the configuration is not the preset's" in done.stdout
-    assert "fails" in done.stdout
-    assert "seed 7" in done.stdout
+    assert in_process("figure", "bs-fig1", "--out", tmp_path, *changes) == 0
+    told = capsys.readouterr().out
+    assert "the configuration is not the preset's" in told
+    assert "fails" in told
+    assert "seed 7" in told
 
 
-def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch, capsys):
+def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, float32, monkeypatch, capsys):
     """In process, on an experiment that is the default preset and whose statements cannot hold."""
     import dataclasses
 
@@ -64,7 +75,7 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, monkeypatch,
     assert "fail" in capsys.readouterr().out
 
 
-def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
+def test_all_figures_and_their_gallery(tmp_path, float32, monkeypatch, capsys):
     """In process, on two small experiments, of which the first cannot be run."""
     import dataclasses
 
@@ -87,15 +98,7 @@ def test_all_figures_and_their_gallery(tmp_path, monkeypatch, capsys):
         assert main(["figure", "all", *wrong]) == 2
 
 
-def in_process(*arguments):
-    """The exit status, where a start would take seconds."""
-    try:
-        return main(list(arguments))
-    except SystemExit as stop:
-        return stop.code
-
-
-def test_list_version_and_help(capsys):
+def test_list_version_and_help(sdesim, capsys):
     assert sdesim("--version").stdout.strip() == f"sdesim {__version__}"
     assert in_process("figure", "--list") == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(EXPERIMENTS)
@@ -141,7 +144,7 @@ def test_wrong_usage_exits_with_2_and_says_what_would_be_right(case, tmp_path, m
     assert not list(tmp_path.glob("**/*.*"))
 
 
-def test_unwritable_folder(tmp_path):
+def test_unwritable_folder(sdesim, tmp_path):
     """As a user meets an error: one line, and no traceback."""
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -151,21 +154,22 @@ def test_unwritable_folder(tmp_path):
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
-def test_too_stiff_a_coupling_warns_with_the_limit(tmp_path):
+def test_too_stiff_a_coupling_warns_with_the_limit(tmp_path, float32, capsys):
     changes = ["--sims", 2, "--agents", 4, "--steps", 400, "--k", 0, 1, 2, 3, 4, 50]
-    done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", tmp_path, *changes)
-    assert "warning: coupling: unstable" in done.stderr
-    assert "to at most 40" in done.stderr  # 2 / eta
-    assert "simulations (16.7%) diverged" in done.stderr
+    in_process("figure", "bs-fig1", "--preset", "smoke", "--out", tmp_path, *changes)
+    told = capsys.readouterr().err
+    assert "warning: coupling: unstable" in told
+    assert "to at most 40" in told  # 2 / eta
+    assert "simulations (16.7%) diverged" in told
 
 
-def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+def test_ctrl_c_leaves_nothing_half_written(users_environment, tmp_path):
     process = subprocess.Popen(
         command("figure", "bs-fig1", "--preset", "paper", "--out", tmp_path / "figures"),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "JAX_ENABLE_X64": "0"},
+        env=users_environment,
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "figures").exists() and time.monotonic() < deadline:
@@ -186,7 +190,7 @@ assert not {"jax", "xarray", "tyro"} & set(sys.modules)
 from sdesim.ensembles.grids import sweep
 assert sdesim.sweep is sweep
 assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
-assert sdesim.results.datasets.provenance and not hasattr(sdesim, "nothing")
+assert sdesim.results.schema.provenance and not hasattr(sdesim, "nothing")
 """
     subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
 

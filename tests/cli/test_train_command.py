@@ -50,8 +50,7 @@ def sdesim(*arguments):
 def history() -> xr.Dataset:
     """Two runs of two agents, three epochs."""
     images = training.split(training.synthetic(60, 12))
-    algorithm = training.algorithm("easgd", agents=2)
-    return training.train(Small(), images, algorithm, agents=2, runs=2, epochs=3, batch=12)
+    return training.train(Small(), images, training.algorithm("easgd"), agents=2, runs=2, epochs=3, batch=12)
 
 
 def diverged(run: int, epoch: int) -> xr.Dataset:
@@ -130,19 +129,16 @@ def test_numbers_of_the_algorithm_are_handed_on_as_given(monkeypatch):
     seen = []
 
     def stop(name, **numbers):
-        if "batches" in numbers:
-            seen.append((name, numbers))
-            raise ValueError("seen")
-        return made(name, **numbers)
+        seen.append((name, numbers))
+        raise ValueError("seen")
 
-    made = training.algorithm
     monkeypatch.setattr(training, "algorithm", stop)
     assert sdesim("train", *SMALL, "--algorithm", "tree") == 2
-    assert seen.pop() == ("tree", dict(agents=4, eta=0.05, batches=4))
+    assert seen.pop() == ("tree", {})
     numbers = dict(k=2.0, momentum=0.5, period=3, average=0.9, magnification=7.0, relaxation=5.0, width=0.2)
     options = [part for name, value in numbers.items() for part in (f"--{name}", value)]
     assert sdesim("train", *SMALL, "--algorithm", "sd-qsgd", "--fanout", 2, 4, *options) == 2
-    assert seen.pop() == ("sd-qsgd", dict(agents=4, eta=0.05, batches=4, fanout=(2, 4), **numbers))
+    assert seen.pop() == ("sd-qsgd", dict(fanout=(2, 4), **numbers))
 
 
 def test_the_folder_by_default(tmp_path):

@@ -1,7 +1,7 @@
 """The catalogue that two commits are compared on: programs to lower, and runs to make, by name.
 
-Run by `commits.py` in the environment of each commit, so it uses what both have: names at the top of the package, and
-in `coupling`, `noise`, `init`, `observe` and `schedules`.
+Run by `commits.py` in the environment of each commit, so it and the tests' `catalogue` use what both have: names at
+the top of the package, and in `coupling`, `noise`, `init`, `observe` and `schedules`.
 
     python programs.py lower OUT          the text of every step's program, not compiled: OUT/NAME.mlir
     python programs.py run OUT NAME...    those runs: OUT/NAME.npz
@@ -18,43 +18,17 @@ import numpy as np
 import sdesim
 from sdesim import coupling, init, noise, observe, schedules
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import catalogue
+from catalogue import loss
+
 AGENTS, DIMS = 4, 2
 
 
-def loss(x):
-    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[-1]
-
-
-RULES = {
-    "uncoupled": coupling.Uncoupled(),
-    "quorum": coupling.Quorum(2.0),
-    "quorum-each": coupling.Quorum(np.linspace(0.5, 2, AGENTS)),
-    "quorum-function": coupling.Quorum(lambda x, t: 1 + 1 / (1 + t)),
-    "elastic": coupling.Elastic(0.7),
-    "elastic-rates": coupling.Elastic(2.0, 1.0),
-    "elastic-each": coupling.Elastic(np.linspace(0.2, 0.8, AGENTS)),
-    "state-dependent": coupling.StateDependent(lambda x, t: jnp.exp(-jnp.sum(x * x))),
-    "spiking": coupling.Spiking(1.0, 6.0, 0.2, 0.5),
-    "filtered": coupling.Filtered(2.0, coupling.LinearFilter(1.5)),
-    "saturating": coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
-    "tree": coupling.Tree(1.0, (2, 2)),
-    "tree-rates": coupling.Tree(1.0, (2, 2), up=2.0, down=0.5),
-}
-LAWS = {
-    "silent": noise.Silent(),
-    "uniform": noise.Uniform(1.0),
-    "gaussian": noise.Gaussian(0.5),
-    "gaussian-each": noise.Gaussian([0.5, 1.0]),
-    "student-t": noise.StudentT(4.0, 1.0),
-    "diffusion": noise.Diffusion(lambda x: 0.3 * jnp.eye(2) + 0.1 * x[:, None], "full"),
-    "gamma": noise.GammaMultiplicative(2.0),
-}
-MOMENTA = {
-    "none": None,
-    "heavy-ball": sdesim.HeavyBall(0.8),
-    "nesterov": sdesim.Nesterov(0.8),
-    "friction": sdesim.Friction(0.9),
-}
+RULES, LAWS, MOMENTA = (
+    {name: make() for name, make in made.items()}
+    for made in (catalogue.rules(AGENTS), catalogue.laws(DIMS), catalogue.MOMENTA)
+)
 
 
 def arguments(rule: str) -> dict:

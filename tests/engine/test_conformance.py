@@ -15,7 +15,7 @@ from sdesim.coupling import ArrayMean
 from sdesim.engine import gpu, vectorize
 from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import Halves, lanes
-from sdesim.run import start_lanes
+from sdesim.ensembles.setup import start_lanes
 
 pytestmark = pytest.mark.relaxed  # users' programs mix ranks and types as JAX lets them
 

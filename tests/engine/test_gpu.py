@@ -17,7 +17,8 @@ from sdesim.coupling import ArrayMean, Elastic, Filtered, Quorum, SaturatingFilt
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of
-from sdesim.engine.run import Plan
+from sdesim.engine.plan import Plan
+from sdesim.ensembles.setup import start_lanes
 from sdesim.noise import Diffusion, GammaMultiplicative, Gaussian, Silent, StudentT, Uniform
 from sdesim.objectives import (
     AbstractObjective,
@@ -29,7 +30,7 @@ from sdesim.objectives import (
     QuarticDoubleWell,
 )
 from sdesim.observe import FirstNonFinite
-from sdesim.run import iterate, simulate, start_lanes
+from sdesim.run import iterate, simulate
 from sdesim.schedules import Halving, PerStep
 from sdesim.steppers import EulerMaruyama, Iteration
 

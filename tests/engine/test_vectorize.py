@@ -1,5 +1,6 @@
 """The engine's evaluation over lanes: equal to jax.vmap, to one simulation by itself, and to the library's sine."""
 
+import catalogue
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +84,7 @@ def test_agents_in_halves_give_the_same():
     close(merge(halved), whole)
 
 
-def test_simple_steps_stay_in_halves():
+def test_simple_steps_stay_in_halves(compiled_here):
     """No interleaving in the hot step, which would cost more than the halves save."""
     loss = lambda x: x**4 - jnp.cos(3 * x)
     with jax.enable_x64(False):
@@ -243,38 +244,22 @@ def test_derivative_rules_hold_for_who_differentiates_a_run(fn, paired):
 
 # -- fast and plain paths --------------------------------------------------------------------------------------------
 
-# made in the test, for numbers take the precision of the time
-RULES = {
-    "uncoupled": lambda: coupling.Uncoupled(),
-    "quorum": lambda: coupling.Quorum(3.0),
-    "quorum of (x, t)": lambda: coupling.Quorum(lambda x, t: 2 + jnp.sin(5 * x[0]) * jnp.exp(-t)),
-    "gains": lambda: coupling.Quorum(np.linspace(1, 4, 6)),
-    "elastic": lambda: coupling.Elastic(2.0, 3.0),
-    "state-dependent": lambda: coupling.StateDependent(lambda x, t: jnp.exp(-jnp.sum(x * x))),
-    "spiking": lambda: coupling.Spiking(1.0, 6.0, 0.2, 0.5),
-    "filtered": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
-    "tree": lambda: coupling.Tree(1.0, (3, 2)),
+RULES = catalogue.some(
+    catalogue.rules(6),
+    *("uncoupled", "quorum", "quorum-each", "elastic-rates", "state-dependent", "spiking", "saturating", "tree"),
+) | {"quorum of (x, t)": lambda: coupling.Quorum(lambda x, t: 2 + jnp.sin(5 * x[0]) * jnp.exp(-t))}
+LAWS = catalogue.some(catalogue.laws(1), "silent", "uniform", "gaussian", "student-t") | {
+    "a sine": lambda: noise.Diffusion(lambda x: 1 + jnp.sin(x) ** 2)
 }
-LAWS = {
-    "silent": lambda: noise.Silent(),
-    "uniform": lambda: noise.Uniform(4.0),
-    "gaussian": lambda: noise.Gaussian(3.0),
-    "student": lambda: noise.StudentT(2.0, 4.0),
-    "diagonal": lambda: noise.Diffusion(lambda x: 1 + jnp.sin(x) ** 2),
-}
-MOMENTA = {
-    "none": lambda: None,
-    "nesterov": lambda: sdesim.Nesterov(0.9),
-    "friction": lambda: sdesim.Friction(lambda t: 3 / t),
-}
+MOMENTA = catalogue.some(catalogue.MOMENTA, "none", "nesterov") | {"3 / t": lambda: sdesim.Friction(lambda t: 3 / t)}
 
 
 @pytest.mark.parametrize(
     ("rule", "law", "momentum", "dims"),
     [(r, "uniform", "none", 1) for r in RULES]
     + [("quorum", law, "nesterov", 1) for law in LAWS]
-    + [("elastic", "gaussian", m, 1) for m in MOMENTA]
-    + [("elastic", "gaussian", "nesterov", 3), ("tree", "student", "friction", 2)],
+    + [("elastic-rates", "gaussian", m, 1) for m in MOMENTA]
+    + [("elastic-rates", "gaussian", "nesterov", 3), ("tree", "student-t", "3 / t", 2)],
 )
 def test_fast_path_equals_plain_path_in_float32(rule, law, momentum, dims, monkeypatch):
     """20 steps with polynomials, halves, blocks and threads, and with none of them: equal to rounding."""

@@ -19,7 +19,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_work_of_a_step_is_what_xla_takes_or_a_little_more(name, float32):
+def test_the_work_of_a_step_is_what_xla_takes_or_a_little_more(name, float32, compiled_here):
     """Gradients of 16 lanes by jax.vmap: what is allocated, and at most five times that (and some kilobytes).
 
     Most of the loop, of whose records jax 0.12 keeps a fifth of what is estimated.

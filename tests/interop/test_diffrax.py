@@ -2,6 +2,7 @@
 
 import itertools
 
+import catalogue
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -41,30 +42,19 @@ def start():
     return jnp.asarray(np.random.default_rng(1).normal(size=(AGENTS, DIMS)))
 
 
-RULES = {
-    "uncoupled": coupling.Uncoupled(),
-    "quorum": coupling.Quorum(2.0),
-    "elastic": coupling.Elastic(0.5),
-    "state-dependent": coupling.StateDependent(lambda x, t: jnp.exp(-jnp.sum(x * x) - t)),
-    "filtered": coupling.Filtered(1.0, coupling.SaturatingFilter(2.0, 0.5)),
-    "tree": coupling.Tree(0.5, (2, 2)),
-}
-LAWS = {
-    "gaussian": noise.Gaussian(0.7),
-    "uniform": noise.Uniform(1.2),
-    "student-t": noise.StudentT(0.5, 5.0),
-    "diagonal": noise.Diffusion(lambda x: 0.5 * jnp.sqrt(1 + x * x)),
-    "full": noise.Diffusion(lambda x: 0.3 * jnp.eye(DIMS) + 0.1 * x[:, None] * jnp.ones((1, DIMS)), "full"),
-    "gamma": noise.GammaMultiplicative(2.0),
-}
+RULES = catalogue.some(
+    catalogue.rules(AGENTS), "uncoupled", "quorum", "elastic", "state-dependent", "saturating", "tree"
+)
+LAWS = catalogue.some(catalogue.laws(DIMS), "gaussian", "uniform", "student-t", "diagonal", "full", "gamma")
 
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("rule", RULES)
 def test_euler_on_the_same_increments_is_the_same_path(rule, law):
-    assert {*RULES, "spiking"} == set(coupling.RULES)  # it jumps at epochs, and is refused
+    kinds = {type(make()) for make in RULES.values()}
+    assert {*kinds, coupling.Spiking} == set(coupling.RULES.values())  # it jumps at epochs, and is refused
     dt, steps = 0.05, 20
-    model = sdesim.Dynamics(loss, RULES[rule], LAWS[law], eta=0.05, batch=3.0)
+    model = sdesim.Dynamics(loss, RULES[rule](), LAWS[law](), eta=0.05, batch=3.0)
     dw = np.sqrt(dt) * np.random.default_rng(2).normal(size=(steps, AGENTS, DIMS))
     # at dt = eta, which laws that only the iteration has can run too
     ours = sdesim.simulate(model, agents=AGENTS, dims=DIMS, steps=steps, init=start(), increments=dw[:, None])
@@ -148,7 +138,7 @@ def test_adaptive_and_higher_order_solvers_agree_with_a_fine_euler():
 
 def test_what_has_no_diffrax_form_is_refused_with_the_reason():
     x = start()
-    multiplicative = sdesim.Dynamics(loss, noise=LAWS["diagonal"])
+    multiplicative = sdesim.Dynamics(loss, noise=LAWS["diagonal"]())
     with pytest.raises(ValueError, match="Itô solver"):
         sdesim.diffrax_solve(multiplicative, x, key=jax.random.key(0), t1=1.0, dt0=0.1, solver=diffrax.Heun())
     sdesim.diffrax_solve(multiplicative, x, key=jax.random.key(0), t1=1.0, dt0=0.1, solver=diffrax.ItoMilstein())

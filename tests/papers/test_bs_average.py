@@ -13,11 +13,16 @@ from scipy.integrate import solve_ivp
 import sdesim
 from sdesim import claims
 from sdesim.papers.boffi_slotine import average as bs_average
-from sdesim.papers.boffi_slotine import averages
-from sdesim.papers.boffi_slotine import smoothed as smoothing
 from sdesim.papers.boffi_slotine import smoothing as bs_smoothing
 from sdesim.papers.boffi_slotine import weak as bs_weak
+from sdesim.papers.boffi_slotine.average.config import K
+from sdesim.papers.boffi_slotine.average.run import Average, Exponential
 from sdesim.papers.boffi_slotine.one_dimensional import Loss
+from sdesim.papers.boffi_slotine.smoothing.run import Descent, factors, slope
+from sdesim.papers.boffi_slotine.weak.claims import order
+from sdesim.papers.boffi_slotine.weak.config import RULES
+from sdesim.papers.boffi_slotine.weak.run import Corrected, weak_errors
+from sdesim.theory.smoothing import averaged, uniform
 
 AVERAGE = bs_average.PRESETS["smoke"]
 
@@ -25,52 +30,16 @@ AVERAGE = bs_average.PRESETS["smoke"]
 def failed(module, data) -> set[str]:
     """Counted claims of the smoke preset that fail for some data."""
     config = module.PRESETS["smoke"]
-    found = claims.judge(module.statements(config), module.EXPERIMENT.ensemble(config, data), smoke=True)
+    found = claims.judge(module.EXPERIMENT.statements(config), module.EXPERIMENT.ensemble(config, data), smoke=True)
     return {c.id for c in claims.failed(found)}
 
 
 # -- bs-average --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preconditioner", bs_average.ALIKE)
-def test_exact_law_of_the_average_is_that_of_the_written_out_sum(preconditioner):
-    """Covariance and skewness from the coefficient of every zeta, pushed through the iteration one by one."""
-    chain, n = bs_average.alike(AVERAGE, preconditioner, 2.0), 6
-    size = len(chain.step)
-    coefficients = []
-    for born in range(n):
-        x, total = chain.kick.copy(), np.zeros_like(chain.kick)
-        for _ in range(born, n):  # x_{born + 1}, ..., x_n
-            total, x = total + x, chain.step @ x
-        coefficients.append(chain.quorum @ total / n * np.sqrt(n))
-    c = np.concatenate(coefficients, axis=1)
-    assert c.shape == (2, n * size)
-    np.testing.assert_allclose(chain.covariance(n), c @ c.T, rtol=1e-12)
-    np.testing.assert_allclose(chain.skewness(n, 2.0), 2 * (c**3).sum(1) / (c**2).sum(1) ** 1.5, rtol=1e-12)
-
-
-@pytest.mark.parametrize("preconditioner", bs_average.ALIKE)
-@pytest.mark.parametrize("k", [0.0, 7.0])
-def test_average_approaches_its_limit_for_any_gain_and_common_preconditioner(preconditioner, k):
-    """What is missing falls as 1/n, so that doubling n and extrapolating leaves next to nothing of it."""
-    law = bs_average.alike(AVERAGE, preconditioner, k).covariance
-    limit, half, full = bs_average.limit(AVERAGE), law(1000), law(2000)
-    np.testing.assert_allclose(2 * full - half, limit, atol=1e-12 * abs(limit).max() + 1e-9)
-    assert np.trace(full) < 0.995 * np.trace(limit)
-    np.testing.assert_allclose(np.trace(limit - half), 2 * np.trace(limit - full), rtol=1e-6)
-
-
-def test_preconditioners_that_differ_cost_variance_when_coupled():
-    """The closed form, and the iteration extrapolated to it."""
-    for k, expected in ((0.0, 0.5), (1.0, 0.52), (10.0, (169 + 1089) / (4 * 529))):
-        assert bs_average.differing_limit(AVERAGE, k) == pytest.approx(expected, rel=1e-12)
-        law = bs_average.differing(AVERAGE, k).covariance
-        assert 2 * law(1000).item() - law(500).item() == pytest.approx(expected, rel=1e-9)
-
-
 def test_noise_is_a_centered_exponential(z_scores):
     matrix = np.array([[1.0, 0.0], [0.5, 0.8]])
-    model = sdesim.Dynamics(sdesim.objectives.Quadratic(0.0), noise=averages.Exponential(matrix), eta=1.0)
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(0.0), noise=Exponential(matrix), eta=1.0)
     zeta = np.asarray(sdesim.simulate(model, agents=10, sims=4000, steps=1, dims=2, seed=3).agents).reshape(-1, 2)
     covariance = matrix @ matrix.T
     products = zeta[:, :, None] * zeta[:, None]
@@ -83,8 +52,8 @@ def test_noise_is_a_centered_exponential(z_scores):
 
 
 def test_observed_average_is_that_of_the_quorum():
-    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), sdesim.Quorum(1.0), averages.Exponential(np.eye(2)), 0.1)
-    watch = (averages.Average((3, 7, 20)), sdesim.observe.Quorum())
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), sdesim.Quorum(1.0), Exponential(np.eye(2)), 0.1)
+    watch = (Average((3, 7, 20)), sdesim.observe.Quorum())
     seen = sdesim.simulate(model, agents=3, sims=5, dims=2, steps=20, every=1, observe=watch, init=1.0).observed
     quorum = np.asarray(seen["quorum"])  # the initial state first
     for i, n in enumerate((3, 7, 20)):
@@ -116,7 +85,7 @@ def test_claims_about_the_average_can_fail(smoke):
     assert failed(bs_average, turned) >= {"differing", "differing-worse-coupled"}
     shuffled = data.assign(alike=data["alike"].copy(data=np.roll(data["alike"].values, 1, axis=1)))
     assert failed(bs_average, shuffled) == set()  # the gain does not matter, so exchanging gains does not either
-    leaking = data["alike"] * (1 + 0.01 * data["alike"][bs_average.K])
+    leaking = data["alike"] * (1 + 0.01 * data["alike"][K])
     assert "any-gain" in failed(bs_average, data.assign(alike=leaking))
 
 
@@ -157,10 +126,10 @@ def test_slope_is_that_of_the_convolved_loss(agents):
     node, weight = quadrature(0.4, agents)
     gradient = jax.vmap(LOSS.objective().gradient)
     slopes = np.asarray(gradient(jnp.asarray((y[:, None] + node).reshape(-1, 1)))).reshape(9, -1) @ weight
-    law = smoothing.averaged(0.4, agents)
-    np.testing.assert_allclose(smoothing.slope(LOSS, y, law.factors(LOSS)), slopes, atol=1e-9)
+    law = averaged(0.4, agents)
+    np.testing.assert_allclose(slope(LOSS, y, factors(law, LOSS)), slopes, atol=1e-9)
     assert law.variance == pytest.approx(weight @ node**2, rel=1e-12)
-    narrower = smoothing.uniform(0.4 / np.sqrt(agents))
+    narrower = uniform(0.4 / np.sqrt(agents))
     assert law.variance == pytest.approx(narrower.variance, rel=1e-12)
     if agents == 1:  # the objective's own smoothed form
         smoothed = jax.vmap(jax.grad(lambda x: LOSS.objective().smoothed(x, 0.4)))(jnp.asarray(y[:, None]))
@@ -169,45 +138,12 @@ def test_slope_is_that_of_the_convolved_loss(agents):
         assert abs(law.damping(LOSS.w2) - narrower.damping(LOSS.w2)) > 0.1
 
 
-def test_spread_is_that_of_agents_on_a_flat_loss(z_scores):
-    """About Y = the mean of the old positions, which on a flat loss is where Y is: variance and a wave's mean."""
-    flat, eta, p, rate, step = sdesim.objectives.Quadratic(0.0), 0.1, 5, 0.4, 3
-    for order in ("jacobi", "gauss-seidel"):
-        model = sdesim.Dynamics(flat, sdesim.Quorum(rate / eta), sdesim.noise.Uniform(4.0), eta)
-        before = sdesim.simulate(model, agents=p, sims=20_000, steps=step, order=order)
-        after = sdesim.simulate(model, init=before, steps=1, order=order)
-        point, mean = np.asarray(after.agents)[..., 0], np.asarray(after.quorum)
-        if order == "gauss-seidel":
-            point = point + rate * (mean - point)
-        away = point - np.asarray(before.quorum)
-        law = smoothing.spread(0.4, p, order, rate, step)
-        assert abs(z_scores((away**2).mean(axis=1), law.variance)) < 4.5
-        for frequency in (3.6, 16.0):
-            assert abs(z_scores(np.cos(frequency * away).mean(axis=1), law.damping(frequency))) < 4.5
-        assert abs(z_scores((away**2).mean(axis=1), smoothing.spread(0.4, p, order, 0.5, step).variance)) > 4.5
-
-
-def test_spread_at_full_pull_is_the_averaged_noise_or_that_of_one_agent():
-    p, late = 16, 60
-    for wave in (3.6, 16.0):
-        pulled = smoothing.spread(0.4, p, "gauss-seidel", 1.0, late).damping(wave)
-        assert pulled == pytest.approx(smoothing.averaged(0.4, p).damping(wave), rel=1e-12)
-        at_once = smoothing.spread(0.4, p, "jacobi", 1.0, late).damping(wave)
-        assert at_once == pytest.approx(smoothing.uniform(0.4).damping(wave), rel=1e-12)
-    for rate in (0.3, 0.7):
-        shrink = (1 - rate) ** 2
-        width = smoothing.spread(0.4, p, "jacobi", rate, late).variance / smoothing.uniform(0.4).variance
-        assert width == pytest.approx(1 / p + (1 - 1 / p) / (1 - shrink), rel=1e-9)
-        width = smoothing.spread(0.4, p, "gauss-seidel", rate, late).variance / smoothing.uniform(0.4).variance
-        assert width == pytest.approx(1 / p + (1 - 1 / p) * shrink / (1 - shrink), rel=1e-9)
-
-
 @pytest.mark.parametrize("order", ["jacobi", "gauss-seidel"])
 def test_descended_points_move_by_noise_and_slope(order):
     """Y_{t+1} = x_mean_{t+1} - eta slope_{t+1}, and x_mean_{t+1} - Y_t is the mean of uniform noise, at every step."""
     eta, w, p = 0.01, 40.0, 6
     model = sdesim.Dynamics(LOSS.objective(), sdesim.Quorum(50.0), sdesim.noise.Uniform(w), eta)
-    watch = (smoothing.Descent(order), sdesim.observe.Quorum())
+    watch = (Descent(order), sdesim.observe.Quorum())
     start = sdesim.init.Uniform(-2, 2)
     run = sdesim.simulate(model, agents=p, sims=3000, steps=6, init=start, order=order, observe=watch, every=1)
     seen = run.observed
@@ -254,7 +190,7 @@ WEAK = bs_weak.PRESETS["smoke"]
 
 
 def test_corrected_loss_is_that_of_a_single_agent():
-    loss = bs_weak.Corrected(0.5, eta=0.2)
+    loss = Corrected(0.5, eta=0.2)
     plain = jax.grad(sdesim.objectives.LogCosh(0.5).loss)
     whole = lambda x: sdesim.objectives.LogCosh(0.5).loss(x) + 0.05 * jnp.sum(plain(x) ** 2)
     for x in (-2.0, 0.3, 1.7):
@@ -262,7 +198,7 @@ def test_corrected_loss_is_that_of_a_single_agent():
         np.testing.assert_allclose(loss.gradient(point), jax.grad(whole)(point), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", list(bs_weak.RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_weak_errors_without_noise_are_those_of_the_differential_equations(name):
     """Against scipy's solution, with the second-order drift from finite differences of the first-order one."""
     config = dataclasses.replace(WEAK, sigma=0.0, sims=2)
@@ -286,7 +222,7 @@ def test_weak_errors_without_noise_are_those_of_the_differential_equations(name)
     def value(s):
         return s[0] ** 2 + (s[-1] if name == "elastic" else s[:-1].mean()) ** 2
 
-    found = bs_weak.weak_errors(config, config.coupling(name), n)
+    found = weak_errors(config, config.coupling(name), n)
     for model, drift in (("first", first), ("second", second)):
         end = solve_ivp(drift, (0, config.time), start, rtol=1e-10, atol=1e-12).y[:, -1]
         expected = value(end) - value(s)
@@ -317,10 +253,10 @@ def test_claims_about_weak_errors_can_fail(smoke):
 def test_order_of_a_known_error():
     eta = np.array([0.1, 0.05, 0.02])
     error = lambda size: xr.DataArray(np.stack([size, size], 1), {"eta": eta, "sim": [0, 1]}, ("eta", "sim"))
-    assert bs_weak.order(error(-3 * eta**2 * np.exp(eta))) == pytest.approx(2, abs=1e-9)
-    assert bs_weak.order(error(eta)) == pytest.approx(1, abs=1e-9)
+    assert order(error(-3 * eta**2 * np.exp(eta))) == pytest.approx(2, abs=1e-9)
+    assert order(error(eta)) == pytest.approx(1, abs=1e-9)
     two = error(eta**1.5).isel(eta=slice(0, 2))
-    assert bs_weak.order(two) == pytest.approx(1.5, abs=1e-9)
+    assert order(two) == pytest.approx(1.5, abs=1e-9)
 
 
 @pytest.mark.parametrize(

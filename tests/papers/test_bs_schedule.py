@@ -11,10 +11,13 @@ import xarray as xr
 import sdesim
 from sdesim import claims
 from sdesim.papers import EXPERIMENTS
-from sdesim.papers.boffi_slotine import explorers, single_agent, skewed
 from sdesim.papers.boffi_slotine import filters as bs_filters
 from sdesim.papers.boffi_slotine import rates as bs_rates
 from sdesim.papers.boffi_slotine import schedule as bs_schedule
+from sdesim.papers.boffi_slotine.filters.config import FILTERS, effective_rate, iteration
+from sdesim.papers.boffi_slotine.filters.run import dynamics
+from sdesim.papers.boffi_slotine.rates.config import Explorers
+from sdesim.papers.boffi_slotine.schedule.config import Skewed
 from sdesim.schedules import Growth
 from sdesim.theory import bounds
 
@@ -49,7 +52,7 @@ def test_agents_approach_each_other_by_the_product_of_the_growing_gains():
 
 
 def test_constants_of_the_skewed_loss():
-    problem = skewed.Skewed(strength=0.7, weight=1.3, sigma=1.0, agents=4, start=0.0)
+    problem = Skewed(strength=0.7, weight=1.3, sigma=1.0, agents=4, start=0.0)
     f = lambda z: problem.objective.loss(z[None])
     first, second, third = jax.grad(f), jax.jit(jax.grad(jax.grad(f))), jax.jit(jax.grad(jax.grad(jax.grad(f))))
     bottom = jnp.asarray(problem.minimum)
@@ -67,7 +70,7 @@ def test_the_iterations_bound_tends_to_the_theorem():
     """At fixed eta C, the bound's distance from Theorem 5.1 is of first order in eta."""
     k, p, excess = 5.0, 50, []
     for eta in (0.02, 0.01, 0.005):
-        problem = skewed.Skewed(strength=1.0, weight=1.0, sigma=float((0.5 / eta) ** 0.5), agents=p, start=0.3)
+        problem = Skewed(strength=1.0, weight=1.0, sigma=float((0.5 / eta) ** 0.5), agents=p, start=0.3)
         steps = round(20 / eta)
         bound = problem.distance_bound(np.full(steps, eta), np.full(steps, k))
         theorem = bounds.qsgd_distance(p, 1, eta, 0.5 / eta, problem.third, k, 1.0)
@@ -77,17 +80,6 @@ def test_the_iterations_bound_tends_to_the_theorem():
     discrete, continuous = (problem.first_term(0.005, k, discrete=d) for d in (True, False))
     assert continuous == pytest.approx(bounds.qsgd_distance_terms(p, 1, 0.005, 100.0, problem.third, k, 1.0)[0])
     assert 1 < discrete / continuous < 1.05
-
-
-def test_leading_order_of_the_bias():
-    """Half the third derivative times an agent's variance, over the curvature."""
-    problem = skewed.Skewed(strength=1.0, weight=1.0, sigma=1.0, agents=10, start=0.0)
-    eta, k, h = 0.01, 4.0, problem.curvature
-    bias, variance = problem.perturbation(np.full(5000, eta), np.full(5000, k))
-    of_mean = eta / (2 * h - eta * h**2) / 10
-    agents = 0.9 * eta / (2 * (k + h) - eta * (k + h) ** 2) + of_mean
-    assert variance[-1] == pytest.approx(of_mean, rel=1e-6)
-    assert bias[-1] == pytest.approx(problem.third / 2 * agents / h, rel=1e-6)
 
 
 def test_schedule_claims_can_fail(smoke):
@@ -111,43 +103,6 @@ def test_schedule_claims_can_fail(smoke):
 
 
 # -- learning rates that differ ----------------------------------------------------------------------------------------
-
-
-def test_exact_laws_of_different_rates():
-    config = bs_rates.Config()
-    p, h, level = config.agents, config.curvature, np.mean(config.rates(0.0) / config.batch) * config.sigma**2
-    for contrast in (0.0, 0.5, 0.9):
-        for k in (0.5, 6.0):
-            spread, variance = bs_rates.exact(config, "noise", contrast, k)
-            eta = config.rates(contrast)
-            level_22 = bounds.synchronization_level_discrete(p, eta, config.sigma**2, k, -h, h, batch=config.batch)
-            assert spread == pytest.approx(level_22, rel=1e-10)  # (22) is attained, and holds the mean rate alone
-            assert variance == pytest.approx(level / p / (2 * h - config.eta * h**2), rel=1e-10)
-            same = bs_rates.exact(config, "iteration", contrast, k)
-            assert (same == pytest.approx((spread, variance), rel=1e-10)) == (contrast == 0.0)
-
-
-def test_own_steps_tend_to_the_harmonic_mean():
-    """Strongly coupled agents of small steps are one agent with the harmonic mean of the rates."""
-    config = bs_rates.Config(eta=1e-5, batches=(1.0, 1.0))
-    contrast = 0.8
-    harmonic = 1 / np.mean(1 / config.rates(contrast))
-    variance = bs_rates.exact(config, "iteration", contrast, 3000.0)[1]
-    assert variance == pytest.approx(harmonic * config.sigma**2 / (2 * config.curvature) / config.agents, rel=0.02)
-
-
-def test_the_coupling_of_own_steps_conserves_the_mean_weighted_by_inverse_rates():
-    rates = explorers.two_halves(0.1, 0.6, 4)
-    np.testing.assert_allclose(rates, [0.16, 0.16, 0.04, 0.04])
-    start = np.array([3.0, 1.0, -1.0, -2.0])
-    met = bs_rates.consensus(start, rates)
-    assert met == pytest.approx((4 / 0.16 - 3 / 0.04) / (2 / 0.16 + 2 / 0.04))
-    model = sdesim.Dynamics(sdesim.objectives.Quadratic(0.0), sdesim.Quorum(4.0), eta=rates)
-    end = sdesim.simulate(model, agents=4, steps=2000, init=start[:, None]).agents
-    np.testing.assert_allclose(end.ravel(), met, rtol=1e-9)
-    one_moving_rate = dataclasses.replace(model, coupling=sdesim.Quorum(4.0 * 0.1 / rates))
-    end = sdesim.simulate(one_moving_rate, agents=4, steps=2000, init=start[:, None]).agents
-    np.testing.assert_allclose(end.ravel(), start.mean(), rtol=1e-9)
 
 
 def test_rates_claims_can_fail(smoke):
@@ -174,25 +129,14 @@ def test_rates_claims_can_fail(smoke):
 # -- filters -----------------------------------------------------------------------------------------------------------
 
 
-def test_variances_of_the_linear_filter_have_a_closed_form():
-    config = single_agent.Config(eta=1e-5, curvature=1.3)
-    h, r, scale = config.curvature, config.rate, config.eta * config.sigma**2 / (2 * config.curvature)
-    for k in (0.5, 3.0, 16.0):
-        agent, center = single_agent.exact(config, "linear", k)
-        assert agent == pytest.approx(scale * (h + r) / (h + r + k), rel=1e-3)
-        assert center == pytest.approx(scale * r / (h + r + k), rel=1e-3)
-        for method in ("sgd", "heavy ball", "nesterov"):  # slow motion is the same at the same effective rate
-            assert single_agent.exact(config, method, k)[0] == pytest.approx(scale * r / (r + k), rel=1e-3)
-
-
 def test_effective_rate_is_the_drift_under_a_constant_force():
-    config = single_agent.Config()
+    config = bs_filters.Config()
     force = lambda x: -x[0]
-    for method, model in bs_filters._models(config, force, sdesim.noise.Silent()).items():
+    for method, model in dynamics(config, force, sdesim.noise.Silent()).items():
         k = config.k_shown
         scale = 1 - config.momentum if model.momentum is not None else 1.0
-        rate = single_agent.effective_rate(config, k)
-        if method not in single_agent.FILTERS:
+        rate = effective_rate(config, k)
+        if method not in FILTERS:
             model = dataclasses.replace(model, eta=scale * rate)
         result = sdesim.simulate(model, steps=2000, observe=sdesim.observe.Quorum(), every=1000)
         x = np.asarray(result.observed["quorum"]).ravel()
@@ -203,24 +147,18 @@ def test_effective_rate_is_the_drift_under_a_constant_force():
         assert drift == pytest.approx(rate, rel=1e-6)
 
 
-def test_energy_bound_is_theorem_5_2_for_one_agent():
-    config = single_agent.Config(eta=1e-6, rate=3.0)
-    distance = bounds.easgd_distance(1, 1, config.eta, config.sigma**2, 1.0, 3.0, config.curvature)
-    assert single_agent.energy_bound(config, 3.0) == pytest.approx(float(distance) ** 2, rel=1e-4)
-
-
 def test_transitions_are_the_iterations():
     """One noiseless step of each model on the quadratic is its matrix."""
-    config = single_agent.Config(k=(3.0,), k_shown=3.0)
-    rate = single_agent.effective_rate(config, 3.0)
+    config = bs_filters.Config(k=(3.0,), k_shown=3.0)
+    rate = effective_rate(config, 3.0)
     quadratic = sdesim.objectives.Quadratic(config.curvature)
-    for method, model in bs_filters._models(config, quadratic, sdesim.noise.Silent()).items():
+    for method, model in dynamics(config, quadratic, sdesim.noise.Silent()).items():
         if method == "saturating":
             continue
         if method != "linear":
             scale = 1 - config.momentum if model.momentum is not None else 1.0
             model = dataclasses.replace(model, eta=scale * rate)
-        m, _ = single_agent.transition(config, method, 3.0)
+        m = iteration(config, method, 3.0).matrix
         result = sdesim.simulate(model, steps=5, init=1.0)
         state = {"linear": [1.0, 1.0], "sgd": [1.0, 1.0]}.get(method, [1.0, 0.0])
         np.testing.assert_allclose(result.agents.ravel(), (np.linalg.matrix_power(m, 5) @ state)[0], rtol=1e-12)
@@ -263,10 +201,10 @@ def test_filter_claims_can_fail(smoke):
         (lambda: bs_rates.Config(contrast=(0.0, 1.0)), "contrast=.*less than 1"),
         (lambda: bs_rates.Config(contrast=(0.5,)), "contrast=.*must begin with 0"),
         (lambda: bs_rates.Config(k=(60.0,)), "k=.*must be below 2"),
-        (lambda: bs_rates.Config(explorers=explorers.Explorers(k=(40.0,))), "explorers.k=.*must be below 2"),
-        (lambda: single_agent.Config(k_shown=5.0), "k_shown=5.0: must be one of"),
-        (lambda: single_agent.Config(momentum=1.0), "momentum=1.0"),
-        (lambda: single_agent.Config(k=(8.0, 40.0)), "k=.*must be less than 2"),
+        (lambda: bs_rates.Config(explorers=Explorers(k=(40.0,))), "explorers.k=.*must be below 2"),
+        (lambda: bs_filters.Config(k_shown=5.0), "k_shown=5.0: must be one of"),
+        (lambda: bs_filters.Config(momentum=1.0), "momentum=1.0"),
+        (lambda: bs_filters.Config(k=(8.0, 40.0)), "k=.*must be less than 2"),
     ],
 )
 def test_unfit_configurations_are_refused(make, message):

@@ -15,10 +15,11 @@ from sdesim.objectives import LogCosh
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import convex as bs_convex
 from sdesim.papers.boffi_slotine import noise as bs_noise
-from sdesim.papers.boffi_slotine import strongly_convex
 from sdesim.papers.boffi_slotine import sync as bs_sync
-from sdesim.papers.boffi_slotine.noise import Disturbance, QuorumNoise
-from sdesim.papers.boffi_slotine.strongly_convex import QuorumVelocity
+from sdesim.papers.boffi_slotine.convex.claims import easgd_linearized, qsgd_bound, qsgd_bound_discrete
+from sdesim.papers.boffi_slotine.convex.run import QuorumVelocity, Rotated, stability_bracket
+from sdesim.papers.boffi_slotine.noise.run import Disturbance, QuorumNoise
+from sdesim.papers.boffi_slotine.sync.claims import extrapolated, levels
 from sdesim.papers.frame import measured
 from sdesim.theory import bounds, curvature
 
@@ -113,7 +114,7 @@ def test_laws_over_many_agents_and_gains_can_fail():
         )
 
     def verdicts(data, ids):
-        looked_at = [s for s in bs_convex.statements(config) if s.id in ids]
+        looked_at = [s for s in bs_convex.EXPERIMENT.statements(config) if s.id in ids]
         return {c.id: c.verdict for c in claims.judge(looked_at, measured.Runs(data))}
 
     exponents = {"qsgd", "momentum", "easgd", "center"}
@@ -132,9 +133,9 @@ def test_extrapolation_is_exact_for_polynomials_in_the_step():
     dt = 1 / refine
     values = 3.0 - 2 * dt + 5 * dt**2
     spread = xr.DataArray(values[:, None] * np.ones(2), {"refine": refine}, ("refine", "sim"))
-    np.testing.assert_allclose(bs_sync.extrapolated(spread), 3.0, rtol=1e-12)
+    np.testing.assert_allclose(extrapolated(spread), 3.0, rtol=1e-12)
     cubic = spread + xr.DataArray(dt**3, {"refine": refine}, "refine")
-    assert np.all(np.abs(bs_sync.extrapolated(cubic) - 3.0) > 1e-3)
+    assert np.all(np.abs(extrapolated(cubic) - 3.0) > 1e-3)
 
 
 def test_rates_have_their_mean_and_the_discrete_level_tends_to_the_bound():
@@ -144,7 +145,7 @@ def test_rates_have_their_mean_and_the_discrete_level_tends_to_the_bound():
         config.rates[:, 1:] / config.rates[:, :-1], np.array(config.rate_spreads)[:, None] * np.ones(3)
     )
     grid = xr.Dataset(coords={"n_agents": [2, 16], "k": [2.0, 8.0], "refine": [1, 10_000]})
-    sde, discrete = (bs_sync.levels(config, grid, form) for form in ("sde", "discrete"))
+    sde, discrete = (levels(config, grid, form) for form in ("sde", "discrete"))
     np.testing.assert_allclose(*xr.broadcast(discrete.sel(refine=10_000), sde), rtol=1e-3)
     assert (discrete.sel(refine=1) > 1.02 * sde).all()
 
@@ -186,30 +187,30 @@ def test_observables_are_what_they_say():
 
 
 def test_the_discrete_distance_tends_to_the_theorem_and_is_attained_by_a_quadratic():
-    config = strongly_convex.Config()
+    config = bs_convex.Config()
     grid = xr.Dataset(coords={"n_agents": [1, 16, 256], "gain": [0.0, 8.0]})
-    theorem = bs_convex.qsgd_bound(config, grid)
+    theorem = qsgd_bound(config, grid)
     xr.testing.assert_allclose(
-        bs_convex.qsgd_bound_discrete(config, grid, 1e-6), theorem.transpose("n_agents", "gain"), rtol=1e-4
+        qsgd_bound_discrete(config, grid, 1e-6), theorem.transpose("n_agents", "gain"), rtol=1e-4
     )
     with pytest.raises(ValueError, match=r"dt=1\.5: the chain is unstable"):
-        bs_convex.qsgd_bound_discrete(config, grid, 1.5)
+        qsgd_bound_discrete(config, grid, 1.5)
     flat = dataclasses.replace(config, weight=1e-12)  # a quadratic: no disturbance, and the root mean square is exact
     exact = np.sqrt(
         config.dims * bounds.ou_covariance_discrete(1.0, config.eta * config.sigma**2, config.eta, 16).item()
     )
-    found = bs_convex.qsgd_bound_discrete(flat, grid, config.eta).sel(n_agents=16)
+    found = qsgd_bound_discrete(flat, grid, config.eta).sel(n_agents=16)
     np.testing.assert_allclose(found, exact, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3, 4])
 def test_constants_of_the_rotated_loss(dims):
     """Q is the greatest entry of the rotation times that of the loss: met, and met nowhere else more."""
-    config = strongly_convex.Config(dims=dims, weight=1.7)
+    config = bs_convex.Config(dims=dims, weight=1.7)
     turn = config.rotation
     np.testing.assert_allclose(turn @ turn.T, np.eye(dims), atol=1e-14)
     np.testing.assert_allclose(turn[0], dims**-0.5)
-    loss = strongly_convex.Rotated(config.loss, turn)
+    loss = Rotated(config.loss, turn)
     bottom = np.full(dims, config.minimum) @ turn
     np.testing.assert_allclose(loss.gradient(jnp.asarray(bottom)), 0, atol=1e-12)
     known = curvature.constants(config.loss, dims)
@@ -223,36 +224,25 @@ def test_constants_of_the_rotated_loss(dims):
 
 def test_the_linearized_law_of_many_agents():
     """Mean and center of many strongly coupled agents have the variance of one agent over their number."""
-    config = strongly_convex.Config(center_agents=(4096,), k=(200.0,), dims=1)
+    config = bs_convex.Config(center_agents=(4096,), k=(200.0,), dims=1)
     h = config.curvature
-    found = bs_convex.easgd_linearized(config, xr.Dataset(coords={"center_agents": [4096]}))
+    found = easgd_linearized(config, xr.Dataset(coords={"center_agents": [4096]}))
     normal = np.sqrt(2 / np.pi) * np.sqrt(config.eta * config.sigma**2 / (2 * h * 4096))
     np.testing.assert_allclose(found, normal, rtol=2e-3)
 
 
-def test_the_linearized_spread_with_momentum_solves_the_lyapunov_equation():
-    config = strongly_convex.Config()
-    grid = xr.Dataset(coords={"n_agents": [2, 64], "k": [0.5, 8.0]})
-    found = bs_convex.momentum_spread_linearized(config, grid)
-    for p in (2, 64):
-        for k in (0.5, 8.0):
-            noise = np.diag([0.0, config.eta * config.sigma**2])
-            law = bounds.ou_covariance(np.array([[k, -1.0], [config.curvature, config.mu]]), noise)
-            np.testing.assert_allclose(found.sel(n_agents=p, k=k), (p - 1) * config.dims * law[0, 0], rtol=1e-10)
-
-
 def test_the_bracket_of_stability_contains_the_limit_and_follows_the_curvature():
-    config = dataclasses.replace(strongly_convex.Config(), stability_iterations=1500)
+    config = dataclasses.replace(bs_convex.Config(), stability_iterations=1500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # rates beyond the limit warn of nothing
-        bracket = strongly_convex.stability_bracket(config, 2, 1.0)
+        bracket = stability_bracket(config, 2, 1.0)
     low, high = bracket.values
     limit = bounds.easgd_stability_limit(2, 1.0, config.smoothness)
     assert high == pytest.approx(low * (1 + config.stability_step), rel=1e-9)
     assert low < limit * 1.001 and limit < high * 1.001
     assert not low < bounds.easgd_stability_limit(2, 1.0, config.smoothness - 0.1) < high
     with pytest.raises(ValueError, match="is not among the rates tried"):
-        strongly_convex.stability_bracket(dataclasses.replace(config, stability_step=1e-4), 2, 1.0)
+        stability_bracket(dataclasses.replace(config, stability_step=1e-4), 2, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -266,9 +256,9 @@ def test_the_bracket_of_stability_contains_the_limit_and_follows_the_curvature()
         (bs_noise, {"k": (0.0, 2.0)}, "two gains at least"),
         (bs_noise, {"sigma": -1.0}, "sigma=-1"),
         (bs_noise, {"well": 1.0}, "for a double well"),
-        (strongly_convex, {"mu": 0.3}, "mu=0.3: must exceed"),
-        (strongly_convex, {"k": (0.0, 1.0)}, "k="),
-        (strongly_convex, {"sims": 1}, "sims=1"),
+        (bs_convex, {"mu": 0.3}, "mu=0.3: must exceed"),
+        (bs_convex, {"k": (0.0, 1.0)}, "k="),
+        (bs_convex, {"sims": 1}, "sims=1"),
     ],
 )
 def test_unfit_configurations_are_refused(module, change, message):

@@ -30,11 +30,10 @@ def folder(tmp_path_factory):
         yield path / "runs"
 
 
-@pytest.fixture(scope="module")
-def smoke():
+@pytest.fixture
+def three(smoke):
     """The smoke run with what each figure takes of it."""
-    config = high.PRESETS["smoke"]
-    return config, {name: EXPERIMENTS[name].run(config, False) for name in FIGURES}
+    return high.PRESETS["smoke"], {name: smoke(name)[2] for name in FIGURES}
 
 
 # -- the run -----------------------------------------------------------------------------------------------------------
@@ -179,9 +178,9 @@ def test_a_simulation_that_diverged_makes_no_statement_hold():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_claims_can_fail(name, smoke):
+def test_claims_can_fail(name, three):
     """The gains and panels in another order must not satisfy the statements: they tell gains apart."""
-    config, data = smoke
+    config, data = three
     experiment = EXPERIMENTS[name]
     judged = lambda d: claims.judge(experiment.statements(config), Runs(d), smoke=True)
     for shift in (2, 3):
@@ -191,7 +190,7 @@ def test_claims_can_fail(name, smoke):
     assert claims.failed(judged(data[name])) == []
 
 
-def test_every_default_statement_can_fail(smoke):
+def test_every_default_statement_can_fail():
     """Points of one kind for all panels, and one curve for all gains: each statement fails for some."""
     config = high.PRESETS["default"]
     left, right = MINIMA
@@ -306,8 +305,8 @@ def test_the_section_is_that_of_the_loss(smoothed, float32):
     assert values.min() == 0
 
 
-def test_pictures_show_what_they_must(smoke):
-    config, data = smoke
+def test_pictures_show_what_they_must(three):
+    config, data = three
     with plotting.looks():
         four, five, six = (EXPERIMENTS[n].plot(config, data[n]) for n in FIGURES)
     a, b, c = _lettered(four)

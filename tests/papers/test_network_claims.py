@@ -20,15 +20,15 @@ def judged(experiment, config, data):
 # -- Figures 7 to 12 ---------------------------------------------------------------------------------------------------
 
 
-def made_up(cells, of):
-    """Curves over 30 epochs of three runs. of: from a cell to its last test accuracy in percent and what else it has:
+def made_up(arms, of):
+    """Curves over 30 epochs of three runs. of: from an arm to its last test accuracy in percent and what else it has:
     the agents' accuracy (the same), last training loss (0.5), last test loss over the least (1.2), last spread (1)."""
     rng = np.random.default_rng(0)
     epoch, run = np.arange(31)[:, None], np.arange(3)
     rise = 1 - np.exp(-epoch / 3)
     found = []
-    for cell in cells:
-        its = of(cell)
+    for arm in arms:
+        its = of(arm)
         its = {"agents": its["accuracy"], "loss": 0.5, "overfit": 1.2, "spread": 1.0, **its}
         noise = lambda size: size * rng.normal(size=(31, 3)) * (epoch > 0)
         test_loss = np.interp(epoch, [0, 15, 30], [2.3, 1.0, its["overfit"]]) + 0.1 * run * (epoch == 0)
@@ -39,35 +39,35 @@ def made_up(cells, of):
             "agents_train_loss": 2.3 + (its["loss"] - 2.3) * rise + noise(1e-3),
             "test_loss": test_loss + noise(1e-3),
             "agents_test_loss": test_loss + noise(1e-3),
-            "spread": (0 if cell.same_start else 100) * (1 - rise) + its["spread"] * rise * (1 + noise(1e-3)),
+            "spread": (0 if arm.same_start else 100) * (1 - rise) + its["spread"] * rise * (1 + noise(1e-3)),
         }
         found.append(xr.Dataset({name: (("epoch", "sim"), v) for name, v in values.items()}))
-    return xr.concat(found, xr.Variable("cell", [c.label for c in cells]))
+    return xr.concat(found, xr.Variable("arm", [arm.label for arm in arms]))
 
 
 def gains(by_gain):
-    """Of Figure 7's cells, whose order is that of their gains."""
+    """Of Figure 7's arms, whose order is that of their gains."""
     order = [bs_fig7.label(a) for a in bs_fig7.Config().alpha]
-    return lambda cell: by_gain(order.index(cell.label))
+    return lambda arm: by_gain(order.index(arm.label))
 
 
-def coupled(cell):
+def coupled(arm):
     """The number of agents, as what doubles it adds."""
-    return float(np.log2(cell.agents))
+    return float(np.log2(arm.agents))
 
 
 def exchanged(of, one, other):
-    """Each of two kinds of cells as the other is."""
+    """Each of two kinds of arms as the other is."""
     names = {one: other, other: one}
 
-    def partner(cell):
-        kind, rest = cell.label.split(",", 1)
+    def partner(arm):
+        kind, rest = arm.label.split(",", 1)
         return made[f"{names.get(kind, kind)},{rest}"]
 
     made = {}
 
-    def wrong(cells):
-        made.update({cell.label: of(cell) for cell in cells})
+    def wrong(arms):
+        made.update({arm.label: of(arm) for arm in arms})
         return partner
 
     return wrong
@@ -82,37 +82,37 @@ def fig7_wrong(i):
     return dict(accuracy=74.0 + 0.2 * i, agents=70.0, spread=0.1 * 2.0**i)
 
 
-def fig8(cell):
-    return dict(accuracy=70 + coupled(cell) + 0.3 * cell.label.startswith("SD"))
+def fig8(arm):
+    return dict(accuracy=70 + coupled(arm) + 0.3 * arm.label.startswith("SD"))
 
 
-def fig8_wrong(cell):
-    return dict(accuracy=70 - coupled(cell) - 5.0 * cell.label.startswith("SD"), spread=90.0)
+def fig8_wrong(arm):
+    return dict(accuracy=70 - coupled(arm) - 5.0 * arm.label.startswith("SD"), spread=90.0)
 
 
-def fig9(cell):
-    if cell.algorithm == "easgd":
-        return dict(accuracy=72 + coupled(cell), loss=0.6, spread=2.0)
-    return dict(accuracy=70 + coupled(cell), loss=0.4, spread=1.0)
+def fig9(arm):
+    if arm.algorithm == "easgd":
+        return dict(accuracy=72 + coupled(arm), loss=0.6, spread=2.0)
+    return dict(accuracy=70 + coupled(arm), loss=0.4, spread=1.0)
 
 
-def fig10(cell):
-    return dict(accuracy={"easgd-wm": 76.0, "easgd": 75.0, "msgd": 74.0}[cell.algorithm])
+def fig10(arm):
+    return dict(accuracy={"easgd-wm": 76.0, "easgd": 75.0, "msgd": 74.0}[arm.algorithm])
 
 
-def fig11(cell):
-    if cell.algorithm == "easgd":
-        return dict(accuracy=72 + coupled(cell) if cell.agents < 50 else 10.0, overfit=1.1, spread=0.5)
-    return dict(accuracy=70 + coupled(cell), overfit=1.5, spread=1.0)
+def fig11(arm):
+    if arm.algorithm == "easgd":
+        return dict(accuracy=72 + coupled(arm) if arm.agents < 50 else 10.0, overfit=1.1, spread=0.5)
+    return dict(accuracy=70 + coupled(arm), overfit=1.5, spread=1.0)
 
 
-def fig12(cell):
-    return dict(accuracy=70 + coupled(cell) * (0.5 if cell.same_start else 2.0), spread=1.0 if cell.same_start else 2.0)
+def fig12(arm):
+    return dict(accuracy=70 + coupled(arm) * (0.5 if arm.same_start else 2.0), spread=1.0 if arm.same_start else 2.0)
 
 
 FIGURES = {
-    "bs-fig7": (gains(fig7), lambda cells: gains(fig7_wrong), {"7-learns"}),
-    "bs-fig8": (fig8, lambda cells: fig8_wrong, {"8-same-start", "8-learns"}),
+    "bs-fig7": (gains(fig7), lambda arms: gains(fig7_wrong), {"7-learns"}),
+    "bs-fig8": (fig8, lambda arms: fig8_wrong, {"8-same-start", "8-learns"}),
     "bs-fig9": (
         fig9,
         exchanged(fig9, "QSGD", "EASGD"),
@@ -133,11 +133,11 @@ FIGURES = {
 def test_counted_claims_hold_of_what_the_paper_says_and_fail_of_the_contrary(name):
     experiment, (as_said, wrong, keep) = EXPERIMENTS[name], FIGURES[name]
     config = experiment.preset("default")
-    cells = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").cells(config)
-    found = {c.id: c.verdict for c in judged(experiment, config, made_up(cells, as_said)) if c.counted}
+    arms = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").arms(config)
+    found = {c.id: c.verdict for c in judged(experiment, config, made_up(arms, as_said)) if c.counted}
     assert found == dict.fromkeys(found, "holds")
     assert len(found) > len(keep)
-    other = {c.id: c.verdict for c in judged(experiment, config, made_up(cells, wrong(cells))) if c.counted}
+    other = {c.id: c.verdict for c in judged(experiment, config, made_up(arms, wrong(arms))) if c.counted}
     assert other == {id: "holds" if id in keep else "fails" for id in found}
 
 
@@ -148,8 +148,8 @@ def test_no_claim_holds_of_a_run_that_is_not_finite(name, value):
     """In any of its curves, from the start on. What a run that diverges later was at its best before, counts."""
     experiment, (as_said, *_) = EXPERIMENTS[name], FIGURES[name]
     config = experiment.preset("default")
-    cells = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").cells(config)
-    data = made_up(cells, as_said)
+    arms = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").arms(config)
+    data = made_up(arms, as_said)
     lost = {n: v.where(v["sim"] != 1, value) for n, v in data.assign_coords(sim=np.arange(3)).items()}
     found = judged(experiment, config, data.assign(lost).drop_vars("sim"))
     assert {c.id for c in found if c.counted and c.verdict == "holds"} == set()
@@ -177,19 +177,19 @@ def test_the_papers_table_is_read_rightly():
 
 def table_of(config, errors, rng):
     """Data of a table with these least errors, (block, algorithm, column), which some epoch after the start has."""
-    cells, values = bs_table1.cells(config), np.asarray(errors).reshape(-1)
-    shape = (len(cells), config.epochs + 1, config.sims)
+    arms, values = bs_table1.arms(config), np.asarray(errors).reshape(-1)
+    shape = (len(arms), config.epochs + 1, config.sims)
     noise = 2e-4 * rng.normal(size=shape)
     accuracy = 100 * (1 - values[:, None, None] - noise - 0.05 * (np.arange(config.epochs + 1) != 2)[:, None])
-    start = np.tile(rng.normal(size=(len(config.momenta), config.sims)), (len(cells) // len(config.momenta), 1))
-    dims = ("cell", "epoch", "sim")
+    start = np.tile(rng.normal(size=(len(config.momenta), config.sims)), (len(arms) // len(config.momenta), 1))
+    dims = ("arm", "epoch", "sim")
     found = {
         "test_accuracy": (dims, accuracy),
         "agents_test_accuracy": (dims, np.where(np.arange(shape[1])[:, None] > 0, accuracy, 10.0)),
         "test_loss": (dims, np.full(shape, 1.0)),
         "agents_test_loss": (dims, np.broadcast_to(start[:, None], shape)),
     }
-    return xr.Dataset(found, {"cell": [c.label for c in cells]})
+    return xr.Dataset(found, {"arm": [arm.label for arm in arms]})
 
 
 def test_claims_of_the_papers_own_numbers():
@@ -204,7 +204,7 @@ def test_claims_of_the_papers_own_numbers():
     exception = found.pop("1-least-error-2-5")
     assert not exception.counted
     assert {c.id: c.verdict for c in found.values()} == dict.fromkeys(found, "holds")
-    moved = data.assign(test_accuracy=data["test_accuracy"].roll(cell=6))
+    moved = data.assign(test_accuracy=data["test_accuracy"].roll(arm=6))
     failed = {c.id for c in claims.failed(judged(EXPERIMENTS["bs-table1"], config, moved))}
     assert {"1-headline", "1-constant", "1-least-error-1-1", "1-least-error-4-6"} <= failed
 
@@ -217,10 +217,10 @@ def test_the_table_is_the_least_mean_over_runs():
     loss[1, 1:] = np.nan  # diverged
     accuracy = 100 * (1 - loss / 4)
     accuracy[1] = 10.0
-    dims = ("cell", "epoch", "sim")
+    dims = ("arm", "epoch", "sim")
     data = xr.Dataset(
         {"test_loss": (dims, loss), "test_accuracy": (dims, accuracy)},
-        {"cell": [c.label for c in bs_table1.cells(config)]},
+        {"arm": [arm.label for arm in bs_table1.arms(config)]},
     )
     table = bs_table1.table(config, data)
     np.testing.assert_allclose(table["loss"].values.ravel(), [1.5, np.log(10), 3.0])

@@ -16,13 +16,14 @@ from sdesim.papers.boffi_slotine import fig10 as bs_fig10
 from sdesim.papers.boffi_slotine import fig11 as bs_fig11
 from sdesim.papers.boffi_slotine import fig12 as bs_fig12
 from sdesim.papers.boffi_slotine import table1 as bs_table1
-from sdesim.papers.frame import cache, curves
+from sdesim.papers.frame import cache
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.experiment import PRESETS, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.papers.frame.measured import Runs
-from sdesim.papers.zhang import common as zhang
-from sdesim.results.datasets import provenance
+from sdesim.papers.frame.networks import picture, run
+from sdesim.papers.zhang import chapter4 as zhang
+from sdesim.results.schema import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -65,9 +66,9 @@ def test_every_claim_can_fail(name, smoke):
     moved = data.copy(deep=True)
     moved["agents_test_loss"][0] = np.roll(data["agents_test_loss"][0], 1, axis=-1)
     wrong = {
-        "cells exchanged": data.isel(cell=slice(None, None, -1)).assign_coords(cell=data["cell"]),
+        "arms exchanged": data.isel(arm=slice(None, None, -1)).assign_coords(arm=data["arm"]),
         "time reversed": data.isel(epoch=slice(None, None, -1)).assign_coords(epoch=data["epoch"]),
-        "one cell's runs exchanged": moved,
+        "one arm's runs exchanged": moved,
         "all alike": xr.ones_like(data),
     }
     failed = {c.id for d in wrong.values() for c in judged(experiment, config, d) if c.counted and not right(c)}
@@ -88,7 +89,7 @@ def test_every_axis_says_what_it_shows(name, smoke):
 
 
 def test_they_train_and_have_all_sizes():
-    """What holds at the larger sizes without training: cells of their own labels, statements of their own names."""
+    """What holds at the larger sizes without training: arms of their own labels, statements of their own names."""
     for name in NAMES:
         experiment = EXPERIMENTS[name]
         assert experiment.trains and set(experiment.presets) == {*PRESETS, "small"}
@@ -121,7 +122,7 @@ class Tiny(net.Config):
 
 PARTS = (("train", "loss"), ("test", "loss"), ("test", "accuracy"))
 TINY = Tiny(data="synthetic", images=100, epochs=3, batch=20, sims=2, eta=0.01)
-CELLS = [net.Cell("a", "easgd", 2, 1.0), net.Cell("b", "easgd", 2, 4.0), net.Cell("c", "msgd", first=2)]
+ARMS = [net.Arm("a", "easgd", 2, 1.0), net.Arm("b", "easgd", 2, 4.0), net.Arm("c", "msgd", first=2)]
 
 
 @pytest.fixture
@@ -144,42 +145,42 @@ def test_an_interrupted_experiment_goes_on_where_it_was(kept, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(net, "tell", stop)
+        patch.setattr(run, "tell", stop)
         with pytest.raises(KeyboardInterrupt):
-            net.train(TINY, CELLS, True)
+            net.train(TINY, ARMS, True)
     assert set(told) == {1, 2, 3}
     assert len(list(folder.iterdir())) == 1  # the second program was not begun
     told.clear()
-    monkeypatch.setattr(net, "tell", lambda progress, name: told.append((name, progress.epoch)))
-    found = net.train(TINY, CELLS, True)
+    monkeypatch.setattr(run, "tell", lambda progress, name: told.append((name, progress.epoch)))
+    found = net.train(TINY, ARMS, True)
     assert {e for n, e in told if n.startswith("easgd")} == {3}
     assert {e for n, e in told if n.startswith("msgd")} == {1, 2, 3}
     told.clear()
-    xr.testing.assert_identical(net.train(TINY, CELLS, True), found)
+    xr.testing.assert_identical(net.train(TINY, ARMS, True), found)
     assert not told  # nothing is trained twice
-    longer = net.train(dataclasses.replace(TINY, epochs=4), CELLS, True)
+    longer = net.train(dataclasses.replace(TINY, epochs=4), ARMS, True)
     assert {e for _, e in told} == {4}
     xr.testing.assert_identical(longer.isel(epoch=slice(0, 4)), found)
-    xr.testing.assert_identical(net.train(TINY, CELLS, False), found)  # a shorter one than is there
+    xr.testing.assert_identical(net.train(TINY, ARMS, False), found)  # a shorter one than is there
     kept("another")
-    xr.testing.assert_identical(net.train(TINY, CELLS, False), found)
+    xr.testing.assert_identical(net.train(TINY, ARMS, False), found)
 
 
 def test_another_number_is_another_training(kept):
     folder = kept()
     config = dataclasses.replace(TINY, epochs=1)
     for changed in (config, dataclasses.replace(config, eta=0.02), dataclasses.replace(config, seed=1)):
-        net.train(changed, CELLS[:1], False)
-    net.train(config, [dataclasses.replace(CELLS[0], k=2.0)], False)
+        net.train(changed, ARMS[:1], False)
+    net.train(config, [dataclasses.replace(ARMS[0], k=2.0)], False)
     assert len(list(folder.iterdir())) == 4
-    net.train(config, [dataclasses.replace(CELLS[0], label="another", style=":")], False)
+    net.train(config, [dataclasses.replace(ARMS[0], label="another", style=":")], False)
     assert len(list(folder.iterdir())) == 4
 
 
 def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
     """Versions, device and precision, and the source of a schedule that an experiment brings."""
-    data, algorithm = TINY.split(training.load("synthetic", None, 100)), TINY.algorithm(CELLS[0], 4)
-    name = lambda **settings: net._hash(Dense(), data, algorithm, settings)
+    data, algorithm = TINY.split(training.load("synthetic", None, 100)), TINY.algorithm(ARMS[0], 4)
+    name = lambda **settings: run._hash(Dense(), data, algorithm, settings)
     names = [name(), name(schedule=zhang.Decay((0.1,), 4)), name(schedule=zhang.Decay((0.2,), 4))]
     with jax.enable_x64(True):
         names.append(name())
@@ -190,29 +191,29 @@ def test_all_that_decides_a_training_is_in_its_name(kept, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "provenance", lambda: {**provenance(), "written": "later", "commit": "another"})
         assert name() == names[0]
-        patch.setattr(net, "_source", lambda kind: "return state" if kind is zhang.Decay else "")
+        patch.setattr(run, "_source", lambda kind: "return state" if kind is zhang.Decay else "")
         names.append(name(schedule=zhang.Decay((0.1,), 4)))
-        patch.setattr(net, "_CODE", "edited")
+        patch.setattr(run, "_CODE", "edited")
         names.append(name())
     assert len(set(names)) == len(names) == 8
-    assert "rsqrt" in net._source(zhang.Decay) and net._source(type(None)) == ""
+    assert "rsqrt" in run._source(zhang.Decay) and run._source(type(None)) == ""
 
 
 def test_without_a_cache_nothing_is_written(monkeypatch, tmp_path):
     monkeypatch.setenv("SDESIM_CACHE", "")
     monkeypatch.chdir(tmp_path)
-    net.train(dataclasses.replace(TINY, epochs=1), CELLS[2:], False)
+    net.train(dataclasses.replace(TINY, epochs=1), ARMS[2:], False)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_diverges_stays_in_the_data(kept):
     """Also where all runs of a program do, whose training ends early."""
     kept()
-    cells = [CELLS[0], net.Cell("away", "msgd", eta=1e38)]
-    found = net.train(TINY, cells, False)
+    arms = [ARMS[0], net.Arm("away", "msgd", eta=1e38)]
+    found = net.train(TINY, arms, False)
     assert found.sizes["epoch"] == TINY.epochs + 1
-    assert (found["diverged"].sel(cell="away") >= 0).all() and (found["diverged"].sel(cell="a") == -1).all()
-    away, stays = found.sel(cell="away"), found.sel(cell="a")
+    assert (found["diverged"].sel(arm="away") >= 0).all() and (found["diverged"].sel(arm="a") == -1).all()
+    away, stays = found.sel(arm="away"), found.sel(arm="a")
     for name in (f"{who}{part}_{what}" for who in ("", "agents_") for part, what in PARTS):
         assert np.isnan(away[name].isel(epoch=slice(1, None))).all(), name
         assert np.isfinite(away[name].isel(epoch=0)).all() and np.isfinite(stays[name]).all()
@@ -220,11 +221,11 @@ def test_what_diverges_stays_in_the_data(kept):
         net.best(found, "test_accuracy", "away"), net.at_start(found, "test_accuracy", "away")
     )
     assert np.isnan(net.last(found, "test_accuracy", "away")).all()
-    assert claims.judge([net.learns("l", cells)], Runs(found))[0].verdict == "fails"
+    assert claims.judge([net.learns("l", arms)], Runs(found))[0].verdict == "fails"
     with plotting.looks():
-        figure = curves.plot(cells, found, curves.heading("Tiny", TINY.size, found))
+        figure = picture.plot(arms, found, picture.heading("Tiny", TINY.size, found))
     assert figure.get_suptitle().endswith("3 epochs, 2 runs), 2 of 4 runs diverged")
-    assert "diverged" not in curves.heading("Tiny", TINY.size, found.sel(cell=["a"]))
+    assert "diverged" not in picture.heading("Tiny", TINY.size, found.sel(arm=["a"]))
 
 
 def test_one_agent_that_diverges_takes_the_mean_of_the_agents_with_it():
@@ -235,7 +236,7 @@ def test_one_agent_that_diverges_takes_the_mean_of_the_agents_with_it():
     history |= dict(
         spread=(dims[:2], loss[..., 0]), eta=((*dims[:2], "agent"), loss[..., :2]), diverged=("run", [-1, 4])
     )
-    found = net._one_cell(xr.Dataset(history))
+    found = run._one_arm(xr.Dataset(history))
     np.testing.assert_array_equal(np.isnan(found["agents_test_accuracy"]), [[False, True]])
     np.testing.assert_array_equal(np.isnan(found["agents_train_loss"]), [[False, True]])
     np.testing.assert_allclose(found["test_accuracy"], 10.0)  # of the center, which is a number
@@ -244,33 +245,31 @@ def test_one_agent_that_diverges_takes_the_mean_of_the_agents_with_it():
 def test_paths_that_differ_by_rounding_alone_are_told_from_others(kept):
     """QSGD of one agent is SGD with momentum, by another program; EASGD of one agent is not."""
     kept()
-    cells = [net.Cell(name, name, k=4.0 if name != "msgd" else None) for name in ("msgd", "qsgd", "easgd")]
-    runs = Runs(net.train(dataclasses.replace(TINY, epochs=1), cells, False))
+    arms = [net.Arm(name, name, k=4.0 if name != "msgd" else None) for name in ("msgd", "qsgd", "easgd")]
+    runs = Runs(net.train(dataclasses.replace(TINY, epochs=1), arms, False))
     verdict = lambda name: claims.judge([net.differs("d", "", name, "msgd", TINY)], runs)[0].verdict
     assert (verdict("qsgd"), verdict("easgd")) == ("fails", "holds")
     assert net.differs("d", "", "easgd", "msgd", TINY).counted
     assert not net.differs("d", "", "easgd", "msgd", net.Config()).counted
 
 
-def test_cells_that_differ_in_numbers_are_one_program():
-    few = dataclasses.replace(TINY, stacked=10, sims=2)  # five cells of one agent
-    cells = [net.Cell(str(i), name) for i, name in enumerate(["easgd", "easgd-wm"] * 3 + ["msgd"] * 2)]
-    assert net._programs(few, cells) == [[0, 1, 2], [3, 4, 5], [6, 7]]  # equal in size, not five and one
-    table = bs_table1.cells(bs_table1.Config())
+def test_arms_that_differ_in_numbers_are_one_program():
+    few = dataclasses.replace(TINY, stacked=10, sims=2)  # five arms of one agent
+    arms = [net.Arm(str(i), name) for i, name in enumerate(["easgd", "easgd-wm"] * 3 + ["msgd"] * 2)]
+    assert run._programs(few, arms) == [[0, 1, 2], [3, 4, 5], [6, 7]]  # equal in size, not five and one
+    table = bs_table1.arms(bs_table1.Config())
     assert len(table) == 4 * 6 * 3
-    assert [len(p) for p in net._programs(bs_table1.Config(), table)] == [16, 16, 16, 12, 12]
-    crowd = [net.Cell("a", "easgd", 64), net.Cell("b", "easgd", 64)]
-    assert net._programs(TINY, crowd) == [[0], [1]]
+    assert [len(p) for p in run._programs(bs_table1.Config(), table)] == [16, 16, 16, 12, 12]
+    crowd = [net.Arm("a", "easgd", 64), net.Arm("b", "easgd", 64)]
+    assert run._programs(TINY, crowd) == [[0], [1]]
     with pytest.raises(ValueError, match="labels of their own"):
-        net.train(TINY, [CELLS[0], CELLS[0]], False)
+        net.train(TINY, [ARMS[0], ARMS[0]], False)
 
 
 def test_runs_of_one_number_start_alike(kept):
     kept()
-    cells = [
-        net.Cell(str(i), name, first=first) for i, (name, first) in enumerate([("msgd", 0), ("sgd", 0), ("sgd", 2)])
-    ]
-    first = net.train(dataclasses.replace(TINY, epochs=1), cells, False)["test_loss"].isel(epoch=0).values
+    arms = [net.Arm(str(i), name, first=first) for i, (name, first) in enumerate([("msgd", 0), ("sgd", 0), ("sgd", 2)])]
+    first = net.train(dataclasses.replace(TINY, epochs=1), arms, False)["test_loss"].isel(epoch=0).values
     np.testing.assert_allclose(first[0], first[1], rtol=1e-5)
     assert np.abs(first[0] - first[2]).min() > 1e-4
     assert np.ptp(first[0]) > 1e-4
@@ -278,13 +277,11 @@ def test_runs_of_one_number_start_alike(kept):
 
 def test_an_experiment_writes_all_its_files(kept, tmp_path):
     kept()
-    made = net.experiment(
-        "tiny", "Tiny", "It learns.", {}, lambda config: CELLS, lambda config: [net.learns("l", CELLS)]
-    )
+    made = net.experiment("tiny", "Tiny", "It learns.", {}, lambda config: ARMS, lambda config: [net.learns("l", ARMS)])
     done = regenerate(made, TINY, "smoke", tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {f"tiny.{s}" for s in ("nc", "claims.json", "png", "pdf")}
     with xr.open_dataset(done.files["nc"]) as data:
-        assert data["test_accuracy"].dims == ("cell", "epoch", "sim")
+        assert data["test_accuracy"].dims == ("arm", "epoch", "sim")
         assert data.attrs["preset"] == "smoke"
     size = "100 images of synthetic, batches of 20, 3 epochs, 2 runs"
     assert {c.measured_on for c in done.claims} == {size}
@@ -320,5 +317,5 @@ def test_unfit_configurations_are_refused(kind, change, message):
 def test_the_center_of_too_many_agents_is_unstable():
     config = bs_fig11.PRESETS["default"]
     assert [config.stable(p) for p in config.agents] == [True, True, True, False]
-    rule = config.algorithm(net.Cell("", "easgd", 64, config.alpha / config.eta), 1).rule
+    rule = config.algorithm(net.Arm("", "easgd", 64, config.alpha / config.eta), 1).rule
     assert rule.amplification(config.eta, 64, "jacobi") > 1 > rule.amplification(config.eta, 16, "jacobi")

@@ -12,7 +12,7 @@ def failures(experiment, config, data):
     return {c.id for c in claims.failed(found)}
 
 
-def test_claims_of_the_predicted_figure_can_fail():
+def test_claims_of_the_predicted_figure_can_fail(float32):
     experiment = EXPERIMENTS["bs-meanfield"]
     config = dataclasses.replace(experiment.preset("smoke"), sims=20, agents=200, populations=(50, 200), cells=320)
     data = experiment.run(config, False)

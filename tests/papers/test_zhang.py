@@ -12,15 +12,14 @@ import xarray as xr
 from sdesim import claims, plotting, training
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame import measured
-from sdesim.papers.frame import networks as net
-from sdesim.papers.zhang import chapter4 as z_chapter4
-from sdesim.papers.zhang import common as zhang
+from sdesim.papers.frame.networks import run
+from sdesim.papers.zhang import chapter4 as zhang
+from sdesim.papers.zhang import fig4_1_to_4_4, fig4_5_to_4_7, fig4_10, fig4_12, fig4_13
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
-NAMES = [e.name for e in z_chapter4.EXPERIMENTS]
 QUICK = "z-fig4.10"  # the one of a single program
-FIGURES = {e.name: e for e in z_chapter4.EXPERIMENTS}
+FIGURES = {name: e for name, e in EXPERIMENTS.items() if name.startswith("z-fig4.")}
 CONFIG = zhang.Config(epochs=100)
 SIZES = {
     **{f"z-fig4.{i}": f"p = 2, elastic tau = {t}" for i, t in ((1, 1), (2, 2), (3, 4), (4, 8))},
@@ -32,7 +31,7 @@ SIZES = {
 # -- smoke runs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SIZES])
 def test_smoke_claims_hold_and_axes_are_labelled(name):
     experiment = FIGURES[name]
     config = experiment.preset("smoke")
@@ -50,9 +49,9 @@ def test_smoke_claims_hold_and_axes_are_labelled(name):
     assert {c.measured_on for c in found} == {said.split("\n(")[1].removesuffix(")")}
     curve = figure.axes[0].lines[0]
     np.testing.assert_array_equal(curve.get_xdata(), np.arange(7) * 20)  # 240 images in batches of 12
-    # One cell that started elsewhere is noticed.
-    first = data.cell.values[0]
-    moved = data.assign(test_loss=data.test_loss + 0.01 * (data.cell == first))
+    # One arm that started elsewhere is noticed.
+    first = data.arm.values[0]
+    moved = data.assign(test_loss=data.test_loss + 0.01 * (data.arm == first))
     judged = claims.judge(experiment.statements(config), experiment.ensemble(config, moved), smoke=True)
     assert {c.id for c in claims.failed(judged)} == {"one-start"}
 
@@ -61,22 +60,22 @@ def test_smoke_claims_hold_and_axes_are_labelled(name):
 
 
 def made_up(config, floors):
-    """Curves over 100 epochs of every cell: its test error falls from 90 to its floor, the training loss with it.
+    """Curves over 100 epochs of every arm: its test error falls from 90 to its floor, the training loss with it.
 
-    floors: of a cell, (floor in percent, epochs over which it falls by 1 / e, distance between workers).
+    floors: of an arm, (floor in percent, epochs over which it falls by 1 / e, distance between workers).
     """
-    cells, epoch = list(floors), np.arange(101)
+    arms, epoch = list(floors), np.arange(101)
     falls = np.stack([floor + (90 - floor) * np.exp(-epoch / scale) for floor, scale, _ in floors.values()])
-    error = falls[..., None] + 0.02 * np.random.default_rng(0).normal(size=(len(cells), 101, 3))
+    error = falls[..., None] + 0.02 * np.random.default_rng(0).normal(size=(len(arms), 101, 3))
     error[:, 0] = 90
     loss, path = error / 40, error / 40
-    averaged = [c.method.removeprefix("MV").removeprefix("A") in ("SGD", "DOWNPOUR") for c in cells]
+    averaged = [arm.method.removeprefix("MV").removeprefix("A") in ("SGD", "DOWNPOUR") for arm in arms]
     path[averaged, 1] = 2.0  # an average is of the plain method's path
     spread = np.stack([np.full((101, 3), distance) for *_, distance in floors.values()])
     found = dict(train_loss=loss, test_loss=loss, agents_train_loss=loss, agents_test_loss=path)
     found |= dict(test_accuracy=100 - error, spread=spread)
-    arrays = {name: (("cell", "epoch", "sim"), values) for name, values in found.items()}
-    return measured.Runs(xr.Dataset(arrays, {"cell": [c.label for c in cells], "epoch": epoch}))
+    arrays = {name: (("arm", "epoch", "sim"), values) for name, values in found.items()}
+    return measured.Runs(xr.Dataset(arrays, {"arm": [arm.label for arm in arms], "epoch": epoch}))
 
 
 def judged(name, runs):
@@ -84,12 +83,12 @@ def judged(name, runs):
 
 
 def by_method(methods, floors):
-    """The floors of every cell: that of its method at the first of its rates, and more at the others."""
+    """The floors of every arm: that of its method at the first of its rates, and more at the others."""
     found = {}
-    for name, cells in methods.items():
+    for name, arms in methods.items():
         floor, speed = floors[name]
-        for i, cell in enumerate(cells):
-            found[cell] = (floor + i, speed, 0.0 if name == "MDOWNPOUR" else 1.0)
+        for i, arm in enumerate(arms):
+            found[arm] = (floor + i, speed, 0.0 if name == "MDOWNPOUR" else 1.0)
     return found
 
 
@@ -103,7 +102,7 @@ UNSTABLE = {**SHORT, "DOWNPOUR": (60, 10), "ADOWNPOUR": (50, 10), "MVADOWNPOUR":
 
 @pytest.mark.parametrize(("name", "period", "floors"), [("z-fig4.1", 1, SHORT), ("z-fig4.3", 16, UNSTABLE)])
 def test_claims_of_communication_periods(name, period, floors):
-    methods = z_chapter4.of_period(CONFIG, period)
+    methods = fig4_1_to_4_4.methods(CONFIG, period)
     curves = by_method(methods, floors)
     found = judged(name, made_up(CONFIG, curves))
     assert set(found.values()) == {"holds"} and len(found) >= 6
@@ -117,14 +116,14 @@ def test_claims_of_communication_periods(name, period, floors):
 def test_the_longest_period_is_compared_with_the_shortest():
     shortest = {n: zhang.tried(CONFIG, n, 4, 1) for n in ("EASGD", "EAMSGD")}
     for floor, verdict in ((25, "holds"), (15, "fails")):
-        longest = by_method(z_chapter4.of_period(CONFIG, 64), UNSTABLE)
+        longest = by_method(fig4_1_to_4_4.methods(CONFIG, 64), UNSTABLE)
         curves = {**longest, **by_method(shortest, dict.fromkeys(shortest, (floor, 10)))}
         found = judged("z-fig4.4", made_up(CONFIG, curves))
         assert found["longer-is-better-easgd"] == found["longer-is-better-eamsgd"] == verdict
 
 
 def test_claims_of_numbers_of_workers():
-    methods = z_chapter4.of_workers(CONFIG, 16)
+    methods = fig4_5_to_4_7.methods(CONFIG, 16)
     fewer = {n: zhang.tried(CONFIG, n, 8, 10) for n in ("EASGD", "EAMSGD")}
     floors = by_method(methods, {n: SHORT[n] for n in methods})
     for floor, verdict in ((25, "holds"), (15, "fails")):
@@ -137,7 +136,7 @@ def test_claims_of_numbers_of_workers():
 
 
 def test_claims_of_one_worker():
-    methods = z_chapter4.alone(CONFIG)
+    methods = fig4_10.methods(CONFIG)
     assert set(judged("z-fig4.10", made_up(CONFIG, by_method(methods, ALONE))).values()) == {"holds"}
     other = judged("z-fig4.10", made_up(CONFIG, by_method(methods, {**ALONE, "ASGD": (15, 25)})))
     assert {n for n, v in other.items() if v == "fails"} == {
@@ -147,17 +146,19 @@ def test_claims_of_one_worker():
 
 def test_claims_of_learning_rates():
     """Higher rates: worse for EASGD, better for EAMSGD, whose best training is then made to be at the least rate."""
-    methods = z_chapter4.over_rates(CONFIG)
-    floors = {c: (20 + 40 * c.eta, 10, c.eta) for c in methods["EASGD"]}
-    floors |= {c: (20 - 100 * c.eta, 10, c.eta) for c in methods["EAMSGD"]}
+    methods = fig4_12.methods(CONFIG)
+    floors = {arm: (20 + 40 * arm.eta, 10, arm.eta) for arm in methods["EASGD"]}
+    floors |= {arm: (20 - 100 * arm.eta, 10, arm.eta) for arm in methods["EAMSGD"]}
     runs = made_up(CONFIG, floors)
-    floor = xr.DataArray([f for f, *_ in floors.values()], dims="cell")
+    floor = xr.DataArray([f for f, *_ in floors.values()], dims="arm")
     other = runs.data["train_loss"] - 2 * floor / 40  # the better the test, the worse the training
     found = judged("z-fig4.12", measured.Runs(runs.data.assign(train_loss=other)))
     assert set(found.values()) == {"holds"} and len(found) == 8
     wrong = judged("z-fig4.12", runs)
     assert wrong["best-training-worst-test-easgd"] == wrong["best-training-worst-test-eamsgd"] == "fails"
-    back = {c: (20 - 40 * c.eta if c.method == "EASGD" else 20 + 100 * c.eta, 10, 1 - c.eta) for c in floors}
+    back = {
+        arm: (20 - 40 * arm.eta if arm.method == "EASGD" else 20 + 100 * arm.eta, 10, 1 - arm.eta) for arm in floors
+    }
     wrong = judged("z-fig4.12", made_up(CONFIG, back))
     for which in ("easgd-higher-is-worse", "eamsgd-higher-is-better", "fluctuations-easgd", "fluctuations-eamsgd"):
         assert wrong[which] == "fails"
@@ -170,22 +171,22 @@ def test_claims_of_learning_rates():
 
 
 def test_claims_of_long_periods():
-    methods = z_chapter4.over_periods(CONFIG)
-    floors = {c: (20 + np.log10(c.period) / 3, 10, c.period) for c in methods["EASGD"]}
-    floors |= {c: (18 if c.period < 100 else 50, 10, c.period) for c in methods["EAMSGD"]}
-    floors |= {c: (20, 10, 1.0) for c in methods["EAMSGD, decaying"]}
+    methods = fig4_13.methods(CONFIG)
+    floors = {arm: (20 + np.log10(arm.period) / 3, 10, arm.period) for arm in methods["EASGD"]}
+    floors |= {arm: (18 if arm.period < 100 else 50, 10, arm.period) for arm in methods["EAMSGD"]}
+    floors |= {arm: (20, 10, 1.0) for arm in methods["EAMSGD, decaying"]}
     found = judged("z-fig4.13", made_up(CONFIG, floors))
     assert set(found.values()) == {"holds"}
-    alike = {c: (50 if c.method == "EASGD" and c.period > 10 else 18, 10, 1 / c.period) for c in floors}
+    alike = {arm: (50 if arm.method == "EASGD" and arm.period > 10 else 18, 10, 1 / arm.period) for arm in floors}
     wrong = judged("z-fig4.13", made_up(CONFIG, alike))
     assert {n for n, v in wrong.items() if v != "fails"} == {"learns", "one-start", "decay-brings-together"}
 
 
 def test_what_diverged_counts_as_a_guess_from_then_on():
-    methods = z_chapter4.alone(CONFIG)
+    methods = fig4_10.methods(CONFIG)
     runs = made_up(CONFIG, by_method(methods, ALONE))
     best = methods["MSGD"][0]
-    there = (runs.data.cell == best.label) & (runs.data.epoch > 50)
+    there = (runs.data.arm == best.label) & (runs.data.epoch > 50)
     data = runs.data.assign(test_accuracy=runs.data.test_accuracy.where(~there))
     errors = zhang.errors(data, best)
     np.testing.assert_array_equal(errors[51:], 90.0)
@@ -197,7 +198,7 @@ def test_what_diverged_counts_as_a_guess_from_then_on():
 
 
 def test_titles_name_no_numbers_of_a_preset():
-    for experiment in z_chapter4.EXPERIMENTS:
+    for experiment in FIGURES.values():
         assert not re.search(r"\d", experiment.title.removeprefix("Zhang, Fig. ").split(": ", 1)[1])
 
 
@@ -216,12 +217,12 @@ def test_settings_are_zhangs():
     data = config.split(images)
     assert len(data.train_y) == 50 and not len(data.validation_y)
     assert (data.mean == 0).all() and (data.std == 255).all()
-    cell = zhang.tried(config, "EAMSGD", 4, 16)[1]
-    assert (cell.eta, cell.agents, cell.period, cell.same_start) == (0.005, 4, 16, True)
-    made = config.algorithm(cell, 390)
-    assert cell.eta * float(made.rule.k) == pytest.approx(0.9 / 4)
+    arm = zhang.tried(config, "EAMSGD", 4, 16)[1]
+    assert (arm.eta, arm.agents, arm.period, arm.same_start) == (0.005, 4, 16, True)
+    made = config.algorithm(arm, 390)
+    assert arm.eta * float(made.rule.k) == pytest.approx(0.9 / 4)
     assert (float(made.momentum), float(made.average), made.period) == (pytest.approx(0.99), 0.0, 16)
-    assert config.settings([cell])["crop"] == 28
+    assert config.settings([arm])["crop"] == 28
     network = config.network(10)
     params = network.init(jax.random.key(0), jnp.zeros((2, 28, 28, 3)))["params"]
     assert sorted(p["kernel"].shape for p in params.values()) == sorted(
@@ -232,13 +233,13 @@ def test_settings_are_zhangs():
 
 def test_methods_of_one_kind_are_one_program_and_shared_by_figures():
     config = zhang.Config(stacked=10**6)
-    count = lambda cells: len(net._programs(config, cells))
-    assert count(zhang.flat(z_chapter4.alone(config))) == 1
-    assert count(zhang.flat(z_chapter4.of_period(config, 1))) == 4  # elastic, pushing, MDOWNPOUR and alone
-    assert count(zhang.flat(z_chapter4.over_periods(config))) == 4  # one a period
-    one, other = (z_chapter4.of_period(config, t) for t in (1, 64))
+    count = lambda arms: len(run._programs(config, arms))
+    assert count(zhang.flat(fig4_10.methods(config))) == 1
+    assert count(zhang.flat(fig4_1_to_4_4.methods(config, 1))) == 4  # elastic, pushing, MDOWNPOUR and alone
+    assert count(zhang.flat(fig4_13.methods(config))) == 4  # one a period
+    one, other = (fig4_1_to_4_4.methods(config, t) for t in (1, 64))
     assert one["SGD"] == other["SGD"] and one["EASGD"] != other["EASGD"] and "MDOWNPOUR" not in other
-    assert set(NAMES) <= set(EXPERIMENTS) and all(e.trains for e in z_chapter4.EXPERIMENTS)
+    assert set(FIGURES) == set(SIZES) and all(e.trains for e in FIGURES.values())
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,8 @@ def test_what_is_not_ours_is_one_line(tmp_path):
         sdesim.load(path)
     data = xr.open_dataset(io.BytesIO(whole), engine="h5netcdf").load()
     for attributes, said in (
-        ({"sdesim_kind": "sweep"}, "is a sweep, and not a result saved by sdesim"),
-        ({"sdesim_format": 99}, r"is of format 99 \(sdesim .*\), and this version reads 1"),
+        ({"sdesim_kind": "sweep"}, "is a sweep, and not a run of simulate or iterate"),
+        ({"sdesim_format": 99}, "is of format 99, written by sdesim .*, and this version, .*, reads up to 2"),
     ):
         datasets.write_dataset(data.assign_attrs(attributes), path)
         with pytest.raises(ValueError, match=said):

@@ -14,7 +14,7 @@ from places import ROOT
 
 import sdesim
 from sdesim import init, noise, objectives, observe
-from sdesim.results import datasets, recipe
+from sdesim.results import datasets, recipe, schema
 
 
 def my_loss(x):
@@ -124,7 +124,7 @@ def test_every_variable_has_units_and_a_meaning():
             if not str(name).startswith("shared_"):
                 assert variable.attrs["units"] != "not stated", name
         assert json.loads(data.attrs["settings"])["model"]["numbers"]["momentum.delta"] == 0.5
-        assert data.attrs["commit"] and data.attrs["sdesim_format"] == datasets.FORMAT
+        assert data.attrs["commit"] and data.attrs["sdesim_format"] == schema.VERSION
     assert swept["quorum_stderr"].attrs == {
         "units": "length",
         "long_name": "standard error over simulations: mean of the agents",

@@ -141,6 +141,12 @@ def test_a_rule_without_meaning_on_a_subset_refuses():
     assert RULES["tree"].all_only() is not None and RULES["elastic"].all_only() is None
 
 
+@pytest.mark.parametrize("members", [[6], [-1], [1, 1], [0.5], [[1]], []], ids=str)
+def test_members_that_are_none_are_refused(members):
+    with pytest.raises(ValueError, match=r"^members=.*: must be None, or an array of different integers from 0 to 5"):
+        exchanged(RULES["quorum"], np.array(members))
+
+
 def test_who_takes_part_may_be_traced_and_mapped():
     """One program of any members: what a simulator of events needs."""
     rule = RULES["elastic-own"]

@@ -3,46 +3,22 @@
 For every rule of the registry, both orders, without and with momentum, with zero and with shared non-zero noise.
 """
 
+import catalogue
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from catalogue import loss
 
 import sdesim
 from sdesim import coupling
 
-AGENTS, SHAPES, STEPS, ETA, DELTA = 6, {"w": (2, 2), "b": (1,)}, 20, 0.05, 0.8
+AGENTS, SHAPES, STEPS, ETA, DELTA = 6, {"w": (2, 2), "b": (1,)}, 20, 0.05, catalogue.DELTA
 DIMS = sum(int(np.prod(s)) for s in SHAPES.values())
 
-RULES = {
-    "uncoupled": [coupling.Uncoupled()],
-    "quorum": [
-        coupling.Quorum(2.0),
-        coupling.Quorum(np.linspace(0.5, 2, AGENTS)),
-        coupling.Quorum(lambda x, t: 1 + 1 / (1 + t)),
-    ],
-    "elastic": [
-        coupling.Elastic(0.7),
-        coupling.Elastic(2.0, 1.0),
-        coupling.Elastic(np.linspace(0.2, 0.8, AGENTS)),
-    ],
-    "state-dependent": [
-        coupling.StateDependent(lambda x, t: jnp.exp(-sum(jnp.sum(a * a) for a in jax.tree.leaves(x))))
-    ],
-    "spiking": [coupling.Spiking(1.0, 6.0, 0.2, 0.5)],
-    "filtered": [
-        coupling.Filtered(2.0, coupling.LinearFilter(1.5)),
-        coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
-    ],
-    "tree": [coupling.Tree(1.0, (3, 2)), coupling.Tree(1.0, (2, 3), up=2.0, down=0.5)],
-}
-CASES = [(name, i) for name, rules in RULES.items() for i in range(len(rules))]
-MOMENTA = {"none": None, "heavy-ball": sdesim.HeavyBall(DELTA), "nesterov": sdesim.Nesterov(DELTA)}
-
-
-def loss(x):
-    return jnp.sum(0.5 * x * x + 0.3 * jnp.cos(2 * x)) + 0.2 * x[0] * x[1]
+RULES = catalogue.rules(AGENTS)
+MOMENTA = catalogue.some(catalogue.MOMENTA, *catalogue.DISCRETE)
 
 
 def split(x):
@@ -76,15 +52,15 @@ def train(rule, order, momentum, x, increments, epoch):
 @pytest.mark.parametrize("noisy", [pytest.param(False, marks=pytest.mark.slow), True], ids=["silent", "noisy"])
 @pytest.mark.parametrize("momentum", MOMENTA)
 @pytest.mark.parametrize("order", coupling.ORDERS)
-@pytest.mark.parametrize(("name", "which"), CASES, ids=[f"{n}-{i}" for n, i in CASES])
-def test_three_consumers_agree(name, which, order, momentum, noisy):
-    rule = RULES[name][which]
+@pytest.mark.parametrize("name", RULES)
+def test_three_consumers_agree(name, order, momentum, noisy):
+    rule = RULES[name]()
     epoch = 7 if name == "spiking" else None
     rng = np.random.default_rng(3)
     x = jnp.asarray(rng.normal(size=(AGENTS, DIMS)))
     z = rng.normal(size=(STEPS, AGENTS, DIMS)) if noisy else np.zeros((STEPS, AGENTS, DIMS))
     sigma = 1.7
-    model = sdesim.Dynamics(loss, rule, sdesim.noise.Gaussian(sigma), ETA, MOMENTA[momentum])
+    model = sdesim.Dynamics(loss, rule, sdesim.noise.Gaussian(sigma), ETA, MOMENTA[momentum]())
     dt = float(model.matched_step())
     sizes = dict(agents=AGENTS, dims=DIMS, steps=STEPS, init=x, order=order, epoch=epoch)
     em = sdesim.simulate(model, increments=np.sqrt(dt) * z[:, None], **sizes)
@@ -95,12 +71,6 @@ def test_three_consumers_agree(name, which, order, momentum, noisy):
         np.testing.assert_allclose(em.agents[0], other, rtol=1e-12, atol=1e-12)
     for other in (sgd.center[0], center):
         np.testing.assert_allclose(em.center[0], other, rtol=1e-12, atol=1e-12)
-
-
-def test_every_rule_of_the_registry_is_tested():
-    assert set(RULES) == set(coupling.RULES)
-    for name, rules in RULES.items():
-        assert all(type(rule) is coupling.RULES[name] for rule in rules)
 
 
 @pytest.mark.parametrize("order", coupling.ORDERS)

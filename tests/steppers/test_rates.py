@@ -179,7 +179,7 @@ def test_zero_in_the_kernel():
         )  # fmt: skip
         run = sdesim.simulate(model, agents=AGENTS, sims=5, steps=6, init=X[:, :1], seed=3)
         state = sdesim.simulate(model, agents=AGENTS, sims=5, steps=0, init=X[:, :1], seed=3).state
-        plan = sdesim.engine.run.Plan(AGENTS, 1, None, None)
+        plan = sdesim.engine.plan.Plan(AGENTS, 1, None, None)
         numbers, words = jnp.arange(5, dtype=jnp.uint32), sdesim.random.seed_words(3)
         how = dict(backend="triton", interpret=True)
         fused = gpu.advance(plan, sdesim.EulerMaruyama(), model, None, state, numbers, words, 0, 6, **how)

@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 
 from sdesim.theory import bounds
+from sdesim.theory.linear import normal_length
 
 
 def gap(p):
@@ -88,6 +89,39 @@ def test_average_with_different_preconditioners():
     )
 
 
+@pytest.mark.parametrize("p", [1, 4, 64])
+@pytest.mark.parametrize("k", [0.5, 8.0])
+def test_law_of_easgd_by_the_whole_system(p, k):
+    """Of all p agents and the center, written out; with many strongly coupled agents it is that of one over p."""
+    h, noise = 1.3, 0.7
+    whole = np.zeros((p + 1, p + 1))
+    whole[:p, :p] = (h + k) * np.eye(p)
+    whole[:p, p], whole[p, :p], whole[p, p] = -k, -k, k * p
+    force = np.diag([*[noise] * p, 0.0])
+    v = bounds.ou_covariance(whole, force)
+    row = np.zeros((2, p + 1))
+    row[0, :p], row[1, p] = 1 / p, 1
+    np.testing.assert_allclose(bounds.easgd_covariance(h, noise / p, p, k), row @ v @ row.T, rtol=1e-9)
+    many = bounds.easgd_covariance(h, noise / 4096, 4096, 200.0)
+    np.testing.assert_allclose(many, noise / (2 * h) / 4096, rtol=4e-3)
+
+
+def test_spread_with_momentum_solves_the_lyapunov_equation():
+    eta, c, mu, h = 0.1, 4.0, 2.0, 1.4
+    p, k = np.array([2.0, 64.0])[:, None], np.array([0.5, 8.0])
+    found = bounds.momentum_spread(p, eta, c, k, mu, h)
+    for j, gain in enumerate(k):
+        law = bounds.ou_covariance([[gain, -1.0], [h, mu]], np.diag([0.0, eta * c]))
+        np.testing.assert_allclose(found[:, j], (p[:, 0] - 1) * law[0, 0], rtol=1e-10)
+    np.testing.assert_allclose(bounds.momentum_spread(p, eta, c, k, mu, h, batch=2.0), found / 2)
+
+
+def test_length_of_a_normal_vector():
+    assert normal_length(1) == pytest.approx(np.sqrt(2 / np.pi), rel=1e-12)
+    assert normal_length(2) == pytest.approx(np.sqrt(np.pi / 2), rel=1e-12)
+    assert normal_length(10_000) == pytest.approx(100.0, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -97,6 +131,8 @@ def test_average_with_different_preconditioners():
         (lambda: bounds.ou_covariance(np.eye(2), [[1.0, 0.5], [0.0, 1.0]]), "covariance=.*symmetric"),
         (lambda: bounds.ou_covariance(np.eye(2), 1.0), r"covariance: of shape \(1, 1\), must be that of matrix"),
         (lambda: bounds.ou_covariance_discrete(3.0, 1.0, 0.7), "dt=0.7: the chain is unstable"),
+        (lambda: bounds.easgd_covariance(1.0, 1.0, 2, 0.0), "matrix: its least eigenvalue has real part 0"),
+        (lambda: bounds.momentum_spread(2, 0.1, 1.0, 1.0, 0.0, 1.0), "mu=0"),
         (lambda: bounds.average_covariance(1.0, 1.0, 2, preconditioners=[1, 3]), "k=None: agents with preconditioners"),
         (lambda: bounds.average_covariance(1.0, 1.0, 3, k=1, preconditioners=[1, 3]), r"preconditioners: of shape"),
     ],

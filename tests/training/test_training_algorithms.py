@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdesim import training
-from sdesim.papers.zhang import common as zhang
+from sdesim.papers.zhang import chapter4 as zhang
 from sdesim.training import step as steps
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]
@@ -84,7 +84,7 @@ def downpour(period, etas):
 @pytest.mark.parametrize("delta", [0.0, DELTA])
 def test_easgd_and_eamsgd_are_algorithms_1_and_2(delta, period):
     name = "eamsgd" if delta else "easgd-wm"
-    algorithm = training.algorithm(name, agents=P, eta=ETA, momentum=DELTA, period=period)
+    algorithm = training.algorithm(name, momentum=DELTA, period=period)(P, ETA, TAKEN)
     agents, centers, _ = followed(algorithm)
     expected = elastic(0.9 / P, delta, period, np.full(P, ETA))
     assert_same(agents, expected[0])
@@ -95,7 +95,7 @@ def test_easgd_and_eamsgd_are_algorithms_1_and_2(delta, period):
 def test_moving_rates_stay_where_learning_rates_differ_or_fall():
     """With a pace of its own the coupling is what it was; without one, the weights of the pull follow the rates."""
     etas = ETA * np.array([1.0, 0.5, 0.1])
-    plain = training.algorithm("eamsgd", agents=P, eta=ETA, momentum=DELTA, period=4)
+    plain = training.algorithm("eamsgd", momentum=DELTA, period=4)(P, ETA, TAKEN)
     agents, centers, _ = followed(dataclasses.replace(plain, pace=ETA), rates=etas)
     expected = elastic(0.9 / P, DELTA, 4, etas)
     assert_same(agents, expected[0])
@@ -107,7 +107,7 @@ def test_moving_rates_stay_where_learning_rates_differ_or_fall():
 @pytest.mark.parametrize("period", [1, 4])
 def test_downpour_is_algorithm_3(period, etas):
     """Its pushes and pulls are whole ones with any learning rates, own and fallen ones too."""
-    agents, centers, _ = followed(training.algorithm("downpour", agents=P, eta=ETA, period=period), rates=etas)
+    agents, centers, _ = followed(training.algorithm("downpour", period=period)(P, ETA, TAKEN), rates=etas)
     expected_agents, expected_centers = downpour(period, etas)
     assert_same(agents, expected_agents)
     assert_same(centers, expected_centers[np.arange(TAKEN + 1) // period])
@@ -123,10 +123,10 @@ def test_averages_of_downpour_count_by_the_clock_of_the_master(period):
         moving.append(0.75 * moving[-1] + 0.25 * center)
     tick = np.arange(TAKEN + 1) // period
     np.testing.assert_allclose(plain[-1], centers.mean(axis=0))
-    found = followed(training.algorithm("adownpour", agents=P, eta=ETA, period=period))
+    found = followed(training.algorithm("adownpour", period=period)(P, ETA, TAKEN))
     assert_same(found[2], np.stack(plain)[tick])
     assert_same(found[1], centers[tick])
-    found = followed(training.algorithm("mvadownpour", agents=P, eta=ETA, period=period, average=0.75))
+    found = followed(training.algorithm("mvadownpour", period=period, average=0.75)(P, ETA, TAKEN))
     assert_same(found[2], np.stack(moving)[tick])
 
 
@@ -138,17 +138,17 @@ def test_mdownpour_is_algorithms_4_and_5():
         v = DELTA * v - ETA * gradient(np.tile(center + DELTA * v, (P, 1)), t).sum(axis=0)
         center = center + v
         expected.append(center)
-    agents, centers, _ = followed(training.algorithm("mdownpour", agents=P, eta=ETA, momentum=DELTA))
+    agents, centers, _ = followed(training.algorithm("mdownpour", momentum=DELTA)(P, ETA, TAKEN))
     assert_same(centers, np.stack(expected))
     assert_same(agents[1:], np.broadcast_to(centers[1:, None], (TAKEN, P, 4)))
     with pytest.raises(ValueError, match="period=4: mdownpour has none"):
-        training.algorithm("mdownpour", agents=P, period=4)
+        training.algorithm("mdownpour", period=4)
 
 
 def test_averages_of_one_agent():
     """ASGD is the mean of its path; MVASGD weighs it."""
     for name, decay in (("asgd", None), ("mvasgd", 0.75)):
-        agents, _, averages = followed(training.algorithm(name, eta=ETA, average=decay))
+        agents, _, averages = followed(training.algorithm(name, average=decay)(P, ETA, TAKEN))
         mean = agents.mean(axis=1)  # uncoupled agents: their center is their mean
         expected = [mean[0]]
         for t, new in enumerate(mean[1:], 1):
@@ -158,17 +158,17 @@ def test_averages_of_one_agent():
 
 
 def test_moving_rates_of_averages_are_zhangs():
-    assert float(training.algorithm("mvadownpour", agents=4).average) == pytest.approx(1 - 0.001)
-    assert float(training.algorithm("mvasgd").average) == pytest.approx(1 - 0.001)
-    assert float(training.algorithm("qsgd", agents=4).average) == pytest.approx(0.99)
-    bounded = training.Algorithm(training.algorithm("sgd").rule, average=0.75, running=True)
+    assert float(training.algorithm("mvadownpour")(4, ETA, TAKEN).average) == pytest.approx(1 - 0.001)
+    assert float(training.algorithm("mvasgd")(1, ETA, TAKEN).average) == pytest.approx(1 - 0.001)
+    assert float(training.algorithm("qsgd")(4, ETA, TAKEN).average) == pytest.approx(0.99)
+    bounded = training.Algorithm(training.algorithm("sgd")(1, ETA, TAKEN).rule, average=0.75, running=True)
     assert [float(bounded.weight(jnp.int32(t))) for t in (0, 1, 2, 9)] == pytest.approx([0.5, 2 / 3, 0.75, 0.75])
     with pytest.raises(ValueError, match="running: needs the weight"):
-        training.Algorithm(training.algorithm("sgd").rule, running=True)
+        training.Algorithm(training.algorithm("sgd")(1, ETA, TAKEN).rule, running=True)
     with pytest.raises(ValueError, match="pace=0"):
-        training.Algorithm(training.algorithm("sgd").rule, pace=0.0)
+        training.Algorithm(training.algorithm("sgd")(1, ETA, TAKEN).rule, pace=0.0)
     with pytest.raises(ValueError, match="every=0"):
-        training.Algorithm(training.algorithm("sgd").rule, every=0)
+        training.Algorithm(training.algorithm("sgd")(1, ETA, TAKEN).rule, every=0)
 
 
 # -- in the trainer ----------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
     """eta / (1 + gamma t)^0.5 after each epoch, of each run its own; one that needs losses is refused."""
     data = training.split(training.synthetic(60, 20, classes=4, size=6), validation=0.0)
     run = dict(runs=[0, 0], agents=2, batch=20, epochs=3, evaluation_batch=20, eta=np.array([0.05, 0.02]))
-    algorithm = training.algorithm("eamsgd", agents=2, k=9.0, momentum=0.5)
+    algorithm = training.algorithm("eamsgd", k=9.0, momentum=0.5)
     found = training.train(Dense(), data, algorithm, schedule=zhang.Decay((0.0, 0.5), 3), **run)
     t = 3 * np.arange(4)
     expected = np.stack([np.full(4, 0.05), 0.02 / np.sqrt(1 + 0.5 * t)], axis=1)
@@ -202,7 +202,7 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
 def test_workers_of_downpour_read_all_of_the_center_whatever_their_rates():
     """As after a fall of one agent's rate: with weights that followed it, that agent would read a quarter."""
     algorithm, params = (
-        training.algorithm("downpour", agents=2, eta=0.05, period=3),
+        training.algorithm("downpour", period=3),
         {"w": jnp.array([[1.0, 2.0], [3, -1]])},
     )
     rates, optimizer = jnp.array([0.05, 0.0125]), algorithm.optimizer().init(params)

@@ -68,10 +68,8 @@ def test_what_looks_at_validation_images_needs_some():
     with pytest.raises(ValueError, match="schedule: Stall looks at validation losses"):
         training.train(Small(), ALONE, training.algorithm("sgd"), schedule=training.Stall(), **RUN)
     with pytest.raises(ValueError, match="algorithm: its rule looks at validation losses"):
-        training.train(Small(), ALONE, training.algorithm("sd-qsgd", agents=2, batches=20), agents=2, **RUN)
-    history = training.train(
-        Small(), ALONE, training.algorithm("qsgd", agents=2), agents=2, **RUN
-    )  # rates stay by default
+        training.train(Small(), ALONE, training.algorithm("sd-qsgd"), agents=2, **RUN)
+    history = training.train(Small(), ALONE, training.algorithm("qsgd"), agents=2, **RUN)  # rates stay by default
     assert "validation_loss" not in history and float(history.eta.min()) == pytest.approx(0.05)
 
 
@@ -112,14 +110,16 @@ def test_unfit_algorithms_are_refused():
 def test_numbers_that_an_algorithm_has_not_are_refused(name, number, has):
     (label,) = number
     with pytest.raises(ValueError, match=rf"{label}=.*: {name} has none; those that have: .*{has}"):
-        training.algorithm(name, agents=4, **number)
-    training.algorithm(has, agents=4, **number)
+        training.algorithm(name, **number)
+    training.algorithm(has, **number)
 
 
 def test_an_unstable_coupling_warns(monkeypatch):
     """alpha = 0.9 / p belongs to the learning rate that the algorithm was made for."""
-    easgd = training.algorithm("easgd", agents=4)  # for eta = 0.05
-    with pytest.raises(ValueError, match=r"algorithm: was made for eta=0.05, and the training has 0.12; make it by"):
+    easgd = training.algorithm("easgd")(4, 0.05, 20)
+    with pytest.raises(
+        ValueError, match=r"algorithm: was made for eta=0.05, and the training has 0.12; give the training"
+    ):
         training.train(Small(), DATA, easgd, agents=4, **{**RUN, "eta": 0.12})
     own = training.Algorithm(easgd.rule, 0.9)
     with pytest.warns(
@@ -129,13 +129,12 @@ def test_an_unstable_coupling_warns(monkeypatch):
     assert len(caught) == 1 and caught[0].filename == __file__
     # Of those as they are made, none warns before it would start.
     started = []
-    monkeypatch.setattr(training.loop, "_start", lambda: started.append(True) or sys.exit())
+    monkeypatch.setattr(training.programs, "start", lambda: started.append(True) or sys.exit())
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
         for name in training.NAMES:
-            made = training.algorithm(name, agents=4, batches=20)
             with pytest.raises(SystemExit):
-                training.train(Small(), DATA, made, agents=4, **{**RUN, "epochs": 0})
+                training.train(Small(), DATA, training.algorithm(name), agents=4, **{**RUN, "epochs": 0})
     assert len(started) == len(training.NAMES)
 
 
@@ -160,14 +159,16 @@ def test_a_convolution_that_would_be_slow_warns():
 
 def test_the_quorum_of_one_agent_is_averaged_too():
     """So that more agents are compared with one by what is tested of each."""
-    assert float(training.algorithm("qsgd", agents=1).average) == float(training.algorithm("qsgd", agents=8).average)
-    assert float(training.algorithm("qsgd", average=0.5).average) == 0.5
+    assert float(training.algorithm("qsgd")(1, 0.05, 20).average) == float(
+        training.algorithm("qsgd")(8, 0.05, 20).average
+    )
+    assert float(training.algorithm("qsgd", average=0.5)(4, 0.05, 20).average) == 0.5
 
 
 def test_a_spike_lasts_as_many_batches_at_any_learning_rate():
     """T_r and T are in batches (BS 60-61), whatever the schedule has made of the rate."""
     agents, batches = 4, 30
-    made = training.algorithm("sd-qsgd", agents=agents, eta=0.05, relaxation=5.0, batches=batches)
+    made = training.algorithm("sd-qsgd", relaxation=5.0)(agents, 0.05, batches)
     params = {"w": jnp.zeros((agents, 3))}
     shares = {}
     for fall in (1.0, 20.0):
@@ -186,7 +187,7 @@ def test_a_spike_lasts_as_many_batches_at_any_learning_rate():
 
 def test_what_is_tested_of_spiking_agents_is_their_mean():
     """BS 6 averages the quorum; the point that a spike pulls to is the best agent."""
-    made = training.algorithm("sd-qsgd", agents=2, eta=0.05)
+    made = training.algorithm("sd-qsgd")(2, 0.05, 20)
     params = {"w": jnp.array([[0.0], [1.0]])}
     optimizer = made.coupling().renew(params, made.optimizer().init(params), jnp.array([2.0, 1.0]))
     assert float(made.coupling().center(params, optimizer)["w"][0]) == 1.0

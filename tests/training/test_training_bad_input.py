@@ -62,14 +62,15 @@ OTHERS = {
     "algorithm": (
         lambda **o: training.algorithm(**{"name": "qsgd", **o}),
         {
-            "agents": ("count", {}),
-            "eta": ("positive", {}),
             "k": ("number", dict(takes=(None,))),
             "momentum": ("at least 0", dict(also=(1.0, 2.0))),
             "period": ("count", dict(takes=(True,))),
             "average": ("at least 0", dict(takes=(None,), also=(1.0, 2.0))),
-            "batches": ("count", {}),
         },
+    ),
+    "an algorithm": (
+        lambda **o: training.algorithm("qsgd")(**{"agents": 4, "eta": 0.05, "batches": 20, **o}),
+        {"agents": ("count", {}), "eta": ("positive", {}), "batches": ("count", {})},
     ),
     "sd-qsgd": (
         functools.partial(algorithm, "sd-qsgd"),
@@ -226,21 +227,23 @@ def test_an_empty_training_set():
     ],
 )
 def test_an_algorithm_that_was_made_for_other_numbers(made, trained, message):
-    name, numbers = made
-    with pytest.raises(ValueError, match=f"^algorithm: {message}"):
-        train(Small(), DATA, training.algorithm(name, **numbers), **trained)
+    name, own = made[0], dict(made[1])
+    agents, eta, batches = (own.pop(label, here) for label, here in (("agents", 1), ("eta", 0.05), ("batches", 313)))
+    with pytest.raises(ValueError, match=f"^algorithm: {message}.* give the training what sdesim.training.algorithm"):
+        train(Small(), DATA, training.algorithm(name, **own)(agents, eta, batches), **trained)
+    training.Training(Small(), DATA, training.algorithm(name, **own), batch=16, **trained)  # whose numbers fit
 
 
 def test_numbers_that_follow_from_nothing_fit_any_training():
     """A gain that was given is in 1/time; a rate that the coupling has of its own is not the agents'."""
-    for made in (training.algorithm("easgd", agents=8, k=1.0), training.algorithm("downpour", agents=4, eta=0.02)):
+    for made in (training.algorithm("easgd", k=1.0)(8, 0.05, 9), training.algorithm("downpour")(4, 0.02, 9)):
         made.check_made_for(4, np.full((1, 4), 0.1), 3)
     rates = np.array([0.02, 0.1])
-    made = training.algorithm("easgd", agents=4, eta=rates)  # one a run
+    made = training.algorithm("easgd")(4, rates, 9)  # one a run
     made.check_made_for(4, np.broadcast_to(rates[:, None], (2, 4)), 3)
     np.testing.assert_allclose(made.rule.k * rates, 0.9 / 4, rtol=1e-6)
     with pytest.raises(ValueError, match=r"^fanout=\(2, 3\): has 6 leaves, and agents=4"):
-        training.algorithm("tree", agents=4, fanout=(2, 3))
+        train(Small(), agents=4, algorithm=training.algorithm("tree", fanout=(2, 3)))
 
 
 @pytest.mark.parametrize("name", ["runs", "agents", "batch", "epochs"])

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import warnings
 
+import catalogue
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -38,20 +39,12 @@ RUN = dict(eta=0.05, epochs=2, batch=16, evaluation_batch=20, schedule=training.
 @functools.cache
 def trained(name: str, agents: int, **changed):
     options = {**RUN, **changed}
-    return training.train(
-        Small(), DATA, training.algorithm(name, agents=agents, eta=0.05, batches=20), agents=agents, **options
-    )
+    return training.train(Small(), DATA, training.algorithm(name), agents=agents, **options)
 
 
 # -- one definition ----------------------------------------------------------------------------------------------------
 
-RULES = {
-    "quorum": lambda: coupling.Quorum(3.0),
-    "elastic": lambda: coupling.Elastic(2.0),
-    "tree": lambda: coupling.Tree(1.0, (2, 2)),
-    "filtered": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.0, 0.1)),
-    "spiking": lambda: coupling.Spiking(1.0, 2.0, 0.1, 0.5),
-}
+RULES = catalogue.some(catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking")
 
 
 class Convolutional(nn.Module):
@@ -124,7 +117,7 @@ def test_momentum_downpour_of_one_agent_is_msgd():
 def test_averages_of_one_agent_leave_it_alone_and_are_averages():
     sgd, asgd = trained("sgd", 1, epochs=1), trained("asgd", 1, epochs=1)
     np.testing.assert_allclose(asgd.validation_loss.isel(model=0), sgd.validation_loss.isel(model=0), rtol=1e-5)
-    path, rule = np.arange(5.0), training.algorithm("asgd")
+    path, rule = np.arange(5.0), training.algorithm("asgd")(1, 0.05, 20)
     average = path[0]
     for n, new in enumerate(path[1:]):
         average = rule.weight(n) * average + (1 - rule.weight(n)) * new
@@ -135,7 +128,7 @@ def test_averages_of_one_agent_leave_it_alone_and_are_averages():
 
 
 def test_agents_without_coupling_are_single_runs():
-    together = training.train(Small(), DATA, training.algorithm("qsgd", agents=3, k=0.0), agents=3, **RUN)
+    together = training.train(Small(), DATA, training.algorithm("qsgd", k=0.0), agents=3, **RUN)
     alone = trained("msgd", 1)
     np.testing.assert_allclose(together.batch_loss.isel(agent=0), alone.batch_loss.isel(agent=0), rtol=1e-4)
     assert np.ptp(together.batch_loss.values[1]) > 1e-3  # the others start elsewhere and see other batches
@@ -143,7 +136,7 @@ def test_agents_without_coupling_are_single_runs():
 
 def test_a_run_does_not_depend_on_which_others_there_are():
     two = trained("easgd", 2, runs=2)
-    other = training.train(Small(), DATA, training.algorithm("easgd", agents=2, eta=0.05), agents=2, runs=[1], **RUN)
+    other = training.train(Small(), DATA, training.algorithm("easgd"), agents=2, runs=[1], **RUN)
     np.testing.assert_allclose(two.batch_loss.isel(run=1), other.batch_loss.isel(run=0), rtol=1e-4)
     assert np.abs(two.batch_loss.isel(run=0) - two.batch_loss.isel(run=1)).max() > 1e-3
 
@@ -229,7 +222,7 @@ def test_gradient_noise_is_the_trace_of_the_covariance():
 
 def test_resume_equals_no_interruption(tmp_path):
     options = dict(agents=2, runs=2, **{**RUN, "schedule": training.Stall(patience=1, tolerance=10.0)})
-    algorithm = training.algorithm("sd-qsgd", agents=2, eta=0.05, batches=20)
+    algorithm = training.algorithm("sd-qsgd")
     go = lambda **more: training.train(Small(), DATA, algorithm, **{**options, **more})
     whole = go(epochs=4)
     go(epochs=2, folder=tmp_path)
@@ -253,7 +246,7 @@ def test_resume_equals_no_interruption(tmp_path):
 
 
 def test_an_interrupted_epoch_is_done_again(tmp_path):
-    algorithm = training.algorithm("easgd", agents=2, eta=0.05)
+    algorithm = training.algorithm("easgd")
 
     def stop(told):
         if told.epoch == 2:
@@ -279,7 +272,7 @@ def test_every_algorithm_learns(name):
     # the sum of four agents' gradients, and four pushes to a center, are four times the step
     eta = 0.0125 if name in ("downpour", "adownpour", "mvadownpour", "mdownpour") else 0.05
     more = dict(average=0.9) if name in ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd") else {}
-    algorithm = training.algorithm(name, agents=agents, eta=eta, momentum=0.8, batches=20, **more)
+    algorithm = training.algorithm(name, momentum=0.8, **more)
     epochs = 6 if name in ("asgd", "filter", "saturating-filter") else 3  # their averages remember the start for longer
     history = training.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": epochs})
     assert float(history.test_accuracy.isel(epoch=0).max()) < 0.6
@@ -288,39 +281,55 @@ def test_every_algorithm_learns(name):
 
 
 def test_a_tree_of_two_levels_learns():
-    history = training.train(Small(), DATA, training.algorithm("tree", agents=4, fanout=(2, 2)), agents=4, **RUN)
+    history = training.train(Small(), DATA, training.algorithm("tree", fanout=(2, 2)), agents=4, **RUN)
     start = history.test_loss.isel(epoch=0, run=0).values
     assert np.isfinite(start).all() and float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.8
 
 
 def test_defaults_are_the_papers():
-    elastic = training.algorithm("easgd", agents=4, eta=0.1)
+    elastic = training.algorithm("easgd")(4, 0.1, 20)
     assert 0.1 * float(elastic.rule.k) == pytest.approx(0.9 / 4) and elastic.rule.center_rate is None
-    downpour = training.algorithm("downpour", agents=4, eta=0.1, period=3)
+    downpour = training.algorithm("downpour", period=3)(4, 0.1, 20)
     assert (float(downpour.rule.k), float(downpour.rule.center_rate)) == pytest.approx((10.0, 40.0))
     assert (downpour.order, downpour.period) == ("gauss-seidel", 3)
-    spike = training.algorithm("sd-qsgd", agents=4, eta=0.1, relaxation=10, batches=50).rule
+    spike = training.algorithm("sd-qsgd", relaxation=10)(4, 0.1, 50).rule
     assert [float(v) for v in (spike.magnification, spike.relaxation, spike.duration)] == pytest.approx([4, 1, 5])
-    assert float(training.algorithm("easgd-wm").momentum) == 0
+    assert float(training.algorithm("easgd-wm")(4, 0.1, 20).momentum) == 0
 
 
 # -- speed -------------------------------------------------------------------------------------------------------------
 
 
 def test_another_number_does_not_compile_again():
-    traced = []
+    """The network is looked at anew, and no program of it is traced or compiled again."""
+    traced, compiled = [], []
 
     class Counted(nn.Module):
         @nn.compact
         def __call__(self, x, train: bool = False):
-            traced.append(train)
+            traced.append(x.shape)
             return nn.Dense(4)(x.reshape(x.shape[0], -1))
 
-    for k, eta, seed in ((1.0, 0.05, 0), (2.0, 0.02, 1)):
-        before = len(traced)
-        algorithm = training.Algorithm(coupling.Quorum(k), 0.9)
-        training.train(Counted(), DATA, algorithm, agents=2, **{**RUN, "eta": eta, "seed": seed})
-    assert len(traced) == before
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(details.get("fun_name", event))
+
+    options = dict(agents=2, batch=16, evaluation_batch=20)
+    made = lambda k, **more: training.Training(
+        Counted(), DATA, training.Algorithm(coupling.Quorum(k), 0.9), **options, **more
+    )
+    made(1.0, eta=0.05, seed=0).run(2)
+    traced.clear()
+    looked = made(1.0)
+    assert looked._code and traced
+    looks = len(traced)
+    traced.clear()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        made(2.0, eta=0.02, seed=1).run(2)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiled == [] and len(traced) == looks
 
 
 def test_task_is_static():

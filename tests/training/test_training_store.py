@@ -29,7 +29,7 @@ DATA = training.split(training.synthetic(64, 16, classes=4, size=8))
 
 def train(folder, **changes):
     options = {"agents": 2, "batch": 16, "epochs": 1, "resume": True, **changes}
-    return training.train(Small(), DATA, training.algorithm("easgd", agents=2), folder=folder, **options)
+    return training.train(Small(), DATA, training.algorithm("easgd"), folder=folder, **options)
 
 
 _TRAINED = []
@@ -113,8 +113,8 @@ def test_nothing_starts_over_in_silence(resume, copy):
 def test_other_kinds_and_versions_are_said(copy):
     whole = datasets.read_dataset(copy / "history.nc")
     for attributes, said in (
-        ({"sdesim_kind": "result"}, "is a result, and not a history"),
-        ({"sdesim_format": 0, "sdesim_version": "0.0.1"}, r"is of format 0 \(sdesim 0.0.1\), and this version reads 1"),
+        ({"sdesim_kind": "run"}, "is a run of simulate or iterate, and not a training"),
+        ({"sdesim_format": 9, "sdesim_version": "7.1"}, "is of format 9, written by sdesim 7.1, and this version"),
     ):
         datasets.write_dataset(whole.assign_attrs(attributes), copy / "history.nc")
         with pytest.raises(ValueError, match=rf"^folder=.*: history.nc: {said}"):

@@ -6,18 +6,18 @@ from 50 agents on.
 """
 
 import dataclasses
+import itertools
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least
 from sdesim.fields import check_sign
-from sdesim.papers.boffi_slotine import fig8 as bs_fig8
-from sdesim.papers.boffi_slotine import fig9 as bs_fig9
-from sdesim.papers.boffi_slotine.fig8 import many
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.networks import agents
+from sdesim.papers.frame.networks.agents import label, many
 from sdesim.statistics import greatest
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(bs_fig8.Config):
+class Config(agents.Config):
     """Constants [C] of Figure 11."""
 
     agents: tuple[int, ...] = (1, 4, 16, 64)
@@ -40,84 +40,68 @@ PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(age
 PRESETS["paper"] = dataclasses.replace(PRESETS["paper"], agents=(1, 2, 4, 8, 16, 32, 64))
 
 
-def cells(config: Config) -> list[net.Cell]:
-    return bs_fig9.pairs(config, config.scale)
+def arms(config: Config) -> list[net.Arm]:
+    return agents.pairs(config, config.scale)
 
 
 def statements(config: Config) -> list[Statement]:
     fewest, most = config.agents[0], config.agents[-1]
     stable = [p for p in config.agents if config.stable(p)]
-
-    def best_of_easgd(runs):
-        return greatest([net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean() for p in stable])
-
-    def overfitting(runs, cell):
-        """Last test loss over the least."""
-        return net.last(runs.data, "test_loss", cell) / net.best(runs.data, "test_loss", cell)
-
-    found = bs_fig9.generalises("11", tuple(stable))
-    for p in stable:
-        easgd, qsgd = (f"{name}, {many(p)}" for name in ("EASGD", "QSGD"))
-        found.append(
-            Statement(
-                f"11-overfits-{p}",
-                f"QSGD overfits more than EASGD (last over least test loss, QSGD less EASGD, {many(p)})",
-                lambda runs, a=qsgd, b=easgd: overfitting(runs, a) - overfitting(runs, b),
-                ">=",
-                0.0,
-            )
-        )
-        if p > 1:
-            # Distances obey one equation in both rules, so that a lower gain leaves more of them, in a few steps too.
-            found.append(
-                Statement(
-                    f"11-same-synchronization-{p}",
-                    f"with its gain scaled, QSGD is no more synchronized than EASGD (last distance, QSGD over EASGD, "
-                    f"{many(p)})",
-                    net.distance(qsgd, easgd),
-                    ">=",
-                    0.8,
-                    smoke=1.0,
-                )
-            )
-    for p in set(config.agents) - set(stable):
-        found.append(
+    best_of_easgd = lambda runs, p: net.best(runs.data, "test_accuracy", label("EASGD", p)).mean()
+    helps = Statement(
+        "11-more-agents-help",
+        f"QSGD improves with more agents (best test accuracy, {many(most)} over {many(fewest)}, points)",
+        net.gain(label("QSGD", most), label("QSGD", fewest)),
+        at_least(1.0),
+    )
+    return [
+        *[agents.generalizes(f"11-generalises-{p}", p) for p in stable],
+        *[statement for p in stable for statement in _synchronized(p)],
+        *[
             Statement(
                 f"11-too-many-{p}",
                 f"EASGD does not converge with {many(p)} (best test accuracy below that of the best number of fewer "
                 "agents, points)",
-                lambda runs, p=p: (
-                    best_of_easgd(runs) - net.best(runs.data, "test_accuracy", f"EASGD, {many(p)}").mean()
-                ),
-                ">=",
-                5.0,
-                smoke=5.0,
+                lambda runs, p=p: greatest([best_of_easgd(runs, q) for q in stable]) - best_of_easgd(runs, p),
+                at_least(5.0, smoke=5.0),
             )
-        )
-    if most > fewest:
-        found.append(
-            Statement(
-                "11-more-agents-help",
-                f"QSGD improves with more agents (best test accuracy, {many(most)} over {many(fewest)}, points)",
-                net.gain(f"QSGD, {many(most)}", f"QSGD, {many(fewest)}"),
-                ">=",
-                1.0,
-            )
-        )
-    for few, more in zip(config.agents[:-1], config.agents[1:], strict=True):
-        found.append(
+            for p in config.agents
+            if not config.stable(p)
+        ],
+        *([helps] if most > fewest else []),
+        *[
             Statement(
                 f"11-fewer-suffice-{few}",
                 f"EASGD of {many(few)} is about as good as QSGD of {many(more)} (best test accuracy, points)",
-                net.gain(f"EASGD, {many(few)}", f"QSGD, {many(more)}"),
-                ">=",
-                -1.0,
-                counted=False,
+                net.gain(label("EASGD", few), label("QSGD", more)),
+                at_least(-1.0),
                 note="of which numbers of agents the paper says so is lost",
             )
-        )
-    trained = [c for c in cells(config) if c.algorithm == "qsgd" or config.stable(c.agents)]
-    return [*found, net.same_starts("11-same-start", cells(config)), net.learns("11-learns", trained)]
+            for few, more in itertools.pairwise(config.agents)
+        ],
+        net.same_starts("11-same-start", arms(config)),
+        net.learns("11-learns", [arm for arm in arms(config) if arm.algorithm == "qsgd" or config.stable(arm.agents)]),
+    ]
+
+
+def _synchronized(p: int) -> list[Statement]:
+    """What is said of so many agents of both rules, at about the same synchronization."""
+    easgd, qsgd = label("EASGD", p), label("QSGD", p)
+    last_over_least = lambda runs, arm: net.last(runs.data, "test_loss", arm) / net.best(runs.data, "test_loss", arm)
+    overfits = Statement(
+        f"11-overfits-{p}",
+        f"QSGD overfits more than EASGD (last over least test loss, QSGD less EASGD, {many(p)})",
+        lambda runs: last_over_least(runs, qsgd) - last_over_least(runs, easgd),
+        at_least(0.0),
+    )
+    # Distances obey one equation in both rules, so that a lower gain leaves more of them, in a few steps too.
+    alike = Statement(
+        f"11-same-synchronization-{p}",
+        f"with its gain scaled, QSGD is no more synchronized than EASGD (last distance, QSGD over EASGD, {many(p)})",
+        net.distance(qsgd, easgd),
+        at_least(0.8, smoke=1.0),
+    )
+    return [overfits, alike] if p > 1 else [overfits]
 
 
 EXPERIMENT = net.experiment(
@@ -126,6 +110,6 @@ EXPERIMENT = net.experiment(
     "With QSGD's gain scaled down until its agents are as far apart as EASGD's, EASGD still generalises better, as "
     "QSGD overfits. Both improve with more agents, until EASGD's center does not converge.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

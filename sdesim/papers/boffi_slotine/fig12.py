@@ -5,15 +5,17 @@ Command: sdesim figure bs-fig12, after sdesim data cifar10. The rule is EASGD; a
 
 import dataclasses
 
-from sdesim import statistics
-from sdesim.claims import Statement
-from sdesim.papers.boffi_slotine import fig8 as bs_fig8
-from sdesim.papers.boffi_slotine.fig8 import many
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.networks import agents
+from sdesim.papers.frame.networks.agents import label, many
+from sdesim.statistics import greatest, least
+
+OWN, ONE = "own starts", "one start"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(bs_fig8.Config):
+class Config(agents.Config):
     """Constants [C] of Figure 12."""
 
     agents: tuple[int, ...] = (4, 8, 16)
@@ -30,84 +32,56 @@ class Config(bs_fig8.Config):
 PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.1), small=dict(agents=(2, 6)))
 
 
-def label(starts: str, agents: int) -> str:
-    return f"{starts}, {many(agents)}"
-
-
-def cells(config: Config) -> list[net.Cell]:
-    k = config.alpha / config.eta
+def arms(config: Config) -> list[net.Arm]:
     made = []
     for p in config.agents:
-        made.append(net.Cell(label("own starts", p), "easgd", p, k, group=str(p)))
-        made.append(net.Cell(label("one start", p), "easgd", p, k, same_start=True, group=str(p), style="--"))
+        made.append(net.Arm(label(OWN, p), "easgd", p, config.k, group=str(p)))
+        made.append(net.Arm(label(ONE, p), "easgd", p, config.k, same_start=True, group=str(p), style="--"))
     return made
 
 
 def statements(config: Config) -> list[Statement]:
     fewest, most = config.agents[0], config.agents[-1]
-
-    def improvement(starts: str):
-        return net.gain(label(starts, most), label(starts, fewest))
-
-    found = [
-        Statement(
-            f"12-one-start-is-worse-{p}",
-            f"agents from one start do worse than from their own (best test accuracy, points, {many(p)})",
-            net.gain(label("own starts", p), label("one start", p)),
-            ">=",
-            0.0,
-        )
-        for p in config.agents
-    ]
-    if most > fewest:
-        found.append(
-            Statement(
-                "12-own-starts-scale",
-                f"more agents help more from their own starts (improvement from {fewest} to {most} agents over that "
-                "from one start, points)",
-                lambda runs: improvement("own starts")(runs) - improvement("one start")(runs),
-                ">=",
-                0.0,
-            )
-        )
+    improvement = lambda runs, starts: net.gain(label(starts, most), label(starts, fewest))(runs)
+    first = lambda runs, starts, p: net.at_start(runs.data, "spread", label(starts, p))
+    scales = Statement(
+        "12-own-starts-scale",
+        f"more agents help more from their own starts (improvement from {fewest} to {most} agents over that from one "
+        "start, points)",
+        lambda runs: improvement(runs, OWN) - improvement(runs, ONE),
+        at_least(0.0),
+    )
     return [
-        *found,
+        *[
+            Statement(
+                f"12-one-start-is-worse-{p}",
+                f"agents from one start do worse than from their own (best test accuracy, points, {many(p)})",
+                net.gain(label(OWN, p), label(ONE, p)),
+                at_least(0.0),
+            )
+            for p in config.agents
+        ],
+        *([scales] if most > fewest else []),
         Statement(
             "12-one-start-is-one",
             "agents from one start are together at first (largest distance over that of agents from their own)",
-            lambda runs: (
-                statistics.greatest(
-                    [
-                        net.at_start(runs.data, "spread", label("one start", p))
-                        / net.at_start(runs.data, "spread", label("own starts", p))
-                        for p in config.agents
-                    ]
-                ),
-                0.0,
-            ),
-            "<=",
-            1e-6,
-            smoke=1e-6,
+            lambda runs: (greatest([first(runs, ONE, p) / first(runs, OWN, p) for p in config.agents]), 0.0),
+            at_most(1e-6, smoke=1e-6),
         ),
         Statement(
             "12-noise-parts-them",
             f"but noise drives them apart (distance after the last epoch, least of the runs, {many(most)})",
-            lambda runs: (statistics.least(net.last(runs.data, "spread", label("one start", most))), 0.0),
-            ">=",
-            1e-3,
-            smoke=1e-3,
+            lambda runs: (least(net.last(runs.data, "spread", label(ONE, most))), 0.0),
+            at_least(1e-3, smoke=1e-3),
         ),
         Statement(
             "12-own-starts-explore",
             f"agents from their own starts stay further apart (last distance over that from one start, {many(most)})",
-            net.distance(label("own starts", most), label("one start", most)),
-            ">=",
-            1.0,
-            counted=False,
-            smoke=1.0,
+            net.distance(label(OWN, most), label(ONE, most)),
+            at_least(1.0, smoke=1.0),
             note="asked here: at the end of a long training it says whether the starts are forgotten",
         ),
-        net.learns("12-learns", cells(config)),
+        net.learns("12-learns", arms(config)),
     ]
 
 
@@ -116,6 +90,6 @@ EXPERIMENT = net.experiment(
     "Boffi & Slotine, Fig. 12: one start or many, EASGD on CIFAR-10",
     "Agents that start at one point do worse than agents that start apart, which also gain more from being many.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

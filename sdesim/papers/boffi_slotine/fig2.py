@@ -9,7 +9,7 @@ import functools
 
 import xarray as xr
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.frame.experiment import Experiment
@@ -67,50 +67,38 @@ def statements(config: Config) -> list[Statement]:
             "2a-quorum-unmoved",
             "without coupling the schedule does not bring the quorum to the deepest minimum (share within 0.3)",
             lambda e: one.near(e["a"].q, marks.deepest, 0.3),
-            "<=",
-            0.02,
-            smoke=0.4,
+            at_most(0.02, smoke=0.4),
         ),
         Statement(
             "2a-agents-slightly",
             "and improves agents only slightly (share of agents within 0.15 of the deepest minimum)",
             lambda e: one.share_near(e["a"].x, marks.deepest, 0.15),
-            "<=",
-            0.6,
-            counted=False,
+            at_most(0.6),
             note="weak: locally the schedule improves uncoupled agents more than slightly",
         ),
         Statement(
             "2a-no-consensus",
             "without coupling agents still do not agree (standard deviation within a simulation)",
             lambda e: e["a"].x.std(axis=1),
-            ">=",
-            1.4,
-            smoke=1.4,
+            at_least(1.4, smoke=1.4),
         ),
         Statement(
             "2b-quorum-mild",
             "with weak coupling the improvement is mild: no quorum at the deepest minimum (share within 0.3)",
             lambda e: one.near(e["b"].q, marks.deepest, 0.3),
-            "<=",
-            0.05,
-            smoke=0.4,
+            at_most(0.05, smoke=0.4),
         ),
         Statement(
             "2b-agents-mild",
             "with weak coupling the improvement is mild (share of agents within 0.15 of the deepest minimum)",
             lambda e: one.share_near(e["b"].x, marks.deepest, 0.15),
-            "<=",
-            0.5,
-            smoke=0.5,
+            at_most(0.5, smoke=0.5),
         ),
         Statement(
             "2ac-gain-ratio",
             "coupling makes the schedule worth more (gain in agents at the deepest minimum, c over a)",
             lambda e: gain(e, "c") / gain(e, "a"),
-            ">=",
-            1.7,
-            smoke=1.5,
+            at_least(1.7, smoke=1.5),
         ),
     ]
     for p in "cd":
@@ -119,17 +107,13 @@ def statements(config: Config) -> list[Statement]:
                 f"2{p}-agents-at-minimum",
                 "intermediate coupling: agents converge to the deepest minimum of the true loss (share within 0.15)",
                 functools.partial(lambda e, p: one.share_near(e[p].x, marks.deepest, 0.15), p=p),
-                ">=",
-                0.93,
-                smoke=0.8,
+                at_least(0.93, smoke=0.8),
             ),
             Statement(
                 f"2{p}-quorum-at-minimum",
                 "intermediate coupling: so does the quorum (share within 0.1)",
                 functools.partial(lambda e, p: one.near(e[p].q, marks.deepest, 0.1), p=p),
-                ">=",
-                0.95,
-                smoke=0.6,
+                at_least(0.95, smoke=0.6),
             ),
         ]
     for p in "ef":
@@ -138,17 +122,13 @@ def statements(config: Config) -> list[Statement]:
                 f"2{p}-quorum-near-start",
                 "strong coupling: the quorum converges to the true minimum nearest its start (share within 0.05)",
                 functools.partial(lambda e, p: one.near(e[p].q, marks.near_start, 0.05), p=p),
-                ">=",
-                0.97,
-                smoke=0.6,
+                at_least(0.97, smoke=0.6),
             ),
             Statement(
                 f"2{p}-agents-near-start",
                 "strong coupling: so do the agents (share within 0.2)",
                 functools.partial(lambda e, p: one.share_near(e[p].x, marks.near_start, 0.2), p=p),
-                ">=",
-                0.95,
-                smoke=0.9,
+                at_least(0.95, smoke=0.9),
             ),
         ]
     return found

@@ -10,7 +10,7 @@ import functools
 
 import xarray as xr
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.dynamics import Nesterov
 from sdesim.fields import check_sign
 from sdesim.papers.boffi_slotine import one_dimensional as one
@@ -69,57 +69,43 @@ def statements(config: Config) -> list[Statement]:
             "3a-spread",
             "without coupling agents spread over the landscape (standard deviation)",
             lambda e: x(e, "a").std(),
-            ">=",
-            1.45,
-            smoke=1.4,
+            at_least(1.45, smoke=1.4),
         ),
         Statement(
             "3a-nearly-uniform",
             "without coupling agents are nearly uniform (divergence from uniform)",
             lambda e: one.divergence_from_uniform(x(e, "a")),
-            "<=",
-            0.08,
-            smoke=0.15,
+            at_most(0.08, smoke=0.15),
         ),
         Statement(
             "3a-quorum-at-zero",
             "without coupling the quorum gathers about zero (distance of its mean)",
             lambda e: abs(q(e, "a").mean()),
-            "<=",
-            0.25,
-            smoke=0.4,
+            at_most(0.25, smoke=0.4),
         ),
         Statement(
             "3b-localized",
             "weak coupling localizes agents (standard deviation, b over a)",
             lambda e: x(e, "b").std() / x(e, "a").std(),
-            "<=",
-            0.85,
-            smoke=0.9,
+            at_most(0.85, smoke=0.9),
         ),
         Statement(
             "3b-about-center",
             "about the center of the landscape (distance of the mean)",
             lambda e: abs(q(e, "b").mean()),
-            "<=",
-            0.4,
-            smoke=0.6,
+            at_most(0.4, smoke=0.6),
         ),
         Statement(
             "3b-not-deepest",
             "and not in the two deepest basins (share of agents)",
             lambda e: two_deepest(e, "b"),
-            "<=",
-            0.5,
-            smoke=0.55,
+            at_most(0.5, smoke=0.55),
         ),
         Statement(
             "3b-no-minimum",
             "nor in any other minimum (divergence from uniform)",
             lambda e: one.divergence_from_uniform(x(e, "b")),
-            "<=",
-            0.08,
-            smoke=0.15,
+            at_most(0.08, smoke=0.15),
         ),
     ]
     for p in "cde":
@@ -128,23 +114,19 @@ def statements(config: Config) -> list[Statement]:
                 f"3{p}-two-deepest",
                 "agents gather in the two deepest smoothed minima (share within 0.4)",
                 functools.partial(lambda e, p: two_deepest(e, p), p=p),
-                ">=",
-                0.55,
-                smoke=0.5,
+                at_least(0.55, smoke=0.5),
             ),
             Statement(
                 f"3{p}-left-too",
                 "the left one among them (share of agents within 0.4)",
                 functools.partial(lambda e, p: one.share_near(x(e, p), marks.left, one.NEAR), p=p),
-                ">=",
-                0.015,
+                at_least(0.015),
             ),
             Statement(
                 f"3{p}-quorum-wide",
                 "and the quorum is still too wide for reliable convergence (standard deviation)",
                 functools.partial(lambda e, p: q(e, p).std(), p=p),
-                ">=",
-                0.4,
+                at_least(0.4),
             ),
         ]
     return [
@@ -153,43 +135,35 @@ def statements(config: Config) -> list[Statement]:
             "3f-reliable",
             "the strongest coupling of the panels converges reliably to the right minimum (share within 0.4)",
             lambda e: one.near(q(e, "f"), marks.right, one.NEAR),
-            ">=",
-            0.97,
-            smoke=0.6,
+            at_least(0.97, smoke=0.6),
         ),
-        Statement("3f-quorum-sharp", "its quorum is sharp (robust width)", lambda e: one.width(q(e, "f")), "<=", 0.06),
+        Statement(
+            "3f-quorum-sharp", "its quorum is sharp (robust width)", lambda e: one.width(q(e, "f")), at_most(0.06)
+        ),
         Statement(
             "3f-agents-at-minimum",
             "and agents are there too (share within 0.4)",
             lambda e: one.share_near(x(e, "f"), marks.right, one.NEAR),
-            ">=",
-            0.88,
-            smoke=0.8,
+            at_least(0.88, smoke=0.8),
         ),
         Statement(
             "3-high-gain-tolerated",
             "that gain degrades the result without momentum (share of quorums within 0.4 of their start)",
             lambda e: one.near(q(e, "plain"), 0.0, 0.4),
-            ">=",
-            0.95,
-            counted=False,
+            at_least(0.95),
             note="weak: does not discriminate, the smaller learning rate alone would explain it",
         ),
         Statement(
             "3-degrades",
             "a still higher gain degrades it with momentum too (share of quorums within 0.4 of their start)",
             lambda e: one.near(q(e, "g"), 0.0, 0.4),
-            ">=",
-            0.95,
-            smoke=0.6,
+            at_least(0.95, smoke=0.6),
         ),
         Statement(
             "3-degrades-agents",
             "agents are kept there with it (share within 0.4)",
             lambda e: one.share_near(x(e, "g"), 0.0, 0.4),
-            ">=",
-            0.85,
-            smoke=0.6,
+            at_least(0.85, smoke=0.6),
         ),
     ]
 

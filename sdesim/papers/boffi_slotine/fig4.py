@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import plotting
-from sdesim.claims import Statement
+from sdesim.claims import Condition, Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
@@ -64,11 +64,11 @@ def statements(config: Config) -> list[Statement]:
         """The last loss of each simulation, (sims,)."""
         return runs.data["quorum_loss"].isel(k=gain, step=-1).values.astype(float)
 
-    def above(id: str, words: str, high_gain: int, low_gain: int, threshold: float, **options) -> Statement:
+    def above(id: str, words: str, high_gain: int, low_gain: int, needs: Condition, note="") -> Statement:
         """How far the loss of one gain lies above that of another."""
         difference = lambda runs: end(runs, high_gain) - end(runs, low_gain)
         text = f"{words} (loss of k = {k[high_gain]:g} less that of k = {k[low_gain]:g})"
-        return Statement(id, text, difference, ">=", threshold, **options)
+        return Statement(id, text, difference, needs, note)
 
     def least_low(runs: Runs) -> float:
         return least([end(runs, NONE).mean(), end(runs, SMALL).mean()]) - end(runs, BEST).mean()
@@ -81,41 +81,36 @@ def statements(config: Config) -> list[Statement]:
             "4c-small-gains-fail",
             f"small gains do not minimize the loss (least loss of k = {k[NONE]:g} and {k[SMALL]:g} less the best)",
             least_low,
-            ">=",
-            0.6,
-            smoke=0.6,
+            at_least(0.6, smoke=0.6),
         ),
-        above("4c-more-helps", "more coupling improves it", SMALL, LITTLE, 0.25, smoke=0.15),
-        above("4c-still-too-little", "and is still too little", LITTLE, GOOD, 0.25, smoke=0.2),
-        above("4c-best-beats-good", "the best gain beats the next smaller", GOOD, BEST, 0.05, smoke=0.02),
+        above("4c-more-helps", "more coupling improves it", SMALL, LITTLE, at_least(0.25, smoke=0.15)),
+        above("4c-still-too-little", "and is still too little", LITTLE, GOOD, at_least(0.25, smoke=0.2)),
+        above("4c-best-beats-good", "the best gain beats the next smaller", GOOD, BEST, at_least(0.05, smoke=0.02)),
         Statement(
             "4c-optimum",
-            f"k = {k[BEST]:g} is the best gain (least loss of all others less its own)",
+            f"k = {k[BEST]:g} is the best gain (least loss of all others less its own) [of this number of steps and of "
+            "agents: other numbers move the optimum]",
             margin,
-            ">=",
-            0.015,
-            note="of this number of steps and of agents: other numbers move the optimum",
+            at_least(0.015),
         ),
-        above("4c-beyond-optimum", "a gain just beyond it performs worse", WORSE, BEST, 0.015),
+        above("4c-beyond-optimum", "a gain just beyond it performs worse", WORSE, BEST, at_least(0.015)),
         Statement(
             "4c-similar",
             f"beyond the optimum there is a gain as good as one below it (|loss of k = {k[SIMILAR]:g} less that of "
             f"k = {k[GOOD]:g}|)",
             lambda runs: abs(float(end(runs, SIMILAR).mean() - end(runs, GOOD).mean())),
-            "<=",
-            0.1,
+            at_most(0.1),
         ),
-        above("4c-deteriorates-1", "larger gains do worse and worse", HIGH, SIMILAR, 0.03),
-        above("4c-deteriorates-2", "larger gains do worse and worse", HIGHER, HIGH, 0.15),
-        above("4c-deteriorates-3", "larger gains do worse and worse", HIGHEST, HIGHER, 0.04),
-        above("4c-stays-bad", "the largest gain is far from the best", LAST, BEST, 0.5, smoke=0.4),
+        above("4c-deteriorates-1", "larger gains do worse and worse", HIGH, SIMILAR, at_least(0.03)),
+        above("4c-deteriorates-2", "larger gains do worse and worse", HIGHER, HIGH, at_least(0.15)),
+        above("4c-deteriorates-3", "larger gains do worse and worse", HIGHEST, HIGHER, at_least(0.04)),
+        above("4c-stays-bad", "the largest gain is far from the best", LAST, BEST, at_least(0.5, smoke=0.4)),
         above(
             "4c-falls-at-first",
             "the smallest gain is better than none",
             NONE,
             SMALL,
-            0.0,
-            counted=False,
+            at_least(0.0),
             note="the paper calls both unsuccessful: without coupling the quorum is a mean of spread agents near 0",
         ),
         above(
@@ -123,8 +118,7 @@ def statements(config: Config) -> list[Statement]:
             "the largest gain is the worst of the large ones",
             LAST,
             HIGHEST,
-            0.0,
-            counted=False,
+            at_least(0.0),
             note="the quorum is at its start in both",
         ),
     ]

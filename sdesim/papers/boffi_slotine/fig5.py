@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
@@ -43,16 +43,13 @@ def statements(config: Config) -> list[Statement]:
                 f"5{letter}-clusters",
                 "agents are in four clusters near the uncorrupted minima (share within 0.4 of them)",
                 lambda runs: high.in_clusters(x(runs, letter), minima),
-                ">=",
-                threshold,
-                smoke=smoke,
+                at_least(threshold, smoke=smoke),
             ),
             Statement(
                 f"5{letter}-all-four",
                 "in all four of them (share in the smallest)",
                 lambda runs: high.smallest_cluster(x(runs, letter), minima),
-                ">=",
-                0.03,
+                at_least(0.03),
             ),
         ]
 
@@ -61,33 +58,25 @@ def statements(config: Config) -> list[Statement]:
             "5a-uniform",
             "without coupling agents are essentially uniform (largest over smallest count in 4 x 4 squares)",
             lambda runs: high.unevenness(x(runs, "a")),
-            "<=",
-            2.5,
-            smoke=4.0,
+            at_most(2.5, smoke=4.0),
         ),
         Statement(
             "5a-spread",
             "without coupling they do not agree (standard deviation within a simulation)",
             lambda runs: within(runs, "a"),
-            ">=",
-            1.3,
-            smoke=1.3,
+            at_least(1.3, smoke=1.3),
         ),
         Statement(
             "5b-more-clustered",
             "a little coupling draws them together (that standard deviation, b over a)",
             lambda runs: float(within(runs, "b").mean() / within(runs, "a").mean()),
-            "<=",
-            0.75,
-            smoke=0.75,
+            at_most(0.75, smoke=0.75),
         ),
         Statement(
             "5b-insufficient",
             "and is not enough for clusters (share in the four)",
             lambda runs: high.in_clusters(x(runs, "b"), minima),
-            "<=",
-            0.25,
-            smoke=0.25,
+            at_most(0.25, smoke=0.25),
         ),
         *clustered("c", 0.6, 0.5),
         *clustered("d", 0.8, 0.7),
@@ -96,24 +85,19 @@ def statements(config: Config) -> list[Statement]:
             "the smaller of these two gains has more stragglers between the clusters (share with a coordinate in no "
             "well, c less d)",
             lambda runs: high.stragglers(x(runs, "c")) - high.stragglers(x(runs, "d")),
-            ">=",
-            0.05,
-            smoke=0.0,
+            at_least(0.05, smoke=0.0),
         ),
         Statement(
             "5e-merging",
             "with more coupling the clusters begin to merge (share of agents outside them)",
             lambda runs: 1 - high.in_clusters(x(runs, "e"), minima),
-            ">=",
-            0.3,
+            at_least(0.3),
         ),
         Statement(
             "5f-near-origin",
             "with too much they stay near the origin (share within 0.4)",
             lambda runs: high.near_origin(x(runs, "f")),
-            ">=",
-            0.85,
-            smoke=0.8,
+            at_least(0.85, smoke=0.8),
         ),
     ]
 

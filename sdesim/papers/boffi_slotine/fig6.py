@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sdesim import plotting
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
@@ -47,24 +47,19 @@ def statements(config: Config) -> list[Statement]:
                 f"6{letter}-clusters",
                 "quorums are in four clusters (share within 0.4 of the uncorrupted minima)",
                 lambda runs: high.in_clusters(q(runs, letter), minima),
-                ">=",
-                0.9,
-                smoke=0.75,
+                at_least(0.9, smoke=0.75),
             ),
             Statement(
                 f"6{letter}-all-four",
                 "in all four of them (share in the smallest)",
                 lambda runs: high.smallest_cluster(q(runs, letter), minima),
-                ">=",
-                0.03,
+                at_least(0.03),
             ),
             Statement(
                 f"6{letter}-at-minima",
                 "close to those minima (mean distance of coordinates from 0, off that of the minima)",
                 lambda runs: abs(high.distance_in_wells(q(runs, letter)) - wells),
-                "<=",
-                0.15,
-                smoke=0.2,
+                at_most(0.15, smoke=0.2),
             ),
         ]
 
@@ -73,40 +68,31 @@ def statements(config: Config) -> list[Statement]:
             "6a-near-origin",
             "without coupling the quorum is near the origin (root mean square of a coordinate)",
             lambda runs: float(np.sqrt(np.mean(q(runs, "a") ** 2))),
-            "<=",
-            0.25,
-            smoke=0.3,
+            at_most(0.25, smoke=0.3),
         ),
         Statement(
             "6b-shifted",
             "a little coupling shifts it towards the bottom left (mean coordinate)",
             lambda runs: q(runs, "b").mean(axis=1),
-            "<=",
-            -0.2,
-            smoke=-0.1,
+            at_most(-0.2, smoke=-0.1),
         ),
         Statement(
             "6b-shifted-by-coupling",
             "farther than without coupling (mean coordinate, a less b)",
             lambda runs: q(runs, "a").mean(axis=1) - q(runs, "b").mean(axis=1),
-            ">=",
-            0.12,
-            smoke=0.05,
+            at_least(0.12, smoke=0.05),
         ),
         Statement(
             "6b-bottom-left",
             "most of it into that quadrant (share of quorums)",
             lambda runs: high.bottom_left(q(runs, "b")),
-            ">=",
-            0.5,
+            at_least(0.5),
         ),
         Statement(
             "6b-no-clusters",
             "and not yet into clusters (share in the four)",
             lambda runs: high.in_clusters(q(runs, "b"), minima),
-            "<=",
-            0.1,
-            smoke=0.1,
+            at_most(0.1, smoke=0.1),
         ),
         *clustered("c"),
         *clustered("d"),
@@ -114,41 +100,32 @@ def statements(config: Config) -> list[Statement]:
             "6e-scattered",
             "with more coupling quorums are scattered between the clusters (share outside the four)",
             lambda runs: 1 - high.in_clusters(q(runs, "e"), minima),
-            ">=",
-            0.3,
+            at_least(0.3),
         ),
         Statement(
             "6e-not-at-origin",
             "and not all at the origin (share within 0.4)",
             lambda runs: high.near_origin(q(runs, "e")),
-            "<=",
-            0.3,
-            smoke=0.4,
+            at_most(0.3, smoke=0.4),
         ),
         Statement(
             "6e-at-zero",
             "the coordinates that scatter stay near zero, in no well (share of them within 0.4)",
             at_zero,
-            ">=",
-            0.9,
-            counted=False,
+            at_least(0.9),
             note="the scatter is that of coordinates which are each in a well or at zero",
         ),
         Statement(
             "6f-near-origin",
             "with too much it stays near the origin (share within 0.4)",
             lambda runs: high.near_origin(q(runs, "f")),
-            ">=",
-            0.95,
-            smoke=0.8,
+            at_least(0.95, smoke=0.8),
         ),
         Statement(
             "6f-agents-near-origin",
             "and so do the agents, which without coupling would not (share within 0.4)",
             lambda runs: high.near_origin(high.panel(runs, "agents", "f")),
-            ">=",
-            0.85,
-            smoke=0.8,
+            at_least(0.85, smoke=0.8),
         ),
     ]
 

@@ -5,10 +5,11 @@ gains are given as the weight of the pull in one step, alpha = eta k. Elastic sy
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
-from sdesim.claims import Statement
+from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count
 from sdesim.papers.frame import networks as net
 from sdesim.statistics import greatest
@@ -36,20 +37,21 @@ def label(alpha: float) -> str:
     return rf"$\eta k = {alpha:g}$"
 
 
-def cells(config: Config) -> list[net.Cell]:
-    return [net.Cell(label(a), "easgd", config.agents, a / config.eta) for a in config.alpha]
+def arms(config: Config) -> list[net.Arm]:
+    return [net.Arm(label(a), "easgd", config.agents, a / config.eta) for a in config.alpha]
 
 
 def statements(config: Config) -> list[Statement]:
-    weak, *middle, strong = (label(a) for a in config.alpha)
+    labels = [label(a) for a in config.alpha]
+    weak, *others = labels
 
     def best_of_others(runs):
-        return greatest([net.best(runs.data, "test_accuracy", c).mean() for c in (*middle, strong)])
+        return greatest([net.best(runs.data, "test_accuracy", arm).mean() for arm in others])
 
     def trend(runs):
         """Points of accuracy a decade of the gain, over the gains whose center is at least as good as its agents."""
         center, agents = (
-            np.array([net.best(runs.data, name, label(a)).mean() for a in config.alpha])
+            np.array([net.best(runs.data, name, arm).mean() for arm in labels])
             for name in ("test_accuracy", "agents_test_accuracy")
         )
         meant = ~(center < agents - 1)  # what is not known too, of which there is no trend
@@ -59,16 +61,14 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "7-lower-is-better",
             "the best gain is below the strongest (best test accuracy of the second strongest over it, points)",
-            net.gain(middle[-1], strong),
-            ">=",
-            0.0,
+            net.gain(labels[-2], labels[-1]),
+            at_least(0.0),
         ),
         Statement(
             "7-trend",
             "test accuracy grows as the gain falls, where the center is of use (points a decade of the gain)",
             trend,
-            "<=",
-            0.0,
+            at_most(0.0),
         ),
         # Also in a few steps: the center of weakly coupled agents then stands near the mean of their starts.
         Statement(
@@ -76,30 +76,24 @@ def statements(config: Config) -> list[Statement]:
             "too weak a coupling leaves a center that is no meaningful average (best test accuracy over the epochs, of "
             "the gain with the best mean over the weakest, points)",
             lambda runs: best_of_others(runs) - net.best(runs.data, "test_accuracy", weak).mean(),
-            ">=",
-            2.0,
-            smoke=2.0,
+            at_least(2.0, smoke=2.0),
         ),
         Statement(
             "7-agents-learn-anyway",
             "though its agents learn by themselves (best accuracy of the agents over that of the center, weakest gain)",
             lambda runs: net.best(runs.data, "agents_test_accuracy", weak) - net.best(runs.data, "test_accuracy", weak),
-            ">=",
-            2.0,
-            smoke=20.0,
+            at_least(2.0, smoke=20.0),
         ),
         *[
             Statement(
                 f"7-synchronized-{i}",
                 f"more coupling, closer agents (last distance at {high} over that at {low})",
                 net.distance(high, low),
-                "<=",
-                1.0,
-                smoke=0.9,
+                at_most(1.0, smoke=0.9),
             )
-            for i, (low, high) in enumerate(zip((weak, *middle), (*middle, strong), strict=True), 1)
+            for i, (low, high) in enumerate(itertools.pairwise(labels), 1)
         ],
-        net.learns("7-learns", cells(config)),
+        net.learns("7-learns", arms(config)),
     ]
 
 
@@ -109,6 +103,6 @@ EXPERIMENT = net.experiment(
     "The test accuracy grows as the gain falls, as long as the center is still a meaningful average of the agents; "
     "below that the center does not converge.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

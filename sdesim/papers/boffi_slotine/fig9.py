@@ -5,16 +5,18 @@ Command: sdesim figure bs-fig9, after sdesim data cifar10. All numbers are chose
 
 import dataclasses
 
-from sdesim.claims import Statement
-from sdesim.papers.boffi_slotine import fig8 as bs_fig8
-from sdesim.papers.boffi_slotine.fig8 import many
+from sdesim.claims import Statement, at_most
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.networks import agents
+from sdesim.papers.frame.networks.agents import label, many
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(bs_fig8.Config):
+class Config(agents.Config):
     """Constants [C] of Figure 9."""
 
+    agents: tuple[int, ...] = (1, 4, 8, 16)
+    """Numbers of agents p, in growing order."""
     alpha: float = 0.04
     """Weight of the pull in one step, eta k, of both rules."""
 
@@ -22,67 +24,40 @@ class Config(bs_fig8.Config):
 PRESETS = net.presets(Config, smoke=dict(agents=(2,), alpha=0.2), small=dict(agents=(1, 2, 6)))
 
 
-def pairs(config: bs_fig8.Config, scale: float = 1.0) -> list[net.Cell]:
-    """QSGD, at `scale` times the gain, and EASGD for each number of agents."""
-    k = config.alpha / config.eta
-    made = []
-    for p in config.agents:
-        made.append(net.Cell(f"QSGD, {many(p)}", "qsgd", p, scale * k, group=str(p)))
-        made.append(net.Cell(f"EASGD, {many(p)}", "easgd", p, k, group=str(p), style="--"))
-    return made
-
-
-def cells(config: Config) -> list[net.Cell]:
-    return pairs(config)
-
-
-def generalises(id: str, agents: tuple[int, ...]) -> list[Statement]:
-    """EASGD is the better on the test set, for each number of agents."""
-    return [
-        Statement(
-            f"{id}-generalises-{p}",
-            f"EASGD generalises better than QSGD with {many(p)} (best test accuracy, points)",
-            net.gain(f"EASGD, {many(p)}", f"QSGD, {many(p)}"),
-            ">=",
-            0.0,
-        )
-        for p in agents
-    ]
+def arms(config: Config) -> list[net.Arm]:
+    return agents.pairs(config)
 
 
 def statements(config: Config) -> list[Statement]:
-    fewest, most = many(config.agents[0]), many(config.agents[-1])
+    fewest, most = config.agents[0], config.agents[-1]
+    lowest = lambda runs, name: net.best(runs.data, "train_loss", label(name, most))
     return [
-        *generalises("9", config.agents),
+        *[agents.generalizes(f"9-generalises-{p}", p) for p in config.agents],
         Statement(
             "9-optimises",
-            f"QSGD drives the training loss lower (best training loss, QSGD over EASGD, {most})",
-            lambda runs: (
-                net.best(runs.data, "train_loss", f"QSGD, {most}") / net.best(runs.data, "train_loss", f"EASGD, {most}")
-            ),
-            "<=",
-            1.0,
+            f"QSGD drives the training loss lower (best training loss, QSGD over EASGD, {many(most)})",
+            lambda runs: lowest(runs, "QSGD") / lowest(runs, "EASGD"),
+            at_most(1.0),
         ),
         *[
             Statement(
                 f"9-less-synchronized-{p}",
                 f"EASGD agents are less synchronized (last distance, QSGD over EASGD, {many(p)})",
-                net.distance(f"QSGD, {many(p)}", f"EASGD, {many(p)}"),
-                "<=",
-                1.0,
+                net.distance(label("QSGD", p), label("EASGD", p)),
+                at_most(1.0),
             )
             for p in config.several
         ],
-        *[net.synchronizes(f"9-synchronized-{name.lower()}", name, f"{name}, {most}") for name in ("QSGD", "EASGD")],
+        *[agents.synchronizes(f"9-synchronized-{name.lower()}", name, most) for name in ("QSGD", "EASGD")],
         net.differs(
             "9-differs",
-            f"EASGD is another iteration than QSGD, with {fewest}",
-            f"EASGD, {fewest}",
-            f"QSGD, {fewest}",
+            f"EASGD is another iteration than QSGD, with {many(fewest)}",
+            label("EASGD", fewest),
+            label("QSGD", fewest),
             config,
         ),
-        net.same_starts("9-same-start", cells(config)),
-        net.learns("9-learns", cells(config)),
+        net.same_starts("9-same-start", arms(config)),
+        net.learns("9-learns", arms(config)),
     ]
 
 
@@ -92,6 +67,6 @@ EXPERIMENT = net.experiment(
     "QSGD drives the training loss further down, EASGD generalises better, with one agent too, and its agents are less "
     "synchronized.",
     PRESETS,
-    cells,
+    arms,
     statements,
 )

@@ -1,10 +1,10 @@
 """One run for several figures: a Dataset that is computed once for what decides it, in the process and on disk.
 
-The file lies in the folder `runs` of the cache (`store.cache_folder`); without a cache no file is read or written. Its
-name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the versions,
-platform, device and precision that provenance names. A run is therefore found again only where it would come out the
-same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have been
-edited, and the same sources may be of two commits.
+The file lies in the folder `runs` of the cache (`results.datasets.cache_folder`); without a cache no file is read or
+written. Its name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the
+versions, platform, device and precision that provenance names. A run is therefore found again only where it would come
+out the same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have
+been edited, and the same sources may be of two commits.
 
 A file is written whole or not at all, one that cannot be read is computed anew and replaced, and of all files the KEPT
 used last are kept. A folder that cannot be written to costs a warning and the next run its time. What the run warned of
@@ -13,9 +13,9 @@ is kept with it and said again.
 
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +24,14 @@ import xarray as xr
 
 from sdesim import source
 from sdesim.fields import to_json, warn
-from sdesim.results.datasets import cache_folder, provenance, read_dataset, write_dataset
+from sdesim.results.datasets import cache_folder, read_described, write_dataset
 from sdesim.results.files import check_writable
+from sdesim.results.schema import Header, provenance
 
 KEPT = 20  # files on disk
 REMEMBERED = 4  # runs in the process
-WARNINGS = "sdesim_warnings"
 
-_remembered: dict[str, xr.Dataset] = {}
+_remembered: dict[str, tuple[xr.Dataset, list[str]]] = {}  # with what they warned of
 
 
 # Taken when the code is imported: a file that is edited while the process lives is not what the process runs.
@@ -61,28 +61,29 @@ def cached(kind: str, settings: dict[str, Any], compute: Callable[[], xr.Dataset
     Args:
         kind: what kind of run it is, the first part of the file's name.
         settings: all that decides the outcome, of types that JSON has; `compute` must depend on nothing else.
-        compute: the run. Its Dataset must survive a netCDF file: plain arrays, no objects.
+        compute: the run. Its Dataset must survive a netCDF file: plain arrays, no objects. Its attributes are not kept.
 
     Returns:
-        A Dataset of the caller's own: changing it changes no later one.
+        A Dataset of the caller's own, without attributes: changing it changes no later one.
     """
     name = key(kind, settings)
-    data = _remembered.pop(name, None)  # popped and put back last: the dict is in order of use
+    made = _remembered.pop(name, None)  # popped and put back last: the dict is in order of use
     path = None if not SOURCES or (at := folder()) is None else at / f"{name}.nc"
-    if data is None and path is not None:
-        data = _read(path)
-    if data is None:
-        data = _computed(compute)
+    if made is None and path is not None:
+        made = _read(path)
+    if made is None:
+        began = time.perf_counter()
+        data, said = made = _computed(compute)
         if path is not None:
-            _write(data, path)
-    _remembered[name] = data
+            call, seconds = f"sdesim.papers.frame.cache.cached({kind!r}, ...)", time.perf_counter() - began
+            _write(data, Header.new("cache", settings, call, seconds=seconds, warnings=said), path)
+    _remembered[name] = made
     while len(_remembered) > REMEMBERED:
         del _remembered[next(iter(_remembered))]
-    for message in json.loads(data.attrs[WARNINGS]):
+    data, said = made
+    for message in said:
         warn(message, UserWarning)
-    mine = data.copy(deep=True)
-    del mine.attrs[WARNINGS]
-    return mine
+    return data.copy(deep=True)
 
 
 def forget() -> None:
@@ -90,37 +91,42 @@ def forget() -> None:
     _remembered.clear()
 
 
-def _computed(compute: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """The run with what it warned of in an attribute; warnings that are not a user's pass at once."""
+def _computed(compute: Callable[[], xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
+    """The run and what it warned of; warnings that are not a user's pass at once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         data = compute()
     for w in caught:
         if not issubclass(w.category, UserWarning):
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-    return data.assign_attrs({WARNINGS: json.dumps(said)})
+    return _bare(data), [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 
 
-def _read(path: pathlib.Path) -> xr.Dataset | None:
-    """The run of a file, marked as just used; None if there is none or it is none."""
+def _read(path: pathlib.Path) -> tuple[xr.Dataset, list[str]] | None:
+    """The run of a file and what it warned of, marked as just used; None if there is none or it is none."""
     if not path.is_file():
         return None
     try:
-        data = read_dataset(path)
-        json.loads(data.attrs[WARNINGS])
+        data, header = read_described(path, "cache")
     except Exception:  # whatever a library makes of a damaged file, it is no run of ours: compute it anew
         return None
     with contextlib.suppress(OSError):
         os.utime(path)
-    return data
+    return _bare(data), header.own["warnings"]
 
 
-def _write(data: xr.Dataset, path: pathlib.Path) -> None:
+def _bare(data: xr.Dataset) -> xr.Dataset:
+    """The data without attributes of its own: those of a file are its header."""
+    bare = data.copy(deep=False)
+    bare.attrs = {}
+    return bare
+
+
+def _write(data: xr.Dataset, header: Header, path: pathlib.Path) -> None:
     """Write a run and remove the files that were not used for longest."""
     try:
         check_writable(path.parent, "cache")
-        write_dataset(data, path)
+        write_dataset(data.assign_attrs(header.attributes()), path)
     except (OSError, ValueError) as error:
         warn(f"cache {str(path.parent)!r}: the run could not be kept ({error})", UserWarning)
         return

@@ -1,20 +1,20 @@
-"""What an experiment is, and how one is regenerated: data, picture and claims, all of them or none."""
+"""What an experiment is, and how one is regenerated: data, picture and claims, or the latter two from the data."""
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from sdesim import claims, plotting
 from sdesim.claims import Claim, Statement
-from sdesim.fields import check_choice
-from sdesim.results.datasets import describe, write_dataset
-from sdesim.results.files import check_writable
+from sdesim.fields import check_choice, shown
+from sdesim.results.datasets import describe, read_described, write_dataset
+from sdesim.results.files import Damaged, check_writable
 from sdesim.results.recipe import Call, Code
 
 PRESETS = ("smoke", "default", "paper")
@@ -49,12 +49,25 @@ class Experiment:
 
 
 @dataclasses.dataclass(frozen=True)
+class Kept:
+    """What a figure is drawn and judged from, and its file keeps. preset: by name; it says which claims are asked."""
+
+    config: Any
+    preset: str
+    data: xr.Dataset
+
+
+@dataclasses.dataclass(frozen=True)
 class Regenerated:
-    """What `regenerate` wrote: paths by suffix, and the claims. seconds: of computing."""
+    """What `regenerate` or `redraw` wrote: paths by suffix, and the claims. seconds: of running and judging."""
 
     files: dict[str, pathlib.Path]
     claims: list[Claim]
     seconds: float
+
+
+Tell = Callable[[list[Claim]], Any]
+"""Is told the claims before anything is written: a full disk does not take what was found with it."""
 
 
 def regenerate(
@@ -64,11 +77,9 @@ def regenerate(
     out,
     *,
     progress: bool = False,
-    tell: Callable[[list[Claim]], Any] = lambda found: None,
+    tell: Tell = lambda found: None,
 ) -> Regenerated:
     """Run an experiment and write NAME.nc, NAME.claims.json, NAME.png and NAME.pdf into the folder `out`.
-
-    tell: is told the claims before anything is written: a full disk does not take what was found with it.
 
     Raises:
         ValueError: for an unwritable folder or an unfit configuration, before anything is computed.
@@ -76,8 +87,8 @@ def regenerate(
     """
     folder = check_writable(out)
     began = time.perf_counter()
-    data = experiment.run(config, progress)
-    found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=preset == "smoke")
+    kept = Kept(config, preset, _as_in_a_file(experiment.run(config, progress)))
+    found = _judged(experiment, kept)
     seconds = time.perf_counter() - began
     tell(found)
     call = Call(
@@ -89,19 +100,95 @@ def regenerate(
             "out": str(out),
         },
     )
-    more = {
+    own = {
         "experiment": experiment.name,
         "preset": preset,
-        "seed": str(config.seed),
-        "claims": json.dumps([dataclasses.asdict(c) for c in found]),
-        "seconds": round(seconds, 3),
+        "seed": config.seed,
+        "claims": [dataclasses.asdict(c) for c in found],
     }
-    describe(data, "figure", dataclasses.asdict(config), call, **more)
-    files = {suffix: folder / f"{experiment.name}.{suffix}" for suffix in ("nc", "claims.json", "png", "pdf")}
+    describe(kept.data, "figure", dataclasses.asdict(config), call, seconds=round(seconds, 3), **own)
+    data = folder / f"{experiment.name}.nc"
+    write_dataset(kept.data, data)  # first: all others can be had again from it
+    return Regenerated({"nc": data, **_written(experiment, kept, found, folder)}, found, seconds)
+
+
+def kept_in(experiment: Experiment, path) -> Kept:
+    """What the NAME.nc that `regenerate` wrote holds, in this version or an earlier one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for the file of another figure, a file of another kind, what is damaged, and a configuration that
+            the experiment no longer has.
+    """
+    data, header = read_described(path, "figure")
+    said, name = f"path={str(path)!r}", header.own["experiment"]
+    if name != experiment.name:
+        what = f"holds the figure {name}, and not {experiment.name}"
+        raise Damaged(said, what, f"name another file, or draw it with `sdesim figure {name} --from FILE`")
+    by = f"make it again, or read it with sdesim {header.origin['sdesim_version']}, which wrote it"
+    try:
+        config = _restored(experiment.preset(header.own["preset"]), header.settings, "")
+    except (TypeError, ValueError) as error:
+        raise Damaged(said, f"holds another configuration than {name} has: {error}", by) from error
+    return Kept(config, header.own["preset"], data)
+
+
+def redraw(experiment: Experiment, kept: Kept, out, *, tell: Tell = lambda found: None) -> Regenerated:
+    """Judge and draw again what a file keeps: NAME.claims.json, NAME.png and NAME.pdf into the folder `out`.
+
+    Nothing is run, and no data are written: `kept_in` may have read them from the same folder.
+
+    Raises:
+        ValueError: for an unwritable folder. WriteError: if a file cannot be written, an OSError.
+    """
+    folder = check_writable(out)
+    began = time.perf_counter()
+    found = _judged(experiment, kept)
+    seconds = time.perf_counter() - began
+    tell(found)
+    return Regenerated(_written(experiment, kept, found, folder), found, seconds)
+
+
+def _judged(experiment: Experiment, kept: Kept) -> list[Claim]:
+    ensemble = experiment.ensemble(kept.config, kept.data)
+    return claims.judge(experiment.statements(kept.config), ensemble, smoke=kept.preset == "smoke")
+
+
+def _written(experiment: Experiment, kept: Kept, found: list[Claim], folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The files, by suffix, in which the claims and the picture now are."""
+    files = {suffix: folder / f"{experiment.name}.{suffix}" for suffix in ("claims.json", "png", "pdf")}
     with plotting.looks():
-        figure = experiment.plot(config, data)
+        figure = experiment.plot(kept.config, kept.data)
         for suffix in ("png", "pdf"):
             plotting.save(figure, files[suffix])
-    write_dataset(data, files["nc"])
     claims.write(found, files["claims.json"])
-    return Regenerated(files, found, seconds)
+    return files
+
+
+def _as_in_a_file(data: xr.Dataset) -> xr.Dataset:
+    """The data with its arrays in the order of memory that reading a file gives them: NumPy adds up in that order, and
+    a claim that is judged again is the same to the last digit."""
+    return data.copy(data={name: np.asarray(v.values, order="C") for name, v in data.data_vars.items()})
+
+
+def _restored(like: Any, value: Any, name: str) -> Any:
+    """A value from JSON as it was: dataclasses in place of objects and tuples in place of lists, as a preset has them.
+
+    Raises:
+        TypeError, ValueError: with the name of a field that is unknown, missing or unfit.
+    """
+    if not dataclasses.is_dataclass(like):
+        return _tuples(value)
+    names = [field.name for field in dataclasses.fields(like) if field.init]
+    if not isinstance(value, dict):
+        raise TypeError(f"{name}={shown(value)}: must have the fields {', '.join(names)}")
+    dotted = {field: f"{name}.{field}".lstrip(".") for field in (*names, *value)}
+    if missing := [dotted[field] for field in names if field not in value]:
+        raise ValueError(f"{', '.join(missing)}: must be there")
+    if unknown := [dotted[field] for field in value if field not in names]:
+        raise ValueError(f"{', '.join(unknown)}: is no field of it")
+    return type(like)(**{field: _restored(getattr(like, field), value[field], dotted[field]) for field in names})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

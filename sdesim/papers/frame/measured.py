@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from sdesim.claims import Op, Statement
+from sdesim.claims import Condition, Statement, at_most
 from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, z_scores
 
 SIGMAS = 4.0  # standard errors that the worst point of a grid may lie off: one grid of a hundred in 150 by chance
@@ -51,30 +51,40 @@ def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
     return values.isel(point=np.flatnonzero(where.values))
 
 
+def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.DataArray:
+    """Measurements of several runs as one, along a new dimension."""
+    return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
+
+
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
 
 
-def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], **options) -> Statement:
+def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
     """A bound that holds at every grid point: the worst excess over it, in standard errors."""
     worst = lambda runs: (greatest(z_scores(measured(runs.data), bound(runs.data))), 0.0)
-    options = {"smoke": SIGMAS, **options}
-    return Statement(id, f"{statement} (worst excess in standard errors)", worst, "<=", SIGMAS, **options)
+    text = f"{statement} (worst excess in standard errors)"
+    return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
 
 
-def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], **options) -> Statement:
+def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
     """A prediction that is exact at every grid point: the worst deviation, in standard errors."""
     worst = lambda runs: (greatest(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
-    options = {"smoke": SIGMAS, **options}
-    return Statement(id, f"{statement} (worst deviation in standard errors)", worst, "<=", SIGMAS, **options)
+    text = f"{statement} (worst deviation in standard errors)"
+    return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
 
 
 def ratio(
-    id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], op: Op, threshold: float, **options
+    id: str,
+    statement: str,
+    measured: Measured,
+    bound: Callable[[xr.Dataset], Any],
+    condition: Condition,
+    note: str = "",
 ) -> Statement:
-    """How loose a bound is: the largest (op "<=") or least (">=") of mean / bound over the grid."""
-    extreme = greatest if op == "<=" else least
+    """How loose a bound is: the largest (`at_most`) or least (`at_least`) of mean / bound over the grid."""
+    extreme = greatest if condition.op == "<=" else least
     statistic = lambda runs: extreme(grid_mean(measured(runs.data)) / bound(runs.data))
-    return Statement(id, statement, statistic, op, threshold, **options)
+    return Statement(id, statement, statistic, condition, note)
 
 
 def exponent(
@@ -84,10 +94,11 @@ def exponent(
     over: str,
     predicted: float | Measured,
     tolerance: float,
-    **options,
+    smoke: float | None = None,
 ) -> Statement:
-    """A power law in the coordinate `over`: the fitted exponent, with its error, lies within `tolerance` of the
-    predicted one. Predicted is a number, or a formula's curve, to which the same line is fitted on the same grid."""
+    """A power law in the coordinate `over`: the fitted exponent, with its error, lies within `tolerance` (`smoke` at
+    smoke size) of the predicted one. Predicted is a number, or a formula's curve, to which the same line is fitted on
+    the same grid."""
 
     def off(runs: Runs) -> float:
         curve = measured(runs.data)
@@ -97,7 +108,7 @@ def exponent(
 
     words = "" if callable(predicted) else f" {predicted:.3g}"
     text = f"{statement} (exponent, distance from the predicted{words})"
-    return Statement(id, text, off, "<=", tolerance, **options)
+    return Statement(id, text, off, at_most(tolerance, smoke=smoke))
 
 
 # -- curves ------------------------------------------------------------------------------------------------------------

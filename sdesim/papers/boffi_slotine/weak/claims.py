@@ -1,0 +1,66 @@
+"""What is said of the weak error: its order in the learning rate."""
+
+import numpy as np
+import xarray as xr
+
+from sdesim import statistics
+from sdesim.claims import Statement, at_least, at_most
+from sdesim.papers.boffi_slotine.weak.config import MODELS, RULES, Config
+from sdesim.papers.frame.measured import Runs
+
+ORDERS = {"first": 1, "loss": 1, "second": 2}
+SIDES = (("least", at_least, -1), ("most", at_most, 1))
+
+
+def order(error: xr.DataArray) -> float:
+    """The order of the mean of `error` (eta, sim): the exponent of eta in error = constant eta^order e^(c eta).
+
+    The last factor takes up the next power of eta, which would bend a straight line; two learning rates cannot tell it.
+    """
+    eta = error["eta"].values
+    fit = np.linalg.pinv(np.stack([np.ones_like(eta), np.log(eta), eta][: eta.size], axis=1))
+    return float(fit[1] @ np.log(np.abs(statistics.grid_mean(error).values)))
+
+
+def _bias(runs: Runs, rule: str) -> float:
+    """The largest bias over error of the second-order model."""
+    error = statistics.grid_mean(runs.data["error"].sel(rule=rule, model="second"))
+    return statistics.greatest(abs(statistics.grid_mean(runs.data["bias"].sel(rule=rule)) / error))
+
+
+def _smallest(runs: Runs, rule: str, model: str) -> float:
+    """The mean error at the smallest learning rate."""
+    error = statistics.grid_mean(runs.data["error"].sel(rule=rule, model=model))
+    return float(error.sel(eta=error["eta"].min()))
+
+
+def statements(config: Config) -> list[Statement]:
+    found = []
+    for rule in config.rules:
+        name = RULES[rule]
+        for model, what in MODELS.items():
+            expected = ORDERS[model]
+            fit = lambda runs, rule=rule, model=model: order(runs.data["error"].sel(rule=rule, model=model))
+            text = f"{name}, {what}: the weak error is of order {expected} in the learning rate (fitted order)"
+            for side, bound, sign in SIDES:
+                id = f"{rule}-{model}-order-at-{side}"
+                needs = bound(expected + sign * 0.1, smoke=expected + sign * 0.3)
+                found.append(Statement(id, text, fit, needs))
+        found.append(
+            Statement(
+                f"{rule}-bias",
+                f"{name}: the SDE is solved well enough (bias of its solution over the weak error it tests)",
+                lambda runs, rule=rule: _bias(runs, rule),
+                at_most(0.05, smoke=0.1),
+            )
+        )
+        found.append(
+            Statement(
+                f"{rule}-gain",
+                f"{name}: at the smallest learning rate the whole drift's correction pays (its error over that of the "
+                "loss's correction alone)",
+                lambda runs, rule=rule: abs(_smallest(runs, rule, "second") / _smallest(runs, rule, "loss")),
+                at_most(0.1, smoke=0.1),
+            )
+        )
+    return found

@@ -1,0 +1,83 @@
+"""What statements about trained arms measure, and the statements that hold of every such experiment."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from sdesim.claims import Statement, at_least, at_most
+from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.networks.config import Arm, Config
+from sdesim.statistics import greatest, least
+
+# Of ten classes: the cross-entropy in nats, and the error in percent, of a network that guesses.
+GUESS_LOSS, GUESS_ERROR = float(np.log(10.0)), 90.0
+
+
+def last(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
+    """A metric of an arm after the last epoch, (sims,); of what has diverged not a number, of which a claim fails."""
+    return data[name].sel(arm=arm).isel(epoch=-1).values.astype(float)
+
+
+def best(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
+    """The best value of a metric over the epochs, of what diverges over those before, (sims,)."""
+    values = data[name].sel(arm=arm)
+    values = values.where(np.isfinite(values))
+    return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
+
+
+def gain(arm: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
+    """By how much the best value of a metric is better for one arm than for another, run by run: runs are paired."""
+    sign = 1 if name.endswith("accuracy") else -1
+    return lambda runs: sign * (best(runs.data, name, arm) - best(runs.data, name, over))
+
+
+def distance(of: str, over: str) -> Callable[[Runs], np.ndarray]:
+    """The agents' distance after the last epoch in one arm over that in another, run by run: runs are paired."""
+    return lambda runs: last(runs.data, "spread", of) / last(runs.data, "spread", over)
+
+
+def at_start(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
+    """A metric of an arm before training, (sims,)."""
+    return data[name].sel(arm=arm).isel(epoch=0).values.astype(float)
+
+
+def learns(id: str, arms: Sequence[Arm], points: float = 20.0) -> Statement:
+    """Every arm's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
+
+    def smallest(runs):
+        name = "agents_test_accuracy"
+        return least([best(runs.data, name, arm.label) - at_start(runs.data, name, arm.label) for arm in arms]), 0.0
+
+    text = "the agents of every arm learn in every run (least gain of test accuracy over the start, points)"
+    return Statement(id, text, smallest, at_least(points, smoke=points))
+
+
+def differs(id: str, statement: str, of: str, other: str, config: Config) -> Statement:
+    """Two arms take different paths from one start.
+
+    It is seen after an epoch of so few steps that what rounding does in them is far below the threshold.
+    """
+
+    def smallest(runs):
+        a, b = (runs.data["agents_train_loss"].sel(arm=arm).isel(epoch=1).values for arm in (of, other))
+        return least(abs(a / b - 1)), 0.0
+
+    text = f"{statement} (relative difference of training losses after epoch 1, least of the runs)"
+    note = "" if config.short else "counted at smoke size alone: over more steps rounding grows as large"
+    return Statement(id, text, smallest, at_least(1e-3, smoke=1e-3), note)
+
+
+def same_starts(id: str, arms: Sequence[Arm]) -> Statement:
+    """Arms of one run number start at one point: exact at any size, up to the rounding of different programs."""
+
+    def worst(runs):
+        values = [np.stack([at_start(runs.data, "agents_test_loss", arm.label) for arm in g]) for g in groups]
+        return greatest([greatest(np.ptp(v, axis=0)) for v in values]), 0.0
+
+    groups = [
+        [arm for arm in arms if (arm.first, arm.agents) == key]
+        for key in {(arm.first, arm.agents): None for arm in arms}
+    ]
+    text = "the methods compared start at the same points (largest difference of test losses before training)"
+    return Statement(id, text, worst, at_most(1e-3, smoke=1e-3))

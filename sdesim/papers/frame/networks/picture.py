@@ -1,0 +1,122 @@
+"""Pictures of trained arms, over epochs or iterations, with titles that say what the networks saw.
+
+A smaller preset's picture must not look like the paper's, and runs that diverge leave the means: both are in the title.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps, pyplot
+from matplotlib.figure import Figure
+
+from sdesim import plotting
+from sdesim.papers.frame.networks.config import Arm
+from sdesim.statistics import grid_error, standard_error
+
+Curve = tuple[str, Arm, Any, str]  # label, arm, color, style
+
+METRICS = ("train_loss", "test_loss", "test_accuracy", "spread")
+
+LABELS = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy (%)",
+    "spread": r"$\sum_i |x^i - \bar{x}|^2$",
+    "eta": r"learning rate $\eta$, mean of agents",
+}
+
+TITLES = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "spread": "distance between agents",
+    "eta": "learning rate",
+}
+
+
+def heading(title: str, size: str, data: xr.Dataset) -> str:
+    """The title of a picture: what it shows, the size of the training, and how many of its runs diverged if any did."""
+    diverged = int((data["diverged"] >= 0).sum())
+    told = f", {diverged} of {data['diverged'].size} runs diverged" * (diverged > 0)
+    return f"{title}\n({size}){told}"
+
+
+def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[str] = METRICS) -> Figure:
+    """Curves over epochs of every arm: means over the runs that have not diverged, with bands of two standard errors.
+
+    Args:
+        arms: what is compared.
+        data: as `train` returns it.
+        title: of the whole picture.
+        metrics: four names of variables, a panel each.
+    """
+    figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
+    groups = list(dict.fromkeys(arm.group or arm.label for arm in arms))
+    shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
+    for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
+        values = data[name]
+        if name == "spread":  # that of agents at one point is rounding, and would take the axis down to it
+            values = values.where(values > 1e-9 * values.max())
+        for arm in arms:
+            color = shades[groups.index(arm.group or arm.label)]
+            runs = values.sel(arm=arm.label)
+            mean = runs.mean("sim")
+            band = 2 * grid_error(runs)
+            panel.plot(mean["epoch"], mean, arm.style, color=color, lw=1.3, label=arm.label)
+            panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
+        shown = values.values[np.isfinite(values.values)]
+        if name == "test_accuracy":
+            low, high = panel.get_ylim()
+            panel.set_ylim(max(low, 0), min(high, 100))
+        elif shown.max(initial=0) > 5 * shown[shown > 0].min(initial=np.inf):
+            # Of less, a linear axis has the better labels.
+            panel.set_yscale("log")
+        panel.set_ylabel(LABELS[name])
+        plotting.letter(panel, i, TITLES[name])
+    for panel in axes[1]:
+        panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=7.5)
+    figure.suptitle(title, fontsize=10.5)
+    pyplot.close(figure)
+    return figure
+
+
+def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, iterations: int) -> Figure:
+    """Training loss, test loss and test error of the tested model over iterations.
+
+    Means over runs with bands of two standard errors, to where the first run diverges.
+
+    Args:
+        curves: label, arm, color and line style of each.
+        data: as `train` returns it.
+        title: of the whole picture.
+        iterations: of an epoch.
+    """
+    figure, axes = pyplot.subplots(1, 3, figsize=(12.0, 4.6), layout="constrained")
+    x = data["epoch"].values * iterations
+    labels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test error (%)"}
+    for i, (panel, (name, text)) in enumerate(zip(axes, labels.items(), strict=True)):
+        for label, arm, color, style in curves:
+            values = data[name].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
+            values = 100 - values if name == "test_accuracy" else values
+            mean, band = values.mean(axis=1), 2 * standard_error(values, 1)
+            panel.plot(x, mean, style, color=color, lw=1.4, label=label)
+            low = np.maximum(mean - band, 0.1 * mean)  # a band to 0 would have no end on a logarithmic axis
+            panel.fill_between(x, low, mean + band, color=color, alpha=0.12, lw=0)
+        if name == "test_accuracy":
+            panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100))
+        else:
+            panel.set_yscale("log")
+            panel.set_ylim(top=min(panel.get_ylim()[1], 10.0))  # what diverges leaves the picture
+        panel.set_xlabel("iterations of each worker")
+        panel.set_ylabel(text)
+        plotting.letter(panel, i, text.removesuffix(" (%)"))
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
+    figure.suptitle(title, fontsize=10.5)
+    pyplot.close(figure)
+    return figure

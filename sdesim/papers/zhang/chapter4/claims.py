@@ -1,0 +1,148 @@
+"""Statistics of methods, each at the learning rate of its smallest test error, and what holds at any size."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from sdesim.claims import Statement, at_least, at_most
+from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.measured import Runs
+from sdesim.papers.zhang.chapter4.methods import Arm, Methods, flat
+from sdesim.statistics import greatest, least
+
+
+def errors(data: xr.Dataset, arm: Arm) -> np.ndarray:
+    """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess."""
+    found = 100 - data["test_accuracy"].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
+    return np.where(np.isfinite(found), found, net.GUESS_ERROR)
+
+
+def chosen(data: xr.Dataset, arms: Sequence[Arm]) -> Arm:
+    """Of a method's arms the one with the smallest achievable test error, in the mean over runs."""
+    return min(arms, key=lambda arm: errors(data, arm).min(axis=0).mean())
+
+
+def smallest(data: xr.Dataset, arms: Sequence[Arm]) -> np.ndarray:
+    """The smallest test error over the epochs, at the chosen learning rate, (sims,)."""
+    return errors(data, chosen(data, arms)).min(axis=0)
+
+
+def during(data: xr.Dataset, arms: Sequence[Arm], epochs: slice = slice(1, None)) -> np.ndarray:
+    """The mean test error over the epochs, at the chosen learning rate, (sims,)."""
+    return errors(data, chosen(data, arms))[epochs].mean(axis=0)
+
+
+def better(of: Sequence[Arm], than: Sequence[Arm], by=smallest) -> Callable[[Runs], np.ndarray]:
+    """By how many points of test error one method is better than another, run by run: runs are paired."""
+    return lambda runs: by(runs.data, than) - by(runs.data, of)
+
+
+def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs], np.ndarray]:
+    """By how many points a method is better than the best of all others in the mean over runs, run by run.
+
+    The choice of the best favors the others.
+    """
+
+    def statistic(runs):
+        others = [by(runs.data, arms) for other, arms in methods.items() if other != name]
+        return min(others, key=np.mean) - by(runs.data, methods[name])
+
+    return statistic
+
+
+def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
+    """How many times faster a method is than the best of all others, in epochs to that one's smallest test error.
+
+    Both are of means over runs; 0 if `name` never gets there. Which method is the best is chosen as Z does, by that
+    error.
+    """
+
+    def statistic(runs):
+        curve = lambda arms: errors(runs.data, chosen(runs.data, arms)).mean(axis=1)
+        other = min((curve(arms) for other, arms in methods.items() if other != name), key=np.min)
+        reached = np.flatnonzero(curve(methods[name]) <= other.min())
+        return float(other.argmin() / max(reached[0], 1)) if reached.size else 0.0
+
+    return statistic
+
+
+# -- statements that hold at any size ----------------------------------------------------------------------------------
+
+
+def always(methods: Methods, unstable: Sequence[str] = ()) -> list[Statement]:
+    """What holds at any size: everything else learns, from one start, and averages are of the plain method's path."""
+    stable = {name: arms for name, arms in methods.items() if name not in unstable}
+    found = [learns("learns", stable), one_start("one-start", flat(methods))]
+    if "ASGD" in methods:
+        found.append(own_path("own-path", methods))
+    if "MDOWNPOUR" in methods:
+        found.append(at_one_point("one-point", methods["MDOWNPOUR"]))
+    return found
+
+
+def learns(id: str, methods: Methods) -> Statement:
+    """Every method's workers, in every run at its chosen rate; 120 iterations teach synthetic images to them."""
+
+    def worst(runs):
+        found = [net.best(runs.data, "agents_train_loss", chosen(runs.data, m).label) for m in methods.values()]
+        return greatest(found) / net.GUESS_LOSS, 0.0
+
+    text = "the workers of every method learn in every run (worst of the least training losses, over ln 10 of guessing)"
+    return Statement(id, text, worst, at_most(0.9, smoke=0.95))
+
+
+def one_start(id: str, arms: Sequence[Arm]) -> Statement:
+    """What Z 4.1 sets, up to the rounding of different programs."""
+
+    def widest(runs):
+        values = np.stack([runs.data[n].sel(arm=arm.label).isel(epoch=0) for arm in arms for n in _TESTED])
+        return greatest(np.ptp(values, axis=0)), 0.0
+
+    text = "all methods start from one initial parameter, center and workers (largest difference of test losses)"
+    return Statement(id, text, widest, at_most(1e-3, smoke=1e-3))
+
+
+_TESTED = ("test_loss", "agents_test_loss")
+
+
+def own_path(id: str, methods: Methods) -> Statement:
+    """An average looks at a path and does not change it: pairs of arms with one learning rate take the same."""
+    families = [("SGD", ("ASGD", "MVASGD")), ("DOWNPOUR", ("ADOWNPOUR", "MVADOWNPOUR"))]
+    pairs = [
+        (a.label, b.label)
+        for plain, averages in families
+        for name in averages
+        if plain in methods and name in methods
+        for a, b in zip(methods[plain], methods[name], strict=True)
+    ]
+
+    def apart(runs, pair):
+        a, b = (runs.data["agents_test_loss"].sel(arm=label).isel(epoch=1).values for label in pair)
+        diverged = ~np.isfinite(a) & ~np.isfinite(b)
+        return np.where(diverged, 0.0, np.abs(a / np.where(diverged, 1.0, b) - 1)).max()
+
+    widest = lambda runs: (greatest([apart(runs, pair) for pair in pairs]), 0.0)
+
+    text = "averages are of the plain method's own path (largest relative difference of workers' test losses, epoch 1)"
+    return Statement(id, text, widest, at_most(0.05, smoke=1e-3))
+
+
+def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
+    """Workers that take their steps at the master's own point are nowhere else."""
+
+    def widest(runs):
+        """Over the epochs before an arm diverges."""
+        spread, loss = (
+            runs.data[n].sel(arm=[arm.label for arm in arms]).values for n in ("spread", "agents_test_loss")
+        )
+        return greatest(spread[np.isfinite(loss)]), 0.0
+
+    text = "all workers of MDOWNPOUR read one point of the master (largest distance between workers)"
+    return Statement(id, text, widest, at_most(1e-6, smoke=1e-6))
+
+
+def farther(id: str, statement: str, near: Arm, far: Arm) -> Statement:
+    """In every run one arm's workers end farther from each other than another's; runs are paired."""
+    smallest = lambda runs: (least(net.distance(far.label, near.label)(runs)), 0.0)
+    return Statement(id, f"{statement} (least ratio of last distances)", smallest, at_least(1.0, smoke=1.0))

@@ -1,0 +1,57 @@
+"""Zhang's methods, each with the learning rates that it is tried with."""
+
+import dataclasses
+from typing import Any
+
+from sdesim.papers.frame import networks as net
+from sdesim.papers.zhang.chapter4.config import Config, Rates
+
+METHODS = {
+    "EASGD": ("easgd-wm", "easgd"),
+    "EAMSGD": ("eamsgd", "eamsgd"),
+    "DOWNPOUR": ("downpour", "downpour"),
+    "ADOWNPOUR": ("adownpour", "downpour"),
+    "MVADOWNPOUR": ("mvadownpour", "downpour"),
+    "MDOWNPOUR": ("mdownpour", "mdownpour"),
+    "SGD": ("sgd", "sgd"),
+    "ASGD": ("asgd", "sgd"),
+    "MVASGD": ("mvasgd", "sgd"),
+    "MSGD": ("msgd", "msgd"),
+}
+"""Of each method, its algorithm and the field of the configuration with its learning rates."""
+
+ALONE = ("SGD", "ASGD", "MVASGD", "MSGD")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm(net.Arm):
+    """A method with one learning rate.
+
+    Args:
+        method: its name in Z.
+        decay: gamma of the rate's decay, in 1 / iteration.
+    """
+
+    method: str = ""
+    decay: float = 0.0
+
+
+def tried(
+    config: Config, method: str, agents: int = 1, period: int = 1, rates: Rates | None = None, decay: float = 0.0
+) -> list[Arm]:
+    """A method with each of its learning rates."""
+    algorithm, field = METHODS[method]
+    where = f", p = {agents}, tau = {period}" if agents > 1 else ""
+    slower = f", gamma = {decay:g}" if decay else ""
+    etas = [config.eta * eta for eta in (getattr(config, field) if rates is None else rates)]
+    numbers: dict[str, Any] = dict(agents=agents, period=period, same_start=True, method=method, decay=decay)
+    return [Arm(f"{method}{where}, eta = {eta:g}{slower}", algorithm, eta=eta, **numbers) for eta in etas]
+
+
+Methods = dict[str, list[Arm]]
+"""Arms by the method that they are of."""
+
+
+def flat(methods: Methods) -> list[Arm]:
+    """All arms of a figure."""
+    return [arm for arms in methods.values() for arm in arms]

@@ -1,0 +1,157 @@
+"""What is measured of a training, at the start and after each epoch: one compiled function, and a Dataset of all."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jax import lax
+from jaxtyping import Array, PyTree
+
+from sdesim import random
+from sdesim.training import modules
+from sdesim.training import step as steps
+from sdesim.training.algorithms import Algorithm
+from sdesim.training.step import Pixels, RunState, Task
+
+Record = dict[str, np.ndarray]
+"""One measurement, by name."""
+
+
+def tested(algorithm: Algorithm, state: RunState) -> PyTree:
+    """What is tested of each run: its agents and, last, its quorum or center, (runs, agents + 1, ...)."""
+    center = state.average
+    if center is None:
+        center = jax.vmap(lambda a, p, o: a.center(p, o))(algorithm, state.params, state.optimizer)
+    return jax.tree.map(lambda p, c: jnp.concatenate([p, c[:, None]], axis=1), state.params, center)
+
+
+def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
+    """Mean cross-entropy and accuracy of every model, params (runs, models, ...), over all images: (runs, models) each.
+
+    Batches are of one size and in one order, because networks with batch statistics depend on them; images beyond the
+    last whole batch are left out.
+    """
+    size = min(task.evaluation_batch, pixels.y.shape[0])
+    batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
+
+    def one(params, x, y):
+        with steps.precision(task):
+            said = modules.logits(task.network, params, x, False)
+        logits = said.astype(jnp.float32)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return loss, (jnp.argmax(logits, axis=-1) == y).mean()
+
+    def body(total, index):
+        x = steps.prepared(task, pixels, index, None)
+        found = steps.each(steps.each(lambda p: one(p, x, pixels.y[index])))(params)
+        return jax.tree.map(jnp.add, total, found), None
+
+    zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])
+    total, _ = lax.scan(body, (zeros, zeros), batches)
+    return jax.tree.map(lambda t: t / batches.shape[0], total)
+
+
+def spread_by_layer(params: PyTree) -> dict[str, Array]:
+    """sum_i |x^i - mean|^2 of every layer, (runs,), by the layer's name: the agents' distance from their mean."""
+
+    def one(layer):
+        away = jax.tree.map(lambda a: jnp.sum((a - a.mean(axis=1, keepdims=True)) ** 2, axis=range(1, a.ndim)), layer)
+        return functools.reduce(jnp.add, jax.tree.leaves(away))
+
+    return {name: one(layer) for name, layer in params.items()}
+
+
+def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs: Array, order: Array) -> Array:
+    """Trace of the covariance of one sample's gradient, (runs, agents), estimated from two batches at the same point:
+    batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops. order: (2, runs, agents, batch)."""
+
+    def agent(params, run, number, index):
+        key = steps.agent_key(seed, random.Stream.DROPOUT, jnp.uint32(2**32 - 1), run, number)
+        both = steps.each(lambda i: steps.gradient(task, pixels, params, i, key)[1])(
+            index
+        )  # compiled once for both batches
+        difference = jax.tree.map(lambda g: g[0] - g[1], both)
+        return 0.5 * task.batch * optax.tree.norm(difference, squared=True)
+
+    def one_run(params, run, order):
+        numbers = jnp.arange(order.shape[1], dtype=jnp.uint32)
+        of = lambda params, number, index: agent(params, run, number, index)
+        return steps.each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
+
+    return steps.each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))
+
+
+def measure(task, algorithm, state, train, validation, test, seed, runs, order) -> dict[str, Array]:
+    """All that is measured of a state but what the loop knows: rates, the losses of batches, seconds."""
+    models = tested(algorithm, state)
+    found = {}
+    for name, pixels in (("train", train), ("validation", validation), ("test", test)):
+        if pixels.y.shape[0]:
+            found[f"{name}_loss"], found[f"{name}_accuracy"] = evaluate(task, models, pixels)
+    layers = spread_by_layer(state.params)
+    found["spread_by_layer"] = jnp.stack(list(layers.values()), axis=-1)
+    found["spread"] = found["spread_by_layer"].sum(axis=-1)
+    found["gradient_noise"] = gradient_noise(task, train, state.params, seed, runs, order)
+    return found
+
+
+# -- as a history ------------------------------------------------------------------------------------------------------
+
+DIMS = {
+    **{f"{s}_{m}": ("run", "model") for s in ("train", "validation", "test") for m in ("loss", "accuracy")},
+    "batch_loss": ("run", "agent"),
+    "spread_by_layer": ("run", "layer"),
+    "spread": ("run",),
+    "gradient_noise": ("run", "agent"),
+    "eta": ("run", "agent"),
+    "seconds": (),
+}
+
+LABELS = {
+    **{f"{s}_loss": ("nats", f"mean cross-entropy on {s} images") for s in ("train", "validation", "test")},
+    **{f"{s}_accuracy": ("1", f"share of {s} images that are right") for s in ("train", "validation", "test")},
+    "batch_loss": ("nats", "mean loss of the epoch's batches, as the agents trained on them"),
+    "spread": ("parameters^2", "sum over agents of the squared distance from their mean"),
+    "spread_by_layer": ("parameters^2", "spread of each layer's parameters"),
+    "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one image's gradient"),
+    "eta": ("parameters^2 / nat", "learning rate of the epoch"),
+    "seconds": ("s", "time that the epoch's steps took"),
+    "diverged": ("1", "first step whose loss was not finite, or -1"),
+    "epoch": ("1", "passes through the training set"),
+    "run": ("1", "place of the run"),
+    "number": ("1", "number of the run, which decides its random numbers"),
+    "model": ("1", "an agent, or the center"),
+    "layer": ("1", "layer of the network"),
+}
+
+
+def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
+    """What a line of progress shows of the last measurement: means over runs, losses those of agents."""
+    last, told = history[-1], {}
+    if len(history) > 1:
+        told["training loss"] = float(last["batch_loss"].mean())
+    if "validation_loss" in last:
+        told["validation loss"] = float(last["validation_loss"][:, :agents].mean())
+    if "test_accuracy" in last:
+        told["center's test accuracy"] = float(last["test_accuracy"][:, agents].mean())
+    return {**told, "spread": float(last["spread"].mean())}
+
+
+def dataset(history: Sequence[Record], state: RunState, numbers, agents: int) -> xr.Dataset:
+    """The history, labelled."""
+    names = history[0].keys()
+    variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
+    coordinates = {
+        "epoch": np.arange(len(history)),
+        "run": np.arange(len(numbers)),
+        "number": ("run", numbers),
+        "agent": np.arange(agents),
+        "model": [*(f"agent {i}" for i in range(agents)), "center"],
+        "layer": list(state.params),
+    }
+    data = xr.Dataset(variables, coordinates)
+    return data.assign(diverged=("run", np.asarray(state.diverged)))

@@ -1,0 +1,101 @@
+"""What is compiled of a training, and the code that it is known by.
+
+A compiled program has the values in it that the functions of a network or a rule read where they were
+defined, and would go on with yesterday's. So each takes the `Code` that it was traced from as its first
+argument.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Hashable
+from typing import Any
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdesim.functions import as_key
+from sdesim.training import measure as measurements
+from sdesim.training import modules
+from sdesim.training import step as steps
+from sdesim.training.algorithms import Algorithm
+from sdesim.training.setup import Setup
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """What a network and a rule were traced to, with all that their functions closed over; no pytree."""
+
+    keys: tuple[Hashable, ...]
+
+
+def code_of(setup: Setup) -> Code:
+    """The code of a training, with its functions as they are now: what is not ours of its programs, traced by itself,
+    which is faster than tracing them whole."""
+    task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
+    network, side = task.network, steps.image_shape(task, setup.image)[1:]
+    images = lambda batch: jax.ShapeDtypeStruct((batch, *side), jnp.float32)
+    most = max(part.y.shape[0] for part in setup.looked_at)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    train = lambda params, x, key: modules.logits(network, params, x, True, key)
+    test = lambda params, x: modules.logits(network, params, x, False)
+    draw = lambda key, x: modules.drawn(network, key, x) if isinstance(network, nn.Module) else None
+
+    def step(algorithm, params, eta):
+        optimizer = algorithm.optimizer().init(params)
+        params, optimizer, _ = steps.agents_step(algorithm, lambda at: (at, None), params, optimizer, eta)
+        renewed = algorithm.coupling().renew(params, optimizer, eta) if algorithm.renews else None
+        return params, optimizer, algorithm.center(params, optimizer), renewed
+
+    agents = jax.tree.map(lambda a: jax.ShapeDtypeStruct((setup.agents, *a.shape), a.dtype), params)
+    return Code(
+        (
+            as_key(train, params, images(task.batch), key),
+            as_key(test, params, images(min(task.evaluation_batch, most))),
+            as_key(draw, key, images(2)),
+            as_key(step, algorithm, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
+        )
+    )
+
+
+def _of_one_run(algorithm: Algorithm) -> Algorithm:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, algorithm)
+
+
+@functools.cache
+def start():
+    """`step.start`, compiled. It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of
+    random numbers, and two at its first level."""
+    options: dict[str, Any] = {}
+    if jax.default_backend() == "cpu":
+        options = {"compiler_options": {"xla_backend_optimization_level": 1}}
+    return eqx.filter_jit(lambda code, *args: steps.start(*args), **options)
+
+
+@eqx.filter_jit
+def shuffled(seed, epoch, runs, agents, size, batches, batch):
+    """An epoch's batches, (steps, runs, agents, batch); what is left of the last one is left out."""
+    order = steps.shuffled(seed, epoch, runs, agents, size)[..., : batches * batch]
+    return jnp.moveaxis(order.reshape(*order.shape[:2], batches, batch), 2, 0)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def take_steps(kept, state):
+    _, task, algorithm, pixels, seed, runs, eta, order, first, end, total = kept
+    return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end, total)
+
+
+@eqx.filter_jit
+def renew(code, *args):
+    return steps.renew(*args)
+
+
+@eqx.filter_jit
+def measure(code, *args):
+    return measurements.measure(*args)
+
+
+@eqx.filter_jit
+def tested(code, *args):
+    return measurements.tested(*args)

@@ -1,0 +1,315 @@
+"""A training's settings, checked: what is told of a wrong one, before anything is drawn or compiled."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sdesim import random
+from sdesim.ensembles.warnings import warn_if_unstable
+from sdesim.fields import (
+    byte_count,
+    check_choice,
+    check_count,
+    check_flags,
+    check_sign,
+    described,
+    named,
+    number,
+    one_number,
+    shown,
+    warn,
+)
+from sdesim.results.recipe import Call, Code, as_code
+from sdesim.training import modules
+from sdesim.training import step as steps
+from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
+from sdesim.training.data import Split, check_split
+from sdesim.training.memory import check_fits, size_of
+from sdesim.training.schedule import Constant, Stall
+from sdesim.training.step import Pixels, RunState, Task
+from sdesim.training.store import fingerprint, hash_of
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """Checked settings, and what follows from them.
+
+    algorithm: with a leading axis of runs. rates: at the start, (runs, agents). numbers: of the runs. seed: as two
+    words. memory: bytes, or None for what is free. params: of one agent, as shapes. given: what was given, to make it
+    again.
+    """
+
+    taken: modules.Taken
+    task: Task
+    data: Split
+    algorithm: Algorithm
+    rates: Array
+    numbers: np.ndarray
+    seed: Array
+    same_start: bool
+    schedule: Stall | Constant
+    train_images: int
+    memory: int | None
+    params: Any
+    given: dict[str, Any]
+
+    @property
+    def agents(self) -> int:
+        return self.rates.shape[1]
+
+    @property
+    def lanes(self) -> Array:
+        return jnp.asarray(self.numbers, jnp.uint32)
+
+    @property
+    def size(self) -> int:
+        """Images that an agent sees in an epoch, those of its last batch that is not whole among them."""
+        return len(self.data.train_y)
+
+    @property
+    def batches(self) -> int:
+        """Steps of an epoch."""
+        return self.size // self.task.batch
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        return self.data.train_x.shape[1:]
+
+    @functools.cached_property
+    def pixels(self) -> dict[str, Pixels]:
+        """The images on the device: to train on, to be measured on as "seen", for validation and for tests."""
+        parts = {n: _pixels(self.data, n) for n in ("train", "validation", "test")}
+        train, seen = parts["train"], self.train_images
+        return {**parts, "seen": train._replace(x=train.x[:seen], y=train.y[:seen])}
+
+    @property
+    def looked_at(self) -> tuple[Pixels, Pixels, Pixels]:
+        """Images that are measured on."""
+        return self.pixels["seen"], self.pixels["validation"], self.pixels["test"]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What a training must share with the one that it continues."""
+        others = (self.agents, self.same_start, self.schedule, self.train_images, self.seed_number)
+        if self.taken.values is not None:
+            others = (*others, hash_of((), jax.tree.leaves(self.taken.values)))
+        return fingerprint(self.task, self.algorithm, self.data, self.rates, self.numbers, others)
+
+    @property
+    def seed_number(self) -> int:
+        return int(self.seed[0]) | int(self.seed[1]) << 32
+
+    def starting_values(self) -> Any:
+        """Initial parameters of all agents that a linen module does not draw; of a function drawn anew at each call,
+        which sees what the function sees today."""
+        taken, runs, agents = self.taken, self.lanes, self.agents
+        if isinstance(taken.network, nn.Module):
+            return None
+        if taken.values is not None:
+            return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(runs), agents, *a.shape)), taken.values)
+        images, same = steps.image_shape(self.task, self.image), self.same_start
+        return jax.jit(lambda seed, runs: steps.draw(taken.recipe, seed, runs, agents, images, same))(self.seed, runs)
+
+    @functools.cached_property
+    def state(self) -> RunState:
+        """The state of all runs, as shapes."""
+        stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*self.rates.shape, *a.shape), a.dtype), self.params)
+        return eqx.filter_eval_shape(steps.start, *self.start, stacked)
+
+    @property
+    def start(self) -> tuple:
+        """Arguments of `step.start` but for the parameters."""
+        return self.task, self.algorithm, self.seed, self.lanes, self.agents, self.image, self.same_start
+
+    @functools.cached_property
+    def held(self) -> dict[str, int]:
+        """Bytes that a training holds from its start on, by what they are for."""
+        return {
+            "images": size_of(self.data),
+            "parameters and their optimizer": size_of(self.state),
+            "the order of batches": 5 * 4 * self.size * self.rates.size,  # with what sorting takes
+        }
+
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """Settings by their names, but for network, data, algorithm and rate."""
+        task = self.task
+        found = dict(agents=self.agents, batch=task.batch, runs=self.numbers.tolist(), seed=self.seed_number)
+        found |= dict(same_start=self.same_start, schedule=self.schedule, weight_decay=task.weight_decay)
+        return found | dict(
+            crop=task.crop,
+            precision=task.precision,
+            evaluation_batch=task.evaluation_batch,
+            train_images=self.train_images,
+        )
+
+    @functools.cached_property
+    def said(self) -> dict[str, Any]:
+        """What a file says of the settings."""
+        said = {"network": repr(self.given["network"]), "algorithm": described(self.algorithm)}
+        return {**said, "data": _said_of(self.data), "eta": self.rates, **self.options}
+
+    def call(self, epochs: int) -> Call:
+        """What makes so many epochs again."""
+        given = {**self.given, "data": Code("data")}
+        if isinstance(named := given["algorithm"], NamedAlgorithm):
+            own = [f"{name}={as_code(value)}" for name, value in named.numbers.items()]
+            given["algorithm"] = Code(f"sdesim.training.algorithm({', '.join([repr(named.name), *own])})")
+        first = {name: given[name] for name in ("network", "data", "algorithm", "eta")}
+        return Call("sdesim.training.train", {**first, "epochs": epochs, **self.options})
+
+
+def checked(
+    network: Any,
+    data: Split,
+    algorithm: Algorithm | NamedAlgorithm,
+    eta: Any,
+    agents: int,
+    batch: int,
+    runs: int | Sequence[int],
+    seed: int,
+    same_start: bool,
+    schedule: Stall | Constant | None,
+    weight_decay: float,
+    crop: int | None,
+    precision: str,
+    evaluation_batch: int,
+    train_images: int,
+    memory: int | str | None,
+) -> Setup:
+    """The settings that `Training` takes, checked, and what they warn of."""
+    numbers = _run_numbers(runs)
+    check_count("agents", agents, most=MAX_AGENTS)
+    check_split(data)
+    taken = modules.taken(network)
+    task = Task(taken.network, batch, evaluation_batch, crop, weight_decay, precision)
+    _check(task, data, algorithm, train_images)
+    check_flags(same_start=same_start)
+    schedule = _schedule(schedule, data)
+    limit = None if memory is None else byte_count("memory", memory)
+    words = random.seed_words(seed)
+    batches = len(data.train_y) // batch
+    given = dict(network=network, algorithm=algorithm, eta=eta)
+    made = algorithm(agents, eta, batches) if isinstance(algorithm, NamedAlgorithm) else algorithm
+    rates = rates_of(eta, len(numbers), agents)
+    if made.renews and not len(data.validation_y):
+        raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
+    made = over_runs(made, len(numbers))
+    made.check_made_for(agents, rates, batches)
+    look = _look(taken, steps.image_shape(task, data.train_x.shape[1:]), data)
+    found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
+    setup = Setup(*found, look.params, given)
+    check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
+    warn_of_stiffness(made, rates)
+    if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:
+        warn(
+            "network: all agents and runs start at the values of this nnx module; a function of rngs that makes one, "
+            "such as its class, gives each a start of its own (same_start=True says that one is meant)",
+            UserWarning,
+        )
+    return setup
+
+
+def _said_of(data: Split) -> dict[str, Any]:
+    """What a file says of the images: how many, of which form, and a hash that tells these from others."""
+    counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
+    classes = 1 + max(int(y.max()) for y in (data.train_y, data.validation_y, data.test_y) if len(y))
+    return {**counts, "shape": data.train_x.shape[1:], "classes": classes, "sha256": hash_of((), data)}
+
+
+def _pixels(data: Split, part: str) -> Pixels:
+    x, y = getattr(data, f"{part}_x"), getattr(data, f"{part}_y")
+    return Pixels(jnp.asarray(x), jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
+
+
+def _run_numbers(runs: Any) -> np.ndarray:
+    """The numbers of the runs, which are given, or counted from 0."""
+    right = f"must be a number of runs from 1 to {steps.MAX_RUNS}, or a list of their numbers, each below that"
+    try:
+        given = np.asarray(runs)
+        numbers = given if given.ndim else np.arange(check_count("runs", runs, most=steps.MAX_RUNS))
+        fit = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+    except ValueError:  # of a ragged list, or no count
+        fit = False
+    if not fit or numbers.min() < 0 or numbers.max() >= steps.MAX_RUNS:
+        raise ValueError(f"runs={shown(runs)}: {right}")
+    return numbers
+
+
+def _check(task: Task, data: Split, algorithm: Any, train_images: Any) -> None:
+    check_count("batch", task.batch)
+    check_count("evaluation_batch", task.evaluation_batch)
+    check_count("train_images", train_images)
+    one_number("weight_decay", task.weight_decay)
+    check_choice("precision", task.precision, PRECISIONS)
+    if not isinstance(algorithm, Algorithm | NamedAlgorithm):
+        raise TypeError(
+            f"algorithm={shown(algorithm)}: must be a sdesim.training.Algorithm, or such as "
+            "sdesim.training.algorithm('easgd')"
+        )
+    if 2 * task.batch > len(data.train_y):
+        raise ValueError(
+            f"batch={task.batch}: must be at most half of the {len(data.train_y)} training images, as two batches "
+            "tell the gradient noise"
+        )
+    if task.crop is not None:
+        check_count("crop", task.crop, most=min(data.train_x.shape[1:3]))
+
+
+def _schedule(given: Any, data: Split) -> Stall | Constant:
+    schedule = (Stall() if len(data.validation_y) else Constant()) if given is None else given
+    if not isinstance(schedule, Stall | Constant):
+        raise TypeError(f"schedule={shown(schedule)}: must be None, or such as sdesim.training.Stall() or Constant()")
+    if isinstance(schedule, Stall) and not len(data.validation_y):
+        raise ValueError("schedule: Stall looks at validation losses, and data have no validation images")
+    return schedule
+
+
+def _look(taken: modules.Taken, images: tuple[int, ...], data: Split) -> modules.Look:
+    """What a network is, if it fits the data's labels."""
+    look = modules.looked_at(taken, images)
+    largest = max(int(part.max(initial=0)) for part in (data.train_y, data.validation_y, data.test_y))
+    if len(look.logits) != 2 or look.logits[0] != images[0] or look.logits[1] <= largest:
+        raise ValueError(
+            f"network: must give (batch, classes) logits, for labels up to {largest}, and gives shape {look.logits} of "
+            f"a batch of {images[0]}"
+        )
+    if look.convolves and jax.default_backend() == "cpu":
+        warn(
+            "network: has convolutions of XLA's, which are some fifty times slower within a loop on a CPU; "
+            "sdesim.training.networks.Convolution is as fast there as outside",
+            UserWarning,
+        )
+    return look
+
+
+def rates_of(eta: Any, runs: int, agents: int) -> Array:
+    """Learning rates of all agents, (runs, agents)."""
+    check_sign("eta", named("eta", number)(eta))
+    rates = jnp.asarray(eta, jnp.float32)
+    if rates.shape not in ((), (runs,), (runs, agents)):
+        raise ValueError(
+            f"eta: must be a number, one a run of shape ({runs},), or one an agent of shape ({runs}, {agents}), got "
+            f"shape {rates.shape}"
+        )
+    return jnp.broadcast_to(rates[:, None] if rates.ndim == 1 else rates, (runs, agents))
+
+
+def warn_of_stiffness(algorithm: Algorithm, rates: Array) -> None:
+    """Once for each coupling among the runs that amplifies from step to step."""
+    ticks = np.asarray(rates if algorithm.pace is None else algorithm.pace)
+    leaves = [np.asarray(a) for a in jax.tree.leaves(eqx.filter(algorithm.rule, eqx.is_array))]
+    first = {tuple(a[i].tobytes() for a in (*leaves, ticks)): i for i in reversed(range(len(ticks)))}
+    for i in sorted(first.values()):
+        rule = jax.tree.map(lambda a: a[i] if eqx.is_array(a) else a, algorithm.rule)  # noqa: B023
+        warn_if_unstable("algorithm", rule, ticks[i], rates.shape[1], algorithm.order)

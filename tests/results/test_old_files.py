@@ -1,0 +1,69 @@
+"""Files that version 1 of the schema wrote, with the numbers that it wrote into them."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sdesim
+from sdesim.papers import EXPERIMENTS
+from sdesim.papers.frame.experiment import kept_in, redraw
+from sdesim.results.datasets import read_dataset, read_described
+from sdesim.results.schema import VERSION, Header
+
+OLD = pathlib.Path(__file__).parent / "old"
+NUMBERS = json.loads((OLD / "numbers.json").read_text())
+
+
+def test_they_are_old():
+    for name in ("run", "sweep", "figure", "training"):
+        data = xr.load_dataset(OLD / f"{name}.nc", engine="h5netcdf")
+        assert data.attrs["sdesim_format"] == 1 < VERSION
+
+
+@pytest.mark.relaxed  # a run in float32 goes on
+def test_a_run_is_read_and_goes_on(tmp_path, float32):
+    result, was = sdesim.load(OLD / "run.nc"), NUMBERS["run"]
+    np.testing.assert_array_equal(result.agents, was["agents"])
+    np.testing.assert_array_equal(result.observed["spread"], was["spread"])
+    assert [getattr(result, name) for name in ("step", "seed", "first_sim")] == [4, 2**40 + 7, 3]
+    assert result.run["path"] == was["path"] and result.seconds > 0
+    model = sdesim.Dynamics(
+        sdesim.objectives.Quadratic(2.0),
+        sdesim.Elastic(1.5),
+        sdesim.noise.Uniform(1.0),
+        eta=0.1,
+        momentum=sdesim.Nesterov(0.5),
+    )
+    longer = sdesim.simulate(model, steps=4, init=result)
+    np.testing.assert_allclose(longer.agents, was["agents after 4 steps more"], rtol=1e-5)
+    result.save(tmp_path / "new.nc")
+    again, header = read_described(tmp_path / "new.nc", "run")
+    assert header.path == was["path"] and header.own["step"] == 4
+    assert again.drop_attrs().identical(read_dataset(OLD / "run.nc").drop_attrs())
+
+
+def test_a_sweep_is_joined():
+    data = sdesim.join([xr.load_dataset(OLD / "sweep.nc", engine="h5netcdf")])
+    for name, values in NUMBERS["sweep"].items():
+        np.testing.assert_allclose(data[name], values, rtol=1e-6)
+    assert Header.of(data.attrs, "sweep", "").settings["grid"] == {"coupling.k": [0.5, 1.5]}
+
+
+def test_a_figure_is_drawn_and_judged(tmp_path):
+    experiment = EXPERIMENTS["bs-fig1"]
+    shutil.copy(OLD / "figure.nc", tmp_path / "figure.nc")
+    done = redraw(experiment, kept_in(experiment, tmp_path / "figure.nc"), tmp_path)
+    assert len(done.claims) == len(NUMBERS["figure"]) > 10
+    for claim, was in zip(done.claims, NUMBERS["figure"], strict=True):
+        assert (claim.id, claim.verdict, claim.threshold) == (was["id"], was["verdict"], was["threshold"])
+        np.testing.assert_allclose([claim.value, claim.stderr], [was["value"], was["stderr"]], rtol=1e-4)
+
+
+def test_a_training_is_read():
+    data, header = read_described(OLD / "training.nc", "training", needs=("fingerprint", "checkpoint"))
+    assert header.own["checkpoint"] == 1 and header.own["seed"] == 0
+    np.testing.assert_array_equal(data["test_loss"], NUMBERS["training"]["test_loss"])
