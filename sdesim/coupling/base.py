@@ -39,6 +39,9 @@ class Mean(eqx.Module):
         agents: p, the number of all agents, at least 1.
         members: the agents that take part, (count,) different integers from 0 to p - 1 in the order of the states; None
             for all.
+
+    Raises:
+        ValueError: for members that are none, where values can be looked at.
     """
 
     agents: int = eqx.field(static=True)

@@ -17,7 +17,7 @@ from sdesim.theory.linear import Matrix, ou_covariance_discrete
 class Transition:
     """One iteration of a linear system, X <- matrix X + noise.
 
-    Args:
+    Attributes:
         matrix: (n, n), without unit.
         noise: covariance of the noise of an iteration, (n, n), in length^2.
     """
@@ -41,7 +41,15 @@ class Transition:
 def effective_rate(eta: float, k: float, rate: float) -> float:
     """Drift of the agent with a linear filter under a constant unit force, eta r / (r + k), in time.
 
-    That of momentum is eta / (1 - delta), and that of SGD eta. Arguments as for `filter_transition`.
+    That of momentum is eta / (1 - delta), and that of SGD eta.
+
+    Args:
+        eta: learning rate, in time.
+        k: gain of the pull to the center, in 1/time.
+        rate: r of the linear filter, in 1/time.
+
+    Returns:
+        In time.
     """
     return eta * rate / (rate + k)
 
@@ -53,6 +61,12 @@ def sgd_transition(eta: float, noise_trace: float, curvature: float) -> Transiti
         eta: learning rate, in time.
         noise_trace: variance of the gradient noise, in length^2/time^2.
         curvature: h, in 1/time.
+
+    Returns:
+        The iteration of (x, s).
+
+    Raises:
+        ValueError: if an argument is out of its range.
     """
     _check(eta, noise_trace, curvature)
     left = 1 - eta * curvature
@@ -69,7 +83,10 @@ def momentum_transition(
         noise_trace: variance of the gradient noise, in length^2/time^2.
         curvature: h, in 1/time.
         delta: momentum, at least 0 and less than 1.
-        nesterov: where the gradient is taken.
+        nesterov: whether the gradient is taken at x + delta s in place of x.
+
+    Returns:
+        The iteration of (x, s).
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -94,6 +111,9 @@ def filter_transition(eta: float, noise_trace: float, curvature: float, k: float
         curvature: h, in 1/time.
         k: gain of the pull to the center, in 1/time.
         rate: r of the linear filter, in 1/time.
+
+    Returns:
+        The iteration of (x, c).
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -142,6 +162,7 @@ def filter_energy(
 
 
 def _check(eta: float, noise_trace: float, curvature: float) -> None:
+    """Refuse numbers out of their ranges."""
     check_sign("eta", eta, zero=False)
     check_sign("noise_trace", noise_trace)
     check_sign("curvature", curvature, zero=False)
