@@ -67,7 +67,7 @@ class Chain:
 
     It starts at the minimum, X = 0, and z_n is the mean of the quorum over the n iterations that follow.
 
-    Args:
+    Attributes:
         step: (agents * dims, agents * dims), without unit.
         kick: (agents * dims, agents * dims), in length.
         quorum: (dims, agents * dims), which takes the mean of the agents.
@@ -93,9 +93,15 @@ class Chain:
         return np.array(found)
 
     def covariance(self, n: int) -> Matrix:
-        """Covariance of sqrt(n) z_n, (dims, dims), in length^2.
+        """Covariance of sqrt(n) z_n.
 
         For n -> infinity it is `average_covariance` over the learning rate, as sqrt(n) z_n = sqrt(t / eta) z_t.
+
+        Args:
+            n: iterations.
+
+        Returns:
+            (dims, dims), in length^2.
         """
         return np.einsum("mic,mjc->ij", *2 * [self.responses(n)])
 

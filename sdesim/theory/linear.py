@@ -95,13 +95,25 @@ def easgd_covariance(curvature: float, covariance: float, agents: int, k: float)
 
 
 def normal_length(dims: int) -> float:
-    """Mean length of a standard normal vector in `dims` dimensions, sqrt(2) Gamma((d + 1) / 2) / Gamma(d / 2)."""
+    """Mean length of a standard normal vector, sqrt(2) Gamma((d + 1) / 2) / Gamma(d / 2).
+
+    Args:
+        dims: d, its coordinates.
+    """
     d = check_count("dims", dims)
     return np.sqrt(2) * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
 
 
 def system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
-    """A and Sigma as matrices of one size."""
+    """A and Sigma as matrices of one size.
+
+    Args:
+        matrix: A, (dims, dims) or a number.
+        covariance: Sigma, likewise.
+
+    Raises:
+        ValueError: for other shapes, numbers that are not finite, or a covariance that is none.
+    """
     a, sigma = np.atleast_2d(np.asarray(matrix, float)), np.atleast_2d(np.asarray(covariance, float))
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix: of shape {a.shape}, must be a number or (dims, dims)")
@@ -116,7 +128,14 @@ def system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
 
 
 def check_stable(a: Matrix) -> None:
-    """Refuse a drift -A without a stationary law."""
+    """Refuse a drift -A without a stationary law.
+
+    Args:
+        a: A, (dims, dims), in 1/time.
+
+    Raises:
+        ValueError: if an eigenvalue has no positive real part.
+    """
     least = float(np.linalg.eigvals(a).real.min())
     if not least > 0:
         raise ValueError(f"matrix: its least eigenvalue has real part {least:.4g}; must be > 0 for a stationary law")

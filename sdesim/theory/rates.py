@@ -58,7 +58,11 @@ def agents_covariance(
 
 
 def spread_and_variance(covariance: NDArray) -> tuple[float, float]:
-    """E sum_i |x^i - x_mean|^2 and Var x_mean of agents with a covariance (agents, agents), in its unit."""
+    """E sum_i |x^i - x_mean|^2 and Var x_mean of agents, in the unit of their covariance.
+
+    Args:
+        covariance: of their positions, (agents, agents).
+    """
     p = len(covariance)
     return float(np.trace((np.eye(p) - 1 / p) @ covariance)), float(covariance.mean())
 

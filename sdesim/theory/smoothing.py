@@ -16,7 +16,7 @@ from sdesim.fields import check_choice, check_count, check_sign
 class Law:
     """A sum of independent uniform variables.
 
-    Args:
+    Attributes:
         widths: half widths, (terms,), in length.
         counts: how many there are of each, (terms,).
     """
@@ -30,18 +30,31 @@ class Law:
         return float(np.sum(self.counts * self.widths**2) / 3)
 
     def damping(self, frequency: float) -> float:
-        """The characteristic function: what is left of a wave of this frequency, in 1/length, after convolution."""
+        """The characteristic function: what is left of a wave after convolution.
+
+        Args:
+            frequency: of the wave, in 1/length.
+        """
         return float(np.prod(np.sinc(frequency * self.widths / np.pi) ** self.counts))
 
 
 def uniform(half_width: float) -> Law:
-    """One uniform variable; of half width 0, no noise at all."""
+    """One uniform variable.
+
+    Args:
+        half_width: at least 0, where there is no noise at all; in length.
+    """
     check_sign("half_width", half_width)
     return Law(np.array([half_width]), np.array([1]))
 
 
 def averaged(half_width: float, agents: int) -> Law:
-    """The mean of `agents` uniform variables: narrower than one by the root of their number, and not uniform."""
+    """The mean of uniform variables: narrower than one by the root of their number, and not uniform.
+
+    Args:
+        half_width: of each, in length.
+        agents: their number p.
+    """
     check_sign("half_width", half_width)
     p = check_count("agents", agents)
     return Law(np.array([half_width / p]), np.array([p]))

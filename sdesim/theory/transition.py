@@ -17,7 +17,7 @@ from sdesim.theory.linear import Matrix, ou_covariance_discrete
 class Transition:
     """One iteration of a linear system, X <- matrix X + noise.
 
-    Args:
+    Attributes:
         matrix: (n, n), without unit.
         noise: covariance of the noise of an iteration, (n, n), in length^2.
     """
@@ -41,7 +41,12 @@ class Transition:
 def effective_rate(eta: float, k: float, rate: float) -> float:
     """Drift of the agent with a linear filter under a constant unit force, eta r / (r + k), in time.
 
-    That of momentum is eta / (1 - delta), and that of SGD eta. Arguments as for `filter_transition`.
+    That of momentum is eta / (1 - delta), and that of SGD eta.
+
+    Args:
+        eta: learning rate, in time.
+        k: gain of the pull to the center, in 1/time.
+        rate: r of the linear filter, in 1/time.
     """
     return eta * rate / (rate + k)
 
