@@ -243,9 +243,6 @@ def as_key(function: Callable, *arguments: PyTree) -> tuple:
     Args:
         function: of the arguments.
         *arguments: pytrees, of arrays or their shapes, and of what is static.
-
-    Returns:
-        The key.
     """
     closed, _, _ = eqx.filter_make_jaxpr(function)(*arguments)
     reader = _Reader(closed)

@@ -9,6 +9,7 @@ makes zeta of them, and may look at the agents' state and gradients. `diffuse` d
 so that the SDE of a law of any shape can be driven from outside, by diffrax or by a test.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -145,7 +146,8 @@ class AbstractAdditive(AbstractNoise):
         raise NotImplementedError
 
     def check_run(self, dims: int):
-        check_per("amplitude", self.amplitude, dims, "dims")
+        fields = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is self.amplitude]
+        check_per((fields or ["amplitude"])[0], self.amplitude, dims, "dims")
 
     @property
     def variate_std(self) -> float | Array:

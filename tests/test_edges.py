@@ -152,7 +152,10 @@ def test_couple_keeps_the_type_of_small_parameters():
         (lambda: sdesim.observe.Histogram(1.0, -1.0), "low must be less than high"),
         (lambda: sdesim.simulate(model(), steps=3, dt="a", **RUN), "dt='a'"),
         (lambda: sdesim.simulate(model(coupling=sdesim.Quorum([1.0, 2.0])), steps=3, **RUN), "coupling.k: must be"),
-        (lambda: sdesim.simulate(model(noise=noise.Gaussian([1.0, 2.0])), steps=3, **RUN), "noise: must have one"),
+        (
+            lambda: sdesim.simulate(model(noise=noise.Gaussian([1.0, 2.0])), steps=3, **RUN),
+            "noise.sigma: must be a number",
+        ),
         (lambda: sdesim.sweep(model(), {"eta": [None]}, steps=3, **RUN), "must be numbers"),
         (
             lambda: sdesim.simulate(model(), steps=3, observe=sdesim.observe.Occupancy([[0.0, 3.0]], 1.0), **RUN),

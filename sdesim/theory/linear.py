@@ -98,10 +98,7 @@ def normal_length(dims: int) -> float:
     """Mean length of a standard normal vector, sqrt(2) Gamma((d + 1) / 2) / Gamma(d / 2).
 
     Args:
-        dims: d, its dimensions, at least 1.
-
-    Returns:
-        Without unit.
+        dims: d, its coordinates.
     """
     d = check_count("dims", dims)
     return np.sqrt(2) * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
@@ -111,14 +108,11 @@ def system(matrix: ArrayLike, covariance: ArrayLike) -> tuple[Matrix, Matrix]:
     """A and Sigma as matrices of one size.
 
     Args:
-        matrix: A, (dims, dims) or a number, in 1/time.
-        covariance: Sigma, (dims, dims) or a number, in length^2/time.
-
-    Returns:
-        Both, (dims, dims).
+        matrix: A, (dims, dims) or a number.
+        covariance: Sigma, likewise.
 
     Raises:
-        ValueError: if a shape is wrong, a number not finite, or Sigma not symmetric and positive semidefinite.
+        ValueError: for other shapes, numbers that are not finite, or a covariance that is none.
     """
     a, sigma = np.atleast_2d(np.asarray(matrix, float)), np.atleast_2d(np.asarray(covariance, float))
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
@@ -140,7 +134,7 @@ def check_stable(a: Matrix) -> None:
         a: A, (dims, dims), in 1/time.
 
     Raises:
-        ValueError: if an eigenvalue of A has no positive real part.
+        ValueError: if an eigenvalue has no positive real part.
     """
     least = float(np.linalg.eigvals(a).real.min())
     if not least > 0:

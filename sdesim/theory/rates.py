@@ -58,13 +58,10 @@ def agents_covariance(
 
 
 def spread_and_variance(covariance: NDArray) -> tuple[float, float]:
-    """E sum_i |x^i - x_mean|^2 and Var x_mean of agents in one dimension.
+    """E sum_i |x^i - x_mean|^2 and Var x_mean of agents, in the unit of their covariance.
 
     Args:
-        covariance: of their positions, (agents, agents), such as of `agents_covariance`.
-
-    Returns:
-        Both, in its unit.
+        covariance: of their positions, (agents, agents).
     """
     p = len(covariance)
     return float(np.trace((np.eye(p) - 1 / p) @ covariance)), float(covariance.mean())

@@ -33,10 +33,7 @@ class Law:
         """The characteristic function: what is left of a wave after convolution.
 
         Args:
-            frequency: of the wave, w of cos(w x), in 1/length.
-
-        Returns:
-            From -1 to 1.
+            frequency: of the wave, in 1/length.
         """
         return float(np.prod(np.sinc(frequency * self.widths / np.pi) ** self.counts))
 
@@ -45,24 +42,18 @@ def uniform(half_width: float) -> Law:
     """One uniform variable.
 
     Args:
-        half_width: at least 0, in length; 0 is no noise at all.
-
-    Returns:
-        Its law.
+        half_width: at least 0, where there is no noise at all; in length.
     """
     check_sign("half_width", half_width)
     return Law(np.array([half_width]), np.array([1]))
 
 
 def averaged(half_width: float, agents: int) -> Law:
-    """The mean of several uniform variables: narrower than one by the root of their number, and not uniform.
+    """The mean of uniform variables: narrower than one by the root of their number, and not uniform.
 
     Args:
-        half_width: of each, at least 0, in length.
-        agents: how many.
-
-    Returns:
-        Its law.
+        half_width: of each, in length.
+        agents: their number p.
     """
     check_sign("half_width", half_width)
     p = check_count("agents", agents)

@@ -47,9 +47,6 @@ def effective_rate(eta: float, k: float, rate: float) -> float:
         eta: learning rate, in time.
         k: gain of the pull to the center, in 1/time.
         rate: r of the linear filter, in 1/time.
-
-    Returns:
-        In time.
     """
     return eta * rate / (rate + k)
 

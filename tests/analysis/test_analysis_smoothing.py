@@ -168,7 +168,7 @@ def test_smoothed_loss_refuses():
         analysis.smoothed_loss(loss, law, 1.0, np.zeros((2, 2, 2)))
     with pytest.raises(ValueError, match="not finite at"):
         analysis.smoothed_loss(lambda x: jnp.log(x[0]), law, 1.0, 0.0)
-    with pytest.raises(ValueError, match=r"^law.amplitude: must be a number or of shape \(dims,\) = \(3,\)"):
+    with pytest.raises(ValueError, match=r"^law.sigma: must be a number or of shape \(dims,\) = \(3,\)"):
         analysis.smoothed_loss(loss, noise.Gaussian([1.0, 2.0]), 1.0, np.zeros(3))
     with pytest.raises(ValueError, match="scramblings=1"):
         analysis.smoothed_loss(loss, law, 1.0, np.zeros(3), scramblings=1)
