@@ -10,20 +10,19 @@ import re
 import types
 import typing
 
+import flax.linen as nn
 import pytest
 
 import sdesim
 
 NOT_YET = (
     "sdesim.claims",
-    "sdesim.cli.figure",
     "sdesim.papers",
-    "sdesim.results",
-    "sdesim.training",
 )
 """Modules, and packages whole, whose docstrings are still in another form."""
 
 HEADS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Warns")
+PROPERTY = (property, functools.cached_property)
 ENTRY = re.compile(r"    (\*{0,2}\w+): \S")
 
 
@@ -66,9 +65,9 @@ def public(module: str) -> dict[str, typing.Any]:
             found[name] = value
         elif isinstance(value, type):
             found[name] = value
-            for method in vars(value):
+            for method in vars(value).keys() - fields(value)[1]:  # a field may be a function by default
                 inner = getattr(value, method)
-                if not method.startswith("_") and inspect.isroutine(inner):
+                if not method.startswith("_") and inspect.isroutine(inner) and not isinstance(inner, PROPERTY):
                     found[f"{name}.{method}"] = inner
     return found
 
@@ -79,6 +78,8 @@ def fields(cls: type) -> tuple[set[str], set[str]]:
     own = {
         n for n, note in vars(cls).get("__annotations__", {}).items() if not n.startswith("_") and not constant(note)
     }
+    if issubclass(cls, nn.Module):
+        own -= {"parent", "name"}  # which Flax adds to every module
     return own, {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
 
 
@@ -116,7 +117,7 @@ def test_everything_public_says_what_it_is(module):
     silent = [name for name, value in public(module).items() if not inspect.getdoc(value)]
     for name, value in public(module).items():
         if isinstance(value, type):
-            properties = [n for n, p in vars(value).items() if isinstance(p, property) and not n.startswith("_")]
+            properties = [n for n, p in vars(value).items() if isinstance(p, PROPERTY) and not n.startswith("_")]
             silent += [f"{name}.{n}" for n in properties if not inspect.getdoc(getattr(value, n))]
     assert silent == []
 

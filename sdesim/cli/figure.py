@@ -14,7 +14,7 @@ from sdesim import claims
 from sdesim.cli.usage import UsageError, as_usage, check_given, take_option
 from sdesim.fields import check_choice
 from sdesim.papers import EXPERIMENTS
-from sdesim.papers.frame.experiment import PRESETS, Regenerated, Tell, kept_in, redraw, regenerate
+from sdesim.papers.frame.experiment import PRESETS, Experiment, Regenerated, Tell, kept_in, redraw, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.results.recipe import by_command
 
@@ -22,7 +22,17 @@ _OUT = "Folder to write to, made if it is not there."
 
 
 def run(arguments: list[str]) -> int:
-    """The exit status of `sdesim figure` with these arguments."""
+    """`sdesim figure`: make one figure or all, draw one again from its file, or list them.
+
+    Args:
+        arguments: after `sdesim figure`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: for a mistake in the arguments.
+    """
     if arguments[:1] in (["--list"], ["-l"]):
         width = max(map(len, EXPERIMENTS))
         for name, experiment in EXPERIMENTS.items():
@@ -76,7 +86,7 @@ def _all_figures(arguments: list[str]) -> int:
     return max(statuses.values())
 
 
-def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
+def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
     command = dataclasses.make_dataclass(
         "figure",
@@ -99,12 +109,12 @@ def _parse(experiment, config: Any, preset: str, arguments: list[str]) -> tuple[
     return parsed.out, parsed.config
 
 
-def _regenerate(experiment, config, preset: str, out: Path) -> int:
+def _regenerate(experiment: Experiment, config: Any, preset: str, out: Path) -> int:
     make = lambda tell: regenerate(experiment, config, preset, out, progress=True, tell=tell)
     return _told(experiment, config, preset, make)
 
 
-def _redraw(experiment, path: str, arguments: list[str]) -> int:
+def _redraw(experiment: Experiment, path: str, arguments: list[str]) -> int:
     """Judge and draw again what a file keeps."""
     with as_usage():
         out, others = take_option(arguments, "--out", "figures")
@@ -114,10 +124,10 @@ def _redraw(experiment, path: str, arguments: list[str]) -> int:
     return _told(experiment, kept.config, kept.preset, lambda tell: redraw(experiment, kept, out, tell=tell))
 
 
-def _told(experiment, config, preset: str, make: Callable[[Tell], Regenerated]) -> int:
+def _told(experiment: Experiment, config: Any, preset: str, make: Callable[[Tell], Regenerated]) -> int:
     """Make the files of a figure, say what was found, and return the exit status."""
 
-    def tell(found) -> None:
+    def tell(found: list[claims.Claim]) -> None:
         print(f"{experiment.title} [{preset} preset, seed {config.seed}]\n\n{claims.table(found)}", flush=True)
 
     with warnings.catch_warnings(record=True) as caught, as_usage():

@@ -4,6 +4,7 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import xarray as xr
 
@@ -13,8 +14,11 @@ from sdesim.results.schema import Header
 
 
 def cache_folder() -> pathlib.Path | None:
-    """Where what can be had again is kept: $SDESIM_CACHE, or sdesim in $XDG_CACHE_HOME, or in ~/.cache. None, for
-    nowhere, if SDESIM_CACHE is set to nothing."""
+    """Where what can be had again is kept: $SDESIM_CACHE, or sdesim in $XDG_CACHE_HOME, or in ~/.cache.
+
+    Returns:
+        The folder, which need not be there; None, for nowhere, if SDESIM_CACHE is set to nothing.
+    """
     if (named := os.environ.get("SDESIM_CACHE")) is not None:
         return pathlib.Path(named).expanduser() if named else None
     base = os.environ.get("XDG_CACHE_HOME")
@@ -69,11 +73,28 @@ def _label(name: str, labels: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
 
 
 def describe(
-    data: xr.Dataset, kind: str, settings, call: Call | str, labels: Mapping[str, tuple[str, str]] | None = None, **more
+    data: xr.Dataset,
+    kind: str,
+    settings: Any,
+    call: Call | str,
+    labels: Mapping[str, tuple[str, str]] | None = None,
+    **more: Any,
 ) -> xr.Dataset:
     """The data with all that a file of ours says: the header, and units and meaning of every variable.
 
-    labels: of names that are not in LABELS, or mean something else here. Others: as `Header.new`.
+    Args:
+        data: what is described, in place.
+        kind: as `Header.new`.
+        settings: as `Header.new`.
+        call: as `Header.new`.
+        labels: (units, meaning) of names that are not in LABELS, or mean something else here.
+        **more: as `Header.new`.
+
+    Returns:
+        `data`.
+
+    Raises:
+        TypeError: as `Header.new`.
     """
     for name in data.variables:
         units, meaning = _label(str(name), labels or {})
@@ -82,26 +103,37 @@ def describe(
     return data
 
 
-def write_dataset(data: xr.Dataset, path) -> None:
+def write_dataset(data: xr.Dataset, path: str | os.PathLike) -> None:
     """Write a Dataset as compressed netCDF with a checksum behind it, whole or not at all.
 
     HDF5 builds the file in memory: it cannot close one on a full disk, and takes the process with it.
 
+    Args:
+        data: what is written.
+        path: of the file.
+
     Raises:
-        FileNotFoundError, WriteError: as `sdesim.results.files.replacing`.
+        FileNotFoundError: as `sdesim.results.files.replacing`.
+        WriteError: likewise.
     """
     encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
     with data.to_netcdf(engine="h5netcdf", encoding=encoding) as blob:  # a view, which is to be given back
         write_sealed(blob, path)
 
 
-def read_dataset(path, name: str = "path") -> xr.Dataset:
+def read_dataset(path: str | os.PathLike, name: str = "path") -> xr.Dataset:
     """What `write_dataset` wrote, its checksum verified before HDF5 sees a byte of it.
 
-    name: how errors call the path.
+    Args:
+        path: of the file.
+        name: how errors call the path.
+
+    Returns:
+        The data, in memory.
 
     Raises:
-        FileNotFoundError, ValueError: as `sdesim.results.files.read_sealed`.
+        FileNotFoundError: as `sdesim.results.files.read_sealed`.
+        Damaged: likewise, and for bytes that are no netCDF file; a ValueError.
     """
     blob = io.BytesIO(read_sealed(path, name))
     try:
@@ -111,13 +143,23 @@ def read_dataset(path, name: str = "path") -> xr.Dataset:
         raise Damaged(f"{name}={str(path)!r}", "is no netCDF file", "name another file") from error
 
 
-def read_described(path, kind: str, name: str = "path", needs: Iterable[str] = ()) -> tuple[xr.Dataset, Header]:
+def read_described(
+    path: str | os.PathLike, kind: str, name: str = "path", needs: Iterable[str] = ()
+) -> tuple[xr.Dataset, Header]:
     """Data of one kind that `describe` described and `write_dataset` wrote, with its header.
 
-    name: how errors call the path. Others: as `Header.of`.
+    Args:
+        path: of the file.
+        kind: as `Header.of`.
+        name: how errors call the path.
+        needs: as `Header.of`.
+
+    Returns:
+        The data and the header.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_dataset` and `Header.of`.
+        FileNotFoundError: as `read_dataset`.
+        Damaged: as `read_dataset` and `Header.of`; a ValueError.
     """
     data = read_dataset(path, name)
     return data, Header.of(data.attrs, kind, f"{name}={str(path)!r}", needs)

@@ -38,7 +38,13 @@ class WriteError(OSError):
 
 
 class Damaged(ValueError):
-    """What is wrong with a file, by its name, and what to do."""
+    """What is wrong with a file, by its name, and what to do.
+
+    Args:
+        said: how the file is called.
+        why: what is wrong with it, also its attribute `why`.
+        advice: what to do.
+    """
 
     def __init__(self, said: str, why: str, advice: str = "put back a copy of it, or make it again"):
         super().__init__(f"{said}: {why}; {advice}")
@@ -48,19 +54,31 @@ class Damaged(ValueError):
 # -- checksums ---------------------------------------------------------------------------------------------------------
 
 
-def write_sealed(blob, path) -> None:
+def write_sealed(blob: bytes | memoryview, path: str | os.PathLike) -> None:
     """Write bytes and their checksum behind them, whole or not at all.
 
+    Args:
+        blob: the bytes.
+        path: of the file.
+
     Raises:
-        FileNotFoundError, WriteError: as `replacing`.
+        FileNotFoundError: as `replacing`.
+        WriteError: likewise.
     """
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(blob)
         file.write(_seal(blob))
 
 
-def read_sealed(path, name: str = "path") -> bytes:
+def read_sealed(path: str | os.PathLike, name: str = "path") -> bytes:
     """The bytes of a file that `write_sealed` wrote, without the checksum.
+
+    Args:
+        path: of the file.
+        name: how errors call the path.
+
+    Returns:
+        The bytes.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -87,7 +105,7 @@ def read_sealed(path, name: str = "path") -> bytes:
     return blob
 
 
-def _seal(blob) -> bytes:
+def _seal(blob: bytes | memoryview) -> bytes:
     return _SEAL + hashlib.sha256(blob).hexdigest().encode() + b"\n"
 
 
@@ -95,8 +113,14 @@ def _seal(blob) -> bytes:
 
 
 @contextlib.contextmanager
-def replacing(path) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A temporary name beside `path` to write to; on success on the disk and renamed to `path`, else removed.
+
+    Args:
+        path: of the file that is written anew.
+
+    Yields:
+        The temporary, of the same suffix.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -124,8 +148,16 @@ def replacing(path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def temporary_folder(parent, stem: str = "folder") -> Iterator[pathlib.Path]:
-    """A folder that is gone when the body ends, however it does; that of a killed process goes with the next one."""
+def temporary_folder(parent: str | os.PathLike, stem: str = "folder") -> Iterator[pathlib.Path]:
+    """A folder that is gone when the body ends, however it does; that of a killed process goes with the next one.
+
+    Args:
+        parent: the folder that it is made in.
+        stem: what its name begins with, after a dot.
+
+    Yields:
+        The folder.
+    """
     remove_abandoned(parent, stem)
 
     def make() -> tuple[int, str]:
@@ -152,8 +184,13 @@ def _remove_for_good(folder: pathlib.Path) -> bool:
     return False
 
 
-def remove_abandoned(folder, stem: str = "*") -> None:
-    """Remove the temporaries of processes that were killed; one that a living process writes to stays."""
+def remove_abandoned(folder: str | os.PathLike, stem: str = "*") -> None:
+    """Remove the temporaries of processes that were killed; one that a living process writes to stays.
+
+    Args:
+        folder: that they are in.
+        stem: what their names begin with, after a dot; "*" for all.
+    """
     named = stem if stem == "*" else glob.escape(stem)
     for temporary in pathlib.Path(folder).glob(f".{named}{_MARK}*"):
         with contextlib.suppress(OSError):
@@ -166,8 +203,15 @@ def remove_abandoned(folder, stem: str = "*") -> None:
                 os.close(handle)
 
 
-def check_writable(folder, name: str = "out") -> pathlib.Path:
+def check_writable(folder: str | os.PathLike, name: str = "out") -> pathlib.Path:
     """The folder, made if it is not there; what killed processes left half written in it is removed.
+
+    Args:
+        folder: its name.
+        name: how errors call it.
+
+    Returns:
+        The folder.
 
     Raises:
         ValueError: if it cannot be made or written to.
@@ -185,8 +229,12 @@ def check_writable(folder, name: str = "out") -> pathlib.Path:
     return folder
 
 
-def sync_names(folder) -> None:
-    """Have the names in a folder on the disk, where the system can."""
+def sync_names(folder: str | os.PathLike) -> None:
+    """Have the names in a folder on the disk, where the system can.
+
+    Args:
+        folder: that they are in.
+    """
     with contextlib.suppress(OSError):
         handle = _opened(folder)
         try:
@@ -227,13 +275,16 @@ def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, pathlib.Path]:
         os.close(handle)
 
 
-def _opened(path) -> int:
+def _opened(path: str | os.PathLike) -> int:
     return os.open(path, os.O_RDONLY)
 
 
 def _lock(handle: int, *, wait: bool = True) -> bool | None:
-    """Lock an open file until it is closed or the process ends, however it does: whether that worked; None where the
-    system or its file system has no locks."""
+    """Lock an open file until it is closed or the process ends, however it does.
+
+    Returns:
+        Whether that worked; None where the system or its file system has no locks.
+    """
     if fcntl is None:
         return None
     try:

@@ -31,7 +31,11 @@ class Code(str):
 
 @contextlib.contextmanager
 def by_command(arguments: Sequence[str]) -> Iterator[None]:
-    """While the body runs, what is made is made by this command line."""
+    """While the body runs, what is made is made by this command line.
+
+    Args:
+        arguments: after `sdesim`.
+    """
     token = _command.set(shlex.join(["sdesim", *map(str, arguments)]))
     try:
         yield
@@ -41,10 +45,15 @@ def by_command(arguments: Sequence[str]) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
-    """A call of a function of sdesim, written out only when it is asked for. before: the call whose result it goes on
-    with, as `init=result`; times: how often in a row.
+    """A call of a function of sdesim, written out only when it is asked for.
 
     Arrays are written out at once: they may be large, or be changed before anyone asks.
+
+    Attributes:
+        function: its dotted name.
+        arguments: by name.
+        before: the call whose result it goes on with, as `init=result`; None if it goes on with none.
+        times: how often in a row.
     """
 
     function: str
@@ -56,7 +65,14 @@ class Call:
         object.__setattr__(self, "arguments", _without_arrays(self.arguments))
 
     def once_more(self, before: "Call | str") -> "Call":
-        """This call on the result of another; the same one again is counted."""
+        """This call on the result of another; the same one again is counted.
+
+        Args:
+            before: the other call.
+
+        Returns:
+            The call.
+        """
         if isinstance(before, Call) and before.before is not None and _same(before.arguments, self.arguments):
             return dataclasses.replace(before, times=before.times + 1)
         return dataclasses.replace(self, before=before)
@@ -76,12 +92,26 @@ class Call:
 
 
 def made_by(call: Call | str) -> str:
-    """The command line, if there is one, or the call."""
+    """How something is made: the command line, if there is one, or the call.
+
+    Args:
+        call: that makes it.
+
+    Returns:
+        The text.
+    """
     return _command.get() or str(call)
 
 
 def as_code(value: Any) -> str:
-    """A value as Python, without what would have to be imported or defined for it."""
+    """A value as Python, without what would have to be imported or defined for it.
+
+    Args:
+        value: anything.
+
+    Returns:
+        The text.
+    """
     return _Writer().code(value)
 
 
@@ -180,7 +210,7 @@ def _of_array(value: Any) -> Code | None:
     return Code(_array(np.asarray(value))) if isinstance(value, np.ndarray | jax.Array) else None
 
 
-def _array(value) -> str:
+def _array(value: Any) -> str:
     """A NumPy array."""
     import numpy as np
 

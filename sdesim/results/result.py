@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.contents import digest
+from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
 from sdesim.results.datasets import describe, read_described, write_dataset
@@ -27,14 +28,22 @@ LABELS = ("sim", "agent", "dim", "step")
 class Result:
     """The outcome of `simulate`.
 
-    agents: final positions, (sims, agents, dims).
-    quorum: their mean over agents, (sims, dims).
-    center: the signal that the coupling pulls towards, (sims, dims): EASGD's center variable, a tree's root.
-    velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum. NaN after an
-        iteration at learning rate 0, whose displacements took no time.
-    observed: what `observe` recorded, by name, simulation axis first. records: the steps of the series' records.
-    diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
-    step: number of steps taken since the start of the run that this one continued; time: of the coupling, (sims,).
+    Attributes:
+        agents: final positions, (sims, agents, dims).
+        quorum: their mean over agents, (sims, dims).
+        center: the signal that the coupling pulls towards, (sims, dims): EASGD's center variable, a tree's root.
+        velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum. NaN after an
+            iteration at learning rate 0, whose displacements took no time.
+        observed: what `observe` recorded, by name, simulation axis first.
+        observed_axes: by the same names, the names of the axes after that.
+        records: the steps of the series' records.
+        diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
+        step: number of steps taken since the start of the run that this one continued.
+        seed: of all random numbers.
+        first_sim: number of the first simulation.
+        seconds: that the run took.
+        state: from which a run continues, simulations on the last axis.
+        run: how it was called, with the model.
     """
 
     agents: Array
@@ -60,10 +69,18 @@ class Result:
 
     @property
     def time(self) -> Array:
+        """Of the coupling, (sims,)."""
         return self.state.time
 
-    def restart(self, model: Dynamics, mean) -> State:
-        """The state from which `model` goes on, checked to be of the same form.
+    def restart(self, model: Dynamics, mean: Mean) -> State:
+        """The state from which a model goes on, checked to be of the same form.
+
+        Args:
+            model: the model that continues.
+            mean: the mean over agents.
+
+        Returns:
+            The state, simulations on the last axis.
 
         Raises:
             ValueError: where the model that continues has other state than the one that ran.
@@ -90,7 +107,16 @@ class Result:
 
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
-        """Names of the axes of one simulation's value: those that differ in size between observables say whose."""
+        """Names of the axes of one simulation's value: those that differ in size between observables say whose.
+
+        Args:
+            name: of the observable.
+            axes: the first of them, as the observable calls them.
+            count: how many there are.
+
+        Returns:
+            One name each.
+        """
         axes = (*axes, *(f"axis{i}" for i in range(count - len(axes))))
         return tuple(a if a in ("step", "dim") else f"{name}_{a}" for a in axes)
 
@@ -122,8 +148,16 @@ class Result:
         own = {"path": self.run.get("path"), "observed_axes": self.observed_axes, **numbers}
         return describe(data, "run", self.settings, self.run["call"], **own)
 
-    def save(self, path) -> None:
-        """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back."""
+    def save(self, path: str | os.PathLike) -> None:
+        """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            FileNotFoundError: if its folder does not exist.
+            WriteError: if it cannot be written; what was there before is untouched.
+        """
         write_dataset(self.to_xarray(), path)
 
 
@@ -138,7 +172,7 @@ class _Said:
         computes = {name: value for name, value in said["run"].items() if name not in ("call", "init", "path")}
         self.key = digest({**said, "seconds": None, "run": computes})
 
-    def __eq__(self, other):
+    def __eq__(self, other: object):
         return isinstance(other, _Said) and self.key == other.key
 
     def __hash__(self):
@@ -163,7 +197,7 @@ def _flatten(result: Result):
     return (arrays, model), _Said({**whole, "run": {**run, "model": kept}})
 
 
-def _unflatten(said: _Said, children) -> Result:
+def _unflatten(said: _Said, children: tuple[dict[str, Any], Any]) -> Result:
     arrays, model = children
     run = dict(said.said["run"])
     if is_traced(children):  # what comes out of jit was computed from other results too, which are equal for it
@@ -177,12 +211,19 @@ def _unflatten(said: _Said, children) -> Result:
 jax.tree_util.register_pytree_node(Result, _flatten, _unflatten)
 
 
-def load(path) -> Result:
+def load(path: str | os.PathLike) -> Result:
     """Read a `Result` that `Result.save` wrote; `simulate(model, init=load(path), steps=...)` continues it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The result; of its model a description.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no result of sdesim, or is damaged: its checksum is verified first.
+        TypeError: for what is no name of a file.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path={shown(path)}: must be the name of a file")

@@ -62,8 +62,10 @@ def provenance() -> dict[str, str]:
 class Field:
     """A field of a header.
 
-    read: an attribute to its value; a ValueError says what it must be. write: the inverse.
-    needed: whether every header has it.
+    Attributes:
+        read: an attribute to its value; a ValueError says what it must be.
+        write: the inverse.
+        needed: whether every header has it.
     """
 
     read: Callable[[Any], Any]
@@ -125,7 +127,13 @@ ORIGIN = {
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of file. what: it is, in a sentence. opens: what reads it. fields: that it has beside those of all."""
+    """A kind of file.
+
+    Attributes:
+        what: it is, in a sentence.
+        opens: what reads it.
+        fields: that it has beside those of all, by name.
+    """
 
     what: str
     opens: str
@@ -177,8 +185,14 @@ _NEXT = {1: _from_1}
 class Header:
     """What a file says of itself.
 
-    settings: all numbers and choices. origin: its provenance. path: of the engine, with its reasons.
-    seconds: of computing. own: the fields of its kind.
+    Attributes:
+        kind: of the file, one of `KINDS`.
+        made_by: the command, or the call, that makes it again.
+        settings: all numbers and choices.
+        origin: its provenance.
+        path: of the engine, with its reasons; None where there is none.
+        seconds: of computing; None where nobody took the time.
+        own: the fields of its kind.
     """
 
     kind: str
@@ -191,7 +205,14 @@ class Header:
 
     @classmethod
     def new(
-        cls, kind: str, settings: Any, call: Call | str, *, path: str | None = None, seconds: float | None = None, **own
+        cls,
+        kind: str,
+        settings: Any,
+        call: Call | str,
+        *,
+        path: str | None = None,
+        seconds: float | None = None,
+        **own: Any,
     ) -> "Header":
         """The header of what was made here and now.
 
@@ -201,7 +222,10 @@ class Header:
             call: how it was made.
             path: the engine's, in words (`engine.path.Path`); None where there is none.
             seconds: of computing; None where nobody took the time.
-            own: the fields of this kind.
+            **own: the fields of this kind.
+
+        Returns:
+            The header.
 
         Raises:
             TypeError: for a field that the kind does not have.
@@ -219,6 +243,9 @@ class Header:
             kind: that is wanted.
             said: how errors call the file.
             needs: fields that this reader cannot do without, and others can.
+
+        Returns:
+            The header, of this version of the schema.
 
         Raises:
             Damaged: a ValueError, for what has no header, another kind, a later version of the schema, or a field that

@@ -49,8 +49,15 @@ MAX_AGENTS = 1 << AGENT_BITS
 
 
 class Made(Part):
-    """What an algorithm's numbers follow from, each 0 where they do not: agents, the rate that turns gains into weights
-    of a step, and batches of an epoch. Numbers, so that algorithms of other values are one program."""
+    """What an algorithm's numbers follow from, each 0 where they do not.
+
+    Numbers, so that algorithms of other values are one program.
+
+    Attributes:
+        agents: p.
+        eta: the rate that turns gains into weights of a step: a number, (runs,) or (runs, agents).
+        batches: of an epoch.
+    """
 
     agents: Array = eqx.field(converter=number, default=0.0)
     eta: Array = eqx.field(converter=number, default=0.0)
@@ -60,20 +67,27 @@ class Made(Part):
 class Algorithm(Part):
     """How agents step and are coupled.
 
-    rule: any coupling rule. momentum: delta of Nesterov's scheme (0: none). nesterov: take gradients ahead, at
-    x + delta v; heavy ball otherwise. order, period: of `sdesim.couple`. share: all agents step by the sum of their
-    gradients (MDOWNPOUR, whose momentum is the master's).
-    pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates are:
-    the weights stay where those fall or differ. None: the agents' own rates, with which the weights then fall.
-    average: weight gamma of the past in the exponentially weighted center, y <- gamma y + (1 - gamma) center, which is
-    then what is tested; None tests the center itself. running: true for the plain average of all centers so far, the
-    start among them, for as long as the past's weight n / (n + 1) in it is below gamma: with gamma = 1, always. every:
-    iterations between two centers that enter the average.
-    clock: time of an iteration for gains that depend on time, of `sdesim.couple`. by_mean: test the mean of the agents,
-    where that is not the rule's own center. made: what the numbers follow from, of a `NamedAlgorithm`'s; a training
-    of other agents, rates or batches an epoch is refused, as its weights would be others than the algorithm's.
-
     Every number may have a leading axis of runs, that of `train`'s.
+
+    Attributes:
+        rule: any coupling rule.
+        momentum: delta of Nesterov's scheme, from 0 to less than 1; 0 for none.
+        average: weight gamma of the past, from 0 to 1, in the exponentially weighted center, y <- gamma y + (1 - gamma)
+            center, which is then what is tested; None tests the center itself.
+        running: True for the plain average of all centers so far, the start among them, for as long as the past's
+            weight n / (n + 1) in it is below gamma: with gamma = 1, always.
+        pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates
+            are: the weights stay where those fall or differ. None: the agents' own rates, with which the weights then
+            fall.
+        clock: time of an iteration for gains that depend on time, of `sdesim.couple`.
+        order: of `sdesim.couple`, "jacobi" or "gauss-seidel".
+        period: of `sdesim.couple`, iterations between two communications.
+        nesterov: take gradients ahead, at x + delta v; heavy ball otherwise.
+        share: all agents step by the sum of their gradients (MDOWNPOUR, whose momentum is the master's).
+        every: iterations between two centers that enter the average.
+        by_mean: test the mean of the agents, where that is not the rule's own center.
+        made: what the numbers follow from, of a `NamedAlgorithm`'s; a training of other agents, rates or batches an
+            epoch is refused, as its weights would be others than the algorithm's.
     """
 
     rule: AbstractCoupling
@@ -110,8 +124,14 @@ class Algorithm(Part):
             raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
 
     def check_made_for(self, agents: int, rates: Array, batches: int) -> None:
-        """Refuse a training whose numbers are others than those that the algorithm's follow from, whose weights would
-        be another algorithm's. rates: (runs, agents), beside numbers of the algorithm that lead with runs.
+        """Refuse a training whose numbers are others than those that the algorithm's follow from.
+
+        Its weights would be another algorithm's.
+
+        Args:
+            agents: of a run.
+            rates: learning rates, (runs, agents), beside numbers of the algorithm that lead with runs.
+            batches: of an epoch.
 
         Raises:
             ValueError: naming both.
@@ -141,14 +161,28 @@ class Algorithm(Part):
         return self.rule.renews
 
     def weight(self, step: Array) -> Array:
-        """The weight of the past in the average after iteration number `step`; 1 where nothing enters the average."""
+        """The weight of the past in the average after an iteration.
+
+        Args:
+            step: the number of the iteration, from 0.
+
+        Returns:
+            From 0 to 1; 1 where nothing enters the average.
+        """
         assert self.average is not None
         entry = (step + 1) // self.every  # that of the start is 0
         past = jnp.where(self.running, jnp.minimum(self.average, entry / (entry + 1)), self.average)
         return jnp.where((step + 1) % self.every == 0, past, jnp.ones_like(past))
 
     def coupling_rate(self, eta: Array) -> Array:
-        """The rate that the coupling steps by, where the agents step by `eta`."""
+        """The rate that the coupling steps by.
+
+        Args:
+            eta: that the agents step by.
+
+        Returns:
+            The pace, or `eta` where there is none.
+        """
         return eta if self.pace is None else self.pace
 
     def coupling(self) -> Coupled:
@@ -157,7 +191,15 @@ class Algorithm(Part):
         return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=self.period)
 
     def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
-        """What stands for the agents of one run: their quorum, center variable or mean, without their axis."""
+        """What stands for the agents of one run: their quorum, center variable or mean.
+
+        Args:
+            params: of the agents, leaves (agents, ...).
+            optimizer: state of the chain that `optimizer` makes.
+
+        Returns:
+            Parameters without the agents' axis.
+        """
         if self.by_mean:
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), params)
         return self.coupling().center(params, optimizer)
@@ -175,8 +217,22 @@ def _flags(value: Any) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class NamedAlgorithm:
-    """An algorithm by its name in the papers. Called with a training's agents, learning rate and batches an epoch, from
-    which numbers of it follow, it makes the `Algorithm`; `Training` calls it with its own. Fields: see `algorithm`."""
+    """An algorithm by its name in the papers.
+
+    Called with a training's agents, learning rate and batches an epoch, from which numbers of it follow, it makes the
+    `Algorithm`; `Training` calls it with its own. `algorithm` says what the numbers are by default.
+
+    Attributes:
+        name: one of `NAMES`.
+        k: gain in 1/time.
+        momentum: delta.
+        period: iterations between two communications, tau.
+        average: weight gamma of the past in what is tested, from 0 to less than 1.
+        magnification: M of SD-QSGD's spike.
+        relaxation: T_r of SD-QSGD's spike, in batches.
+        fanout: children of a node at each level of the tree, leaves first.
+        width: of the saturating filter.
+    """
 
     name: str
     k: Any = None
@@ -234,8 +290,12 @@ class NamedAlgorithm:
                 agents).
             batches: of an epoch.
 
+        Returns:
+            The algorithm, which remembers what its numbers follow from.
+
         Raises:
-            ValueError, TypeError: for a number out of range, or a fanout of other leaves than there are agents.
+            ValueError: for a number out of range, or a fanout of other leaves than there are agents.
+            TypeError: for what is no number.
         """
         name, k = self.name, self.k
         check_count("agents", agents, most=MAX_AGENTS)
@@ -314,25 +374,31 @@ class NamedAlgorithm:
 
 
 def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
-    """An algorithm by its name in the papers, for a training to take: agents, learning rate and batches are the
-    training's, and given there alone.
+    """An algorithm by its name in the papers, for a training to take.
+
+    Agents, learning rate and batches are the training's, and given there alone.
 
     Args:
         name: one of `NAMES`.
-        k: gain in 1/time. By default what the papers use: for the elastic family alpha = 0.9 / p (Z 4.1), else alpha =
-            0.04 [C], as weights of a step at the learning rate that the training starts with.
-        momentum: delta, where the algorithm has one; 0.9 by default.
-        period: iterations between two communications, tau; 1 by default.
-        average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C], the
-            agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
-        magnification: M of SD-QSGD's spike, p by default [C].
-        relaxation: T_r of SD-QSGD's spike, which lasts one epoch, in batches; 20 by default [C].
-        fanout: children of a node at each level of the tree, leaves first; all agents under one root by default.
-        width: of the saturating filter, 0.1 by default [C].
+        **numbers: by their names, those that are not to be as they are by default:
+            k: gain in 1/time. By default what the papers use: for the elastic family alpha = 0.9 / p (Z 4.1), else
+                alpha = 0.04 [C], as weights of a step at the learning rate that the training starts with.
+            momentum: delta, where the algorithm has one; 0.9 by default.
+            period: iterations between two communications, tau; 1 by default.
+            average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C],
+                the agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
+            magnification: M of SD-QSGD's spike, p by default [C].
+            relaxation: T_r of SD-QSGD's spike, which lasts one epoch, in batches; 20 by default [C].
+            fanout: children of a node at each level of the tree, leaves first; all agents under one root by default.
+            width: of the saturating filter, 0.1 by default [C].
+
+    Returns:
+        The algorithm, whose other numbers follow from a training's.
 
     Raises:
-        ValueError, TypeError: for an unknown name, with what was probably meant, a number out of range, one that the
-            algorithm does not have, or one that is the training's.
+        ValueError: for an unknown name, with what was probably meant, a number out of range, or one that the algorithm
+            does not have.
+        TypeError: for one that is the training's, an unknown one, or one of another kind.
     """
     for label in ("agents", "eta", "batches"):
         if label in numbers:
@@ -367,11 +433,18 @@ _WITH = {
 def over_runs(values: Any, runs: int) -> Any:
     """Every array of a pytree with a leading axis of runs: as it is where it has one, repeated where it is a number.
 
+    Args:
+        values: the pytree; what is no array in it stays.
+        runs: how many there are.
+
+    Returns:
+        The pytree, its arrays (runs, ...).
+
     Raises:
         ValueError: for a leading axis of another length.
     """
 
-    def one(leaf):
+    def one(leaf: Any):
         if not eqx.is_array(leaf):
             return leaf
         if leaf.ndim and leaf.shape[0] == runs:

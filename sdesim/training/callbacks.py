@@ -14,19 +14,38 @@ from sdesim.training.store import Store
 
 
 class Callback:
-    """What `Training.run` calls while it goes on. Derive from it and define what is wanted of the three; a function of
-    the training is an `after_epoch`. Each may call `training.stop()`. What one raises ends the run, and the training
-    stays where it is: run it again, and it goes on."""
+    """What `Training.run` calls while it goes on.
+
+    Derive from it and define what is wanted of the three; a function of the training is an `after_epoch`. Each may call
+    `training.stop()`. What one raises ends the run, and the training stays where it is: run it again, and it goes on.
+    """
 
     def around(self, training: Any) -> contextlib.AbstractContextManager:
-        """A context for the whole run, entered before anything is computed."""
+        """A context for the whole run.
+
+        Args:
+            training: the `Training` that runs.
+
+        Returns:
+            The context, which is entered before anything is computed.
+        """
         return contextlib.nullcontext()
 
     def after_steps(self, training: Any, steps: int, seconds: float) -> None:
-        """Some steps of an epoch were taken, in so many seconds; every few seconds, and at the end of each epoch."""
+        """Some steps of an epoch were taken; called every few seconds, and at the end of each epoch.
+
+        Args:
+            training: the `Training` that runs.
+            steps: how many were taken since the last call.
+            seconds: that they took.
+        """
 
     def after_epoch(self, training: Any) -> None:
-        """An epoch was trained and measured, or the start was measured (`training.epochs_done` is 0 then)."""
+        """An epoch was trained and measured, or the start was measured.
+
+        Args:
+            training: the `Training` that runs; its `epochs_done` is 0 if it was the start.
+        """
 
 
 class _OfFunction(Callback):
@@ -39,6 +58,12 @@ class _OfFunction(Callback):
 
 def checked(callbacks: Iterable[Callback | Callable[[Any], Any]]) -> list[Callback]:
     """Callbacks, of which functions may be some.
+
+    Args:
+        callbacks: objects of classes that derive from `Callback`, or functions of a training.
+
+    Returns:
+        All as `Callback`s, in their order.
 
     Raises:
         TypeError: for what is neither.
@@ -59,7 +84,18 @@ def checked(callbacks: Iterable[Callback | Callable[[Any], Any]]) -> list[Callba
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What is told between chunks of an epoch. seconds: of training so far; left: estimated, to the end."""
+    """What is told between chunks of an epoch.
+
+    Attributes:
+        epoch: number of the one that is under way, from 1.
+        epochs: until which the training runs.
+        done: steps of this epoch.
+        steps: of an epoch.
+        images_per_second: of all runs and agents, lately.
+        seconds: of training so far.
+        left: seconds, estimated, to the end.
+        latest: the last measurement in a few numbers, by name.
+    """
 
     epoch: int
     epochs: int
@@ -72,7 +108,14 @@ class Progress:
 
 
 def line(p: Progress) -> str:
-    """One line of progress: epoch, losses and accuracy of the last measurement, spread, images a second, time left."""
+    """One line of progress: epoch, losses and accuracy of the last measurement, spread, images a second, time left.
+
+    Args:
+        p: what is told.
+
+    Returns:
+        The line, without its end.
+    """
     told = "  ".join(f"{name} {value:.4g}" for name, value in p.latest.items())
     left = datetime.timedelta(seconds=round(p.left))
     return (
@@ -81,12 +124,21 @@ def line(p: Progress) -> str:
 
 
 def tell(p: Progress, name: str = "") -> None:
-    """Show the line, after the name of what is trained."""
+    """Show the line of progress.
+
+    Args:
+        p: what is told.
+        name: of what is trained, before the line; nothing by default.
+    """
     progress_line(name + line(p), p.done == p.steps)
 
 
 class ShowProgress(Callback):
-    """Hands each `Progress` of a run to a function, which by default shows a line."""
+    """Hands each `Progress` of a run to a function.
+
+    Args:
+        show: the function; by default it shows a line.
+    """
 
     def __init__(self, show: Callable[[Progress], Any] = tell):
         if not callable(show):
@@ -136,7 +188,14 @@ class Keep(Callback):
             yield
 
     def after_epoch(self, training: Any) -> None:
-        """Write what there is; hours of training are not lost with a disk that is full for a while."""
+        """Write what there is; hours of training are not lost with a disk that is full for a while.
+
+        Args:
+            training: the `Training` that runs.
+
+        Warns:
+            UserWarning: for what could not be written.
+        """
         try:
             training.write(self._store)
         except OSError as error:

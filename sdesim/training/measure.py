@@ -22,7 +22,15 @@ Record = dict[str, np.ndarray]
 
 
 def tested(algorithm: Algorithm, state: RunState) -> PyTree:
-    """What is tested of each run: its agents and, last, its quorum or center, (runs, agents + 1, ...)."""
+    """What is tested of each run: its agents and, last, its quorum or center.
+
+    Args:
+        algorithm: with a leading axis of runs.
+        state: of all runs.
+
+    Returns:
+        Parameters, (runs, agents + 1, ...).
+    """
     center = state.average
     if center is None:
         center = jax.vmap(lambda a, p, o: a.center(p, o))(algorithm, state.params, state.optimizer)
@@ -30,22 +38,30 @@ def tested(algorithm: Algorithm, state: RunState) -> PyTree:
 
 
 def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
-    """Mean cross-entropy and accuracy of every model, params (runs, models, ...), over all images: (runs, models) each.
+    """Mean cross-entropy and accuracy of every model over all images.
 
     Batches are of one size and in one order, because networks with batch statistics depend on them; images beyond the
     last whole batch are left out.
+
+    Args:
+        task: what is static about the training.
+        params: of the models, (runs, models, ...).
+        pixels: images and labels.
+
+    Returns:
+        Cross-entropy in nats and share of images that are right, (runs, models) each.
     """
     size = min(task.evaluation_batch, pixels.y.shape[0])
     batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
 
-    def one(params, x, y):
+    def one(params: PyTree, x: Array, y: Array):
         with steps.precision(task):
             said = modules.logits(task.network, params, x, False)
         logits = said.astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss, (jnp.argmax(logits, axis=-1) == y).mean()
 
-    def body(total, index):
+    def body(total: tuple[Array, Array], index: Array):
         x = steps.prepared(task, pixels, index, None)
         found = steps.each(steps.each(lambda p: one(p, x, pixels.y[index])))(params)
         return jax.tree.map(jnp.add, total, found), None
@@ -56,9 +72,16 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
 
 
 def spread_by_layer(params: PyTree) -> dict[str, Array]:
-    """sum_i |x^i - mean|^2 of every layer, (runs,), by the layer's name: the agents' distance from their mean."""
+    """sum_i |x^i - mean|^2 of every layer: the agents' distance from their mean.
 
-    def one(layer):
+    Args:
+        params: by the layer's name, leaves (runs, agents, ...).
+
+    Returns:
+        By the same names, (runs,).
+    """
+
+    def one(layer: PyTree):
         away = jax.tree.map(lambda a: jnp.sum((a - a.mean(axis=1, keepdims=True)) ** 2, axis=range(1, a.ndim)), layer)
         return functools.reduce(jnp.add, jax.tree.leaves(away))
 
@@ -66,10 +89,23 @@ def spread_by_layer(params: PyTree) -> dict[str, Array]:
 
 
 def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs: Array, order: Array) -> Array:
-    """Trace of the covariance of one sample's gradient, (runs, agents), estimated from two batches at the same point:
-    batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops. order: (2, runs, agents, batch)."""
+    """Trace of the covariance of one sample's gradient, estimated from two batches at the same point.
 
-    def agent(params, run, number, index):
+    batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops.
+
+    Args:
+        task: what is static about the training.
+        pixels: images and labels.
+        params: of the agents, (runs, agents, ...).
+        seed: two words.
+        runs: their numbers, uint32 (runs,).
+        order: images of the two batches by number, (2, runs, agents, batch).
+
+    Returns:
+        (runs, agents), in (nats / parameter)^2.
+    """
+
+    def agent(params: PyTree, run: Array, number: Array, index: Array):
         key = steps.agent_key(seed, random.Stream.DROPOUT, jnp.uint32(2**32 - 1), run, number)
         both = steps.each(lambda i: steps.gradient(task, pixels, params, i, key)[1])(
             index
@@ -77,7 +113,7 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
         difference = jax.tree.map(lambda g: g[0] - g[1], both)
         return 0.5 * task.batch * optax.tree.norm(difference, squared=True)
 
-    def one_run(params, run, order):
+    def one_run(params: PyTree, run: Array, order: Array):
         numbers = jnp.arange(order.shape[1], dtype=jnp.uint32)
         of = lambda params, number, index: agent(params, run, number, index)
         return steps.each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
@@ -85,8 +121,33 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
     return steps.each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))
 
 
-def measure(task, algorithm, state, train, validation, test, seed, runs, order) -> dict[str, Array]:
-    """All that is measured of a state but what the loop knows: rates, the losses of batches, seconds."""
+def measure(
+    task: Task,
+    algorithm: Algorithm,
+    state: RunState,
+    train: Pixels,
+    validation: Pixels,
+    test: Pixels,
+    seed: Array,
+    runs: Array,
+    order: Array,
+) -> dict[str, Array]:
+    """All that is measured of a state but what the loop knows: rates, the losses of batches, seconds.
+
+    Args:
+        task: what is static about the training.
+        algorithm: with a leading axis of runs.
+        state: of all runs.
+        train: images of the training set that are measured on.
+        validation: images for validation, of which there may be none.
+        test: images of the test set, of which there may be none.
+        seed: two words.
+        runs: their numbers, uint32 (runs,).
+        order: images of two batches by number, (2, runs, agents, batch), for the gradient noise.
+
+    Returns:
+        By name, of the axes that `DIMS` says.
+    """
     models = tested(algorithm, state)
     found = {}
     for name, pixels in (("train", train), ("validation", validation), ("test", test)):
@@ -130,7 +191,15 @@ LABELS = {
 
 
 def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
-    """What a line of progress shows of the last measurement: means over runs, losses those of agents."""
+    """What a line of progress shows of the last measurement.
+
+    Args:
+        history: measurements of the start and of each epoch.
+        agents: of a run.
+
+    Returns:
+        Numbers by what they are: means over runs, losses those of agents.
+    """
     last, told = history[-1], {}
     if len(history) > 1:
         told["training loss"] = float(last["batch_loss"].mean())
@@ -141,8 +210,18 @@ def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
     return {**told, "spread": float(last["spread"].mean())}
 
 
-def dataset(history: Sequence[Record], state: RunState, numbers, agents: int) -> xr.Dataset:
-    """The history, labelled."""
+def dataset(history: Sequence[Record], state: RunState, numbers: np.ndarray, agents: int) -> xr.Dataset:
+    """The history, labelled.
+
+    Args:
+        history: measurements of the start and of each epoch.
+        state: of all runs, after the last of them.
+        numbers: of the runs, (runs,).
+        agents: of a run.
+
+    Returns:
+        The measurements by name, with an axis of epochs before their own (`DIMS`), and `diverged`.
+    """
     names = history[0].keys()
     variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
     coordinates = {

@@ -15,19 +15,43 @@ from sdesim.memory import available_memory
 
 
 def size_of(tree: Any) -> int:
-    """Bytes of a pytree's arrays, or of what stands for them."""
+    """Bytes of a pytree's arrays, or of what stands for them.
+
+    Args:
+        tree: the pytree; leaves without a type count for nothing.
+
+    Returns:
+        Bytes.
+    """
     leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
     return sum(int(np.prod(leaf.shape, dtype=object)) * jax.numpy.dtype(leaf.dtype).itemsize for leaf in leaves)
 
 
 def stand_in(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array of no memory, which tells a compiler shape and type."""
+    """An array of no memory, which tells a compiler shape and type.
+
+    Args:
+        shape: of the array.
+        dtype: of the array.
+
+    Returns:
+        Zeros.
+    """
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def work_of(program: Any, *arguments: Any) -> int:
-    """Bytes that a call of a `filter_jit` takes beside its arguments, which stay what they are; 0 where the backend
-    does not tell. It is compiled, as the call would."""
+    """Bytes that a call of a `filter_jit` takes beside its arguments.
+
+    It is compiled, as the call would.
+
+    Args:
+        program: the `filter_jit`.
+        *arguments: of the call, which stay what they are.
+
+    Returns:
+        Bytes; 0 where the backend does not tell.
+    """
     told = program.lower(*arguments).compile().compiled.memory_analysis()
     return 0 if told is None else told.temp_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes
 
@@ -35,7 +59,12 @@ def work_of(program: Any, *arguments: Any) -> int:
 def check_fits(runs: int, agents: int, needs: Mapping[str, int], limit: int | None, shared: int = 0) -> None:
     """Refuse what does not fit.
 
-    needs: bytes by what they are for. shared: those of them that fewer runs need as well.
+    Args:
+        runs: how many.
+        agents: of a run.
+        needs: bytes by what they are for.
+        limit: bytes that there are; None for what is free.
+        shared: bytes of `needs` that fewer runs need as well.
 
     Raises:
         MemoryError: with what is needed, what there is, and how to fit.

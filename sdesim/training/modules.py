@@ -29,8 +29,12 @@ _KINDS = "must be a module of flax.linen, one of flax.nnx, or a function of rngs
 class Nnx:
     """An nnx module without its values: equal, and compiled once, for modules that are made alike.
 
-    name: of its class. training, evaluating: its graph in either mode. parameters: their paths. streams: paths of its
-    random streams' keys and counts, and whether each is a key.
+    Attributes:
+        name: of its class.
+        training: its graph where it trains.
+        evaluating: its graph where it is evaluated.
+        parameters: their paths.
+        streams: paths of its random streams' keys and counts, and whether each is a key.
     """
 
     name: str
@@ -40,7 +44,14 @@ class Nnx:
     streams: tuple[tuple[tuple, bool], ...]
 
     def values(self, module: nnx.Module) -> PyTree:
-        """The parameters of a module of this graph, {layer: {"name/of/it": array}}."""
+        """The parameters of a module of this graph.
+
+        Args:
+            module: the module.
+
+        Returns:
+            {layer: {"name/of/it": array}}.
+        """
         state = dict(nnx.to_flat_state(nnx.state(module, nnx.Param)))
         found: dict[str, Any] = {}
         for path in self.parameters:
@@ -69,8 +80,13 @@ Recipe = Callable[[Array, Array], PyTree]
 
 
 class Taken(NamedTuple):
-    """A user's network. network: what is static of it. recipe: draws an agent's parameters from a key, for images.
-    values: the parameters that it has already, of an nnx module."""
+    """A user's network.
+
+    Attributes:
+        network: what is static of it.
+        recipe: draws an agent's parameters from a key, for images.
+        values: the parameters that it has already, of an nnx module; None for a recipe.
+    """
 
     network: Network
     recipe: Recipe
@@ -80,8 +96,15 @@ class Taken(NamedTuple):
 def taken(network: Any) -> Taken:
     """What the trainer makes of a user's network.
 
+    Args:
+        network: a module of flax.linen, one of flax.nnx, or a function of rngs that makes one of flax.nnx.
+
+    Returns:
+        Its static part, and where parameters come from.
+
     Raises:
-        TypeError, ValueError: for what is no network, or one that keeps more than parameters.
+        TypeError: for what is no network.
+        ValueError: for a function of rngs that fails, or a network that keeps more than parameters.
     """
     if isinstance(network, nn.Module):
         frozen = _hashable(network)
@@ -112,12 +135,32 @@ def taken(network: Any) -> Taken:
 
 
 def drawn(network: nn.Module, key: Array, images: Array) -> PyTree:
-    """The parameters that a linen module draws for images."""
+    """The parameters that a linen module draws for images.
+
+    Args:
+        network: the module.
+        key: of the draw.
+        images: (batch, height, width, channels); their shape and type matter.
+
+    Returns:
+        Parameters of one agent.
+    """
     return network.init({"params": key}, images, **_mode(network, False))["params"]
 
 
 def logits(network: Network, params: PyTree, x: Array, train: bool, key: Array | None = None) -> Any:
-    """What the network says of images, (batch, classes). key: of its dropout."""
+    """What the network says of images.
+
+    Args:
+        network: what is static of it.
+        params: of one agent.
+        x: images, (batch, height, width, channels).
+        train: whether it trains; it is evaluated otherwise.
+        key: of its dropout; None where there is none.
+
+    Returns:
+        Logits, (batch, classes).
+    """
     if isinstance(network, Nnx):
         return network(params, x, train, key)
     rngs = None if key is None else {"dropout": key}
@@ -172,8 +215,13 @@ def _with_tuples(value: Any) -> Any:
 
 
 class Look(NamedTuple):
-    """What a network is, of images of a shape. params: of an agent, as shapes. logits: shape of those of the images.
-    convolves: whether there is a convolution of XLA's on the way."""
+    """What a network is, of images of a shape.
+
+    Attributes:
+        params: of an agent, as shapes.
+        logits: shape of those of the images.
+        convolves: whether there is a convolution of XLA's on the way.
+    """
 
     params: PyTree
     logits: tuple[int, ...]
@@ -181,7 +229,14 @@ class Look(NamedTuple):
 
 
 def looked_at(taken: Taken, images: tuple[int, ...]) -> Look:
-    """A network traced in both modes, for images (batch, height, width, channels).
+    """A network traced in both modes.
+
+    Args:
+        taken: the network.
+        images: their shape, (batch, height, width, channels).
+
+    Returns:
+        What it is of such images.
 
     Raises:
         ValueError: for one that fails, or keeps more than parameters.

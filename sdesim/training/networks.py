@@ -5,12 +5,13 @@ a grouped convolution, which XLA runs slowly on a CPU, and inside a loop very sl
 of patches with a matrix, which maps to a batched matrix product and is the faster way for one agent already.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from sdesim.fields import check_choice, check_count, one_number, shown
@@ -25,14 +26,35 @@ WEIGHTS = {
 """Laws of the seven-layer network's weights."""
 
 
-def fan_in_uniform(key, shape, dtype=jnp.float32) -> Array:
-    """U(-1/sqrt(m), 1/sqrt(m)), m the number of inputs of a dense layer (BS 6.1)."""
+def fan_in_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """U(-1/sqrt(m), 1/sqrt(m)), m the number of inputs of a dense layer (BS 6.1).
+
+    Args:
+        key: of the draw.
+        shape: of the layer's matrix, (m, outputs).
+        dtype: of the numbers.
+
+    Returns:
+        The matrix.
+    """
     reach = shape[0] ** -0.5
     return jax.random.uniform(key, shape, dtype, -reach, reach)
 
 
 def patches(x: Float[Array, "batch height width channels"], rows: int, columns: int) -> Array:
-    """All windows of rows x columns pixels, (batch, height - rows + 1, width - columns + 1, pixels * channels)."""
+    """All windows of rows x columns pixels.
+
+    Args:
+        x: maps.
+        rows: of a window.
+        columns: of a window.
+
+    Returns:
+        (batch, height - rows + 1, width - columns + 1, pixels * channels).
+
+    Raises:
+        ValueError: for maps that are smaller than a window.
+    """
     height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
     if height < 1 or width < 1:
         raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are smaller than a {rows} x {columns} kernel")
@@ -42,9 +64,14 @@ def patches(x: Float[Array, "batch height width channels"], rows: int, columns: 
 
 
 class Convolution(nn.Module):
-    """A convolution of stride 1 with a kernel of `size` (rows, columns), as a product with patches.
+    """A convolution of stride 1, as a product with patches.
 
-    same: pad with zeros, so that the map keeps its size. bias: add one a feature.
+    Attributes:
+        features: channels of its result.
+        size: of its kernel, (rows, columns).
+        same: pad with zeros, so that the map keeps its size.
+        bias: add one a feature.
+        kernel_init: law of the kernel's numbers; Kaiming's by default.
     """
 
     features: int
@@ -54,7 +81,7 @@ class Convolution(nn.Module):
     kernel_init: Initializer = nn.initializers.he_normal()
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Array:
         if self.same:
             border = [(n // 2, (n - 1) // 2) for n in self.size]
             x = jnp.pad(x, ((0, 0), *border, (0, 0)))
@@ -64,7 +91,17 @@ class Convolution(nn.Module):
 
 
 def max_pool(x: Float[Array, "batch height width channels"]) -> Array:
-    """The largest of each 2 x 2 square; an odd last row or column is left out."""
+    """The largest of each 2 x 2 square; an odd last row or column is left out.
+
+    Args:
+        x: maps.
+
+    Returns:
+        (batch, height // 2, width // 2, channels).
+
+    Raises:
+        ValueError: for maps of less than one square.
+    """
     rows, columns = x.shape[1] // 2, x.shape[2] // 2
     if not rows or not columns:
         raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are too small for a pool of 2 x 2")
@@ -73,15 +110,18 @@ def max_pool(x: Float[Array, "batch height width channels"]) -> Array:
 
 
 class BatchNorm(nn.Module):
-    """Normalisation by the statistics of the batch, in training and in evaluation alike (BS 6.1).
+    """Normalization by the statistics of the batch, in training and in evaluation alike (BS 6.1).
 
     What a network says of an image therefore depends on the batch it comes in: evaluation keeps size and order fixed.
+
+    Attributes:
+        epsilon: added to the variance before its root is taken.
     """
 
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch features"]) -> Array:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         over = tuple(range(x.ndim - 1))
@@ -113,8 +153,14 @@ class _Checked(nn.Module):
 class ThreeLayer(_Checked):
     """The network of BS 6.1: three times convolution (9, 5, 3), ReLU, max-pool, batch norm; dropout; one dense layer.
 
-    32 x 32 images give maps of 24, 12, 8, 4, 2 and 1 pixels a side. channels [D]: those of Zhang's seven-layer network,
-    whose maps are the same. dropout [C].
+    32 x 32 images give maps of 24, 12, 8, 4, 2 and 1 pixels a side.
+
+    Attributes:
+        classes: of the images.
+        channels: of each convolution's result; by default those of Zhang's seven-layer network, whose maps are the
+            same [D].
+        sizes: side of each convolution's kernel, in pixels.
+        dropout: share of the dense layer's inputs that is left out in training [C].
     """
 
     classes: int = 10
@@ -123,7 +169,7 @@ class ThreeLayer(_Checked):
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Float[Array, "batch height width channels"], train: bool = False) -> Array:
         for features, size in zip(self.channels, self.sizes, strict=True):
             x = BatchNorm()(max_pool(nn.relu(Convolution(features, (size, size))(x))))
         x = nn.Dropout(self.dropout, deterministic=not train)(x.reshape(x.shape[0], -1))
@@ -135,6 +181,13 @@ class SevenLayer(_Checked):
 
     Biases start at zero, weights as Torch drew them then, from U(-1/sqrt(m), 1/sqrt(m)) for m inputs (Z 4.2). They are
     small, and learning sets in late; with weights="kaiming", Kaiming's law, it does from the first iterations.
+
+    Attributes:
+        classes: of the images.
+        channels: of each convolution's result.
+        units: of the hidden dense layer.
+        dropout: share of the last layer's inputs that is left out in training.
+        weights: their law, "torch" or "kaiming".
     """
 
     classes: int = 10
@@ -144,7 +197,7 @@ class SevenLayer(_Checked):
     weights: str = "torch"
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Float[Array, "batch height width channels"], train: bool = False) -> Array:
         law = WEIGHTS[self.weights]
         x = max_pool(nn.relu(Convolution(self.channels[0], (5, 5), kernel_init=law)(x)))
         x = max_pool(nn.relu(Convolution(self.channels[1], (5, 5), kernel_init=law)(x)))
@@ -155,7 +208,15 @@ class SevenLayer(_Checked):
 
 
 class LowRank(_Checked):
-    """The low-rank network of Z 6.1.2: each convolution as a column and a row filter, ranks 10, 51 and 51."""
+    """The low-rank network of Z 6.1.2: each convolution as a column and a row filter, ranks 10, 51 and 51.
+
+    Attributes:
+        classes: of the images.
+        ranks: of each convolution, features between its two filters.
+        channels: of each convolution's result.
+        units: of the hidden dense layer.
+        dropout: share of either dense layer's inputs that is left out in training.
+    """
 
     classes: int = 10
     ranks: tuple[int, int, int] = (10, 51, 51)
@@ -164,7 +225,7 @@ class LowRank(_Checked):
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Float[Array, "batch height width channels"], train: bool = False) -> Array:
         for rank, features in zip(self.ranks, self.channels, strict=True):
             x = Convolution(rank, (5, 1), same=True, bias=False)(x)
             x = max_pool(nn.relu(Convolution(features, (1, 5), same=True)(x)))

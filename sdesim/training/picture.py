@@ -13,10 +13,16 @@ TRAIN, VALIDATION, TEST = "#4c78a8", "#54a24b", plotting.QUORUM
 
 
 def mean_over_runs(data: xr.Dataset) -> xr.Dataset:
-    """Means over runs of what is measured each epoch, and `runs` (epoch), over how many.
+    """Means over runs of what is measured each epoch.
 
     A run is left out of everything from the epoch on at which one of its losses is not finite: its accuracy is a number
     still, but one of a network that says nothing.
+
+    Args:
+        data: a history of `train`.
+
+    Returns:
+        The means, and `runs` (epoch), over how many.
     """
     finite = (abs(data["batch_loss"]) < np.inf).all("agent") | (data["epoch"] == 0)  # before any batch
     for name in ("train_loss", "validation_loss", "test_loss"):
@@ -29,6 +35,13 @@ def mean_over_runs(data: xr.Dataset) -> xr.Dataset:
 
 def summary(data: xr.Dataset, title: str) -> Figure:
     """Four panels over epochs. Thin lines are agents, thick ones their quorum or center; means of `mean_over_runs`.
+
+    Args:
+        data: a history of `train`.
+        title: of the figure; how many runs diverged, if any did, is added.
+
+    Returns:
+        The figure, which is shown nowhere yet.
 
     Raises:
         TypeError: for what is no history of `train`, or no title.

@@ -7,13 +7,14 @@ argument.
 
 import dataclasses
 import functools
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree
 
 from sdesim.functions import as_key
 from sdesim.training import measure as measurements
@@ -21,18 +22,31 @@ from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import Algorithm
 from sdesim.training.setup import Setup
+from sdesim.training.step import RunState
 
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """What a network and a rule were traced to, with all that their functions closed over; no pytree."""
+    """What a network and a rule were traced to, with all that their functions closed over; no pytree.
+
+    Attributes:
+        keys: of the network in training and in evaluation, of its parameters' draw, and of the agents' step.
+    """
 
     keys: tuple[Hashable, ...]
 
 
 def code_of(setup: Setup) -> Code:
-    """The code of a training, with its functions as they are now: what is not ours of its programs, traced by itself,
-    which is faster than tracing them whole."""
+    """The code of a training, with its functions as they are now.
+
+    It is what is not ours of its programs, traced by itself, which is faster than tracing them whole.
+
+    Args:
+        setup: of the training.
+
+    Returns:
+        The code.
+    """
     task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
     network, side = task.network, steps.image_shape(task, setup.image)[1:]
     images = lambda batch: jax.ShapeDtypeStruct((batch, *side), jnp.float32)
@@ -42,7 +56,7 @@ def code_of(setup: Setup) -> Code:
     test = lambda params, x: modules.logits(network, params, x, False)
     draw = lambda key, x: modules.drawn(network, key, x) if isinstance(network, nn.Module) else None
 
-    def step(algorithm, params, eta):
+    def step(algorithm: Algorithm, params: PyTree, eta: Array):
         optimizer = algorithm.optimizer().init(params)
         params, optimizer, _ = steps.agents_step(algorithm, lambda at: (at, None), params, optimizer, eta)
         renewed = algorithm.coupling().renew(params, optimizer, eta) if algorithm.renews else None
@@ -64,9 +78,12 @@ def _of_one_run(algorithm: Algorithm) -> Algorithm:
 
 
 @functools.cache
-def start():
-    """`step.start`, compiled. It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of
-    random numbers, and two at its first level."""
+def start() -> Callable[..., RunState]:
+    """`step.start`, compiled; the `Code` comes before its arguments.
+
+    It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of random numbers, and two at
+    its first level.
+    """
     options: dict[str, Any] = {}
     if jax.default_backend() == "cpu":
         options = {"compiler_options": {"xla_backend_optimization_level": 1}}
@@ -74,28 +91,77 @@ def start():
 
 
 @eqx.filter_jit
-def shuffled(seed, epoch, runs, agents, size, batches, batch):
-    """An epoch's batches, (steps, runs, agents, batch); what is left of the last one is left out."""
+def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, batches: int, batch: int) -> Array:
+    """An epoch's batches; what is left of the last one is left out.
+
+    Args:
+        seed: two words.
+        epoch: its number, a uint32 scalar.
+        runs: their numbers, uint32 (runs,).
+        agents: of a run.
+        size: images of the training set.
+        batches: of the epoch.
+        batch: images of each, by agent.
+
+    Returns:
+        Images by number, (steps, runs, agents, batch).
+    """
     order = steps.shuffled(seed, epoch, runs, agents, size)[..., : batches * batch]
     return jnp.moveaxis(order.reshape(*order.shape[:2], batches, batch), 2, 0)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def take_steps(kept, state):
+def take_steps(kept: tuple, state: RunState) -> tuple[RunState, Array]:
+    """`step.take_steps`, compiled.
+
+    Args:
+        kept: the `Code`, and the arguments of `step.take_steps` but for the state.
+        state: of all runs, which is given up.
+
+    Returns:
+        As `step.take_steps`.
+    """
     _, task, algorithm, pixels, seed, runs, eta, order, first, end, total = kept
     return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end, total)
 
 
 @eqx.filter_jit
-def renew(code, *args):
+def renew(code: Code, *args: Any) -> RunState:
+    """`step.renew`, compiled.
+
+    Args:
+        code: of the training.
+        *args: of `step.renew`.
+
+    Returns:
+        As `step.renew`.
+    """
     return steps.renew(*args)
 
 
 @eqx.filter_jit
-def measure(code, *args):
+def measure(code: Code, *args: Any) -> dict[str, Array]:
+    """`measure.measure`, compiled.
+
+    Args:
+        code: of the training.
+        *args: of `measure.measure`.
+
+    Returns:
+        As `measure.measure`.
+    """
     return measurements.measure(*args)
 
 
 @eqx.filter_jit
-def tested(code, *args):
+def tested(code: Code, *args: Any) -> PyTree:
+    """`measure.tested`, compiled.
+
+    Args:
+        code: of the training.
+        *args: of `measure.tested`.
+
+    Returns:
+        As `measure.tested`.
+    """
     return measurements.tested(*args)

@@ -14,8 +14,12 @@ class Stall:
     """Divide an agent's learning rate by the next of `factors` after `patience` epochs without a new reference.
 
     The reference is the validation loss at epoch 1. A later loss that differs from it by more than `tolerance` of it
-    becomes the new reference. After the last factor the rate stays. factors: 5, 2, 2 (BS 6.1). tolerance [C]: its
-    number is lost in the text.
+    becomes the new reference. After the last factor the rate stays.
+
+    Attributes:
+        factors: by which a rate is divided, one after another; 5, 2, 2 by default (BS 6.1).
+        patience: epochs, at least 1.
+        tolerance: share of the reference, at least 0 [C]: its number is lost in the text.
     """
 
     factors: tuple[float, ...] = (5.0, 2.0, 2.0)
@@ -31,12 +35,27 @@ class Stall:
             one_number("factors", factor, zero=False)
 
     def start(self, eta: Array) -> "StallState":
-        """The state before the first epoch, for rates of any shape (..., agents)."""
+        """The state before the first epoch.
+
+        Args:
+            eta: learning rates of any shape, (..., agents).
+
+        Returns:
+            The state, of the same shape.
+        """
         zeros = jnp.zeros(eta.shape, jnp.int32)
         return StallState(eta, jnp.full_like(eta, jnp.nan), zeros, zeros)
 
     def after_epoch(self, state: "StallState", loss: Array) -> "StallState":
-        """The state after an epoch that ended with validation losses of the shape of the rates."""
+        """The state after an epoch.
+
+        Args:
+            state: before it.
+            loss: validation losses with which it ended, of the shape of the rates.
+
+        Returns:
+            The state, with the rates of the next epoch.
+        """
         # Written so that a loss that is not a number is no new reference, and any loss is where there is none yet.
         moved = jnp.isnan(state.reference) | (jnp.abs(loss - state.reference) > self.tolerance * state.reference)
         reference = jnp.where(moved, loss, state.reference)
@@ -48,8 +67,14 @@ class Stall:
 
 
 class StallState(NamedTuple):
-    """eta: learning rates now, (..., agents). reference: of the validation loss. stalled: epochs since it was set.
-    drops: how often the rate fell."""
+    """What a schedule keeps of each agent; all arrays are of one shape, (..., agents).
+
+    Attributes:
+        eta: learning rates now.
+        reference: of the validation loss; NaN before the first epoch.
+        stalled: epochs since it was set.
+        drops: how often the rate fell.
+    """
 
     eta: Array
     reference: Array
@@ -62,7 +87,24 @@ class Constant:
     """Rates that stay."""
 
     def start(self, eta: Array) -> StallState:
+        """The state before the first epoch.
+
+        Args:
+            eta: learning rates of any shape, (..., agents).
+
+        Returns:
+            The state, of the same shape.
+        """
         return Stall().start(eta)
 
     def after_epoch(self, state: StallState, loss: Array) -> StallState:
+        """The state as it was.
+
+        Args:
+            state: before the epoch.
+            loss: validation losses, which are not looked at.
+
+        Returns:
+            `state`.
+        """
         return state

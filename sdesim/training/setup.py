@@ -44,9 +44,20 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 class Setup:
     """Checked settings, and what follows from them.
 
-    algorithm: with a leading axis of runs. rates: at the start, (runs, agents). numbers: of the runs. seed: as two
-    words. memory: bytes, or None for what is free. params: of one agent, as shapes. given: what was given, to make it
-    again.
+    Attributes:
+        taken: the network.
+        task: what is static about the training.
+        data: images to train on, to validate on and to test on.
+        algorithm: with a leading axis of runs.
+        rates: learning rates at the start, (runs, agents).
+        numbers: of the runs, (runs,).
+        seed: as two words.
+        same_start: whether all agents of a run start at one point.
+        schedule: of the learning rates.
+        train_images: of the training set, the first so many are evaluated.
+        memory: bytes, or None for what is free.
+        params: of one agent, as shapes.
+        given: what was given, to make it again.
     """
 
     taken: modules.Taken
@@ -65,10 +76,12 @@ class Setup:
 
     @property
     def agents(self) -> int:
+        """Of a run, p."""
         return self.rates.shape[1]
 
     @property
     def lanes(self) -> Array:
+        """Numbers of the runs as random numbers take them, uint32 (runs,)."""
         return jnp.asarray(self.numbers, jnp.uint32)
 
     @property
@@ -83,6 +96,7 @@ class Setup:
 
     @property
     def image(self) -> tuple[int, ...]:
+        """Height, width and channels of the data."""
         return self.data.train_x.shape[1:]
 
     @functools.cached_property
@@ -107,11 +121,17 @@ class Setup:
 
     @property
     def seed_number(self) -> int:
+        """The seed as it was given, one number."""
         return int(self.seed[0]) | int(self.seed[1]) << 32
 
     def starting_values(self) -> Any:
-        """Initial parameters of all agents that a linen module does not draw; of a function drawn anew at each call,
-        which sees what the function sees today."""
+        """Initial parameters of all agents that a linen module does not draw.
+
+        Those of a function are drawn anew at each call, which sees what the function sees today.
+
+        Returns:
+            Leaves (runs, agents, ...); None of a linen module.
+        """
         taken, runs, agents = self.taken, self.lanes, self.agents
         if isinstance(taken.network, nn.Module):
             return None
@@ -160,7 +180,14 @@ class Setup:
         return {**said, "data": _said_of(self.data), "eta": self.rates, **self.options}
 
     def call(self, epochs: int) -> Call:
-        """What makes so many epochs again."""
+        """What makes the training again.
+
+        Args:
+            epochs: how many.
+
+        Returns:
+            The call.
+        """
         given = {**self.given, "data": Code("data")}
         if isinstance(named := given["algorithm"], NamedAlgorithm):
             own = [f"{name}={as_code(value)}" for name, value in named.numbers.items()]
@@ -187,7 +214,38 @@ def checked(
     train_images: int,
     memory: int | str | None,
 ) -> Setup:
-    """The settings that `Training` takes, checked, and what they warn of."""
+    """The settings that `Training` takes, checked, and what they warn of.
+
+    Args:
+        network: a module of flax.linen, one of flax.nnx, or a function of rngs that makes one of flax.nnx.
+        data: from `split`.
+        algorithm: by its name, or one of the user's own.
+        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents).
+        agents: of a run, p.
+        batch: images a step and agent.
+        runs: how many, or their numbers.
+        seed: of all random numbers.
+        same_start: whether all agents of a run start at one point.
+        schedule: of the learning rates; None for `Stall()` if there are validation images, else `Constant()`.
+        weight_decay: lambda of lambda/2 |x|^2, added to the loss.
+        crop: side of crops; None for whole images.
+        precision: one of `PRECISIONS`.
+        evaluation_batch: images a batch in evaluation.
+        train_images: of the training set, the first so many are evaluated.
+        memory: bytes that may be used beside what is now, a number or such as "4GB"; None for what is free.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: for a bad argument: its name, its value and what would be right.
+        TypeError: for an argument of another kind, likewise.
+        MemoryError: for what does not fit.
+
+    Warns:
+        StabilityWarning: for a coupling whose step amplifies.
+        UserWarning: for convolutions of XLA's on a CPU; for an nnx module, where starts would differ.
+    """
     numbers = _run_numbers(runs)
     check_count("agents", agents, most=MAX_AGENTS)
     check_split(data)
@@ -294,7 +352,19 @@ def _look(taken: modules.Taken, images: tuple[int, ...], data: Split) -> modules
 
 
 def rates_of(eta: Any, runs: int, agents: int) -> Array:
-    """Learning rates of all agents, (runs, agents)."""
+    """Learning rates of all agents.
+
+    Args:
+        eta: a number, one a run (runs,), or one an agent (runs, agents), at least 0.
+        runs: how many.
+        agents: of a run.
+
+    Returns:
+        (runs, agents), float32.
+
+    Raises:
+        ValueError: for another shape, and a rate that is negative or not finite.
+    """
     check_sign("eta", named("eta", number)(eta))
     rates = jnp.asarray(eta, jnp.float32)
     if rates.shape not in ((), (runs,), (runs, agents)):
@@ -306,7 +376,15 @@ def rates_of(eta: Any, runs: int, agents: int) -> Array:
 
 
 def warn_of_stiffness(algorithm: Algorithm, rates: Array) -> None:
-    """Once for each coupling among the runs that amplifies from step to step."""
+    """Warn once for each coupling among the runs that amplifies from step to step.
+
+    Args:
+        algorithm: with a leading axis of runs.
+        rates: learning rates, (runs, agents).
+
+    Warns:
+        StabilityWarning: where it does.
+    """
     ticks = np.asarray(rates if algorithm.pace is None else algorithm.pace)
     leaves = [np.asarray(a) for a in jax.tree.leaves(eqx.filter(algorithm.rule, eqx.is_array))]
     first = {tuple(a[i].tobytes() for a in (*leaves, ticks)): i for i in reversed(range(len(ticks)))}

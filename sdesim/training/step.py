@@ -5,14 +5,17 @@ one run, or for one agent, and mapped. Random numbers depend on (seed, run, agen
 which others it is trained beside.
 """
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -27,9 +30,14 @@ MAX_RUNS = 1 << (32 - AGENT_BITS)
 class Task:
     """What is static about a training: a new value compiles again.
 
-    crop: side of random crops (with horizontal flips) in training and of the middle crop in evaluation; None for whole
-    images. weight_decay: lambda of lambda/2 |x|^2, added to the loss (Z 4.1). precision: of the forward and backward
-    pass; parameters are float32.
+    Attributes:
+        network: what is static of it.
+        batch: images a step and agent.
+        evaluation_batch: images a batch in evaluation.
+        crop: side of random crops (with horizontal flips) in training and of the middle crop in evaluation; None for
+            whole images.
+        weight_decay: lambda of lambda/2 |x|^2, added to the loss (Z 4.1).
+        precision: of the forward and backward pass, "float32", "tf32" or "bfloat16"; parameters are float32.
     """
 
     network: modules.Network
@@ -41,7 +49,14 @@ class Task:
 
 
 class Pixels(NamedTuple):
-    """Images as they lie on the device: x uint8 (n, height, width, channels), y int32 (n,), and what standardises x."""
+    """Images as they lie on the device, and what standardizes them.
+
+    Attributes:
+        x: images, uint8 (n, height, width, channels).
+        y: labels, int32 (n,).
+        mean: of each channel, (channels,).
+        std: of each channel, (channels,).
+    """
 
     x: Array
     y: Array
@@ -50,10 +65,14 @@ class Pixels(NamedTuple):
 
 
 class RunState(NamedTuple):
-    """Of all runs.
+    """The state of all runs.
 
-    params: (runs, agents, ...). optimizer: state of the optax chain. average: the exponentially weighted quorum,
-    (runs, ...), or None. step: iterations done. diverged: first step with a loss that is not finite, or -1, (runs,).
+    Attributes:
+        params: (runs, agents, ...).
+        optimizer: state of the optax chain, leaves (runs, ...).
+        average: the exponentially weighted quorum, (runs, ...), or None.
+        step: iterations done.
+        diverged: first step with a loss that is not finite, or -1, (runs,).
     """
 
     params: PyTree
@@ -66,15 +85,37 @@ class RunState(NamedTuple):
 # -- random numbers ----------------------------------------------------------------------------------------------------
 
 
-def agent_key(seed: Array, stream: random.Stream, number, run, agent) -> Array:
-    """A key of jax.random for one agent of one run."""
+def agent_key(seed: Array, stream: random.Stream, number: ArrayLike, run: Array, agent: Array) -> Array:
+    """A key of jax.random for one agent of one run.
+
+    Args:
+        seed: two words.
+        stream: what the numbers are for.
+        number: of the step, or whatever else counts in this stream.
+        run: its number, a uint32 scalar.
+        agent: its number in the run, a uint32 scalar.
+
+    Returns:
+        The key.
+    """
     key = random.step_key(seed, stream, number)
     words = random.threefry2x32(*key, (run << AGENT_BITS) | agent, jnp.zeros_like(run))
     return jax.random.wrap_key_data(jnp.stack(words))
 
 
 def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> Array:
-    """Each agent's order of the training set in an epoch, (runs, agents, size): the ranks of random words."""
+    """Each agent's order of the training set in an epoch: the ranks of random words.
+
+    Args:
+        seed: two words.
+        epoch: its number, a uint32 scalar.
+        runs: their numbers, uint32 (runs,).
+        agents: of a run.
+        size: images of the training set.
+
+    Returns:
+        Images by number, int32 (runs, agents, size).
+    """
     key = random.step_key(seed, random.Stream.SHUFFLE, epoch)
     lane = (runs[:, None] << AGENT_BITS) | jnp.arange(agents, dtype=jnp.uint32)
     index = jnp.arange(size, dtype=jnp.uint32)
@@ -86,7 +127,17 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> 
 
 
 def prepared(task: Task, pixels: Pixels, index: Array, key: Array | None) -> Array:
-    """Standardised images by number; with a key, a random crop and flip of each."""
+    """Standardized images.
+
+    Args:
+        task: what is static about the training.
+        pixels: images and what standardizes them.
+        index: which of them, by number, (batch,).
+        key: of a random crop and flip of each; None for the middle crop.
+
+    Returns:
+        (batch, height, width, channels), bfloat16 where that is the task's precision, else float32.
+    """
     x = pixels.x[index]
     if task.crop is not None:
         x = _middle(x, task.crop) if key is None else _cropped(x, task.crop, key)
@@ -114,23 +165,48 @@ def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 
-def precision(task: Task):
-    """Of matrix products: what a GPU would take by default is less than float32."""
+def precision(task: Task) -> contextlib.AbstractContextManager:
+    """The precision of matrix products: what a GPU would take by default is less than float32.
+
+    Args:
+        task: what is static about the training.
+
+    Returns:
+        A context with it.
+    """
     return jax.default_matmul_precision("tensorfloat32" if task.precision == "tf32" else "float32")
 
 
 def gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Array) -> tuple[Array, PyTree]:
+    """Loss and gradient of one agent on a batch.
+
+    Args:
+        task: what is static about the training.
+        pixels: images and labels.
+        params: of the agent.
+        index: images of the batch by number, (batch,).
+        key: of crops, flips and dropout.
+
+    Returns:
+        Mean cross-entropy plus the weight decay, a scalar, and its gradient, as `params`.
+    """
     crop, dropout = jax.random.split(key)
     x = prepared(task, pixels, index, crop)
     with precision(task):
         return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
 
 
-def each(fn):
-    """`fn` over the leading axis of its arguments: runs, agents or models.
+def each(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function over the leading axis of its arguments: runs, agents or models.
 
     On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and the patches of
     all at once fit no cache. On a GPU all at once.
+
+    Args:
+        fn: a function of one.
+
+    Returns:
+        The same of all, results stacked on a leading axis.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(fn)
@@ -141,14 +217,34 @@ def each(fn):
 
 
 def image_shape(task: Task, image: tuple[int, ...]) -> tuple[int, ...]:
-    """Of two images of a data set, as the network sees them. image: height, width and channels of the data."""
+    """The shape of two images of a data set, as the network sees them.
+
+    Args:
+        task: for its crop.
+        image: height, width and channels of the data.
+
+    Returns:
+        (2, height, width, channels).
+    """
     return (2, *((task.crop, task.crop) if task.crop else image[:2]), image[2])
 
 
 def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: tuple[int, ...], same: bool) -> PyTree:
-    """Initial parameters of all runs, drawn by (seed, run, agent); with `same`, all agents start as a run's first."""
+    """Initial parameters of all runs, drawn by (seed, run, agent).
 
-    def agent(run, number):
+    Args:
+        recipe: draws one agent's.
+        seed: two words.
+        runs: their numbers, uint32 (runs,).
+        agents: of a run.
+        images: shape of some, (batch, height, width, channels).
+        same: whether all agents start as a run's first.
+
+    Returns:
+        Leaves (runs, agents, ...).
+    """
+
+    def agent(run: Array, number: Array):
         return recipe(agent_key(seed, random.Stream.POSITION, 0, run, number), jnp.zeros(images))
 
     numbers = jnp.zeros(agents, jnp.uint32) if same else jnp.arange(agents, dtype=jnp.uint32)
@@ -165,13 +261,27 @@ def start(
     same: bool,
     params: PyTree | None = None,
 ) -> RunState:
-    """The state of all runs before the first step, from parameters that a linen module draws, or from those given."""
+    """The state of all runs before the first step.
+
+    Args:
+        task: what is static about the training.
+        algorithm: with a leading axis of runs.
+        seed: two words.
+        runs: their numbers, uint32 (runs,).
+        agents: of a run.
+        image: height, width and channels of the data.
+        same: whether all agents start as a run's first.
+        params: leaves (runs, agents, ...); None for those that the linen module draws.
+
+    Returns:
+        The state.
+    """
     if params is None:
         assert not isinstance(task.network, modules.Nnx)
         recipe = functools.partial(modules.drawn, task.network)
         params = draw(recipe, seed, runs, agents, image_shape(task, image), same)
 
-    def rest(algorithm, params):
+    def rest(algorithm: Algorithm, params: PyTree):
         optimizer = algorithm.optimizer().init(params)
         return optimizer, algorithm.center(params, optimizer) if algorithm.averages else None
 
@@ -182,11 +292,24 @@ def start(
 # -- steps -------------------------------------------------------------------------------------------------------------
 
 
-def agents_step(algorithm: Algorithm, gradients_at, params: PyTree, optimizer: Any, eta: Array):
-    """One iteration of the agents of one run: (new params, new optimizer state, what gradients_at said besides).
+def agents_step(
+    algorithm: Algorithm,
+    gradients_at: Callable[[PyTree], tuple[PyTree, Any]],
+    params: PyTree,
+    optimizer: Any,
+    eta: Array,
+) -> tuple[PyTree, Any, Any]:
+    """One iteration of the agents of one run.
 
-    gradients_at: a function of the point where gradients are taken, leaves (agents, ...), to (gradients, anything).
-    eta: (agents,).
+    Args:
+        algorithm: of this run, without an axis of runs.
+        gradients_at: a function of the point where gradients are taken, leaves (agents, ...), to (gradients, anything).
+        params: leaves (agents, ...).
+        optimizer: state of the optax chain.
+        eta: learning rates, (agents,).
+
+    Returns:
+        (new params, new optimizer state, what `gradients_at` said besides).
     """
     coupled, chain, rate = algorithm.coupling(), algorithm.optimizer(), algorithm.coupling_rate(eta)
     gradients, said = gradients_at(coupled.gradient_point(params, optimizer, rate))
@@ -210,16 +333,41 @@ def take_steps(
     end: Array,
     total: Array,
 ) -> tuple[RunState, Array]:
-    """Iterations over batches `first` to `end` of an epoch's `order`, (steps, runs, agents, batch), at rates eta (runs,
-    agents): the new state, and each agent's losses added to `total`, (runs, agents)."""
+    """Iterations over batches of an epoch.
+
+    Args:
+        task: what is static about the training.
+        algorithm: with a leading axis of runs.
+        pixels: images and labels to train on.
+        state: of all runs.
+        seed: two words.
+        runs: their numbers, uint32 (runs,).
+        eta: learning rates, (runs, agents).
+        order: of the epoch's images by number, (steps, runs, agents, batch).
+        first: the first batch's number, an int32 scalar.
+        end: the number after the last one's, an int32 scalar.
+        total: each agent's losses so far, summed, (runs, agents).
+
+    Returns:
+        The new state, and each agent's losses added to `total`.
+    """
     agents = eta.shape[1]
 
-    def one_run(algorithm, params, optimizer, average, run, eta, index, step):
+    def one_run(
+        algorithm: Algorithm,
+        params: PyTree,
+        optimizer: Any,
+        average: PyTree,
+        run: Array,
+        eta: Array,
+        index: Array,
+        step: Array,
+    ):
         keys = jax.vmap(lambda a: agent_key(seed, random.Stream.DROPOUT, step, run, a))(
             jnp.arange(agents, dtype=jnp.uint32)
         )
 
-        def gradients_at(point):
+        def gradients_at(point: PyTree):
             losses, gradients = each(functools.partial(gradient, task, pixels))(point, index, keys)
             return gradients, losses
 
@@ -230,7 +378,7 @@ def take_steps(
             average = jax.tree.map(lambda a, c: weight * a + (1 - weight) * c, average, center)
         return params, optimizer, average, losses
 
-    def body(i, carry):
+    def body(i: Array, carry: tuple[RunState, Array]):
         state, total = carry
         index = lax.dynamic_index_in_dim(order, i, keepdims=False)
         many = each(functools.partial(one_run, step=state.step))
@@ -245,6 +393,15 @@ def take_steps(
 
 
 def renew(algorithm: Algorithm, state: RunState, losses: Array) -> RunState:
-    """The state after the rule's jump at the start of an epoch, given validation losses (runs, agents)."""
+    """The state after the rule's jump at the start of an epoch.
+
+    Args:
+        algorithm: with a leading axis of runs.
+        state: of all runs.
+        losses: on validation images, (runs, agents).
+
+    Returns:
+        The new state.
+    """
     jump = lambda a, params, optimizer, loss: a.coupling().renew(params, optimizer, loss)
     return state._replace(optimizer=jax.vmap(jump)(algorithm, state.params, state.optimizer, losses))

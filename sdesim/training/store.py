@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim.contents import contents
 from sdesim.fields import warn
@@ -41,41 +41,85 @@ SUMS = "sums.json"
 
 
 def hash_of(said: Iterable[str], arrays: Iterable) -> str:
-    """Of texts and of arrays, their shapes and types included."""
+    """A hash of texts and of arrays, their shapes and types included.
+
+    Args:
+        said: texts.
+        arrays: of any types.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
     digest = hashlib.sha256("\n".join(said).encode())
     for array in map(np.asarray, arrays):
         digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers, others: tuple) -> str:
-    """What a training must share with the one that it continues, as a hash."""
+def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, numbers: np.ndarray, others: tuple) -> str:
+    """What a training must share with the one that it continues, as a hash.
+
+    Args:
+        task: what is static about it.
+        algorithm: with a leading axis of runs.
+        data: its images.
+        rates: learning rates at the start, (runs, agents).
+        numbers: of the runs, (runs,).
+        others: of its settings.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
     return hash_of([contents(said) for said in (task, algorithm, rates, others)], (numbers, *data))
 
 
 class Store:
-    """The folder of one training. fingerprint: what it must share with one that goes on with it."""
+    """The folder of one training.
 
-    def __init__(self, folder, fingerprint: str):
+    Args:
+        folder: its name; it is made if it is not there.
+        fingerprint: what the training must share with one that goes on with it.
+
+    Raises:
+        ValueError: if it cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike, fingerprint: str):
         self.folder = check_writable(folder, "folder").resolve()
         self.fingerprint = fingerprint
 
     @property
     def history(self) -> pathlib.Path:
+        """The file of the history."""
         return self.folder / "history.nc"
 
     def _checkpoint(self, epoch: int) -> pathlib.Path:
         return self.folder / f"checkpoint-{epoch}"
 
     def refusal(self, what: str) -> str:
+        """What is said of this folder in an error.
+
+        Args:
+            what: is wrong; or the name of a file in it.
+
+        Returns:
+            The text, the folder's name before it.
+        """
         return f"folder={str(self.folder)!r}: {what}"
 
     @contextlib.contextmanager
     def lock(self, resume: bool) -> Iterator[None]:
         """The folder for this process alone; the system gives it free when the process ends, however it does.
 
+        Args:
+            resume: wait for another process that trains in it; that is refused otherwise: what it leaves is a training.
+
         Raises:
-            FileExistsError: if another process trains in it, and `resume` is not set: what it leaves is a training.
+            FileExistsError: if another process trains in it, and `resume` is not set.
+            ValueError: if the folder cannot be locked.
+
+        Warns:
+            UserWarning: where another process is waited for.
         """
         lock, holder = filelock.FileLock(self.folder / ".lock"), self.folder / ".lock-holder"
         try:
@@ -96,7 +140,14 @@ class Store:
             lock.release()
 
     def read(self, resume: bool, form: Callable[[], Any]) -> tuple[xr.Dataset, Any] | None:
-        """The history and the state that the folder keeps; None if it keeps nothing. form: makes a state of the kind.
+        """The history and the state that the folder keeps.
+
+        Args:
+            resume: go on with a training that it keeps; one is refused otherwise.
+            form: makes a state of the kind that is read.
+
+        Returns:
+            Both; None if it keeps nothing.
 
         Raises:
             FileExistsError: if the folder holds a training and `resume` is not set, or another training.
@@ -130,7 +181,7 @@ class Store:
             ) from error
         return data, state
 
-    def _sound(self, part: str, read):
+    def _sound(self, part: str, read: Callable[[], Any]) -> Any:
         """What `read` gives; what is wrong with it, as a refusal of the folder that says what to do."""
         try:
             return read()
@@ -138,8 +189,13 @@ class Store:
             advice = f"put back a copy of {part}, or delete the folder to start over, or name another"
             raise Damaged(self.refusal(part), error.why, advice) from error
 
-    def write(self, epoch: int, state, data: xr.Dataset) -> None:
+    def write(self, epoch: int, state: PyTree, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
+
+        Args:
+            epoch: its number.
+            state: after it.
+            data: the history up to it.
 
         Raises:
             WriteError: if either cannot be written; the epoch before is kept then.
