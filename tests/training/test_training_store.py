@@ -136,6 +136,8 @@ def test_the_epoch_before_is_kept_until_the_new_one_is_whole(copy, monkeypatch):
             with pytest.warns(UserWarning, match="No space left on device.*; the training goes on") as said:
                 history = train(folder, epochs=3)
             assert len(said) == 2
+            last = str(said[-1].message)  # after which nothing goes on
+            assert "the training goes on" not in last and "what was measured is returned, and not all of it" in last
         np.testing.assert_array_equal(history["test_loss"], whole["test_loss"])
         assert datasets.read_dataset(folder / "history.nc").attrs["checkpoint"] == 1
         resumed = train(folder, epochs=3)
