@@ -9,6 +9,7 @@ same probability: 3.4 of twenty simulations, 19 of three, 236 of two.
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -26,10 +27,16 @@ class Ensemble(Protocol):
     """Independent simulations that a statistic looks at."""
 
     @property
-    def sims(self) -> int: ...
+    def sims(self) -> int:
+        """How many."""
+        ...
 
     def take(self, sims: np.ndarray) -> "Ensemble":
-        """The same with the simulations of these indices alone."""
+        """The same with the simulations of these indices alone.
+
+        Args:
+            sims: their indices.
+        """
         ...
 
 
@@ -37,7 +44,7 @@ class Ensemble(Protocol):
 class Condition:
     """What a value must be for a statement to hold: `at_least(0.95, smoke=0.6)`, `at_most(4.0)`.
 
-    Args:
+    Attributes:
         op: the side of the threshold.
         threshold: at the sizes that decide.
         smoke: threshold at smoke size, None where a few simulations cannot tell.
@@ -49,12 +56,22 @@ class Condition:
 
 
 def at_least(threshold: float, *, smoke: float | None = None) -> Condition:
-    """The value must not be below the threshold."""
+    """The value must not be below the threshold.
+
+    Args:
+        threshold: at the sizes that decide.
+        smoke: at smoke size, None where a few simulations cannot tell.
+    """
     return Condition(">=", threshold, smoke)
 
 
 def at_most(threshold: float, *, smoke: float | None = None) -> Condition:
-    """The value must not be above the threshold."""
+    """The value must not be above the threshold.
+
+    Args:
+        threshold: at the sizes that decide.
+        smoke: at smoke size, None where a few simulations cannot tell.
+    """
     return Condition("<=", threshold, smoke)
 
 
@@ -62,7 +79,7 @@ def at_most(threshold: float, *, smoke: float | None = None) -> Condition:
 class Statement:
     """A sentence and how to measure it.
 
-    Args:
+    Attributes:
         id: what it is called within its figure.
         statement: the sentence, and in brackets what is measured.
         statistic: of an ensemble to a number, or to one number a simulation, (sims,), whose mean is meant; or to a pair
@@ -87,7 +104,19 @@ class Statement:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What was found of a statement."""
+    """What was found of a statement.
+
+    Attributes:
+        id: that of the statement.
+        statement: the sentence, with the statement's note in brackets.
+        value: of the statistic.
+        stderr: standard error of the value.
+        op: the side of the threshold.
+        threshold: at the size that was run.
+        verdict: whether the value is on its side.
+        counted: whether it decides the outcome.
+        measured_on: the size of what was measured, where sizes differ much.
+    """
 
     id: str
     statement: str
@@ -103,7 +132,12 @@ class Claim:
 def verdict(value: float, stderr: float, op: Op, threshold: float, dof: float = math.inf) -> Verdict:
     """Holds or fails by more than the decisive number of standard errors, else undecided. What is not a number fails.
 
-    dof: degrees of freedom of the standard error.
+    Args:
+        value: of a statistic.
+        stderr: standard error of the value.
+        op: the side of the threshold on which the value must be.
+        threshold: what the value is set beside.
+        dof: degrees of freedom of the standard error.
     """
     margin = value - threshold if op == ">=" else threshold - value
     if not math.isfinite(margin) or not math.isfinite(stderr):
@@ -120,6 +154,13 @@ def estimate(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> Estim
     the simulations has an error that is never below that of one simulation more and one less, so that 200 of 200 is not
     infinitely sure, and counts as normal. One number an ensemble: the jackknife that leaves out one of 20 groups of
     simulations at a time, of one degree less than groups. A pair is its own answer, its error known exactly.
+
+    Args:
+        statistic: as a `Statement` has it.
+        ensemble: what it looks at.
+
+    Returns:
+        Value, standard error and degrees of freedom.
     """
     found = statistic(ensemble)
     if isinstance(found, tuple):
@@ -132,12 +173,26 @@ def estimate(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> Estim
 
 
 def measure(statistic: Callable[[Any], Statistic], ensemble: Ensemble) -> tuple[float, float]:
-    """The value of a statistic and its standard error, as `estimate` has them."""
+    """The value of a statistic and its standard error, as `estimate` has them.
+
+    Args:
+        statistic: as a `Statement` has it.
+        ensemble: what it looks at.
+    """
     return estimate(statistic, ensemble)[:2]
 
 
 def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = False) -> list[Claim]:
-    """Measure every statement; at smoke size those that have a smoke threshold."""
+    """Measure every statement; at smoke size those that have a smoke threshold.
+
+    Args:
+        statements: what is measured, in order.
+        ensemble: what their statistics look at.
+        smoke: whether it is of smoke size.
+
+    Returns:
+        A claim for each statement that was measured.
+    """
     claims = []
     for s in statements:
         op, threshold = s.condition.op, s.condition.smoke if smoke else s.condition.threshold
@@ -151,7 +206,14 @@ def judge(statements: Sequence[Statement], ensemble: Ensemble, *, smoke: bool = 
 
 
 def table(claims: Sequence[Claim]) -> str:
-    """The claims as aligned text."""
+    """The claims as aligned text.
+
+    Args:
+        claims: in the order of the lines.
+
+    Returns:
+        Lines under a head, and a last one with how many counted claims hold, are undecided and fail.
+    """
     rows = [
         (
             c.id,
@@ -176,11 +238,20 @@ def table(claims: Sequence[Claim]) -> str:
 
 
 def failed(claims: Sequence[Claim]) -> list[Claim]:
-    """The counted claims that fail."""
+    """The counted claims that fail.
+
+    Args:
+        claims: of an experiment.
+    """
     return [c for c in claims if c.counted and c.verdict == "fails"]
 
 
-def write(claims: Sequence[Claim], path) -> None:
-    """Write the claims as a JSON list, whole or not at all."""
+def write(claims: Sequence[Claim], path: str | os.PathLike[str]) -> None:
+    """Write the claims as a JSON list, whole or not at all.
+
+    Args:
+        claims: of an experiment.
+        path: of the file.
+    """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps([dataclasses.asdict(c) for c in claims], indent=1, ensure_ascii=False) + "\n")

@@ -4,6 +4,9 @@ Command: sdesim figure bs-fig1. Without coupling agents spread over the whole la
 agree on the deepest minimum of the smoothed loss; with strong coupling they stay where they began.
 """
 
+import xarray as xr
+from matplotlib.figure import Figure
+
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.boffi_slotine.one_dimensional import Config, Landmarks, Panels
@@ -12,16 +15,21 @@ from sdesim.papers.frame.experiment import Experiment
 PRESETS = {"smoke": Config(sims=16), "default": Config(), "paper": Config(sims=2000)}
 
 
-def run(config: Config, progress: bool = False):
+def run(config: Config, progress: bool = False) -> xr.Dataset:
     return one.final_points(config, one.model(config), config.k, progress)
 
 
-def plot(config: Config, data):
+def plot(config: Config, data: xr.Dataset) -> Figure:
     return one.plot(config, data, "QSGD, final points (Boffi & Slotine, Fig. 1)")
 
 
 def consensus(panel: str, marks: Landmarks) -> list[Statement]:
-    """Panels c and d: agents agree on the deepest smoothed minimum."""
+    """Panels c and d: agents agree on the deepest smoothed minimum.
+
+    Args:
+        panel: its letter.
+        marks: of the loss.
+    """
     return [
         Statement(
             f"1{panel}-quorum-at-minimum",
@@ -45,7 +53,12 @@ def consensus(panel: str, marks: Landmarks) -> list[Statement]:
 
 
 def near_start(panel: str, name: str) -> list[Statement]:
-    """Panels e and f: the mean is at zero without any coupling too; that agents are there is the coupling's doing."""
+    """Panels e and f: the mean is at zero without any coupling too; that agents are there is the coupling's doing.
+
+    Args:
+        panel: its letter.
+        name: what the signal is called, the quorum or the center.
+    """
     return [
         Statement(
             f"1{panel}-near-start",
@@ -63,6 +76,12 @@ def near_start(panel: str, name: str) -> list[Statement]:
 
 
 def statements(config: Config, name: str = "quorum") -> list[Statement]:
+    """What is said of final points in one dimension.
+
+    Args:
+        config: constants of the experiment.
+        name: what the signal is called, the quorum or the center.
+    """
     marks = one.landmarks(config)
     x, q = (lambda e, p: e[p].x), (lambda e, p: e[p].q)
 

@@ -11,6 +11,7 @@ import numpy as np
 from sdesim.claims import Statement, at_least
 from sdesim.fields import check_sign
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.measured import Runs
 
 STYLES = {"EASGD-WM": "-", "EASGD": "--", "MSGD": ":"}
 
@@ -36,6 +37,12 @@ PRESETS = net.presets(Config, smoke=dict(rates=(0.05, 0.1)), small=dict())
 
 
 def label(name: str, rate: float) -> str:
+    """The label of a method's arm.
+
+    Args:
+        name: of the method.
+        rate: learning rate.
+    """
     return rf"{name}, $\eta = {rate:g}$"
 
 
@@ -53,7 +60,7 @@ def statements(config: Config) -> list[Statement]:
         gains = [net.gain(label(of, r), label(over, r)) for r in config.rates]
         return lambda runs: sum(g(runs) for g in gains) / len(gains)
 
-    def better_without(runs):
+    def better_without(runs: Runs):
         gains = [net.gain(label("EASGD-WM", r), label("EASGD", r))(runs).mean() for r in config.rates]
         return float(np.mean(np.array(gains) > 0)) if np.isfinite(gains).all() else np.nan
 

@@ -32,7 +32,11 @@ class Config(agents.Config):
         check_sign("scale", self.scale, zero=False)
 
     def stable(self, agents: int) -> bool:
-        """Whether EASGD's center is stable, as the iteration of the coupling alone has it."""
+        """Whether EASGD's center is stable, as the iteration of the coupling alone has it.
+
+        Args:
+            agents: number of agents p.
+        """
         return self.alpha * (1 + agents) < 2
 
 

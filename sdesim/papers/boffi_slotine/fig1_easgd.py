@@ -7,6 +7,9 @@ by `center_rate` [C] a unit of time.
 
 import dataclasses
 
+import xarray as xr
+from matplotlib.figure import Figure
+
 from sdesim.coupling import Elastic
 from sdesim.papers.boffi_slotine import fig1 as bs_fig1
 from sdesim.papers.boffi_slotine import one_dimensional as one
@@ -24,12 +27,12 @@ class Config(one.Config):
 PRESETS = {"smoke": Config(sims=16), "default": Config(), "paper": Config(sims=2000)}
 
 
-def run(config: Config, progress: bool = False):
+def run(config: Config, progress: bool = False) -> xr.Dataset:
     dynamics = one.model(config, Elastic(config.k[0], config.center_rate))
     return one.final_points(config, dynamics, config.k, progress)
 
 
-def plot(config: Config, data):
+def plot(config: Config, data: xr.Dataset) -> Figure:
     return one.plot(config, data, "EASGD, final points, as in Fig. 1 of Boffi & Slotine", "center", "center variable")
 
 

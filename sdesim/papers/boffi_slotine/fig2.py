@@ -8,6 +8,7 @@ import dataclasses
 import functools
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count, check_sign
@@ -50,7 +51,7 @@ def ensemble(config: Config, data: xr.Dataset) -> one.Panels:
     return one.panels(data, "quorum", **constant)
 
 
-def plot(config: Config, data):
+def plot(config: Config, data: xr.Dataset) -> Figure:
     title = f"QSGD, learning rate halved every {config.halve_every} iterations, final points (Boffi & Slotine, Fig. 2)"
     return one.plot(config, data, title)
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.dynamics import Nesterov
@@ -52,7 +53,7 @@ def ensemble(config: Config, data: xr.Dataset) -> one.Panels:
     return one.panels(data, plain=plain)
 
 
-def plot(config: Config, data):
+def plot(config: Config, data: xr.Dataset) -> Figure:
     title = rf"QSGD with Nesterov momentum, $\delta={config.momentum:g}$, final points (Boffi & Slotine, Fig. 3)"
     return one.plot(config, data.isel({one.K: slice(0, 6)}), title)
 
@@ -61,7 +62,7 @@ def statements(config: Config) -> list[Statement]:
     marks = one.landmarks(config)
     x, q = (lambda e, p: e[p].x), (lambda e, p: e[p].q)
 
-    def two_deepest(e, p):
+    def two_deepest(e: one.Panels, p: str):
         return one.share_near(x(e, p), marks.right, one.NEAR) + one.share_near(x(e, p), marks.left, one.NEAR)
 
     found = [

@@ -64,7 +64,7 @@ def statements(config: Config) -> list[Statement]:
         """The last loss of each simulation, (sims,)."""
         return runs.data["quorum_loss"].isel(k=gain, step=-1).values.astype(float)
 
-    def above(id: str, words: str, high_gain: int, low_gain: int, needs: Condition, note="") -> Statement:
+    def above(id: str, words: str, high_gain: int, low_gain: int, needs: Condition, note: str = "") -> Statement:
         """How far the loss of one gain lies above that of another."""
         difference = lambda runs: end(runs, high_gain) - end(runs, low_gain)
         text = f"{words} (loss of k = {k[high_gain]:g} less that of k = {k[low_gain]:g})"

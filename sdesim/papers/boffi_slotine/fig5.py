@@ -27,7 +27,12 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 
 def within(runs: Runs, letter: str) -> np.ndarray:
-    """Spread of each simulation's agents: the mean over coordinates of their standard deviation, (sims,)."""
+    """Spread of each simulation's agents: the mean over coordinates of their standard deviation, (sims,).
+
+    Args:
+        runs: the simulations.
+        letter: of the panel.
+    """
     return high.panel(runs, "agents", letter).std(axis=1).mean(axis=1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_count
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.measured import Runs
 from sdesim.statistics import greatest
 
 
@@ -34,6 +35,11 @@ PRESETS = net.presets(Config, smoke=dict(agents=2, alpha=(0.0005, 0.05, 0.3)), s
 
 
 def label(alpha: float) -> str:
+    """The label of an arm.
+
+    Args:
+        alpha: weight of the pull in one step, eta k.
+    """
     return rf"$\eta k = {alpha:g}$"
 
 
@@ -45,10 +51,10 @@ def statements(config: Config) -> list[Statement]:
     labels = [label(a) for a in config.alpha]
     weak, *others = labels
 
-    def best_of_others(runs):
+    def best_of_others(runs: Runs):
         return greatest([net.best(runs.data, "test_accuracy", arm).mean() for arm in others])
 
-    def trend(runs):
+    def trend(runs: Runs):
         """Points of accuracy a decade of the gain, over the gains whose center is at least as good as its agents."""
         center, agents = (
             np.array([net.best(runs.data, name, arm).mean() for arm in labels])

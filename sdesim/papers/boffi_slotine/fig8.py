@@ -5,9 +5,13 @@ weighted quorum.
 """
 
 import dataclasses
+from collections.abc import Callable
+
+import numpy as np
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks import agents
 from sdesim.papers.frame.networks.agents import label, many
 from sdesim.statistics import greatest
@@ -64,7 +68,7 @@ def statements(config: Config) -> list[Statement]:
     ]
 
 
-def _spikes(p: int, gain) -> list[Statement]:
+def _spikes(p: int, gain: Callable[[Runs], np.ndarray]) -> list[Statement]:
     """What spikes do to so many agents; `gain` is that of their best test accuracy."""
     return [
         Statement(

@@ -39,7 +39,15 @@ DRAWN = ("section", "smoothing", "shown")  # settings that change pictures alone
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """Constants [C] of scale (sum_i (x_i^4 - well x_i^2 + tilt x_i) - a/(d-1) sum_{i<j} cos w x_i cos w x_j), BS 44."""
+    """Constants [C] of scale (sum_i (x_i^4 - well x_i^2 + tilt x_i) - a/(d-1) sum_{i<j} cos w x_i cos w x_j), BS 44.
+
+    Attributes:
+        scale: factor of the whole.
+        well: of x_i^2, which makes two wells of each coordinate.
+        tilt: of x_i.
+        a: of the cosines, over all pairs of coordinates.
+        w: frequency of the cosines, in 1/length.
+    """
 
     scale: float = 0.15
     well: float = 4.0
@@ -48,6 +56,7 @@ class Loss:
     w: float = 4.4
 
     def objective(self) -> objectives.CoupledDoubleWells:
+        """The loss of these constants."""
         return objectives.CoupledDoubleWells(**dataclasses.asdict(self))
 
     def minima(self) -> tuple[float, float]:
@@ -140,6 +149,10 @@ PRESETS = {"smoke": Config(sims=8, dims=20, steps=1000), "default": Config(), "p
 def run(config: Config, progress: bool = False) -> xr.Dataset:
     """The run that all three figures look at, made once for a configuration (see `cache`).
 
+    Args:
+        config: constants of the experiment.
+        progress: whether to say how far it is.
+
     Returns:
         quorum_loss (k, sim, step): loss of the quorum divided by d. quorum (panel, sim, dim) and agents (panel, sim,
         agent, dim): the final ones. diverged (k, sim): first step that is not finite, or -1.
@@ -183,12 +196,25 @@ def _run(config: Config, progress: bool) -> xr.Dataset:
 
 
 def panel(runs: Runs, name: str, letter: str) -> np.ndarray:
-    """The agents (sims, agents, dims) or the quorum (sims, dims) of a panel "a" to "f"."""
+    """The agents or the quorum of a panel.
+
+    Args:
+        runs: the simulations.
+        name: "agents" or "quorum".
+        letter: of the panel, "a" to "f".
+
+    Returns:
+        Agents (sims, agents, dims), or quorum (sims, dims).
+    """
     return runs.data[name].values["abcdef".index(letter)].astype(float)
 
 
 def planes(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (..., dims) as points of planes: their first and second coordinates, (..., dims/2) each."""
+    """Points (..., dims) as points of planes: their first and second coordinates, (..., dims/2) each.
+
+    Args:
+        z: points, (..., dims).
+    """
     return z[..., 0::2], z[..., 1::2]
 
 
@@ -199,42 +225,73 @@ def _share(inside: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def clusters(z: np.ndarray, minima: tuple[float, float]) -> np.ndarray:
-    """Share of each simulation's planar points in each of the four squares about pairs of minima, (4, sims)."""
+    """Share of each simulation's planar points in each of the four squares about pairs of minima, (4, sims).
+
+    Args:
+        z: points, (..., dims).
+        minima: the left and the right minimum of a coordinate.
+    """
     first, second = planes(z)
     near = lambda a, m: np.abs(a - m) < NEAR
     return np.stack([_share(near(first, m) & near(second, n), z) for m in minima for n in minima])
 
 
 def in_clusters(z: np.ndarray, minima: tuple[float, float]) -> np.ndarray:
-    """Share of each simulation's planar points in the four clusters together, (sims,)."""
+    """Share of each simulation's planar points in the four clusters together, (sims,).
+
+    Args:
+        z: points, (..., dims).
+        minima: the left and the right minimum of a coordinate.
+    """
     return clusters(z, minima).sum(axis=0)
 
 
 def smallest_cluster(z: np.ndarray, minima: tuple[float, float]) -> float:
-    """Share of all planar points in the least of the four clusters."""
+    """Share of all planar points in the least of the four clusters.
+
+    Args:
+        z: points, (..., dims).
+        minima: the left and the right minimum of a coordinate.
+    """
     return float(clusters(z, minima).mean(axis=1).min())
 
 
 def near_origin(z: np.ndarray) -> np.ndarray:
-    """Share of each simulation's planar points in the square about the origin, (sims,)."""
+    """Share of each simulation's planar points in the square about the origin, (sims,).
+
+    Args:
+        z: points, (..., dims).
+    """
     first, second = planes(z)
     return _share((np.abs(first) < NEAR) & (np.abs(second) < NEAR), z)
 
 
 def bottom_left(z: np.ndarray) -> np.ndarray:
-    """Share of each simulation's planar points in the quadrant of negative coordinates, (sims,)."""
+    """Share of each simulation's planar points in the quadrant of negative coordinates, (sims,).
+
+    Args:
+        z: points, (..., dims).
+    """
     first, second = planes(z)
     return _share((first < 0) & (second < 0), z)
 
 
 def stragglers(z: np.ndarray) -> np.ndarray:
-    """Share of each simulation's planar points with a coordinate in neither well, (sims,)."""
+    """Share of each simulation's planar points with a coordinate in neither well, (sims,).
+
+    Args:
+        z: points, (..., dims).
+    """
     first, second = planes(z)
     return _share((np.abs(first) < WELL) | (np.abs(second) < WELL), z)
 
 
 def unevenness(z: np.ndarray) -> float:
-    """Largest over smallest count of planar points in 4 x 4 squares of (-1.8, 1.8)^2; NaN if any is not finite."""
+    """Largest over smallest count of planar points in 4 x 4 squares of (-1.8, 1.8)^2; NaN if any is not finite.
+
+    Args:
+        z: points, (..., dims).
+    """
     first, second = planes(z)
     if not np.isfinite(z).all():
         return np.nan
@@ -243,7 +300,11 @@ def unevenness(z: np.ndarray) -> float:
 
 
 def distance_in_wells(z: np.ndarray) -> float:
-    """Mean distance from 0 of the coordinates that are in a well; NaN if none is."""
+    """Mean distance from 0 of the coordinates that are in a well; NaN if none is.
+
+    Args:
+        z: points, (..., dims).
+    """
     distance = np.abs(z)
     if not np.isfinite(z).all() or not (distance > WELL).any():
         return np.nan
@@ -255,6 +316,11 @@ def distance_in_wells(z: np.ndarray) -> float:
 
 def section(config: Config, points: int = 161, smoothed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The loss over the plane (x1, x2), the other coordinates held, less its least value there.
+
+    Args:
+        config: constants of the experiment.
+        points: of the grid, along either coordinate.
+        smoothed: whether to take the smoothed loss.
 
     Returns:
         The grid (points,) of either coordinate, and the values (points, points), x2 first.
@@ -272,7 +338,18 @@ def section(config: Config, points: int = 161, smoothed: bool = False) -> tuple[
 
 
 def draw_section(axes: Axes, grid: np.ndarray, values: np.ndarray, steps: int, **options: Any) -> QuadContourSet:
-    """Filled contours of a section in about `steps` steps, with thin lines between; the steep walls are cut off."""
+    """Filled contours of a section in about `steps` steps, with thin lines between; the steep walls are cut off.
+
+    Args:
+        axes: where to draw.
+        grid: as `section` gives it.
+        values: as `section` gives them.
+        steps: about how many.
+        **options: further arguments of Matplotlib's `contourf`.
+
+    Returns:
+        The filled contours.
+    """
     levels = MaxNLocator(steps).tick_values(0.0, float(np.quantile(values, 0.95)))
     filled = axes.contourf(grid, grid, values, levels=levels, extend="max", **options)
     axes.contour(grid, grid, values, levels=levels, colors="black", linewidths=0.3, alpha=0.35)
@@ -284,7 +361,16 @@ def draw_section(axes: Axes, grid: np.ndarray, values: np.ndarray, steps: int, *
 def draw_panels(
     config: Config, data: xr.Dataset, z: np.ndarray, title: str, what: str, style: dict[str, Any]
 ) -> Figure:
-    """Six panels of planar points over the section of the loss; z: (panels, sims, ..., dims)."""
+    """Six panels of planar points over the section of the loss.
+
+    Args:
+        config: constants of the experiment.
+        data: as `run` gives it.
+        z: points, (panels, sims, ..., dims).
+        title: of the picture.
+        what: the points are, for the legend.
+        style: of the points, arguments of Matplotlib.
+    """
     grid, values = section(config, points=101)
     figure, axes = pyplot.subplots(2, 3, figsize=(9.6, 6.4), sharex=True, sharey=True, layout="constrained")
     for i, (panel, k) in enumerate(zip(axes.flat, config.panels, strict=True)):

@@ -7,6 +7,7 @@ the figures hold; put the paper's into the configuration, and everything (minima
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,17 @@ NEAR = 0.4  # a basin of the smoothed loss, about each of its minima
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """Constants [C] of f(x) = scale (x^4 - well x^2 - tilt x - a1 cos(w1 x) + a2 sin(w2 x)) (BS 40)."""
+    """Constants [C] of f(x) = scale (x^4 - well x^2 - tilt x - a1 cos(w1 x) + a2 sin(w2 x)) (BS 40).
+
+    Attributes:
+        scale: factor of the whole.
+        well: of x^2, which makes two wells.
+        tilt: of x.
+        a1: of the slow wave, the cosine.
+        w1: frequency of the slow wave, in 1/length.
+        a2: of the fast wave, the sine.
+        w2: frequency of the fast wave, in 1/length.
+    """
 
     scale: float = 0.1
     well: float = 5.0
@@ -41,6 +52,7 @@ class Loss:
     w2: float = 16.0
 
     def objective(self) -> objectives.OscillatingDoubleWell:
+        """The loss of these constants."""
         return objectives.OscillatingDoubleWell(**dataclasses.asdict(self))
 
 
@@ -81,13 +93,21 @@ class Config:
 
     @property
     def half_width(self) -> float:
+        """Half width at which the smoothed loss is drawn and its minima are taken, in length."""
         return self.eta * self.noise_half_width if self.smoothing is None else self.smoothing
 
 
 @dataclasses.dataclass(frozen=True)
 class Landmarks:
-    """Minima that the statements speak of. deepest: of the true loss; near_start: its minimum nearest to 0.
-    right, left: the two deepest minima of the smoothed loss, by position; origin: its minimum nearest to 0."""
+    """Minima that the statements speak of.
+
+    Attributes:
+        deepest: of the true loss.
+        near_start: minimum of the true loss nearest to 0.
+        right: of the two deepest minima of the smoothed loss, the one at the greater position.
+        left: the other of the two.
+        origin: minimum of the smoothed loss nearest to 0.
+    """
 
     deepest: float
     near_start: float
@@ -109,10 +129,14 @@ def _minima(f: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
 
 
 def curves(config: Config) -> tuple[Callable, Callable]:
-    """The true and the smoothed loss as functions of an array of points."""
+    """The true and the smoothed loss as functions of an array of points.
+
+    Args:
+        config: constants of the experiment.
+    """
     objective = config.loss.objective()
 
-    def over(f):
+    def over(f: Callable):
         fast = jax.jit(jax.vmap(f))  # asked for one point at a time by who refines minima
         return lambda x: np.asarray(fast(jnp.asarray(x)[:, None]), float)
 
@@ -122,6 +146,9 @@ def curves(config: Config) -> tuple[Callable, Callable]:
 @functools.cache
 def landmarks(config: Config) -> Landmarks:
     """The landmarks of a configuration's loss.
+
+    Args:
+        config: constants of the experiment.
 
     Raises:
         ValueError: if the smoothed loss has fewer than two minima in the window.
@@ -139,38 +166,71 @@ def landmarks(config: Config) -> Landmarks:
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Final points of one gain: agents x, (sims, agents), and quorum (or center) q, (sims,)."""
+    """Final points of one gain.
+
+    Attributes:
+        x: agents, (sims, agents).
+        q: quorum (or center), (sims,).
+    """
 
     x: np.ndarray
     q: np.ndarray
 
     @property
     def sims(self) -> int:
+        """Simulations."""
         return self.q.shape[0]
 
     def take(self, sims: np.ndarray) -> "Points":
+        """The points of these simulations alone.
+
+        Args:
+            sims: their indices.
+        """
         return Points(self.x[sims], self.q[sims])
 
 
 @dataclasses.dataclass(frozen=True)
 class Panels:
-    """The points of the panels a, b, ... and of further runs by name: what statistics look at."""
+    """The points of the panels a, b, ... and of further runs by name: what statistics look at.
+
+    Attributes:
+        points: of the panels, by letter, and of further runs, by name.
+    """
 
     points: dict[str, Points]
 
     @property
     def sims(self) -> int:
+        """Simulations."""
         return next(iter(self.points.values())).sims
 
     def take(self, sims: np.ndarray) -> "Panels":
+        """The panels with the points of these simulations alone.
+
+        Args:
+            sims: their indices.
+        """
         return Panels({name: points.take(sims) for name, points in self.points.items()})
 
     def __getitem__(self, name: str) -> Points:
         return self.points[name]
 
 
-def model(config: Config, coupling: AbstractCoupling | None = None, eta=None, momentum: AbstractMomentum | None = None):
-    """The dynamics of a configuration."""
+def model(
+    config: Config,
+    coupling: AbstractCoupling | None = None,
+    eta: Any = None,
+    momentum: AbstractMomentum | None = None,
+) -> Dynamics:
+    """The dynamics of a configuration.
+
+    Args:
+        config: constants of the experiment.
+        coupling: by default the quorum's, at the first gain.
+        eta: learning rate or schedule; the configuration's by default.
+        momentum: none by default.
+    """
     return Dynamics(
         config.loss.objective(),
         Quorum(config.k[0]) if coupling is None else coupling,
@@ -181,7 +241,14 @@ def model(config: Config, coupling: AbstractCoupling | None = None, eta=None, mo
 
 
 def final_points(config: Config, dynamics: Dynamics, k: tuple[float, ...], progress: bool) -> xr.Dataset:
-    """Final agents and quorum for each gain, all with the same noise."""
+    """Final agents and quorum for each gain, all with the same noise.
+
+    Args:
+        config: constants of the experiment.
+        dynamics: what is run.
+        k: coupling gains.
+        progress: whether to say how far it is.
+    """
     data = sweep(
         dynamics,
         {K: list(k)},
@@ -196,7 +263,13 @@ def final_points(config: Config, dynamics: Dynamics, k: tuple[float, ...], progr
 
 
 def panels(data: xr.Dataset, signal: str = "quorum", **further: xr.Dataset) -> Panels:
-    """Panels a-f, in the order of the gains, and the points of `further` datasets by name."""
+    """Panels a-f, in the order of the gains, and the points of `further` datasets by name.
+
+    Args:
+        data: as `final_points` gives it.
+        signal: the variable that q is: "quorum" or "center".
+        **further: datasets of one gain, by the name of their points.
+    """
     points = {}
     for i in range(data.sizes[K]):
         one = data.isel({K: i})
@@ -210,27 +283,51 @@ def panels(data: xr.Dataset, signal: str = "quorum", **further: xr.Dataset) -> P
 
 
 def near(values: np.ndarray, center: float, radius: float) -> np.ndarray:
-    """Which quorum points, (sims,), lie within `radius`: a share of the simulations, NaN where one is not finite."""
+    """Which quorum points, (sims,), lie within `radius`: a share of the simulations, NaN where one is not finite.
+
+    Args:
+        values: of the quorum, (sims,).
+        center: of the interval.
+        radius: half the length of the interval.
+    """
     return np.abs(values - center) < radius if np.isfinite(values).all() else within(values, center, radius)
 
 
 def share_near(x: np.ndarray, center: float, radius: float) -> np.ndarray:
-    """Share of each simulation's agents within `radius`, (sims,); NaN of one that is not finite."""
+    """Share of each simulation's agents within `radius`, (sims,); NaN of one that is not finite.
+
+    Args:
+        x: agents, (sims, agents).
+        center: of the interval.
+        radius: half the length of the interval.
+    """
     return within(x, center, radius).mean(axis=1)
 
 
 def median(x: np.ndarray) -> float:
-    """The median of all agents, which would hold out against some that are not finite: NaN then."""
+    """The median of all agents, which would hold out against some that are not finite: NaN then.
+
+    Args:
+        x: agents, (sims, agents).
+    """
     return float(np.median(x)) if np.isfinite(x).all() else np.nan
 
 
 def width(q: np.ndarray) -> float:
-    """Half-way robust width of a distribution: the 5-95 % range in standard deviations of a normal law."""
+    """Half-way robust width of a distribution: the 5-95 % range in standard deviations of a normal law.
+
+    Args:
+        q: quorum, (sims,).
+    """
     return float(np.subtract(*np.percentile(q, [95, 5])) / 3.29) if np.isfinite(q).all() else np.nan
 
 
 def flatness(x: np.ndarray) -> np.ndarray:
-    """A smoothed density of agents (bandwidth 0.2) on (-2, 2), relative to its mean there."""
+    """A smoothed density of agents (bandwidth 0.2) on (-2, 2), relative to its mean there.
+
+    Args:
+        x: agents, (sims, agents).
+    """
     if not np.isfinite(x).all():  # which a histogram would leave out
         return np.full(1, np.nan)
     counts, edges = np.histogram(x, bins=240, range=(-3, 3), density=True)
@@ -241,26 +338,44 @@ def flatness(x: np.ndarray) -> np.ndarray:
 
 
 def peak_ratio(x: np.ndarray) -> float:
-    """Largest over smallest density on (-2, 2)."""
+    """Largest over smallest density on (-2, 2).
+
+    Args:
+        x: agents, (sims, agents).
+    """
     u = flatness(x)
     return float(u.max() / np.maximum(u.min(), 1e-9))
 
 
 def divergence_from_uniform(x: np.ndarray) -> float:
-    """Kullback-Leibler divergence of the agents' density on (-2, 2) from the uniform one."""
+    """Kullback-Leibler divergence of the agents' density on (-2, 2) from the uniform one.
+
+    Args:
+        x: agents, (sims, agents).
+    """
     u = flatness(x)
     return float(np.mean(u * np.log(np.maximum(u, 1e-12))))
 
 
 def deep_excess(x: np.ndarray, marks: Landmarks) -> float:
-    """Density of agents in the two deepest basins relative to that over (-2, 2)."""
+    """Density of agents in the two deepest basins relative to that over (-2, 2).
+
+    Args:
+        x: agents, (sims, agents).
+        marks: of the loss.
+    """
     share = lambda center, radius: within(x, center, radius).mean()
     deep = share(marks.right, NEAR) + share(marks.left, NEAR)
     return float(deep / (4 * NEAR) / (share(0.0, 2.0) / 4))
 
 
 def loss_correlation(x: np.ndarray, config: Config) -> tuple[float, float]:
-    """Correlation of log density on (-2.2, 2.2) with minus the smoothed loss, and with minus what smoothing removed."""
+    """Correlation of log density on (-2.2, 2.2) with minus the smoothed loss, and with minus what smoothing removed.
+
+    Args:
+        x: agents, (sims, agents).
+        config: constants of the experiment.
+    """
     if not np.isfinite(x).all():
         return np.nan, np.nan
     counts, edges = np.histogram(x, bins=200, range=(-2.2, 2.2))
@@ -275,7 +390,15 @@ def loss_correlation(x: np.ndarray, config: Config) -> tuple[float, float]:
 
 
 def plot(config: Config, data: xr.Dataset, title: str, signal: str = "quorum", signal_name: str = "quorum") -> Figure:
-    """Six panels: densities of final agents and of the quorum over the true and the smoothed loss."""
+    """Six panels: densities of final agents and of the quorum over the true and the smoothed loss.
+
+    Args:
+        config: constants of the experiment.
+        data: as `final_points` gives it.
+        title: of the picture.
+        signal: the variable beside the agents: "quorum" or "center".
+        signal_name: what the legend calls it.
+    """
     grid = np.linspace(-WINDOW, WINDOW, 1201)
     true, smoothed = (f(grid) for f in curves(config))
     inside = np.abs(grid) < 2.6

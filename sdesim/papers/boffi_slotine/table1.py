@@ -1,9 +1,9 @@
-"""bs-table1: EASGD of a single agent with and without momentum, and SGD with momentum, over learning rates and momenta
-(BS Table 1).
+"""bs-table1: EASGD of a single agent with and without momentum, and SGD with momentum (BS Table 1).
 
 Command: sdesim figure bs-table1, after sdesim data cifar10. Interrupted, the same command goes on at the epoch where it
-was. Each column has runs of its own, and the three methods of a cell start at the same points in each of them. EASGD-WM
-has no momentum: along a block its numbers differ by the runs alone.
+was. The methods are compared over learning rates and momenta. Each column has runs of its own, and the
+three methods of a cell start at the same points in each of them. EASGD-WM has no momentum: along a block its numbers
+differ by the runs alone.
 
 Learning rates, momenta, gain and runs of the paper's table are lost; those here are chosen [C]. The least loss and
 error are taken as the minimum over epochs of the mean over runs [C]. A loss that is not a number counts as that of a
@@ -98,6 +98,13 @@ PRESETS["default"] = dataclasses.replace(PRESETS["default"], epochs=16)  # 216 n
 
 
 def label(method: str, rate: float, momentum: float) -> str:
+    """The label of a method's arm.
+
+    Args:
+        method: its name.
+        rate: learning rate.
+        momentum: momentum delta.
+    """
     return f"{method}, rate {rate:g}, momentum {momentum:g}"
 
 
@@ -122,7 +129,12 @@ def arms(config: Config) -> list[net.Arm]:
 
 
 def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
-    """Test `loss` and `error`, (block, algorithm, column, epoch, sim), from the first epoch on."""
+    """Test `loss` and `error`, (block, algorithm, column, epoch, sim), from the first epoch on.
+
+    Args:
+        config: constants of the experiment.
+        data: measurements, as `run` gives them.
+    """
     names = [[[label(m, r, d) for d in config.momenta] for m in METHODS] for r in config.rates]
     order = xr.DataArray(names, dims=("block", "algorithm", "column"))
     chosen = data[["test_loss", "test_accuracy"]].sel(arm=order).isel(epoch=slice(1, None)).drop_vars("arm")
@@ -133,8 +145,16 @@ def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
 
 
 def table(config: Config, data: xr.Dataset) -> xr.Dataset:
-    """Of `loss` and `error`, the minimum over epochs of the mean over runs, and `NAME_stderr` there, (block, algorithm,
-    column)."""
+    """The least mean loss and error, and their errors.
+
+    Args:
+        config: constants of the experiment.
+        data: measurements, as `run` gives them.
+
+    Returns:
+        Of `loss` and `error`, the minimum over epochs of the mean over runs, and `NAME_stderr` there, (block,
+        algorithm, column).
+    """
     found = curves(config, data)
     mean = found.mean("sim")
     at = mean.fillna(np.inf).map(lambda v: v.argmin("epoch"))
@@ -148,13 +168,23 @@ def table(config: Config, data: xr.Dataset) -> xr.Dataset:
 
 
 def lead(error: xr.DataArray) -> xr.DataArray:
-    """By how much EASGD-WM's error is less than the lesser of the others', (block, column)."""
+    """By how much EASGD-WM's error is less than the lesser of the others', (block, column).
+
+    Args:
+        error: test errors, (block, algorithm, column).
+    """
     return error.isel(algorithm=slice(1, None)).min("algorithm") - error.isel(algorithm=0)
 
 
 def constancy(error: xr.DataArray) -> float:
-    """Whether EASGD-WM's runs, (block, column, sim), differ along a block by more than from run to run: the largest F
-    statistic of a block over its 99.9 % quantile; at most 1 where columns are alike."""
+    """Whether EASGD-WM's runs differ along a block by more than from run to run.
+
+    Args:
+        error: test errors of EASGD-WM's runs, (block, column, sim).
+
+    Returns:
+        The largest F statistic of a block over its 99.9 % quantile; at most 1 where columns are alike.
+    """
     return greatest(variance_ratio(error.transpose(..., "column", "sim").values))
 
 
@@ -234,7 +264,14 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, values: xr.DataArray, error: xr.DataArray | None, rows, columns, limits) -> None:
+def _panel(
+    axes: Axes,
+    values: xr.DataArray,
+    error: xr.DataArray | None,
+    rows: list[str],
+    columns: list[str],
+    limits: tuple[float, float],
+) -> None:
     grid = values.transpose("block", "algorithm", "column")
     flat = grid.values.reshape(len(rows), len(columns))
     axes.imshow(flat, cmap="YlOrRd", vmin=limits[0], vmax=limits[1], aspect="auto")

@@ -50,7 +50,12 @@ def circumstances() -> dict[str, str]:
 
 
 def key(kind: str, settings: dict[str, Any]) -> str:
-    """The name of a run: `kind`, and a hash of its settings and of everything else that decides its numbers."""
+    """The name of a run: `kind`, and a hash of its settings and of everything else that decides its numbers.
+
+    Args:
+        kind: what kind of run it is, the first part of the name.
+        settings: all that decides the outcome, of types that JSON has.
+    """
     decides = to_json({"settings": settings, "sources": SOURCES, **circumstances()})
     return f"{kind}-{hashlib.sha256(decides.encode()).hexdigest()[:32]}"
 

@@ -1,6 +1,7 @@
 """What an experiment is, and how one is regenerated: data, picture and claims, or the latter two from the data."""
 
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -24,12 +25,17 @@ PRESETS = ("smoke", "default", "paper")
 class Experiment:
     """One figure of a paper.
 
-    says: what the paper says of it, or what is asked, in a sentence or two, for the gallery.
-    presets: configurations, frozen dataclasses with a `seed`: "smoke" (seconds, for tests), "default" (the calibrated
-        size), "paper" (the size of the paper).
-    run: (configuration, progress) to labelled data. plot: (configuration, data) to a figure.
-    trains: it trains networks, which takes hours without a GPU; `sdesim figure all` leaves it out.
-    ensemble: (configuration, data) to what the statements' statistics look at.
+    Attributes:
+        name: that the command line and files know it by.
+        title: what its picture shows.
+        says: what the paper says of it, or what is asked, in a sentence or two, for the gallery.
+        presets: configurations, frozen dataclasses with a `seed`: "smoke" (seconds, for tests), "default" (the
+            calibrated size), "paper" (the size of the paper).
+        run: (configuration, progress) to labelled data.
+        plot: (configuration, data) to a figure.
+        ensemble: (configuration, data) to what the statements' statistics look at.
+        statements: (configuration) to what is said of the data.
+        trains: it trains networks, which takes hours without a GPU; `sdesim figure all` leaves it out.
     """
 
     name: str
@@ -43,14 +49,27 @@ class Experiment:
     trains: bool = False
 
     def preset(self, name: str) -> Any:
-        """A configuration by the name of its preset."""
+        """A configuration by the name of its preset.
+
+        Args:
+            name: of the preset.
+
+        Raises:
+            ValueError: if there is no such preset.
+        """
         check_choice("preset", name, self.presets)
         return self.presets[name]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """What a figure is drawn and judged from, and its file keeps. preset: by name; it says which claims are asked."""
+    """What a figure is drawn and judged from, and its file keeps.
+
+    Attributes:
+        config: what was run.
+        preset: by name; it says which claims are asked.
+        data: as the experiment's `run` gave it.
+    """
 
     config: Any
     preset: str
@@ -59,7 +78,13 @@ class Kept:
 
 @dataclasses.dataclass(frozen=True)
 class Regenerated:
-    """What `regenerate` or `redraw` wrote: paths by suffix, and the claims. seconds: of running and judging."""
+    """What `regenerate` or `redraw` wrote.
+
+    Attributes:
+        files: paths by suffix.
+        claims: what was found.
+        seconds: of running and judging.
+    """
 
     files: dict[str, pathlib.Path]
     claims: list[Claim]
@@ -74,12 +99,23 @@ def regenerate(
     experiment: Experiment,
     config: Any,
     preset: str,
-    out,
+    out: str | os.PathLike[str],
     *,
     progress: bool = False,
     tell: Tell = lambda found: None,
 ) -> Regenerated:
     """Run an experiment and write NAME.nc, NAME.claims.json, NAME.png and NAME.pdf into the folder `out`.
+
+    Args:
+        experiment: what is run.
+        config: what it is run with.
+        preset: by name, the one that `config` is or is made of; it says which claims are asked.
+        out: the folder, made if it is not there.
+        progress: whether to say how far it is.
+        tell: is told the claims before anything is written.
+
+    Returns:
+        What was written and found.
 
     Raises:
         ValueError: for an unwritable folder or an unfit configuration, before anything is computed.
@@ -112,8 +148,12 @@ def regenerate(
     return Regenerated({"nc": data, **_written(experiment, kept, found, folder)}, found, seconds)
 
 
-def kept_in(experiment: Experiment, path) -> Kept:
+def kept_in(experiment: Experiment, path: str | os.PathLike[str]) -> Kept:
     """What the NAME.nc that `regenerate` wrote holds, in this version or an earlier one.
+
+    Args:
+        experiment: whose file it is.
+        path: of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -133,13 +173,25 @@ def kept_in(experiment: Experiment, path) -> Kept:
     return Kept(config, header.own["preset"], data)
 
 
-def redraw(experiment: Experiment, kept: Kept, out, *, tell: Tell = lambda found: None) -> Regenerated:
+def redraw(
+    experiment: Experiment, kept: Kept, out: str | os.PathLike[str], *, tell: Tell = lambda found: None
+) -> Regenerated:
     """Judge and draw again what a file keeps: NAME.claims.json, NAME.png and NAME.pdf into the folder `out`.
 
     Nothing is run, and no data are written: `kept_in` may have read them from the same folder.
 
+    Args:
+        experiment: what is drawn.
+        kept: as `kept_in` gives it.
+        out: the folder, made if it is not there.
+        tell: is told the claims before anything is written.
+
+    Returns:
+        What was written and found.
+
     Raises:
-        ValueError: for an unwritable folder. WriteError: if a file cannot be written, an OSError.
+        ValueError: for an unwritable folder.
+        WriteError: if a file cannot be written, an OSError.
     """
     folder = check_writable(out)
     began = time.perf_counter()
@@ -166,8 +218,10 @@ def _written(experiment: Experiment, kept: Kept, found: list[Claim], folder: pat
 
 
 def _as_in_a_file(data: xr.Dataset) -> xr.Dataset:
-    """The data with its arrays in the order of memory that reading a file gives them: NumPy adds up in that order, and
-    a claim that is judged again is the same to the last digit."""
+    """The data with its arrays in the order of memory that reading a file gives them.
+
+    NumPy adds up in that order, and a claim that is judged again is the same to the last digit.
+    """
     return data.copy(data={name: np.asarray(v.values, order="C") for name, v in data.data_vars.items()})
 
 

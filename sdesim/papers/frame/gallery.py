@@ -20,7 +20,15 @@ twenty runs, 19 of three, 236 of two. Claims in brackets are shown and not count
 
 
 def write_gallery(experiments: Mapping[str, Experiment], folder: pathlib.Path) -> pathlib.Path:
-    """Write README.md into `folder`, of those of the experiments whose pictures and claims lie there."""
+    """Write README.md into `folder`, of those of the experiments whose pictures and claims lie there.
+
+    Args:
+        experiments: by name, in the order of the page; those of papers' figures are put first.
+        folder: where pictures and claims lie.
+
+    Returns:
+        The path of README.md.
+    """
     parts = [_HEAD]
     for name, experiment in sorted(
         experiments.items(), key=lambda item: "fig" not in item[0]

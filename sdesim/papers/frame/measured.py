@@ -23,20 +23,36 @@ Measured = Callable[[xr.Dataset], xr.DataArray]
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """The simulations of a dataset, as an ensemble that statements look at."""
+    """The simulations of a dataset, as an ensemble that statements look at.
+
+    Attributes:
+        data: with the dimension "sim".
+    """
 
     data: xr.Dataset
 
     @property
     def sims(self) -> int:
+        """Simulations."""
         return self.data.sizes["sim"]
 
     def take(self, sims: np.ndarray) -> "Runs":
+        """The same with the simulations of these indices alone.
+
+        Args:
+            sims: their indices.
+        """
         return Runs(self.data.isel(sim=sims))
 
 
-def within(x, center, radius) -> Any:
-    """1 where a coordinate is within `radius` of `center`, else 0, and NaN where it is not finite: of its form."""
+def within(x: Any, center: Any, radius: float) -> Any:
+    """1 where a coordinate is within `radius` of `center`, else 0, and NaN where it is not finite: of its form.
+
+    Args:
+        x: coordinates, an array or what is labeled.
+        center: a number, or what broadcasts against `x`.
+        radius: half the length of the interval.
+    """
     near = abs(x - center) < radius
     return (
         xr.where(np.isfinite(x), near, np.nan)
@@ -46,13 +62,24 @@ def within(x, center, radius) -> Any:
 
 
 def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
-    """The grid points at which something is asked, as the one dimension "point" in place of those of `where`."""
+    """The grid points at which something is asked, as the one dimension "point" in place of those of `where`.
+
+    Args:
+        values: over the grid, and any other dimensions.
+        where: true at the grid points that are asked for, over the grid alone.
+    """
     where, values = (a.stack(point=list(where.dims), create_index=False) for a in (where, values))
     return values.isel(point=np.flatnonzero(where.values))
 
 
 def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.DataArray:
-    """Measurements of several runs as one, along a new dimension."""
+    """Measurements of several runs as one, along a new dimension.
+
+    Args:
+        name: of the new dimension.
+        values: its coordinate, one value a run.
+        parts: the measurements, one a run.
+    """
     return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
 
 
@@ -60,14 +87,30 @@ def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.Dat
 
 
 def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
-    """A bound that holds at every grid point: the worst excess over it, in standard errors."""
+    """A bound that holds at every grid point: the worst excess over it, in standard errors.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        measured: of a dataset, the measurement.
+        bound: of a dataset, the formula.
+        note: why it is known to be weak, as in a `Statement`.
+    """
     worst = lambda runs: (greatest(z_scores(measured(runs.data), bound(runs.data))), 0.0)
     text = f"{statement} (worst excess in standard errors)"
     return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
 
 
 def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
-    """A prediction that is exact at every grid point: the worst deviation, in standard errors."""
+    """A prediction that is exact at every grid point: the worst deviation, in standard errors.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        measured: of a dataset, the measurement.
+        exact: of a dataset, the formula.
+        note: why it is known to be weak, as in a `Statement`.
+    """
     worst = lambda runs: (greatest(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
     text = f"{statement} (worst deviation in standard errors)"
     return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
@@ -81,7 +124,16 @@ def ratio(
     condition: Condition,
     note: str = "",
 ) -> Statement:
-    """How loose a bound is: the largest (`at_most`) or least (`at_least`) of mean / bound over the grid."""
+    """How loose a bound is: the largest (`at_most`) or least (`at_least`) of mean / bound over the grid.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        measured: of a dataset, the measurement.
+        bound: of a dataset, the formula.
+        condition: what the extreme must be.
+        note: why it is known to be weak, as in a `Statement`.
+    """
     extreme = greatest if condition.op == "<=" else least
     statistic = lambda runs: extreme(grid_mean(measured(runs.data)) / bound(runs.data))
     return Statement(id, statement, statistic, condition, note)
@@ -96,9 +148,17 @@ def exponent(
     tolerance: float,
     smoke: float | None = None,
 ) -> Statement:
-    """A power law in the coordinate `over`: the fitted exponent, with its error, lies within `tolerance` (`smoke` at
-    smoke size) of the predicted one. Predicted is a number, or a formula's curve, to which the same line is fitted on
-    the same grid."""
+    """A power law: the fitted exponent, with its error, lies near the predicted one.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        measured: of a dataset, the measurement.
+        over: the coordinate in which it is a power law.
+        predicted: a number, or a formula's curve, to which the same line is fitted on the same grid.
+        tolerance: the greatest distance from the predicted exponent.
+        smoke: tolerance at smoke size, None where a few simulations cannot tell.
+    """
 
     def off(runs: Runs) -> float:
         curve = measured(runs.data)
@@ -115,12 +175,32 @@ def exponent(
 
 
 def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: str, marker: str = "o") -> None:
-    """Means over simulations with bars of two standard errors; `measured` has the dimensions `over` and "sim"."""
+    """Means over simulations with bars of two standard errors.
+
+    Args:
+        axes: where to draw.
+        measured: with the dimensions `over` and "sim".
+        over: the dimension along the x axis.
+        label: for the legend.
+        color: of points and bars.
+        marker: of the points.
+    """
     center, error = grid_mean(measured), 2 * grid_error(measured)
     style: dict[str, Any] = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
     axes.errorbar(center[over], center, yerr=error, label=label, **style)
 
 
-def plot_formula(axes: Axes, x: Sequence[float] | np.ndarray, y, label: str, color: str, dashes: str = "--") -> None:
-    """A formula's curve."""
+def plot_formula(
+    axes: Axes, x: Sequence[float] | np.ndarray, y: Any, label: str, color: str, dashes: str = "--"
+) -> None:
+    """A formula's curve.
+
+    Args:
+        axes: where to draw.
+        x: where the formula was evaluated.
+        y: its values.
+        label: for the legend.
+        color: of the line.
+        dashes: line style.
+    """
     axes.plot(np.asarray(x, float), np.asarray(y, float), dashes, label=label, color=color, lw=1.2, zorder=2)

@@ -7,6 +7,7 @@ import numpy as np
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang.chapter4 import (
     ALONE,
     Config,
@@ -28,7 +29,12 @@ SMALL = 4  # the largest communication period at which DOWNPOUR is at its best (
 
 
 def methods(config: Config, period: int) -> Methods:
-    """All methods: p workers at a communication period, and one worker alone."""
+    """All methods: p workers at a communication period, and one worker alone.
+
+    Args:
+        config: constants of the experiment.
+        period: iterations between two exchanges.
+    """
     found = {name: tried(config, name, config.agents[0], period) for name in (*ELASTIC, *PUSHING)}
     if period == 1:
         found["MDOWNPOUR"] = tried(config, "MDOWNPOUR", config.agents[0])
@@ -36,16 +42,27 @@ def methods(config: Config, period: int) -> Methods:
 
 
 def often(config: Config, period: int) -> Methods:
-    """EASGD and EAMSGD at the shortest period, beside those at the longest."""
+    """EASGD and EAMSGD at the shortest period, beside those at the longest.
+
+    Args:
+        config: constants of the experiment.
+        period: that of the figure.
+    """
     if period != config.periods[-1]:
         return {}
     return {name: tried(config, name, config.agents[0], config.periods[0]) for name in ELASTIC}
 
 
 def statements(config: Config, period: int) -> list[Statement]:
+    """What is said of the methods at a communication period.
+
+    Args:
+        config: constants of the experiment.
+        period: iterations between two exchanges.
+    """
     here, shortest = methods(config, period), config.periods[0]
 
-    def pushing_above(runs):
+    def pushing_above(runs: Runs) -> np.ndarray:
         """Points of smallest test error above EASGD's, of the best of DOWNPOUR's kind."""
         easgd = smallest(runs.data, here["EASGD"])
         return min((smallest(runs.data, here[name]) - easgd for name in PUSHING), key=np.mean)

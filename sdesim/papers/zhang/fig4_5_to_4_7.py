@@ -23,21 +23,43 @@ FASTER = (1.5, 2.0, 4.0)  # [C], with the smallest, middle and largest number of
 
 
 def elastic(config: Config, agents: int) -> Methods:
+    """EASGD and EAMSGD with a number of workers.
+
+    Args:
+        config: constants of the experiment.
+        agents: number of workers p.
+    """
     return {name: tried(config, name, agents, config.period) for name in ("EASGD", "EAMSGD")}
 
 
 def methods(config: Config, agents: int) -> Methods:
-    """p workers, elastic ones with a communication period and DOWNPOUR's without, and one worker alone."""
+    """p workers, elastic ones with a communication period and DOWNPOUR's without, and one worker alone.
+
+    Args:
+        config: constants of the experiment.
+        agents: number of workers p.
+    """
     pushing = {name: tried(config, name, agents) for name in ("DOWNPOUR", "MDOWNPOUR")}
     return elastic(config, agents) | pushing | {name: tried(config, name) for name in ALONE}
 
 
 def fewer(config: Config, i: int) -> Methods:
-    """The elastic methods with the next smaller number of workers."""
+    """The elastic methods with the next smaller number of workers.
+
+    Args:
+        config: constants of the experiment.
+        i: which of the configuration's numbers of workers is the figure's.
+    """
     return elastic(config, config.agents[i - 1]) if i else {}
 
 
 def statements(config: Config, i: int) -> list[Statement]:
+    """What is said of the methods with a number of workers.
+
+    Args:
+        config: constants of the experiment.
+        i: which of the configuration's numbers of workers is the figure's.
+    """
     here = methods(config, config.agents[i])
     return [
         Statement(

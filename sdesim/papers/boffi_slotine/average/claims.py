@@ -1,6 +1,7 @@
 """What is said of the time average, beside its exact law."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -18,25 +19,42 @@ PAIRS = ((0, 0), (0, 1), (1, 1))  # the entries of a covariance in two dimension
 
 
 def limit(config: Config) -> np.ndarray:
-    """Covariance of sqrt(n) z_n as n grows for agents that are preconditioned alike, (2, 2)."""
+    """Covariance of sqrt(n) z_n as n grows for agents that are preconditioned alike, (2, 2).
+
+    Args:
+        config: constants of the experiment.
+    """
     matrix = np.array(config.noise)
     return bounds.average_covariance(config.curvature, matrix @ matrix.T, config.agents)
 
 
 def differing_limit(config: Config, k: float) -> float:
-    """Variance of sqrt(n) z_n as n grows for agents that are preconditioned differently."""
+    """Variance of sqrt(n) z_n as n grows for agents that are preconditioned differently.
+
+    Args:
+        config: constants of the experiment.
+        k: coupling gain, in 1/time.
+    """
     return bounds.average_covariance(1.0, 1.0, len(config.unequal), k, config.unequal).item()
 
 
 def products(data: xr.Dataset) -> xr.DataArray:
-    """Products of the coordinates of sqrt(n) z_n, whose mean is their covariance: (..., pair, sim)."""
+    """Products of the coordinates of sqrt(n) z_n, whose mean is their covariance: (..., pair, sim).
+
+    Args:
+        data: with `alike`, (..., dim, sim).
+    """
     x = data["alike"]
     parts = [x.isel(dim=i, drop=True) * x.isel(dim=j, drop=True) for i, j in PAIRS]
     return xr.concat(parts, xr.IndexVariable("pair", range(len(PAIRS)))).transpose(..., "pair", "sim")
 
 
 def exact_products(config: Config) -> xr.DataArray:
-    """The exact covariance, as (preconditioner, coupling.k, n, pair)."""
+    """The exact covariance, as (preconditioner, coupling.k, n, pair).
+
+    Args:
+        config: constants of the experiment.
+    """
     entries = lambda c: [c[pair] for pair in PAIRS]
     values = [
         [[entries(alike(config, m, k).covariance(n)) for n in config.iterations] for k in config.k] for m in ALIKE
@@ -46,25 +64,43 @@ def exact_products(config: Config) -> xr.DataArray:
 
 
 def exact_differing(config: Config) -> xr.DataArray:
-    """The exact variance with preconditioners that differ, as (unequal.k, n)."""
+    """The exact variance with preconditioners that differ, as (unequal.k, n).
+
+    Args:
+        config: constants of the experiment.
+    """
     values = [[differing(config, k).covariance(n).item() for n in config.iterations] for k in config.unequal_k]
     return xr.DataArray(values, {UNEQUAL: list(config.unequal_k), "n": list(config.iterations)}, (UNEQUAL, "n"))
 
 
 def standardized(config: Config, data: xr.Dataset) -> xr.DataArray:
-    """Coordinates of sqrt(n) z_n without preconditioner, at the first gain, over their exact standard deviations."""
+    """Coordinates of sqrt(n) z_n without preconditioner, at the first gain, over their exact standard deviations.
+
+    Args:
+        config: constants of the experiment.
+        data: measurements, as `run` gives them.
+    """
     x = data["alike"].sel({"preconditioner": "none", K: config.k[0]})
     exact = [np.diag(alike(config, "none", config.k[0]).covariance(n)) for n in config.iterations]
     return x / xr.DataArray(np.sqrt(exact), {"n": list(config.iterations)}, ("n", "dim"))
 
 
 def trace_ratio(config: Config, runs: Runs, preconditioner: str, n: int) -> float:
-    """Trace of the measured covariance over that of the limit, at the first gain."""
+    """Trace of the measured covariance over that of the limit, at the first gain.
+
+    Args:
+        config: constants of the experiment.
+        runs: the simulations.
+        preconditioner: "none" or "common".
+        n: number of iterations of the average.
+    """
     x = runs.data["alike"].sel({"preconditioner": preconditioner, K: config.k[0], "n": n})
     return float(statistics.grid_mean(x**2).sum(skipna=False) / np.trace(limit(config)))
 
 
-def _near_one(id: str, statement: str, statistic, tolerance: float, smoke: float) -> list[Statement]:
+def _near_one(
+    id: str, statement: str, statistic: Callable[[Runs], float], tolerance: float, smoke: float
+) -> list[Statement]:
     """A ratio that must be 1 within a tolerance, as two statements."""
     return [
         Statement(f"{id}-at-least", statement, statistic, at_least(1 - tolerance, smoke=1 - smoke)),

@@ -69,13 +69,24 @@ class Config:
 
 
 def alike(config: Config, preconditioner: str, k: float) -> Chain:
-    """The chain of agents that are preconditioned alike: by "none" or by the "common" matrix."""
+    """The chain of agents that are preconditioned alike.
+
+    Args:
+        config: constants of the experiment.
+        preconditioner: "none", or "common" for the matrix.
+        k: coupling gain, in 1/time.
+    """
     matrix = np.eye(2) if preconditioner == "none" else np.array(config.preconditioner)
     return quorum_chain(config.eta, [matrix] * config.agents, config.curvature, config.noise, k)
 
 
 def differing(config: Config, k: float) -> Chain:
-    """The chain of agents that are preconditioned differently, in one dimension."""
+    """The chain of agents that are preconditioned differently, in one dimension.
+
+    Args:
+        config: constants of the experiment.
+        k: coupling gain, in 1/time.
+    """
     return quorum_chain(config.eta, config.unequal, 1.0, 1.0, k)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -33,7 +34,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     return figure
 
 
-def _plot_law(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_law(config: Config, data: xr.Dataset, panel: Axes) -> None:
     x = data["alike"].sel({"preconditioner": "none", K: config.k[0]}).isel(dim=0)
     deviation = float(np.sqrt(limit(config)[0, 0]))
     grid = np.linspace(-4 * deviation, 4 * deviation, 401)
@@ -44,7 +45,7 @@ def _plot_law(config: Config, data: xr.Dataset, panel) -> None:
     panel.set(xlabel=r"first coordinate of $\sqrt{n}\,z_n$", ylabel="density")
 
 
-def _plot_quantiles(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_quantiles(config: Config, data: xr.Dataset, panel: Axes) -> None:
     x = standardized(config, data).isel(dim=0)
     levels = np.linspace(0.005, 0.995, 100)
     normal = stats.norm.ppf(levels)
@@ -57,7 +58,7 @@ def _plot_quantiles(config: Config, data: xr.Dataset, panel) -> None:
     panel.set(xlabel="quantile of the normal law", ylabel="standardized quantile, less the normal one")
 
 
-def _plot_approach(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_approach(config: Config, data: xr.Dataset, panel: Axes) -> None:
     trace = np.trace(limit(config))
     fine = np.unique(np.geomspace(config.iterations[0], config.iterations[-1], 30).astype(int))
     styles = {"none": (plotting.QUORUM, "o"), "common": (plotting.LOSS, "s")}
@@ -73,7 +74,7 @@ def _plot_approach(config: Config, data: xr.Dataset, panel) -> None:
     )
 
 
-def _plot_gains(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_gains(config: Config, data: xr.Dataset, panel: Axes) -> None:
     n, p = config.iterations[-1], len(config.unequal)
     fine = np.linspace(0, max(config.unequal_k), 101)
     which = ", ".join(f"{c:g}" for c in config.unequal)

@@ -9,6 +9,7 @@ from sdesim import statistics
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine.convex.config import Config
 from sdesim.papers.frame import measured
+from sdesim.papers.frame.measured import Runs
 from sdesim.theory import bounds, curvature
 from sdesim.theory.linear import normal_length
 
@@ -20,60 +21,100 @@ def _constants(config: Config) -> tuple[float, float, float]:
     return known.strong_convexity, known.smoothness, known.third
 
 
-def qsgd_bound(config: Config, data) -> xr.DataArray:
-    """Theorem 5.1, over the n_agents and gain that `data` has."""
+def qsgd_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """Theorem 5.1, over the n_agents and gain that `data` has.
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and gain.
+    """
     strong, _, third = _constants(config)
     p, k = data["n_agents"], data["gain"]
     return bounds.qsgd_distance(p, config.dims, config.eta, config.noise_trace, third, k, strong)
 
 
-def qsgd_bound_discrete(config: Config, data, dt: float) -> xr.DataArray:
-    """Theorem 5.1's argument for Euler-Maruyama with step dt, over the n_agents and gain that `data` has."""
+def qsgd_bound_discrete(config: Config, data: xr.Dataset, dt: float) -> xr.DataArray:
+    """Theorem 5.1's argument for Euler-Maruyama with step dt, over the n_agents and gain that `data` has.
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and gain.
+        dt: step, in time.
+    """
     strong, smooth, third = _constants(config)
     common = (data["n_agents"], config.dims, config.eta, config.noise_trace, third, data["gain"])
     return bounds.qsgd_distance_discrete(*common, strong, smooth, dt=dt)
 
 
-def rotated_bound(config: Config, data) -> xr.DataArray:
-    """Theorem 5.1 on the rotated loss, with its Q (see `Rotated`), over the n_agents and k that `data` has."""
+def rotated_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """Theorem 5.1 on the rotated loss, with its Q (see `Rotated`), over the n_agents and k that `data` has.
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and k.
+    """
     strong, _, third = _constants(config)
     common = (data["n_agents"], config.dims, config.eta, config.noise_trace)
     return bounds.qsgd_distance(*common, third * float(abs(config.rotation).max()), data["k"], strong)
 
 
-def easgd_bound(config: Config, data) -> xr.DataArray:
-    """Theorem 5.2, over the center_agents and k that `data` has."""
+def easgd_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """Theorem 5.2, over the center_agents and k that `data` has.
+
+    Args:
+        config: constants of the experiment.
+        data: with center_agents and k.
+    """
     strong, _, third = _constants(config)
     p, k = data["center_agents"], data["k"]
     return bounds.easgd_distance(p, config.dims, config.eta, config.noise_trace, third, k, strong)
 
 
-def momentum_bound(config: Config, data) -> xr.DataArray:
-    """Theorem 5.3 with coupling of the positions alone, over the n_agents and k that `data` has."""
+def momentum_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """Theorem 5.3 with coupling of the positions alone, over the n_agents and k that `data` has.
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and k.
+    """
     strong, smooth, third = _constants(config)
     p, k = data["n_agents"], data["k"]
     common = (p, config.dims, config.eta, config.noise_trace, third)
     return bounds.momentum_distance(*common, k, 0.0, config.mu, strong, smooth)
 
 
-def momentum_level(config: Config, data) -> xr.DataArray:
-    """The bound of the spread of positions and velocities with momentum by Lemma 3.2, over (n_agents, k)."""
+def momentum_level(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """The bound of the spread of positions and velocities with momentum by Lemma 3.2, over (n_agents, k).
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and k.
+    """
     strong, smooth, _ = _constants(config)
     common = (data["n_agents"], config.eta, config.noise_trace, data["k"], 0.0, config.mu)
     return bounds.momentum_synchronization_level(*common, strong, smooth)
 
 
-def momentum_spread_linearized(config: Config, data) -> xr.DataArray:
-    """The spread of the positions with momentum on the loss linearized at its minimum, over (n_agents, k)."""
+def momentum_spread_linearized(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """The spread of the positions with momentum on the loss linearized at its minimum, over (n_agents, k).
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and k.
+    """
     common = (data["n_agents"], config.eta, config.noise_trace, data["k"])
     return bounds.momentum_spread(*common, config.mu, config.curvature)
 
 
-def easgd_linearized(config: Config, data) -> xr.DataArray:
+def easgd_linearized(config: Config, data: xr.Dataset) -> xr.DataArray:
     """Mean distance from the minimum of EASGD's mean and center at the largest gain, over (center_agents, point).
 
     Of the loss linearized at its minimum: (mean, center) is then an Ornstein-Uhlenbeck process, whose stationary law is
     Gaussian, alike in every coordinate.
+
+    Args:
+        config: constants of the experiment.
+        data: with center_agents.
     """
     noise = lambda p: bounds.quorum_noise_covariance(config.sigma**2, p, config.eta)
     law = lambda p: bounds.easgd_covariance(config.curvature, noise(p), p, config.k[-1])
@@ -82,8 +123,13 @@ def easgd_linearized(config: Config, data) -> xr.DataArray:
     return normal_length(config.dims) * xr.DataArray(np.sqrt(variances), named, ("center_agents", "point"))
 
 
-def nominal(config: Config, data) -> xr.DataArray:
-    """(k (1 + p) + L) / 2 at the largest gain, over center_agents: one over the rule of thumb for EASGD's limit."""
+def nominal(config: Config, data: xr.Dataset) -> xr.DataArray:
+    """(k (1 + p) + L) / 2 at the largest gain, over center_agents: one over the rule of thumb for EASGD's limit.
+
+    Args:
+        config: constants of the experiment.
+        data: with center_agents.
+    """
     return (config.k[-1] * (1 + data["center_agents"]) + config.smoothness) / 2
 
 
@@ -93,12 +139,12 @@ def statements(config: Config) -> list[Statement]:
     strongest = lambda name: lambda d: sde(d).isel(gain=-1) if name == "qsgd" else d[name].isel(k=-1)
     limit = lambda d: bounds.easgd_stability_limit(d["center_agents"], config.k[-1], smooth)
 
-    def deviation(runs) -> float:
+    def deviation(runs: Runs) -> float:
         """Largest relative deviation of the middle of the simulated bracket from the limit of the matrix."""
-        middle = np.exp(statistics.grid_mean(np.log(runs.data["limit"]), "side"))
+        middle = np.exp(statistics.grid_mean(np.log(runs.data["limit"]), "side"))  # pyright: ignore[reportArgumentType]
         return statistics.greatest(abs(middle / limit(runs.data) - 1))
 
-    def linearized(runs) -> float:
+    def linearized(runs: Runs) -> float:
         """Largest relative deviation from the law of the loss linearized at its minimum, of the mean and the center."""
         law = easgd_linearized(config, runs.data)
         found = statistics.grid_mean(runs.data[["easgd", "center"]].isel(k=-1).to_dataarray("point"))
@@ -106,20 +152,20 @@ def statements(config: Config) -> list[Statement]:
 
     several = lambda d: d.sel(n_agents=[p for p in config.agents if p > 1])
 
-    def spread_deviation(runs) -> float:
+    def spread_deviation(runs: Runs) -> float:
         found = statistics.grid_mean(several(runs.data["momentum_spread"]).isel(k=-1))
         return statistics.greatest(abs(found / momentum_spread_linearized(config, several(runs.data)).isel(k=-1) - 1))
 
-    def floor(d):
+    def floor(d: xr.Dataset) -> float:
         """Errors of the mean of the most agents, uncoupled over coupled the strongest."""
         most = statistics.grid_mean(sde(d).isel(n_agents=-1))
         return float(most.isel(gain=0) / most.isel(gain=-1))
 
-    def many(d):
+    def many(d: xr.DataArray) -> xr.DataArray:
         """EASGD with several agents; one agent and its center are another law."""
         return d.sel(center_agents=[p for p in config.center_agents if p > 1])
 
-    def looseness(runs) -> float:
+    def looseness(runs: Runs) -> float:
         """Exponent in p of EASGD's bound over its error."""
         ratio = many(easgd_bound(config, runs.data) / statistics.grid_mean(runs.data["both"])).isel(k=-1)
         return statistics.slope(ratio["center_agents"], ratio)

@@ -69,6 +69,7 @@ class Config:
 
     @property
     def loss(self) -> objectives.LogCosh:
+        """Strongly convex and not quadratic, with its minimum at `minimum`."""
         return objectives.LogCosh.resting_at(self.minimum, self.strength, self.weight)
 
     @property
@@ -83,7 +84,11 @@ class Config:
         return self.dims * self.sigma**2
 
     def center_dt(self, agents: int) -> float:
-        """A step that resolves EASGD: half of what its stability allows at the largest gain, or less."""
+        """A step that resolves EASGD: half of what its stability allows at the largest gain, or less.
+
+        Args:
+            agents: number of agents p.
+        """
         return min(self.eta / self.refine, 1 / (max(self.k) * (1 + agents) + self.smoothness))
 
 

@@ -1,6 +1,8 @@
 """The runs of bs-convex: SGD, QSGD, EASGD and QSGD with momentum, and where EASGD becomes unstable without noise."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -24,12 +26,16 @@ class Rotated(objectives.AbstractObjective):
     Rotating leaves curvature as it is. With T_j the third derivative of the sum's term j, the Hessian of component i of
     the gradient is R^T diag(R_ji T_j) R: so Q of f is that of `inner` times the greatest |R_ji|, where all T_j may be
     at their greatest, and never more.
+
+    Attributes:
+        inner: the loss of the rotated coordinates.
+        rotation: R, (dims, dims).
     """
 
     inner: objectives.LogCosh
     rotation: Array = eqx.field(converter=number)
 
-    def loss(self, x):
+    def loss(self, x: Array):
         return self.inner.loss(self.rotation @ x)
 
 
@@ -39,12 +45,19 @@ class QuorumVelocity(observe.AbstractSeries):
     name = "quorum_velocity"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: observe.View):
         return view.mean(view.state.v)
 
 
 def _late(
-    config: Config, model: Dynamics, agents: int, k, dt: float, observables, progress: bool, start=None
+    config: Config,
+    model: Dynamics,
+    agents: int,
+    k: Sequence[float],
+    dt: float,
+    observables: Any,
+    progress: bool,
+    start: np.ndarray | None = None,
 ) -> xr.Dataset:
     """Records of the last two thirds of a run for all gains, from a start at the minimum."""
     steps = int(np.ceil(config.time / dt))
@@ -74,7 +87,13 @@ def _distance(*points: xr.DataArray) -> xr.DataArray:
 
 
 def qsgd_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
-    """Errors of QSGD over (refine, gain, sim), at the step of the iteration and at that of the SDE."""
+    """Errors of QSGD over (refine, gain, sim), at the step of the iteration and at that of the SDE.
+
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        progress: whether to say how far it is.
+    """
     model = Dynamics(config.loss, Quorum(1.0), noise.Gaussian(config.sigma), config.eta)
     errors: list[xr.DataArray] = []
     for refine in (1, config.refine):
@@ -88,6 +107,11 @@ def rotated_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
 
     Noise of the same trace acts along the first of the rotated coordinates alone, whose direction is (1, ..., 1): all
     components of the gradient are then disturbed alike, as the theorem's sqrt(d) supposes.
+
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        progress: whether to say how far it is.
     """
     turn = config.rotation
     matrix = jnp.asarray(config.sigma * np.sqrt(config.dims) * np.outer(turn[0], np.eye(config.dims)[0]))
@@ -99,7 +123,13 @@ def rotated_errors(config: Config, agents: int, progress: bool) -> xr.DataArray:
 
 
 def momentum_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
-    """With momentum: errors |(x1 - x*, x2)| of the mean, and the spread of the agents' positions, over (k, sim)."""
+    """With momentum: errors |(x1 - x*, x2)| of the mean, and the spread of the agents' positions, over (k, sim).
+
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        progress: whether to say how far it is.
+    """
     model = Dynamics(config.loss, Quorum(1.0), noise.Gaussian(config.sigma), config.eta, Friction(config.mu))
     what = (observe.Quorum(), QuorumVelocity(), observe.Spread())
     data = _late(config, model, agents, config.k, config.eta / config.refine, what, progress)
@@ -108,7 +138,13 @@ def momentum_errors(config: Config, agents: int, progress: bool) -> dict[str, xr
 
 
 def easgd_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.DataArray]:
-    """Errors of EASGD's mean of the agents, of its center, and of both as one vector, over (k, sim)."""
+    """Errors of EASGD's mean of the agents, of its center, and of both as one vector, over (k, sim).
+
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        progress: whether to say how far it is.
+    """
     model = Dynamics(config.loss, Elastic(1.0), noise.Gaussian(config.sigma), config.eta)
     what = (observe.Quorum(), observe.Center())
     data = _late(config, model, agents, config.k, config.center_dt(agents), what, progress)
@@ -121,6 +157,11 @@ def stability_bracket(config: Config, agents: int, k: float) -> xr.DataArray:
 
     First rates from 0.95 to 2.1 times 2 / (k (1 + p) + L) are tried, then rates at the ratio 1 + stability_step about
     the place. Agents start near the point of greatest curvature L.
+
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        k: coupling gain, in 1/time.
 
     Returns:
         The greatest rate below which every simulation is stable, and the least above which none is.

@@ -10,11 +10,18 @@ from sdesim import statistics
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine.filters.config import CONVERGING, FILTERS, Config, iteration
 from sdesim.papers.frame import measured
+from sdesim.papers.frame.measured import Runs
 from sdesim.theory import transition
 
 
 def exact(config: Config, method: str, k: float) -> tuple[float, float]:
-    """Stationary variance of the agent and of its center (for SGD and momentum, of itself) on the quadratic."""
+    """Stationary variance of the agent and of its center (for SGD and momentum, of itself) on the quadratic.
+
+    Args:
+        config: constants of the experiment.
+        method: its name.
+        k: coupling gain, in 1/time.
+    """
     v = iteration(config, method, k).covariance()
     return float(v[0, 0]), float(v[1, 1] if method in FILTERS else v[0, 0])
 
@@ -25,7 +32,12 @@ def _exact(config: Config, data: xr.Dataset, index: int, methods: Sequence[str])
 
 
 def energy_bound(config: Config, k: float) -> float:
-    """Bound of E[x^2 + (k / r) c^2] of the linear filter on the log cosh loss."""
+    """Bound of E[x^2 + (k / r) c^2] of the linear filter on the log cosh loss.
+
+    Args:
+        config: constants of the experiment.
+        k: coupling gain, in 1/time.
+    """
     least, greatest = config.curvature, config.curvature + config.weight
     return transition.filter_energy(config.eta, config.sigma**2, k, config.rate, least, greatest)
 
@@ -44,7 +56,7 @@ def statements(config: Config) -> list[Statement]:
     beyond = lambda d, method: measured.asked(d["square"].sel(filter=method), d["rate"] > limit)
     decays = lambda d: np.array([[iteration(config, m, float(k)).decay() for k in d["k"].values] for m in CONVERGING])
 
-    def lead(runs) -> float:
+    def lead(runs: Runs) -> float:
         """Share of the linear filter at the gain shown, less the largest of the others."""
         share = statistics.grid_mean(runs.data["center_found"]).sel(k=config.k_shown)
         return float(share.sel(algorithm="linear")) - statistics.greatest(share.sel(algorithm=list(others)))

@@ -81,13 +81,24 @@ class Config:
         return one.landmarks(one.Config(eta=self.eta, noise_half_width=self.noise_half_width, loss=self.loss))
 
 
-def effective_rate(config: Config, k):
-    """Drift of an iteration under a constant unit force, in time: of all methods, at the gain k of the filter."""
+def effective_rate(config: Config, k: float) -> float:
+    """Drift of an iteration under a constant unit force, in time: of all methods, at the gain k of the filter.
+
+    Args:
+        config: constants of the experiment.
+        k: coupling gain, in 1/time.
+    """
     return transition.effective_rate(config.eta, k, config.rate)
 
 
 def iteration(config: Config, method: str, k: float) -> transition.Transition:
-    """A linear method on the quadratic, at the effective rate of the filter of gain k."""
+    """A linear method on the quadratic, at the effective rate of the filter of gain k.
+
+    Args:
+        config: constants of the experiment.
+        method: its name.
+        k: coupling gain, in 1/time.
+    """
     noise_trace, h = config.sigma**2, config.curvature
     if method == "linear":
         return transition.filter_transition(config.eta, noise_trace, h, k, config.rate)

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import plotting
@@ -64,7 +65,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     return figure
 
 
-def _plot_variance(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_variance(config: Config, data: xr.Dataset, panel: Axes) -> None:
     """Variances on the quadratic against the gain, over that of SGD at the full rate as eta -> 0."""
     scale = config.eta * config.sigma**2 / (2 * config.curvature)
     k = np.geomspace(min(config.k), max(config.k), 40)

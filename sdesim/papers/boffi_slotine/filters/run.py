@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,8 +21,17 @@ EVERY = 20  # iterations between two records
 DIVERGED = 1e6  # farther than this an agent has diverged
 
 
-def dynamics(config: Config, loss, law) -> dict[str, Dynamics]:
-    """The five methods, at the gain shown and the full learning rate."""
+def dynamics(config: Config, loss: objectives.AbstractObjective, law: noise.AbstractNoise) -> dict[str, Dynamics]:
+    """The five methods, at the gain shown and the full learning rate.
+
+    Args:
+        config: constants of the experiment.
+        loss: the objective.
+        law: of the gradient noise.
+
+    Returns:
+        Dynamics by the method's name.
+    """
     linear, saturating = LinearFilter(config.rate), SaturatingFilter(config.rate, config.width)
     return {
         "linear": Dynamics(loss, Filtered(config.k_shown, linear), law, config.eta),
@@ -32,7 +42,7 @@ def dynamics(config: Config, loss, law) -> dict[str, Dynamics]:
     }
 
 
-def _series(config: Config, model: Dynamics, grid, start, progress: bool) -> xr.Dataset:
+def _series(config: Config, model: Dynamics, grid: Mapping[str, Sequence], start: Any, progress: bool) -> xr.Dataset:
     """Series of the agent `x` and of its `center`, of itself where it has none: (grid..., sim, step)."""
     data = sweep(
         model,
@@ -51,7 +61,7 @@ def _series(config: Config, model: Dynamics, grid, start, progress: bool) -> xr.
 
 
 def _runs(
-    config: Config, models: Mapping[str, Dynamics], further: Mapping[str, Sequence], start, progress: bool
+    config: Config, models: Mapping[str, Dynamics], further: Mapping[str, Sequence], start: Any, progress: bool
 ) -> xr.Dataset:
     """Series of each model for each gain, or at its effective rate: (algorithm, further..., k, sim, step)."""
     parts: list[xr.Dataset] = []

@@ -13,7 +13,12 @@ from sdesim.papers.frame import measured
 
 
 def kolmogorov(data: xr.Dataset, gain: int) -> float:
-    """Largest difference between the distribution functions of all simulated agents and of the prediction."""
+    """Largest difference between the distribution functions of all simulated agents and of the prediction.
+
+    Args:
+        data: measurements, as `run` gives them.
+        gain: its number among the gains.
+    """
     found = data["shares"].values[gain].mean(axis=0).cumsum()
     law = data["predicted_masses"].values[gain].cumsum()
     ends = np.arange(1, BINS + 1) * (law.size // BINS) - 1
@@ -21,7 +26,11 @@ def kolmogorov(data: xr.Dataset, gain: int) -> float:
 
 
 def relative_noise(data: xr.Dataset) -> xr.DataArray:
-    """p (mean - predicted)^2 of each simulation over its predicted average, (p, k, sim)."""
+    """p (mean - predicted)^2 of each simulation over its predicted average, (p, k, sim).
+
+    Args:
+        data: measurements, as `run` gives them.
+    """
     return data["mean_error"] ** 2 * data[P] / data["predicted_noise"]
 
 

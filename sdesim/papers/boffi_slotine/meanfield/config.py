@@ -41,9 +41,15 @@ class Config(one.Config):
 
     @property
     def start(self) -> init.Uniform:
+        """How agents start: as in one dimension."""
         return init.Uniform(-self.init_half_width, self.init_half_width)
 
     def grid(self, coarser: int = 1) -> meanfield.Grid:
+        """The cells of the window.
+
+        Args:
+            coarser: by this factor fewer of them.
+        """
         return meanfield.Grid(-self.window, self.window, self.cells // coarser)
 
 

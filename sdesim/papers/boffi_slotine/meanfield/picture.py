@@ -35,7 +35,7 @@ def _densities(axes: np.ndarray, config: Config, data: xr.Dataset) -> None:
         panel.set(xlim=(-one.WINDOW, one.WINDOW), ylim=(0, 1.08 * top), xlabel="$x$", ylabel="density")
 
 
-def _means(panel: Axes, config: Config, data: xr.Dataset, colors) -> None:
+def _means(panel: Axes, config: Config, data: xr.Dataset, colors: np.ndarray) -> None:
     for i, k in enumerate(config.k):
         series = data["quorum_series"].isel({one.K: i})
         panel.plot(data["predicted_mean"].isel({one.K: i}), color=colors[i], lw=1.2, label=f"$k={k:g}$")
@@ -44,7 +44,15 @@ def _means(panel: Axes, config: Config, data: xr.Dataset, colors) -> None:
     panel.set(xlabel="iteration", ylabel=r"mean of the agents $\bar x$")
 
 
-def _errors(panel: Axes, index: int, title: str, ylabel: str, error2: xr.DataArray, colors, factor=None) -> None:
+def _errors(
+    panel: Axes,
+    index: int,
+    title: str,
+    ylabel: str,
+    error2: xr.DataArray,
+    colors: np.ndarray,
+    factor: np.ndarray | None = None,
+) -> None:
     p = error2[P].values.astype(float)
     for i, k in enumerate(error2[one.K].values):
         rms = np.sqrt(error2.isel({one.K: i}).mean("sim").values)

@@ -51,7 +51,7 @@ def _square_distance(agents: np.ndarray, masses: np.ndarray, config: Config) -> 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
     data = _predicted(config)
 
-    def simulated(agents: int, steps: int, **further) -> xr.Dataset:
+    def simulated(agents: int, steps: int, **further: Any) -> xr.Dataset:
         settings: dict[str, Any] = dict(sims=config.sims, seed=config.seed, init=config.start, progress=progress)
         found = sweep(one.model(config), {one.K: list(config.k)}, agents=agents, steps=steps, **settings, **further)
         return found.isel(dim=0, drop=True)

@@ -62,9 +62,15 @@ class Config:
 
     @property
     def dt(self) -> float:
+        """Step of the chain, in time."""
         return self.eta / self.refine
 
     def loss(self, name: str) -> LogCosh:
+        """A loss at rest at `point`.
+
+        Args:
+            name: of the loss.
+        """
         return LogCosh.resting_at(self.point, self.strength, self.weights[name])
 
 

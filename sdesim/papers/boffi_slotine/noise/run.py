@@ -1,6 +1,6 @@
 """The runs of bs-noise, and what is observed of the mean: its disturbance and its noise."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,7 @@ class Disturbance(observe.AbstractSeries):
     name = "disturbance"
     axes = ("dim",)
 
-    def value(self, view):
+    def value(self, view: observe.View):
         return view.model.objective.gradient(view.quorum) - view.mean(view.model.gradients(view.state.x))
 
 
@@ -35,19 +35,19 @@ class QuorumNoise(observe.AbstractAccumulator):
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"square": ("dim",)}
 
-    def _now(self, view):
+    def _now(self, view: observe.View):
         return view.quorum, view.mean(view.model.gradients(view.state.x)), view.state.t
 
-    def init(self, view):
+    def init(self, view: observe.View):
         return jnp.zeros((), view.state.x.dtype), jnp.zeros_like(view.quorum), self._now(view)
 
-    def update(self, total, view):
+    def update(self, total: Any, view: observe.View):
         count, square, (x, gradient, t) = total
         now = self._now(view)
         added = now[0] - x + (now[2] - t) * gradient
         return count + 1, square + added**2, now
 
-    def finish(self, total):
+    def finish(self, total: Any):
         count, square, _ = total
         return {"square": square / jnp.maximum(count, 1)}
 

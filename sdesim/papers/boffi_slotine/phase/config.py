@@ -67,9 +67,19 @@ class Config:
         check_count("sims", self.sims, least=2)
 
     def well(self, tilt: float = 0.0) -> LogCosh:
+        """The double well.
+
+        Args:
+            tilt: of x.
+        """
         return LogCosh(self.strength, self.weight, tilt)
 
     def critical_gain(self, temperature: float) -> float:
+        """The least gain at which infinitely many agents agree.
+
+        Args:
+            temperature: of the noise.
+        """
         return SelfConsistency(self.well(), GRID).critical_gain(temperature)
 
 

@@ -1,5 +1,6 @@
 """The picture of bs-phase."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, theory: SelfConsistenc
     panel.figure.colorbar(image, ax=panel, label=r"agreement: $|m|$, points $\sqrt{\mathrm{E}\,\bar x^2}$")
 
 
-def _cut(panels, config: Config, data: xr.Dataset, theory: SelfConsistency) -> None:
+def _cut(panels: Sequence[Axes], config: Config, data: xr.Dataset, theory: SelfConsistency) -> None:
     gains = np.geomspace(config.cut_k[0] / 1.3, config.cut_k[-1] * 1.2, 40)
     colors = pyplot.get_cmap("plasma")(np.linspace(0.15, 0.75, len(config.populations)))
     order, size = panels

@@ -1,5 +1,7 @@
 """Where agents agree, simulated and predicted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -12,7 +14,9 @@ from sdesim.papers.boffi_slotine.phase.config import BARRIER, ETA, GRID, SIGMA, 
 from sdesim.theory.meanfield import SelfConsistency, fokker_planck, quorum_moments
 
 
-def _second_moments(config: Config, k, temperatures, agents: int, progress: bool) -> np.ndarray:
+def _second_moments(
+    config: Config, k: Sequence[float], temperatures: Sequence[float], agents: int, progress: bool
+) -> np.ndarray:
     """Averages over time of the square of the agents' mean, (k, temperature, sim), from agreement on one side.
 
     Agreement decays faster below the critical gain than it grows above it from its absence.
@@ -59,7 +63,13 @@ def _tilted_means(config: Config, start: float, progress: bool) -> np.ndarray:
 
 
 def consensus(theory: SelfConsistency, k: float, temperature: float) -> float:
-    """The largest self-consistent mean of a symmetric well, 0 below the critical line."""
+    """The largest self-consistent mean of a symmetric well, 0 below the critical line.
+
+    Args:
+        theory: of the well.
+        k: coupling gain, in 1/time.
+        temperature: of the noise.
+    """
     if theory.branch(0.0, k, temperature).slope <= 1:
         return 0.0
     return max(b.mean for b in theory.branches(k, temperature, points=41))
@@ -70,6 +80,11 @@ def settled(config: Config, k: float, start: float) -> float:
 
     It is that of the law of infinitely many agents; NaN where this has not come to rest by then, or where the barrier
     of the effective loss is so low that the agents there are may cross it.
+
+    Args:
+        config: constants of the experiment.
+        k: coupling gain, in 1/time.
+        start: where all agents start.
     """
     theory, temperature = SelfConsistency(config.well(config.tilt), GRID), config.tilted_temperature
     found = theory.branches(k, temperature)

@@ -11,7 +11,12 @@ from sdesim.theory import bounds
 
 
 def spread_bound(config: Config, data: xr.Dataset) -> xr.DataArray:
-    """BS 22 with BS 3.4's rates made for the iteration on log cosh, by contrast and gain."""
+    """BS 22 with BS 3.4's rates made for the iteration on log cosh, by contrast and gain.
+
+    Args:
+        config: constants of the experiment.
+        data: with contrast and k.
+    """
     found = []
     for contrast in data["contrast"].values:
         eta = config.rates(float(contrast))

@@ -1,6 +1,7 @@
 """Constants of bs-rates: on convex losses, and of explorers on the oscillating one."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,18 +13,40 @@ MODELS: tuple[Literal["noise", "iteration"], ...] = ("noise", "iteration")
 
 
 def two_halves(eta: float, contrast: float, agents: int) -> np.ndarray:
-    """Learning rates, (agents,): eta (1 + contrast) for the first half of the agents, eta (1 - contrast) for others."""
+    """Learning rates, (agents,): eta (1 + contrast) for the first half of the agents, eta (1 - contrast) for others.
+
+    Args:
+        eta: mean learning rate, in time.
+        contrast: at least 0 and less than 1.
+        agents: an even number.
+    """
     return eta * (1 + contrast * np.repeat([1.0, -1.0], agents // 2))
 
 
 def check_halves(name: str, agents: int) -> None:
-    """Refuse a number of agents that has no half."""
+    """Refuse a number of agents that has no half.
+
+    Args:
+        name: of the field, for the message.
+        agents: number of agents p.
+
+    Raises:
+        ValueError: naming the field.
+    """
     if check_count(name, agents, least=2) % 2:
         raise ValueError(f"{name}={agents}: must be even, for two halves")
 
 
-def check_contrast(name: str, value) -> None:
-    """Refuse a contrast, or several, that would leave half of the agents without steps."""
+def check_contrast(name: str, value: float | Sequence[float]) -> None:
+    """Refuse a contrast, or several, that would leave half of the agents without steps.
+
+    Args:
+        name: of the field, for the message.
+        value: a number or several.
+
+    Raises:
+        ValueError: naming the field.
+    """
     if not np.all((np.asarray(value) >= 0) & (np.asarray(value) < 1)):
         raise ValueError(f"{name}={value}: must be at least 0 and less than 1")
 
@@ -102,7 +125,11 @@ class Config:
                 raise ValueError(f"{name}={gains}: with the largest rate eta (k + L) is {product:.3g}; must be below 2")
 
     def rates(self, contrast: float) -> np.ndarray:
-        """Learning rates, (agents,): the first half large, the second small."""
+        """Learning rates, (agents,): the first half large, the second small.
+
+        Args:
+            contrast: at least 0 and less than 1.
+        """
         return two_halves(self.eta, contrast, self.agents)
 
     @property

@@ -14,7 +14,14 @@ from sdesim.theory import rates as theory
 
 
 def exact(config: Config, model: str, contrast: float, k: float) -> tuple[float, float]:
-    """E sum_i |x^i - x_mean|^2 and Var x_mean on the quadratic, of the stationary iteration, in length^2."""
+    """E sum_i |x^i - x_mean|^2 and Var x_mean on the quadratic, of the stationary iteration, in length^2.
+
+    Args:
+        config: constants of the experiment.
+        model: "iteration" or a name of another model of the rates.
+        contrast: of the rates.
+        k: coupling gain, in 1/time.
+    """
     eta, own_steps = config.rates(contrast), model == "iteration"
     v = theory.agents_covariance(
         eta, config.sigma**2, k, config.curvature, config.batch, config.eta, own_steps=own_steps
@@ -107,6 +114,13 @@ def _conserved(config: Config, progress: bool) -> xr.Dataset:
 
 def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool) -> xr.Dataset:
     """Where quorum and agents of each population are at the end, for each gain.
+
+    Args:
+        config: constants of the experiment.
+        eta: mean learning rate, in time.
+        sims: independent simulations of each gain.
+        seed: of all random numbers.
+        progress: whether to say how far it is.
 
     Returns:
         (population, gain, sim): `quorum_share`, 1 where the quorum is in the basin of the deepest minimum of the loss

@@ -9,8 +9,10 @@ from sdesim.papers.frame import measured
 
 
 def _variance(data: xr.Dataset) -> xr.DataArray:
-    """Square of what is left of the quorum when its bias is taken off, over the variance that linear theory gives it:
-    at constant eta, over the last quarter of the run, by power and simulation."""
+    """Square of the quorum without its bias, over the variance that linear theory gives it, by power and simulation.
+
+    At constant eta, over the last quarter of the run.
+    """
     last = data.sel(rate="constant").isel(step=slice(-(data.sizes["step"] // 4), None))
     return ((last["quorum"] + last["expected"]) ** 2 / last["noise"]).mean("step", skipna=False)
 

@@ -1,6 +1,7 @@
 """Constants of bs-schedule, and its skewed convex loss."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,13 @@ class Skewed:
     strength x^2 / 2 + weight log cosh x, tilted so that its minimum is where the third derivative is greatest. Agents
     all start at the distance `start` from it. The methods take the learning rate and the gain of each iteration,
     (steps,), and give what holds after each, with the start, (steps + 1,), in length.
+
+    Attributes:
+        strength: curvature far away of the loss, in 1/time.
+        weight: of log cosh x.
+        sigma: standard deviation of the noise, in length/time.
+        agents: p, their number.
+        start: distance of the agents' start from the minimum, in length.
     """
 
     strength: float
@@ -35,6 +43,7 @@ class Skewed:
 
     @property
     def objective(self) -> LogCosh:
+        """The loss."""
         return LogCosh.resting_at(self.minimum, self.strength, self.weight)
 
     @property
@@ -53,16 +62,32 @@ class Skewed:
         return self.strength + self.weight / float(np.cosh(self.minimum)) ** 2
 
     def distance_bound(self, eta: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """Bound of E|x_mean - x*|, of BS Thm 5.1 made for the iteration."""
+        """Bound of E|x_mean - x*|, of BS Thm 5.1 made for the iteration.
+
+        Args:
+            eta: learning rates, (steps,), in time.
+            k: gains, (steps,), in 1/time.
+        """
         common = (self.agents, 1, eta, self.sigma**2, self.third, k, self.strength, self.smoothness)
         return bounds.qsgd_distance_scheduled(*common, start=abs(self.start))
 
     def perturbation(self, eta: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bias x* - E x_mean and variance of x_mean about the minimum, to leading order in the noise."""
+        """Bias x* - E x_mean and variance of x_mean about the minimum, to leading order in the noise.
+
+        Args:
+            eta: learning rates, (steps,), in time.
+            k: gains, (steps,), in 1/time.
+        """
         return quorum_perturbation(self.agents, eta, self.sigma, self.third, k, self.curvature)
 
-    def first_term(self, eta, k, *, discrete: bool):
-        """The disturbance's term of BS Thm 5.1 for constant eta and k, of the SDE or of the iteration."""
+    def first_term(self, eta: Any, k: Any, *, discrete: bool) -> Any:
+        """The disturbance's term of BS Thm 5.1 for constant eta and k.
+
+        Args:
+            eta: learning rate, in time.
+            k: coupling gain, in 1/time.
+            discrete: whether it is that of the iteration, and not of the SDE.
+        """
         common = (self.agents, 1, eta, self.sigma**2, self.third, k, self.strength)
         if discrete:
             return bounds.qsgd_distance_discrete_terms(*common, self.smoothness)[0]
@@ -131,10 +156,15 @@ class Config:
 
     @property
     def problem(self) -> Skewed:
+        """The agents on the skewed loss."""
         return Skewed(self.strength, self.weight, self.sigma, self.agents, self.start)
 
     def rates_to(self, floor: float) -> np.ndarray:
-        """The learning rate of each step that is halved down to `floor`, (steps,)."""
+        """The learning rate of each step that is halved down to `floor`, (steps,).
+
+        Args:
+            floor: least learning rate, in time.
+        """
         return np.maximum(self.eta * 0.5 ** (np.arange(self.steps) // self.halve_every), floor)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdesim import plotting
@@ -52,7 +53,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     return figure
 
 
-def _plot_constant(config: Config, data: xr.Dataset, panel) -> None:
+def _plot_constant(config: Config, data: xr.Dataset, panel: Axes) -> None:
     """Bias against constant gains, with the theorem's first term and its form for the iteration."""
     for eta, color in zip(config.constant_eta, (plotting.QUORUM, plotting.SMOOTHED), strict=False):
         k = np.geomspace(

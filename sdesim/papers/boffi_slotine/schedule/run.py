@@ -1,10 +1,13 @@
 """The runs of bs-schedule: gains and learning rates that change, and constant ones, beside theory."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from sdesim import noise, objectives, observe
-from sdesim.coupling import Quorum, Uncoupled
+from sdesim.coupling import AbstractCoupling, Quorum, Uncoupled
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.papers.boffi_slotine.schedule.config import POWERS, SETTLED, Config
@@ -17,14 +20,22 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     return xr.merge([_scheduled(config, progress), _constant(config, progress)])
 
 
-def _pair(config: Config, coupling, eta) -> tuple[Dynamics, Dynamics]:
+def _pair(config: Config, coupling: AbstractCoupling, eta: Any) -> tuple[Dynamics, Dynamics]:
     """The model, and agents with the same noise on the quadratic loss of the same curvature at the minimum."""
     loss, law = config.problem.objective, noise.Gaussian(config.sigma)
     quadratic = objectives.Quadratic(config.problem.curvature, config.problem.minimum)
     return Dynamics(loss, coupling, law, eta), Dynamics(quadratic, Uncoupled(), law, eta)
 
 
-def _quorum(config: Config, model: Dynamics, grid, steps: int, every: int, start: float, progress: bool):
+def _quorum(
+    config: Config,
+    model: Dynamics,
+    grid: Mapping[str, Any],
+    steps: int,
+    every: int,
+    start: float,
+    progress: bool,
+):
     """The quorum's series over a grid, from the minimum, (grid..., sim, step)."""
     data = sweep(
         model,

@@ -16,48 +16,82 @@ LEAST = 5.0  # visits a simulation, below which a bin is left out
 
 
 def averaged_and_narrower(half_width: float, agents: int) -> tuple[Law, Law]:
-    """The mean of uniform variables, and one uniform variable of the same variance, which it is not."""
+    """The mean of uniform variables, and one uniform variable of the same variance, which it is not.
+
+    Args:
+        half_width: of each uniform variable.
+        agents: how many variables the mean is of.
+    """
     return averaged(half_width, agents), uniform(half_width / np.sqrt(agents))
 
 
 def count_minima(slopes: np.ndarray) -> int:
-    """Minima of a loss whose slopes are given in order: their changes from - to +. What is 0 has no say."""
+    """Minima of a loss whose slopes are given in order: their changes from - to +. What is 0 has no say.
+
+    Args:
+        slopes: at increasing points.
+    """
     signs = np.sign(slopes[slopes != 0])
     return int(np.sum((signs[:-1] < 0) & (signs[1:] > 0)))
 
 
 def synchronized(data: xr.Dataset) -> xr.Dataset:
-    """Agents that are brought to their mean before they descend."""
+    """Agents that are brought to their mean before they descend.
+
+    Args:
+        data: measurements, as `run` gives them.
+    """
     return data.sel(order="gauss-seidel", rate=1.0)
 
 
 def alone(data: xr.Dataset) -> xr.Dataset:
-    """One agent, which no order and no gain concerns."""
+    """One agent, which no order and no gain concerns.
+
+    Args:
+        data: measurements, as `run` gives them.
+    """
     return data.sel(p=1, order="jacobi").isel(rate=0)
 
 
 def per_visit(data: xr.Dataset, name: str) -> xr.DataArray:
-    """Sums of a variable over what the mean simulation visits; bins that are hardly visited left out."""
+    """Sums of a variable over what the mean simulation visits; bins that are hardly visited left out.
+
+    Args:
+        data: of one model.
+        name: of the variable, a sum by bin.
+    """
     visits = statistics.grid_mean(data["visits"])
     return measured.asked(data[name] / visits, ~(visits < LEAST))
 
 
 def slopes_of(data: xr.Dataset) -> xr.DataArray:
-    """The mean slope by bin: its mean over simulations is that over all visits, and so is its standard error."""
+    """The mean slope by bin: its mean over simulations is that over all visits, and so is its standard error.
+
+    Args:
+        data: of one model, or of several.
+    """
     visits = statistics.grid_mean(data["visits"])
     mean = statistics.grid_mean(data["slope"]) / visits
     return measured.asked(mean + (data["slope"] - mean * data["visits"]) / visits, ~(visits < LEAST))
 
 
 def factors_of(data: xr.Dataset) -> np.ndarray:
-    """The measured factors of one model's smoothing: variance, damping of the slow and of the fast wave."""
+    """The measured factors of one model's smoothing: variance, damping of the slow and of the fast wave.
+
+    Args:
+        data: of one model.
+    """
     normal = statistics.grid_mean(data["normal"]).transpose("factor", "column").values
     right = statistics.grid_mean(data["right"]).values
     return np.linalg.solve(normal, right) if np.isfinite(normal).all() else np.full_like(right, np.nan)
 
 
 def measured_minima(data: xr.Dataset) -> float:
-    """Minima of the loss whose slopes were measured, counting slopes that are sure of their sign."""
+    """Minima of the loss whose slopes were measured, counting slopes that are sure of their sign.
+
+    Args:
+        data: of one model.
+    """
     slopes = slopes_of(data)
     scores = abs(statistics.z_scores(slopes, 0.0))
     if not np.isfinite(scores).all():
@@ -66,7 +100,12 @@ def measured_minima(data: xr.Dataset) -> float:
 
 
 def misfit(config: Config, data: xr.Dataset) -> xr.DataArray:
-    """Of synchronized agents: what the factors of the averaged noise leave of the regression, (p, factor, sim)."""
+    """Of synchronized agents: what the factors of the averaged noise leave of the regression, (p, factor, sim).
+
+    Args:
+        config: constants of the experiment.
+        data: measurements, as `run` gives them.
+    """
     one = synchronized(data)
     exact = [factors(averaged(config.half_width, p), config.loss) for p in config.agents]
     theory = xr.DataArray(exact, {"p": list(config.agents), "column": data["column"]}, ("p", "column"))

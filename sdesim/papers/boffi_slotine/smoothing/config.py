@@ -53,7 +53,13 @@ class Config:
         return self.eta * self.noise_half_width
 
     def spreads(self, agents: int, order: Order, rate: float) -> list[Law]:
-        """The laws of the agents' spread at the steps that are watched."""
+        """The laws of the agents' spread at the steps that are watched.
+
+        Args:
+            agents: number of agents p.
+            order: of coupling and descent in one step.
+            rate: of the coupling.
+        """
         return [spread(self.half_width, agents, order, rate, t) for t in range(WARM, self.steps)]
 
 

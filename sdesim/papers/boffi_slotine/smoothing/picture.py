@@ -75,7 +75,9 @@ def _plot_slopes(config: Config, data: xr.Dataset, panel: Axes) -> None:
     panel.legend(fontsize=8, ncols=2)
 
 
-def _plot_damping(panel: Axes, models: dict[Any, xr.Dataset], factor: int, color: str, marker: str, label) -> None:
+def _plot_damping(
+    panel: Axes, models: dict[Any, xr.Dataset], factor: int, color: str, marker: str, label: str | None
+) -> None:
     """The measured damping of a wave by the models' keys, with bars of two standard errors, by the jackknife."""
     of = lambda runs: float(factors_of(runs.data)[factor])
     value, error = np.array([claims.measure(of, Runs(one)) for one in models.values()]).T

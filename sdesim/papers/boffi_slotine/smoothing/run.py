@@ -12,7 +12,7 @@ from sdesim import noise
 from sdesim.coupling import ORDERS, Order, Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
-from sdesim.observe import AbstractSeries
+from sdesim.observe import AbstractSeries, View
 from sdesim.papers.boffi_slotine.one_dimensional import Loss
 from sdesim.papers.boffi_slotine.smoothing.config import WARM, WINDOW, Config
 from sdesim.theory.smoothing import Law, averaged
@@ -23,12 +23,26 @@ CENTERS = (EDGES[1:] + EDGES[:-1]) / 2
 
 
 def factors(law: Law, loss: Loss) -> np.ndarray:
-    """What convolution does to the gradient of the loss: variance, damping of the slow and of the fast wave."""
+    """What convolution does to the gradient of the loss: variance, damping of the slow and of the fast wave.
+
+    Args:
+        law: symmetric, of what the loss is convolved with.
+        loss: constants of the loss.
+    """
     return np.array([law.variance, law.damping(loss.w1), law.damping(loss.w2)])
 
 
-def slope(loss: Loss, y, damped) -> np.ndarray:
-    """The gradient at y of the loss convolved with a symmetric law of which the `factors` are given."""
+def slope(loss: Loss, y: np.ndarray, damped: np.ndarray) -> np.ndarray:
+    """The gradient at y of the loss convolved with a symmetric law of which the `factors` are given.
+
+    Args:
+        loss: constants of the loss.
+        y: points.
+        damped: the `factors` of the law.
+
+    Returns:
+        Of the form of y.
+    """
     variance, slow, fast = damped
     smooth = 4 * y**3 + 12 * variance * y - 2 * loss.well * y - loss.tilt
     waves = loss.a1 * loss.w1 * slow * np.sin(loss.w1 * y) + loss.a2 * loss.w2 * fast * np.cos(loss.w2 * y)
@@ -36,20 +50,29 @@ def slope(loss: Loss, y, damped) -> np.ndarray:
 
 
 def regressors(loss: Loss, y: np.ndarray) -> np.ndarray:
-    """What each of the `factors` multiplies in `slope`: (..., 3)."""
+    """What each of the `factors` multiplies in `slope`: (..., 3).
+
+    Args:
+        loss: constants of the loss.
+        y: points, (...).
+    """
     parts = [12 * y, loss.a1 * loss.w1 * np.sin(loss.w1 * y), loss.a2 * loss.w2 * np.cos(loss.w2 * y)]
     return loss.scale * np.stack(parts, axis=-1)
 
 
 class Descent(AbstractSeries):
-    """The mean over agents of y = w - eta grad f(w) and of grad f(w), with w the point of the gradient: (2,)."""
+    """The mean over agents of y = w - eta grad f(w) and of grad f(w), with w the point of the gradient: (2,).
+
+    Attributes:
+        order: of coupling and descent in one step.
+    """
 
     order: Order = eqx.field(static=True)
 
     name = "descent"
     axes: ClassVar[tuple[str, ...]] = ("part",)
 
-    def value(self, view):
+    def value(self, view: View):
         s, eta = view.state, view.model.matched_step()
         w = s.x
         if self.order == "gauss-seidel":
@@ -59,11 +82,18 @@ class Descent(AbstractSeries):
 
 
 def tally(config: Config, agents: int, y: np.ndarray, slopes: np.ndarray) -> dict[str, np.ndarray]:
-    """What is kept of the paths of one model: y_t and slopes_{t+1}, (sims, paths, transitions).
+    """What is kept of the paths of one model.
 
-    visits, slope, from_averaged: by bin of y, of each simulation (bin, sim): how many, and sums of the slope and of its
-    differences from what the averaged noise predicts. normal, right: (3, 3, sims) and (3, sims) of the
-    regression of the slope on the factors of a law.
+    Args:
+        config: constants of the experiment.
+        agents: number of agents p.
+        y: y_t, (sims, paths, transitions).
+        slopes: slopes_{t+1}, (sims, paths, transitions).
+
+    Returns:
+        visits, slope, from_averaged: by bin of y, of each simulation (bin, sim): how many, and sums of the slope and of
+        its differences from what the averaged noise predicts. normal, right: (3, 3, sims) and (3, sims) of the
+        regression of the slope on the factors of a law.
     """
     loss = config.loss
     from_averaged = slopes - slope(loss, y, factors(averaged(config.half_width, agents), loss))

@@ -14,7 +14,13 @@ from sdesim.theory import bounds, curvature
 
 
 def levels(config: Config, data: xr.Dataset, form: str) -> xr.DataArray:
-    """What bounds the spread, over (n_agents, k, loss): (BS 22) for form "sde", and over refine too for "discrete"."""
+    """What bounds the spread, over (n_agents, k, loss).
+
+    Args:
+        config: constants of the experiment.
+        data: with n_agents and k, and refine for "discrete".
+        form: "sde" for (BS 22), "discrete" for what is over refine too.
+    """
     p, k, concavity, smoothness = data["n_agents"], data["k"], *curvatures(config)
     if form == "sde":
         return bounds.synchronization_level(p, config.eta, config.noise_trace, k, concavity)
@@ -24,14 +30,23 @@ def levels(config: Config, data: xr.Dataset, form: str) -> xr.DataArray:
 
 @functools.cache
 def curvatures(config: Config) -> tuple[xr.DataArray, xr.DataArray]:
-    """The concavity and the greatest curvature of each loss, over loss."""
+    """The concavity and the greatest curvature of each loss, over loss.
+
+    Args:
+        config: constants of the experiment.
+    """
     found = [curvature.constants(objectives.LogCosh(config.strength, w), config.dims) for w in config.weights]
     label = lambda values: xr.DataArray(values, {"loss": list(LOSSES)}, "loss")
     return label([c.concavity for c in found]), label([c.smoothness for c in found])
 
 
 def rate_levels(config: Config, data: xr.Dataset) -> xr.DataArray:
-    """The discrete form with each agent's learning rate and batch (BS 3.4), over (rate_spread, k, loss)."""
+    """The discrete form with each agent's learning rate and batch (BS 3.4), over (rate_spread, k, loss).
+
+    Args:
+        config: constants of the experiment.
+        data: with k.
+    """
     concavity, smoothness = curvatures(config)
     batch, dt = np.array(config.batches), config.eta / config.refine[-1]
     level = lambda rates: bounds.synchronization_level_discrete(
@@ -42,7 +57,11 @@ def rate_levels(config: Config, data: xr.Dataset) -> xr.DataArray:
 
 
 def extrapolated(spread: xr.DataArray) -> xr.DataArray:
-    """The spread of each simulation as dt -> 0: the polynomial in dt through all steps (Richardson)."""
+    """The spread of each simulation as dt -> 0: the polynomial in dt through all steps (Richardson).
+
+    Args:
+        spread: with the dimension refine.
+    """
     dt = 1 / spread["refine"].values
     weights = [np.prod([b / (b - a) for b in dt if b != a]) for a in dt]
     return (spread * xr.DataArray(weights, dims="refine", coords={"refine": spread["refine"]})).sum(
@@ -58,19 +77,19 @@ def statements(config: Config) -> list[Statement]:
     coarse = lambda d: d["spread"].isel(refine=0)
     concavity = -(config.strength + config.well)
 
-    def hill(d):
+    def hill(d: xr.Dataset) -> xr.DataArray:
         """The hilltop with enough agents to stay there and gains that synchronize within the time."""
         chosen = d["hilltop"].sel(n_agents=[p for p in config.agents if p >= 16])
         chosen = chosen.sel(k=[k for k in config.k if (k - concavity) * config.hilltop_time > 2])
         return chosen.assign_coords(excess=("k", chosen["k"].values - concavity))
 
-    def hill_level(d):
+    def hill_level(d: xr.Dataset) -> xr.DataArray:
         return levels(config, d, "discrete").sel(loss=LOSSES[0]).isel(refine=-1)
 
-    def excess(d):
+    def excess(d: xr.Dataset) -> float:
         return statistics.greatest(statistics.grid_mean(coarse(d)) / sde(d))
 
-    def single_gain(d):
+    def single_gain(d: xr.Dataset) -> xr.DataArray:
         """The double well at the largest gain, per agent but one."""
         s = d["spread"].sel(loss=LOSSES[0]).isel(k=-1, refine=-1)
         return s.assign_coords(others=("n_agents", s["n_agents"].values - 1))

@@ -16,6 +16,9 @@ def order(error: xr.DataArray) -> float:
     """The order of the mean of `error` (eta, sim): the exponent of eta in error = constant eta^order e^(c eta).
 
     The last factor takes up the next power of eta, which would bend a straight line; two learning rates cannot tell it.
+
+    Args:
+        error: with eta and sim.
     """
     eta = error["eta"].values
     fit = np.linalg.pinv(np.stack([np.ones_like(eta), np.log(eta), eta][: eta.size], axis=1))

@@ -51,6 +51,11 @@ class Config:
         check_count("sims", self.sims, least=2)
 
     def coupling(self, rule: str) -> AbstractCoupling:
+        """The coupling of a rule, at the configuration's gain.
+
+        Args:
+            rule: "quorum" or "elastic".
+        """
         return Quorum(self.k) if rule == "quorum" else Elastic(self.k, self.center_rate)
 
 

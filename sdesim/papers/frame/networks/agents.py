@@ -39,17 +39,31 @@ class Config(net.Config):
 
 
 def many(agents: int) -> str:
-    """A number of agents in words."""
+    """A number of agents in words.
+
+    Args:
+        agents: number of agents p.
+    """
     return f"{agents} agents" if agents > 1 else "1 agent"
 
 
 def label(kind: str, agents: int) -> str:
-    """The label of so many agents of a kind."""
+    """The label of so many agents of a kind.
+
+    Args:
+        kind: what the agents are.
+        agents: number of agents p.
+    """
     return f"{kind}, {many(agents)}"
 
 
 def pairs(config: Config, scale: float = 1.0) -> list[net.Arm]:
-    """QSGD, at `scale` times the gain, and EASGD for each number of agents."""
+    """QSGD, at `scale` times the gain, and EASGD for each number of agents.
+
+    Args:
+        config: constants of the experiment.
+        scale: gain of QSGD over that of EASGD.
+    """
     made = []
     for p in config.agents:
         made.append(net.Arm(label("QSGD", p), "qsgd", p, scale * config.k, group=str(p)))
@@ -58,13 +72,24 @@ def pairs(config: Config, scale: float = 1.0) -> list[net.Arm]:
 
 
 def generalizes(id: str, agents: int) -> Statement:
-    """EASGD is the better on the test set."""
+    """EASGD is the better on the test set.
+
+    Args:
+        id: what the statement is called within its figure.
+        agents: number of agents p.
+    """
     text = f"EASGD generalises better than QSGD with {many(agents)} (best test accuracy, points)"
     return Statement(id, text, gain(label("EASGD", agents), label("QSGD", agents)), at_least(0.0))
 
 
 def synchronizes(id: str, kind: str, agents: int) -> Statement:
-    """Agents that start apart come together in every run."""
+    """Agents that start apart come together in every run.
+
+    Args:
+        id: what the statement is called within its figure.
+        kind: of the agents, as their label has it.
+        agents: number of agents p.
+    """
     arm = label(kind, agents)
     worst = lambda runs: (greatest(last(runs.data, "spread", arm) / at_start(runs.data, "spread", arm)), 0.0)
     text = f"{kind} brings agents from their own starts together (last distance over the first, {many(agents)})"

@@ -15,37 +15,78 @@ GUESS_LOSS, GUESS_ERROR = float(np.log(10.0)), 90.0
 
 
 def last(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
-    """A metric of an arm after the last epoch, (sims,); of what has diverged not a number, of which a claim fails."""
+    """A metric of an arm after the last epoch, (sims,); of what has diverged not a number, of which a claim fails.
+
+    Args:
+        data: as `train` returns it.
+        name: of the metric.
+        arm: label of the arm.
+    """
     return data[name].sel(arm=arm).isel(epoch=-1).values.astype(float)
 
 
 def best(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
-    """The best value of a metric over the epochs, of what diverges over those before, (sims,)."""
+    """The best value of a metric over the epochs, of what diverges over those before, (sims,).
+
+    Args:
+        data: as `train` returns it.
+        name: of the metric.
+        arm: label of the arm.
+    """
     values = data[name].sel(arm=arm)
     values = values.where(np.isfinite(values))
     return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
 
 
 def gain(arm: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
-    """By how much the best value of a metric is better for one arm than for another, run by run: runs are paired."""
+    """By how much the best value of a metric is better for one arm than for another, run by run: runs are paired.
+
+    Args:
+        arm: label of the one that is to be better.
+        over: label of the other.
+        name: of the metric.
+
+    Returns:
+        The statistic, in the metric's units, (sims,).
+    """
     sign = 1 if name.endswith("accuracy") else -1
     return lambda runs: sign * (best(runs.data, name, arm) - best(runs.data, name, over))
 
 
 def distance(of: str, over: str) -> Callable[[Runs], np.ndarray]:
-    """The agents' distance after the last epoch in one arm over that in another, run by run: runs are paired."""
+    """The agents' distance after the last epoch in one arm over that in another, run by run: runs are paired.
+
+    Args:
+        of: label of the arm in the numerator.
+        over: label of the arm in the denominator.
+
+    Returns:
+        The statistic, (sims,).
+    """
     return lambda runs: last(runs.data, "spread", of) / last(runs.data, "spread", over)
 
 
 def at_start(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
-    """A metric of an arm before training, (sims,)."""
+    """A metric of an arm before training, (sims,).
+
+    Args:
+        data: as `train` returns it.
+        name: of the metric.
+        arm: label of the arm.
+    """
     return data[name].sel(arm=arm).isel(epoch=0).values.astype(float)
 
 
 def learns(id: str, arms: Sequence[Arm], points: float = 20.0) -> Statement:
-    """Every arm's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set."""
+    """Every arm's agents learn: a statement that holds at any size, as even twelve steps learn the synthetic set.
 
-    def smallest(runs):
+    Args:
+        id: what the statement is called within its figure.
+        arms: what is compared.
+        points: of test accuracy that must be gained.
+    """
+
+    def smallest(runs: Runs) -> tuple[float, float]:
         name = "agents_test_accuracy"
         return least([best(runs.data, name, arm.label) - at_start(runs.data, name, arm.label) for arm in arms]), 0.0
 
@@ -57,9 +98,16 @@ def differs(id: str, statement: str, of: str, other: str, config: Config) -> Sta
     """Two arms take different paths from one start.
 
     It is seen after an epoch of so few steps that what rounding does in them is far below the threshold.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        of: label of an arm.
+        other: label of the other arm.
+        config: constants of the experiment.
     """
 
-    def smallest(runs):
+    def smallest(runs: Runs) -> tuple[float, float]:
         a, b = (runs.data["agents_train_loss"].sel(arm=arm).isel(epoch=1).values for arm in (of, other))
         return least(abs(a / b - 1)), 0.0
 
@@ -69,9 +117,14 @@ def differs(id: str, statement: str, of: str, other: str, config: Config) -> Sta
 
 
 def same_starts(id: str, arms: Sequence[Arm]) -> Statement:
-    """Arms of one run number start at one point: exact at any size, up to the rounding of different programs."""
+    """Arms of one run number start at one point: exact at any size, up to the rounding of different programs.
 
-    def worst(runs):
+    Args:
+        id: what the statement is called within its figure.
+        arms: what is compared.
+    """
+
+    def worst(runs: Runs) -> tuple[float, float]:
         values = [np.stack([at_start(runs.data, "agents_test_loss", arm.label) for arm in g]) for g in groups]
         return greatest([greatest(np.ptp(v, axis=0)) for v in values]), 0.0
 

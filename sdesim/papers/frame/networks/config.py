@@ -17,7 +17,7 @@ from sdesim.fields import check_choice, check_count, check_sign
 class Arm:
     """One algorithm with its numbers, in a comparison; what is None is the configuration's or the algorithm's own.
 
-    Args:
+    Attributes:
         label: its name in data, claims and pictures, which no other arm of the comparison has.
         algorithm: a name that `training.algorithm` knows.
         agents: number of agents p.
@@ -98,30 +98,55 @@ class Config:
     # What another paper's experiments do otherwise.
 
     def network(self, classes: int) -> nn.Module:
-        """The network that is trained."""
+        """The network that is trained.
+
+        Args:
+            classes: of the images.
+        """
         return training.ThreeLayer(classes=classes, channels=self.channels)
 
     def split(self, images: training.Images) -> training.Split:
-        """The images as the trainer takes them."""
+        """The images as the trainer takes them.
+
+        Args:
+            images: all that are used.
+        """
         return training.split(images, self.seed)
 
     def starting_rate(self, arm: Arm) -> float:
-        """The learning rate of an arm at the start."""
+        """The learning rate of an arm at the start.
+
+        Args:
+            arm: of the comparison.
+        """
         return self.eta if arm.eta is None else arm.eta
 
     def algorithm(self, arm: Arm, batches: int) -> training.Algorithm:
-        """The algorithm of an arm, for epochs of so many batches."""
+        """The algorithm of an arm, for epochs of so many batches.
+
+        Args:
+            arm: of the comparison.
+            batches: of an epoch.
+        """
         momentum = self.momentum if arm.momentum is None else arm.momentum
         named = training.algorithm(arm.algorithm, k=arm.k, momentum=momentum, period=arm.period)
         return named(arm.agents, self.starting_rate(arm), batches)
 
     def alike(self, arm: Arm) -> Any:
-        """What arms share that are trained as one program."""
+        """What arms share that are trained as one program.
+
+        Args:
+            arm: of the comparison.
+        """
         # EASGD-WM is EASGD with a momentum of 0: a number.
         return arm.algorithm.removesuffix("-wm"), arm.agents, arm.period, arm.same_start
 
     def settings(self, arms: Sequence[Arm]) -> dict[str, Any]:
-        """Further arguments of `training.train`, for arms of one program."""
+        """Further arguments of `training.train`, for arms of one program.
+
+        Args:
+            arms: those of one program.
+        """
         return {}
 
 
@@ -148,6 +173,11 @@ def presets(kind: type[Config], smoke: dict[str, Any], small: dict[str, Any]) ->
 
 def check_growing(name: str, values: Sequence[float], least: int = 1) -> None:
     """Numbers in growing order, each above 0, `least` of them or more.
+
+    Args:
+        name: of the field, for the message.
+        values: of the field.
+        least: how many there must be.
 
     Raises:
         ValueError: if they are not.

@@ -37,7 +37,13 @@ TITLES = {
 
 
 def heading(title: str, size: str, data: xr.Dataset) -> str:
-    """The title of a picture: what it shows, the size of the training, and how many of its runs diverged if any did."""
+    """The title of a picture: what it shows, the size of the training, and how many of its runs diverged if any did.
+
+    Args:
+        title: what the picture shows.
+        size: what the networks saw, in words.
+        data: as `train` returns it.
+    """
     diverged = int((data["diverged"] >= 0).sum())
     told = f", {diverged} of {data['diverged'].size} runs diverged" * (diverged > 0)
     return f"{title}\n({size}){told}"

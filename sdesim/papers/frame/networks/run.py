@@ -55,8 +55,10 @@ def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
 
 
 def _programs(config: Config, arms: Sequence[Arm]) -> list[list[int]]:
-    """Numbers of the arms that are trained as one program: alike but for numbers, and not too many. Programs of one
-    kind are as equal in size as can be, because each size is compiled by itself."""
+    """Numbers of the arms that are trained as one program: alike but for numbers, and not too many.
+
+    Programs of one kind are as equal in size as can be, because each size is compiled by itself.
+    """
     alike: dict[Any, list[int]] = {}
     for i, arm in enumerate(arms):
         alike.setdefault(config.alike(arm), []).append(i)
@@ -129,15 +131,19 @@ def _source(kind: type) -> str:
 
 
 def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
-    """Epochs 0 to `epochs`: an earlier, longer training has more, and one whose every run diverged ends before. What
-    diverged stays as it was found last."""
+    """Epochs 0 to `epochs`: an earlier, longer training has more, and one whose every run diverged ends before.
+
+    What diverged stays as it was found last.
+    """
     numbers = np.arange(epochs + 1)
     return history.isel(epoch=np.minimum(numbers, history.sizes["epoch"] - 1)).assign_coords(epoch=numbers)
 
 
 def _one_arm(history: xr.Dataset) -> xr.Dataset:
-    """What figures look at, of one arm: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean. What
-    has diverged is not a number in either, also its accuracy, which is that of the class that comes first."""
+    """What figures look at, of one arm: `NAME` of the tested quorum or center, `agents_NAME` of the agents' mean.
+
+    What has diverged is not a number in either, also its accuracy, which is that of the class that comes first.
+    """
     found = {}
     for name in ("train_loss", "test_loss", "test_accuracy"):
         loss = history[name.replace("accuracy", "loss")]

@@ -13,38 +13,80 @@ from sdesim.statistics import greatest, least
 
 
 def errors(data: xr.Dataset, arm: Arm) -> np.ndarray:
-    """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess."""
+    """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess.
+
+    Args:
+        data: as `train` returns it.
+        arm: of a method.
+    """
     found = 100 - data["test_accuracy"].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
     return np.where(np.isfinite(found), found, net.GUESS_ERROR)
 
 
 def chosen(data: xr.Dataset, arms: Sequence[Arm]) -> Arm:
-    """Of a method's arms the one with the smallest achievable test error, in the mean over runs."""
+    """Of a method's arms the one with the smallest achievable test error, in the mean over runs.
+
+    Args:
+        data: as `train` returns it.
+        arms: of one method, at its learning rates.
+    """
     return min(arms, key=lambda arm: errors(data, arm).min(axis=0).mean())
 
 
 def smallest(data: xr.Dataset, arms: Sequence[Arm]) -> np.ndarray:
-    """The smallest test error over the epochs, at the chosen learning rate, (sims,)."""
+    """The smallest test error over the epochs, at the chosen learning rate, (sims,).
+
+    Args:
+        data: as `train` returns it.
+        arms: of one method, at its learning rates.
+    """
     return errors(data, chosen(data, arms)).min(axis=0)
 
 
 def during(data: xr.Dataset, arms: Sequence[Arm], epochs: slice = slice(1, None)) -> np.ndarray:
-    """The mean test error over the epochs, at the chosen learning rate, (sims,)."""
+    """The mean test error over the epochs, at the chosen learning rate, (sims,).
+
+    Args:
+        data: as `train` returns it.
+        arms: of one method, at its learning rates.
+        epochs: those that the mean is over, all but the start by default.
+    """
     return errors(data, chosen(data, arms))[epochs].mean(axis=0)
 
 
-def better(of: Sequence[Arm], than: Sequence[Arm], by=smallest) -> Callable[[Runs], np.ndarray]:
-    """By how many points of test error one method is better than another, run by run: runs are paired."""
+def better(
+    of: Sequence[Arm], than: Sequence[Arm], by: Callable[[xr.Dataset, Sequence[Arm]], np.ndarray] = smallest
+) -> Callable[[Runs], np.ndarray]:
+    """By how many points of test error one method is better than another, run by run: runs are paired.
+
+    Args:
+        of: arms of the method that is to be better.
+        than: arms of the other.
+        by: of data and arms, the error of a method, (sims,).
+
+    Returns:
+        The statistic, (sims,).
+    """
     return lambda runs: by(runs.data, than) - by(runs.data, of)
 
 
-def best_of_others(methods: Methods, name: str, by=smallest) -> Callable[[Runs], np.ndarray]:
+def best_of_others(
+    methods: Methods, name: str, by: Callable[[xr.Dataset, Sequence[Arm]], np.ndarray] = smallest
+) -> Callable[[Runs], np.ndarray]:
     """By how many points a method is better than the best of all others in the mean over runs, run by run.
 
     The choice of the best favors the others.
+
+    Args:
+        methods: the arms of each method.
+        name: of the method.
+        by: of data and arms, the error of a method, (sims,).
+
+    Returns:
+        The statistic, (sims,).
     """
 
-    def statistic(runs):
+    def statistic(runs: Runs) -> np.ndarray:
         others = [by(runs.data, arms) for other, arms in methods.items() if other != name]
         return min(others, key=np.mean) - by(runs.data, methods[name])
 
@@ -56,9 +98,16 @@ def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
 
     Both are of means over runs; 0 if `name` never gets there. Which method is the best is chosen as Z does, by that
     error.
+
+    Args:
+        methods: the arms of each method.
+        name: of the method.
+
+    Returns:
+        The statistic.
     """
 
-    def statistic(runs):
+    def statistic(runs: Runs) -> float:
         curve = lambda arms: errors(runs.data, chosen(runs.data, arms)).mean(axis=1)
         other = min((curve(arms) for other, arms in methods.items() if other != name), key=np.min)
         reached = np.flatnonzero(curve(methods[name]) <= other.min())
@@ -71,7 +120,12 @@ def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
 
 
 def always(methods: Methods, unstable: Sequence[str] = ()) -> list[Statement]:
-    """What holds at any size: everything else learns, from one start, and averages are of the plain method's path."""
+    """What holds at any size: everything else learns, from one start, and averages are of the plain method's path.
+
+    Args:
+        methods: all of a figure.
+        unstable: names of methods that need not learn.
+    """
     stable = {name: arms for name, arms in methods.items() if name not in unstable}
     found = [learns("learns", stable), one_start("one-start", flat(methods))]
     if "ASGD" in methods:
@@ -82,9 +136,14 @@ def always(methods: Methods, unstable: Sequence[str] = ()) -> list[Statement]:
 
 
 def learns(id: str, methods: Methods) -> Statement:
-    """Every method's workers, in every run at its chosen rate; 120 iterations teach synthetic images to them."""
+    """Every method's workers, in every run at its chosen rate; 120 iterations teach synthetic images to them.
 
-    def worst(runs):
+    Args:
+        id: what the statement is called within its figure.
+        methods: the arms of each method.
+    """
+
+    def worst(runs: Runs) -> tuple[float, float]:
         found = [net.best(runs.data, "agents_train_loss", chosen(runs.data, m).label) for m in methods.values()]
         return greatest(found) / net.GUESS_LOSS, 0.0
 
@@ -93,9 +152,14 @@ def learns(id: str, methods: Methods) -> Statement:
 
 
 def one_start(id: str, arms: Sequence[Arm]) -> Statement:
-    """What Z 4.1 sets, up to the rounding of different programs."""
+    """What Z 4.1 sets, up to the rounding of different programs.
 
-    def widest(runs):
+    Args:
+        id: what the statement is called within its figure.
+        arms: all of a figure.
+    """
+
+    def widest(runs: Runs) -> tuple[float, float]:
         values = np.stack([runs.data[n].sel(arm=arm.label).isel(epoch=0) for arm in arms for n in _TESTED])
         return greatest(np.ptp(values, axis=0)), 0.0
 
@@ -107,7 +171,12 @@ _TESTED = ("test_loss", "agents_test_loss")
 
 
 def own_path(id: str, methods: Methods) -> Statement:
-    """An average looks at a path and does not change it: pairs of arms with one learning rate take the same."""
+    """An average looks at a path and does not change it: pairs of arms with one learning rate take the same.
+
+    Args:
+        id: what the statement is called within its figure.
+        methods: the arms of each method.
+    """
     families = [("SGD", ("ASGD", "MVASGD")), ("DOWNPOUR", ("ADOWNPOUR", "MVADOWNPOUR"))]
     pairs = [
         (a.label, b.label)
@@ -117,7 +186,7 @@ def own_path(id: str, methods: Methods) -> Statement:
         for a, b in zip(methods[plain], methods[name], strict=True)
     ]
 
-    def apart(runs, pair):
+    def apart(runs: Runs, pair: tuple[str, str]) -> float:
         a, b = (runs.data["agents_test_loss"].sel(arm=label).isel(epoch=1).values for label in pair)
         diverged = ~np.isfinite(a) & ~np.isfinite(b)
         return np.where(diverged, 0.0, np.abs(a / np.where(diverged, 1.0, b) - 1)).max()
@@ -129,9 +198,14 @@ def own_path(id: str, methods: Methods) -> Statement:
 
 
 def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
-    """Workers that take their steps at the master's own point are nowhere else."""
+    """Workers that take their steps at the master's own point are nowhere else.
 
-    def widest(runs):
+    Args:
+        id: what the statement is called within its figure.
+        arms: of MDOWNPOUR.
+    """
+
+    def widest(runs: Runs) -> tuple[float, float]:
         """Over the epochs before an arm diverges."""
         spread, loss = (
             runs.data[n].sel(arm=[arm.label for arm in arms]).values for n in ("spread", "agents_test_loss")
@@ -143,6 +217,13 @@ def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
 
 
 def farther(id: str, statement: str, near: Arm, far: Arm) -> Statement:
-    """In every run one arm's workers end farther from each other than another's; runs are paired."""
+    """In every run one arm's workers end farther from each other than another's; runs are paired.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        near: arm whose workers stay nearer to each other.
+        far: arm whose workers go farther from each other.
+    """
     smallest = lambda runs: (least(net.distance(far.label, near.label)(runs)), 0.0)
     return Statement(id, f"{statement} (least ratio of last distances)", smallest, at_least(1.0, smoke=1.0))

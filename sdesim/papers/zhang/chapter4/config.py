@@ -101,14 +101,25 @@ class Config(net.Config):
         return training.SevenLayer(classes=classes, dropout=self.dropout, weights=self.weights, **sizes)
 
     def split(self, images: training.Images) -> training.Split:
-        """All images to train with, in [0, 1]."""
+        """All images to train with, in [0, 1].
+
+        Args:
+            images: all that are used.
+        """
         channels = images.train_x.shape[-1]
         zero, most = np.zeros(channels, np.float32), np.full(channels, 255, np.float32)
         return training.split(images, self.seed, validation=0.0)._replace(mean=zero, std=most)
 
     def algorithm(self, arm: net.Arm, batches: int) -> training.Algorithm:
-        """The algorithm of an arm. All test an average, of moving rate 1 where the center itself is meant: what differs
-        in numbers alone is one program."""
+        """The algorithm of an arm.
+
+        All test an average, of moving rate 1 where the center itself is meant: what differs in numbers alone is one
+        program.
+
+        Args:
+            arm: of the comparison.
+            batches: of an epoch.
+        """
         assert arm.eta is not None
         k = self.beta / (arm.agents * arm.eta) if arm.algorithm.startswith("ea") else None
         numbers: dict[str, Any] = dict(k=k, period=arm.period, momentum=self.momentum)
@@ -130,7 +141,9 @@ class Config(net.Config):
 class Decay(training.Constant):
     """Learning rates eta / (1 + gamma t)^0.5 (Z Fig. 4.13), t the iterations done, set anew after each epoch.
 
-    gamma: of each run, in 1 / iteration. iterations: of an epoch.
+    Attributes:
+        gamma: of each run, in 1 / iteration.
+        iterations: of an epoch.
     """
 
     gamma: Rates
@@ -140,10 +153,21 @@ class Decay(training.Constant):
         check_sign("gamma", np.asarray(self.gamma))
         check_count("iterations", self.iterations)
 
-    def start(self, eta) -> StallState:
+    def start(self, eta: jax.Array) -> StallState:
+        """The state before the first epoch.
+
+        Args:
+            eta: learning rates, (runs, agents).
+        """
         return super().start(eta)._replace(reference=eta)  # what they start from
 
-    def after_epoch(self, state: StallState, loss) -> StallState:
+    def after_epoch(self, state: StallState, loss: jax.Array) -> StallState:
+        """The state after an epoch.
+
+        Args:
+            state: that before it.
+            loss: validation losses, which do not matter here.
+        """
         epochs = state.stalled + 1
         gamma = jnp.asarray(self.gamma, state.eta.dtype)[:, None]
         t = (epochs * self.iterations).astype(state.eta.dtype)

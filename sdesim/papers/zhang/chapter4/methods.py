@@ -27,7 +27,7 @@ ALONE = ("SGD", "ASGD", "MVASGD", "MSGD")
 class Arm(net.Arm):
     """A method with one learning rate.
 
-    Args:
+    Attributes:
         method: its name in Z.
         decay: gamma of the rate's decay, in 1 / iteration.
     """
@@ -39,7 +39,16 @@ class Arm(net.Arm):
 def tried(
     config: Config, method: str, agents: int = 1, period: int = 1, rates: Rates | None = None, decay: float = 0.0
 ) -> list[Arm]:
-    """A method with each of its learning rates."""
+    """A method with each of its learning rates.
+
+    Args:
+        config: constants of the experiment.
+        method: its name in Z.
+        agents: number of workers p.
+        period: iterations between two exchanges.
+        rates: learning rates, before the configuration's factor; by default the configuration's of the method.
+        decay: gamma of the rates' decay, in 1 / iteration.
+    """
     algorithm, field = METHODS[method]
     where = f", p = {agents}, tau = {period}" if agents > 1 else ""
     slower = f", gamma = {decay:g}" if decay else ""
@@ -53,5 +62,9 @@ Methods = dict[str, list[Arm]]
 
 
 def flat(methods: Methods) -> list[Arm]:
-    """All arms of a figure."""
+    """All arms of a figure.
+
+    Args:
+        methods: the arms of each method.
+    """
     return [arm for arms in methods.values() for arm in arms]

@@ -15,7 +15,12 @@ COLORS = dict(zip(METHODS, colormaps["tab10"].colors, strict=True))  # pyright: 
 
 
 def size(config: Config, arms: Sequence[net.Arm]) -> str:
-    """What the networks saw, with the numbers of workers and periods, which smaller presets have others of than Z."""
+    """What the networks saw, with the numbers of workers and periods, which smaller presets have others of than Z.
+
+    Args:
+        config: constants of the experiment.
+        arms: all of a figure.
+    """
     many = [arm for arm in arms if arm.agents > 1]
     workers = ", ".join(str(p) for p in sorted({arm.agents for arm in many}))
     periods = ", ".join(str(t) for t in sorted({arm.period for arm in many if arm.algorithm.startswith("ea")}))
@@ -23,7 +28,12 @@ def size(config: Config, arms: Sequence[net.Arm]) -> str:
 
 
 def of_chosen(methods: Methods, data: xr.Dataset) -> list[Curve]:
-    """Each method's curve at its chosen learning rate; those of one worker are dashed."""
+    """Each method's curve at its chosen learning rate; those of one worker are dashed.
+
+    Args:
+        methods: the arms of each method.
+        data: as `train` returns it.
+    """
     arms = [chosen(data, arms) for arms in methods.values()]
     style = lambda arm: "--" if arm.agents == 1 else "-"
     return [(rf"{arm.method}, $\eta = {arm.eta:g}$", arm, COLORS[arm.method], style(arm)) for arm in arms]
