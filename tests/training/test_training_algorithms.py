@@ -201,10 +201,8 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
 
 def test_workers_of_downpour_read_all_of_the_center_whatever_their_rates():
     """As after a fall of one agent's rate: with weights that followed it, that agent would read a quarter."""
-    algorithm, params = (
-        training.algorithm("downpour", period=3),
-        {"w": jnp.array([[1.0, 2.0], [3, -1]])},
-    )
+    algorithm = training.algorithm("downpour", period=3)(2, 0.05, 1)
+    params = {"w": jnp.array([[1.0, 2.0], [3, -1]])}
     rates, optimizer = jnp.array([0.05, 0.0125]), algorithm.optimizer().init(params)
     point = algorithm.coupling().gradient_point(params, optimizer, algorithm.coupling_rate(rates))
     np.testing.assert_allclose(point["w"], np.tile([2.0, 0.5], (2, 1)), rtol=1e-6)
