@@ -5,6 +5,7 @@ Without a GPU the Triton form is interpreted. On one, both forms run as they are
 
 import inspect
 import itertools
+import types
 
 import equinox as eqx
 import jax
@@ -48,7 +49,8 @@ def form(request, monkeypatch):
     """The form of the kernel that `fused` runs, and no kernel anywhere else."""
     monkeypatch.setattr(path, "_KERNELS", {})
     monkeypatch.setattr(path, "_warn_once", lambda message: None)
-    monkeypatch.setattr(gpu, "backend_for", lambda *_: gpu.Choice(None, ""))
+    none = types.SimpleNamespace(backend_for=lambda *_: gpu.Choice(None, ""))
+    monkeypatch.setattr(path, "gpu", none)
     return request.param
 
 
