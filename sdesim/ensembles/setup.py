@@ -416,8 +416,7 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
     if is_traced(etas):
         return
     if etas.shape[1:] not in ((), (agents,)):
-        right = f"a number or of shape (agents,) = ({agents},)"
-        raise ValueError(f"eta: must be {right}, and the schedule gives shape {etas.shape[1:]}")
+        raise ValueError(f"eta: the function returns shape {etas.shape[1:]}; it must be () or ({agents},)")
     values = np.asarray(etas).reshape(looks.size, -1)
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():

@@ -19,6 +19,7 @@ from sdesim.papers.boffi_slotine.average.config import K
 from sdesim.papers.boffi_slotine.average.run import Average, Exponential
 from sdesim.papers.boffi_slotine.one_dimensional import Loss
 from sdesim.papers.boffi_slotine.smoothing.run import Descent, factors, slope
+from sdesim.papers.boffi_slotine.weak import run as weak_run
 from sdesim.papers.boffi_slotine.weak.claims import order
 from sdesim.papers.boffi_slotine.weak.config import RULES
 from sdesim.papers.boffi_slotine.weak.run import Corrected, weak_errors
@@ -231,11 +232,11 @@ def test_weak_errors_without_noise_are_those_of_the_differential_equations(name)
 
 def test_increments_are_mirrored_brownian_paths():
     config = dataclasses.replace(WEAK, sims=2000)
-    dw = bs_weak.increments(config, 8)
+    dw = weak_run.increments(config, 8)
     np.testing.assert_array_equal(dw[:, :, :2000], -dw[:, :, 2000:])
     total = dw[:, :, :2000].sum(axis=(0, 1)).ravel()  # W(time) of each agent
     assert abs((total**2).mean() / config.time - 1) < 4.5 * np.sqrt(2 / total.size)
-    assert not np.array_equal(dw, bs_weak.increments(dataclasses.replace(config, seed=1), 8))
+    assert not np.array_equal(dw, weak_run.increments(dataclasses.replace(config, seed=1), 8))
 
 
 def test_claims_about_weak_errors_can_fail(smoke):
