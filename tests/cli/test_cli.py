@@ -64,7 +64,7 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, float32, mon
     """In process, on an experiment that is the default preset and whose statements cannot hold."""
     import dataclasses
 
-    from sdesim.cli import figure
+    from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
     small = dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5)
