@@ -1,4 +1,4 @@
-"""Names that were elsewhere in version 0.1: asking for one says where it is now. To be removed with version 0.3."""
+"""Names that were elsewhere before version 0.1: asking for one says where it is now. To be removed with version 0.2."""
 
 import importlib.abc
 import sys
@@ -6,8 +6,12 @@ from typing import Any
 
 MOVED = {
     "sdesim.advance": "sdesim.engine.loop",
+    "sdesim.analysis.estimate": "sdesim.statistics",
+    "sdesim.bench.command": "sdesim.cli.bench",
+    "sdesim.bench.training": "sdesim.bench.trainers",
     "sdesim.blocks": "sdesim.engine.blocks",
     "sdesim.cnn": "sdesim.training",
+    "sdesim.couple": "sdesim.interop.as_optax",
     "sdesim.experiments": "sdesim.papers",
     "sdesim.files": "sdesim.results.files",
     "sdesim.integrate": "sdesim.run",
@@ -16,9 +20,17 @@ MOVED = {
     "sdesim.observe.monte_carlo": "sdesim.statistics.monte_carlo",
     "sdesim.recipe": "sdesim.results.recipe",
     "sdesim.result": "sdesim.results.result",
+    "sdesim.steps": "sdesim.steppers",
     "sdesim.store": "sdesim.results.datasets",
+    "sdesim.sweep": "sdesim.ensembles.grids",
     "sdesim.terms": "sdesim.interop.as_diffrax",
+    "sdesim.theory.linear.average_covariance": "sdesim.theory.averages.average_covariance",
     "sdesim.vectorize": "sdesim.engine.vectorize",
+}
+# Python imports a package before what is in it, so that it alone is asked for.
+WITHIN = {
+    "sdesim.cnn": "trainer is training.loop, checkpoints is training.store, command is cli.train",
+    "sdesim.experiments": "bs_fig1 is papers.boffi_slotine.fig1, z_chapter4 is papers.zhang, base is papers.frame",
 }
 
 
@@ -32,7 +44,8 @@ def refuse(name: str) -> None:
         ModuleNotFoundError: with the new name.
     """
     if name in MOVED:
-        raise ModuleNotFoundError(f"{name} is now {MOVED[name]}", name=name)
+        within = f" ({WITHIN[name]})" if name in WITHIN else ""
+        raise ModuleNotFoundError(f"{name} is now {MOVED[name]}{within}", name=name)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -140,13 +140,13 @@ def choose(
         EngineWarning: once for each reason, where the GPU kernel cannot take the run.
     """
     traced = is_traced(arrays) or inside_a_trace()
-    watching = any(isinstance(o, AbstractAccumulator) and o.every_step for o in observables)
-    paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and not increments
-    paired = paired and model.noise.blocks > 0 and dtype == jnp.float32
+    alone = _why_not_in_pairs(plan, model, observables, increments, dtype)
     layout = None if traced else layout_of(plan, lanes, exact)
-    path = Path(traced, layout, None, paired)
+    path = Path(traced, layout, None, alone is None)
     if traced or jax.default_backend() != "gpu":
-        return path
+        few = not traced and layout is None and jax.default_backend() == "cpu"
+        said = (f"fewer than {VECTOR} lanes" if few else None, alone and f"no pairs {alone}")
+        return path.because(tuple(why for why in said if why))
     swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
     program = (plan, form((stepper, model)), swept, tuple(o.name for o in observables), not increments, dtype)
     if program not in _KERNELS:
@@ -158,6 +158,23 @@ def choose(
     choice = _KERNELS[program]
     reasons = (choice.reason,) if choice.reason else ()
     return dataclasses.replace(path, kernel=choice.backend, reasons=reasons, program=program)
+
+
+def _why_not_in_pairs(
+    plan: Plan, model: Dynamics, observables: tuple[AbstractObservable, ...], increments: bool, dtype: Any
+) -> str | None:
+    """Why two agents cannot share a word pair and a complex number; None where they can."""
+    watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
+    reasons = {
+        "with fast=False": not plan.fast,
+        f"in {plan.dims} dimensions": plan.dims != 1,
+        f"of {plan.agents} agents": plan.agents % 2 == 1,
+        f"with a look at every step ({', '.join(watching)})": bool(watching),
+        "with the caller's increments": increments,
+        "without random words": model.noise.blocks == 0,
+        f"in {dtype}": dtype != jnp.float32,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 _KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and what this machine made of it

@@ -15,6 +15,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
+from sdesim._moved import refuse
 from sdesim.fields import check_count, check_sign
 
 Matrix = NDArray[Any]
@@ -139,3 +140,8 @@ def check_stable(a: Matrix) -> None:
     least = float(np.linalg.eigvals(a).real.min())
     if not least > 0:
         raise ValueError(f"matrix: its least eigenvalue has real part {least:.4g}; must be > 0 for a stationary law")
+
+
+def __getattr__(name: str):
+    refuse(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

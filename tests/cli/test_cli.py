@@ -196,12 +196,15 @@ assert sdesim.results.schema.provenance and not hasattr(sdesim, "nothing")
 
 
 def test_names_that_were_elsewhere_say_where_they_are():
-    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.cnn is now sdesim\.training$"):
+    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.cnn is now sdesim\.training \(trainer is training.loop"):
         from sdesim import cnn  # noqa: F401
     with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.store is now sdesim\.results\.datasets$"):
         importlib.import_module("sdesim.store")
     with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.observe\.monte_carlo is now sdesim\.statistics\."):
         package.observe.monte_carlo  # noqa: B018
+    with pytest.raises(ModuleNotFoundError, match=r"^sdesim\.couple is now sdesim\.interop\.as_optax$"):
+        importlib.import_module("sdesim.couple")
+    assert callable(package.couple) and callable(package.sweep)  # the functions are where they were
     for name in _moved.MOVED.values():
         module, _, part = name.rpartition(".")
         assert hasattr(importlib.import_module(module), part) or importlib.import_module(name)

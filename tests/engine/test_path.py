@@ -33,16 +33,17 @@ BLOCKS, WHOLE, PAIRS = "blocks of 128 lanes", "one program of all lanes", ", age
     ("options", "expected"),
     [
         (dict(), BLOCKS + PAIRS),
-        (dict(sims=3), WHOLE + PAIRS),
+        (dict(sims=3), WHOLE + PAIRS + ": fewer than 16 lanes"),
+        (dict(sims=3, agents=5), WHOLE + ": fewer than 16 lanes; no pairs of 5 agents"),
         (dict(sims=3, exact=True), BLOCKS + PAIRS),
         (dict(sims=3, first_sim=7), BLOCKS + PAIRS),
-        (dict(agents=5), BLOCKS),
-        (dict(dims=2), "blocks of 64 lanes"),
-        (dict(fast=False), BLOCKS),
-        (dict(law=noise.Silent), BLOCKS),
-        (dict(observe=observe.FirstNonFinite()), BLOCKS),
+        (dict(agents=5), BLOCKS + ": no pairs of 5 agents"),
+        (dict(dims=2), "blocks of 64 lanes: no pairs in 2 dimensions"),
+        (dict(fast=False), BLOCKS + ": no pairs with fast=False"),
+        (dict(law=noise.Silent), BLOCKS + ": no pairs without random words"),
+        (dict(observe=observe.FirstNonFinite()), BLOCKS + ": no pairs with a look at every step (first_non_finite)"),
         (dict(observe=observe.Spread()), BLOCKS + PAIRS),
-        (dict(increments=np.ones((3, 40, 4, 1), np.float32)), BLOCKS),
+        (dict(increments=np.ones((3, 40, 4, 1), np.float32)), BLOCKS + ": no pairs with the caller's increments"),
         (dict(loss=printing), BLOCKS + PAIRS + ": the program calls debug_callback, an effect"),
     ],
     ids=lambda v: ",".join(v) if isinstance(v, dict) else "",
@@ -53,7 +54,7 @@ def test_on_a_cpu(options, expected):
 
 def test_in_float64_no_two_agents_make_a_complex_number():
     with jax.enable_x64(True):
-        assert taken() == BLOCKS
+        assert taken() == BLOCKS + ": no pairs in float64"
 
 
 def test_within_a_jit():

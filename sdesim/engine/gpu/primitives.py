@@ -1,7 +1,7 @@
 """Elementwise functions that both GPU backends of Pallas can compile, written where they lack them.
 
 Triton lacks `round` and `erf`; Mosaic lacks `sqrt`, `log1p`, `tan` and many more. What is here in their place also runs
-in interpret mode, so that tests on a CPU check the arithmetic of the GPU. Sines are those of `sdesim.vectorize`.
+in interpret mode, so that tests on a CPU check the arithmetic of the GPU. Sines are those of `sdesim.engine.vectorize`.
 
 XLA folds (x + c) - c into x, which undoes the rounding that the sum is for; the backends of Pallas do not. `hold`, the
 first argument of every rule, is what keeps XLA from it in interpret mode, and nothing on a GPU.
