@@ -153,7 +153,7 @@ def test_observables_do_not_change_the_run(path):
     np.testing.assert_allclose(run(watch, every=9, dims=dims).agents, result.agents, rtol=0, atol=1e-12)
 
 
-def test_labelled_data(path):
+def test_labeled_data(path):
     dims, x, _ = path
     watch = [observe.Snapshot(2), observe.Spread(), observe.Moments(), observe.Quorum(), observe.Histogram(0.0, 1.0, 5)]
     data = run(watch, every=10, dims=dims, first_sim=3).to_xarray()

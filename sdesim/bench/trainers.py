@@ -19,7 +19,7 @@ from sdesim.bench.workloads import Training, Workload
 
 
 def _data(workload: Training):
-    """Images, their labels, and what standardises them; all of them are trained on."""
+    """Images, their labels, and what standardizes them; all of them are trained on."""
     from sdesim import training
 
     return training.split(training.synthetic(workload.images, 10), validation=0.0)

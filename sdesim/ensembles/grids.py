@@ -1,4 +1,4 @@
-"""`sweep`: one model over a grid of its numbers, as labelled data with Monte Carlo errors.
+"""`sweep`: one model over a grid of its numbers, as labeled data with Monte Carlo errors.
 
 Numbers are traced, so a grid over them is one compiled program: each (grid point, simulation) is a lane of the
 integrator. Sizes (agents, dims, steps) shape the program, so each of their values compiles once. Noise depends on
@@ -309,7 +309,7 @@ def _label(
     plan: Plan,
     first_sim: int,
 ) -> xr.Dataset:
-    """Lanes as a labelled Dataset, with means and standard errors over the simulations."""
+    """Lanes as a labeled Dataset, with means and standard errors over the simulations."""
     names = tuple(numbers)
     counts = tuple(len(v) for v in numbers.values())
     lane_axes = (*names, "sim")

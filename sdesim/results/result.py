@@ -1,4 +1,4 @@
-"""What a run returns: arrays with the simulation axis first, labelled data, and files that a run continues from."""
+"""What a run returns: arrays with the simulation axis first, labeled data, and files that a run continues from."""
 
 import dataclasses
 import os
@@ -121,7 +121,7 @@ class Result:
         return tuple(a if a in ("step", "dim") else f"{name}_{a}" for a in axes)
 
     def to_xarray(self) -> xr.Dataset:
-        """All of it as a labelled Dataset, with provenance in the attributes."""
+        """All of it as a labeled Dataset, with provenance in the attributes."""
         sim = self.first_sim + np.arange(self.agents.shape[0])
         variables: dict[str, Any] = {
             "agents": (("sim", "agent", "dim"), np.asarray(self.agents)),

@@ -211,7 +211,7 @@ def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
 
 
 def dataset(history: Sequence[Record], state: RunState, numbers: np.ndarray, agents: int) -> xr.Dataset:
-    """The history, labelled.
+    """The history, labeled.
 
     Args:
         history: measurements of the start and of each epoch.

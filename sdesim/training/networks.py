@@ -125,7 +125,7 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         over = tuple(range(x.ndim - 1))
-        exact = x.astype(jnp.float32)  # sums over a batch in half precision would lose what they normalise by
+        exact = x.astype(jnp.float32)  # sums over a batch in half precision would lose what they normalize by
         centered = exact - jnp.mean(exact, axis=over)
         normal = centered * jax.lax.rsqrt(jnp.mean(centered * centered, axis=over) + self.epsilon)
         return (normal * scale + bias).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Sweeps: a grid point is the simulation that `simulate` would run, labelled, paired and with Monte Carlo errors."""
+"""Sweeps: a grid point is the simulation that `simulate` would run, labeled, paired and with Monte Carlo errors."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -32,7 +32,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SIZES])
-def test_smoke_claims_hold_and_axes_are_labelled(name):
+def test_smoke_claims_hold_and_axes_are_labeled(name):
     experiment = FIGURES[name]
     config = experiment.preset("smoke")
     data = experiment.run(config, False)

@@ -41,7 +41,7 @@ def test_pool_and_norm():
 
 
 COUNTS = {
-    # convolutions with biases, two numbers a normalised channel, one dense layer of 64 inputs
+    # convolutions with biases, two numbers a normalized channel, one dense layer of 64 inputs
     "three-layer": (32, 9 * 9 * 3 * 64 + 64 + 25 * 64 * 128 + 128 + 9 * 128 * 64 + 64 + 2 * 256 + 64 * 10 + 10),
     "seven-layer": (28, 75 * 64 + 64 + 25 * 64 * 128 + 128 + 9 * 128 * 64 + 64 + 256 * 256 + 256 + 2570),
     "low-rank": (

@@ -69,7 +69,7 @@ def statements(config: Config) -> list[Statement]:
     return [
         *[
             Statement(
-                f"10-{name.lower()}-generalises",
+                f"10-{name.lower()}-generalizes",
                 f"{name} of one agent is better than SGD with momentum (best test accuracy, points, mean of the rates)",
                 mean_gain(name, "MSGD"),
                 at_least(0.0),
@@ -78,7 +78,7 @@ def statements(config: Config) -> list[Statement]:
         ],
         *[
             Statement(
-                f"10-{name.lower()}-generalises-{r:g}",
+                f"10-{name.lower()}-generalizes-{r:g}",
                 f"{name} is better than SGD with momentum at learning rate {r:g} (best test accuracy, points)",
                 net.gain(label(name, r), label("MSGD", r)),
                 at_least(0.0),

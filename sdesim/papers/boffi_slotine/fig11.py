@@ -59,7 +59,7 @@ def statements(config: Config) -> list[Statement]:
         at_least(1.0),
     )
     return [
-        *[agents.generalizes(f"11-generalises-{p}", p) for p in stable],
+        *[agents.generalizes(f"11-generalizes-{p}", p) for p in stable],
         *[statement for p in stable for statement in _synchronized(p)],
         *[
             Statement(
@@ -111,7 +111,7 @@ def _synchronized(p: int) -> list[Statement]:
 EXPERIMENT = net.experiment(
     "bs-fig11",
     "Boffi & Slotine, Fig. 11: QSGD and EASGD on CIFAR-10 at about the same synchronization",
-    "With QSGD's gain scaled down until its agents are as far apart as EASGD's, EASGD still generalises better, as "
+    "With QSGD's gain scaled down until its agents are as far apart as EASGD's, EASGD still generalizes better, as "
     "QSGD overfits. Both improve with more agents, until EASGD's center does not converge.",
     PRESETS,
     arms,

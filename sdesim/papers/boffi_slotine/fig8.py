@@ -47,7 +47,7 @@ def statements(config: Config) -> list[Statement]:
         *[
             Statement(
                 f"8-more-agents-help-{name.lower()}",
-                f"{many(most)} of {name} generalise better than {many(fewest)} (best test accuracy, points)",
+                f"{many(most)} of {name} generalize better than {many(fewest)} (best test accuracy, points)",
                 net.gain(label(name, most), label("QSGD", fewest)),
                 at_least(1.0),
             )

@@ -32,9 +32,9 @@ def statements(config: Config) -> list[Statement]:
     fewest, most = config.agents[0], config.agents[-1]
     lowest = lambda runs, name: net.best(runs.data, "train_loss", label(name, most))
     return [
-        *[agents.generalizes(f"9-generalises-{p}", p) for p in config.agents],
+        *[agents.generalizes(f"9-generalizes-{p}", p) for p in config.agents],
         Statement(
-            "9-optimises",
+            "9-optimizes",
             f"QSGD drives the training loss lower (best training loss, QSGD over EASGD, {many(most)})",
             lambda runs: lowest(runs, "QSGD") / lowest(runs, "EASGD"),
             at_most(1.0),
@@ -64,7 +64,7 @@ def statements(config: Config) -> list[Statement]:
 EXPERIMENT = net.experiment(
     "bs-fig9",
     "Boffi & Slotine, Fig. 9: QSGD and EASGD on CIFAR-10",
-    "QSGD drives the training loss further down, EASGD generalises better, with one agent too, and its agents are less "
+    "QSGD drives the training loss further down, EASGD generalizes better, with one agent too, and its agents are less "
     "synchronized.",
     PRESETS,
     arms,

@@ -31,7 +31,7 @@ class Experiment:
         says: what the paper says of it, or what is asked, in a sentence or two, for the gallery.
         presets: configurations, frozen dataclasses with a `seed`: "smoke" (seconds, for tests), "default" (the
             calibrated size), "paper" (the size of the paper).
-        run: (configuration, progress) to labelled data.
+        run: (configuration, progress) to labeled data.
         plot: (configuration, data) to a figure.
         ensemble: (configuration, data) to what the statements' statistics look at.
         statements: (configuration) to what is said of the data.

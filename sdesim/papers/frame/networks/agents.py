@@ -78,7 +78,7 @@ def generalizes(id: str, agents: int) -> Statement:
         id: what the statement is called within its figure.
         agents: number of agents p.
     """
-    text = f"EASGD generalises better than QSGD with {many(agents)} (best test accuracy, points)"
+    text = f"EASGD generalizes better than QSGD with {many(agents)} (best test accuracy, points)"
     return Statement(id, text, gain(label("EASGD", agents), label("QSGD", agents)), at_least(0.0))
 
 
