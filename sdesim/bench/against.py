@@ -67,8 +67,7 @@ def _compared(workload: Workload | Training, ran: interleaved.Rounds, *keys: str
     here, there = (np.asarray(ran.seconds[key]) for key in keys)
     logs = np.log(there / here)
     ratio = float(np.exp(np.median(logs)))
-    # Of a median, sqrt(pi / 2) times that of a mean.
-    error = ratio * float(np.sqrt(np.pi / 2) * logs.std(ddof=1) / np.sqrt(logs.size)) if logs.size > 1 else float("nan")
+    error = ratio * float(MEDIAN * standard_error(logs)) if logs.size > 1 else float("nan")
     middle = [float(np.median(s)) for s in (here, there)]
     compiling = [max(ran.first[key] - m, 0.0) for key, m in zip(keys, middle, strict=True)]
     rates = [workload.amount / m for m in middle]
