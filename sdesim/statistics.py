@@ -72,6 +72,19 @@ def standard_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
     return values.std(axis, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.mean(axis).shape, np.nan)
 
 
+def median_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
+    """Standard error of the median over an axis of independent normal values, sqrt(pi / 2) times that of their mean.
+
+    Args:
+        values: of any shape.
+        axis: of the values.
+
+    Returns:
+        Of the shape of `values` without that axis; NaN of one value.
+    """
+    return np.sqrt(np.pi / 2) * standard_error(values, axis)
+
+
 def monte_carlo(values: ArrayLike, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the simulation axis and its standard error.
 

@@ -124,3 +124,9 @@ def test_alike_groups_seldom_differ():
     one = alike[0]
     between, within = 6 * one.mean(1).var(ddof=1), one.var(1, ddof=1).mean()
     assert statistics.variance_ratio(one) == pytest.approx(between / within / f.ppf(0.999, 3, 20))
+
+
+def test_error_of_a_median():
+    draws = np.random.default_rng(1).normal(size=(4000, 101))
+    assert np.median(draws, axis=1).std() == pytest.approx(statistics.median_error(draws, axis=1).mean(), rel=0.05)
+    assert np.isnan(statistics.median_error([1.0]))

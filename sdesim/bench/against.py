@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sdesim import statistics
 from sdesim.bench import interleaved
 from sdesim.bench.commits import checked_out
 from sdesim.bench.trainers import variants_of
@@ -67,7 +68,7 @@ def _compared(workload: Workload | Training, ran: interleaved.Rounds, *keys: str
     here, there = (np.asarray(ran.seconds[key]) for key in keys)
     logs = np.log(there / here)
     ratio = float(np.exp(np.median(logs)))
-    error = ratio * float(MEDIAN * standard_error(logs)) if logs.size > 1 else float("nan")
+    error = ratio * float(statistics.median_error(logs))
     middle = [float(np.median(s)) for s in (here, there)]
     compiling = [max(ran.first[key] - m, 0.0) for key, m in zip(keys, middle, strict=True)]
     rates = [workload.amount / m for m in middle]
