@@ -295,8 +295,8 @@ def generator_rate(workload: Workload, quick: bool) -> float:
     """
     with Worker(VARIANTS["cpp"], workload, all_cores()[-1:]) as worker:
         worker.start()
-        blocks = 1_000_000 if quick else 10_000_000
-        return max(worker.ask("words", blocks=blocks)["rate"] for _ in range(3)) / 1e6
+        times = 1_000_000 if quick else 10_000_000
+        return max(worker.ask("words", times=times)["rate"] for _ in range(3)) / 1e6
 
 
 def device(workload: Workload | Training) -> dict:

@@ -122,11 +122,11 @@ class Worker:
         """
         return {"state": _state(self.run(seed)).astype(float).tolist()}
 
-    def words(self, blocks: int) -> dict:
+    def words(self, times: int) -> dict:
         """Random words a second of the generator alone, in C++.
 
         Args:
-            blocks: how many are made, of 32 words.
+            times: how often each lane makes a word pair.
 
         Returns:
             `rate`.
@@ -134,9 +134,9 @@ class Worker:
         from sdesim.bench.native import Native
 
         program = Native()
-        program.words(blocks // 10, 0)
+        program.words(times // 10, 0)
         began = time.perf_counter()
-        count = program.words(blocks, 0)
+        count = program.words(times, 0)
         return {"rate": count / (time.perf_counter() - began)}
 
     def device(self) -> dict:

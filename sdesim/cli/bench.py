@@ -123,7 +123,7 @@ def run(options: Options) -> report.Report:
         simulated = [w for w in chosen if isinstance(w, Workload)]
         if simulated and native.compiler() is not None:
             rate = interleaved.generator_rate(simulated[0], options.quick)
-            # Both words of a block are used in every workload: one word an agent's coordinate and step.
+            # Both words of a pair are used in every workload: one word an agent's coordinate and step.
             result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in simulated})
     except interleaved.WorkerError as error:
         say(f"the ceiling is left out: {error}")

@@ -142,7 +142,7 @@ def choose(
     traced = is_traced(arrays) or inside_a_trace()
     watching = any(isinstance(o, AbstractAccumulator) and o.every_step for o in observables)
     paired = plan.fast and plan.dims == 1 and plan.agents % 2 == 0 and not watching and not increments
-    paired = paired and model.noise.blocks > 0 and dtype == jnp.float32
+    paired = paired and model.noise.word_pairs > 0 and dtype == jnp.float32
     layout = None if traced else layout_of(plan, lanes, exact)
     path = Path(traced, layout, None, paired)
     if traced or jax.default_backend() != "gpu":
