@@ -6,6 +6,7 @@ from typing import Any
 
 MOVED = {
     "sdesim.advance": "sdesim.engine.loop",
+    "sdesim.analysis.synchronization": "sdesim.analysis.together",
     "sdesim.blocks": "sdesim.engine.blocks",
     "sdesim.cnn": "sdesim.training",
     "sdesim.experiments": "sdesim.papers",
@@ -18,6 +19,7 @@ MOVED = {
     "sdesim.result": "sdesim.results.result",
     "sdesim.store": "sdesim.results.datasets",
     "sdesim.terms": "sdesim.interop.as_diffrax",
+    "sdesim.theory.meanfield.fokker_planck": "sdesim.theory.meanfield.finite_volumes",
     "sdesim.vectorize": "sdesim.engine.vectorize",
 }
 
