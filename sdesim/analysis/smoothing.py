@@ -65,7 +65,7 @@ def smoothed_loss(
         distribution: of one variate of a law of your own, independent for each coordinate, as a frozen distribution of
             scipy.stats (`ppf` and `isf` are used); it makes quadrature possible.
         points: Sobol points, rounded up to a power of two.
-        scramblings: independent ones of these points, at least 2, whose spread gives the error.
+        scramblings: independent ones of these points, at least 2, whose differences give the error.
         seed: of the scramblings.
 
     Returns:

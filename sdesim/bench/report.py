@@ -230,9 +230,9 @@ def _bars(panel: Any, report: Report, name: str) -> None:
     rows = report.of(name)
     places = np.arange(len(rows))[::-1]
     medians = np.array([r.median for r in rows])
-    spread = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
+    ranges = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
     colors = [plotting.SMOOTHED if r.variant.startswith("sdesim") else plotting.AGENTS for r in rows]
-    panel.barh(places, medians, xerr=spread, color=colors, height=0.7, error_kw={"lw": 0.8})
+    panel.barh(places, medians, xerr=ranges, color=colors, height=0.7, error_kw={"lw": 0.8})
     if name in report.ceilings:
         rate, why = report.ceilings[name]
         panel.axvline(rate, color=plotting.QUORUM, ls="--", lw=1)

@@ -190,8 +190,8 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
     def run(*args: PyTree):
         leaves, tree = jax.tree.flatten(args, is_leaf=_is_halves)
-        spread = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
-        mapped = jax.tree.leaves(jax.tree.map(spread, tuple(axes), args, is_leaf=is_none))
+        broadcast = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
+        mapped = jax.tree.leaves(jax.tree.map(broadcast, tuple(axes), args, is_leaf=is_none))
         numeric = [_is_halves(a) or isinstance(a, jax.Array | np.ndarray | np.generic | int | float) for a in leaves]
         values = [_Value.of(a, m) for a, m, n in zip(leaves, mapped, numeric, strict=True) if n]
         size = next(v.array.shape[-1] for v in values if v.mapped)
@@ -317,9 +317,9 @@ class _Value(NamedTuple):
         place = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
         dims = tuple(place[d] for d, length in enumerate(self.shape) if length != 1)
         array = self.array if self.mapped else jnp.reshape(self.array, _tight(self.shape))
-        return self.spread(array, dims, shape, size)
+        return self.broadcast(array, dims, shape, size)
 
-    def spread(self, array: Array, dims: tuple[int, ...], shape: tuple[int, ...], size: int) -> Array:
+    def broadcast(self, array: Array, dims: tuple[int, ...], shape: tuple[int, ...], size: int) -> Array:
         """`array`, whose axes are the axes `dims` of the tight `shape` (and the lanes), broadcast to all of it."""
         target = (*_tight(shape), size)
         if self.mapped:
@@ -516,7 +516,7 @@ class _Program(NamedTuple):
         elif name == "broadcast_in_dim":
             to = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
             dims = tuple(to[params["broadcast_dimensions"][d]] for d in place)
-            out = first.spread(first.array, dims, shape, size)
+            out = first.broadcast(first.array, dims, shape, size)
         elif name in ("squeeze", "expand_dims") or (name == "reshape" and params["dimensions"] is None):
             out = jnp.reshape(first.array, tight)
         elif name in _COMBINE:
