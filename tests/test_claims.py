@@ -80,7 +80,7 @@ def test_errors_are_those_of_repeated_experiments():
     for statistic in statistics.values():
         found = np.array([claims.measure(statistic, Sample(rng.normal(size=200))) for _ in range(400)])
         deviation = found[:, 0].std(ddof=1)
-        # the deviation of 400 values is known to 3.5 %, and the mean of the jackknife errors (19 degrees) better than that
+        # that of 400 values is known to 3.5 %, and the mean of the jackknife errors (19 degrees) better than that
         assert abs(np.sqrt((found[:, 1] ** 2).mean()) / deviation - 1) < 4 * 0.045
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from sdesim.bench.peers import Run
 from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import TRAININGS, Training, Workload
+from sdesim.bench.workloads import TRAININGS, TrainingWorkload, Workload
 
 
 def pin(cores: list[int]) -> None:
@@ -55,7 +55,7 @@ class Worker:
         workload: what it runs.
     """
 
-    def __init__(self, variant: str, workload: Workload | Training):
+    def __init__(self, variant: str, workload: Workload | TrainingWorkload):
         self.variant, self.workload = variants_of(workload)[variant], workload
         self.before, self.gpu = 0.0, None
         self.run: Run = lambda seed: None
@@ -195,7 +195,7 @@ def serve(variant: str, workload: dict, requests: Iterable[str], replies: IO[str
         requests: a line of JSON each.
         replies: file to which a line of JSON each is written.
     """
-    kind = Training if workload["name"] in TRAININGS else Workload
+    kind = TrainingWorkload if workload["name"] in TRAININGS else Workload
     worker = Worker(variant, kind(**workload))
     for line in requests:
         request = json.loads(line)
