@@ -9,6 +9,7 @@ MOVED = {
     "sdesim.analysis.estimate": "sdesim.statistics",
     "sdesim.bench.command": "sdesim.cli.bench",
     "sdesim.bench.training": "sdesim.bench.trainers",
+    "sdesim.analysis.synchronization": "sdesim.analysis.together",
     "sdesim.blocks": "sdesim.engine.blocks",
     "sdesim.cnn": "sdesim.training",
     "sdesim.couple": "sdesim.interop.as_optax",
@@ -25,6 +26,7 @@ MOVED = {
     "sdesim.sweep": "sdesim.ensembles.grids",
     "sdesim.terms": "sdesim.interop.as_diffrax",
     "sdesim.theory.linear.average_covariance": "sdesim.theory.averages.average_covariance",
+    "sdesim.theory.meanfield.fokker_planck": "sdesim.theory.meanfield.finite_volumes",
     "sdesim.vectorize": "sdesim.engine.vectorize",
 }
 # Python imports a package before what is in it, so that it alone is asked for.

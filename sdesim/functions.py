@@ -530,10 +530,10 @@ class _Coupling(_Standin, AbstractCoupling):
 
 
 class _Noise(_Standin, AbstractNoise):
-    blocks: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    word_pairs: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return self._call("variates", blocks, batch)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return self._call("variates", words, batch)
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return self._call("apply", z, x, gradient, batch, scale)
@@ -787,13 +787,13 @@ def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
 
 
 def _noise(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
-    batch, scale, blocks = at.real(*at.batch), at.real(*at.eta), part.node.blocks
-    words, dtype = [at.words] * blocks, at.x.dtype
+    batch, scale, word_pairs = at.real(*at.batch), at.real(*at.eta), part.node.word_pairs
+    words, dtype = [at.words] * word_pairs, at.x.dtype
     z = part.add("variates", lambda own, words, batch: own.variates(words, dtype, batch), words, batch)
     part.add("apply", lambda own, *a: own.apply(*a), z, at.x, at.x, batch, scale)
     if at.given:
         part.add("diffuse", lambda own, *a: own.diffuse(*a), at.x, at.x, at.x, batch, scale)
-    return part.closed(_Noise, blocks=blocks)
+    return part.closed(_Noise, word_pairs=word_pairs)
 
 
 def _momentum(part: _Opened, at: _Shapes) -> tuple[Any, Any]:

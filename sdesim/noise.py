@@ -32,15 +32,21 @@ class AbstractNoise(Part):
     """A law of gradient noise. Arrays are of one simulation, (agents, dims); `batch` is a number or one an agent.
 
     Attributes:
-        blocks: Threefry blocks a pair of agents needs for each coordinate and step; of the class.
+        word_pairs: how many a pair of agents needs for each coordinate and step; of the class.
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
         linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
             class.
     """
 
-    blocks: ClassVar[int] = 1  # Threefry blocks a pair of agents needs for each coordinate and step
+    word_pairs: ClassVar[int] = 1  # how many a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
     linear: ClassVar[bool] = False  # zeta is a sum of its variates: the mean of several agents' is that of their mean
+
+    def __init_subclass__(cls, **options: Any):
+        """Refuse the name that `word_pairs` had in version 0.1: a law that set it would be given too few words."""
+        super().__init_subclass__(**options)
+        if "blocks" in vars(cls):
+            raise TypeError(f"{cls.__name__}.blocks is now word_pairs: how many a pair of agents needs")
 
     @property
     def diagonal(self) -> bool:
@@ -75,11 +81,11 @@ class AbstractNoise(Part):
         """
         return None
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents | Float[Array, ""]:
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array) -> Agents | Float[Array, ""]:
         """The law's dimensionless numbers, one each agent and coordinate.
 
         Args:
-            blocks: random words of the step, one `Words` for each of the law's `blocks`, of shape (agents, dims).
+            words: of the step, one `Words` for each of the law's `word_pairs`, of shape (agents, dims).
             dtype: of the numbers, that of the states.
             batch: minibatch size, a number or one an agent, (agents,).
 
@@ -123,9 +129,9 @@ class AbstractNoise(Part):
 class Silent(AbstractNoise):
     """No noise: gradient descent."""
 
-    blocks = 0
+    word_pairs = 0
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
         return jnp.zeros((), dtype)
 
     def apply(self, z: Array, x: Agents, gradient: Agents, batch: Array, scale: Array):
@@ -175,10 +181,10 @@ def _factor(coordinates: Array, agents: Array) -> Array:
     return column * row
 
 
-def _gaussian(words: Words, dtype: DTypeLike) -> Agents:
-    """The Box-Muller pair of each block, its two numbers to the two agents of the block."""
-    radius = jnp.sqrt(-2 * jnp.log(random.uniform(words.first, dtype)))
-    return radius * random.turn_sine(words.second, words.odd, dtype)
+def _gaussian(pair: Words, dtype: DTypeLike) -> Agents:
+    """The two normal numbers that Box and Muller make of each word pair, to its two agents."""
+    radius = jnp.sqrt(-2 * jnp.log(random.uniform(pair.first, dtype)))
+    return radius * random.turn_sine(pair.second, pair.odd, dtype)
 
 
 class Uniform(AbstractAdditive):
@@ -201,8 +207,8 @@ class Uniform(AbstractAdditive):
     def variate_std(self):
         return 1 / np.sqrt(3.0).item()
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return random.centered(blocks[0].own, dtype)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return random.centered(words[0].own, dtype)
 
     def distribution(self):
         from scipy import stats  # half a second to import, as in the other laws
@@ -226,8 +232,8 @@ class Gaussian(AbstractAdditive):
     def amplitude(self):
         return self.sigma
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return _gaussian(blocks[0], dtype)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return _gaussian(words[0], dtype)
 
     def distribution(self):
         from scipy import stats
@@ -247,8 +253,8 @@ class StudentT(AbstractAdditive):
     scale: Array = eqx.field(converter=number)
     freedom: Array = eqx.field(converter=number)
 
-    # Bailey's polar method makes one exact variate of two words, so each agent of a pair takes a block of its own.
-    blocks = 2
+    # Bailey's polar method makes one exact variate of two words, so each of two agents takes a word pair of its own.
+    word_pairs = 2
 
     def __check_init__(self):
         check_sign("scale", self.scale)
@@ -268,8 +274,8 @@ class StudentT(AbstractAdditive):
             return f"StudentT of freedom={freedom:g} has no variance (it needs freedom > 2)"
         return None
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        even, odd = blocks
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        even, odd = words
         first = jnp.where(even.odd, odd.first, even.first)
         second = jnp.where(even.odd, odd.second, even.second)
         u = random.uniform(first, dtype)
@@ -307,8 +313,8 @@ class Diffusion(AbstractNoise):
     def diagonal(self):
         return self.kind == "diagonal"
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return _gaussian(blocks[0], dtype)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return _gaussian(words[0], dtype)
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         def one(xi: Array, zi: Array):
@@ -356,11 +362,11 @@ class GammaMultiplicative(AbstractNoise):
     def without_variance(self):
         return None
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        words = blocks[0]
-        # A rejection sampler: JAX's own, with one key an agent and coordinate made of the block's words.
-        data = jnp.stack([jnp.where(words.odd, ~words.first, words.first), words.second], -1)
-        shape = jnp.broadcast_to(per_agent(self.shape * batch, words.first), words.first.shape)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        pair = words[0]
+        # A rejection sampler: JAX's own, with one key an agent and coordinate made of the pair's words.
+        data = jnp.stack([jnp.where(pair.odd, ~pair.first, pair.first), pair.second], -1)
+        shape = jnp.broadcast_to(per_agent(self.shape * batch, pair.first), pair.first.shape)
         keys = jax.random.wrap_key_data(data, impl="threefry2x32")
         draw = jax.vmap(jax.vmap(lambda key, a: jax.random.gamma(key, a, dtype=dtype)))
         return draw(keys, shape.astype(dtype)) / shape - 1

@@ -57,19 +57,19 @@ def density(values: np.ndarray, grid: np.ndarray, bandwidth: float) -> np.ndarra
     values = values[np.isfinite(values)]
     if values.size == 0:
         return np.full(grid.shape, np.nan)
-    spread = values.std(ddof=1) if values.size > 1 else 0.0
-    if spread < 1e-9:  # one point: the kernel itself
+    std = values.std(ddof=1) if values.size > 1 else 0.0
+    if std < 1e-9:  # one point: the kernel itself
         return np.exp(-0.5 * ((grid - values[0]) / bandwidth) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
     if values.size > 20_000:  # the estimate from fine bins, to far below the bandwidth the same
         edges = np.linspace(values.min(), values.max() + 1e-9, int(np.ptp(values) / bandwidth * 20) + 2)
         counts, _ = np.histogram(values, edges)
         centers = (edges[1:] + edges[:-1]) / 2
         return gaussian_kde(centers, bandwidth / _weighted_std(centers, counts), weights=counts)(grid)
-    return gaussian_kde(values, bandwidth / spread)(grid)
+    return gaussian_kde(values, bandwidth / std)(grid)
 
 
 def _weighted_std(x: np.ndarray, weights: np.ndarray) -> float:
-    """The spread by which gaussian_kde scales its bandwidth, with its own correction for weights."""
+    """The standard deviation by which gaussian_kde scales its bandwidth, with its own correction for weights."""
     return float(np.sqrt(np.cov(x, aweights=weights)))
 
 
@@ -86,8 +86,8 @@ def silverman(values: np.ndarray) -> float:
     values = values[np.isfinite(values)]
     if values.size < 2:
         return 0.05
-    spread = min(values.std(ddof=1), np.subtract(*np.percentile(values, [75, 25])) / 1.349 or np.inf)
-    return float(max(0.9 * spread * values.size**-0.2, 1e-3))
+    scale = min(values.std(ddof=1), np.subtract(*np.percentile(values, [75, 25])) / 1.349 or np.inf)
+    return float(max(0.9 * scale * values.size**-0.2, 1e-3))
 
 
 def unit_range(values: np.ndarray, window: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ so it depends on (seed, stream, simulation, agent, coordinate, step) and on noth
 simulations or devices run together, not on the coupling, not on its gain. Runs that differ in a parameter alone are
 therefore paired, and any simulation of a batch can be run again by itself.
 
-One Threefry block makes two words. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate at one step. The
-key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
+The generator makes two words at a time, a word pair. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate
+at one step. The key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
 
 Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
 
@@ -45,7 +45,7 @@ _PARITY = np.uint32(0x1BD11BDA)
 class Stream(enum.IntEnum):
     """What a random word is for: streams of one seed are independent of each other."""
 
-    NOISE = 0  # the gradient noise; laws that need more than one block an agent pair use the following numbers too
+    NOISE = 0  # the gradient noise; laws that need more than one word pair for two agents use the following numbers too
     POSITION = 16  # initial positions
     VELOCITY = 18  # initial velocities
     SHUFFLE = 20  # a trainer's order of its images
@@ -54,10 +54,10 @@ class Stream(enum.IntEnum):
 
 
 class Words(NamedTuple):
-    """One Threefry block for each agent and coordinate; agents 2i and 2i + 1 see the same block.
+    """One word pair for each agent and coordinate; agents 2i and 2i + 1 see the same one.
 
     Attributes:
-        first: one of the two words of the block, uint32 of shape (agents, dims).
+        first: the first word of the pair, uint32 of shape (agents, dims).
         second: the other.
         odd: bool of shape (agents, dims), true for the agents 2i + 1.
     """
@@ -68,7 +68,7 @@ class Words(NamedTuple):
 
     @property
     def own(self) -> Array:
-        """The one word of the block that belongs to each agent."""
+        """The one word of the pair that belongs to each agent."""
         return jnp.where(self.odd, self.second, self.first)
 
 
@@ -170,8 +170,8 @@ def step_key(seed: Array, stream: ArrayLike, step: ArrayLike) -> tuple[Array, Ar
     return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))
 
 
-def blocks(key0: Array, key1: Array, simulation: Array, pairs: int, dims: int) -> tuple[Array, Array]:
-    """The blocks of all pairs of agents and coordinates of one simulation at one step.
+def word_pairs(key0: Array, key1: Array, simulation: Array, pairs: int, dims: int) -> tuple[Array, Array]:
+    """The word pairs of all pairs of agents and coordinates of one simulation at one step.
 
     Args:
         key0: first word of the key, a uint32 scalar, from `step_key`.
@@ -183,11 +183,11 @@ def blocks(key0: Array, key1: Array, simulation: Array, pairs: int, dims: int) -
     Returns:
         Two words, (pairs, dims) each.
     """
-    return _blocks(key0, key1, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
+    return _word_pairs(key0, key1, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
 
 
-def _blocks(key0: Array, key1: Array, simulation: Array, pair: Array) -> tuple[Array, Array]:
-    """The blocks of some pairs of agents: `pair` has a row for each, with its number in every coordinate."""
+def _word_pairs(key0: Array, key1: Array, simulation: Array, pair: Array) -> tuple[Array, Array]:
+    """The word pairs of some pairs of agents: `pair` has a row for each, with its number in every coordinate."""
     coordinate = lax.broadcasted_iota(jnp.uint32, pair.shape, 1)
     count0 = (pair << np.uint32(COORDINATE_BITS)) | coordinate
     return threefry2x32(key0, key1, count0, jnp.full_like(pair, simulation))
@@ -198,7 +198,7 @@ PAIRED = "words_of_agents"
 
 
 def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: int) -> Words:
-    """The blocks of all agents and coordinates of one simulation at one step.
+    """The word pairs of all agents and coordinates of one simulation at one step.
 
     Args:
         key: two uint32 scalars, from `step_key`.
@@ -212,7 +212,7 @@ def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: in
 
     def words_of_agents(key0: Array, key1: Array, simulation: Array):
         agent = lax.broadcasted_iota(jnp.uint32, (agents, dims), 0)
-        first, second = _blocks(key0, key1, simulation, agent >> np.uint32(1))
+        first, second = _word_pairs(key0, key1, simulation, agent >> np.uint32(1))
         return first, second, (agent & np.uint32(1)) == 1
 
     return Words(*jax.jit(words_of_agents)(*key, jnp.asarray(simulation, jnp.uint32)))

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-ENOUGH = 10  # simulations whose own spread tells the error of their mean to a quarter
+ENOUGH = 10  # simulations whose own variance tells the error of their mean to a quarter
 GROUPS = 20  # of the jackknife
 RESAMPLES = 200  # of the bootstrap, which tells a standard error to 5 %
 DECISIVE = 3.0  # standard errors, where the error is known exactly
@@ -58,7 +58,7 @@ def decisive(dof: float = math.inf) -> float:
 
 
 def standard_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
-    """Of the mean over an axis of independent simulations, from their spread; NaN of one simulation.
+    """Of the mean over an axis of independent simulations, from their variance; NaN of one simulation.
 
     Args:
         values: of any shape.

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 
 from sdesim import source
 
@@ -48,3 +49,14 @@ def test_there_are_no_circles():
     graph = {module: seen - {"sdesim"} for module, seen in imports().items() if module != "sdesim"}
     assert len(graph) > 50
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_public_name_hides_no_module():
+    """`package.name` is what `import package.name` finds."""
+    modules = set(imports())
+    packages = {module.rpartition(".")[0] for module in modules} - {""}
+    assert len(packages) > 10
+    for package in map(importlib.import_module, sorted(packages)):
+        for name in getattr(package, "__all__", ()):
+            if (module := f"{package.__name__}.{name}") in modules:
+                assert getattr(package, name) is importlib.import_module(module), module

@@ -171,6 +171,14 @@ def test_laws_without_an_sde_run_at_the_matched_step_alone(law):
     np.testing.assert_allclose(sdesim.simulate(model, steps=3, sims=2, dt=0.1).agents, free, rtol=1e-12)
 
 
+@pytest.mark.parametrize("value", [2, property(lambda self: 2)], ids=["number", "property"])
+def test_the_former_name_of_word_pairs_is_refused(value):
+    with pytest.raises(TypeError, match=r"^Old\.blocks is now word_pairs"):
+
+        class Old(noise.AbstractNoise):
+            blocks = value
+
+
 def test_registry_holds_every_law():
     laws = {
         c for c in vars(noise).values()

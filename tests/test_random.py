@@ -17,7 +17,7 @@ except ImportError:
 
 
 def jax_threefry(key0, key1, count0, count1):
-    """JAX's primitive for arrays of keys, one block each."""
+    """JAX's primitive for arrays of keys, one word pair each."""
     one = lambda k0, k1, c0, c1: threefry_2x32(jnp.stack([k0, k1]), jnp.stack([c0, c1]))
     return np.asarray(jax.jit(jax.vmap(one))(key0, key1, count0, count1)).T
 
@@ -50,7 +50,7 @@ def test_bit_exact_with_jax():
 
 
 @pytest.mark.parametrize(("stream", "simulation", "step"), [(0, 0, 0), (1, 7, 3), (16, 2**32 - 1, 2**31 - 2)])
-def test_words_are_the_documented_blocks(stream, simulation, step):
+def test_words_are_the_documented_pairs(stream, simulation, step):
     seed = 0x0123456789ABCDEF
     agents, dims = 5, 3
     key = random.step_key(random.seed_words(seed), stream, step)
@@ -60,12 +60,12 @@ def test_words_are_the_documented_blocks(stream, simulation, step):
     k0, k1 = jax_threefry(*u32(0x89ABCDEF, 0x01234567, stream, step))[:, 0]
     for agent in range(agents):
         for coordinate in range(dims):
-            block = jax_threefry(*u32(k0, k1, (agent // 2) * 2**16 + coordinate, simulation))[:, 0]
-            assert (words.first[agent, coordinate], words.second[agent, coordinate]) == tuple(block)
-            assert words.own[agent, coordinate] == block[agent % 2]
+            pair = jax_threefry(*u32(k0, k1, (agent // 2) * 2**16 + coordinate, simulation))[:, 0]
+            assert (words.first[agent, coordinate], words.second[agent, coordinate]) == tuple(pair)
+            assert words.own[agent, coordinate] == pair[agent % 2]
 
 
-def test_blocks_of_a_step_are_distinct_up_to_the_limits():
+def test_word_pairs_of_a_step_are_distinct_up_to_the_limits():
     """The last agents and coordinates that are allowed still have counters of their own."""
     agents, dims = np.array([0, 1, 2, 3, random.MAX_AGENTS - 2, random.MAX_AGENTS - 1]), random.MAX_DIMS
     counters = {((a // 2) << random.COORDINATE_BITS) | c for a in agents for c in (0, 1, dims - 1)}
@@ -173,8 +173,8 @@ def pairs_of(z):
         "next step": (z[:, :-1], z[:, 1:]),
         "step after next": (z[:, :-2], z[:, 2:]),
         "64 steps on": (z[:, :-64], z[:, 64:]),
-        "agents of one block": (z[:, :, 0::2], z[:, :, 1::2]),
-        "agents of neighbor blocks": (z[:, :, :-2], z[:, :, 2:]),
+        "agents of one word pair": (z[:, :, 0::2], z[:, :, 1::2]),
+        "agents of neighbor word pairs": (z[:, :, :-2], z[:, :, 2:]),
         "coordinates": (z[..., :-1], z[..., 1:]),
         "simulations": (z[:-1], z[1:]),
         "simulation and step": (z[:-1, 1:], z[1:, :-1]),
@@ -186,7 +186,7 @@ def pairs_of(z):
 def test_increments_are_uncorrelated(drawn, name, z_scores):
     """Products of values, of squares and of signs: 9 x 3 z-scores of 3 laws within 4.5 sigma, false alarms 6e-4.
 
-    The squares matter: the two numbers of a Box-Muller block share a radius, and are independent all the same.
+    The squares matter: the two normal numbers of a word pair share a radius, and are independent all the same.
     """
     z = drawn[name]
     squares = z**2 - 1 if name != "student" else np.minimum(z**2, 9) - np.mean(np.minimum(z**2, 9))

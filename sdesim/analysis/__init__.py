@@ -15,7 +15,7 @@ from sdesim.analysis.passages import Passages, first_passage, survival
 from sdesim.analysis.regions import Ball, Box, occupancy
 from sdesim.analysis.search import Search, best_k
 from sdesim.analysis.smoothing import smoothed_loss
-from sdesim.analysis.synchronization import synchronization
+from sdesim.analysis.together import synchronization
 from sdesim.statistics import Estimate, stationary_mean
 
 __all__ = [

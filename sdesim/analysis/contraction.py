@@ -60,7 +60,7 @@ class _Common(AbstractNoise):
 
     law: AbstractNoise
 
-    blocks: ClassVar[Any] = property(lambda self: self.law.blocks)
+    word_pairs: ClassVar[Any] = property(lambda self: self.law.word_pairs)
     state_dependent: ClassVar[Any] = property(lambda self: self.law.state_dependent)
 
     @property
@@ -70,8 +70,8 @@ class _Common(AbstractNoise):
     def iteration_only(self):
         return self.law.iteration_only()
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        z = self.law.variates(blocks, dtype, batch)
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        z = self.law.variates(words, dtype, batch)
         return jnp.broadcast_to(z[:1], z.shape) if z.ndim else z
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):

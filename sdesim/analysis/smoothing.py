@@ -65,7 +65,7 @@ def smoothed_loss(
         distribution: of one variate of a law of your own, independent for each coordinate, as a frozen distribution of
             scipy.stats (`ppf` and `isf` are used); it makes quadrature possible.
         points: Sobol points, rounded up to a power of two.
-        scramblings: independent ones of these points, at least 2, whose spread gives the error.
+        scramblings: independent ones of these points, at least 2, whose differences give the error.
         seed: of the scramblings.
 
     Returns:
@@ -108,7 +108,7 @@ def smoothed_loss(
     else:
         shrink = 1.0
     rules = _rules(law, distribution, agents) if dims == 1 else None
-    if law.blocks == 0:  # nothing random
+    if law.word_pairs == 0:  # nothing random
         found = Estimate(values(np.zeros((1, 1, dims)))[:, 0], np.zeros(len(place)))
     elif rules is not None:
         found = _quadrature(lambda z: values(shrink * z[:, None, None]), rules, heavy=_heavy(distribution))
@@ -176,7 +176,7 @@ def _rules(law: AbstractNoise, distribution: Any, agents: int) -> Iterator[Rule]
 
     Gaussian variates arrive here as of one agent.
     """
-    if law.blocks == 0 or distribution is None:
+    if law.word_pairs == 0 or distribution is None:
         return None
     if _name(distribution) == "norm":
         return map(_hermite, _doubling(16, NODES)) if agents == 1 else None
@@ -298,8 +298,8 @@ def _sobol_draws(law: AbstractNoise, distribution: Any, points: int, agents: int
     """
     from scipy.stats import qmc
 
-    words = 1 if distribution is not None else 2 * law.blocks
-    count = agents * dims * words
+    each = 1 if distribution is not None else 2 * law.word_pairs
+    count = agents * dims * each
     if count > qmc.Sobol.MAXDIM:
         raise ValueError(
             f"agents={agents}: {agents} agents in {dims} dimensions need Sobol points in {count} dimensions, of which "
@@ -311,8 +311,9 @@ def _sobol_draws(law: AbstractNoise, distribution: Any, points: int, agents: int
     if distribution is not None:
         u = u + 2.0**-33  # between 0 and 1, without the ends
         return np.where(u < 0.5, distribution.ppf(u), distribution.isf(1 - u)).reshape(draws, agents, dims)
-    random = (u * 2.0**32).astype(np.uint32).reshape(draws * agents, dims, law.blocks, 2)
+    random = (u * 2.0**32).astype(np.uint32).reshape(draws * agents, dims, law.word_pairs, 2)
     even = jnp.zeros((draws * agents, dims), bool)
-    blocks = [Words(jnp.asarray(random[:, :, i, 0]), jnp.asarray(random[:, :, i, 1]), even) for i in range(law.blocks)]
+    pairs = [jnp.asarray(random[:, :, i]) for i in range(law.word_pairs)]
+    words = [Words(pair[..., 0], pair[..., 1], even) for pair in pairs]
     dtype = jnp.result_type(float)
-    return np.asarray(law.variates(blocks, dtype, jnp.ones((), dtype)), float).reshape(draws, agents, dims)
+    return np.asarray(law.variates(words, dtype, jnp.ones((), dtype)), float).reshape(draws, agents, dims)

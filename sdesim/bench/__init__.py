@@ -3,6 +3,16 @@
 from sdesim.bench.interleaved import Row, measure
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.trainers import TRAINERS
-from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload
+from sdesim.bench.workloads import TRAININGS, WORKLOADS, TrainingWorkload, Workload
 
-__all__ = ["TRAINERS", "TRAININGS", "VARIANTS", "WORKLOADS", "Row", "Training", "Variant", "Workload", "measure"]
+__all__ = [
+    "TRAINERS",
+    "TRAININGS",
+    "VARIANTS",
+    "WORKLOADS",
+    "Row",
+    "TrainingWorkload",
+    "Variant",
+    "Workload",
+    "measure",
+]

@@ -9,7 +9,7 @@ from sdesim import statistics
 from sdesim.bench import interleaved
 from sdesim.bench.commits import checked_out
 from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import Training, Workload
+from sdesim.bench.workloads import TrainingWorkload, Workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Comparison:
 
 
 def measure(
-    commit: str, workloads: Sequence[Workload | Training], rounds: int, say: Callable[[str], None]
+    commit: str, workloads: Sequence[Workload | TrainingWorkload], rounds: int, say: Callable[[str], None]
 ) -> list[Comparison]:
     """The workloads with sdesim as it is here and as it is at a commit, on one core.
 
@@ -64,7 +64,7 @@ def measure(
     return found
 
 
-def _compared(workload: Workload | Training, ran: interleaved.Rounds, *keys: str) -> Comparison:
+def _compared(workload: Workload | TrainingWorkload, ran: interleaved.Rounds, *keys: str) -> Comparison:
     here, there = (np.asarray(ran.seconds[key]) for key in keys)
     logs = np.log(there / here)
     ratio = float(np.exp(np.median(logs)))

@@ -1,7 +1,7 @@
 // The steps of the benchmark's workloads as one would write them by hand in C++, with sdesim's own random words.
 //
 // Simulations are the fastest axis, in blocks of LANES padded at the end, so that the compiler vectorizes over them and
-// one block's state stays in cache for all steps. Each Threefry block serves the agents 2i and 2i + 1.
+// one block's state stays in cache for all steps. Each word pair serves the agents 2i and 2i + 1.
 
 #include <cmath>
 #include <cstdint>
@@ -221,11 +221,11 @@ void sdesim_run(int dims, int gaussian, int sims, int agents, int steps, const u
         gaussian ? wells<true>(p, seed, out) : wells<false>(p, seed, out);
 }
 
-// The generator alone, `blocks` blocks of B simulations, folded into one word: a bound on any step that uses it.
-u32 sdesim_words(u32 blocks, const u32* seed) {
+// The generator alone, `times` word pairs of each of B simulations, folded into one word: a bound on any step that uses it.
+u32 sdesim_words(u32 times, const u32* seed) {
     const Key key = step_key(seed, 0);
     alignas(64) u32 fold[B] = {};
-    for (u32 i = 0; i < blocks; ++i)
+    for (u32 i = 0; i < times; ++i)
 #pragma GCC ivdep
         for (int s = 0; s < B; ++s) {
             u32 a, b;

@@ -84,19 +84,19 @@ class Native:
         self._library.sdesim_run(*sizes, _pointer(words), *numbers, _pointer(out))
         return out
 
-    def words(self, blocks: int, seed: int) -> int:
-        """Make and fold 2 LANES `blocks` random words.
+    def words(self, times: int, seed: int) -> int:
+        """Make and fold one word pair a lane, so many times over.
 
         Args:
-            blocks: a number of them.
+            times: how often.
             seed: 0 to 2**64 - 1.
 
         Returns:
             How many words.
         """
         words = _seed(seed)
-        self._library.sdesim_words(ctypes.c_uint32(blocks), _pointer(words))
-        return 2 * LANES * blocks
+        self._library.sdesim_words(ctypes.c_uint32(times), _pointer(words))
+        return 2 * LANES * times
 
 
 def _seed(seed: int) -> np.ndarray:

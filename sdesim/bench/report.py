@@ -17,7 +17,7 @@ from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import Training, Workload
+from sdesim.bench.workloads import TrainingWorkload, Workload
 from sdesim.results.files import replacing
 from sdesim.results.recipe import Call
 from sdesim.results.schema import Header, provenance
@@ -59,7 +59,7 @@ class Report:
     """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
-    workloads: dict[str, Workload | Training] = dataclasses.field(default_factory=dict)
+    workloads: dict[str, Workload | TrainingWorkload] = dataclasses.field(default_factory=dict)
     variants: dict[tuple[str, str], Variant] = dataclasses.field(default_factory=dict)
     series: dict[str, list[tuple[int, Workload]]] = dataclasses.field(default_factory=dict)
     ceilings: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
@@ -165,7 +165,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (*(_number(v) for v in values), f"{row.compile_s:.2f}", f"{row.peak_mb:.0f}")
 
 
-def _note(variant: Variant | None, workload: Workload | Training | None) -> str:
+def _note(variant: Variant | None, workload: Workload | TrainingWorkload | None) -> str:
     """How a variant's run differs from the workload."""
     if workload is None or variant is None:
         return ""
@@ -230,9 +230,9 @@ def _bars(panel: Any, report: Report, name: str) -> None:
     rows = report.of(name)
     places = np.arange(len(rows))[::-1]
     medians = np.array([r.median for r in rows])
-    spread = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
+    ranges = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
     colors = [plotting.SMOOTHED if r.variant.startswith("sdesim") else plotting.AGENTS for r in rows]
-    panel.barh(places, medians, xerr=spread, color=colors, height=0.7, error_kw={"lw": 0.8})
+    panel.barh(places, medians, xerr=ranges, color=colors, height=0.7, error_kw={"lw": 0.8})
     if name in report.ceilings:
         rate, why = report.ceilings[name]
         panel.axvline(rate, color=plotting.QUORUM, ls="--", lw=1)

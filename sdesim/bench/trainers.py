@@ -15,24 +15,24 @@ import numpy as np
 from jaxtyping import Array
 
 from sdesim.bench.peers import VARIANTS, Run, Variant
-from sdesim.bench.workloads import Training, Workload
+from sdesim.bench.workloads import TrainingWorkload, Workload
 
 
-def _data(workload: Training):
+def _data(workload: TrainingWorkload):
     """Images, their labels, and what standardizes them; all of them are trained on."""
     from sdesim import training
 
     return training.split(training.synthetic(workload.images, 10), validation=0.0)
 
 
-def _network(workload: Training):
+def _network(workload: TrainingWorkload):
     from sdesim import training
 
     return training.ThreeLayer(channels=workload.channels, dropout=workload.dropout)
 
 
 @functools.cache
-def _start(workload: Training):
+def _start(workload: TrainingWorkload):
     """Trainer's task, algorithm, pixels and initial state, of one run."""
     import equinox as eqx
     import jax.numpy as jnp
@@ -52,7 +52,7 @@ def _start(workload: Training):
     return task, algorithm, pixels, state
 
 
-def _batches(workload: Training, seed: int) -> Array:
+def _batches(workload: TrainingWorkload, seed: int) -> Array:
     """The images of every step, (steps, 1, agents, batch), drawn by seed."""
     import jax.numpy as jnp
 
@@ -94,7 +94,7 @@ def _program():
     return eqx.filter_jit(step.take_steps)
 
 
-def _sdesim(workload: Training) -> Run:
+def _sdesim(workload: TrainingWorkload) -> Run:
     """The steps that `sdesim.training.train` takes between two measurements."""
     import jax
     import jax.numpy as jnp
@@ -116,7 +116,7 @@ def _sdesim(workload: Training) -> Run:
     return steps
 
 
-def _naive(workload: Training) -> Run:
+def _naive(workload: TrainingWorkload) -> Run:
     """Flax's own convolutions and Optax, one agent after another from Python.
 
     A convolution mapped over agents, or in a loop of XLA's, is far slower on a CPU.
@@ -178,7 +178,7 @@ def _naive(workload: Training) -> Run:
     return steps
 
 
-def _torch(workload: Training) -> Run:
+def _torch(workload: TrainingWorkload) -> Run:
     """PyTorch, one agent after another, in the memory layout that is its fastest on a CPU."""
     torch: Any = importlib.import_module("torch")
     w, data = workload, _data(workload)
@@ -261,7 +261,7 @@ TRAINERS: dict[str, Variant] = {
 """Every variant that trains, by name."""
 
 
-def variants_of(workload: Workload | Training) -> dict[str, Variant]:
+def variants_of(workload: Workload | TrainingWorkload) -> dict[str, Variant]:
     """The variants that can run a workload of this kind.
 
     Args:
@@ -270,4 +270,4 @@ def variants_of(workload: Workload | Training) -> dict[str, Variant]:
     Returns:
         By name.
     """
-    return TRAINERS if isinstance(workload, Training) else VARIANTS
+    return TRAINERS if isinstance(workload, TrainingWorkload) else VARIANTS

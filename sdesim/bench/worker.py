@@ -18,7 +18,7 @@ import numpy as np
 
 from sdesim.bench.peers import Run
 from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import TRAININGS, Training, Workload
+from sdesim.bench.workloads import TRAININGS, TrainingWorkload, Workload
 
 
 def pin(cores: list[int]) -> None:
@@ -55,7 +55,7 @@ class Worker:
         workload: what it runs.
     """
 
-    def __init__(self, variant: str, workload: Workload | Training):
+    def __init__(self, variant: str, workload: Workload | TrainingWorkload):
         self.variant, self.workload = variants_of(workload)[variant], workload
         self.before, self.gpu = 0.0, None
         self.run: Run = lambda seed: None
@@ -122,11 +122,11 @@ class Worker:
         """
         return {"state": _state(self.run(seed)).astype(float).tolist()}
 
-    def words(self, blocks: int) -> dict:
+    def words(self, times: int) -> dict:
         """Random words a second of the generator alone, in C++.
 
         Args:
-            blocks: how many are made, of 32 words.
+            times: how often each lane makes a word pair.
 
         Returns:
             `rate`.
@@ -134,9 +134,9 @@ class Worker:
         from sdesim.bench.native import Native
 
         program = Native()
-        program.words(blocks // 10, 0)
+        program.words(times // 10, 0)
         began = time.perf_counter()
-        count = program.words(blocks, 0)
+        count = program.words(times, 0)
         return {"rate": count / (time.perf_counter() - began)}
 
     def device(self) -> dict:
@@ -195,7 +195,7 @@ def serve(variant: str, workload: dict, requests: Iterable[str], replies: IO[str
         requests: a line of JSON each.
         replies: file to which a line of JSON each is written.
     """
-    kind = Training if workload["name"] in TRAININGS else Workload
+    kind = TrainingWorkload if workload["name"] in TRAININGS else Workload
     worker = Worker(variant, kind(**workload))
     for line in requests:
         request = json.loads(line)

@@ -73,7 +73,7 @@ class Workload:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class TrainingWorkload:
     """Steps of EASGD with heavy-ball momentum that train the three-layer network (BS 6.1) on 32 x 32 synthetic images.
 
     Attributes:
@@ -123,11 +123,11 @@ class Training:
         return f"{self.title}: {many} x batch {self.batch} x {self.steps} steps"
 
 
-TRAININGS: dict[str, Training] = {
+TRAININGS: dict[str, TrainingWorkload] = {
     w.name: w
     for w in (
-        Training("cnn-one", "the three-layer network, EASGD", agents=1, steps=4),
-        Training("cnn", "the three-layer network, EASGD", agents=4, steps=2),
+        TrainingWorkload("cnn-one", "the three-layer network, EASGD", agents=1, steps=4),
+        TrainingWorkload("cnn", "the three-layer network, EASGD", agents=4, steps=2),
     )
 }
 """The workloads that train networks, by name."""

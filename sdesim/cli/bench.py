@@ -12,11 +12,11 @@ from sdesim.bench import against, interleaved, native, report
 from sdesim.bench import gpu as gpus
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.trainers import TRAINERS, variants_of
-from sdesim.bench.workloads import TRAININGS, WORKLOADS, Training, Workload, over_cores, scaling
+from sdesim.bench.workloads import TRAININGS, WORKLOADS, TrainingWorkload, Workload, over_cores, scaling
 from sdesim.fields import check_choice, check_count
 from sdesim.results.files import check_writable
 
-KNOWN: dict[str, Workload | Training] = {**WORKLOADS, **TRAININGS}
+KNOWN: dict[str, Workload | TrainingWorkload] = {**WORKLOADS, **TRAININGS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def run(options: Options) -> report.Report:
         simulated = [w for w in chosen if isinstance(w, Workload)]
         if simulated and native.compiler() is not None:
             rate = interleaved.generator_rate(simulated[0], options.quick)
-            # Both words of a block are used in every workload: one word an agent's coordinate and step.
+            # Both words of a pair are used in every workload: one word an agent's coordinate and step.
             result.ceilings.update({w.name: (rate, "the random words alone, one core") for w in simulated})
     except interleaved.WorkerError as error:
         say(f"the ceiling is left out: {error}")
@@ -146,7 +146,7 @@ def run(options: Options) -> report.Report:
     return result
 
 
-def _chosen(options: Options) -> list[Workload | Training]:
+def _chosen(options: Options) -> list[Workload | TrainingWorkload]:
     # A quick run trains once, with the agents that say how coupled training compares.
     usual = [name for name in KNOWN if not (options.quick and name == "cnn-one")]
     chosen = [KNOWN[name] for name in options.workloads or usual]
@@ -166,7 +166,9 @@ def _against(options: Options, commit: str, say: Callable[[str], None]) -> repor
     return report.Report()
 
 
-def _variants(workload: Workload | Training, options: Options, say: Callable[[str], None] | None) -> list[Variant]:
+def _variants(
+    workload: Workload | TrainingWorkload, options: Options, say: Callable[[str], None] | None
+) -> list[Variant]:
     """The variants that a workload is measured with; `say` is told once of those that are not installed."""
     known = variants_of(workload)
     wanted = [known[name] for name in options.variants or known if name in known]
@@ -175,7 +177,7 @@ def _variants(workload: Workload | Training, options: Options, say: Callable[[st
         say(f"not installed, so not measured: {', '.join(v.name for v in wanted if v not in here)}")
     if options.quick:
         here = [dataclasses.replace(v, share=v.quick or v.share) for v in here if v.quick or options.variants]
-    if isinstance(workload, Training):
+    if isinstance(workload, TrainingWorkload):
         return here
     if options.quick and not options.variants and workload.name != "w1-uniform":
         # One workload says what more cores give and how NumPy does; diffrax compiles W2 slowly.

@@ -171,7 +171,7 @@ def _why_not_in_pairs(
         f"of {plan.agents} agents": plan.agents % 2 == 1,
         f"with a look at every step ({', '.join(watching)})": bool(watching),
         "with the caller's increments": increments,
-        "without random words": model.noise.blocks == 0,
+        "without random words": model.noise.word_pairs == 0,
         f"in {dtype}": dtype != jnp.float32,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -174,8 +174,8 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
     states in every step. Here it stays last, where neighbors in memory are independent simulations doing the same.
 
     Arguments may hold `Halves` in place of arrays of agents. Whatever follows from them is then computed in halves as
-    far as it goes, and results that are still in halves are returned as such: a pair of agents shares one block of
-    random words, and in halves that block is computed once.
+    far as it goes, and results that are still in halves are returned as such: a pair of agents shares one
+    word pair, and in halves it is computed once.
 
     A program of which `unproven` has a reason goes through jax.vmap as it is, with no halves, and `NOTES` are told why.
 
@@ -190,8 +190,8 @@ def lanes(fn: Callable[..., Any], axes: Sequence[PyTree], *, fast: bool = True) 
 
     def run(*args: PyTree):
         leaves, tree = jax.tree.flatten(args, is_leaf=_is_halves)
-        spread = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
-        mapped = jax.tree.leaves(jax.tree.map(spread, tuple(axes), args, is_leaf=is_none))
+        broadcast = lambda axis, part: jax.tree.map(lambda _: axis is not None, part, is_leaf=_is_halves)
+        mapped = jax.tree.leaves(jax.tree.map(broadcast, tuple(axes), args, is_leaf=is_none))
         numeric = [_is_halves(a) or isinstance(a, jax.Array | np.ndarray | np.generic | int | float) for a in leaves]
         values = [_Value.of(a, m) for a, m, n in zip(leaves, mapped, numeric, strict=True) if n]
         size = next(v.array.shape[-1] for v in values if v.mapped)
@@ -317,9 +317,9 @@ class _Value(NamedTuple):
         place = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
         dims = tuple(place[d] for d, length in enumerate(self.shape) if length != 1)
         array = self.array if self.mapped else jnp.reshape(self.array, _tight(self.shape))
-        return self.spread(array, dims, shape, size)
+        return self.broadcast(array, dims, shape, size)
 
-    def spread(self, array: Array, dims: tuple[int, ...], shape: tuple[int, ...], size: int) -> Array:
+    def broadcast(self, array: Array, dims: tuple[int, ...], shape: tuple[int, ...], size: int) -> Array:
         """`array`, whose axes are the axes `dims` of the tight `shape` (and the lanes), broadcast to all of it."""
         target = (*_tight(shape), size)
         if self.mapped:
@@ -394,7 +394,7 @@ class _Program(NamedTuple):
         """The results of one equation, by the best way there is."""
         name = eqn.primitive.name
         if self.pairs is not None and self.is_paired(eqn):
-            return self.blocks(eqn, inputs)
+            return self.word_pairs(eqn, inputs)
         if name in _CUSTOM_DERIVATIVE:
             return self.with_rule(eqn, inputs)
         if name in _INLINED:
@@ -455,11 +455,11 @@ class _Program(NamedTuple):
         out = call([(v.array, v.odd) for v in inputs])
         return [f._replace(array=array, odd=odd) for f, (array, odd) in zip(forms, out, strict=True)]
 
-    def blocks(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
-        """The random words of pairs of agents: one block for both, and who is odd known beforehand."""
+    def word_pairs(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
+        """The random words of pairs of agents: one word pair for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
         one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
-        closed = jax.make_jaxpr(lambda k0, k1, sim: random.blocks(k0, k1, sim, agents // 2, dims))(*one)
+        closed = jax.make_jaxpr(lambda k0, k1, sim: random.word_pairs(k0, k1, sim, agents // 2, dims))(*one)
         words = self.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], inputs)
         even, odd = (jnp.full((agents // 2, dims), parity) for parity in (False, True))
         return [_Value(w.array, (agents, dims), w.mapped, w.array) for w in words] + [
@@ -516,7 +516,7 @@ class _Program(NamedTuple):
         elif name == "broadcast_in_dim":
             to = {d: i for i, d in enumerate(d for d, length in enumerate(shape) if length != 1)}
             dims = tuple(to[params["broadcast_dimensions"][d]] for d in place)
-            out = first.spread(first.array, dims, shape, size)
+            out = first.broadcast(first.array, dims, shape, size)
         elif name in ("squeeze", "expand_dims") or (name == "reshape" and params["dimensions"] is None):
             out = jnp.reshape(first.array, tight)
         elif name in _COMBINE:

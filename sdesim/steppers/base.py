@@ -139,7 +139,7 @@ def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick
     Returns:
         The kick of the step.
     """
-    keys = [random.step_key(seed, Stream.NOISE + i, n) for i in range(model.noise.blocks)]
+    keys = [random.step_key(seed, Stream.NOISE + i, n) for i in range(model.noise.word_pairs)]
     words = [random.words(key, sim, *x.shape) for key in keys]
 
     def kick(x: Agents, gradients: Agents, size: Sizes):

@@ -60,7 +60,7 @@ def averaged(half_width: float, agents: int) -> Law:
     return Law(np.array([half_width / p]), np.array([p]))
 
 
-def spread(half_width: float, agents: int, order: Order, rate: float, step: int) -> Law:
+def agents_law(half_width: float, agents: int, order: Order, rate: float, step: int) -> Law:
     """The law of the point of an agent's gradient about Y_t, the mean of all x^i - eta grad f, where the loss is flat.
 
     Agents start at one point, and a pull of weight `rate` shrinks their differences by 1 - rate. Y has moved with the

@@ -350,7 +350,7 @@ class Training:
     # -- inside
 
     @functools.cached_property
-    def _code(self) -> programs.Code:
+    def _code(self) -> programs.TracedCode:
         """Of the network and the rule as they are when the training begins."""
         return programs.code_of(self._setup)
 

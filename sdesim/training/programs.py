@@ -1,7 +1,7 @@
 """What is compiled of a training, and the code that it is known by.
 
 A compiled program has the values in it that the functions of a network or a rule read where they were
-defined, and would go on with yesterday's. So each takes the `Code` that it was traced from as its first
+defined, and would go on with yesterday's. So each takes the `TracedCode` that it was traced from as its first
 argument.
 """
 
@@ -21,12 +21,12 @@ from sdesim.training import measure as measurements
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import Algorithm
-from sdesim.training.setup import Setup
+from sdesim.training.setup import TrainingSetup
 from sdesim.training.step import RunState
 
 
 @dataclasses.dataclass(frozen=True)
-class Code:
+class TracedCode:
     """What a network and a rule were traced to, with all that their functions closed over; no pytree.
 
     Attributes:
@@ -36,7 +36,7 @@ class Code:
     keys: tuple[Hashable, ...]
 
 
-def code_of(setup: Setup) -> Code:
+def code_of(setup: TrainingSetup) -> TracedCode:
     """The code of a training, with its functions as they are now.
 
     It is what is not ours of its programs, traced by itself, which is faster than tracing them whole.
@@ -63,7 +63,7 @@ def code_of(setup: Setup) -> Code:
         return params, optimizer, algorithm.center(params, optimizer), renewed
 
     agents = jax.tree.map(lambda a: jax.ShapeDtypeStruct((setup.agents, *a.shape), a.dtype), params)
-    return Code(
+    return TracedCode(
         (
             as_key(train, params, images(task.batch), key),
             as_key(test, params, images(min(task.evaluation_batch, most))),
@@ -79,7 +79,7 @@ def _of_one_run(algorithm: Algorithm) -> Algorithm:
 
 @functools.cache
 def start() -> Callable[..., RunState]:
-    """`step.start`, compiled; the `Code` comes before its arguments.
+    """`step.start`, compiled; the `TracedCode` comes before its arguments.
 
     It runs once a training: on a CPU LLVM takes ten seconds for the long straight code of random numbers, and two at
     its first level.
@@ -115,7 +115,7 @@ def take_steps(kept: tuple, state: RunState) -> tuple[RunState, Array]:
     """`step.take_steps`, compiled.
 
     Args:
-        kept: the `Code`, and the arguments of `step.take_steps` but for the state.
+        kept: the `TracedCode`, and the arguments of `step.take_steps` but for the state.
         state: of all runs, which is given up.
 
     Returns:
@@ -126,7 +126,7 @@ def take_steps(kept: tuple, state: RunState) -> tuple[RunState, Array]:
 
 
 @eqx.filter_jit
-def renew(code: Code, *args: Any) -> RunState:
+def renew(code: TracedCode, *args: Any) -> RunState:
     """`step.renew`, compiled.
 
     Args:
@@ -140,7 +140,7 @@ def renew(code: Code, *args: Any) -> RunState:
 
 
 @eqx.filter_jit
-def measure(code: Code, *args: Any) -> dict[str, Array]:
+def measure(code: TracedCode, *args: Any) -> dict[str, Array]:
     """`measure.measure`, compiled.
 
     Args:
@@ -154,7 +154,7 @@ def measure(code: Code, *args: Any) -> dict[str, Array]:
 
 
 @eqx.filter_jit
-def tested(code: Code, *args: Any) -> PyTree:
+def tested(code: TracedCode, *args: Any) -> PyTree:
     """`measure.tested`, compiled.
 
     Args:

@@ -41,7 +41,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Setup:
+class TrainingSetup:
     """Checked settings, and what follows from them.
 
     Attributes:
@@ -213,7 +213,7 @@ def checked(
     evaluation_batch: int,
     train_images: int,
     memory: int | str | None,
-) -> Setup:
+) -> TrainingSetup:
     """The settings that `Training` takes, checked, and what they warn of.
 
     Args:
@@ -266,7 +266,7 @@ def checked(
     made.check_made_for(agents, rates, batches)
     look = _look(taken, steps.image_shape(task, data.train_x.shape[1:]), data)
     found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
-    setup = Setup(*found, look.params, given)
+    setup = TrainingSetup(*found, look.params, given)
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
     warn_of_stiffness(made, rates)
     if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:

@@ -33,16 +33,16 @@ class Laplace(noise.AbstractAdditive):
     def amplitude(self):
         return self.scale
 
-    def variates(self, blocks, dtype, batch):
-        u = random.centered(blocks[0].own, dtype)
+    def variates(self, words, dtype, batch):
+        u = random.centered(words[0].own, dtype)
         return -jnp.sign(u) * jnp.log1p(-jnp.abs(u))
 
 
 class Halved(noise.Gaussian):
     """Other variates than its parent's."""
 
-    def variates(self, blocks, dtype, batch):
-        return 0.5 * super().variates(blocks, dtype, batch)
+    def variates(self, words, dtype, batch):
+        return 0.5 * super().variates(words, dtype, batch)
 
 
 def student_characteristic(t, nu):
@@ -182,14 +182,14 @@ def test_smoothed_loss_refuses():
 class Triangular(noise.AbstractAdditive):
     """The sum of two uniforms on (-1, 1), with its law."""
 
-    blocks = 2
+    word_pairs = 2
 
     @property
     def amplitude(self):
         return jnp.asarray(1.0)
 
-    def variates(self, blocks, dtype, batch):
-        return sdesim.random.centered(blocks[0].own, dtype) + sdesim.random.centered(blocks[1].own, dtype)
+    def variates(self, words, dtype, batch):
+        return sdesim.random.centered(words[0].own, dtype) + sdesim.random.centered(words[1].own, dtype)
 
     def distribution(self):
         return stats.triang(0.5, loc=-2, scale=4)
@@ -198,8 +198,8 @@ class Triangular(noise.AbstractAdditive):
 class Cubed(noise.AbstractNoise):
     """zeta = z^3 of a normal z: not a sum of its variates."""
 
-    def variates(self, blocks, dtype, batch):
-        return noise.Gaussian(1.0).variates(blocks, dtype, batch)
+    def variates(self, words, dtype, batch):
+        return noise.Gaussian(1.0).variates(words, dtype, batch)
 
     def distribution(self):
         return stats.norm()
@@ -211,8 +211,8 @@ class Cubed(noise.AbstractNoise):
 class Narrow(noise.Uniform):
     """Other variates than those of the law it inherits."""
 
-    def variates(self, blocks, dtype, batch):
-        return 0.1 * super().variates(blocks, dtype, batch)
+    def variates(self, words, dtype, batch):
+        return 0.1 * super().variates(words, dtype, batch)
 
 
 def test_a_law_of_ones_own_is_treated_as_the_built_in_ones_are():

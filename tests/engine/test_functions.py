@@ -86,8 +86,8 @@ class Pull(sdesim.AbstractCoupling):
 
 
 class Law(noise.AbstractNoise):
-    def variates(self, blocks, dtype, batch):
-        return A * blocks[0].own.astype(dtype) * 2.0**-32
+    def variates(self, words, dtype, batch):
+        return A * words[0].own.astype(dtype) * 2.0**-32
 
     def apply(self, z, x, gradient, batch, scale):
         return A * scale * z

@@ -343,9 +343,9 @@ def operations(jaxpr, inside=False):
 
 
 @pytest.mark.parametrize(
-    "law, numbers, blocks, logs", [(Uniform, (1,), 1, 0), (Gaussian, (1,), 1, 1), (StudentT, (1, 3), 2, 4)]
+    "law, numbers, word_pairs, logs", [(Uniform, (1,), 1, 0), (Gaussian, (1,), 1, 1), (StudentT, (1, 3), 2, 4)]
 )
-def test_a_pair_of_agents_hashes_once(law, numbers, blocks, logs):
+def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs):
     model = Dynamics(QuarticDoubleWell(), Quorum(1.0), law(*map(float, numbers)))
     sims, word = jnp.arange(64, dtype=jnp.uint32), random.seed_words(SEED)
     x = jnp.zeros((64, 1, 64))
@@ -356,7 +356,7 @@ def test_a_pair_of_agents_hashes_once(law, numbers, blocks, logs):
         return gpu._advance_blocks(*plan_of(64, 1), model, None, state, sims, word, number, number, "triton", True)
 
     found = list(operations(jax.make_jaxpr(run)(state, sims).jaxpr))
-    assert found.count(("xor", 2)) == 20 * blocks
+    assert found.count(("xor", 2)) == 20 * word_pairs
     assert found.count(("reduce_sum", 1)) == 1
     assert found.count(("log", 2)) == logs  # of Student's law one an agent, and one more in its expm1
 

@@ -293,10 +293,10 @@ def numbered(vmapped):
     def over(fn, axes, fast=True):
         def run(*arguments):
             arrays, static = eqx.partition(arguments, eqx.is_array_like)
-            spread = jax.tree.map(
+            broadcast = jax.tree.map(
                 lambda axis, part: jax.tree.map(lambda _: axis, part), tuple(axes), arrays, is_leaf=lambda a: a is None
             )
-            return vmapped(lambda *a: fn(*eqx.combine(a, static)), spread)(*arrays)
+            return vmapped(lambda *a: fn(*eqx.combine(a, static)), broadcast)(*arrays)
 
         return run
 

@@ -205,8 +205,8 @@ class Cauchy(noise.AbstractAdditive):
     def iteration_only(self):
         return "Cauchy has no variance"
 
-    def variates(self, blocks, dtype, batch):
-        return jnp.tan(jnp.pi * sdesim.random.centered(blocks[0].own, dtype) / 2)
+    def variates(self, words, dtype, batch):
+        return jnp.tan(jnp.pi * sdesim.random.centered(words[0].own, dtype) / 2)
 
 
 MODEL = dict(model=sdesim.Dynamics(loss, sdesim.Quorum(2.0), noise.Gaussian(1.0), eta=0.1))

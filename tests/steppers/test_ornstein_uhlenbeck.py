@@ -213,7 +213,7 @@ def test_iteration_momentum(rule, z_scores):
     "law", [noise.Gaussian(SIGMA), noise.Uniform(SIGMA * np.sqrt(3.0))], ids=["gaussian", "uniform"]
 )
 def test_quorum_noise_falls_as_one_over_p(law, z_scores):
-    """Also where p is odd, and an agent of the last block has no partner."""
+    """Also where p is odd, and the last agent has its word pair alone."""
     alone = ETA**2 * SIGMA**2 / (1 - (1 - ETA * H) ** 2)
     for p in (1, 2, 5, 16, 64):
         model = sdesim.Dynamics(sdesim.objectives.Quadratic(H), coupling=sdesim.Quorum(K), noise=law, eta=ETA)

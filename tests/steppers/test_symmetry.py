@@ -142,8 +142,8 @@ def test_quorum_coupling_leaves_the_mean_alone(order, x):
     result = run(coupling.Quorum(3.0), x, loss=flat, order=order, steps=40)
     agents = np.asarray(result.agents[0])
     np.testing.assert_allclose(result.quorum[0], x.mean(0), rtol=0, atol=1e-12)
-    spread = np.abs(x - x.mean(0)).max()
-    assert np.abs(agents - x.mean(0)).max() <= spread * 0.85**40 + 1e-12  # and it did couple
+    farthest = np.abs(x - x.mean(0)).max()
+    assert np.abs(agents - x.mean(0)).max() <= farthest * 0.85**40 + 1e-12  # and it did couple
 
 
 @settings(max_examples=5)

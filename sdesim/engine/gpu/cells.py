@@ -4,7 +4,7 @@ A *cell* is a number (NumPy), a scalar of the kernel, a value a simulation, or a
 simulations. Coordinates are unrolled into cells of their own, so that no array of the kernel has more axes than a
 block.
 
-Agents 2i and 2i + 1, which share a block of random words, are two cells of the same place. What their words have in
+Agents 2i and 2i + 1, which share a word pair, are two cells of the same place. What their words have in
 common is then one and the same operation on one and the same cell, and `Machine.bind` does it once.
 """
 

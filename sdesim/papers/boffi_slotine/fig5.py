@@ -27,7 +27,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 
 def within(runs: Runs, letter: str) -> np.ndarray:
-    """Spread of each simulation's agents: the mean over coordinates of their standard deviation, (sims,).
+    """How far each simulation's agents scatter: the mean over coordinates of their standard deviation, (sims,).
 
     Args:
         runs: the simulations.

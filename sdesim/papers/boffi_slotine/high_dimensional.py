@@ -139,8 +139,8 @@ class Config:
     @property
     def half_width(self) -> float:
         """The half width of the smoothed loss: that of a coordinate's noise, summed over the memory of the momentum."""
-        spread = self.eta * self.noise_half_width / (1 - self.momentum)
-        return spread if self.smoothing is None else self.smoothing
+        summed = self.eta * self.noise_half_width / (1 - self.momentum)
+        return summed if self.smoothing is None else self.smoothing
 
 
 PRESETS = {"smoke": Config(sims=8, dims=20, steps=1000), "default": Config(), "paper": Config(sims=240)}

@@ -12,7 +12,7 @@ from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import Curve
 from sdesim.papers.zhang.chapter4 import Config, Methods, always, better, experiment, farther, smallest, tried
-from sdesim.papers.zhang.chapter4.methods import Arm
+from sdesim.papers.zhang.chapter4.methods import MethodArm
 
 ENOUGH = 100  # epochs after which a network overfits, of which some of Z's statements are
 
@@ -28,7 +28,7 @@ def statements(config: Config) -> list[Statement]:
     (slow, *_, fast), (slow_m, *_, fast_m) = rising.values()
     late = "" if config.epochs >= ENOUGH else f"of networks trained to the end: counted from {ENOUGH} epochs on"
 
-    def worse_of_best(runs: Runs, arms: list[Arm]) -> np.ndarray:
+    def worse_of_best(runs: Runs, arms: list[MethodArm]) -> np.ndarray:
         """Test error at the rate of smallest training loss, above the mean of the other rates."""
         loss = [net.best(runs.data, "train_loss", arm.label).mean() for arm in arms]
         found = [smallest(runs.data, [arm]) for arm in arms]

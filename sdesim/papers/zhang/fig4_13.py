@@ -12,7 +12,7 @@ from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import Curve
 from sdesim.papers.zhang.chapter4 import Config, Methods, always, experiment, farther, smallest, tried
-from sdesim.papers.zhang.chapter4.methods import Arm
+from sdesim.papers.zhang.chapter4.methods import MethodArm
 
 
 def methods(config: Config) -> Methods:
@@ -29,12 +29,12 @@ def statements(config: Config) -> list[Statement]:
     easgd, eamsgd, decaying = here.values()
     trap = len(periods) // 2  # 100 of 1, 10, 100, 1000
 
-    def sensitivity(runs: Runs, arms: list[Arm]) -> np.ndarray:
+    def sensitivity(runs: Runs, arms: list[MethodArm]) -> np.ndarray:
         """Points of smallest test error between the worst and the best of the periods."""
         found = [smallest(runs.data, [arm]) for arm in arms]
         return max(found, key=np.mean) - min(found, key=np.mean)
 
-    def lowest(runs: Runs, arm: Arm) -> np.ndarray:
+    def lowest(runs: Runs, arm: MethodArm) -> np.ndarray:
         return net.best(runs.data, "train_loss", arm.label)
 
     return [

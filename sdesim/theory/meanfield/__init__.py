@@ -8,8 +8,8 @@
 They take the `Dynamics` or the objective that `simulate` samples, and sample nothing.
 """
 
+from sdesim.theory.meanfield.finite_volumes import fokker_planck, fokker_planck_matrix, relaxation_rates
 from sdesim.theory.meanfield.fluctuations import QuorumMoments, iteration_noise, linear_noise, quorum_moments
-from sdesim.theory.meanfield.fokker_planck import fokker_planck, fokker_planck_matrix, relaxation_rates
 from sdesim.theory.meanfield.iteration import Evolution, evolve
 from sdesim.theory.meanfield.momentum import PhaseEvolution, evolve_momentum
 from sdesim.theory.meanfield.parts import Grid, temperature

@@ -77,7 +77,7 @@ class Transfer:
         # The pull towards the middle of the grid is part of the map; the rest of it is one shift of all agents.
         self.middle = middle
         image = x - eta * slope + eta * k * (middle - x)
-        self.matrix, self.outside = _spread(image, grid)
+        self.matrix, self.outside = _sharing(image, grid)
         self.adjoint = self.matrix.T.tocsr()
 
     def __call__(self, masses: np.ndarray, target: float) -> tuple[np.ndarray, float]:
@@ -139,20 +139,22 @@ def piece_edges(grid: Grid) -> np.ndarray:
     return np.linspace(grid.low, grid.high, SPLIT * grid.cells + 1)
 
 
-def _spread(image: np.ndarray, grid: Grid) -> tuple[Any, np.ndarray]:
-    """The matrix (cells, cells) that hands each piece's mass to the cells about its image, `spread` below.
+def _sharing(image: np.ndarray, grid: Grid) -> tuple[Any, np.ndarray]:
+    """The matrix (cells, cells) that hands each piece's mass to the cells about its image, as `shared_out` says.
 
     Returns also the share of each cell that left the grid, (cells,): it is held in the cells at the ends.
     """
     n = grid.cells
     place = (image - grid.low) / grid.width
-    piece, cell, share, outside = spread(place[:-1], place[1:], n)
+    piece, cell, share, outside = shared_out(place[:-1], place[1:], n)
     source = np.arange(outside.size) // SPLIT
     matrix = sparse.csr_matrix((share / SPLIT, (cell, source[piece])), shape=(n, n))
     return matrix, np.bincount(source, outside / SPLIT, minlength=n)
 
 
-def spread(start: np.ndarray, stop: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def shared_out(
+    start: np.ndarray, stop: np.ndarray, cells: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """How pieces are shared among cells 0, 1, ...
 
     Each point gives to the two cells whose centers enclose it what keeps its mean. Sharing by overlap would move the

@@ -16,7 +16,7 @@ from scipy import sparse
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov
 from sdesim.fields import check_sign
 from sdesim.theory.meanfield import parts
-from sdesim.theory.meanfield.iteration import LOST, spread
+from sdesim.theory.meanfield.iteration import LOST, shared_out
 from sdesim.theory.meanfield.parts import Grid, Law
 
 SPLIT = 4  # pieces of a cell that the map of v moves as straight lines
@@ -92,7 +92,7 @@ class _Kicks:
         # Heavy ball takes one gradient a cell of x, which its own within-cell variance would not change at this order.
         image = delta * v - eta * (slope(x + lookahead * v) if lookahead else slope(x))
         place = (image - velocities.low) / velocities.width
-        piece, cell, share, outside = spread(place[:, :-1].ravel(), place[:, 1:].ravel(), n)
+        piece, cell, share, outside = shared_out(place[:, :-1].ravel(), place[:, 1:].ravel(), n)
         row, source = piece // (SPLIT * n), piece // SPLIT  # pieces are numbered along v first, as are the cells
         size = grid.cells * n
         self.matrix = sparse.csr_matrix((share / SPLIT, (row * n + cell, source)), shape=(size, size))
@@ -134,7 +134,7 @@ def _pulled(masses: np.ndarray, grid: Grid, weight: float, target: float) -> np.
         return masses
     edges = grid.edges
     place = (edges + weight * (target - edges) - grid.low) / grid.width
-    piece, cell, share, _ = spread(place[:-1], place[1:], grid.cells)
+    piece, cell, share, _ = shared_out(place[:-1], place[1:], grid.cells)
     return sparse.csr_matrix((share, (cell, piece)), shape=(grid.cells, grid.cells)) @ masses
 
 

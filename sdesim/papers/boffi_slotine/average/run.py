@@ -32,8 +32,8 @@ class Exponential(noise.AbstractNoise):
     def iteration_only(self):
         return "skewed noise is not the increment of an SDE"
 
-    def variates(self, blocks: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return -jnp.log(random.uniform(blocks[0].own, dtype)) - 1
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return -jnp.log(random.uniform(words[0].own, dtype)) - 1
 
     def apply(self, z: Array, x: Array, gradient: Array, batch: Array, scale: Array):
         return per_agent(scale / jnp.sqrt(batch), z) * jnp.sum(self.matrix[None] * z[:, None], axis=2)

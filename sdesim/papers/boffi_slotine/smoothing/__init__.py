@@ -7,7 +7,7 @@ distortion that synchronization removes.
 
 With w the points at which agents take their gradients, Y_{t+1} = Y_t + eta mean(zeta) - eta mean(grad f(w)) exactly, so
 the conditional expectation of -mean(grad f(w_{t+1})) is measured, over many paths, for every Y. It is what the agents'
-spread about their mean lets through, and that depends on the order within a step:
+scatter about their mean lets through, and that depends on the order within a step:
 
 - "gauss-seidel", pull and then descend: at eta k = 1 all gradients are taken at the mean, and the statement is exact.
 - "jacobi", both from the old state, as in BS 37: agents are at least as far apart as the noise of one step has just put
@@ -15,7 +15,7 @@ spread about their mean lets through, and that depends on the order within a ste
   agent is 1/p + (1 - 1/p) / (1 - (1 - eta k)^2). In the SDE the second term is (1 - 1/p) / (2 eta k), which is small
   for gains that no iteration could follow.
 
-What agents' spread lets through is predicted by the law that their noise of the past and present gives a gradient's
+What agents' scatter lets through is predicted by the law that their noise of the past and present gives a gradient's
 point about Y where the loss is flat (`smoothing`). All constants are chosen [C].
 """
 

@@ -120,13 +120,13 @@ def statements(config: Config) -> list[Statement]:
     told = max(damped, key=lambda p: damped[p][0] - damped[p][1])  # where the two laws differ most
     average, narrower = damped[told]
 
-    def spread_error(runs: Runs) -> float:
-        """The largest difference of a wave's measured damping from that of the law of the spread."""
+    def law_error(runs: Runs) -> float:
+        """The largest difference of a wave's measured damping from that of the agents' law."""
         errors = []
         for p in config.agents[1:]:
             for order in ORDERS:
                 for rate in config.rates:
-                    expected = np.mean([factors(law, loss) for law in config.spreads(p, order, rate)], axis=0)
+                    expected = np.mean([factors(law, loss) for law in config.agents_laws(p, order, rate)], axis=0)
                     found = factors_of(runs.data.sel(p=p, order=order, rate=rate))
                     errors.append(abs(found - expected)[1:])
         return statistics.greatest(errors)
@@ -176,7 +176,7 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "spread",
             "at any gain and in any order the smoothing is that of the agents' own spread (largest error of a damping)",
-            spread_error,
+            law_error,
             at_most(0.05, smoke=0.15),
         ),
         Statement(

@@ -5,7 +5,7 @@ import dataclasses
 from sdesim.coupling import Order
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.boffi_slotine.one_dimensional import Loss
-from sdesim.theory.smoothing import Law, spread
+from sdesim.theory.smoothing import Law, agents_law
 
 WINDOW = 2.3  # half width of what is measured
 WARM = 2  # iterations after which agents are spread
@@ -52,15 +52,15 @@ class Config:
         """Half width of the noise of one step of one agent, in units of x."""
         return self.eta * self.noise_half_width
 
-    def spreads(self, agents: int, order: Order, rate: float) -> list[Law]:
-        """The laws of the agents' spread at the steps that are watched.
+    def agents_laws(self, agents: int, order: Order, rate: float) -> list[Law]:
+        """The laws of the agents about their mean at the steps that are watched.
 
         Args:
             agents: number of agents p.
             order: of coupling and descent in one step.
             rate: of the coupling.
         """
-        return [spread(self.half_width, agents, order, rate, t) for t in range(WARM, self.steps)]
+        return [agents_law(self.half_width, agents, order, rate, t) for t in range(WARM, self.steps)]
 
 
 PRESETS = {

@@ -111,7 +111,7 @@ def _plot_gains(config: Config, data: xr.Dataset, panel: Axes) -> None:
     for (order, marker, text), color in zip(SHOWN, (plotting.SMOOTHED, plotting.AGENTS), strict=True):
         models = {rate: data.sel(p=p, order=order, rate=rate) for rate in config.rates}
         _plot_damping(panel, models, 2, color, marker, f"measured, {text}")
-        curve = [np.mean([law.damping(frequency) for law in config.spreads(p, order, rate)]) for rate in fine]
+        curve = [np.mean([law.damping(frequency) for law in config.agents_laws(p, order, rate)]) for rate in fine]
         measured.plot_formula(panel, fine, curve, f"the agents' spread, {text}", color)
     for agents, style, label in ((p, "-", "averaged noise"), (1, ":", "noise of one agent")):
         left = averaged(config.half_width, agents).damping(frequency)

@@ -31,14 +31,14 @@ from sdesim.papers.zhang.chapter4.claims import (
     speedup,
 )
 from sdesim.papers.zhang.chapter4.config import Config, Decay, presets
-from sdesim.papers.zhang.chapter4.methods import ALONE, Arm, Methods, flat, tried
+from sdesim.papers.zhang.chapter4.methods import ALONE, MethodArm, Methods, flat, tried
 from sdesim.papers.zhang.chapter4.picture import of_chosen, size
 
 __all__ = [
     "ALONE",
-    "Arm",
     "Config",
     "Decay",
+    "MethodArm",
     "Methods",
     "always",
     "best_of_others",
@@ -63,7 +63,7 @@ def experiment(
     methods: Callable[[Config], Methods],
     statements: Callable[[Config], list[Statement]],
     curves: Callable[[Config, xr.Dataset], list[Curve]],
-    beside: Callable[[Config], list[Arm]] = lambda config: [],
+    beside: Callable[[Config], list[MethodArm]] = lambda config: [],
 ) -> Experiment:
     """The experiment of one of Z's figures.
 

@@ -8,11 +8,11 @@ import xarray as xr
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
-from sdesim.papers.zhang.chapter4.methods import Arm, Methods, flat
+from sdesim.papers.zhang.chapter4.methods import MethodArm, Methods, flat
 from sdesim.statistics import greatest, least
 
 
-def errors(data: xr.Dataset, arm: Arm) -> np.ndarray:
+def errors(data: xr.Dataset, arm: MethodArm) -> np.ndarray:
     """Test error of the tested model in percent, (epochs + 1, sims); of what has diverged that of a guess.
 
     Args:
@@ -23,7 +23,7 @@ def errors(data: xr.Dataset, arm: Arm) -> np.ndarray:
     return np.where(np.isfinite(found), found, net.GUESS_ERROR)
 
 
-def chosen(data: xr.Dataset, arms: Sequence[Arm]) -> Arm:
+def chosen(data: xr.Dataset, arms: Sequence[MethodArm]) -> MethodArm:
     """Of a method's arms the one with the smallest achievable test error, in the mean over runs.
 
     Args:
@@ -33,7 +33,7 @@ def chosen(data: xr.Dataset, arms: Sequence[Arm]) -> Arm:
     return min(arms, key=lambda arm: errors(data, arm).min(axis=0).mean())
 
 
-def smallest(data: xr.Dataset, arms: Sequence[Arm]) -> np.ndarray:
+def smallest(data: xr.Dataset, arms: Sequence[MethodArm]) -> np.ndarray:
     """The smallest test error over the epochs, at the chosen learning rate, (sims,).
 
     Args:
@@ -43,7 +43,7 @@ def smallest(data: xr.Dataset, arms: Sequence[Arm]) -> np.ndarray:
     return errors(data, chosen(data, arms)).min(axis=0)
 
 
-def during(data: xr.Dataset, arms: Sequence[Arm], epochs: slice = slice(1, None)) -> np.ndarray:
+def during(data: xr.Dataset, arms: Sequence[MethodArm], epochs: slice = slice(1, None)) -> np.ndarray:
     """The mean test error over the epochs, at the chosen learning rate, (sims,).
 
     Args:
@@ -55,7 +55,9 @@ def during(data: xr.Dataset, arms: Sequence[Arm], epochs: slice = slice(1, None)
 
 
 def better(
-    of: Sequence[Arm], than: Sequence[Arm], by: Callable[[xr.Dataset, Sequence[Arm]], np.ndarray] = smallest
+    of: Sequence[MethodArm],
+    than: Sequence[MethodArm],
+    by: Callable[[xr.Dataset, Sequence[MethodArm]], np.ndarray] = smallest,
 ) -> Callable[[Runs], np.ndarray]:
     """By how many points of test error one method is better than another, run by run: runs are paired.
 
@@ -71,7 +73,7 @@ def better(
 
 
 def best_of_others(
-    methods: Methods, name: str, by: Callable[[xr.Dataset, Sequence[Arm]], np.ndarray] = smallest
+    methods: Methods, name: str, by: Callable[[xr.Dataset, Sequence[MethodArm]], np.ndarray] = smallest
 ) -> Callable[[Runs], np.ndarray]:
     """By how many points a method is better than the best of all others in the mean over runs, run by run.
 
@@ -151,7 +153,7 @@ def learns(id: str, methods: Methods) -> Statement:
     return Statement(id, text, worst, at_most(0.9, smoke=0.95))
 
 
-def one_start(id: str, arms: Sequence[Arm]) -> Statement:
+def one_start(id: str, arms: Sequence[MethodArm]) -> Statement:
     """What Z 4.1 sets, up to the rounding of different programs.
 
     Args:
@@ -197,7 +199,7 @@ def own_path(id: str, methods: Methods) -> Statement:
     return Statement(id, text, widest, at_most(0.05, smoke=1e-3))
 
 
-def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
+def at_one_point(id: str, arms: Sequence[MethodArm]) -> Statement:
     """Workers that take their steps at the master's own point are nowhere else.
 
     Args:
@@ -216,7 +218,7 @@ def at_one_point(id: str, arms: Sequence[Arm]) -> Statement:
     return Statement(id, text, widest, at_most(1e-6, smoke=1e-6))
 
 
-def farther(id: str, statement: str, near: Arm, far: Arm) -> Statement:
+def farther(id: str, statement: str, near: MethodArm, far: MethodArm) -> Statement:
     """In every run one arm's workers end farther from each other than another's; runs are paired.
 
     Args:

@@ -24,7 +24,7 @@ ALONE = ("SGD", "ASGD", "MVASGD", "MSGD")
 
 
 @dataclasses.dataclass(frozen=True)
-class Arm(net.Arm):
+class MethodArm(net.Arm):
     """A method with one learning rate.
 
     Attributes:
@@ -38,7 +38,7 @@ class Arm(net.Arm):
 
 def tried(
     config: Config, method: str, agents: int = 1, period: int = 1, rates: Rates | None = None, decay: float = 0.0
-) -> list[Arm]:
+) -> list[MethodArm]:
     """A method with each of its learning rates.
 
     Args:
@@ -54,14 +54,14 @@ def tried(
     slower = f", gamma = {decay:g}" if decay else ""
     etas = [config.eta * eta for eta in (getattr(config, field) if rates is None else rates)]
     numbers: dict[str, Any] = dict(agents=agents, period=period, same_start=True, method=method, decay=decay)
-    return [Arm(f"{method}{where}, eta = {eta:g}{slower}", algorithm, eta=eta, **numbers) for eta in etas]
+    return [MethodArm(f"{method}{where}, eta = {eta:g}{slower}", algorithm, eta=eta, **numbers) for eta in etas]
 
 
-Methods = dict[str, list[Arm]]
+Methods = dict[str, list[MethodArm]]
 """Arms by the method that they are of."""
 
 
-def flat(methods: Methods) -> list[Arm]:
+def flat(methods: Methods) -> list[MethodArm]:
     """All arms of a figure.
 
     Args:

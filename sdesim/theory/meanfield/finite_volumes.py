@@ -34,7 +34,7 @@ def bernoulli(z: np.ndarray) -> np.ndarray:
     return np.where(small, 1 - z / 2, safe / np.expm1(safe))
 
 
-def rates(potential: np.ndarray, temperature: float, width: float) -> tuple[np.ndarray, np.ndarray]:
+def hops(potential: np.ndarray, temperature: float, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Rates of hopping right from each cell but the last, and left from each but the first.
 
     Args:
@@ -61,7 +61,7 @@ def generator(potential: np.ndarray, temperature: float, width: float) -> np.nda
     Returns:
         (cells, cells), in 1/time.
     """
-    right, left = rates(potential, temperature, width)
+    right, left = hops(potential, temperature, width)
     a = np.diag(right, -1) + np.diag(left, 1)
     return a - np.diag(a.sum(axis=0))
 
@@ -108,7 +108,7 @@ def fokker_planck(
             history[n // every] = masses
         if n == steps:
             break
-        right, left = rates(f + 0.5 * coupling.k * (x - center) ** 2, temperature, grid.width)
+        right, left = hops(f + 0.5 * coupling.k * (x - center) ** 2, temperature, grid.width)
         bands[0, 1:], bands[2, :-1] = -dt * left, -dt * right
         bands[1] = 1.0
         bands[1, :-1] += dt * right
@@ -169,7 +169,7 @@ def relaxation_rates(
     x = grid.centers
     potential = parts.loss(objective)(x) + 0.5 * k * (x - mean) ** 2
     weights = np.exp(-(potential - potential.min()) / temperature)
-    right, left = rates(potential, temperature, grid.width)
+    right, left = hops(potential, temperature, grid.width)
     between = -np.sqrt(left[:-1] * right[1:])
     fluxes = np.sqrt(right * weights[:-1] / weights.sum())
     matrix = np.diag(right + left) + np.diag(between, 1) + np.diag(between, -1)
