@@ -7,9 +7,9 @@ from typing import Any
 MOVED = {
     "sdesim.advance": "sdesim.engine.loop",
     "sdesim.analysis.estimate": "sdesim.statistics",
+    "sdesim.analysis.synchronization": "sdesim.analysis.together",
     "sdesim.bench.command": "sdesim.cli.bench",
     "sdesim.bench.training": "sdesim.bench.trainers",
-    "sdesim.analysis.synchronization": "sdesim.analysis.together",
     "sdesim.blocks": "sdesim.engine.blocks",
     "sdesim.cnn": "sdesim.training",
     "sdesim.couple": "sdesim.interop.as_optax",
