@@ -10,7 +10,7 @@ Results carry the simulation axis, so that Monte Carlo errors come from independ
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -225,6 +225,18 @@ class AbstractAccumulator(AbstractObservable):
 
     def numbers(self, agents: int, dims: int):
         return agents * dims
+
+
+def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str]:
+    """Which observables look at every step, in place of every record.
+
+    Args:
+        observables: of a run.
+
+    Returns:
+        Their names.
+    """
+    return [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
 
 
 def _counts(view: View, after: Array) -> Array:

@@ -18,7 +18,7 @@ from sdesim.engine import gpu
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
 from sdesim.fields import form, is_none, is_traced, warn
-from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.observe import AbstractObservable, looking_at_every_step
 from sdesim.steppers import AbstractStepper
 
 # The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
@@ -150,9 +150,7 @@ def choose(
     swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
     program = (plan, form((stepper, model)), swept, tuple(o.name for o in observables), not increments, dtype)
     if program not in _KERNELS:
-        _KERNELS[program] = gpu.backend_for(
-            plan, stepper, model, axes, observables, True if increments else None, dtype
-        )
+        _KERNELS[program] = gpu.backend_for(plan, stepper, model, axes, observables, increments, dtype)
         if _KERNELS[program].backend is None:
             _warn_once(f"the GPU kernel cannot take this run, which goes on as a scan: {_KERNELS[program].reason}")
     choice = _KERNELS[program]
@@ -164,7 +162,7 @@ def _why_not_in_pairs(
     plan: Plan, model: Dynamics, observables: tuple[AbstractObservable, ...], increments: bool, dtype: Any
 ) -> str | None:
     """Why two agents cannot share a word pair and a complex number; None where they can."""
-    watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
+    watching = looking_at_every_step(observables)
     reasons = {
         "with fast=False": not plan.fast,
         f"in {plan.dims} dimensions": plan.dims != 1,

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling import AbstractCoupling, ArrayMean, per_agent
-from sdesim.dynamics import weighted_tree
+from sdesim.coupling import AbstractCoupling, ArrayMean
+from sdesim.dynamics import weighted, weighted_tree
 from sdesim.steppers.base import moved
 
 
@@ -38,7 +38,7 @@ def exchange(
     tick = jnp.asarray(tick)
     those = x if members is None else jax.tree.map(lambda a: a[members], x)
     pull, flow = rule.pull(those, shared, t, mean), rule.flow(those, shared, t, mean)
-    change = jax.tree.map(lambda p: per_agent(tick, p) * p, pull)
+    change = jax.tree.map(lambda p: weighted(tick, p), pull)
     if members is None:
         x = jax.tree.map(jnp.add, x, change)
     else:

@@ -240,7 +240,7 @@ def test_inverses(form):
     expected = simulate(model, agents=13, sims=SIMS, steps=20, seed=SEED, init=x).state
     if form != "mosaic":
         assert_close(fused(model, x, 20, form), expected, 20, growth=0.01)
-    assert gpu.backend_for(*plan_of(13, 1), model, None, (), None, jnp.float32).backend == "triton"
+    assert gpu.backend_for(*plan_of(13, 1), model, None, (), False, jnp.float32).backend == "triton"
 
 
 def test_triton_runs_what_mosaic_lacks():
@@ -248,13 +248,13 @@ def test_triton_runs_what_mosaic_lacks():
     cases = [(jnp.sinh, "mosaic"), (jnp.arctan, "triton"), (jnp.sort, None)]
     for fn, backend in cases:
         model = Dynamics(lambda x, fn=fn: jnp.sum(fn(x) * x), Quorum(1.0), Uniform(1.0))
-        chosen, why = gpu.backend_for(*plan, model, None, (), None, jnp.float32)
+        chosen, why = gpu.backend_for(*plan, model, None, (), False, jnp.float32)
         assert chosen == backend and (why == "") == (backend == "mosaic")
 
 
 def test_triton_runs_what_does_not_fit_mosaics_registers():
     model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
-    chosen = gpu.backend_for(*plan_of(1024, 4), model, None, (), None, jnp.float32)
+    chosen = gpu.backend_for(*plan_of(1024, 4), model, None, (), False, jnp.float32)
     assert chosen.backend == "triton" and "128 numbers of the state a thread" in chosen.reason
 
 
@@ -389,7 +389,7 @@ def test_every_case_compiles_for_cuda(name, backend):
     make, (agents, dims), run, _ = CASES[name]
     plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
     model = make()
-    assert gpu.refusal(*plan, model, None, (), None, jnp.float32, backend) is None
+    assert gpu.refusal(*plan, model, None, (), False, jnp.float32, backend) is None
 
 
 @pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
@@ -408,7 +408,7 @@ def test_layouts(agents, dims):
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
-def reason(model, agents=20, dims=1, observables=(), increments=None, dtype=jnp.float32, backend="mosaic"):
+def reason(model, agents=20, dims=1, observables=(), increments=False, dtype=jnp.float32, backend="mosaic"):
     return gpu.refusal(*plan_of(agents, dims), model, None, observables, increments, dtype, backend)
 
 
@@ -420,7 +420,7 @@ def test_what_it_refuses():
     assert "9 dimensions" in reason(model, dims=9)
     assert "a thread" in reason(model, agents=1024, dims=8)
     assert reason(model, agents=768, dims=2) is None and "64 numbers" in reason(model, agents=1024, dims=2)
-    assert "increments" in reason(model, increments=jnp.zeros((1, 1, 20, 1)))
+    assert "increments" in reason(model, increments=True)
     assert "every step" in reason(model, observables=(FirstNonFinite(),))
 
 

@@ -148,7 +148,7 @@ def test_all_that_mosaic_takes_stays_in_registers(agents, dims, momentum, assemb
     loss = CoupledDoubleWells() if dims > 1 else OscillatingDoubleWell()
     model = Dynamics(loss, Quorum(1.0), Gaussian(1.0), momentum=Nesterov(momentum) if momentum else None)
     plan = plan_of(agents, dims)
-    assert gpu.refusal(*plan, model, None, (), None, jnp.float32, "mosaic") is None
+    assert gpu.refusal(*plan, model, None, (), False, jnp.float32, "mosaic") is None
     said, _ = assembled(model, plan, "mosaic")
     assert spills(said) == 0
 

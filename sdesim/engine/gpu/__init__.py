@@ -49,7 +49,7 @@ from sdesim.engine.gpu.layout import (
 from sdesim.engine.gpu.program import STATE, Outside, Step, trace
 from sdesim.engine.plan import Plan
 from sdesim.fields import is_none
-from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.observe import AbstractObservable, looking_at_every_step
 from sdesim.steppers import AbstractStepper
 
 __all__ = [
@@ -243,7 +243,7 @@ def refusal(
     model: Dynamics,
     axes: PyTree,
     observables: Sequence[AbstractObservable],
-    increments: Any,
+    increments: bool,
     dtype: DTypeLike,
     backend: Backend = "mosaic",
 ) -> str | None:
@@ -255,7 +255,7 @@ def refusal(
         model: with the values of all lanes.
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
         observables: what is watched.
-        increments: None for the noise law; anything where the caller brings the Brownian increments.
+        increments: whether the caller brings the Brownian increments.
         dtype: of the states.
         backend: "mosaic" or "triton".
 
@@ -275,10 +275,9 @@ def refusal(
     numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 + velocities)
     if numbers > (most := MAX_THREAD_NUMBERS[backend][velocities]):
         return f"{numbers} numbers of the state a thread; its registers hold {most}"
-    if increments is not None:
+    if increments:
         return "increments of the caller"
-    watching = [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
-    if watching:
+    if watching := looking_at_every_step(observables):
         return f"an observable of every step: {', '.join(watching)}"
     try:
         _lowered(plan, stepper, model, axes, backend)
@@ -306,7 +305,7 @@ def backend_for(
     model: Dynamics,
     axes: PyTree,
     observables: Sequence[AbstractObservable],
-    increments: Any,
+    increments: bool,
     dtype: DTypeLike,
 ) -> Choice:
     """The backend that can run the model, Mosaic before Triton.
@@ -317,7 +316,7 @@ def backend_for(
         model: with the values of all lanes.
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
         observables: what is watched.
-        increments: None for the noise law; anything where the caller brings the Brownian increments.
+        increments: whether the caller brings the Brownian increments.
         dtype: of the states.
 
     Returns:
