@@ -51,6 +51,8 @@ class Stream(enum.IntEnum):
     SHUFFLE = 20  # a trainer's order of its images
     DROPOUT = 21  # a trainer's dropout and augmentation
     TANGENT = 22  # the direction in which a tangent of a run begins
+    COMPUTE = 32  # how long a worker's job takes
+    OFFSET = 33  # when a worker's first job ends, of one that has worked for long
 
 
 class Words(NamedTuple):

@@ -1,0 +1,268 @@
+"""How long a job takes: laws of compute times, in seconds of virtual time.
+
+A job is one stochastic gradient of one worker. Its time is a function of (seed, simulation, worker, job) alone: the
+quantile of the law at the one random word that belongs to these, so that algorithms race on identical clocks and a
+worker's times are the same however many others there are. Quantiles are made on the host in float64: a timetable is a
+sum of thousands of times, and who comes first must not hang on a rounding.
+"""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from sdesim import random
+from sdesim.fields import Part, check_per, check_sign, number, shown
+from sdesim.random import Stream
+
+NODES = 1 << 14  # of a quantile's table
+_REACH = 23.0  # beyond the logits of the least and the largest word, (n + 1/2) / 2^32
+
+
+class AbstractCompute(Part):
+    """A law of compute times.
+
+    Subclasses give `distribution`, the law of mean 1; all times are multiplied by `mean`.
+
+    Attributes:
+        mean: mean time of a job > 0, in seconds: a number, or one a worker, (workers,).
+    """
+
+    mean: Array = eqx.field(converter=number, default=1.0, kw_only=True)
+
+    def __check_init__(self):
+        check_sign("mean", self.mean, zero=False)
+
+    def distribution(self) -> Any:
+        """The law of mean 1, as a frozen distribution of scipy.stats with `ppf` and `isf`."""
+        raise NotImplementedError
+
+    def check_run(self, workers: int) -> None:
+        """Refuse a number of workers that does not fit.
+
+        Args:
+            workers: their number.
+
+        Raises:
+            ValueError: naming the number and what would be right.
+        """
+        check_per("mean", self.mean, workers, "workers")
+
+    def quantiles(self, words: NDArray) -> NDArray:
+        """The times of mean 1 that belong to random words.
+
+        Args:
+            words: uint32, of any shape.
+
+        Returns:
+            float64, of that shape.
+        """
+        return _Table.of(self.distribution()).quantiles(words)
+
+    def residuals(self, words: NDArray) -> NDArray:
+        """What is left, at mean 1, of the job under way of a worker that has worked for long.
+
+        Its density at x is the share of times beyond x: the law of the time from any moment to the next arrival of a
+        stationary renewal process.
+
+        Args:
+            words: uint32, of any shape.
+
+        Returns:
+            float64, of that shape.
+        """
+        return _Table.of(self.distribution()).residual().quantiles(words)
+
+
+class Deterministic(AbstractCompute):
+    """All jobs take the mean."""
+
+    def quantiles(self, words: NDArray) -> NDArray:
+        return np.ones(words.shape)
+
+    def residuals(self, words: NDArray) -> NDArray:
+        return (words + 0.5) * 2.0**-32
+
+
+class Exponential(AbstractCompute):
+    """Times without memory."""
+
+    def distribution(self) -> Any:
+        from scipy import stats  # half a second to import, as in the other laws
+
+        return stats.expon()
+
+
+class Gamma(AbstractCompute):
+    """Gamma times: of standard deviation mean / sqrt(shape); the exponential at shape 1, regular as it grows.
+
+    Attributes:
+        shape: > 0.
+    """
+
+    shape: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("shape", self.shape, zero=False)
+
+    def distribution(self) -> Any:
+        from scipy import stats
+
+        shape = float(self.shape)
+        return stats.gamma(shape, scale=1 / shape)
+
+
+class Pareto(AbstractCompute):
+    """Times with a heavy tail, P(time > t) ~ t^-index: stragglers.
+
+    Attributes:
+        index: > 1, or there is no mean; at 2 or less there is no variance.
+    """
+
+    index: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        if not np.all(np.asarray(self.index) > 1):
+            raise ValueError(f"index={shown(self.index)}: must be greater than 1, or the times have no mean")
+
+    def distribution(self) -> Any:
+        from scipy import stats
+
+        index = float(self.index)
+        return stats.pareto(index, scale=(index - 1) / index)
+
+
+class LogNormal(AbstractCompute):
+    """Times whose logarithm is normal.
+
+    Attributes:
+        sigma: standard deviation of the logarithm > 0.
+    """
+
+    sigma: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("sigma", self.sigma, zero=False)
+
+    def distribution(self) -> Any:
+        from scipy import stats
+
+        sigma = float(self.sigma)
+        return stats.lognorm(sigma, scale=np.exp(-(sigma**2) / 2))
+
+
+class Measured(AbstractCompute):
+    """Times drawn from those of a measurement, each as often as any other.
+
+    Attributes:
+        sample: measured times > 0, (times,), in any unit: they are divided by their mean, which is `mean`'s to say.
+    """
+
+    sample: Array = eqx.field(converter=number)
+
+    def __check_init__(self):
+        check_sign("sample", self.sample, zero=False)
+        if self.sample.ndim != 1:
+            raise ValueError(f"sample: must be of shape (times,), got shape {self.sample.shape}")
+
+    @property
+    def _times(self) -> NDArray:
+        times = np.sort(np.asarray(self.sample, float))
+        return times / times.mean()
+
+    def quantiles(self, words: NDArray) -> NDArray:
+        times = self._times
+        return times[(words.astype(np.uint64) * times.size >> np.uint64(32)).astype(np.intp)]
+
+    def residuals(self, words: NDArray) -> NDArray:
+        # The share of times beyond x falls by steps, so its integral is linear between the times.
+        times = np.concatenate([[0.0], self._times])
+        beyond = 1 - np.arange(times.size - 1) / (times.size - 1)
+        return np.interp((words + 0.5) * 2.0**-32, np.concatenate([[0.0], np.cumsum(beyond * np.diff(times))]), times)
+
+
+class _Table:
+    """A law of positive times as its quantiles at equal steps of the logit of the probability.
+
+    Between the nodes the logarithm of the quantile is interpolated: it is smooth in the logit, in both tails too.
+    """
+
+    def __init__(self, logits: NDArray, times: NDArray):
+        self.logits, self.times = logits, times
+        self.logs = np.log(np.maximum(times, np.finfo(float).tiny))
+
+    @classmethod
+    def of(cls, distribution: Any) -> "_Table":
+        logits = np.linspace(-_REACH, _REACH, NODES)
+        share = 1 / (1 + np.exp(np.abs(logits)))  # of the nearer tail, exact where one minus it is 1
+        return cls(logits, np.where(logits < 0, distribution.ppf(share), distribution.isf(share)))
+
+    def quantiles(self, words: NDArray) -> NDArray:
+        share = (words + 0.5) * 2.0**-32
+        return np.exp(np.interp(np.log(share) - np.log1p(-share), self.logits, self.logs))
+
+    def residual(self) -> "_Table":
+        """The table of the law whose density is the share of times beyond."""
+        beyond = 1 / (1 + np.exp(self.logits))
+        steps = np.diff(self.times) * (beyond[1:] + beyond[:-1]) / 2
+        # All times are beyond what is less than the least of them.
+        start = self.times[0] * np.geomspace(2.0**-40, 1, NODES)[:-1]
+        times = np.concatenate([start, self.times])
+        share = np.concatenate([start, self.times[0] + np.concatenate([[0.0], np.cumsum(steps)])])
+        share = np.clip(share / share[-1], 2.0**-50, 1 - 2.0**-50)
+        logits = np.log(share) - np.log1p(-share)
+        kept = np.concatenate([[True], np.diff(logits) > 0])
+        return _Table(logits[kept], times[kept])
+
+
+def words_of_jobs(seed: Any, stream: int, sims: NDArray, workers: int, first: int, count: int) -> NDArray:
+    """One random word a job: that of the worker's gradient noise at the step of this number, of another stream.
+
+    Args:
+        seed: as for `simulate`.
+        stream: what the words are for.
+        sims: numbers of the simulations, (sims,).
+        workers: their number.
+        first: number of the first job.
+        count: of jobs.
+
+    Returns:
+        uint32 (sims, workers, count).
+    """
+    numbers = jnp.asarray(sims, jnp.uint32)
+    return np.asarray(_words(random.seed_words(seed), jnp.int32(stream), numbers, workers, jnp.uint32(first), count))
+
+
+@functools.partial(jax.jit, static_argnums=(3, 5))
+def _words(seed: Array, stream: Array, sims: Array, workers: int, first: Array, count: int) -> Array:
+    jobs = first + jnp.arange(count, dtype=jnp.uint32)
+    key0, key1 = random.step_key(seed, stream, jobs)
+    pair = (jnp.arange(workers, dtype=jnp.uint32) // 2) << np.uint32(random.COORDINATE_BITS)
+    shape = (sims.size, workers, count)
+    spread = lambda a, axis: jax.lax.broadcast_in_dim(a, shape, (axis,))
+    both = random.threefry2x32(spread(key0, 2), spread(key1, 2), spread(pair, 1), spread(sims, 0))
+    return jnp.where(spread(jnp.arange(workers) % 2 == 1, 1), both[1], both[0])
+
+
+def job_times(law: AbstractCompute, seed: Any, sims: NDArray, workers: int, first: int, count: int) -> NDArray:
+    """How long jobs take.
+
+    Args:
+        law: of the times.
+        seed: as for `simulate`.
+        sims: numbers of the simulations, (sims,).
+        workers: their number.
+        first: number of the first job.
+        count: of jobs.
+
+    Returns:
+        Seconds, float64 (sims, workers, count).
+    """
+    law.check_run(workers)
+    mean = np.broadcast_to(np.asarray(law.mean, float), workers)
+    return law.quantiles(words_of_jobs(seed, Stream.COMPUTE, sims, workers, first, count)) * mean[:, None]

@@ -1,0 +1,151 @@
+"""Laws of compute times, and who arrives when: against an event-by-event simulation, and against what is exact."""
+
+import heapq
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sdesim import random
+from sdesim.asynchrony import Deterministic, Exponential, Gamma, LogNormal, Measured, Pareto, timetable
+from sdesim.asynchrony.compute import job_times, words_of_jobs
+from sdesim.random import Stream
+
+LAWS = {
+    "deterministic": lambda **mean: Deterministic(**mean),
+    "exponential": lambda **mean: Exponential(**mean),
+    "gamma": lambda **mean: Gamma(4.0, **mean),
+    "irregular": lambda **mean: Gamma(0.5, **mean),
+    "pareto": lambda **mean: Pareto(2.5, **mean),
+    "log-normal": lambda **mean: LogNormal(1.0, **mean),
+    "measured": lambda **mean: Measured([1.0, 2.0, 2.0, 7.0], **mean),
+}
+RANDOM = {name: law for name, law in LAWS.items() if name not in ("deterministic", "measured")}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_times_are_of_their_law(name):
+    law = RANDOM[name](mean=3.0)
+    times = job_times(law, 1, np.arange(50), 10, 0, 40).ravel()
+    exact = law.distribution()
+    assert stats.kstest(times / 3.0, exact.cdf).pvalue > 1e-3
+    words = np.linspace(0, 2**32 - 1, 10_001).astype(np.uint32)
+    share = (words + 0.5) * 2.0**-32
+    right = np.where(share < 0.5, exact.ppf(share), exact.isf((2.0**32 - words - 0.5) * 2.0**-32))
+    np.testing.assert_allclose(law.quantiles(words), right, rtol=3e-6)
+    mean = exact.mean()
+    assert mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_what_is_left_of_a_job_under_way(name):
+    """Of density P(time > x): mean E t^2 / 2, and at each x the integral of the share beyond."""
+    law = LAWS[name]()
+    words = (np.arange(400_000, dtype=np.float64) / 400_000 * 2**32).astype(np.uint32)
+    left = np.sort(law.residuals(words))
+    times = np.sort(law.quantiles(words))
+    for x in (0.1, 0.5, 1.0, 2.0):
+        below = np.searchsorted(left, x) / left.size
+        assert below == pytest.approx(np.minimum(times, x).mean(), abs=2e-3)
+
+
+def test_words_are_those_of_the_step_of_the_same_number():
+    words = words_of_jobs(7, Stream.COMPUTE, np.array([3, 9]), 5, 11, 4)
+    for s, sim in enumerate((3, 9)):
+        for n in range(4):
+            key = random.step_key(random.seed_words(7), Stream.COMPUTE, 11 + n)
+            np.testing.assert_array_equal(words[s, :, n], random.words(key, sim, 5, 1).own[:, 0])
+
+
+def by_events(law, workers, arrivals, seed, sim, ahead=None):
+    """One simulation with a heap, job by job."""
+    times = job_times(law, seed, np.array([sim]), workers, 0, arrivals + 1)[0]
+    heap = [(times[w, 0] - (0 if ahead is None else ahead[w]), w, 0) for w in range(workers)]
+    heapq.heapify(heap)
+    found = []
+    for _ in range(arrivals):
+        time, w, job = heapq.heappop(heap)
+        found.append((time, w, job))
+        heapq.heappush(heap, (time + times[w, job + 1], w, job + 1))
+    return found
+
+
+@pytest.mark.parametrize("mean", [1.0, [1.0, 1.0, 0.2, 5.0, 1.0]], ids=["equal", "unequal"])
+@pytest.mark.parametrize("name", LAWS)
+def test_arrivals_are_those_of_an_event_by_event_simulation(name, mean):
+    """Equal times, of the deterministic law too, in the order of the workers."""
+    law = LAWS[name](mean=mean)
+    found = timetable(law, workers=5, arrivals=60, sims=3, seed=2, first_sim=4)
+    for i in range(3):
+        events = by_events(law, 5, 60, 2, 4 + i)
+        np.testing.assert_allclose(found.time[i], [e[0] for e in events], rtol=1e-13)
+        assert [*zip(found.worker[i], found.job[i], strict=True)] == [e[1:] for e in events]
+
+
+def test_a_simulation_is_the_same_in_any_part_and_of_any_length():
+    law = Gamma(2.0)
+    whole = timetable(law, workers=8, arrivals=300, sims=6, seed=5)
+    part = timetable(law, workers=8, arrivals=100, sims=2, seed=5, first_sim=3)
+    for name in ("time", "worker", "job"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[3:5, :100])
+    fewer = job_times(law, 5, np.arange(6), 3, 0, 20)
+    np.testing.assert_array_equal(fewer, job_times(law, 5, np.arange(6), 8, 0, 20)[:, :3])
+
+
+def test_starts():
+    law, p = Deterministic(mean=2.0), 4
+    together, staggered = (timetable(law, workers=p, arrivals=8, start=s) for s in ("together", "staggered"))
+    np.testing.assert_allclose(together.time[0], [2.0] * 4 + [4.0] * 4)
+    assert together.worker[0].tolist() == [0, 1, 2, 3] * 2
+    np.testing.assert_allclose(staggered.time[0], 0.5 * np.arange(1, 9))
+    assert staggered.worker[0].tolist() == [3, 2, 1, 0] * 2
+    given = timetable(law, workers=p, arrivals=8, start=[0.0, 1.5, 0.5, 1.0])
+    assert given.worker[0].tolist() == [1, 3, 2, 0] * 2
+    settled = timetable(law, workers=p, arrivals=8, sims=4000, start="stationary")
+    first = np.sort(settled.time[:, :4], axis=1)
+    np.testing.assert_allclose(first.mean(0), 2.0 * np.arange(1, 5) / 5, atol=4 * 0.4 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_mean_staleness_is_the_number_of_the_others(name):
+    """For every law, unequal workers too: each arrival of one is between two of every other, on average once."""
+    for mean in (1.0, [0.5, 1.0, 1.0, 4.0]):
+        found = timetable(LAWS[name](mean=mean), workers=4, arrivals=4000, sims=20, seed=3, start="stationary")
+        seen = found.staleness()[:, 500:].mean(1)
+        assert abs(seen.mean() - 3) < 4.5 * seen.std(ddof=1) / np.sqrt(20) + 0.02  # ends of a finite window
+
+
+def test_staleness_without_memory_is_geometric():
+    p, after = 5, 200
+    found = timetable(Exponential(), workers=p, arrivals=4200, sims=40, seed=11)
+    law = found.law_of_staleness(after)
+    for s in range(8):
+        exact = (1 / p) * (1 - 1 / p) ** s
+        values = law[:, s]
+        assert abs(values.mean() - exact) < 4.5 * values.std(ddof=1) / np.sqrt(40)
+    regular = timetable(Deterministic(), workers=p, arrivals=100, start="staggered").law_of_staleness(p)
+    assert regular.shape == (1, p) and regular[0, p - 1] == 1.0
+    # Independent Bernoulli draws would be narrower for regular times: variance over mean at gamma 4 is p / 4.
+    wide = timetable(Gamma(4.0), workers=64, arrivals=30_000, sims=4, seed=1, start="stationary").staleness()[:, 2000:]
+    assert wide.var() / wide.mean() == pytest.approx(16, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Gamma(0.0), "^shape=0.0: must be finite and greater than 0"),
+        (lambda: Pareto(1.0), "^index=1.0: must be greater than 1, or the times have no mean"),
+        (lambda: Exponential(mean=-1.0), "^mean=-1.0: must be"),
+        (lambda: Measured([1.0, 0.0]), "^sample="),
+        (lambda: timetable(Exponential(mean=[1.0, 2.0]), workers=3, arrivals=1), "^mean: must be a number or of shape"),
+        (lambda: timetable(Exponential(), workers=0, arrivals=1), "^workers=0: must be"),
+        (
+            lambda: timetable(Exponential(), workers=2, arrivals=3, start="later"),
+            "^start='later': did you mean 'together'",
+        ),
+        (lambda: timetable(Exponential(), workers=2, arrivals=3, start=[1.0]), "^start: must be in words or of shape"),
+    ],
+)
+def test_bad_arguments_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
