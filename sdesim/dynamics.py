@@ -192,6 +192,7 @@ class State(NamedTuple):
             physical velocities.
         shared: what the agents share by the coupling.
         velocity_shared: what they share by the coupling of velocities; None without one.
+        kept: what the stepper keeps beside, as workers in virtual time do; None where steps need nothing.
         clock: the time of the coupling, a sum of learning rates that is right over any number of steps; `t` is it as
             one number. With a rule that jumps at epochs it is counted from the last one.
         before: the time until then; the whole is `time`.
@@ -201,6 +202,7 @@ class State(NamedTuple):
     v: Agents | None
     shared: PyTree
     velocity_shared: PyTree
+    kept: PyTree
     clock: Sum
     before: Sum
 
@@ -399,7 +401,8 @@ class Dynamics(Part):
             v = jnp.zeros_like(x)
         velocity_shared = None if self.velocity_coupling is None else self.velocity_coupling.init(v, mean)
         clock = Sum.of(jnp.asarray(t, x.dtype))
-        return State(x, v, self.coupling.init(x, mean), velocity_shared, clock, Sum.of(jnp.zeros_like(clock.value)))
+        before = Sum.of(jnp.zeros_like(clock.value))
+        return State(x, v, self.coupling.init(x, mean), velocity_shared, None, clock, before)
 
     def renew(self, state: State) -> State:
         """The state after the rule's jump at the start of an epoch.
@@ -496,7 +499,7 @@ class Dynamics(Part):
                 _, bend = jax.jvp(fields, (x, shared, state.t), tangent)
                 less = lambda f, b: f - 0.5 * b if jnp.issubdtype(f.dtype, jnp.inexact) else f
                 dx, dshared = jax.tree.map(less, (dx, dshared), bend)
-            return State(dx, None, dshared, None, Sum.of(size.tick), still)
+            return State(dx, None, dshared, None, None, Sum.of(size.tick), still)
         gradients = self.gradients(self.gradient_point(x, v))
         pull = self.coupling.pull(x, shared, state.t, mean)
         velocity_pull, velocity_flow = self.velocity_field(state, mean)
@@ -504,7 +507,7 @@ class Dynamics(Part):
         loss = self.momentum.loss(size.move, t_end)
         dv = weighted(size.weight, -gradients) - loss * v + size.tick * velocity_pull
         dshared = weighted_tree(size.tick, self.coupling.flow(x, shared, state.t, mean))
-        return State(dx, dv, dshared, weighted_tree(size.tick, velocity_flow), Sum.of(size.tick), still)
+        return State(dx, dv, dshared, weighted_tree(size.tick, velocity_flow), None, Sum.of(size.tick), still)
 
     def _first_order(self, size: Sizes, x: Agents, shared: PyTree, t: Array, mean: Mean) -> tuple[Agents, PyTree]:
         """What a step of these sizes adds to agents without momentum, and to what they share."""

@@ -854,7 +854,13 @@ def _model(model: Dynamics, axes: PyTree, at: _Shapes) -> tuple[Dynamics, Any]:
 
 
 def _observable(
-    node: AbstractObservable, model: Dynamics, axes: PyTree, today: Dynamics, today_axes: PyTree, at: _Shapes
+    node: AbstractObservable,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    axes: PyTree,
+    today: Dynamics,
+    today_axes: PyTree,
+    at: _Shapes,
 ) -> Any:
     """An observable of today; a user's sees the user's model."""
     if not _is_users(node):
@@ -862,8 +868,12 @@ def _observable(
     part = _Opened(f"observe.{node.name}", node, jax.tree.map(lambda _: None, node))
     whole = _Opened("model", model, axes)
     lane = _Opened("model", today, today_axes)
-    state = jax.eval_shape(lambda own, x: lane.whole(own).init(x, at.mean), lane.one, at.x)
-    view = lambda state, step, numbers: View(state, step, whole.whole(numbers), at.mean)
+    state = jax.eval_shape(lambda own, x: stepper.init(lane.whole(own), x), lane.one, at.x)
+
+    def view(state: State, step: Array, numbers: Any) -> View:
+        of_users = whole.whole(numbers)
+        return View(state, step, of_users, at.mean, stepper.center(of_users, state, at.mean))
+
     seen = (state, at.step, whole.one)
     if isinstance(node, AbstractSeries):
         part.add("value", lambda own, *v: own.value(view(*v)), *seen)
@@ -910,7 +920,7 @@ def today(
     """
     at = _Shapes(plan.agents, plan.dims, renews=plan.epoch is not None, given=given)
     new, new_axes = _model(model, axes, at)
-    watched = tuple(_observable(o, model, axes, new, new_axes, at) for o in observables)
+    watched = tuple(_observable(o, stepper, model, axes, new, new_axes, at) for o in observables)
     step, _ = _within("", stepper, jax.tree.map(lambda _: None, stepper), at)
     try:
         yield new, new_axes, watched, step

@@ -32,12 +32,14 @@ class View(NamedTuple):
         step: its number, from 0; an int32 scalar.
         model: the dynamics.
         mean: the mean over agents, as the coupling is given it.
+        center: what the agents are drawn to, (dims,).
     """
 
     state: State
     step: Array
     model: Dynamics
     mean: Mean
+    center: Array
 
     @property
     def quorum(self) -> Array:
@@ -117,8 +119,7 @@ class Center(AbstractSeries):
     axes = ("dim",)
 
     def value(self, view: View):
-        s = view.state
-        return view.model.coupling.center(s.x, s.shared, s.t, view.mean)
+        return view.center
 
 
 class Spread(AbstractSeries):

@@ -220,6 +220,23 @@ def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: in
     return Words(*jax.jit(words_of_agents)(*key, jnp.asarray(simulation, jnp.uint32)))
 
 
+def words_of(key: tuple[Array, Array], simulation: ArrayLike, agent: ArrayLike, dims: int) -> Words:
+    """The word pairs of one agent, whose number may be traced: the row that `words` has for it.
+
+    Args:
+        key: two uint32 scalars, from `step_key`.
+        simulation: its number, a uint32 scalar.
+        agent: its number, an integer scalar.
+        dims: coordinates; static.
+
+    Returns:
+        `Words` of shape (1, dims).
+    """
+    number = jnp.full((1, dims), jnp.asarray(agent, jnp.uint32))
+    both = _word_pairs(*key, jnp.asarray(simulation, jnp.uint32), number >> np.uint32(1))
+    return Words(*both, (number & np.uint32(1)) == 1)
+
+
 def centered(word: Array, dtype: DTypeLike) -> Array:
     """A word as a number uniform on (-1, 1): the odd multiples of 2**-23, symmetric about 0 and exact in float32.
 

@@ -217,7 +217,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
     """The lanes that were run as a result, simulations first. called: how, with the model."""
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
     last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
-    found = ran.of_lanes(Partial(_ends, ArrayMean(plan.agents), last), lanes.state)
+    found = ran.of_lanes(Partial(_ends, stepper, ArrayMean(plan.agents), last), lanes.state)
     agents, quorum, center, velocity = blocks.sims_first(found)
     said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
     settings = {
@@ -249,9 +249,9 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
     )
 
 
-def _ends(mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
+def _ends(stepper: AbstractStepper, mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
     """Positions, quorum, center and velocities at the end, lanes last."""
-    center = lanes(lambda m, s: m.coupling.center(s.x, s.shared, s.t, mean), (axes, -1))(model, state)
+    center = lanes(lambda m, s: stepper.center(m, s, mean), (axes, -1))(model, state)
     velocity = None
     if state.v is not None:
         clock = model.at_step(last_step).clock

@@ -220,49 +220,45 @@ class _Table:
         return _Table(logits[kept], times[kept])
 
 
-def words_of_jobs(seed: Any, stream: int, sims: NDArray, workers: int, first: int, count: int) -> NDArray:
+def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:
     """One random word a job: that of the worker's gradient noise at the step of this number, of another stream.
 
     Args:
         seed: as for `simulate`.
         stream: what the words are for.
         sims: numbers of the simulations, (sims,).
-        workers: their number.
-        first: number of the first job.
+        first: number of each worker's first job, (sims, workers).
         count: of jobs.
 
     Returns:
         uint32 (sims, workers, count).
     """
-    numbers = jnp.asarray(sims, jnp.uint32)
-    return np.asarray(_words(random.seed_words(seed), jnp.int32(stream), numbers, workers, jnp.uint32(first), count))
+    numbers = (jnp.asarray(a, jnp.uint32) for a in (sims, first))
+    return np.asarray(_words(random.seed_words(seed), jnp.int32(stream), *numbers, count))
 
 
-@functools.partial(jax.jit, static_argnums=(3, 5))
-def _words(seed: Array, stream: Array, sims: Array, workers: int, first: Array, count: int) -> Array:
-    jobs = first + jnp.arange(count, dtype=jnp.uint32)
+@functools.partial(jax.jit, static_argnums=4)
+def _words(seed: Array, stream: Array, sims: Array, first: Array, count: int) -> Array:
+    jobs = first[..., None] + jnp.arange(count, dtype=jnp.uint32)
     key0, key1 = random.step_key(seed, stream, jobs)
-    pair = (jnp.arange(workers, dtype=jnp.uint32) // 2) << np.uint32(random.COORDINATE_BITS)
-    shape = (sims.size, workers, count)
-    spread = lambda a, axis: jax.lax.broadcast_in_dim(a, shape, (axis,))
-    both = random.threefry2x32(spread(key0, 2), spread(key1, 2), spread(pair, 1), spread(sims, 0))
-    return jnp.where(spread(jnp.arange(workers) % 2 == 1, 1), both[1], both[0])
+    worker = jnp.arange(first.shape[1], dtype=jnp.uint32)
+    pair = jnp.broadcast_to(((worker // 2) << np.uint32(random.COORDINATE_BITS))[:, None], jobs.shape)
+    both = random.threefry2x32(key0, key1, pair, jnp.broadcast_to(sims[:, None, None], jobs.shape))
+    return jnp.where(worker[:, None] % 2 == 1, both[1], both[0])
 
 
-def job_times(law: AbstractCompute, seed: Any, sims: NDArray, workers: int, first: int, count: int) -> NDArray:
+def job_times(law: AbstractCompute, seed: Any, sims: NDArray, first: NDArray, count: int) -> NDArray:
     """How long jobs take.
 
     Args:
         law: of the times.
         seed: as for `simulate`.
         sims: numbers of the simulations, (sims,).
-        workers: their number.
-        first: number of the first job.
+        first: number of each worker's first job, (sims, workers).
         count: of jobs.
 
     Returns:
         Seconds, float64 (sims, workers, count).
     """
-    law.check_run(workers)
-    mean = np.broadcast_to(np.asarray(law.mean, float), workers)
-    return law.quantiles(words_of_jobs(seed, Stream.COMPUTE, sims, workers, first, count)) * mean[:, None]
+    mean = np.broadcast_to(np.asarray(law.mean, float), first.shape[1])
+    return law.quantiles(words_of_jobs(seed, Stream.COMPUTE, sims, first, count)) * mean[:, None]

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from sdesim import random
 from sdesim.asynchrony.compute import AbstractCompute, job_times, words_of_jobs
-from sdesim.fields import check_choice, check_count, check_sign, shown
+from sdesim.fields import check_choice, check_count, check_sign, is_traced, shown
 from sdesim.random import Stream
+from sdesim.steppers.base import Feed, Setting
+
+WINDOW = 1 << 20  # arrivals of all simulations that are put in order at a time
 
 Start = Literal["together", "staggered", "stationary"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Timetable:
     """Arrivals of all workers in the order of their times; those at one time in the order of the workers.
 
@@ -118,41 +121,134 @@ def timetable(
     p = check_count("workers", workers, most=random.MAX_AGENTS)
     n = check_count("arrivals", arrivals, least=0, most=random.MAX_STEPS)
     numbers = check_count("first_sim", first_sim, least=0) + np.arange(check_count("sims", sims))
-    compute.check_run(p)
-    mean = np.broadcast_to(np.asarray(compute.mean, float), p)
-    # More than the fastest worker is expected to do; where it does more, more are drawn: the same ones, and further.
-    jobs = n / (mean.min() * np.sum(1 / mean))
-    count = min(n, math.ceil(jobs + 6 * math.sqrt(jobs) + 8))
-    while True:
-        ends = _ends(compute, mean, seed, numbers, count, start)
-        # Who has not got further than the n-th of all that are drawn may have more jobs before it.
-        order = np.argsort(ends.reshape(sims, -1), axis=1, kind="stable")[:, :n]
-        time = np.take_along_axis(ends.reshape(sims, -1), order, 1)
-        if count >= n or not n or (ends[:, :, -1] >= time[:, -1:]).all():
-            break
-        count = min(n, 2 * count)
-    worker, job = np.divmod(order, max(count, 1))
-    return Timetable(time, worker.astype(np.int32), job.astype(np.int32), p)
+    return Timetable(*Clocks(compute, start, seed, numbers, p).take(n), p)
 
 
-def _ends(compute: AbstractCompute, mean: NDArray, seed: Any, sims: NDArray, count: int, start: Any) -> NDArray:
-    """When jobs end, (sims, workers, count)."""
-    times = job_times(compute, seed, sims, mean.size, 0, count)
-    if not count:
-        return times
+class Clocks:
+    """Workers that never wait, from arrival to arrival.
+
+    What one `take` gives does not depend on how many arrivals those before it took: a worker's times are summed in
+    their order.
+
+    Args:
+        compute: the law of the times of their jobs.
+        start: how far workers are at the start, see `timetable`.
+        seed: as for `simulate`.
+        sims: numbers of the simulations, (sims,).
+        workers: p.
+
+    Raises:
+        ValueError: for a law or a start that does not fit the number of workers.
+    """
+
+    def __init__(self, compute: AbstractCompute, start: Any, seed: Any, sims: NDArray, workers: int):
+        compute.check_run(workers)
+        check_start(start, workers)
+        self.compute, self.start, self.seed, self.sims, self.workers = compute, start, seed, sims, workers
+        self.job = np.zeros((sims.size, workers), np.int64)  # the number of each worker's next one
+        self.began = np.zeros((sims.size, workers))  # when it began
+
+    def take(self, arrivals: int) -> tuple[NDArray, NDArray, NDArray]:
+        """The next arrivals.
+
+        Args:
+            arrivals: of each simulation.
+
+        Returns:
+            Their times, float64, workers and jobs, int32, (sims, arrivals) each.
+        """
+        window = max(4 * self.workers, WINDOW // max(self.sims.size, 1))
+        parts = [self._window(min(window, arrivals - i)) for i in range(0, arrivals, window)] or [self._window(0)]
+        time, worker, job = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        return time, worker, job
+
+    def _window(self, n: int) -> tuple[NDArray, NDArray, NDArray]:
+        sims, p = self.job.shape
+        mean = np.broadcast_to(np.asarray(self.compute.mean, float), p)
+        # More than the fastest worker is expected to do; where it does more, more are drawn: the same ones, and further.
+        jobs = n / (mean.min() * np.sum(1 / mean))
+        count = math.ceil(jobs + 6 * math.sqrt(jobs) + 8)
+        while True:
+            ends = self._ends(mean, count)
+            # Who has not got further than the n-th of all that are drawn may have more jobs before it.
+            order = np.argsort(ends.reshape(sims, -1), axis=1, kind="stable")[:, :n]
+            time = np.take_along_axis(ends.reshape(sims, -1), order, 1)
+            if count >= n or not n or (ends[:, :, -1] >= time[:, -1:]).all():
+                break
+            count *= 2
+        worker, job = np.divmod(order, max(count, 1))
+        done = np.zeros((sims, p), np.int64)
+        np.maximum.at(done, (np.arange(sims)[:, None], worker), job + 1)
+        job = job + np.take_along_axis(self.job, worker, 1)
+        last = np.take_along_axis(ends, np.maximum(done - 1, 0)[..., None], 2)[..., 0]
+        self.began = np.where(done > 0, last, self.began)
+        self.job += done
+        return time, worker.astype(np.int32), job.astype(np.int32)
+
+    def _ends(self, mean: NDArray, count: int) -> NDArray:
+        """When each worker's next jobs end, (sims, workers, count)."""
+        times = job_times(self.compute, self.seed, self.sims, self.job, count)
+        if count and (fresh := self.job == 0).any():
+            first = times[:, :, 0]
+            ahead: Any = 0.0
+            if self.start == "stationary":
+                words = words_of_jobs(self.seed, Stream.OFFSET, self.sims, self.job, 1)[:, :, 0]
+                first = self.compute.residuals(words) * mean
+            elif self.start == "staggered":
+                ahead = np.arange(mean.size) / mean.size * mean
+            elif self.start != "together":
+                ahead = np.asarray(self.start, float)
+            times[:, :, 0] = np.where(fresh, np.maximum(first - ahead, 0), times[:, :, 0])
+        times[:, :, :1] += self.began[..., None]
+        return np.cumsum(times, axis=2, out=times)
+
+
+def check_start(start: Any, workers: int | None = None) -> None:
+    """Refuse what says not how far workers are at the start.
+
+    Args:
+        start: as `timetable` takes it.
+        workers: p; None where it is not known.
+
+    Raises:
+        ValueError: naming it.
+    """
     if isinstance(start, str):
         check_choice("start", start, get_args(Start))
-        if start == "stationary":
-            words = words_of_jobs(seed, Stream.OFFSET, sims, mean.size, 0, 1)[:, :, 0]
-            times[:, :, 0] = compute.residuals(words) * mean
-        ahead = np.arange(mean.size) / mean.size * mean if start == "staggered" else 0.0
-    else:
-        check_sign("start", start)
-        ahead = np.asarray(start, float)
-        if ahead.shape != mean.shape:
-            raise ValueError(f"start: must be in words or of shape (workers,) = ({mean.size},), got {ahead.shape}")
-    times[:, :, 0] = np.maximum(times[:, :, 0] - ahead, 0)
-    return np.cumsum(times, axis=2)
+        return
+    check_sign("start", start)
+    if (shape := np.shape(start)) != (workers,) and (workers is not None or len(shape) != 1):
+        raise ValueError(f"start: must be in words or of shape (workers,) = ({workers},), got {shape}")
+
+
+def feed_of(given: Timetable | None, compute: AbstractCompute, start: Any, setting: Setting) -> Feed:
+    """What the host hands to each arrival of a run.
+
+    Args:
+        given: a timetable in place of the law.
+        compute: the law of the times of jobs.
+        start: how far workers are at the start, see `timetable`.
+        setting: of the run.
+
+    Returns:
+        A function of two arrivals of the run that gives {"arrival": (workers, jobs)}, (arrivals, sims) each.
+
+    Raises:
+        ValueError: for a seed that is traced, and a timetable that does not fit the run.
+    """
+    if is_traced(setting.seed):
+        raise ValueError("seed: workers' clocks are made outside of jit, and this seed is traced; give a number")
+    skipped, total = setting.first, setting.first + setting.steps
+    if given is None:
+        numbers = setting.first_sim + np.arange(setting.sims)
+        clocks = Clocks(compute, start, setting.seed, numbers, setting.agents)
+        given = Timetable(*clocks.take(total), setting.agents)
+    right = (setting.sims, total, setting.agents)
+    if given.sims < right[0] or given.arrivals < right[1] or given.workers != right[2]:
+        has = f"{given.sims} simulations, {given.arrivals} arrivals and {given.workers} workers"
+        raise ValueError(f"timetable: has {has}; the run needs {right[0]}, {right[1]} and {right[2]}")
+    worker, job = (a[: setting.sims, skipped:total] for a in (given.worker, given.job))
+    return lambda a, b: {"arrival": (np.ascontiguousarray(worker[:, a:b].T), np.ascontiguousarray(job[:, a:b].T))}
 
 
 def _since_last(worker: NDArray, workers: int) -> NDArray:

@@ -76,7 +76,7 @@ class Mean(eqx.Module):
         Returns:
             The number, or those of the members, (count,).
         """
-        return values if self.members is None or values.ndim == 0 else values[self.members]
+        return values if self.members is None or values.ndim == 0 else rows_of(values, self.members)
 
     def by_share(self, rate: Any) -> Any:
         """The rate at which a shared state moves, when it moves at `rate` for all agents.
@@ -111,6 +111,45 @@ class ArrayMean(Mean):
         if weights is None:
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), x)
         return jax.tree.map(lambda a: jnp.mean(per_agent(weights, a) * a, axis=0), x)
+
+
+ROWS, WITH_ROWS = "rows_of_agents", "with_rows_of_agents"
+"""The names under which a traced program shows that it reads or writes some agents, for an engine of many lanes."""
+
+
+def rows_of(values: Array, members: Array) -> Array:
+    """What some agents have.
+
+    Args:
+        values: of all agents, (agents, ...).
+        members: the numbers of some, (count,) integers; one beyond the last reads the last.
+
+    Returns:
+        (count, ...).
+    """
+
+    def rows_of_agents(values: Array, members: Array):
+        return values.at[members].get(mode="clip")
+
+    return jax.jit(rows_of_agents)(values, members)
+
+
+def with_rows(values: Array, members: Array, rows: Array) -> Array:
+    """All agents, some of which have what is new.
+
+    Args:
+        values: of all agents, (agents, ...).
+        members: the numbers of some, (count,) different integers; one beyond the last writes nothing.
+        rows: what these have, (count, ...).
+
+    Returns:
+        Of the shape of `values`.
+    """
+
+    def with_rows_of_agents(values: Array, members: Array, rows: Array):
+        return values.at[members].set(rows, mode="drop", unique_indices=True)
+
+    return jax.jit(with_rows_of_agents)(values, members, rows)
 
 
 def per_agent(values: Array, like: Array) -> Array:

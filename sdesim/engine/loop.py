@@ -33,7 +33,7 @@ def advance_lanes(
     seed: Array,
     totals: tuple,
     buffers: tuple,
-    increments: Array | None,
+    given: PyTree,
     start: Array | int,
     first: Array | int,
     blocks: Array | int,
@@ -52,7 +52,8 @@ def advance_lanes(
         seed: two words.
         totals: of each observable, the summary of an accumulator, leaves (..., lanes), or nothing.
         buffers: of each series, its records so far, (records, ..., lanes).
-        increments: Brownian increments of these steps, (steps, agents, dims, lanes); None for the noise law.
+        given: what the host hands to these steps by the names of `step`'s arguments, leaves (steps, ..., lanes):
+            Brownian increments, or arrivals; None for nothing. What is beyond the last step is not read.
         start: the number of the run's first step, from which records are counted.
         first: the number of the first step here.
         blocks: how many. It and `stride` may be traced, so that runs of any length share one program; as Python
@@ -71,7 +72,7 @@ def advance_lanes(
         """`step` is the number of the step just taken, plus one."""
         totals = list(totals)
         for i in indices:
-            one = lambda m, total, s, n, o=observables[i]: o.update(total, view_of(plan, m, s, n))
+            one = lambda m, total, s, n, o=observables[i]: o.update(total, view_of(plan, stepper, m, s, n))
             totals[i] = over(one, axes, -1, -1, None)(model, totals[i], state, step)
         return tuple(totals)
 
@@ -83,23 +84,25 @@ def advance_lanes(
 
     def step_body(step: Array, carry: tuple):
         state, totals = carry
-        dw = None if increments is None else lax.dynamic_index_in_dim(increments, step - first, keepdims=False)
-        one = lambda stepper, model, state, sim, seed, n, dw: stepper.step(model, state, n, seed=seed, sim=sim, dw=dw)
+        here = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, step - first, keepdims=False), given or {})
+        one = lambda stepper, model, state, sim, seed, n, here: stepper.step(
+            model, state, n, seed=seed, sim=sim, **here
+        )
         if paired:
             state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
-        state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, dw)
+        state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, here)
         if paired:
             state = _repacked(state)
         return state, update(watching, totals, state, step + 1)
 
     def renew(state: State):
-        return over(lambda m, s: m.renew(s), axes, -1)(model, state)
+        return over(lambda m, s: stepper.renew(m, s), axes, -1)(model, state)
 
     def record(step: Any, state: State, totals: tuple, buffers: tuple):
         totals = update([i for i in accumulators if i not in watching], totals, state, step)
         place = (step - start) // plan.every
         values = [
-            over(lambda m, s, n, o=o: o.value(view_of(plan, m, s, n)), axes, -1, None)(model, state, step)
+            over(lambda m, s, n, o=o: o.value(view_of(plan, stepper, m, s, n)), axes, -1, None)(model, state, step)
             for o in series
         ]
         write = lambda buffer, value: lax.dynamic_update_index_in_dim(buffer, value, place, 0)

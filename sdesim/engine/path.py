@@ -140,7 +140,7 @@ def choose(
         EngineWarning: once for each reason, where the GPU kernel cannot take the run.
     """
     traced = is_traced(arrays) or inside_a_trace()
-    alone = _why_not_in_pairs(plan, model, observables, increments, dtype)
+    alone = _why_not_in_pairs(plan, stepper, model, observables, increments, dtype)
     layout = None if traced else layout_of(plan, lanes, exact)
     path = Path(traced, layout, None, alone is None)
     if traced or jax.default_backend() != "gpu":
@@ -159,11 +159,12 @@ def choose(
 
 
 def _why_not_in_pairs(
-    plan: Plan, model: Dynamics, observables: tuple[AbstractObservable, ...], increments: bool, dtype: Any
+    plan: Plan, stepper: AbstractStepper, model: Dynamics, observables: tuple[AbstractObservable, ...], increments: bool, dtype: Any
 ) -> str | None:
     """Why two agents cannot share a word pair and a complex number; None where they can."""
     watching = looking_at_every_step(observables)
     reasons = {
+        "of workers in virtual time": not stepper.lockstep,
         "with fast=False": not plan.fast,
         f"in {plan.dims} dimensions": plan.dims != 1,
         f"of {plan.agents} agents": plan.agents % 2 == 1,

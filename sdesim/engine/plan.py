@@ -9,6 +9,7 @@ from jaxtyping import Array
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.observe import View
+from sdesim.steppers import AbstractStepper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,12 @@ class Plan:
         return math.gcd(*(n for n in (self.every, self.epoch, self.start if self.epoch else None) if n))
 
 
-def view_of(plan: Plan, model: Dynamics, state: State, step: Array) -> View:
+def view_of(plan: Plan, stepper: AbstractStepper, model: Dynamics, state: State, step: Array) -> View:
     """A simulation as an observable sees it.
 
     Args:
         plan: for the number of agents.
+        stepper: what a step is, for what the agents are drawn to.
         model: the dynamics.
         state: of one simulation.
         step: its number, from 0; an int32 scalar.
@@ -55,4 +57,5 @@ def view_of(plan: Plan, model: Dynamics, state: State, step: Array) -> View:
     Returns:
         The view.
     """
-    return View(state, step, model, ArrayMean(plan.agents))
+    mean = ArrayMean(plan.agents)
+    return View(state, step, model, mean, stepper.center(model, state, mean))

@@ -36,6 +36,7 @@ from sdesim.progress import bar
 from sdesim.steppers import AbstractStepper
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
+GIVEN = 1 << 20  # lanes times steps of what the host hands over at a time
 THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives
 
 
@@ -91,7 +92,7 @@ class _Group(NamedTuple):
         swept: those that are not.
         state: of the lanes.
         sims: the simulation number of each lane.
-        increments: (a, b) -> those of steps a to b of the run, or None.
+        given: (a, b) -> what the host hands to the steps a to b of the run, leaves (b - a, ..., lanes); or None.
     """
 
     needed: int | None
@@ -100,7 +101,7 @@ class _Group(NamedTuple):
     swept: Dynamics
     state: State
     sims: Array
-    increments: Callable[[int, int], Array] | None
+    given: Callable[[int, int], PyTree] | None
 
     def each(self, fn: Callable[..., Any], axes: PyTree, *lanes: PyTree) -> PyTree:
         """fn(model, axes, *lanes) of every block, compiled."""
@@ -120,23 +121,23 @@ def _groups(
     axes: PyTree,
     state: State,
     sims: Array,
-    increments: Callable[[int, int], Array] | None,
+    given: Callable[[int, int], PyTree] | None,
     workers: int,
 ) -> list[_Group]:
     """The lanes of a run, shared out to the workers."""
     swept, kept = blocks.swept_and_kept(model, axes)
     if layout is None:
-        return [_Group(None, 0, kept, swept, state, sims, increments)]
+        return [_Group(None, 0, kept, swept, state, sims, given)]
     layout, needed = layout.shared_by(workers)
     each = layout.number // workers
     parts = layout.split((swept, state, sims))
-    given = None if increments is None else lambda a, b: layout.split(increments(a, b))  # of one worker alone
     groups = []
     for i, n in enumerate(needed):
         if n:
             mine = slice(i * each, (i + 1) * each)
             own, begin, numbers = jax.tree.map(lambda leaf, mine=mine: jax.device_put(leaf[mine]), parts)
-            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, given))
+            of_mine = lambda a, b, mine=mine: jax.tree.map(lambda leaf: leaf[mine], layout.split(given(a, b)))
+            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, given and of_mine))
     return groups
 
 
@@ -150,7 +151,7 @@ def _advance(
     swept: Dynamics,
     sims: Array,
     seed: Array,
-    given: Array | None,
+    given: PyTree,
     state: State,
     totals: tuple,
     buffers: tuple,
@@ -158,7 +159,7 @@ def _advance(
 ) -> tuple:
     """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
-    def advance(swept: Dynamics, sims: Array, given: Array | None, state: State, totals: tuple, buffers: tuple):
+    def advance(swept: Dynamics, sims: Array, given: PyTree, state: State, totals: tuple, buffers: tuple):
         model = eqx.combine(kept, swept)
         new = advance_lanes(plan, stepper, model, axes, observables, state, sims, seed, totals, buffers, given, *steps)
         return (*new, _finite(new[0]))
@@ -249,7 +250,7 @@ def run_lanes(
     steps: int,
     path: Path,
     observables: Sequence[AbstractObservable] = (),
-    increments: Callable[[int, int], Array] | None = None,
+    given: Callable[[int, int], PyTree] | None = None,
     progress: bool = False,
     label: str = "simulate",
 ) -> Lanes:
@@ -267,8 +268,8 @@ def run_lanes(
         steps: how many.
         path: from `choose`.
         observables: what is watched; nothing by default.
-        increments: (a, b) -> Brownian increments of steps a to b of this run, (b - a, agents, dims, lanes); None for
-            the noise law.
+        given: (a, b) -> what the host hands to the steps a to b of this run by the names of `step`'s arguments, leaves
+            (b - a, ..., lanes); None for nothing.
         progress: whether a bar is shown.
         label: before the bar.
 
@@ -280,9 +281,9 @@ def run_lanes(
     count = sims.shape[0]
     workers = 1
     size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not path.traced)
-    if layout is not None and size > THREAD_BYTES and increments is None:  # new lengths of those are new programs
+    if layout is not None and size > THREAD_BYTES:
         workers = min(_cores(), layout.needed)
-    groups = _groups(layout, model, axes, state, sims, increments, workers)
+    groups = _groups(layout, model, axes, state, sims, given, workers)
     key = (plan, form((stepper, model, tuple(observables))), layout is None, path.traced)
     with bar(steps * count, f"{label} ({path})", progress) as told, _noting(key):
         stop = threading.Event()
@@ -295,7 +296,7 @@ def run_lanes(
         state=join(whole.state),
         observed=join(observed),
         axes=names,
-        diverged=_dated(run, model, sims, increments, [lost for end in ends for lost in end.lost]),
+        diverged=_dated(run, model, sims, given, [lost for end in ends for lost in end.lost]),
         step=first + steps,
         records=_records(run),
         seconds=time.perf_counter() - began,
@@ -417,7 +418,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     state = group.state
     totals, buffers = (), ()
     if observables:
-        watch = _partial(_watch, plan, observables, _records(run).size, jnp.int32(first))
+        watch = _partial(_watch, plan, observables, _records(run).size, run.stepper, jnp.int32(first))
         totals, buffers = group.each(watch, axes, state)
     mine = group.sims.size if group.needed is None else min(group.needed * group.sims.shape[1], count - group.first)
     diverged = np.zeros(group.sims.size, bool)
@@ -426,14 +427,15 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     number = (lambda n: n) if run.path.traced else (lambda n: jnp.asarray(n, jnp.int32))
     needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
-    target = run.steps if run.path.traced and group.increments is None else max(1, first_chunk() // state.x.size)
+    target = run.steps if run.path.traced and group.given is None else max(1, first_chunk() // state.x.size)
+    length = None if group.given is None else _room_for_given(plan, run.steps, count)
     warm = False
     while now < end or compile:
         if run.stop.is_set():
             raise KeyboardInterrupt
-        turns, stride = (0, 1) if compile else _chunk(target, end - now, plan.stride)
+        turns, stride = (0, 1) if compile else _chunk(min(target, length or target), end - now, plan.stride)
         done = turns * stride
-        given = None if group.increments is None else group.increments(now - first, now - first + done)
+        given = None if group.given is None else _padded(group.given(now - first, now - first + done), length)
         steps = tuple(map(number, (first, now, turns, stride)))
         clock = time.perf_counter()
         before = (run.stepper, axes, observables, needed, group.kept, group.swept, group.sims, run.seed, given)
@@ -474,6 +476,18 @@ def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
     return max(1, min(target, left) // stride), stride
 
 
+def _room_for_given(plan: Plan, steps: int, lanes: int) -> int:
+    """Of how many steps what the host hands to them is on the device: one number for all chunks, so one program."""
+    return min(steps, max(plan.stride or 1, GIVEN // lanes))
+
+
+def _padded(given: PyTree, length: int | None) -> PyTree:
+    """What is handed to some steps, in room for `length` of them."""
+    more = lambda a: (length or 0) - a.shape[0]
+    pad = lambda a: a if more(a) <= 0 else jnp.concatenate([a, jnp.zeros((more(a), *a.shape[1:]), a.dtype)])
+    return jax.tree.map(pad, given)
+
+
 def _records(run: _Run) -> np.ndarray:
     """The steps of the series' records."""
     every = run.plan.every
@@ -484,6 +498,7 @@ def _watch(
     plan: Plan,
     observables: tuple[AbstractObservable, ...],
     records: int,
+    stepper: AbstractStepper,
     step: Array,
     model: Dynamics,
     axes: PyTree,
@@ -492,7 +507,7 @@ def _watch(
     """Accumulators at zero, and series' buffers that hold the initial state, (records, ..., lanes)."""
 
     def over(fn: Callable[[View], PyTree]):
-        return lanes(lambda m, s: fn(view_of(plan, m, s, step)), (axes, -1), fast=plan.fast)(model, state)
+        return lanes(lambda m, s: fn(view_of(plan, stepper, m, s, step)), (axes, -1), fast=plan.fast)(model, state)
 
     totals = tuple(over(o.init) if isinstance(o, AbstractAccumulator) else () for o in observables)
     values = [over(o.value) for o in observables if isinstance(o, AbstractSeries)]
@@ -530,7 +545,7 @@ def _dated(
     run: _Run,
     model: Dynamics,
     sims: Array,
-    increments: Callable[[int, int], Array] | None,
+    handed: Callable[[int, int], PyTree] | None,
     lost: list[_Lost],
 ) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
@@ -540,7 +555,7 @@ def _dated(
     width = Blocks.of(1, plan.agents, plan.dims).width  # one for all, so one program
     for part in lost:
         count = part.turns * part.stride
-        given = None if increments is None else increments(part.now - run.first, part.now - run.first + count)
+        given = None if handed is None else handed(part.now - run.first, part.now - run.first + count)
         numbers = (run.first, part.now, part.turns, part.stride)
         steps = tuple(jnp.asarray(n, jnp.int32) for n in numbers)
         for i in range(0, part.lanes.size, width):

@@ -24,6 +24,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.coupling.base import ROWS, WITH_ROWS
 from sdesim.fields import is_none
 
 # n * _PI[0] is exact for |n| < 2**13, and the sum of the parts is pi to 2**-35: 1e-8 of a turn at |x| = 1e3.
@@ -395,6 +396,9 @@ class _Program(NamedTuple):
         name = eqn.primitive.name
         if self.pairs is not None and self.is_paired(eqn):
             return self.word_pairs(eqn, inputs)
+        if eqn.params.get("name") in _OF_ROWS and inputs[1].mapped:
+            inputs = [v.whole(self.size).everywhere(self.size) for v in inputs]
+            return [_OF_ROWS[eqn.params["name"]](*inputs)]
         if name in _CUSTOM_DERIVATIVE:
             return self.with_rule(eqn, inputs)
         if name in _INLINED:
@@ -538,6 +542,34 @@ class _Program(NamedTuple):
             out = jax.vmap(bind, in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
             return [_Value.mapped_of(a) for a in out]
         return [_Value(out, shape, True)]
+
+
+def _rows(values: _Value, members: _Value) -> _Value:
+    """What some agents have, each lane's own ones: a gather that leaves the lanes last."""
+    shape = (*members.shape, *values.shape[1:])
+    if values.shape[0] == 1:  # an axis that the arrays do not have, and one agent to read
+        return values._replace(shape=shape)
+    inside = jnp.minimum(members.array, values.shape[0] - 1)
+    return _Value(values.array.at[_at(inside, members, values)].get(mode="promise_in_bounds"), shape, True)
+
+
+def _with_rows(values: _Value, members: _Value, rows: _Value) -> _Value:
+    """All agents, some of which have what is new: a scatter."""
+    if values.shape[0] == 1:
+        return values._replace(array=jnp.where(members.array == 0, rows.array, values.array))
+    place = values.array.at[_at(members.array, members, values)]
+    return values._replace(array=place.set(rows.array, mode="drop", unique_indices=True))
+
+
+def _at(numbers: Array, members: _Value, values: _Value) -> tuple[Array, ...]:
+    """The places of some agents in the array of all, for each lane."""
+    rest = (*_tight(values.shape[1:]), numbers.shape[-1])
+    lead = numbers.shape[:-1]  # none for one agent
+    every = [jnp.arange(n, dtype=jnp.int32).reshape(-1, *(1,) * (len(rest) - 1 - i)) for i, n in enumerate(rest)]
+    return (numbers.reshape(*lead, *(1,) * (len(rest) - 1), -1), *every)
+
+
+_OF_ROWS: dict[str, Callable[..., _Value]] = {ROWS: _rows, WITH_ROWS: _with_rows}
 
 
 _COMBINE = {

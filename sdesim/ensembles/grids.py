@@ -283,18 +283,18 @@ def _one_size(
             check_rates(changed, stepper, setup.plan.agents, 0, setup.steps)
     on_lanes, axes = _on_lanes(model, numbers, setup.sims)
     with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
-        finals = blocks.sims_first(ran.of_lanes(Partial(_finals, ArrayMean(setup.plan.agents)), ran.lanes.state))
+        finals = blocks.sims_first(ran.of_lanes(Partial(_finals, stepper, ArrayMean(setup.plan.agents)), ran.lanes.state))
         advice = ran.remedy(0)
     data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim)
     data.attrs |= {"path": str(ran.lanes.path), "remedy": advice}
     return data
 
 
-def _finals(mean: Mean, model: Dynamics, axes: PyTree, state: State) -> dict[str, Array]:
+def _finals(stepper: AbstractStepper, mean: Mean, model: Dynamics, axes: PyTree, state: State) -> dict[str, Array]:
     """What is said of the end of each lane."""
 
     def final(model: Dynamics, state: State) -> dict[str, Array]:
-        view = View(state, jnp.zeros((), jnp.int32), model, mean)
+        view = View(state, jnp.zeros((), jnp.int32), model, mean, stepper.center(model, state, mean))
         return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
 
     return vectorize.lanes(final, (axes, -1))(model, state)

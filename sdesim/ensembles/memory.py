@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
@@ -97,10 +96,9 @@ def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tupl
     """Bytes that a step takes beside the state: of each lane, and of all."""
     key = (plan, form((stepper, model)), jnp.result_type(float))
     if key not in _WORK:
-        mean = ArrayMean(plan.agents)
         dtype = jnp.result_type(float)
         array = jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
-        state = jax.eval_shape(lambda x: model.init(x, mean), array)
+        state = jax.eval_shape(lambda x: stepper.init(model, x), array)
         word = jax.ShapeDtypeStruct((), jnp.uint32)
 
         def step(state: State, sim: Array):

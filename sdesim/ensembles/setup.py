@@ -15,7 +15,6 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
 from sdesim import random
-from sdesim.coupling import ArrayMean, Mean
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.blocks import Blocks
@@ -32,6 +31,7 @@ from sdesim.observe import AbstractAccumulator, AbstractObservable
 from sdesim.random import Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
+from sdesim.steppers.base import Feed, Setting
 
 LOOKS = 1000  # steps at which a schedule is looked at before it runs
 
@@ -158,6 +158,13 @@ class Setup:
         run = (self.steps, self.observables, self.memory, points)
         check_memory(self.plan, self.stepper, model, points * self.sims, *run, exact=self.exact, work=work)
 
+    def _feed(self) -> Feed | None:
+        """What the host hands to each step, simulations last."""
+        if (dw := self.increments) is not None:
+            return lambda a, b: {"dw": jnp.moveaxis(dw[a:b], 1, -1)}
+        setting = Setting(self.plan.agents, self.sims, self.first_sim, self.first, self.steps, self.seed)
+        return self.stepper.feed(setting)
+
     @contextlib.contextmanager
     def run(
         self, model: Dynamics, axes: PyTree, points: int = 1, *, progress: bool = False, label: str = "simulate"
@@ -174,13 +181,15 @@ class Setup:
         Yields:
             The lanes that were run.
         """
-        plan, mean = self.plan, ArrayMean(self.plan.agents)
+        plan = self.plan
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
-        given = None
-        if (dw := self.increments) is not None:
-            given = lambda a, b: jnp.tile(jnp.moveaxis(dw[a:b], 1, -1), points)
+        feed = self._feed()
+        tiled = lambda leaf: jnp.tile(leaf, points)
+        given = None if feed is None else lambda a, b: jax.tree.map(tiled, feed(a, b))
+        dw = self.increments
         of_users = (model, axes, self.observables, plan, self.stepper)
-        with today(*of_users, given=given is not None) as (new, axes, watched, stepper):
+        with today(*of_users, given=dw is not None) as (new, axes, watched, stepper):
+            stepper = stepper.bare()
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
             self._check_memory(one, points, work=True)
@@ -194,7 +203,7 @@ class Setup:
                 watched,
                 points * self.sims,
                 exact=self.exact,
-                increments=given is not None,
+                increments=dw is not None,
                 arrays=arrays,
                 dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
             )
@@ -205,9 +214,9 @@ class Setup:
                 v = None
                 if self.velocity is not None:
                     v = place(new, self.velocity, plan, numbers, self.seed, velocity=True)
-                state = start_lanes(new, axes, x, v, mean, layout)
+                state = start_lanes(new, stepper, axes, x, v, layout)
             else:
-                state = self.start.restart(new, mean)
+                state = self.start.restart(new, stepper)
             lanes = run_lanes(
                 plan,
                 stepper,
@@ -220,7 +229,7 @@ class Setup:
                 steps=self.steps,
                 path=path,
                 observables=watched,
-                increments=given,
+                given=given,
                 progress=progress,
                 label=label,
             )
@@ -505,23 +514,28 @@ def default_dims(model: Dynamics, init: Any) -> int:
 
 
 def start_lanes(
-    model: Dynamics, axes: PyTree, x: Array, v: Array | None, mean: Mean, layout: Blocks | None = None
+    model: Dynamics,
+    stepper: AbstractStepper,
+    axes: PyTree,
+    x: Array,
+    v: Array | None,
+    layout: Blocks | None = None,
 ) -> State:
     """The state of lanes that start.
 
     Args:
         model: the dynamics.
+        stepper: what a step is.
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
         x: positions, (agents, dims, lanes).
         v: displacements in one iteration, (agents, dims, lanes); None for at rest.
-        mean: the mean over agents.
         layout: how lanes are cut into blocks; None for one program of all.
 
     Returns:
         The state, lanes on the last axis.
     """
-    return blocks.of_lanes(Partial(_start, mean), layout, model, axes, x, v)
+    return blocks.of_lanes(Partial(_start, stepper), layout, model, axes, x, v)
 
 
-def _start(mean: Mean, model: Dynamics, axes: PyTree, x: Array, v: Array | None) -> State:
-    return lanes(lambda m, x, v: m.init(x, mean, v), (axes, -1, -1))(model, x, v)
+def _start(stepper: AbstractStepper, model: Dynamics, axes: PyTree, x: Array, v: Array | None) -> State:
+    return lanes(lambda m, x, v: stepper.init(m, x, v), (axes, -1, -1))(model, x, v)

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.contents import digest
-from sdesim.coupling import Mean
+from sdesim.steppers import AbstractStepper
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
 from sdesim.results.datasets import describe, read_described, write_dataset
@@ -72,12 +72,12 @@ class Result:
         """Of the coupling, (sims,)."""
         return self.state.time
 
-    def restart(self, model: Dynamics, mean: Mean) -> State:
+    def restart(self, model: Dynamics, stepper: AbstractStepper) -> State:
         """The state from which a model goes on, checked to be of the same form.
 
         Args:
             model: the model that continues.
-            mean: the mean over agents.
+            stepper: what its steps are.
 
         Returns:
             The state, simulations on the last axis.
@@ -86,7 +86,7 @@ class Result:
             ValueError: where the model that continues has other state than the one that ran.
         """
         x = jax.ShapeDtypeStruct(self.state.x.shape, jnp.result_type(float))
-        fresh = jax.eval_shape(jax.vmap(lambda x: model.init(x, mean), in_axes=-1, out_axes=-1), x)
+        fresh = jax.eval_shape(jax.vmap(lambda x: stepper.init(model, x), in_axes=-1, out_axes=-1), x)
         shapes = [a.shape for a in jax.tree.leaves(fresh)]
         leaves = jax.tree.leaves(self.state)
         if shapes != [a.shape for a in leaves]:
@@ -232,9 +232,9 @@ def load(path: str | os.PathLike) -> Result:
     observed = {name: _as_saved(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
-    # The shared state's structure is the model's to know: `restart` puts the leaves back into it.
+    # The structure of what is shared and kept is the model's and the stepper's to know: `restart` puts the leaves back into it.
     rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
-    state = State(leaves[0], None if velocity is None else leaves[1], rest, None, clock, before)
+    state = State(leaves[0], None if velocity is None else leaves[1], rest, None, None, clock, before)
     return Result(
         agents=jnp.asarray(data["agents"].values),
         quorum=jnp.asarray(data["quorum"].values),

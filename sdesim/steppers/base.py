@@ -8,6 +8,7 @@ All steppers take the order in which pull, gradient and shared state act:
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,13 +17,36 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.coupling import ORDERS, ArrayMean, Mean, Order
-from sdesim.dynamics import Agents, Dynamics, Sizes, State
+from sdesim.dynamics import Agents, Dynamics, Sizes, State, weighted
 from sdesim.fields import Part, check_choice
 from sdesim.random import Stream
 
 Kick = Callable[[Agents, Agents, Sizes], Agents]
 """kick(x, gradients, size): the noise of a step for agents at x, size.kick zeta or size.diffusion B dW. Whether it
 comes from a law and random words or from increments of the caller is not a stepper's business."""
+
+
+Feed = Callable[[int, int], dict[str, PyTree]]
+
+
+class Setting(NamedTuple):
+    """Which simulations a run steps, as the host knows them.
+
+    Attributes:
+        agents: of one simulation.
+        sims: independent simulations.
+        first_sim: number of the first of them.
+        first: number of the first step.
+        steps: how many.
+        seed: two words.
+    """
+
+    agents: int
+    sims: int
+    first_sim: int
+    first: int
+    steps: int
+    seed: Array
 
 
 class AbstractStepper(Part):
@@ -56,6 +80,11 @@ class AbstractStepper(Part):
         """
         if model.weak_order == 2 and self.order == "gauss-seidel":
             raise ValueError("order='gauss-seidel': the modified drift of weak_order=2 belongs to order 'jacobi'")
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether all agents take each step."""
+        return True
 
     def sizes(self, model: Dynamics, n: Array) -> Sizes:
         """How much of everything there is in one step.
@@ -97,6 +126,47 @@ class AbstractStepper(Part):
         """
         return model.init(x, ArrayMean(x.shape[0]), v)
 
+    def renew(self, model: Dynamics, state: State) -> State:
+        """The state after the rule's jump at the start of an epoch.
+
+        Args:
+            model: the dynamics.
+            state: before the jump.
+
+        Returns:
+            The new state.
+        """
+        return model.renew(state)
+
+    def center(self, model: Dynamics, state: State, mean: Mean) -> Array:
+        """What the agents are drawn to: by the rule, unless a stepper has a server of its own.
+
+        Args:
+            model: the dynamics.
+            state: of one simulation.
+            mean: the mean over agents.
+
+        Returns:
+            (dims,).
+        """
+        return model.coupling.center(state.x, state.shared, state.t, mean)
+
+    def bare(self) -> "AbstractStepper":
+        """This without what the host alone needs: another value of that is no other program."""
+        return self
+
+    def feed(self, setting: Setting) -> Feed | None:
+        """What the host hands to each step, beside the seed and the numbers of the simulation and the step.
+
+        Args:
+            setting: of the run.
+
+        Returns:
+            A function of two step numbers of the run, a and b, that gives what the steps from a to b take by the names
+            of `step`'s arguments, leaves (b - a, ..., sims); None for nothing.
+        """
+        return None
+
     def step(
         self,
         model: Dynamics,
@@ -124,6 +194,24 @@ class AbstractStepper(Part):
         sim = jnp.asarray(sim, jnp.uint32)
         kick = drawn(model, random.seed_words(seed), sim, n, state.x) if dw is None else given(model, dw)
         return self.advance(model, state, n, kick, ArrayMean(state.x.shape[0]))
+
+
+def descent(model: Dynamics, x: Agents, v: Agents | None, kick: Kick, size: Sizes) -> Agents:
+    """-eta g: what a gradient with its noise adds to agents, or to their velocities.
+
+    Args:
+        model: the dynamics.
+        x: agents, (agents, dims).
+        v: velocities, (agents, dims); None without momentum.
+        kick: the noise of the step.
+        size: of the step.
+
+    Returns:
+        (agents, dims).
+    """
+    point = model.gradient_point(x, v)
+    gradients = model.gradients(point)
+    return weighted(size.weight, -gradients) + kick(point, gradients, size._replace(diffusion=size.kick))
 
 
 def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick:

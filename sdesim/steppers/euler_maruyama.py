@@ -55,7 +55,7 @@ class EulerMaruyama(AbstractStepper):
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         rates = model.at_step(n)
         size = model.sizes(rates, self.dt)
-        x, v, shared, velocity_shared, clock, before = state
+        x, v, shared, velocity_shared, kept, clock, before = state
         x_old, t, clock = x, state.t, clock.plus(size.tick)
         pull = model.coupling.pull(x, shared, t, mean)
         if self.order == "gauss-seidel":
@@ -66,7 +66,7 @@ class EulerMaruyama(AbstractStepper):
         if v is None or model.momentum is None:
             if model.weak_order == 2 and self.order == "jacobi":
                 change = model.change(state, mean, rates, self.dt, t)
-                return State(x + change.x + noise, None, moved(shared, change.shared), None, clock, before)
+                return State(x + change.x + noise, None, moved(shared, change.shared), None, kept, clock, before)
             # Noise first: XLA emits its long chain before the gradient then, and the processor overlaps the two.
             if self.order == "gauss-seidel":
                 x = x + weighted(size.weight, -gradients) + noise
@@ -80,4 +80,4 @@ class EulerMaruyama(AbstractStepper):
             x = x + size.move * v if self.order == "gauss-seidel" else x + size.move * v + weighted(size.weight, pull)
             velocity_shared = moved(velocity_shared, weighted_tree(size.tick, velocity_flow))
         flow = model.coupling.flow(x if self.order == "gauss-seidel" else x_old, shared, t, mean)
-        return State(x, v, moved(shared, weighted_tree(size.tick, flow)), velocity_shared, clock, before)
+        return State(x, v, moved(shared, weighted_tree(size.tick, flow)), velocity_shared, kept, clock, before)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, ArrayMean
+from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import weighted, weighted_tree
 from sdesim.steppers.base import moved
 
@@ -36,11 +37,9 @@ def exchange(
     mean = ArrayMean(jax.tree.leaves(x)[0].shape[0], members)
     rule.check_members(mean)
     tick = jnp.asarray(tick)
-    those = x if members is None else jax.tree.map(lambda a: a[members], x)
+    those = x if members is None else jax.tree.map(lambda a: rows_of(a, members), x)
     pull, flow = rule.pull(those, shared, t, mean), rule.flow(those, shared, t, mean)
-    change = jax.tree.map(lambda p: weighted(tick, p), pull)
-    if members is None:
-        x = jax.tree.map(jnp.add, x, change)
-    else:
-        x = jax.tree.map(lambda a, c: a.at[members].add(c, unique_indices=True), x, change)
-    return x, moved(shared, weighted_tree(tick, flow))
+    new = jax.tree.map(lambda a, p: a + weighted(tick, p), those, pull)
+    if members is not None:
+        new = jax.tree.map(lambda a, rows: with_rows(a, members, rows), x, new)
+    return new, moved(shared, weighted_tree(tick, flow))

@@ -12,7 +12,7 @@ from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
 from sdesim.fields import called_with, check_count, is_traced
 from sdesim.random import MAX_STEPS
-from sdesim.steppers.base import AbstractStepper, Kick, moved
+from sdesim.steppers.base import AbstractStepper, Kick, descent, moved
 
 
 def _period(period: Any) -> Any:
@@ -58,26 +58,24 @@ class Iteration(AbstractStepper):
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         size = self.sizes(model, n)
-        x, v, shared, velocity_shared, clock, before = state
+        x, v, shared, velocity_shared, kept, clock, before = state
         x_old, t, clock = x, state.t, clock.plus(size.tick)
         at = lambda n, weight: jnp.where(self.exchanges(n), weight, jnp.zeros_like(weight))
         pull = weighted(at(n, size.weight), model.coupling.pull(x, shared, t, mean))
         if self.order == "gauss-seidel":
             x = x + pull
-        point = model.gradient_point(x, v)
-        gradients = model.gradients(point)
-        descent = weighted(size.weight, -gradients) + kick(point, gradients, size._replace(diffusion=size.kick))
+        gradient = descent(model, x, v, kick, size)
         if v is None or model.momentum is None:
-            x = x + descent
+            x = x + gradient
         else:
             velocity_pull, velocity_flow = model.velocity_field(state, mean)
             exchange = at(n, size.tick)
             kept = 1 - model.momentum.loss(size.move, state.time + size.tick)
-            v = lax.optimization_barrier(kept * v + descent + exchange * velocity_pull)
+            v = lax.optimization_barrier(kept * v + gradient + exchange * velocity_pull)
             x = x + size.move * v
             velocity_shared = moved(velocity_shared, weighted_tree(exchange, velocity_flow))
         if self.order == "jacobi":
             x = x + pull
         flow = model.coupling.flow(x if self.order == "gauss-seidel" else x_old, shared, t, mean)
         collected = at(n + 1 if self.order == "gauss-seidel" else n, size.tick)
-        return State(x, v, moved(shared, weighted_tree(collected, flow)), velocity_shared, clock, before)
+        return State(x, v, moved(shared, weighted_tree(collected, flow)), velocity_shared, kept, clock, before)

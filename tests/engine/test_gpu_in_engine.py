@@ -137,7 +137,7 @@ def test_how_far_a_step_may_round():
 
     def state(x, t=0.5):
         clock = Sum.of(jnp.full(2, t, jnp.float32))
-        return State(jnp.full((4, 1, 2), x, jnp.float32), None, (), (), clock, clock)
+        return State(jnp.full((4, 1, 2), x, jnp.float32), None, (), (), None, clock, clock)
 
     def confirm(units, t_units=0):
         fused = lambda s, *_: state(3 + units * unit, 0.5 + t_units * np.spacing(np.float32(0.5)))
@@ -153,7 +153,7 @@ def test_how_far_a_step_may_round():
 def test_steps_are_compared_one_by_one():
     """In a chaotic step rounding grows tenfold; what is compared begins at the same place each time."""
     clock = Sum.of(jnp.zeros(3, jnp.float32))
-    state = lambda x: State(x, None, (), (), clock, clock)
+    state = lambda x: State(x, None, (), (), None, clock, clock)
     step = lambda x: jnp.sin(10 * x)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 1, 3)), jnp.float32)
 

@@ -275,6 +275,8 @@ def refusal(
     numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 + velocities)
     if numbers > (most := MAX_THREAD_NUMBERS[backend][velocities]):
         return f"{numbers} numbers of the state a thread; its registers hold {most}"
+    if not stepper.lockstep:
+        return "steps of one worker at a time"
     if increments:
         return "increments of the caller"
     if watching := looking_at_every_step(observables):

@@ -1,0 +1,360 @@
+"""The stepper of workers in virtual time: one step is one arrival.
+
+A worker's job begins with the head of its protocol's loop (it reads, pulls or pushes), its gradient is taken at what it
+read, and at the job's end the step is made; the next job begins at that instant. So at an arrival: the step of the job,
+and then the head of the next one. When workers arrive never hangs on a state: it stands in a timetable.
+
+The noise of a job is that of the step of this number when all agents step together, and a schedule, a gain's t and mu(t)
+run on the worker's own count of jobs.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from sdesim import random
+from sdesim.asynchrony.compute import AbstractCompute, Exponential
+from sdesim.asynchrony.timetable import Timetable, check_start, feed_of
+from sdesim.coupling import Mean, Uncoupled
+from sdesim.coupling.base import rows_of, with_rows
+from sdesim.dynamics import Agents, Dynamics, Sizes, State
+from sdesim.fields import Part, shown
+from sdesim.random import Stream
+from sdesim.steppers import AbstractStepper
+from sdesim.steppers.base import Kick, Setting, descent
+from sdesim.steppers.exchanges import exchange
+from sdesim.sums import Sum
+
+
+class Arrival(NamedTuple):
+    """A worker that arrives.
+
+    Attributes:
+        worker: its number, an int32 scalar; that of all workers if none arrives.
+        job: the number of the job that it ends, from 0, an int32 scalar.
+    """
+
+    worker: Array
+    job: Array
+
+
+class Job(NamedTuple):
+    """A job that ends, as its protocol sees it. Rows are of the worker alone, (1, ...).
+
+    Attributes:
+        model: the dynamics.
+        worker: who arrives, an int32 scalar.
+        number: of the job among the worker's, from 0, an int32 scalar.
+        arrival: arrivals before it, an int32 scalar.
+        t: the worker's own time at the job's end: of a schedule that stands still, (number + 1) eta.
+        size: how much of everything there is in the job's step.
+        next_tick: the tick of the worker's next step, by which an exchange at the job's end moves.
+        kick: the noise of the job.
+        seed: two words.
+        sim: number of the simulation.
+    """
+
+    model: Dynamics
+    worker: Array
+    number: Array
+    arrival: Array
+    t: Array
+    size: Sizes
+    next_tick: Array
+    kick: Kick
+    seed: Array
+    sim: Array
+
+    @property
+    def members(self) -> Array:
+        """The worker as those who take part in an exchange, (1,)."""
+        return self.worker[None]
+
+    def of(self, values: PyTree) -> PyTree:
+        """The worker's rows.
+
+        Args:
+            values: of all workers, leaves (agents, ...).
+
+        Returns:
+            Leaves (1, ...).
+        """
+        return jax.tree.map(lambda a: rows_of(a, self.members), values)
+
+    def put(self, values: PyTree, rows: PyTree) -> PyTree:
+        """All workers with new rows of this one.
+
+        Args:
+            values: of all workers, leaves (agents, ...).
+            rows: of the worker, leaves (1, ...).
+
+        Returns:
+            Leaves (agents, ...).
+        """
+        return jax.tree.map(lambda a, row: with_rows(a, self.members, row), values, rows)
+
+    def step(self, x: Agents, v: Agents | None, scale: Array | float = 1.0) -> tuple[Agents, Agents | None]:
+        """By how much the job's gradient moves the worker.
+
+        Args:
+            x: where it was taken, (1, dims); ahead of it with Nesterov's momentum.
+            v: the worker's velocity, (1, dims); None without momentum.
+            scale: a factor of the learning rate.
+
+        Returns:
+            The displacement, (1, dims), and the new velocity.
+        """
+        gradient = scale * descent(self.model, x, v, self.kick, self.size)
+        if v is None or self.model.momentum is None:
+            return gradient, v
+        v = (1 - self.model.momentum.loss(self.size.move, self.t)) * v + gradient
+        return self.size.move * v, v
+
+    def exchange(
+        self, x: Agents, shared: PyTree, members: Array | None = None, due: Array | bool = True
+    ) -> tuple[Agents, PyTree]:
+        """The model's rule, applied to those who take part.
+
+        Args:
+            x: of all workers, (agents, dims).
+            shared: what the rule shares.
+            members: who takes part, (count,); the worker alone by default.
+            due: whether there is an exchange at all.
+
+        Returns:
+            The new x and the new shared state.
+        """
+        tick = jnp.where(due, self.next_tick, jnp.zeros_like(self.next_tick))
+        members = self.members if members is None else members
+        return exchange(self.model.coupling, x, shared, self.t, tick, members)
+
+    def word(self, stream: int) -> Array:
+        """A random word of this job alone.
+
+        Args:
+            stream: what it is for.
+
+        Returns:
+            A uint32 scalar.
+        """
+        key = random.step_key(self.seed, stream, self.number)
+        return random.words_of(key, self.sim, self.worker, 1).own[0, 0]
+
+
+class AbstractProtocol(Part):
+    """What workers do when they arrive. Numbers are traced.
+
+    Subclasses give `arrive`, and what they need of `init`, `center` and `check`. All methods are pure, of one
+    simulation. What each worker keeps beside x and v is in `state.kept`, leaves (agents, ...); what a server has is in
+    `state.shared`.
+    """
+
+    def check(self, model: Dynamics) -> None:
+        """Refuse a model with which this has no meaning.
+
+        Args:
+            model: the dynamics.
+
+        Raises:
+            ValueError: naming the argument.
+        """
+
+    def init(self, model: Dynamics, state: State) -> State:
+        """The state in which all workers have begun their first job.
+
+        Args:
+            model: the dynamics.
+            state: with x, v and what the model's rule shares.
+
+        Returns:
+            The state, with what this keeps and shares.
+        """
+        return state
+
+    def arrive(self, state: State, job: Job) -> State:
+        """The state after an arrival.
+
+        Args:
+            state: before it.
+            job: that ends.
+
+        Returns:
+            The new state; its clock is the stepper's to move.
+        """
+        raise NotImplementedError
+
+    def center(self, model: Dynamics, state: State, mean: Mean) -> Array:
+        """What the workers are drawn to: by the model's rule, unless there is a server.
+
+        Args:
+            model: the dynamics.
+            state: of one simulation.
+            mean: the mean over workers.
+
+        Returns:
+            (dims,).
+        """
+        return model.coupling.center(state.x, state.shared, state.t, mean)
+
+
+class AbstractServer(AbstractProtocol):
+    """A protocol of workers and a server, which stands in place of a coupling rule: `state.shared["center"]`."""
+
+    def check(self, model: Dynamics):
+        if not isinstance(model.coupling, Uncoupled):
+            name, rule = type(self).__name__, type(model.coupling).__name__
+            raise ValueError(f"coupling={rule}: {name} has a server in place of a rule; leave coupling out")
+
+    def init(self, model: Dynamics, state: State):
+        center = jnp.mean(state.x, axis=0)
+        return state._replace(x=jnp.broadcast_to(center, state.x.shape), shared={"center": center})
+
+    def center(self, model: Dynamics, state: State, mean: Mean):
+        return state.shared["center"]
+
+
+class Kept(NamedTuple):
+    """What the stepper keeps of each worker.
+
+    Attributes:
+        own: the protocol's.
+        clock: the worker's own time, a sum with (agents,) leaves; None where its count of jobs says it.
+    """
+
+    own: PyTree
+    clock: Sum | None
+
+
+class Asynchronous(AbstractStepper):
+    """Workers in virtual time: each step of a run is one arrival.
+
+    `simulate(..., steps=)` counts arrivals, and `epoch=` steps of all workers, which are `agents` arrivals.
+
+    Attributes:
+        protocol: what workers do when they arrive, of `sdesim.asynchrony`.
+        compute: the law of the times of their jobs.
+        start: how far workers are when the run begins, see `timetable`.
+        timetable: who arrives when, in place of the law: of at least as many simulations and arrivals as the run has.
+    """
+
+    protocol: AbstractProtocol
+    compute: AbstractCompute = eqx.field(default_factory=Exponential, kw_only=True)
+    start: Any = eqx.field(static=True, default="together", kw_only=True)
+    timetable: Timetable | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __check_init__(self):
+        if not isinstance(self.protocol, AbstractProtocol):
+            raise TypeError(f"protocol={shown(self.protocol)}: must be one of sdesim.asynchrony")
+        if not isinstance(self.compute, AbstractCompute):
+            raise TypeError(f"compute={shown(self.compute)}: must be a law of sdesim.asynchrony")
+        if self.timetable is not None and not isinstance(self.timetable, Timetable):
+            raise TypeError(f"timetable={shown(self.timetable)}: must be one of sdesim.asynchrony.timetable")
+        check_start(self.start)
+        if self.order != "jacobi":
+            raise ValueError(f"order={self.order!r}: a protocol says itself in which order its parts act; leave it out")
+
+    @property
+    def lockstep(self):
+        return False
+
+    def check(self, model: Dynamics):
+        super().check(model)
+        if model.weak_order == 2:
+            raise ValueError("weak_order=2: the modified drift is that of agents that step together")
+        if model.velocity_coupling is not None:
+            raise ValueError("velocity_coupling: workers exchange positions alone; leave it out")
+        if model.coupling.renews and model.momentum is not None and callable(getattr(model.momentum, "mu", None)):
+            raise ValueError("momentum: a friction of time does not go with a rule that jumps at epochs here")
+        self.protocol.check(model)
+
+    def sizes(self, model: Dynamics, n: Array):
+        return model.sizes(model.at_step(n))
+
+    def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
+        state = self.protocol.init(model, super().init(model, x, v))
+        clock = Sum.of(jnp.zeros(x.shape[:1], x.dtype)) if _has_clocks(model) else None
+        return state._replace(kept=Kept(state.kept, clock))
+
+    def renew(self, model: Dynamics, state: State):
+        new = model.renew(state)
+        if not model.coupling.renews or state.kept.clock is None:
+            return new
+        return new._replace(kept=state.kept._replace(clock=jax.tree.map(jnp.zeros_like, state.kept.clock)))
+
+    def center(self, model: Dynamics, state: State, mean: Mean):
+        return self.protocol.center(model, state, mean)
+
+    def bare(self):
+        return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None)
+
+    def feed(self, setting: Setting):
+        return feed_of(self.timetable, self.compute, self.start, setting)
+
+    def step(
+        self,
+        model: Dynamics,
+        state: State,
+        n: Array | int,
+        *,
+        seed: Array | int = 0,
+        sim: Array | int = 0,
+        arrival: Arrival | None = None,
+    ) -> State:
+        """The state after arrival number `n` of one simulation.
+
+        Args:
+            model: the dynamics.
+            state: from `init`, or of the arrival before.
+            n: the number of the arrival, from 0.
+            seed: as for `simulate`; with the simulation's, the worker's and the job's number it decides the noise.
+            sim: the simulation's number, from 0.
+            arrival: who arrives with which job; in turn by default.
+
+        Returns:
+            The new state.
+        """
+        agents, dims = state.x.shape
+        n, sim = jnp.asarray(n, jnp.int32), jnp.asarray(sim, jnp.uint32)
+        if arrival is None:
+            arrival = Arrival(n % agents, n // agents)
+        seed = random.seed_words(seed)
+        worker, number = arrival
+        members = worker[None]
+        of_worker = lambda a: rows_of(a, members) if jnp.ndim(a) == 1 else a
+        size = jax.tree.map(of_worker, self.sizes(model, number))
+        own = eqx.tree_at(lambda m: m.batch, model, of_worker(model.batch))
+        words = [
+            random.words_of(random.step_key(seed, Stream.NOISE + i, number), sim, worker, dims)
+            for i in range(model.noise.word_pairs)
+        ]
+
+        def kick(x: Agents, gradients: Agents, size: Sizes):
+            z = model.noise.variates(words, x.dtype, own.batch)
+            return model.noise.apply(z, x, gradients, own.batch, size.kick)
+
+        kept, clock = state.kept
+        if clock is None:
+            t = (number + 1).astype(size.tick.dtype) * size.tick
+        else:
+            mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(size.tick)
+            clock, t = jax.tree.map(lambda a, row: with_rows(a, members, row), clock, mine), mine.value[0]
+        next_tick = self.sizes(model, number + 1).tick
+        job = Job(own, worker, number, n, t, size, next_tick, kick, seed, sim)
+        new = self.protocol.arrive(state._replace(kept=kept), job)
+        # A lane in which nobody arrives any more stands still: rows beyond the last worker's are not written.
+        here = lambda new, old: jnp.where(worker < agents, new, old)
+        shared = jax.tree.map(here, new.shared, state.shared)
+        time = jax.tree.map(here, state.clock.plus(size.tick / agents), state.clock)
+        return state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock), clock=time)
+
+    def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
+        raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")
+
+
+def _has_clocks(model: Dynamics) -> bool:
+    """Whether a worker's time is not its count of jobs times the learning rate."""
+    return callable(model.eta) or model.coupling.renews
