@@ -34,7 +34,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, ArrayMean, Mean
-from sdesim.dynamics import AbstractMomentum, Agents, Dynamics
+from sdesim.dynamics import AbstractMomentum, Agents, Dynamics, State
 from sdesim.engine.vectorize import _bind, products_in_float32
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit

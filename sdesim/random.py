@@ -53,6 +53,7 @@ class Stream(enum.IntEnum):
     TANGENT = 22  # the direction in which a tangent of a run begins
     COMPUTE = 32  # how long a worker's job takes
     OFFSET = 33  # when a worker's first job ends, of one that has worked for long
+    PARTNER = 34  # with whom a worker exchanges at the end of a job
 
 
 class Words(NamedTuple):

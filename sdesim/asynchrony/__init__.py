@@ -10,25 +10,44 @@ from sdesim.asynchrony.compute import (
     Pareto,
 )
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
-from sdesim.asynchrony.protocols import EASGD, AsyncSGD, Downpour, MomentumDownpour
+from sdesim.asynchrony.protocols import (
+    ADMM,
+    EASGD,
+    AsyncSGD,
+    DelayAdaptive,
+    Downpour,
+    Gossip,
+    MomentumDownpour,
+    PartialBarrier,
+    PowerLaw,
+    Rennala,
+    Ringmaster,
+)
 from sdesim.asynchrony.timetable import Timetable, timetable
 
 __all__ = [
+    "ADMM",
     "EASGD",
     "AbstractCompute",
     "AbstractProtocol",
     "AbstractServer",
     "AsyncSGD",
     "Asynchronous",
+    "DelayAdaptive",
     "Deterministic",
     "Downpour",
     "Exponential",
     "Gamma",
+    "Gossip",
     "Job",
     "LogNormal",
     "Measured",
     "MomentumDownpour",
     "Pareto",
+    "PartialBarrier",
+    "PowerLaw",
+    "Rennala",
+    "Ringmaster",
     "Timetable",
     "timetable",
 ]

@@ -239,12 +239,14 @@ def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: 
 
 @functools.partial(jax.jit, static_argnums=4)
 def _words(seed: Array, stream: Array, sims: Array, first: Array, count: int) -> Array:
-    jobs = first[..., None] + jnp.arange(count, dtype=jnp.uint32)
-    key0, key1 = random.step_key(seed, stream, jobs)
-    worker = jnp.arange(first.shape[1], dtype=jnp.uint32)
-    pair = jnp.broadcast_to(((worker // 2) << np.uint32(random.COORDINATE_BITS))[:, None], jobs.shape)
-    both = random.threefry2x32(key0, key1, pair, jnp.broadcast_to(sims[:, None, None], jobs.shape))
-    return jnp.where(worker[:, None] % 2 == 1, both[1], both[0])
+    shape = (*first.shape, count)
+    number = lambda axis: jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    spread = lambda a, *axes: jax.lax.broadcast_in_dim(a, shape, axes)
+    key0, key1 = random.step_key(seed, stream, spread(first, 0, 1) + number(2))
+    worker = number(1)
+    pair = (worker >> np.uint32(1)) << np.uint32(random.COORDINATE_BITS)
+    both = random.threefry2x32(key0, key1, pair, spread(sims, 0))
+    return jnp.where(worker & np.uint32(1) == 1, both[1], both[0])
 
 
 def job_times(law: AbstractCompute, seed: Any, sims: NDArray, first: NDArray, count: int) -> NDArray:

@@ -4,8 +4,8 @@ A worker's job begins with the head of its protocol's loop (it reads, pulls or p
 read, and at the job's end the step is made; the next job begins at that instant. So at an arrival: the step of the job,
 and then the head of the next one. When workers arrive never hangs on a state: it stands in a timetable.
 
-The noise of a job is that of the step of this number when all agents step together, and a schedule, a gain's t and mu(t)
-run on the worker's own count of jobs.
+The noise of a job is that of the step of this number when all agents step together, and a schedule, a gain's t and
+mu(t) run on the worker's own count of jobs.
 """
 
 import dataclasses
@@ -153,6 +153,11 @@ class AbstractProtocol(Part):
     `state.shared`.
     """
 
+    @property
+    def barrier(self) -> int | None:
+        """How many workers wait for each other; None if none ever waits."""
+        return None
+
     def check(self, model: Dynamics) -> None:
         """Refuse a model with which this has no meaning.
 
@@ -292,7 +297,7 @@ class Asynchronous(AbstractStepper):
         return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None)
 
     def feed(self, setting: Setting):
-        return feed_of(self.timetable, self.compute, self.start, setting)
+        return feed_of(self.timetable, self.compute, self.start, self.protocol.barrier, setting)
 
     def step(
         self,

@@ -95,8 +95,9 @@ def timetable(
     seed: Any = 0,
     first_sim: int = 0,
     start: Start | ArrayLike = "together",
+    barrier: int | None = None,
 ) -> Timetable:
-    """The first arrivals of workers that never wait.
+    """The first arrivals of workers.
 
     Args:
         compute: the law of the times of their jobs.
@@ -108,6 +109,8 @@ def timetable(
         start: "together", all begin their first job at 0; "staggered", worker i is i / p of its mean time ahead of one
             that begins; "stationary", all have worked for long, so that a first job ends as one does that was under
             way; or how far each is ahead, in seconds, (workers,), at most its first job's time.
+        barrier: so many workers wait for each other: those who have arrived begin their next job when the last of them
+            has. None if nobody waits.
 
     Returns:
         The timetable.
@@ -121,7 +124,16 @@ def timetable(
     p = check_count("workers", workers, most=random.MAX_AGENTS)
     n = check_count("arrivals", arrivals, least=0, most=random.MAX_STEPS)
     numbers = check_count("first_sim", first_sim, least=0) + np.arange(check_count("sims", sims))
-    return Timetable(*Clocks(compute, start, seed, numbers, p).take(n), p)
+    return _made(compute, start, seed, numbers, p, n, barrier)
+
+
+def _made(
+    compute: AbstractCompute, start: Any, seed: Any, sims: NDArray, workers: int, arrivals: int, barrier: int | None
+) -> Timetable:
+    if barrier is not None:
+        check_count("barrier", barrier, most=workers)
+    clocks = Clocks(compute, start, seed, sims, workers)
+    return Timetable(*(clocks.take(arrivals) if barrier is None else clocks.together(arrivals, barrier)), workers)
 
 
 class Clocks:
@@ -162,10 +174,34 @@ class Clocks:
         time, worker, job = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         return time, worker, job
 
+    def together(self, arrivals: int, barrier: int) -> tuple[NDArray, NDArray, NDArray]:
+        """The first arrivals, of workers of whom so many wait for each other.
+
+        Args:
+            arrivals: of each simulation.
+            barrier: how many.
+
+        Returns:
+            Their times, float64, workers and jobs, int32, (sims, arrivals) each.
+        """
+        mean = np.broadcast_to(np.asarray(self.compute.mean, float), self.workers)
+        ends, rows = self._ends(mean, 1)[..., 0], np.arange(self.sims.size)[:, None]
+        parts = []
+        for _ in range(0, arrivals, barrier):
+            who = np.argsort(ends, axis=1, kind="stable")[:, :barrier]
+            time = ends[rows, who]
+            parts.append((time, who, self.job[rows, who]))
+            self.began[rows, who] = time[:, -1:]
+            self.job[rows, who] += 1
+            ends[rows, who] = self._ends(mean, 1)[rows, who, 0]
+        empty = [(np.zeros((self.sims.size, 0)), *(np.zeros((self.sims.size, 0), int),) * 2)]
+        time, worker, job = (np.concatenate(part, axis=1)[:, :arrivals] for part in zip(*(parts or empty), strict=True))
+        return time, worker.astype(np.int32), job.astype(np.int32)
+
     def _window(self, n: int) -> tuple[NDArray, NDArray, NDArray]:
         sims, p = self.job.shape
         mean = np.broadcast_to(np.asarray(self.compute.mean, float), p)
-        # More than the fastest worker is expected to do; where it does more, more are drawn: the same ones, and further.
+        # More than the fastest worker is expected to do; where it does more, more are drawn, the same ones and further.
         jobs = n / (mean.min() * np.sum(1 / mean))
         count = math.ceil(jobs + 6 * math.sqrt(jobs) + 8)
         while True:
@@ -221,13 +257,16 @@ def check_start(start: Any, workers: int | None = None) -> None:
         raise ValueError(f"start: must be in words or of shape (workers,) = ({workers},), got {shape}")
 
 
-def feed_of(given: Timetable | None, compute: AbstractCompute, start: Any, setting: Setting) -> Feed:
+def feed_of(
+    given: Timetable | None, compute: AbstractCompute, start: Any, barrier: int | None, setting: Setting
+) -> Feed:
     """What the host hands to each arrival of a run.
 
     Args:
         given: a timetable in place of the law.
         compute: the law of the times of jobs.
         start: how far workers are at the start, see `timetable`.
+        barrier: how many wait for each other; None if nobody waits.
         setting: of the run.
 
     Returns:
@@ -241,8 +280,7 @@ def feed_of(given: Timetable | None, compute: AbstractCompute, start: Any, setti
     skipped, total = setting.first, setting.first + setting.steps
     if given is None:
         numbers = setting.first_sim + np.arange(setting.sims)
-        clocks = Clocks(compute, start, setting.seed, numbers, setting.agents)
-        given = Timetable(*clocks.take(total), setting.agents)
+        given = _made(compute, start, setting.seed, numbers, setting.agents, total, barrier)
     right = (setting.sims, total, setting.agents)
     if given.sims < right[0] or given.arrivals < right[1] or given.workers != right[2]:
         has = f"{given.sims} simulations, {given.arrivals} arrivals and {given.workers} workers"

@@ -159,7 +159,12 @@ def choose(
 
 
 def _why_not_in_pairs(
-    plan: Plan, stepper: AbstractStepper, model: Dynamics, observables: tuple[AbstractObservable, ...], increments: bool, dtype: Any
+    plan: Plan,
+    stepper: AbstractStepper,
+    model: Dynamics,
+    observables: tuple[AbstractObservable, ...],
+    increments: bool,
+    dtype: Any,
 ) -> str | None:
     """Why two agents cannot share a word pair and a complex number; None where they can."""
     watching = looking_at_every_step(observables)

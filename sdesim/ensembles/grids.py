@@ -283,7 +283,8 @@ def _one_size(
             check_rates(changed, stepper, setup.plan.agents, 0, setup.steps)
     on_lanes, axes = _on_lanes(model, numbers, setup.sims)
     with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
-        finals = blocks.sims_first(ran.of_lanes(Partial(_finals, stepper, ArrayMean(setup.plan.agents)), ran.lanes.state))
+        last = Partial(_finals, stepper.bare(), ArrayMean(setup.plan.agents))
+        finals = blocks.sims_first(ran.of_lanes(last, ran.lanes.state))
         advice = ran.remedy(0)
     data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim)
     data.attrs |= {"path": str(ran.lanes.path), "remedy": advice}

@@ -12,11 +12,11 @@ import xarray as xr
 from jaxtyping import Array
 
 from sdesim.contents import digest
-from sdesim.steppers import AbstractStepper
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
 from sdesim.results.datasets import describe, read_described, write_dataset
 from sdesim.results.recipe import Call
+from sdesim.steppers import AbstractStepper
 from sdesim.sums import Sum
 
 _SHARED = "shared_"
@@ -232,7 +232,7 @@ def load(path: str | os.PathLike) -> Result:
     observed = {name: _as_saved(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
-    # The structure of what is shared and kept is the model's and the stepper's to know: `restart` puts the leaves back into it.
+    # The structure of what is shared and kept is the model's and the stepper's to know: `restart` restores it.
     rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
     state = State(leaves[0], None if velocity is None else leaves[1], rest, None, None, clock, before)
     return Result(

@@ -26,7 +26,7 @@ RANDOM = {name: law for name, law in LAWS.items() if name not in ("deterministic
 @pytest.mark.parametrize("name", RANDOM)
 def test_times_are_of_their_law(name):
     law = RANDOM[name](mean=3.0)
-    times = job_times(law, 1, np.arange(50), 10, 0, 40).ravel()
+    times = job_times(law, 1, np.arange(50), np.zeros((50, 10), int), 40).ravel()
     exact = law.distribution()
     assert stats.kstest(times / 3.0, exact.cdf).pvalue > 1e-3
     words = np.linspace(0, 2**32 - 1, 10_001).astype(np.uint32)
@@ -50,7 +50,7 @@ def test_what_is_left_of_a_job_under_way(name):
 
 
 def test_words_are_those_of_the_step_of_the_same_number():
-    words = words_of_jobs(7, Stream.COMPUTE, np.array([3, 9]), 5, 11, 4)
+    words = words_of_jobs(7, Stream.COMPUTE, np.array([3, 9]), np.full((2, 5), 11), 4)
     for s, sim in enumerate((3, 9)):
         for n in range(4):
             key = random.step_key(random.seed_words(7), Stream.COMPUTE, 11 + n)
@@ -59,7 +59,7 @@ def test_words_are_those_of_the_step_of_the_same_number():
 
 def by_events(law, workers, arrivals, seed, sim, ahead=None):
     """One simulation with a heap, job by job."""
-    times = job_times(law, seed, np.array([sim]), workers, 0, arrivals + 1)[0]
+    times = job_times(law, seed, np.array([sim]), np.zeros((1, workers), int), arrivals + 1)[0]
     heap = [(times[w, 0] - (0 if ahead is None else ahead[w]), w, 0) for w in range(workers)]
     heapq.heapify(heap)
     found = []
@@ -88,8 +88,8 @@ def test_a_simulation_is_the_same_in_any_part_and_of_any_length():
     part = timetable(law, workers=8, arrivals=100, sims=2, seed=5, first_sim=3)
     for name in ("time", "worker", "job"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[3:5, :100])
-    fewer = job_times(law, 5, np.arange(6), 3, 0, 20)
-    np.testing.assert_array_equal(fewer, job_times(law, 5, np.arange(6), 8, 0, 20)[:, :3])
+    fewer = job_times(law, 5, np.arange(6), np.zeros((6, 3), int), 20)
+    np.testing.assert_array_equal(fewer, job_times(law, 5, np.arange(6), np.zeros((6, 8), int), 20)[:, :3])
 
 
 def test_starts():

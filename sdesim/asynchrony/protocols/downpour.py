@@ -1,7 +1,6 @@
 """DOWNPOUR and MDOWNPOUR (Z, Alg. 3-5): a server that adds up what workers push."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -20,6 +19,9 @@ class Downpour(AbstractServer):
     """
 
     period: Array = eqx.field(converter=whole_number, default=1)
+
+    def __check_init__(self):
+        check_sign("period", self.period, zero=False)
 
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)

@@ -1,0 +1,32 @@
+"""Gossip: pairs of workers exchange, and there is no server."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from sdesim.asynchrony.events import Job
+from sdesim.asynchrony.protocols.easgd import AbstractExchanges
+from sdesim.coupling import ArrayMean
+from sdesim.dynamics import Dynamics
+from sdesim.random import Stream
+
+
+class Gossip(AbstractExchanges):
+    """At the end of its job a worker and another, drawn at random, exchange by the model's rule.
+
+    With `Quorum(k)` both move by eta k towards their mean; at k = 1 / eta this is AD-PSGD on all pairs. The other one
+    is in the middle of a job, whose gradient it has taken already.
+
+    Attributes:
+        period: jobs of a worker between two exchanges that it begins, at least 1.
+    """
+
+    def check(self, model: Dynamics):
+        model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
+
+    def members(self, job: Job, agents: int):
+        if not 2 <= agents <= 1 << 16:
+            raise ValueError(f"agents={agents}: Gossip takes from 2 to {1 << 16} workers")
+        # 16 bits of the word, so that the product fits into 32.
+        others = (job.word(Stream.PARTNER) >> np.uint32(16)) * np.uint32(agents - 1) >> np.uint32(16)
+        partner = (job.worker + 1 + others.astype(jnp.int32)) % agents
+        return jnp.stack([job.worker, partner])
