@@ -7,10 +7,12 @@ is random.
 - `contraction_rate`: how fast runs that see the same noise forget where they began.
 - `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
 - `smoothed_loss`: the expectation of any loss under any noise law.
+- `linearize`: maps of means and second moments near a point, from the code that simulates.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
 
 from sdesim.analysis.contraction import Contraction, contraction_rate
+from sdesim.analysis.linear import Linear, linearize
 from sdesim.analysis.passages import Passages, first_passage, survival
 from sdesim.analysis.regions import Ball, Box, occupancy
 from sdesim.analysis.search import Search, best_k
@@ -23,11 +25,13 @@ __all__ = [
     "Box",
     "Contraction",
     "Estimate",
+    "Linear",
     "Passages",
     "Search",
     "best_k",
     "contraction_rate",
     "first_passage",
+    "linearize",
     "occupancy",
     "smoothed_loss",
     "stationary_mean",

@@ -158,6 +158,14 @@ class AbstractProtocol(Part):
         """How many workers wait for each other; None if none ever waits."""
         return None
 
+    def changes(self) -> str | None:
+        """Why two arrivals are not the same map of states, beside integers in what it keeps.
+
+        Returns:
+            Words for a message; None where they are.
+        """
+        return None
+
     def check(self, model: Dynamics) -> None:
         """Refuse a model with which this has no meaning.
 

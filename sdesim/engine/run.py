@@ -429,13 +429,16 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     end, now = first + run.steps, first
     target = run.steps if run.path.traced and group.given is None else max(1, first_chunk() // state.x.size)
     length = None if group.given is None else _room_for_given(plan, run.steps, count)
+    steps_axis = 0 if group.needed is None else 1
     warm = False
     while now < end or compile:
         if run.stop.is_set():
             raise KeyboardInterrupt
         turns, stride = (0, 1) if compile else _chunk(min(target, length or target), end - now, plan.stride)
         done = turns * stride
-        given = None if group.given is None else _padded(group.given(now - first, now - first + done), length)
+        given = (
+            None if group.given is None else _padded(group.given(now - first, now - first + done), length, steps_axis)
+        )
         steps = tuple(map(number, (first, now, turns, stride)))
         clock = time.perf_counter()
         before = (run.stepper, axes, observables, needed, group.kept, group.swept, group.sims, run.seed, given)
@@ -481,10 +484,14 @@ def _room_for_given(plan: Plan, steps: int, lanes: int) -> int:
     return min(steps, max(plan.stride or 1, GIVEN // lanes))
 
 
-def _padded(given: PyTree, length: int | None) -> PyTree:
-    """What is handed to some steps, in room for `length` of them."""
-    more = lambda a: (length or 0) - a.shape[0]
-    pad = lambda a: a if more(a) <= 0 else jnp.concatenate([a, jnp.zeros((more(a), *a.shape[1:]), a.dtype)])
+def _padded(given: PyTree, length: int | None, axis: int) -> PyTree:
+    """What is handed to some steps, in room for `length` of them on an axis."""
+
+    def pad(leaf: Array | np.ndarray):
+        missing = max(0, (length or 0) - leaf.shape[axis])
+        widths = [(0, missing if i == axis else 0) for i in range(leaf.ndim)]
+        return (np if isinstance(leaf, np.ndarray) else jnp).pad(leaf, widths) if missing else leaf
+
     return jax.tree.map(pad, given)
 
 

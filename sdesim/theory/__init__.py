@@ -7,9 +7,20 @@ meanfield: the limit of infinitely many agents in one dimension, and how finitel
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
 rates: agents with different learning rates.
 smoothing: the noise that smooths the loss which the center of mass descends.
+staleness: asynchronous workers and delays on quadratic losses.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
 """
 
-from sdesim.theory import averages, bounds, curvature, meanfield, perturbation, rates, smoothing, transition
+from sdesim.theory import averages, bounds, curvature, meanfield, perturbation, rates, smoothing, staleness, transition
 
-__all__ = ["averages", "bounds", "curvature", "meanfield", "perturbation", "rates", "smoothing", "transition"]
+__all__ = [
+    "averages",
+    "bounds",
+    "curvature",
+    "meanfield",
+    "perturbation",
+    "rates",
+    "smoothing",
+    "staleness",
+    "transition",
+]

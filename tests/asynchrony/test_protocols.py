@@ -12,8 +12,8 @@ from sdesim import coupling, noise
 from sdesim.asynchrony import (
     ADMM,
     EASGD,
-    AsyncSGD,
     Asynchronous,
+    AsyncSGD,
     DelayAdaptive,
     Downpour,
     Gamma,
@@ -24,7 +24,6 @@ from sdesim.asynchrony import (
     PowerLaw,
     Rennala,
     Ringmaster,
-    timetable,
 )
 from sdesim.dynamics import HeavyBall, Nesterov
 

@@ -2,11 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from sdesim.asynchrony.events import AbstractServer, Job
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_sign, number, whole_number
+from sdesim.fields import check_sign, concrete, number, whole_number
 
 
 class Downpour(AbstractServer):
@@ -22,6 +23,9 @@ class Downpour(AbstractServer):
 
     def __check_init__(self):
         check_sign("period", self.period, zero=False)
+
+    def changes(self):
+        return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
 
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)

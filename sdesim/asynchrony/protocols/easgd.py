@@ -2,13 +2,14 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from sdesim.asynchrony.events import AbstractProtocol, Job
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_sign, whole_number
+from sdesim.fields import check_sign, concrete, whole_number
 from sdesim.steppers.exchanges import exchange
 
 
@@ -26,6 +27,9 @@ class AbstractExchanges(AbstractProtocol):
 
     def __check_init__(self):
         check_sign("period", self.period, zero=False)
+
+    def changes(self):
+        return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
 
     def members(self, job: Job, agents: int) -> Array:
         """Who takes part in the exchange at the end of a job.

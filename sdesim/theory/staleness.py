@@ -1,0 +1,314 @@
+"""Asynchronous workers and delays on quadratic losses: what theory says exactly.
+
+One coordinate of curvature h; a = eta h, alpha the moving rate of EASGD, p workers, s^2 = eta^2 sigma^2 / b the
+variance of the noise of a step, and times in units of the mean compute time m of a job. "Memoryless" workers have exponential
+compute times, so that whoever arrives next is drawn with equal chance, and the means and second moments of all workers
+obey a closed linear map; "regular" workers take equal times and arrive in turn. The staleness of a gradient is the
+number of others' arrivals between its read and its use; its mean is p - 1 whatever the law.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+from numpy.typing import ArrayLike, NDArray
+
+from sdesim.fields import check_count, check_sign
+
+
+def geometric_staleness(workers: int, most: int) -> NDArray:
+    """The law of the staleness with memoryless workers, P(s) = (1/p) (1 - 1/p)^s.
+
+    Args:
+        workers: p.
+        most: the greatest staleness asked for, at least 0.
+
+    Returns:
+        P(0) to P(most), (most + 1,).
+    """
+    p = check_count("workers", workers)
+    return (1 - 1 / p) ** np.arange(check_count("most", most, least=0) + 1) / p
+
+
+# -- memoryless workers: AsyncSGD ------------------------------------------------------------------------------------
+
+
+def mean_rate(workers: ArrayLike, a: ArrayLike) -> NDArray:
+    """At what rate the means of AsyncSGD with many memoryless workers decay, of d/dt (E c, E x_mean).
+
+    r = Re[(1 + a) / 2 - sqrt((1 + a)^2 / 4 - p a)]: it grows with p to p* = (1 + a)^2 / (4 a), and stays there.
+
+    Args:
+        workers: p, at least 1; any number.
+        a: eta h, greater than 0, without unit.
+
+    Returns:
+        In 1 / m, of the shape of both arguments together.
+    """
+    check_sign("workers", workers, zero=False)
+    check_sign("a", a, zero=False)
+    p, a = np.broadcast_arrays(np.asarray(workers, float), np.asarray(a, float))
+    return np.real((1 + a) / 2 - np.sqrt(((1 + a) ** 2 / 4 - p * a).astype(complex)))
+
+
+def saturation(a: float) -> float:
+    """p* = (1 + a)^2 / (4 a): beyond it further memoryless workers do not speed up the mean of AsyncSGD.
+
+    Args:
+        a: eta h, greater than 0, without unit.
+
+    Returns:
+        The number of workers, any number.
+    """
+    check_sign("a", a, zero=False)
+    return (1 + a) ** 2 / (4 * a)
+
+
+def mean_square_limit(a: float) -> float:
+    """Memoryless AsyncSGD is stable in mean square if and only if p < (2 + a) / a^2.
+
+    Args:
+        a: eta h, greater than 0, without unit.
+
+    Returns:
+        The number of workers, any number.
+    """
+    check_sign("a", a, zero=False)
+    return (2 + a) / a**2
+
+
+def sgd_moments(workers: int, a: float) -> NDArray:
+    """One arrival of memoryless AsyncSGD as a linear map of (E c^2, E c x_mean, E x_mean^2, E mean of x_i^2).
+
+    Args:
+        workers: p, at least 2.
+        a: eta h, without unit.
+
+    Returns:
+        (4, 4).
+    """
+    p = check_count("workers", workers, least=2)
+    row_b, row_m = np.array([1, -(1 + 2 * a), 0, a * (1 + a)]), np.array([1, -2 * a, 0, a**2])
+    both = np.array([1, -2 * (1 + a), 0, (1 + a) ** 2])
+    return np.array(
+        [
+            row_m,
+            np.array([0, 1, -a, 0]) + row_b / p,
+            np.array([0, 2 / p, 1 - 2 * (1 + a) / p, 0]) + both / p**2,
+            np.array([0, 0, 0, 1 - 1 / p]) + row_m / p,
+        ]
+    )
+
+
+def sgd_stationary(workers: int, a: float, noise: float = 1.0) -> NDArray:
+    """The stationary moments of memoryless AsyncSGD, of `sgd_moments`.
+
+    E c^2 = E mean of x_i^2 = s^2 (1 + p a) / (a (2 + a - p a^2)), the others (1 + a) / (1 + p a) times that.
+
+    Args:
+        workers: p, at least 2.
+        a: eta h, greater than 0, without unit.
+        noise: s^2, at least 0, in length^2.
+
+    Returns:
+        (4,), in length^2.
+
+    Raises:
+        ValueError: if it is not stable in mean square.
+    """
+    p = check_count("workers", workers, least=2)
+    check_sign("noise", noise)
+    if not p < mean_square_limit(a):
+        raise ValueError(f"workers={p}: AsyncSGD at a={a:g} is stable for fewer than {mean_square_limit(a):.4g}")
+    c = noise * (1 + p * a) / (a * (2 + a - p * a**2))
+    return np.array([c, c * (1 + a) / (1 + p * a), c * (1 + a) / (1 + p * a), c])
+
+
+# -- memoryless workers: EASGD ---------------------------------------------------------------------------------------
+
+
+def easgd_moments(workers: int, a: float, alpha: float) -> NDArray:
+    """One arrival of memoryless EASGD that exchanges at every job, as a map of the moments of `sgd_moments`.
+
+    The worker that arrives does x <- (1 - a - alpha) x + alpha c, c <- (1 - alpha) c + alpha x (Z 3.55-3.56).
+
+    Args:
+        workers: p, at least 2.
+        a: eta h, without unit.
+        alpha: moving rate, without unit.
+
+    Returns:
+        (4, 4).
+    """
+    p, g = check_count("workers", workers, least=2), a + alpha
+    keep = 1 - alpha
+    return np.array(
+        [
+            [keep**2, 2 * alpha * keep, 0, alpha**2],
+            [alpha * keep / p, keep + (alpha**2 - keep * g) / p, alpha, -alpha * g / p],
+            [alpha**2 / p**2, 2 * alpha / p - 2 * alpha * g / p**2, 1 - 2 * g / p, g**2 / p**2],
+            [alpha**2 / p, 2 * alpha * (1 - g) / p, 0, 1 - 1 / p + (1 - g) ** 2 / p],
+        ]
+    )
+
+
+def easgd_stationary(workers: int, a: float, alpha: float, noise: float = 1.0) -> NDArray:
+    """The stationary moments of memoryless EASGD, of `easgd_moments`.
+
+    Args:
+        workers: p, at least 2.
+        a: eta h, without unit.
+        alpha: moving rate, without unit.
+        noise: s^2, at least 0, in length^2.
+
+    Returns:
+        (4,), in length^2.
+
+    Raises:
+        ValueError: if it is not stable in mean square.
+    """
+    check_sign("noise", noise)
+    moments = easgd_moments(workers, a, alpha)
+    if (radius := float(np.abs(np.linalg.eigvals(moments)).max())) >= 1:
+        raise ValueError(f"alpha={alpha:g}: the second moments grow by {radius:.6g} an arrival at a={a:g}")
+    return np.linalg.solve(np.eye(4) - moments, noise * np.array([0, 0, 1 / workers**2, 1 / workers]))
+
+
+# -- regular workers -------------------------------------------------------------------------------------------------
+
+
+def regular_limit(workers: int) -> float:
+    """AsyncSGD of workers that arrive in turn, c <- c - a c_(p - 1 arrivals ago), is stable iff a is below this.
+
+    2 sin(pi / (2 (2 p - 1))).
+
+    Args:
+        workers: p.
+
+    Returns:
+        Of a = eta h, without unit.
+    """
+    return float(2 * np.sin(np.pi / (2 * (2 * check_count("workers", workers) - 1))))
+
+
+def regular_radius(workers: int, a: float) -> float:
+    """The greatest root of z^p = z^(p-1) - a in absolute value: the factor of c at each arrival, in the end.
+
+    Args:
+        workers: p.
+        a: eta h, without unit.
+
+    Returns:
+        Without unit; below 1 where it is stable. At a = (p - 1)^(p - 1) / p^p it is least.
+    """
+    p = check_count("workers", workers)
+    return float(np.abs(np.roots([1.0, -1.0, *np.zeros(p - 2), a] if p > 1 else [1.0, a - 1.0])).max())
+
+
+def regular_rate(workers: int, a: float) -> float:
+    """The rate of decay of AsyncSGD with workers that arrive in turn, -p log of `regular_radius`.
+
+    Args:
+        workers: p.
+        a: eta h, without unit.
+
+    Returns:
+        In 1 / m; negative where it diverges.
+    """
+    return -workers * float(np.log(regular_radius(workers, a)))
+
+
+# -- delay equations -------------------------------------------------------------------------------------------------
+
+
+def delay_variance(h: float, delay: float, noise: float) -> float:
+    """The stationary variance of dx = -h x(t - delay) dt + sigma dW, sigma^2 / (2 h) (1 + sin h d) / cos h d.
+
+    Args:
+        h: curvature, greater than 0, in 1/time.
+        delay: d, at least 0, in time.
+        noise: sigma^2, at least 0, in length^2/time.
+
+    Returns:
+        In length^2.
+
+    Raises:
+        ValueError: if h d is not below pi / 2, where it is unstable.
+    """
+    check_sign("h", h, zero=False)
+    check_sign("delay", delay)
+    check_sign("noise", noise)
+    if not h * delay < np.pi / 2:
+        raise ValueError(f"delay={delay:g}: must be below pi / (2 h) = {np.pi / (2 * h):.4g}, or there is none")
+    return noise / (2 * h) * (1 + np.sin(h * delay)) / np.cos(h * delay)
+
+
+def delay_root(h: float, delay: float, shape: float | None = None) -> complex:
+    """The root of s + h E exp(-s d) = 0 of greatest real part, for a delay d that is constant or of a gamma law.
+
+    A constant one by Lambert's function, a gamma one of whole shape (Erlang) by its polynomial, of any other by
+    Newton's method from the nearest of these.
+
+    Args:
+        h: curvature, greater than 0, in 1/time.
+        delay: its mean, at least 0, in time.
+        shape: of the gamma law, greater than 0; None for a constant delay.
+
+    Returns:
+        In 1/time; stable where its real part is negative.
+    """
+    check_sign("h", h, zero=False)
+    check_sign("delay", delay)
+    if delay == 0:
+        return complex(-h)
+    if shape is None:
+        at_branch = np.isclose(h * delay, np.exp(-1), rtol=1e-14)  # where SciPy has no number
+        return (-1 + 0j if at_branch else complex(scipy.special.lambertw(-h * delay, 0))) / delay
+    check_sign("shape", shape, zero=False)
+    scale, whole = delay / shape, max(1, round(shape))
+    # s (1 + s d / n)^n + h = 0
+    powers = np.poly1d([delay / whole, 1.0]) ** whole
+    roots = (np.poly1d([1.0, 0.0]) * powers + h).roots
+    start = complex(roots[np.argmax(roots.real)])
+    if shape == whole:
+        return start
+    of = lambda s: s + h * (1 + s * scale) ** -shape
+    slope = lambda s: 1 - h * delay * (1 + s * scale) ** (-shape - 1)
+    return newton(of, slope, start)
+
+
+def newton(function: Callable[[complex], complex], slope: Callable[[complex], complex], start: complex) -> complex:
+    """A root by Newton's method.
+
+    Args:
+        function: of which a root is sought.
+        slope: its derivative.
+        start: near the root.
+
+    Returns:
+        The root.
+
+    Raises:
+        RuntimeError: if the method does not come to one.
+    """
+    return complex(scipy.optimize.newton(function, start, slope, tol=1e-13, maxiter=200))
+
+
+def gamma_delay_limit(shape: float) -> float:
+    """dx = -h x(t - d) dt with delays of a gamma law of mean E d is stable iff h E d is below this.
+
+    n tan(pi / (2 n)) / cos^n(pi / (2 n)) for shape n > 1, without limit for n <= 1; pi / 2 as n grows: the spread of
+    the delays, and not their mean alone, decides.
+
+    Args:
+        shape: n, greater than 0.
+
+    Returns:
+        Without unit; infinite for a shape of at most 1.
+    """
+    check_sign("shape", shape, zero=False)
+    if shape <= 1:
+        return float("inf")
+    angle = np.pi / (2 * shape)
+    return float(shape * np.tan(angle) * np.exp(-shape * np.log(np.cos(angle))))
