@@ -30,7 +30,9 @@ def simulate(
     *,
     agents: int | None = None,
     sims: int | None = None,
-    steps: int,
+    steps: int | None = None,
+    until: float | None = None,
+    at: Any = None,
     dims: int | None = None,
     seed: int | Array | None = None,
     init: AbstractInit | Result | Any = None,
@@ -54,7 +56,11 @@ def simulate(
         model: the dynamics.
         agents: p of one simulation; 1 by default, or as many as in the result that `init` continues.
         sims: independent simulations; 1 by default, or as many as in the result that `init` continues.
-        steps: number of steps.
+        steps: number of steps; of workers in virtual time, arrivals of each simulation.
+        until: in place of steps, the second of virtual time at which a run of workers ends; what arrives then is left
+            to a run that continues it.
+        at: the moments at which such a run is recorded, in seconds, or how many, evenly spaced; 100 by default. What
+            is recorded is the state just before.
         dims: dimensions d; those of the objective, of `init`, or of the result that it continues; else 1.
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
@@ -92,7 +98,8 @@ def simulate(
     arguments = dict(
         agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
     )
-    run = dict(steps=steps, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
+    run = dict(steps=steps, until=until, at=at, epoch=epoch, observe=observe, every=every)
+    run |= dict(increments=increments, fast=fast)
     said = dict(stepper=stepper, dt=dt, order=order)
     return _simulate("sdesim.simulate", model, stepper_of(stepper, dt, order), said, arguments, run, memory, progress)
 
@@ -205,7 +212,9 @@ def _simulate(
         warn_of_divergence(lanes.diverged, setup.first_sim, ran.remedy(setup.first))
         # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
         start = repr(init) if previous is None else f"the result at step {previous.step}"
-        all_said = {**said, **run, "steps": setup.steps, "observe": run["observe"] or None, "exact": exact}
+        all_said = {**said, **run, "observe": run["observe"] or None, "exact": exact}
+        if setup.until is None:
+            all_said["steps"] = setup.steps
         all_said |= arguments if previous is None else {}
         call = Call(name, {"model": model, **{n: value for n, value in all_said.items() if value is not None}})
         if previous is not None:
@@ -228,6 +237,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "every": plan.every,
         "fast": plan.fast,
         "exact": lanes.path.layout is not None,
+        "until": setup.until,
         "path": str(lanes.path),
         **called,
     }

@@ -102,8 +102,8 @@ class Linear:
             ValueError: if there are none.
         """
         moments, added = self.second()
-        if (radius := self.radius()) >= 1:
-            raise ValueError(f"the second moments grow by a factor {radius:.6g} at each arrival: nothing is stationary")
+        if (radius := self.radius()) > 1 - 1e-12:  # of a quantity that is conserved it is 1
+            raise ValueError(f"the second moments have the factor {radius:.6g} at each arrival: none is stationary")
         found = np.linalg.solve(np.eye(len(added)) - moments, added)
         names = ("shared", "cross", "own", "pair")
         return {name: block for name, block in zip(names, self._split(found), strict=False)}

@@ -18,7 +18,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.asynchrony.compute import AbstractCompute, Exponential
-from sdesim.asynchrony.timetable import Timetable, check_start, feed_of
+from sdesim.asynchrony.timetable import Timetable, arrivals_of, check_start
 from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Dynamics, Sizes, State
@@ -236,10 +236,12 @@ class Kept(NamedTuple):
     Attributes:
         own: the protocol's.
         clock: the worker's own time, a sum with (agents,) leaves; None where its count of jobs says it.
+        arrivals: of all workers so far, an int32 scalar.
     """
 
     own: PyTree
     clock: Sum | None
+    arrivals: Array
 
 
 class Asynchronous(AbstractStepper):
@@ -290,7 +292,7 @@ class Asynchronous(AbstractStepper):
     def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
         state = self.protocol.init(model, super().init(model, x, v))
         clock = Sum.of(jnp.zeros(x.shape[:1], x.dtype)) if _has_clocks(model) else None
-        return state._replace(kept=Kept(state.kept, clock))
+        return state._replace(kept=Kept(state.kept, clock, jnp.zeros((), jnp.int32)))
 
     def renew(self, model: Dynamics, state: State):
         new = model.renew(state)
@@ -305,7 +307,7 @@ class Asynchronous(AbstractStepper):
         return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None)
 
     def feed(self, setting: Setting):
-        return feed_of(self.timetable, self.compute, self.start, self.protocol.barrier, setting)
+        return arrivals_of(self.timetable, self.compute, self.start, self.protocol.barrier, setting)
 
     def step(
         self,
@@ -349,20 +351,21 @@ class Asynchronous(AbstractStepper):
             z = model.noise.variates(words, x.dtype, own.batch)
             return model.noise.apply(z, x, gradients, own.batch, size.kick)
 
-        kept, clock = state.kept
+        kept, clock, arrivals = state.kept
         if clock is None:
             t = (number + 1).astype(size.tick.dtype) * size.tick
         else:
             mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(size.tick)
             clock, t = jax.tree.map(lambda a, row: with_rows(a, members, row), clock, mine), mine.value[0]
         next_tick = self.sizes(model, number + 1).tick
-        job = Job(own, worker, number, n, t, size, next_tick, kick, seed, sim)
+        job = Job(own, worker, number, arrivals, t, size, next_tick, kick, seed, sim)
         new = self.protocol.arrive(state._replace(kept=kept), job)
         # A lane in which nobody arrives any more stands still: rows beyond the last worker's are not written.
         here = lambda new, old: jnp.where(worker < agents, new, old)
         shared = jax.tree.map(here, new.shared, state.shared)
         time = jax.tree.map(here, state.clock.plus(size.tick / agents), state.clock)
-        return state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock), clock=time)
+        kept = Kept(new.kept, clock, arrivals + (worker < agents).astype(jnp.int32))
+        return state._replace(x=new.x, v=new.v, shared=shared, kept=kept, clock=time)
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")

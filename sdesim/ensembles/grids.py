@@ -148,6 +148,8 @@ def sweep(
     grid: Mapping[str, Sequence],
     *,
     steps: int | None = None,
+    until: float | None = None,
+    at: Any = None,
     agents: int | None = None,
     sims: int = 1,
     dims: int | None = None,
@@ -174,7 +176,9 @@ def sweep(
         model: the dynamics.
         grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
             and the sizes "agents", "dims" and "steps". Numbers run in one compiled program, sizes compile anew.
-        steps: number of steps, unless the grid has it.
+        steps: number of steps, unless the grid has it; of workers in virtual time, arrivals of each simulation.
+        until: in place of steps, the second of virtual time at which runs of workers end.
+        at: the moments at which such runs are recorded, in seconds, or how many, evenly spaced; 100 by default.
         agents: p of one simulation, unless the grid has it; 1 by default.
         sims: independent simulations at each point; 1 by default.
         dims: dimensions d, unless the grid has it; those of the objective or of `init`, else 1, by default.
@@ -222,7 +226,7 @@ def sweep(
     for name in sizes:
         if given[name] is not None:
             raise ValueError(f"{name}={given[name]}: is in the grid already; leave it out")
-    if steps is None and "steps" not in sizes:
+    if steps is None and until is None and at is None and "steps" not in sizes:
         raise ValueError("steps=None: give the number of steps, or put them in the grid")
     given["agents"] = 1 if agents is None else agents
     given["dims"] = default_dims(model, init) if dims is None else dims
@@ -234,7 +238,7 @@ def sweep(
     stepper = stepper_of(stepper, dt, order)
     first_sim = 0 if first_sim is None else first_sim
     seed = random.seed_number(random.seed_words(seed))
-    run = dict(epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
+    run = dict(until=until, at=at, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     run |= dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact)
     parts, began = [], time.perf_counter()
     for point in itertools.product(*sizes.values()):

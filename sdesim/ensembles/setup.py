@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -24,7 +25,7 @@ from sdesim.engine.run import Lanes, run_lanes
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
-from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
+from sdesim.fields import check_count, check_sign, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractAccumulator, AbstractObservable
@@ -54,6 +55,8 @@ class Setup:
         velocity: initial velocities, as `init`; None for at rest.
         start: the result that is continued, else None.
         increments: (steps, sims, agents, dims), or None.
+        feed: what the host hands to each step; None for nothing.
+        until: the moment at which a run by seconds ends; None for one by steps.
         memory: bytes that may be used, as `simulate` was given it.
         exact: whether short runs are computed as blocks of one width.
     """
@@ -71,6 +74,8 @@ class Setup:
     velocity: Any
     start: Result | None
     increments: Array | None
+    feed: Feed | None
+    until: float | None
     memory: int | str | None
     exact: bool
 
@@ -84,8 +89,10 @@ class Setup:
         dims: Any,
         sims: Any,
         first_sim: Any,
-        steps: Any,
         seed: Any,
+        steps: Any = None,
+        until: float | None = None,
+        at: ArrayLike | None = None,
         init: Any = None,
         velocity: Any = None,
         epoch: int | None = None,
@@ -106,7 +113,9 @@ class Setup:
             dims: dimensions d.
             sims: independent simulations.
             first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
-            steps: number of steps.
+            steps: number of steps; None for a run by seconds.
+            until: the moment at which a run by seconds ends.
+            at: the moments at which a run by seconds is recorded, or how many there are, evenly spaced.
             seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
                 simulation, agent, step, coordinate) alone.
             init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
@@ -131,11 +140,22 @@ class Setup:
             TypeError: for an argument of another kind, likewise.
             MemoryError: if what is held of the lanes alone is not there.
         """
+        start = init if isinstance(init, Result) else None
+        first, seed = 0 if start is None else start.step, random.seed_words(seed)
+        moments = check_moments(steps, until, at, every, epoch, observe)
+        begins = _begins(start, moments)
+        steps = 0 if steps is None else steps
         sizes = check_sizes(dict(agents=agents, dims=dims, sims=sims, first_sim=first_sim, steps=steps))
+        if not isinstance(model, Dynamics):
+            raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
+        numbers = (sizes[name] for name in ("agents", "sims", "first_sim"))
+        feed = stepper.feed(Setting(*numbers, first, sizes["steps"], seed, moments, begins))
+        if feed is not None and moments is not None:
+            sizes["steps"], every = feed.steps, feed.stride if observe else None
+        if epoch is not None and not stepper.lockstep:
+            epoch = check_count("epoch", epoch, most=random.MAX_STEPS) * sizes["agents"]
         shape = {name: sizes[name] for name in ("agents", "dims", "steps")}
         plan, observables = make_plan(model, stepper, **shape, epoch=epoch, observe=observe, every=every, fast=fast)
-        start = init if isinstance(init, Result) else None
-        first = 0 if start is None else start.step
         if first + sizes["steps"] > random.MAX_STEPS:
             more = f"more than {random.MAX_STEPS} steps of one seed"
             raise ValueError(f"steps={sizes['steps']}: with the {first} before, {more}")
@@ -147,10 +167,13 @@ class Setup:
         warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
         if increments is not None:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
-        seed = random.seed_words(seed)
+            if feed is not None:
+                raise ValueError("increments: workers in virtual time have those of their jobs; leave it out")
         of_run = (sizes["sims"], sizes["first_sim"], first, sizes["steps"], seed)
         plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
-        setup = cls(model, stepper, plan, observables, *of_run, init, velocity, start, increments, memory, exact)
+        last = None if moments is None else moments[-1]
+        given = (init, velocity, start, increments, feed, last)
+        setup = cls(model, stepper, plan, observables, *of_run, *given, memory, exact)
         setup._check_memory(model, points, work=False)
         return setup
 
@@ -158,12 +181,11 @@ class Setup:
         run = (self.steps, self.observables, self.memory, points)
         check_memory(self.plan, self.stepper, model, points * self.sims, *run, exact=self.exact, work=work)
 
-    def _feed(self) -> Feed | None:
+    def _handed(self) -> Callable[[int, int], dict[str, PyTree]] | None:
         """What the host hands to each step, simulations last."""
         if (dw := self.increments) is not None:
             return lambda a, b: {"dw": jnp.moveaxis(dw[a:b], 1, -1)}
-        setting = Setting(self.plan.agents, self.sims, self.first_sim, self.first, self.steps, self.seed)
-        return self.stepper.feed(setting)
+        return self.feed
 
     @contextlib.contextmanager
     def run(
@@ -183,7 +205,7 @@ class Setup:
         """
         plan = self.plan
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
-        feed = self._feed()
+        feed = self._handed()
         tiled = lambda leaf: jnp.tile(leaf, points)
         given = None if feed is None else lambda a, b: jax.tree.map(tiled, feed(a, b))
         dw = self.increments
@@ -233,6 +255,8 @@ class Setup:
                 progress=progress,
                 label=label,
             )
+            if self.feed is not None:
+                _timed(lanes, self.feed, self.sims, self.first)
             yield Ran(lanes, new, axes, layout, state.x)
 
 
@@ -275,6 +299,78 @@ class Ran(NamedTuple):
             Advice, which ends a sentence.
         """
         return remedy(self.model, self.axes, self.began, first, self.lanes.diverged)
+
+
+def _timed(lanes: Lanes, feed: Feed, sims: int, first: int) -> None:
+    """Say of records when they were, and of lanes that diverged after how many arrivals."""
+    points = lanes.diverged.size // sims
+    if lanes.records.size:
+        lanes.observed["time"] = np.tile(feed.times(lanes.records - first).T, points)
+        lanes.axes["time"] = ("step",)
+    lost = np.flatnonzero(lanes.diverged >= 0)
+    if lost.size and feed.stride:
+        lanes.diverged = np.array(lanes.diverged)
+        lanes.diverged[lost] = feed.arrivals(lost % sims, lanes.diverged[lost] - first)
+
+
+def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, observe: Any) -> tuple[float, ...] | None:
+    """The moments at which a run by seconds looks.
+
+    Args:
+        steps: number of steps, or None.
+        until: the moment at which the run ends, or None.
+        at: the moments, or how many there are, or None.
+        every: steps between two records, or None.
+        epoch: steps of an epoch, or None.
+        observe: what is observed.
+
+    Returns:
+        The moments in seconds; None for a run by steps.
+
+    Raises:
+        ValueError: for what does not go together or is out of its range.
+    """
+    if until is None and at is None:
+        if steps is None:
+            raise ValueError("steps=None: give the number of steps")
+        return None
+    for name, value, right in (
+        ("steps", steps, "a run by seconds takes as many as there are"),
+        ("every", every, "records of a run by seconds are at="),
+        ("epoch", epoch, "epochs are counted in arrivals; give steps="),
+    ):
+        if value is not None:
+            raise ValueError(f"{name}={shown(value)}: {right}; leave it out, or leave until and at out")
+    if until is not None:
+        check_sign("until", until, zero=False)
+    if at is None or isinstance(at, int | np.integer):
+        number = check_count("at", 100 if at is None else at) if observe else 1
+        if until is None:
+            raise ValueError(f"at={shown(at)}: give until= too, or the moments themselves")
+        return tuple(float(until) * (i + 1) / number for i in range(number))
+    check_sign("at", at)
+    moments = np.asarray(at, float)
+    moments = moments[moments > 0] if moments.ndim == 1 else moments  # there is a record at the start in any case
+    if moments.ndim != 1 or not moments.size or (np.diff(moments) <= 0).any():
+        raise ValueError(f"at={shown(at)}: must be moments that grow, (records,), or how many there are")
+    if until is not None and not math.isclose(until, moments[-1]):
+        raise ValueError(f"until={until:g}: must be the last moment of at, {moments[-1]:g}, or be left out")
+    return tuple(moments.tolist())
+
+
+def _begins(start: Result | None, moments: tuple[float, ...] | None) -> float:
+    """When a run by seconds begins; a result goes on by what it was run by."""
+    if start is None:
+        return 0.0
+    ended = start.run.get("until")
+    if (ended is None) != (moments is None):
+        was, give = ("steps", "steps=") if ended is None else ("seconds", "until=")
+        raise ValueError(f"init: the result to continue was run by {was}; give {give}")
+    if ended is None or moments is None:
+        return 0.0
+    if not moments[0] > ended:
+        raise ValueError(f"until={moments[-1]:g}: the result to continue ended at {ended:g}; give moments after it")
+    return float(ended)
 
 
 def _fitting(increments: Any, shape: tuple[int, ...], model: Dynamics) -> Array:

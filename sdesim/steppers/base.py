@@ -8,11 +8,12 @@ All steppers take the order in which pull, gradient and shared state act:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -26,7 +27,31 @@ Kick = Callable[[Agents, Agents, Sizes], Agents]
 comes from a law and random words or from increments of the caller is not a stepper's business."""
 
 
-Feed = Callable[[int, int], dict[str, PyTree]]
+class Feed(Protocol):
+    """What the host hands to each step of a run, and when these steps are.
+
+    Attributes:
+        steps: of the run.
+        stride: steps between two moments of a run by seconds; None for one by steps.
+    """
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def stride(self) -> int | None: ...
+
+    def __call__(self, a: int, b: int) -> dict[str, PyTree]:
+        """What the steps from a to b of the run take by the names of `step`'s arguments, leaves (b - a, ..., sims)."""
+        ...
+
+    def times(self, steps: np.ndarray) -> np.ndarray:
+        """The time after each number of steps, in seconds, (sims, records)."""
+        ...
+
+    def arrivals(self, sims: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """How many steps of some simulations were of somebody, within so many of the run, (count,)."""
+        ...
 
 
 class Setting(NamedTuple):
@@ -37,8 +62,10 @@ class Setting(NamedTuple):
         sims: independent simulations.
         first_sim: number of the first of them.
         first: number of the first step.
-        steps: how many.
+        steps: how many; 0 where moments are given.
         seed: two words.
+        at: the moments, in seconds of virtual time, at which a run by seconds looks; None for a run by steps.
+        begins: the moment at which a run by seconds begins.
     """
 
     agents: int
@@ -47,6 +74,8 @@ class Setting(NamedTuple):
     first: int
     steps: int
     seed: Array
+    at: tuple[float, ...] | None = None
+    begins: float = 0.0
 
 
 class AbstractStepper(Part):
@@ -162,9 +191,13 @@ class AbstractStepper(Part):
             setting: of the run.
 
         Returns:
-            A function of two step numbers of the run, a and b, that gives what the steps from a to b take by the names
-            of `step`'s arguments, leaves (b - a, ..., sims); None for nothing.
+            The feed; None for nothing.
+
+        Raises:
+            ValueError: for a run by seconds, where steps have no time in seconds.
         """
+        if setting.at is not None:
+            raise ValueError(f"until: steps of {type(self).__name__} have no time in seconds; give steps=")
         return None
 
     def step(

@@ -1,10 +1,10 @@
 """Asynchronous workers and delays on quadratic losses: what theory says exactly.
 
 One coordinate of curvature h; a = eta h, alpha the moving rate of EASGD, p workers, s^2 = eta^2 sigma^2 / b the
-variance of the noise of a step, and times in units of the mean compute time m of a job. "Memoryless" workers have exponential
-compute times, so that whoever arrives next is drawn with equal chance, and the means and second moments of all workers
-obey a closed linear map; "regular" workers take equal times and arrive in turn. The staleness of a gradient is the
-number of others' arrivals between its read and its use; its mean is p - 1 whatever the law.
+variance of the noise of a step, and times in units of the mean compute time m of a job. "Memoryless" workers have
+exponential compute times, so that whoever arrives next is drawn with equal chance, and the means and second moments of
+all workers obey a closed linear map; "regular" workers take equal times and arrive in turn. The staleness of a gradient
+is the number of others' arrivals between its read and its use; its mean is p - 1 whatever the law.
 """
 
 from collections.abc import Callable

@@ -72,7 +72,7 @@ def fused(
     sims, agents, dims = x.shape
     none = jax.tree.map(lambda _: None, model) if axes is None else axes
     if state is None:
-        state = start_lanes(model, none, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(agents))
+        state = start_lanes(model, EulerMaruyama(), none, jnp.moveaxis(jnp.asarray(x), 0, -1), None)
     plan = plan_of(agents, dims, method, order, dt, fast, period)
     arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), first, steps)
     options = dict(backend="triton", interpret=True) if form == "interpret" else dict(backend=form)
@@ -261,7 +261,7 @@ def test_triton_runs_what_does_not_fit_mosaics_registers():
 def test_a_spike(form):
     model = Dynamics(LogCosh(), Spiking(1.0, 3.0, 0.05, 0.15), Uniform(1.0))
     x = start(11, 1)
-    state = start_lanes(model, None, jnp.moveaxis(jnp.asarray(x), 0, -1), None, ArrayMean(11))
+    state = start_lanes(model, EulerMaruyama(), None, jnp.moveaxis(jnp.asarray(x), 0, -1), None)
     state = jax.vmap(model.renew, in_axes=-1, out_axes=-1)(state)
     assert len(np.unique(state.shared["best"])) > 1  # or the test would not tell whose spike it is
     expected = simulate(model, agents=11, sims=SIMS, steps=20, seed=SEED, init=x, epoch=20).state
@@ -349,7 +349,7 @@ def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs):
     model = Dynamics(QuarticDoubleWell(), Quorum(1.0), law(*map(float, numbers)))
     sims, word = jnp.arange(64, dtype=jnp.uint32), random.seed_words(SEED)
     x = jnp.zeros((64, 1, 64))
-    state = start_lanes(model, None, x, None, ArrayMean(64))
+    state = start_lanes(model, EulerMaruyama(), None, x, None)
     number = jnp.asarray(1, jnp.int32)
 
     def run(state, sims):
