@@ -41,7 +41,7 @@ for law in laws:
             for stepper in (sdesim.EulerMaruyama(order=order), sdesim.Iteration(2, order=order)):
                 state = stepper.init(model, x)
                 jax.eval_shape(lambda s: stepper.step(model, s, 0), state)
-view = observe.View(state, jnp.int32(1), model, sdesim.coupling.ArrayMean(3))
+view = observe.View(state, jnp.int32(1), model, sdesim.coupling.ArrayMean(3), jnp.zeros(1))
 for o in watched:
     series = isinstance(o, observe.AbstractSeries)
     jax.eval_shape(lambda: o.value(view) if series else o.finish(o.update(o.init(view), view)))

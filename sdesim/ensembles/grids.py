@@ -32,11 +32,12 @@ from sdesim.fields import check_choice, check_flags, described, named, number, n
 from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View
 from sdesim.results.datasets import describe
 from sdesim.results.recipe import Call
-from sdesim.results.result import LABELS, Result
+from sdesim.results.result import LABELS, Result, records_axis
 from sdesim.statistics import monte_carlo
 from sdesim.steppers import AbstractStepper, stepper_of
 from sdesim.sums import plain
 
+STEPPER = "stepper."  # before the name of a number of the stepper
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
 FEW = 100  # values of a number, of which each is put into the model to be checked
@@ -100,7 +101,7 @@ def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
     return model, axes
 
 
-def _checked_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> dict[str, list]:
+def _checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, Sequence]) -> dict[str, list]:
     """The grid with its values as lists, of whatever they were a sequence, series or array.
 
     Raises:
@@ -110,7 +111,7 @@ def _checked_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> dict[str, li
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     if not isinstance(grid, Mapping):
         raise TypeError(f"grid={shown(grid)}: must be values by name, such as {{'coupling.k': [0, 1, 2]}}")
-    known, checked = [*numeric_fields(model), *SIZES], {}
+    known, checked = [*numeric_fields(model), *SIZES, *(STEPPER + name for name in numeric_fields(stepper))], {}
     for name, given in grid.items():
         check_choice("grid", name, known)
         what = f"grid[{name!r}]={shown(given)}"
@@ -123,6 +124,9 @@ def _checked_grid(model: Dynamics, grid: Mapping[str, Sequence]) -> dict[str, li
             raise ValueError(f"{what}: must be numbers; leave {name} out for its default")
         if name in SIZES:
             values = [check_sizes({name: v})[name] for v in values]
+        elif name.startswith(STEPPER):
+            for value in values:
+                with_value(stepper, name.removeprefix(STEPPER), value)
         else:
             named(f"grid[{name!r}]", number)(values)
         plain = np.asarray(values, float).reshape(len(values), -1)
@@ -175,7 +179,8 @@ def sweep(
     Args:
         model: the dynamics.
         grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
-            and the sizes "agents", "dims" and "steps". Numbers run in one compiled program, sizes compile anew.
+            the sizes "agents", "dims" and "steps", and any number of the stepper ("stepper.protocol.period"). Numbers
+            of the model run in one compiled program, those of the stepper one after another, sizes compile anew.
         steps: number of steps, unless the grid has it; of workers in virtual time, arrivals of each simulation.
         until: in place of steps, the second of virtual time at which runs of workers end.
         at: the moments at which such runs are recorded, in seconds, or how many, evenly spaced; 100 by default.
@@ -219,12 +224,14 @@ def sweep(
         MemoryError: as `simulate`.
     """
     check_flags(keep_agents=keep_agents, progress=progress)
-    grid = _checked_grid(model, grid)
-    sizes = {name: grid[name] for name in SIZES if name in grid}
-    numbers = {name: values for name, values in grid.items() if name not in SIZES}
+    how = dict(stepper=stepper, dt=dt, order=order)
+    stepper = stepper_of(stepper, dt, order)
+    grid = _checked_grid(model, stepper, grid)
+    sizes = {name: values for name, values in grid.items() if name in SIZES or name.startswith(STEPPER)}
+    numbers = {name: values for name, values in grid.items() if name not in sizes}
     given = {"steps": steps, "agents": agents, "dims": dims}
     for name in sizes:
-        if given[name] is not None:
+        if given.get(name) is not None:
             raise ValueError(f"{name}={given[name]}: is in the grid already; leave it out")
     if steps is None and until is None and at is None and "steps" not in sizes:
         raise ValueError("steps=None: give the number of steps, or put them in the grid")
@@ -234,17 +241,19 @@ def sweep(
         raise TypeError("init: a result is of one model, and a sweep of many; give a law of sdesim.init or an array")
     exact = first_sim is not None if exact is None else exact
     check_flags(exact=exact, fast=fast)
-    how = dict(stepper=stepper, dt=dt, order=order)
-    stepper = stepper_of(stepper, dt, order)
     first_sim = 0 if first_sim is None else first_sim
     seed = random.seed_number(random.seed_words(seed))
     run = dict(until=until, at=at, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     run |= dict(sims=sims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact)
     parts, began = [], time.perf_counter()
     for point in itertools.product(*sizes.values()):
-        sized = {**given, **dict(zip(sizes, point, strict=True))}
-        parts.append(_one_size(model, numbers, stepper, {**sized, **run, "memory": memory}, keep_agents, progress))
-    data = _combine(parts, {SIZES[name]: list(values) for name, values in sizes.items()})
+        here = dict(zip(sizes, point, strict=True))
+        sized = {**given, **{name: value for name, value in here.items() if name in SIZES}}
+        stepping = stepper
+        for name in here.keys() - SIZES.keys():
+            stepping = with_value(stepping, name.removeprefix(STEPPER), here[name])
+        parts.append(_one_size(model, numbers, stepping, {**sized, **run, "memory": memory}, keep_agents, progress))
+    data = _combine(parts, {SIZES.get(name, name): list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in grid), ...)
     remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]
     warn_of_divergence(data["diverged"].values, first_sim, "; ".join(dict.fromkeys(remedies)))
@@ -334,7 +343,7 @@ def _label(
     if keep_agents:
         coordinates["agent"] = np.arange(plan.agents)
     if lanes.records.size:
-        coordinates["step"] = lanes.records
+        coordinates[records_axis(lanes.records)] = lanes.records
     for name, values in numbers.items():
         coordinates[name] = _coordinate(values)
     return with_errors(xr.Dataset(variables, coordinates))

@@ -304,9 +304,13 @@ class Ran(NamedTuple):
 def _timed(lanes: Lanes, feed: Feed, sims: int, first: int) -> None:
     """Say of records when they were, and of lanes that diverged after how many arrivals."""
     points = lanes.diverged.size // sims
-    if lanes.records.size:
-        lanes.observed["time"] = np.tile(feed.times(lanes.records - first).T, points)
+    times = feed.times(lanes.records - first)
+    if feed.stride is None and lanes.records.size:
+        lanes.observed["time"] = np.tile(times.T, points)
         lanes.axes["time"] = ("step",)
+    elif lanes.records.size:  # at the same moments in all simulations
+        lanes.records = times[0]
+        lanes.axes = {name: tuple("time" if a == "step" else a for a in axes) for name, axes in lanes.axes.items()}
     lost = np.flatnonzero(lanes.diverged >= 0)
     if lost.size and feed.stride:
         lanes.diverged = np.array(lanes.diverged)

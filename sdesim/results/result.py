@@ -118,7 +118,7 @@ class Result:
             One name each.
         """
         axes = (*axes, *(f"axis{i}" for i in range(count - len(axes))))
-        return tuple(a if a in ("step", "dim") else f"{name}_{a}" for a in axes)
+        return tuple(a if a in ("step", "time", "dim") else f"{name}_{a}" for a in axes)
 
     def to_xarray(self) -> xr.Dataset:
         """All of it as a labeled Dataset, with provenance in the attributes."""
@@ -143,7 +143,7 @@ class Result:
         numbers = {"seed": self.seed, "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
         coordinates: dict[str, Any] = {"sim": sim}
         if self.records.size:
-            coordinates["step"] = self.records
+            coordinates[records_axis(self.records)] = self.records
         data = xr.Dataset(variables, coordinates)
         own = {"path": self.run.get("path"), "observed_axes": self.observed_axes, **numbers}
         return describe(data, "run", self.settings, self.run["call"], **own)
@@ -211,6 +211,18 @@ def _unflatten(said: _Said, children: tuple[dict[str, Any], Any]) -> Result:
 jax.tree_util.register_pytree_node(Result, _flatten, _unflatten)
 
 
+def records_axis(records: np.ndarray) -> str:
+    """What an axis of records is called: by steps they are whole numbers, by moments seconds.
+
+    Args:
+        records: the steps or the moments, (records,).
+
+    Returns:
+        "step" or "time".
+    """
+    return "time" if records.dtype.kind == "f" else "step"
+
+
 def load(path: str | os.PathLike) -> Result:
     """Read a `Result` that `Result.save` wrote; `simulate(model, init=load(path), steps=...)` continues it.
 
@@ -242,7 +254,7 @@ def load(path: str | os.PathLike) -> Result:
         velocity=velocity,
         observed=observed,
         observed_axes=axes,
-        records=data["step"].values if "step" in data.coords else np.zeros(0, int),
+        records=next((data[axis].values for axis in ("step", "time") if axis in data.coords), np.zeros(0, int)),
         diverged=data["diverged"].values,
         step=header.own["step"],
         seed=header.own["seed"],

@@ -202,7 +202,7 @@ def check_kernel(number):
             sdesim.Dynamics(LOSSES[name], eta=0.1) if kind == "loss" else sdesim.Dynamics(bowl, Named(name), eta=0.1)
         )
         plan = Plan(agents, dims, None, None)
-        state = start_lanes(model, Iteration(), None, x, None)
+        state = start_lanes(model, sdesim.EulerMaruyama(), None, x, None)
         sims, seed = jnp.arange(LANES, dtype=jnp.uint32), random.seed_words(1)
         try:
             how = dict(backend="triton", interpret=True)

@@ -339,7 +339,7 @@ def test_summaries_of_many_records(float32):
     more = 4000
     x = np.random.default_rng(0).normal(0.5, 0.3, (more, AGENTS, 1)).astype(np.float32)
     view = lambda a: observe.View(
-        sdesim.dynamics.State(a, None, None, None, None, None, None), jnp.int32(1), None, coupling.ArrayMean(AGENTS)
+        sdesim.dynamics.State(a, *[None] * 6), jnp.int32(1), None, coupling.ArrayMean(AGENTS), a[0]
     )
     seen = jax.jit(lambda totals: jax.lax.scan(
         lambda totals, a: (tuple(o.update(t, view(a)) for o, t in zip(watch, totals, strict=True)), None), totals, x
