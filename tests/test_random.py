@@ -8,6 +8,7 @@ from scipy import stats
 
 import sdesim
 from sdesim import noise, random
+from sdesim.ensembles.setup import draw_lanes
 from sdesim.random import Stream
 
 try:
@@ -205,7 +206,7 @@ def test_seeds_and_streams_are_uncorrelated(drawn, name, z_scores):
     assert abs(z_scores((z * increments(LAWS[name], seed=20 + 2**32)).ravel(), 0.0)) < 4.5
     seed, sims = random.seed_words(20), jnp.arange(20_000, dtype=jnp.uint32)
     draw = {
-        s: np.asarray(sdesim.init.Uniform(-1.0, 1.0)(seed, sims, 2, 1, jnp.float64, s)).ravel()
+        s: np.asarray(draw_lanes(sdesim.init.Uniform(-1.0, 1.0), seed, sims, 2, 1, jnp.float64, s)).ravel()
         for s in (*Stream, Stream.NOISE + 1)
     }
     streams = list(draw)

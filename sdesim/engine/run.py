@@ -29,11 +29,12 @@ from sdesim.engine.blocks import Blocks
 from sdesim.engine.loop import advance_lanes
 from sdesim.engine.path import Path, compiler_options, first_chunk, inside_a_trace, layout_of
 from sdesim.engine.plan import Plan, view_of
-from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
+from sdesim.engine.vectorize import NOTES, lanes
 from sdesim.fields import form
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
 from sdesim.progress import bar
 from sdesim.steppers import AbstractStepper
+from sdesim.tracing import products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives

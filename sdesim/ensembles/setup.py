@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -179,8 +180,9 @@ class Setup:
         given = None
         if (dw := self.increments) is not None:
             given = lambda a, b: jnp.tile(jnp.moveaxis(dw[a:b], 1, -1), points)
-        of_users = (model, axes, self.observables, plan, self.stepper)
-        with today(*of_users, given=given is not None) as (new, axes, watched, stepper):
+        sizes = dict(agents=plan.agents, dims=plan.dims, renews=plan.epoch is not None)
+        of_users = (model, axes, self.observables, self.stepper)
+        with today(*of_users, **sizes, given=given is not None) as (new, axes, watched, stepper):
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
             self._check_memory(one, points, work=True)
@@ -470,8 +472,8 @@ def initial_lanes(
         if init.dims not in (None, 1, plan.dims):
             what = f"{type(init).__name__} has numbers of {init.dims} coordinates"
             raise ValueError(f"{name}: {what}, and dims={plan.dims}; give one number, or one a coordinate")
-        with law_of_today(init, plan) as law:
-            return law(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
+        with law_of_today(init, plan.agents, plan.dims) as law:
+            return draw_lanes(law, seed, sims, plan.agents, plan.dims, dtype, stream, layout)
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
     x = jnp.asarray(named(name, number)(init), dtype)
@@ -483,6 +485,46 @@ def initial_lanes(
             "(agents, dims), (dims,), or a law of sdesim.init"
         ) from error
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
+
+
+def draw_lanes(
+    law: AbstractInit,
+    seed: Array,
+    sims: Array,
+    agents: int,
+    dims: int,
+    dtype: DTypeLike,
+    stream: int = Stream.POSITION,
+    layout: Blocks | None = None,
+) -> Array:
+    """States of many simulations by a law, block by block; where nothing is drawn, nothing is compiled.
+
+    Args:
+        law: of the states of one simulation.
+        seed: two words.
+        sims: numbers of the simulations, (sims,), uint32.
+        agents: of one simulation.
+        dims: of one agent.
+        dtype: of the states.
+        stream: what they are for, a `Stream` or its number.
+        layout: how lanes are cut into blocks; None for one program of all.
+
+    Returns:
+        (agents, dims, sims), in length.
+    """
+    if law.fixed is not None:
+        x, xp = blocks.moving(law.fixed)
+        x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))
+        return jnp.asarray(x, dtype)
+    draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
+    return blocks.of_lanes(draw, layout, law, jax.tree.map(lambda _: None, law), sims)
+
+
+def _draw(
+    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
+) -> Array:
+    key = random.step_key(seed, stream, 0)
+    return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
 
 def default_dims(model: Dynamics, init: Any) -> int:
