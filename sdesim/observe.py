@@ -20,7 +20,7 @@ from jaxtyping import Array
 from sdesim._moved import refuse
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, whole_number
+from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, shown, whole_number
 from sdesim.sums import Sum
 
 
@@ -74,15 +74,21 @@ class AbstractObservable(Part):
         """
         raise NotImplementedError
 
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Units and meaning of what it is recorded as, by the names in results; what is left out is not stated."""
+        raise NotImplementedError
+
 
 class AbstractSeries(AbstractObservable):
     """A value that is recorded every so many steps, from the initial state on.
 
     Attributes:
         axes: names of the axes of one simulation's value: "dim", "agent" or one's own; of the class.
+        label: units and meaning of the value, None where they are not stated; of the class.
     """
 
     axes: ClassVar[tuple[str, ...]] = ()
+    label: ClassVar[tuple[str, str] | None] = None
 
     def value(self, view: View) -> Array:
         """What is recorded of one simulation at one step.
@@ -99,12 +105,16 @@ class AbstractSeries(AbstractObservable):
         sizes = {"agent": agents, "dim": dims}
         return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
+    def labels(self):
+        return {} if self.label is None else {self.name: self.label}
+
 
 class Quorum(AbstractSeries):
     """Mean of the agents, (dims,)."""
 
     name = "quorum"
     axes = ("dim",)
+    label = ("length", "mean of the agents")
 
     def value(self, view: View):
         return view.quorum
@@ -115,6 +125,7 @@ class Center(AbstractSeries):
 
     name = "center"
     axes = ("dim",)
+    label = ("length", "signal that the coupling pulls towards")
 
     def value(self, view: View):
         s = view.state
@@ -125,6 +136,7 @@ class Spread(AbstractSeries):
     """sum_i |x^i - mean|^2, the square distance from synchronization that BS 22 bounds."""
 
     name = "spread"
+    label = ("length^2", "sum over agents of the squared distance from their mean")
 
     def value(self, view: View):
         return jnp.sum((view.state.x - view.quorum[None]) ** 2)
@@ -134,6 +146,7 @@ class QuorumLoss(AbstractSeries):
     """Loss of the mean of the agents."""
 
     name = "quorum_loss"
+    label = ("length^2 / time", "loss at the mean of the agents")
 
     def value(self, view: View):
         return view.model.objective.loss(view.quorum)
@@ -143,6 +156,7 @@ class MeanLoss(AbstractSeries):
     """Mean of the agents' losses."""
 
     name = "mean_loss"
+    label = ("length^2 / time", "mean over agents of the loss")
 
     def value(self, view: View):
         return jnp.mean(view.model.losses(view.state.x))
@@ -159,6 +173,7 @@ class Snapshot(AbstractSeries):
 
     name = "snapshot"
     axes = ("agent", "dim")
+    label = ("length", "position of each agent at one step")
 
     def __check_init__(self):
         if self.agents is not None:
@@ -184,10 +199,12 @@ class AbstractAccumulator(AbstractObservable):
     Attributes:
         every_step: whether it looks at every step, in place of every record, which makes the run slower; of the class.
         axes: names of each output's axes, "dim", "agent" or one's own, by the output's name; of the class.
+        label: units and meaning of each output whose are stated, by the output's name; of the class.
     """
 
     every_step: ClassVar[bool] = False
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
+    label: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def init(self, view: View) -> Any:
         """The summary before the first look.
@@ -225,6 +242,30 @@ class AbstractAccumulator(AbstractObservable):
 
     def numbers(self, agents: int, dims: int):
         return agents * dims
+
+    def labels(self):
+        return {f"{self.name}_{output}": label for output, label in self.label.items()}
+
+
+def labels_of(observables: Iterable[AbstractObservable]) -> dict[str, tuple[str, str]]:
+    """What observables say of what they are recorded as.
+
+    Args:
+        observables: of a run.
+
+    Returns:
+        Units and meaning, by the names in results.
+
+    Raises:
+        TypeError: for a label that is not two texts.
+    """
+    found = {}
+    for o in observables:
+        for name, label in o.labels().items():
+            if not isinstance(label, tuple | list) or [type(text) for text in label] != [str, str]:
+                raise TypeError(f"observe: the label of {name} must be its units and its meaning, got {shown(label)}")
+            found[name] = tuple(label)
+    return found
 
 
 def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str]:
@@ -287,6 +328,13 @@ class Moments(AbstractAccumulator):
         "quorum_var": ("dim",),
         "count": (),
     }
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "agents_mean": ("length", "mean over time and agents of the positions"),
+        "agents_var": ("length^2", "variance over time and agents of the positions"),
+        "quorum_mean": ("length", "mean over time of the quorum"),
+        "quorum_var": ("length^2", "variance over time of the quorum"),
+        "count": ("1", "records that entered the moments"),
+    }
 
     def init(self, view: View):
         return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
@@ -332,6 +380,9 @@ class Histogram(AbstractAccumulator):
 
     name = "histogram"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("bin",)}
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "count": ("1", "records in each bin, below the first and above the last"),
+    }
 
     def __check_init__(self):
         check_count("bins", self.bins)
@@ -371,6 +422,10 @@ class Occupancy(AbstractAccumulator):
 
     name = "occupancy"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "agents": ("1", "share of time that agents spend in each basin"),
+        "quorum": ("1", "share of time that the quorum spends in each basin"),
+    }
 
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
@@ -443,6 +498,7 @@ class FirstPassage(AbstractAccumulator):
 
     name = "first_passage"
     every_step = True
+    label: ClassVar[dict[str, tuple[str, str]]] = {"step": ("1", "first step within the radius of the target, or -1")}
 
     def __check_init__(self):
         check_choice("of", self.of, ("quorum", "agents"))
@@ -474,6 +530,7 @@ class FirstNonFinite(AbstractAccumulator):
     name = "first_non_finite"
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ()}
+    label: ClassVar[dict[str, tuple[str, str]]] = {"step": ("1", "first step after which it was not finite, or -1")}
 
     def init(self, view: View):
         return jnp.full((), -1, jnp.int32)

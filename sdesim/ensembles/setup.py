@@ -29,7 +29,7 @@ from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
-from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.observe import AbstractAccumulator, AbstractObservable, labels_of
 from sdesim.random import Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
@@ -358,6 +358,7 @@ def make_plan(
     names = [o.name for o in observables]
     if len(set(names)) < len(names):
         raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
+    labels_of(observables)  # before hours are spent on what could not be written
     if every is not None:
         every = check_count("every", every, most=random.MAX_STEPS)
         if not observables:
