@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from sdesim._moved import refuse
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, shown, whole_number
+from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, concrete, number, shown, whole_number
 from sdesim.sums import Sum
 
 
@@ -60,6 +61,15 @@ class AbstractObservable(Part):
         Args:
             agents: of one simulation.
             dims: of one agent.
+        """
+
+    def check_records(self, first: int, every: int, steps: int) -> None:
+        """Raise ValueError where the records of a run would say nothing; by default any are taken.
+
+        Args:
+            first: the step at which the run starts.
+            every: steps between two records.
+            steps: of the run, at least 1.
         """
 
     def numbers(self, agents: int, dims: int) -> int:
@@ -240,6 +250,10 @@ class AbstractAccumulator(AbstractObservable):
         """
         raise NotImplementedError
 
+    def check_records(self, first: int, every: int, steps: int):
+        if not self.every_step and steps < every:
+            raise ValueError(f"every={every}: {self.name} sums up records, and there is none in {steps} steps")
+
     def numbers(self, agents: int, dims: int):
         return agents * dims
 
@@ -280,9 +294,32 @@ def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str
     return [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
 
 
-def _counts(view: View, after: Array) -> Array:
-    """Whether the record at this step counts."""
-    return view.step > after
+class AbstractLateAccumulator(AbstractAccumulator):
+    """An accumulator of the records after some step.
+
+    Attributes:
+        after: the last step that does not count.
+    """
+
+    after: eqx.AbstractVar[Array]
+
+    def counts(self, view: View) -> Array:
+        """Whether the record at this step counts.
+
+        Args:
+            view: the simulation now.
+
+        Returns:
+            A truth value.
+        """
+        return view.step > self.after
+
+    def check_records(self, first: int, every: int, steps: int):
+        super().check_records(first, every, steps)
+        last = first + steps // every * every
+        after = concrete(self.after, np.max)
+        if after is not None and after >= last:
+            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {self.name} looks")
 
 
 def _share(total: Sum, count: Array) -> Array:
@@ -308,7 +345,7 @@ class _Running(NamedTuple):
         return _Running(mean, self.square.plus(step * away(mean)))
 
 
-class Moments(AbstractAccumulator):
+class Moments(AbstractLateAccumulator):
     """Mean and variance over time of each agent's and of the quorum's coordinates.
 
     Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
@@ -341,7 +378,7 @@ class Moments(AbstractAccumulator):
 
     def update(self, total: Any, view: View):
         count, agents, quorum = total
-        counts = _counts(view, self.after)
+        counts = self.counts(view)
         count = count + counts.astype(count.dtype)
         return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
 
@@ -360,7 +397,7 @@ class Moments(AbstractAccumulator):
         }
 
 
-class Histogram(AbstractAccumulator):
+class Histogram(AbstractLateAccumulator):
     """How often agents' coordinates fell into each of `bins` equal bins of (low, high), all coordinates pooled.
 
     Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number); whole numbers, as float64
@@ -398,14 +435,14 @@ class Histogram(AbstractAccumulator):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
-        counts = _counts(view, self.after).astype(jnp.int32)
+        counts = self.counts(view).astype(jnp.int32)
         return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
 
     def finish(self, total: Any):
         return {"count": total}
 
 
-class Occupancy(AbstractAccumulator):
+class Occupancy(AbstractLateAccumulator):
     """Share of time that agents, and the quorum, spend within `radius` of each center.
 
     Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
@@ -443,26 +480,25 @@ class Occupancy(AbstractAccumulator):
         return jnp.zeros((), jnp.int32), zeros, zeros
 
     def update(self, total: Any, view: View):
-        return shares_after(total, view, self.after, self._inside)
+        return shares_after(total, view, self.counts(view), self._inside)
 
     def finish(self, total: Any):
         return shares_of(total)
 
 
-def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array], Array]) -> tuple:
+def shares_after(total: tuple, view: View, counts: Array, share: Callable[[Array], Array]) -> tuple:
     """Records, and sums of the agents' and the quorum's shares, after one more record.
 
     Args:
         total: the number of records that counted, and both sums, `Sum` of (regions,).
         view: the simulation now.
-        after: the last step that does not count.
+        counts: whether this record counts.
         share: of points (points, dims) in each of several regions, (regions,).
 
     Returns:
         The new `total`.
     """
     count, agents, quorum = total
-    counts = _counts(view, after)
     add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
     return count + counts.astype(count.dtype), add(agents, view.state.x), add(quorum, view.quorum[None])
 

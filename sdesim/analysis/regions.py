@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import Part, check_count, check_less, check_sign, number, shown, unbounded_number, whole_number
-from sdesim.observe import AbstractAccumulator, View, shares_after, shares_of
+from sdesim.observe import AbstractLateAccumulator, View, shares_after, shares_of
 from sdesim.run import simulate
 from sdesim.statistics import share_of
 from sdesim.sums import Sum
@@ -103,7 +103,7 @@ def inside(region: Region, points: Array) -> Array:
     return jax.vmap(one)(points)
 
 
-class Shares(AbstractAccumulator):
+class Shares(AbstractLateAccumulator):
     """The share of records that agents, and the quorum, spend in each region, (basins,).
 
     Attributes:
@@ -124,7 +124,7 @@ class Shares(AbstractAccumulator):
     def update(self, total: Any, view: View):
         dtype = view.state.x.dtype
         share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
-        return shares_after(total, view, self.after, share)
+        return shares_after(total, view, self.counts(view), share)
 
     def finish(self, total: Any):
         return shares_of(total)

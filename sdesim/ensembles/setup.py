@@ -29,7 +29,7 @@ from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import check_count, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
-from sdesim.observe import AbstractAccumulator, AbstractObservable, labels_of
+from sdesim.observe import AbstractObservable, labels_of
 from sdesim.random import Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
@@ -144,7 +144,9 @@ class Setup:
             raise ValueError("velocity: the result that init continues has velocities; leave it out")
         if velocity is not None and model.momentum is None:
             raise ValueError("velocity: the model has no momentum")
-        check_records(observables, plan.every, first, sizes["steps"])
+        if plan.every is not None and sizes["steps"]:
+            for o in observables:
+                o.check_records(first, plan.every, sizes["steps"])
         warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
         if increments is not None:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
@@ -368,31 +370,6 @@ def make_plan(
     model.check_run(agents, dims)
     stepper.check(model)
     return Plan(agents, dims, epoch, every if observables else None, fast), observables
-
-
-def check_records(observables: Sequence[AbstractObservable], every: int | None, first: int, steps: int) -> None:
-    """Refuse a summary of records that no record of the run would enter.
-
-    Args:
-        observables: what is recorded.
-        every: steps between two records; None for no records.
-        first: the run's first step.
-        steps: how many there are.
-
-    Raises:
-        ValueError: naming the observable, and `after` or `every`.
-    """
-    if every is None or steps == 0:
-        return
-    last = first + steps // every * every
-    for o in observables:
-        after = concrete(getattr(o, "after", None), np.max)
-        if not isinstance(o, AbstractAccumulator) or o.every_step:
-            continue
-        if last == first:
-            raise ValueError(f"every={every}: {o.name} sums up records, and there is none in {steps} steps")
-        if after is not None and after >= last:
-            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {o.name} looks")
 
 
 def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: int, steps: int) -> None:
