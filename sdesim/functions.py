@@ -38,7 +38,7 @@ from sdesim.dynamics import AbstractMomentum, Agents, Dynamics
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
-from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
+from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, fitting_loss, said_while_traced
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
 from sdesim.steppers import AbstractStepper
@@ -647,7 +647,7 @@ class _Opened:
         try:
             found = self.traced(fn, *arguments)
         except Exception as error:
-            why = f"{type(error).__name__}: {first_line(error)}"
+            why = said_while_traced(error)
             takes = "; it must take one argument" if method == "__call__" and len(arguments) == 1 else ""
             raise ValueError(f"{label}: cannot be evaluated: {why}{takes}") from error
         return self.keep(method, label, fn, arguments, found)
