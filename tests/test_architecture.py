@@ -1,6 +1,7 @@
 """Who imports whom: no circles, and nothing above what it serves."""
 
 import ast
+import functools
 import graphlib
 import importlib
 
@@ -29,15 +30,21 @@ ROOMS = (
 )
 
 
-def imports() -> dict[str, set[str]]:
-    """The modules of sdesim that each module imports anywhere: at its head, within functions, for types alone."""
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of sdesim, parsed, by its name."""
     root = source.package()
     name = lambda path: ".".join(("sdesim", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-    files = {name(p): p for p in root.rglob("*.py")}
+    return {name(path): ast.parse(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")}
+
+
+def imports() -> dict[str, set[str]]:
+    """The modules of sdesim that each module imports anywhere: at its head, within functions, for types alone."""
+    files = modules()
     found = {}
-    for module, path in files.items():
+    for module, tree in files.items():
         seen = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 seen |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -61,6 +68,23 @@ def test_imports_point_down():
         if room(seen) != room(module) and floor[room(seen)] >= floor[room(module)]
     ]
     assert not up, up
+
+
+def test_no_module_knows_anothers_private_names():
+    """Neither imported nor as attributes of a module; `_version` and `_moved` are modules of the package's own."""
+    private = lambda name: name.startswith("_") and not name.endswith("__")
+    found = []
+    for module, tree in modules().items():
+        seen = {}  # modules of sdesim, by what they are called here
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sdesim":
+                whole = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                seen |= {name: of for name, of in whole.items() if of in modules()}
+                found += [(module, of) for of in whole.values() if private(of.rpartition(".")[2])]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in seen:
+                found += [(module, ast.unparse(node))] if private(node.attr) else []
+    assert not found, found
 
 
 def test_a_figure_is_a_file_or_a_folder_of_four():
