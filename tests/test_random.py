@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from places import ROOT
 from scipy import stats
 
 import sdesim
@@ -213,6 +214,12 @@ def test_seeds_and_streams_are_uncorrelated(drawn, name, z_scores):
     for i, a in enumerate(streams):
         for b in streams[:i]:
             assert abs(z_scores(draw[a] * draw[b], 0.0)) < 4.5, (a, b)
+
+
+def test_the_document_lists_all_streams():
+    text = (ROOT / "docs" / "random.md").read_text(encoding="utf-8")
+    for stream in Stream:
+        assert f"`{stream.name}` {stream.value}" in text, stream
 
 
 # -- noise is data: it depends on (seed, simulation, agent, coordinate, step) alone ----------------------------------

@@ -6,11 +6,13 @@ where a training is, and how it goes on: epochs in chunks of steps between which
 
 import contextlib
 import functools
+import inspect
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -496,6 +498,27 @@ def _rates_set(data: xr.Dataset) -> dict[str, Any]:
     return json.loads(data.attrs["settings"]).get(RATES_SET, {})
 
 
+F = TypeVar("F", bound=Callable)
+
+
+def _with_settings_of(taker: Callable) -> Callable[[F], F]:
+    """Show a function's `**settings` as what they are: keywords of `taker`, with what it says of each."""
+    named = [p for p in inspect.signature(taker).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+    def shown_so(fn: F) -> F:
+        own = inspect.signature(fn)
+        kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        vars(fn)["__signature__"] = own.replace(parameters=[*kept, *named])
+        if fn.__doc__ and taker.__doc__:  # python -OO has none
+            entries = inspect.cleandoc(taker.__doc__).partition(f"    {named[0].name}: ")
+            entries = "".join(entries[1:]).partition("\n\n")[0]
+            fn.__doc__ = re.sub(r"    \*\*settings: .*", lambda _: entries, inspect.cleandoc(fn.__doc__))
+        return fn
+
+    return shown_so
+
+
+@_with_settings_of(Training)
 def train(
     network: Any,
     data: Split,
@@ -520,8 +543,7 @@ def train(
             the start if there is no folder, or nothing in it.
         progress: show a line as it goes, or call a function with each `Progress`.
         callbacks: of `Training.run`; they come after what is kept and shown.
-        **settings: of `Training`: eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision,
-            evaluation_batch, train_images, memory.
+        **settings: the others of `Training`.
 
     Returns:
         `Training.history`.

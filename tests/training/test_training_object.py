@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -44,6 +45,20 @@ def assert_same(found, expected):
     assert set(found) == set(expected)
     for name in set(expected) - {"seconds"}:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_help_shows_all_that_train_takes():
+    """Each keyword of `Training` once, with its default and what `Training` says of it."""
+    taken, of = (inspect.signature(fn).parameters for fn in (training.train, training.Training))
+    assert list(taken)[:3] == list(of)[:3] == ["network", "data", "algorithm"]
+    said, there = inspect.getdoc(training.train), inspect.getdoc(training.Training)
+    assert "**" not in said and "Returns:" in said
+    for name in list(of)[3:]:
+        assert taken[name] == of[name]
+        line = next(line for line in there.splitlines() if line.startswith(f"    {name}: "))
+        assert said.count(line) == 1
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        training.train(Small(), DATA, RULE, epoch=3)
 
 
 # -- taking it on ------------------------------------------------------------------------------------------------------
