@@ -250,9 +250,18 @@ class AbstractAccumulator(AbstractObservable):
         """
         raise NotImplementedError
 
+    def starts_after(self) -> Array | int | None:
+        """The last step whose record does not count, as its field `after` says; None where all count."""
+        return None
+
     def check_records(self, first: int, every: int, steps: int):
-        if not self.every_step and steps < every:
+        if self.every_step:
+            return
+        if steps < every:
             raise ValueError(f"every={every}: {self.name} sums up records, and there is none in {steps} steps")
+        after, last = concrete(self.starts_after(), np.max), first + steps // every * every
+        if after is not None and after >= last:
+            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {self.name} looks")
 
     def numbers(self, agents: int, dims: int):
         return agents * dims
@@ -294,32 +303,9 @@ def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str
     return [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
 
 
-class AbstractLateAccumulator(AbstractAccumulator):
-    """An accumulator of the records after some step.
-
-    Attributes:
-        after: the last step that does not count.
-    """
-
-    after: eqx.AbstractVar[Array]
-
-    def counts(self, view: View) -> Array:
-        """Whether the record at this step counts.
-
-        Args:
-            view: the simulation now.
-
-        Returns:
-            A truth value.
-        """
-        return view.step > self.after
-
-    def check_records(self, first: int, every: int, steps: int):
-        super().check_records(first, every, steps)
-        last = first + steps // every * every
-        after = concrete(self.after, np.max)
-        if after is not None and after >= last:
-            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {self.name} looks")
+def _counts(view: View, after: Array) -> Array:
+    """Whether the record at this step counts."""
+    return view.step > after
 
 
 def _share(total: Sum, count: Array) -> Array:
@@ -345,7 +331,7 @@ class _Running(NamedTuple):
         return _Running(mean, self.square.plus(step * away(mean)))
 
 
-class Moments(AbstractLateAccumulator):
+class Moments(AbstractAccumulator):
     """Mean and variance over time of each agent's and of the quorum's coordinates.
 
     Outputs: `agents_mean` and `agents_var`, (dims,): pooled over the agents, the variance about the pooled mean;
@@ -373,12 +359,15 @@ class Moments(AbstractLateAccumulator):
         "count": ("1", "records that entered the moments"),
     }
 
+    def starts_after(self):
+        return self.after
+
     def init(self, view: View):
         return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
 
     def update(self, total: Any, view: View):
         count, agents, quorum = total
-        counts = self.counts(view)
+        counts = _counts(view, self.after)
         count = count + counts.astype(count.dtype)
         return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
 
@@ -397,7 +386,7 @@ class Moments(AbstractLateAccumulator):
         }
 
 
-class Histogram(AbstractLateAccumulator):
+class Histogram(AbstractAccumulator):
     """How often agents' coordinates fell into each of `bins` equal bins of (low, high), all coordinates pooled.
 
     Output: `count`, (bins + 2,): below low, the bins, at or above high (and not a number); whole numbers, as float64
@@ -428,6 +417,9 @@ class Histogram(AbstractLateAccumulator):
     def numbers(self, agents: int, dims: int):
         return agents * dims + self.bins
 
+    def starts_after(self):
+        return self.after
+
     def init(self, view: View):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
 
@@ -435,14 +427,14 @@ class Histogram(AbstractLateAccumulator):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
-        counts = self.counts(view).astype(jnp.int32)
+        counts = _counts(view, self.after).astype(jnp.int32)
         return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
 
     def finish(self, total: Any):
         return {"count": total}
 
 
-class Occupancy(AbstractLateAccumulator):
+class Occupancy(AbstractAccumulator):
     """Share of time that agents, and the quorum, spend within `radius` of each center.
 
     Outputs: `agents` and `quorum`, (basins,), from 0 to 1.
@@ -475,30 +467,34 @@ class Occupancy(AbstractLateAccumulator):
         square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
 
+    def starts_after(self):
+        return self.after
+
     def init(self, view: View):
         zeros = Sum.of(jnp.zeros(self.centers.shape[0], view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
 
     def update(self, total: Any, view: View):
-        return shares_after(total, view, self.counts(view), self._inside)
+        return shares_after(total, view, self.after, self._inside)
 
     def finish(self, total: Any):
         return shares_of(total)
 
 
-def shares_after(total: tuple, view: View, counts: Array, share: Callable[[Array], Array]) -> tuple:
+def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array], Array]) -> tuple:
     """Records, and sums of the agents' and the quorum's shares, after one more record.
 
     Args:
         total: the number of records that counted, and both sums, `Sum` of (regions,).
         view: the simulation now.
-        counts: whether this record counts.
+        after: the last step that does not count.
         share: of points (points, dims) in each of several regions, (regions,).
 
     Returns:
         The new `total`.
     """
     count, agents, quorum = total
+    counts = _counts(view, after)
     add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
     return count + counts.astype(count.dtype), add(agents, view.state.x), add(quorum, view.quorum[None])
 

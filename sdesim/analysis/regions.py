@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import Part, check_count, check_less, check_sign, number, shown, unbounded_number, whole_number
-from sdesim.observe import AbstractLateAccumulator, View, shares_after, shares_of
+from sdesim.observe import AbstractAccumulator, View, shares_after, shares_of
 from sdesim.run import simulate
 from sdesim.statistics import share_of
 from sdesim.sums import Sum
@@ -103,7 +103,7 @@ def inside(region: Region, points: Array) -> Array:
     return jax.vmap(one)(points)
 
 
-class Shares(AbstractLateAccumulator):
+class Shares(AbstractAccumulator):
     """The share of records that agents, and the quorum, spend in each region, (basins,).
 
     Attributes:
@@ -117,6 +117,9 @@ class Shares(AbstractLateAccumulator):
     name = "shares"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
 
+    def starts_after(self):
+        return self.after
+
     def init(self, view: View):
         zeros = Sum.of(jnp.zeros(len(self.regions), view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros
@@ -124,7 +127,7 @@ class Shares(AbstractLateAccumulator):
     def update(self, total: Any, view: View):
         dtype = view.state.x.dtype
         share = lambda points: jnp.stack([jnp.mean(inside(r, points).astype(dtype)) for r in self.regions])
-        return shares_after(total, view, self.counts(view), share)
+        return shares_after(total, view, self.after, share)
 
     def finish(self, total: Any):
         return shares_of(total)

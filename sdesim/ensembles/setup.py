@@ -182,9 +182,9 @@ class Setup:
         given = None
         if (dw := self.increments) is not None:
             given = lambda a, b: jnp.tile(jnp.moveaxis(dw[a:b], 1, -1), points)
-        sizes = dict(agents=plan.agents, dims=plan.dims, renews=plan.epoch is not None)
-        of_users = (model, axes, self.observables, self.stepper)
-        with today(*of_users, **sizes, given=given is not None) as (new, axes, watched, stepper):
+        sizes = dict(agents=plan.agents, dims=plan.dims)
+        flags = dict(renews=plan.epoch is not None, given=given is not None)
+        with today(model, axes, self.observables, self.stepper, **sizes, **flags) as (new, axes, watched, stepper):
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
             self._check_memory(one, points, work=True)

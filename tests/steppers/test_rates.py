@@ -1,5 +1,6 @@
 """Learning rates of 0, and times that are sums of many learning rates."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -436,3 +437,16 @@ def test_an_observable_says_itself_which_records_it_needs():
     assert run(3).observed["records_count"] == 3
     with pytest.raises(ValueError, match=r"^every=4: three records are needed$"):
         run(4)
+
+
+class LateRecords(Records):
+    check_records = sdesim.observe.AbstractAccumulator.check_records
+
+    def starts_after(self):
+        return self.after
+
+
+def test_an_accumulator_of_ones_own_that_starts_too_late():
+    for after, said in ((9, "^after=9: must be less than 9, the last step at which records looks"), (8, None)):
+        with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
+            sdesim.simulate(sdesim.Dynamics(loss), steps=9, observe=LateRecords(after), every=3)
