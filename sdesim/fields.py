@@ -488,6 +488,19 @@ def is_none(leaf: Any) -> bool:
     return leaf is None
 
 
+def said_by(error: BaseException) -> str:
+    """An error in one line: its class, and the first line of what it says, at most 200 characters of it.
+
+    Args:
+        error: of somebody else's code.
+
+    Returns:
+        The line; the class alone of an error that says nothing.
+    """
+    line = " ".join(next(iter(str(error).strip().splitlines()), "").split())[:200]
+    return ": ".join(filter(None, (type(error).__name__, line)))
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn at the line that called sdesim, however deep inside the cause was found.
 

@@ -22,7 +22,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -35,17 +35,14 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import AbstractCoupling, ArrayMean, Mean
 from sdesim.dynamics import AbstractMomentum, Agents, Dynamics, State
-from sdesim.engine.vectorize import _bind, products_in_float32
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
-from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, first_line, fitting_loss
+from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, fitting_loss, said_while_traced
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
 from sdesim.steppers import AbstractStepper
-
-if TYPE_CHECKING:
-    from sdesim.engine.plan import Plan
+from sdesim.tracing import bind, products_in_float32
 
 # -- programs --------------------------------------------------------------------------------------------------------
 
@@ -154,7 +151,7 @@ class _Reader:
 
             def of_moving(*moving: Any):
                 sources = {True: iter(moving), False: iter(still)}
-                return _bind(eqn.primitive, [next(sources[bool(m)]) for m in moves], eqn.params)
+                return bind(eqn.primitive, [next(sources[bool(m)]) for m in moves], eqn.params)
 
             moving = [p for p, m in zip(primals, moves, strict=True) if m]
             if eqn.primitive.name == "custom_jvp_call":
@@ -351,7 +348,7 @@ class Program:
             if eqn.primitive.name in _TRANSPARENT and self._has_inputs(_inner(eqn)):
                 out = self._evaluate(*_opened(_inner(eqn)), operands, inputs)
             else:
-                out = _bind(eqn.primitive, operands, eqn.params)
+                out = bind(eqn.primitive, operands, eqn.params)
             values.update(zip(eqn.outvars, out, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
@@ -650,7 +647,7 @@ class _Opened:
         try:
             found = self.traced(fn, *arguments)
         except Exception as error:
-            why = f"{type(error).__name__}: {first_line(error)}"
+            why = said_while_traced(error)
             takes = "; it must take one argument" if method == "__call__" and len(arguments) == 1 else ""
             raise ValueError(f"{label}: cannot be evaluated: {why}{takes}") from error
         return self.keep(method, label, fn, arguments, found)
@@ -894,9 +891,11 @@ def today(
     model: Dynamics,
     axes: PyTree,
     observables: Sequence[AbstractObservable],
-    plan: "Plan",
     stepper: AbstractStepper,
     *,
+    agents: int,
+    dims: int,
+    renews: bool = False,
     given: bool = False,
 ) -> Iterator[tuple[Dynamics, PyTree, tuple[AbstractObservable, ...], AbstractStepper]]:
     """A model, observables and a stepper, with users' functions as they are now.
@@ -907,8 +906,10 @@ def today(
         model: with the values of all lanes.
         axes: of its numbers (see `engine.run.run_lanes`).
         observables: what is watched.
-        plan: for the sizes of one simulation, and whether it has epochs.
         stepper: what a step is.
+        agents: of one simulation.
+        dims: of one agent.
+        renews: whether epochs renew what is shared.
         given: whether the noise's increments are the caller's.
 
     Yields:
@@ -918,7 +919,7 @@ def today(
         ValueError: for a function that cannot be evaluated, or gives something of another shape than is needed.
         ImpureFunctionError: for a function that draws random numbers.
     """
-    at = _Shapes(plan.agents, plan.dims, renews=plan.epoch is not None, given=given)
+    at = _Shapes(agents, dims, renews=renews, given=given)
     new, new_axes = _model(model, axes, at)
     watched = tuple(_observable(o, stepper, model, axes, new, new_axes, at) for o in observables)
     step, _ = _within("", stepper, jax.tree.map(lambda _: None, stepper), at)
@@ -929,12 +930,13 @@ def today(
 
 
 @contextlib.contextmanager
-def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
+def law_of_today(law: AbstractInit, agents: int, dims: int) -> Iterator[AbstractInit]:
     """A law of initial states as it is now; as `today`.
 
     Args:
         law: the law.
-        plan: for the sizes of one simulation.
+        agents: of one simulation.
+        dims: of one agent.
 
     Yields:
         The law, with a program in place of a user's function.
@@ -943,10 +945,10 @@ def law_of_today(law: AbstractInit, plan: "Plan") -> Iterator[AbstractInit]:
         ValueError: for a function that cannot be evaluated.
         ImpureFunctionError: for one that draws random numbers.
     """
-    if not _is_users(law) or type(law).__call__ is not AbstractInit.__call__:
+    if not _is_users(law):
         yield law
         return
-    at = _Shapes(plan.agents, plan.dims)
+    at = _Shapes(agents, dims)
     part = _Opened("init", law, jax.tree.map(lambda _: None, law))
     part.add("draw", lambda own, words: own.draw(words, at.x.dtype), at.words)
     new = part.closed(_Init)[0]

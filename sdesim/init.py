@@ -1,19 +1,13 @@
 """Laws of the agents' initial states. Like the noise, a draw depends on (seed, simulation, agent, coordinate) alone."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jax.typing import DTypeLike
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from sdesim import random
-from sdesim.engine import blocks
-from sdesim.engine.blocks import Blocks
-from sdesim.engine.vectorize import lanes
 from sdesim.fields import Part, check_less, check_sign, number
-from sdesim.noise import _gaussian
-from sdesim.random import Stream, Words
+from sdesim.random import Words
 
 
 class AbstractInit(Part):
@@ -22,6 +16,11 @@ class AbstractInit(Part):
     @property
     def dims(self) -> int | None:
         """The number of dimensions that its numbers have, None for any."""
+        return None
+
+    @property
+    def fixed(self) -> Array | None:
+        """Where every agent starts, a number or (dims,), of a law without randomness; None of one that draws."""
         return None
 
     def draw(self, words: Words, dtype: DTypeLike) -> Array:
@@ -35,40 +34,6 @@ class AbstractInit(Part):
             (agents, dims), in length.
         """
         raise NotImplementedError
-
-    def __call__(
-        self,
-        seed: Array,
-        sims: Array,
-        agents: int,
-        dims: int,
-        dtype: DTypeLike,
-        stream: int = Stream.POSITION,
-        layout: Blocks | None = None,
-    ) -> Array:
-        """States of many simulations, block by block.
-
-        Args:
-            seed: two words.
-            sims: numbers of the simulations, (sims,), uint32.
-            agents: of one simulation.
-            dims: of one agent.
-            dtype: of the states.
-            stream: what they are for: `Stream.POSITION` or `Stream.VELOCITY`.
-            layout: how lanes are cut into blocks; None for one program of all.
-
-        Returns:
-            (agents, dims, sims), in length.
-        """
-        draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
-        return blocks.of_lanes(draw, layout, self, jax.tree.map(lambda _: None, self), sims)
-
-
-def _draw(
-    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
-) -> Array:
-    key = random.step_key(seed, stream, 0)
-    return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
 
 def _coordinates(*numbers: Array) -> int | None:
@@ -117,7 +82,7 @@ class Normal(AbstractInit):
         return _coordinates(self.mean, self.std)
 
     def draw(self, words: Words, dtype: DTypeLike):
-        return self.mean + self.std * _gaussian(words, dtype)
+        return self.mean + self.std * random.normal(words, dtype)
 
 
 class Point(AbstractInit):
@@ -133,20 +98,9 @@ class Point(AbstractInit):
     def dims(self):
         return _coordinates(self.x)
 
+    @property
+    def fixed(self):
+        return self.x
+
     def draw(self, words: Words, dtype: DTypeLike):
         return jnp.broadcast_to(self.x, jnp.shape(words.first)).astype(dtype)
-
-    def __call__(
-        self,
-        seed: Array,
-        sims: Array,
-        agents: int,
-        dims: int,
-        dtype: DTypeLike,
-        stream: int = Stream.POSITION,
-        layout: Blocks | None = None,
-    ):
-        """As of every law; nothing is drawn, so nothing is compiled."""
-        x, xp = blocks.moving(self.x)
-        x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))
-        return jnp.asarray(x, dtype)

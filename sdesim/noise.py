@@ -181,12 +181,6 @@ def _factor(coordinates: Array, agents: Array) -> Array:
     return column * row
 
 
-def _gaussian(pair: Words, dtype: DTypeLike) -> Agents:
-    """The two normal numbers that Box and Muller make of each word pair, to its two agents."""
-    radius = jnp.sqrt(-2 * jnp.log(random.uniform(pair.first, dtype)))
-    return radius * random.turn_sine(pair.second, pair.odd, dtype)
-
-
 class Uniform(AbstractAdditive):
     """Independent components uniform on (-half_width, half_width): the noise of BS 4.3.
 
@@ -233,7 +227,7 @@ class Gaussian(AbstractAdditive):
         return self.sigma
 
     def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return _gaussian(words[0], dtype)
+        return random.normal(words[0], dtype)
 
     def distribution(self):
         from scipy import stats
@@ -314,7 +308,7 @@ class Diffusion(AbstractNoise):
         return self.kind == "diagonal"
 
     def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return _gaussian(words[0], dtype)
+        return random.normal(words[0], dtype)
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         def one(xi: Array, zi: Array):

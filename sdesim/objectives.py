@@ -24,7 +24,7 @@ from jax.errors import (
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from sdesim.fields import Part, function, named, number, shown
+from sdesim.fields import Part, function, named, number, said_by, shown
 
 T = TypeVar("T")
 
@@ -126,16 +126,16 @@ def as_objective(loss: Any, name: str = "objective") -> AbstractObjective:
     raise TypeError(f"{name}={shown(loss)}: must be an objective of sdesim or a function of a point to a scalar loss")
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line, and what helps where a function decides or computes outside JAX.
+def said_while_traced(error: Exception) -> str:
+    """An error in one line, and what helps where a function decides or computes outside JAX.
 
     Args:
         error: of a function that was traced.
 
     Returns:
-        The first line of its message, with advice for JAX's errors about traced values.
+        As `fields.said_by`, with advice for JAX's errors about traced values.
     """
-    said = next(iter(str(error).strip().splitlines()), "")
+    said = said_by(error)
     if isinstance(error, TracerBoolConversionError):
         return f"{said} Python's if, while, and, or cannot see values that are traced: use jnp.where, or jax.lax.cond"
     if isinstance(error, TracerArrayConversionError | ConcretizationTypeError):
@@ -188,8 +188,8 @@ def _refusal(error: Exception, dims: int) -> ValueError:
     hint = "; give dims= if its points have another number of coordinates"
     about_shapes = isinstance(error, IndexError | TypeError | ValueError) and not isinstance(error, JAXTypeError)
     refused = ValueError(
-        f"objective: the loss cannot be evaluated at a point of shape ({dims},): {type(error).__name__}: "
-        f"{first_line(error)}{hint if about_shapes else ''}"
+        f"objective: the loss cannot be evaluated at a point of shape ({dims},): "
+        f"{said_while_traced(error)}{hint if about_shapes else ''}"
     )
     refused.__cause__ = error
     return refused

@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from sdesim._moved import refuse
 from sdesim.coupling import Mean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, number, whole_number
+from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, concrete, number, shown, whole_number
 from sdesim.sums import Sum
 
 
@@ -64,6 +65,15 @@ class AbstractObservable(Part):
             dims: of one agent.
         """
 
+    def check_records(self, first: int, every: int, steps: int) -> None:
+        """Raise ValueError where the records of a run would say nothing; by default any are taken.
+
+        Args:
+            first: the step at which the run starts.
+            every: steps between two records.
+            steps: of the run, at least 1.
+        """
+
     def numbers(self, agents: int, dims: int) -> int:
         """How many numbers it keeps of one simulation: at each record, or in all.
 
@@ -76,15 +86,21 @@ class AbstractObservable(Part):
         """
         raise NotImplementedError
 
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Units and meaning of what it is recorded as, by the names in results; what is left out is not stated."""
+        raise NotImplementedError
+
 
 class AbstractSeries(AbstractObservable):
     """A value that is recorded every so many steps, from the initial state on.
 
     Attributes:
         axes: names of the axes of one simulation's value: "dim", "agent" or one's own; of the class.
+        label: units and meaning of the value, None where they are not stated; of the class.
     """
 
     axes: ClassVar[tuple[str, ...]] = ()
+    label: ClassVar[tuple[str, str] | None] = None
 
     def value(self, view: View) -> Array:
         """What is recorded of one simulation at one step.
@@ -101,12 +117,16 @@ class AbstractSeries(AbstractObservable):
         sizes = {"agent": agents, "dim": dims}
         return math.prod(sizes.get(axis, 1) for axis in self.axes)
 
+    def labels(self):
+        return {} if self.label is None else {self.name: self.label}
+
 
 class Quorum(AbstractSeries):
     """Mean of the agents, (dims,)."""
 
     name = "quorum"
     axes = ("dim",)
+    label = ("length", "mean of the agents")
 
     def value(self, view: View):
         return view.quorum
@@ -117,6 +137,7 @@ class Center(AbstractSeries):
 
     name = "center"
     axes = ("dim",)
+    label = ("length", "signal that the coupling pulls towards")
 
     def value(self, view: View):
         return view.center
@@ -126,6 +147,7 @@ class Spread(AbstractSeries):
     """sum_i |x^i - mean|^2, the square distance from synchronization that BS 22 bounds."""
 
     name = "spread"
+    label = ("length^2", "sum over agents of the squared distance from their mean")
 
     def value(self, view: View):
         return jnp.sum((view.state.x - view.quorum[None]) ** 2)
@@ -135,6 +157,7 @@ class QuorumLoss(AbstractSeries):
     """Loss of the mean of the agents."""
 
     name = "quorum_loss"
+    label = ("length^2 / time", "loss at the mean of the agents")
 
     def value(self, view: View):
         return view.model.objective.loss(view.quorum)
@@ -144,6 +167,7 @@ class MeanLoss(AbstractSeries):
     """Mean of the agents' losses."""
 
     name = "mean_loss"
+    label = ("length^2 / time", "mean over agents of the loss")
 
     def value(self, view: View):
         return jnp.mean(view.model.losses(view.state.x))
@@ -160,6 +184,7 @@ class Snapshot(AbstractSeries):
 
     name = "snapshot"
     axes = ("agent", "dim")
+    label = ("length", "position of each agent at one step")
 
     def __check_init__(self):
         if self.agents is not None:
@@ -185,10 +210,12 @@ class AbstractAccumulator(AbstractObservable):
     Attributes:
         every_step: whether it looks at every step, in place of every record, which makes the run slower; of the class.
         axes: names of each output's axes, "dim", "agent" or one's own, by the output's name; of the class.
+        label: units and meaning of each output whose are stated, by the output's name; of the class.
     """
 
     every_step: ClassVar[bool] = False
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
+    label: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def init(self, view: View) -> Any:
         """The summary before the first look.
@@ -224,8 +251,45 @@ class AbstractAccumulator(AbstractObservable):
         """
         raise NotImplementedError
 
+    def starts_after(self) -> Array | int | None:
+        """The last step whose record does not count, as its field `after` says; None where all count."""
+        return None
+
+    def check_records(self, first: int, every: int, steps: int):
+        if self.every_step:
+            return
+        if steps < every:
+            raise ValueError(f"every={every}: {self.name} sums up records, and there is none in {steps} steps")
+        after, last = concrete(self.starts_after(), np.max), first + steps // every * every
+        if after is not None and after >= last:
+            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {self.name} looks")
+
     def numbers(self, agents: int, dims: int):
         return agents * dims
+
+    def labels(self):
+        return {f"{self.name}_{output}": label for output, label in self.label.items()}
+
+
+def labels_of(observables: Iterable[AbstractObservable]) -> dict[str, tuple[str, str]]:
+    """What observables say of what they are recorded as.
+
+    Args:
+        observables: of a run.
+
+    Returns:
+        Units and meaning, by the names in results.
+
+    Raises:
+        TypeError: for a label that is not two texts.
+    """
+    found = {}
+    for o in observables:
+        for name, label in o.labels().items():
+            if not isinstance(label, tuple | list) or [type(text) for text in label] != [str, str]:
+                raise TypeError(f"observe: the label of {name} must be its units and its meaning, got {shown(label)}")
+            found[name] = tuple(label)
+    return found
 
 
 def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str]:
@@ -288,6 +352,16 @@ class Moments(AbstractAccumulator):
         "quorum_var": ("dim",),
         "count": (),
     }
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "agents_mean": ("length", "mean over time and agents of the positions"),
+        "agents_var": ("length^2", "variance over time and agents of the positions"),
+        "quorum_mean": ("length", "mean over time of the quorum"),
+        "quorum_var": ("length^2", "variance over time of the quorum"),
+        "count": ("1", "records that entered the moments"),
+    }
+
+    def starts_after(self):
+        return self.after
 
     def init(self, view: View):
         return jnp.zeros((), jnp.int32), _Running.of(view.state.x), _Running.of(view.quorum)
@@ -333,6 +407,9 @@ class Histogram(AbstractAccumulator):
 
     name = "histogram"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("bin",)}
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "count": ("1", "records in each bin, below the first and above the last"),
+    }
 
     def __check_init__(self):
         check_count("bins", self.bins)
@@ -340,6 +417,9 @@ class Histogram(AbstractAccumulator):
 
     def numbers(self, agents: int, dims: int):
         return agents * dims + self.bins
+
+    def starts_after(self):
+        return self.after
 
     def init(self, view: View):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
@@ -372,6 +452,10 @@ class Occupancy(AbstractAccumulator):
 
     name = "occupancy"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
+    label: ClassVar[dict[str, tuple[str, str]]] = {
+        "agents": ("1", "share of time that agents spend in each basin"),
+        "quorum": ("1", "share of time that the quorum spends in each basin"),
+    }
 
     def __check_init__(self):
         check_sign("radius", self.radius, zero=False)
@@ -383,6 +467,9 @@ class Occupancy(AbstractAccumulator):
             raise ValueError(f"centers: of shape {self.centers.shape}, must be (basins, dims) with dims={x.shape[-1]}")
         square = jnp.sum((x[None] - centers[:, None]) ** 2, axis=-1)
         return jnp.mean((square < self.radius**2).astype(x.dtype), axis=1)
+
+    def starts_after(self):
+        return self.after
 
     def init(self, view: View):
         zeros = Sum.of(jnp.zeros(self.centers.shape[0], view.state.x.dtype))
@@ -444,6 +531,7 @@ class FirstPassage(AbstractAccumulator):
 
     name = "first_passage"
     every_step = True
+    label: ClassVar[dict[str, tuple[str, str]]] = {"step": ("1", "first step within the radius of the target, or -1")}
 
     def __check_init__(self):
         check_choice("of", self.of, ("quorum", "agents"))
@@ -475,6 +563,7 @@ class FirstNonFinite(AbstractAccumulator):
     name = "first_non_finite"
     every_step = True
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"step": ()}
+    label: ClassVar[dict[str, tuple[str, str]]] = {"step": ("1", "first step after which it was not finite, or -1")}
 
     def init(self, view: View):
         return jnp.full((), -1, jnp.int32)

@@ -291,3 +291,17 @@ def turn_sine(word: Array, odd: Array, dtype: DTypeLike) -> Array:
     r = lax.bitcast_convert_type(lax.bitcast_convert_type(folded, jnp.uint32) | sign, jnp.float32)
     s = r * r
     return r * (_SINE[0] + s * (_SINE[1] + s * (_SINE[2] + s * (_SINE[3] + s * _SINE[4]))))
+
+
+def normal(pair: Words, dtype: DTypeLike) -> Array:
+    """The two standard normal numbers that Box and Muller make of each word pair, to its two agents.
+
+    Args:
+        pair: words, of shape (agents, dims).
+        dtype: of the numbers, float32 or float64.
+
+    Returns:
+        (agents, dims).
+    """
+    radius = jnp.sqrt(-2 * jnp.log(uniform(pair.first, dtype)))
+    return radius * turn_sine(pair.second, pair.odd, dtype)

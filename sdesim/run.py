@@ -18,7 +18,7 @@ from sdesim.ensembles.setup import Ran, Setup, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_flags, is_traced, numeric_fields
 from sdesim.init import AbstractInit
-from sdesim.observe import AbstractObservable
+from sdesim.observe import AbstractObservable, labels_of
 from sdesim.results.recipe import Call
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
@@ -248,6 +248,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         velocity=velocity,
         observed={name: plain(blocks.sims_first(value)) for name, value in lanes.observed.items()},
         observed_axes=dict(lanes.axes),
+        observed_labels=labels_of(setup.observables),
         records=lanes.records,
         diverged=lanes.diverged,
         step=lanes.step,

@@ -171,6 +171,25 @@ def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], sims: int) -> np.nd
     return np.std(resampled, axis=0, ddof=1)
 
 
+def kolmogorov(values: ArrayLike, law: str = "norm") -> Estimate:
+    """The largest distance between the distribution of independent values and a law.
+
+    Args:
+        values: (sims,).
+        law: its name in scipy.stats, the standard normal one by default.
+
+    Returns:
+        The distance, NaN where a value is not finite, and its standard deviation for values of the law as they grow
+        many: that of Kolmogorov's, sqrt(pi^2 / 12 - pi / 2 log^2 2) = 0.260, over the root of their number.
+    """
+    from scipy.stats import kstest
+
+    values = np.asarray(values, float)
+    error = math.sqrt((math.pi**2 / 12 - math.pi / 2 * math.log(2) ** 2) / values.size)
+    found: Any = kstest(values, law) if np.isfinite(values).all() else None
+    return Estimate(math.nan if found is None else float(found.statistic), error)
+
+
 def variance_ratio(groups: np.ndarray) -> np.ndarray:
     """Whether groups differ by more than their simulations do.
 
@@ -238,6 +257,30 @@ def stationary_mean(series: ArrayLike) -> Estimate:
         return mean_of(series.mean(axis=1))
     effective = max(series.size / autocorrelation_time(series) - 1, 1)
     return Estimate(float(series.mean()), float(series.std() / np.sqrt(effective)), effective)
+
+
+def drift(series: ArrayLike) -> float:
+    """The change of the mean from the first half of series to the second, in standard errors.
+
+    From ten simulations on the error is that of their independent changes; below, that of two means over the second
+    half, as a decay in the first would pass for a large one.
+
+    Args:
+        series: (sims, records).
+
+    Returns:
+        The score; NaN of fewer than ten simulations with fewer than eight records.
+    """
+    series = np.asarray(series, float)
+    half = series.shape[1] // 2
+    first, second = series[:, :half], series[:, -half:]
+    if len(series) >= ENOUGH:
+        value, error, _ = mean_of(second.mean(axis=1) - first.mean(axis=1))
+    elif half < 4:
+        return math.nan
+    else:
+        value, error = float(second.mean() - first.mean()), math.sqrt(2) * stationary_mean(second).stderr
+    return value / error if error > 0 else 0.0 if value == 0 else math.copysign(math.inf, value)
 
 
 # -- over a grid -------------------------------------------------------------------------------------------------------
@@ -315,17 +358,18 @@ def _extreme(values: ArrayLike, reduce: Callable[[np.ndarray], Any]) -> float:
     return float(reduce(array)) if np.isfinite(array).all() else math.nan
 
 
-def slope(x: ArrayLike, y: ArrayLike) -> float:
-    """Exponent of the power law that fits best: the least-squares slope of log y over log x.
+def slope(x: ArrayLike, y: ArrayLike, *, bent: bool = False) -> float:
+    """Exponent of the power law that fits best, by least squares of log y.
 
     Args:
-        x: positive numbers, (points,).
+        x: positive numbers, (points,), at least two of them different.
         y: positive numbers, (points,).
+        bent: whether y = constant x^exponent e^(c x) is fitted, whose last factor takes up the next power of x, which
+            would bend a straight line; two points cannot tell it.
 
     Returns:
         The exponent.
     """
-    from scipy.stats import linregress
-
-    fit: Any = linregress(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)))
-    return float(fit.slope)
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    terms = [np.ones_like(x), np.log(x), *([x] if bent else [])][: x.size]
+    return float(np.linalg.pinv(np.stack(terms, axis=1))[1] @ np.log(y))

@@ -1,21 +1,50 @@
 """Who imports whom: no circles, and nothing above what it serves."""
 
 import ast
+import functools
 import graphlib
 import importlib
 
 from sdesim import source
 
+# The rooms of the package, the lowest first: each imports from those of the lines before its own, and from no other.
+ROOMS = (
+    "_moved _version contents interrupt memory progress source statistics tracing",
+    "fields",
+    "random sums",
+    "coupling objectives schedules",
+    "init noise",
+    "dynamics",
+    "observe results steppers",
+    "functions interop",
+    "theory",
+    "engine",
+    "claims ensembles plotting",
+    "run",
+    "analysis training",
+    "sdesim",
+    "papers",
+    "bench",
+    "cli",
+    "__main__",
+)
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of sdesim, parsed, by its name."""
+    root = source.package()
+    name = lambda path: ".".join(("sdesim", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+    return {name(path): ast.parse(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")}
+
 
 def imports() -> dict[str, set[str]]:
     """The modules of sdesim that each module imports anywhere: at its head, within functions, for types alone."""
-    root = source.package()
-    name = lambda path: ".".join(("sdesim", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-    files = {name(p): p for p in root.rglob("*.py")}
+    files = modules()
     found = {}
-    for module, path in files.items():
+    for module, tree in files.items():
         seen = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 seen |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -26,13 +55,36 @@ def imports() -> dict[str, set[str]]:
     return found
 
 
-def test_theory_computes_and_never_simulates():
-    """What it knows of a model is what the model says of itself."""
-    above = ("run", "engine", "ensembles", "analysis", "training", "papers", "bench", "cli")
-    theory = {module: seen for module, seen in imports().items() if module.startswith("sdesim.theory")}
-    assert len(theory) > 10
-    for module, seen in theory.items():
-        assert not {name for name in seen if name.split(".")[1:2] and name.split(".")[1] in above}, module
+def test_imports_point_down():
+    """Theory among them: it stands below the engine, since it computes and never simulates."""
+    floor = {room: number for number, rooms in enumerate(ROOMS) for room in rooms.split()}
+    room = lambda module: (module.split(".") + [""])[1] or module
+    graph = imports()
+    assert {room(module) for module in graph} == set(floor)
+    up = [
+        f"{module} imports {seen}"
+        for module, names in graph.items()
+        for seen in names
+        if room(seen) != room(module) and floor[room(seen)] >= floor[room(module)]
+    ]
+    assert not up, up
+
+
+def test_no_module_knows_anothers_private_names():
+    """Neither imported nor as attributes of a module; `_version` and `_moved` are modules of the package's own."""
+    private = lambda name: name.startswith("_") and not name.endswith("__")
+    found = []
+    for module, tree in modules().items():
+        seen = {}  # modules of sdesim, by what they are called here
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sdesim":
+                whole = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                seen |= {name: of for name, of in whole.items() if of in modules()}
+                found += [(module, of) for of in whole.values() if private(of.rpartition(".")[2])]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in seen:
+                found += [(module, ast.unparse(node))] if private(node.attr) else []
+    assert not found, found
 
 
 def test_a_figure_is_a_file_or_a_folder_of_four():

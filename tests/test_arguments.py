@@ -241,3 +241,9 @@ def test_a_divergence_is_told_with_what_helps_at_the_line_that_called():
     assert told[0].filename == __file__
     with pytest.warns(sdesim.DivergenceWarning, match="a smaller eta or gain would be stable"):
         sdesim.simulate(sdesim.Dynamics(lambda x: jnp.sum(x**4), eta=1.0), init=10.0, steps=10)
+
+
+def test_an_error_of_others_in_one_line():
+    said = sdesim.fields.said_by
+    assert said(ValueError("\n  a   reason\nand more")) == "ValueError: a reason"
+    assert said(KeyError()) == "KeyError" and len(said(OSError("x" * 999))) == len("OSError: ") + 200

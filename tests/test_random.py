@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from places import ROOT
 from scipy import stats
 
 import sdesim
 from sdesim import noise, random
+from sdesim.ensembles.setup import draw_lanes
 from sdesim.random import Stream
 
 try:
@@ -205,13 +207,19 @@ def test_seeds_and_streams_are_uncorrelated(drawn, name, z_scores):
     assert abs(z_scores((z * increments(LAWS[name], seed=20 + 2**32)).ravel(), 0.0)) < 4.5
     seed, sims = random.seed_words(20), jnp.arange(20_000, dtype=jnp.uint32)
     draw = {
-        s: np.asarray(sdesim.init.Uniform(-1.0, 1.0)(seed, sims, 2, 1, jnp.float64, s)).ravel()
+        s: np.asarray(draw_lanes(sdesim.init.Uniform(-1.0, 1.0), seed, sims, 2, 1, jnp.float64, s)).ravel()
         for s in (*Stream, Stream.NOISE + 1)
     }
     streams = list(draw)
     for i, a in enumerate(streams):
         for b in streams[:i]:
             assert abs(z_scores(draw[a] * draw[b], 0.0)) < 4.5, (a, b)
+
+
+def test_the_document_lists_all_streams():
+    text = (ROOT / "docs" / "random.md").read_text(encoding="utf-8")
+    for stream in Stream:
+        assert f"`{stream.name}` {stream.value}" in text, stream
 
 
 # -- noise is data: it depends on (seed, simulation, agent, coordinate, step) alone ----------------------------------

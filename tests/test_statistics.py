@@ -130,3 +130,29 @@ def test_error_of_a_median():
     draws = np.random.default_rng(1).normal(size=(4000, 101))
     assert np.median(draws, axis=1).std() == pytest.approx(statistics.median_error(draws, axis=1).mean(), rel=0.05)
     assert np.isnan(statistics.median_error([1.0]))
+
+
+def test_the_spread_of_kolmogorovs_distance():
+    """Of repeated experiments of 400 normal values, to SIGMAS of its own error and the next order in 1 / sqrt(n)."""
+    draws = np.random.default_rng(0).normal(size=(2000, 400))
+    found = [statistics.kolmogorov(values) for values in draws]
+    ratio = np.std([one.value for one in found]) / found[0].stderr
+    assert abs(ratio - 1) < SIGMAS / np.sqrt(2 * len(found)) + 1 / np.sqrt(400)
+    assert math.isnan(statistics.kolmogorov([0.0, np.inf]).value)
+
+
+def test_an_exponent_with_the_next_power():
+    x = np.array([0.1, 0.2, 0.4, 0.8])
+    y = 3 * x**1.5 * np.exp(0.7 * x)
+    assert statistics.slope(x, y, bent=True) == pytest.approx(1.5) and statistics.slope(x, y) > 1.6
+    assert statistics.slope(x[:2], y[:2], bent=True) == pytest.approx(statistics.slope(x[:2], y[:2]))
+
+
+@pytest.mark.parametrize("sims", [3, 200])
+def test_drift_is_in_standard_errors(sims):
+    rng = np.random.default_rng(1)
+    scores = np.array([statistics.drift(rng.normal(size=(sims, 40))) for _ in range(500)])
+    assert abs(scores.mean()) < SIGMAS * scores.std() / np.sqrt(500) and 0.8 < scores.std() < 1.2
+    shift = np.concatenate([np.zeros(20), np.ones(20)])
+    assert statistics.drift(rng.normal(size=(sims, 40)) + shift) > SIGMAS
+    assert statistics.drift(np.ones((sims, 40))) == 0 and statistics.drift(np.ones((sims, 40)) + shift) == np.inf

@@ -18,7 +18,7 @@ from sdesim.coupling import Order
 from sdesim.dynamics import Agents, Dynamics, State
 from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import lanes
-from sdesim.ensembles.setup import make_plan
+from sdesim.ensembles.setup import draw_lanes, make_plan
 from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
@@ -181,7 +181,8 @@ def contraction_rate(
     tangent = _direction(start.state, words, numbers, **shape)
     growth = np.zeros((len(records), sizes["sims"]))
     state = start.state
-    with today(model, jax.tree.map(lambda _: None, model), (), plan, stepper) as (now, _, _, _):
+    still = jax.tree.map(lambda _: None, model)
+    with today(model, still, (), stepper, **shape, renews=plan.epoch is not None) as (now, _, _, _):
         for i, first in enumerate(records[:-1], start=1):
             begin = jnp.asarray(start.step + first, jnp.int32)
             count = jnp.asarray(every, jnp.int32)
@@ -216,7 +217,7 @@ def _parted(state: State) -> tuple[State, State]:
 def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -> State:
     """A tangent that moves agents alone, in a random direction."""
     zero = jax.tree.map(jnp.zeros_like, _parted(state)[0])
-    return zero._replace(x=Normal()(seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
+    return zero._replace(x=draw_lanes(Normal(), seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
 
 
 @eqx.filter_jit

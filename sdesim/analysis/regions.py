@@ -117,6 +117,9 @@ class Shares(AbstractAccumulator):
     name = "shares"
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"agents": ("basin",), "quorum": ("basin",)}
 
+    def starts_after(self):
+        return self.after
+
     def init(self, view: View):
         zeros = Sum.of(jnp.zeros(len(self.regions), view.state.x.dtype))
         return jnp.zeros((), jnp.int32), zeros, zeros

@@ -5,7 +5,7 @@ import xarray as xr
 
 from sdesim.fields import check_sign, warn
 from sdesim.results.result import Result
-from sdesim.statistics import ENOUGH, jackknife, mean_of, stationary_mean
+from sdesim.statistics import drift, jackknife, mean_of, stationary_mean
 
 DRIFT = 4.0  # standard errors between the halves of a window, beyond which it is called not stationary
 
@@ -64,10 +64,10 @@ def synchronization(
         each["level"][point], each["time"][point] = level, times
         for name, value in zip(numbers, result, strict=True):
             found[name][point] = value
-    drift = np.nan_to_num(np.abs(found["drift"]), nan=0.0).max()
-    if drift > DRIFT:
+    largest = np.nan_to_num(np.abs(found["drift"]), nan=0.0).max()
+    if largest > DRIFT:
         warn(
-            f"the spread drifts by {drift:.1f} standard errors within the window that should be stationary: run "
+            f"the spread drifts by {largest:.1f} standard errors within the window that should be stationary: run "
             "longer, or start the window later with `after`",
             UserWarning,
         )
@@ -103,19 +103,4 @@ def _one(values: np.ndarray, window: np.ndarray, times: np.ndarray, multiple: fl
     level = stationary_mean(stationary) if stationary.std() > 0 else mean_of(stationary.mean(axis=1))
     error, _ = jackknife(restricted, len(values))
     summary = (level.value, level.stderr, restricted(everyone), error, np.isfinite(passed).mean())
-    return stationary.mean(axis=1), passed, (*summary, _drift(stationary))
-
-
-def _drift(stationary: np.ndarray) -> float:
-    """The change of the mean from the first half of a window to the second, in standard errors."""
-    half = stationary.shape[1] // 2
-    first, second = stationary[:, :half], stationary[:, -half:]
-    if len(stationary) >= ENOUGH:
-        change = mean_of(second.mean(axis=1) - first.mean(axis=1))
-        value, error = change.value, change.stderr
-    elif half < 4:
-        return float("nan")
-    else:
-        # Both halves have the error of the second, as a decay in the first would pass for a large one.
-        value, error = second.mean() - first.mean(), np.sqrt(2) * stationary_mean(second).stderr
-    return float(value / error) if error > 0 else 0.0 if value == 0 else float(np.sign(value) * np.inf)
+    return stationary.mean(axis=1), passed, (*summary, drift(stationary))

@@ -29,11 +29,12 @@ from sdesim.engine.blocks import Blocks
 from sdesim.engine.loop import advance_lanes
 from sdesim.engine.path import Path, compiler_options, first_chunk, inside_a_trace, layout_of
 from sdesim.engine.plan import Plan, view_of
-from sdesim.engine.vectorize import NOTES, lanes, products_in_float32
-from sdesim.fields import form
+from sdesim.engine.vectorize import NOTES, lanes
+from sdesim.fields import form, said_by
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
 from sdesim.progress import bar
 from sdesim.steppers import AbstractStepper
+from sdesim.tracing import products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
 GIVEN = 1 << 20  # lanes times steps of what the host hands over at a time
@@ -449,8 +450,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
         except Exception as error:
             if plan.kernel is None:
                 raise
-            why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-            path = path.without_kernel(why)
+            path = path.without_kernel(said_by(error))
             plan = path.of(plan)
             new = advance(plan, *before, state, totals, buffers, steps)
         if not run.path.traced:

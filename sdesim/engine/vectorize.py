@@ -10,7 +10,6 @@ spends most of its time there. Polynomials take their place. The program is seen
 `jnp.sin` in a user's loss is fast in the gradient too.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -20,26 +19,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, PyTree
 
-from sdesim import random
+from sdesim import random, tracing
 from sdesim.coupling.base import ROWS, WITH_ROWS
 from sdesim.fields import is_none
 
-# n * _PI[0] is exact for |n| < 2**13, and the sum of the parts is pi to 2**-35: 1e-8 of a turn at |x| = 1e3.
-_PI = tuple(np.float32(part) for part in (3.140625, np.pi - 3.140625))
-_SIN = tuple(np.float32(c) for c in (-0.166666571, 8.33301728e-3, -1.98066142e-4, 2.60005279e-6))
+# n * PI[0] is exact for |n| < 2**13, and the sum of the parts is pi to 2**-35: 1e-8 of a turn at |x| = 1e3.
+PI = tuple(np.float32(part) for part in (3.140625, np.pi - 3.140625))
+SINE = tuple(np.float32(c) for c in (-0.166666571, 8.33301728e-3, -1.98066142e-4, 2.60005279e-6))
 _REACH = np.float32(np.pi / 2)
 _MAGIC = np.float32(3 * 2**22)  # an integer added to it stands in its lowest bits
 
 
 def _sine_from(x: Array, n: Array, odd: Array) -> Array:
     """sin(x - n pi) for |x - n pi| up to about pi / 2, with its sign flipped where the lowest bit of `odd` is set."""
-    r = (x - n * _PI[0]) - n * _PI[1]
+    r = (x - n * PI[0]) - n * PI[1]
     r = jnp.maximum(jnp.minimum(r, _REACH), -_REACH)  # far out the reduction fails, and a sine must stay bounded still
     s = r * r
-    y = r + r * s * (_SIN[0] + s * (_SIN[1] + s * (_SIN[2] + s * _SIN[3])))
+    y = r + r * s * (SINE[0] + s * (SINE[1] + s * (SINE[2] + s * SINE[3])))
     sign = lax.bitcast_convert_type(odd, jnp.uint32) << np.uint32(31)
     return lax.bitcast_convert_type(lax.bitcast_convert_type(y, jnp.uint32) ^ sign, jnp.float32)
 
@@ -111,7 +110,7 @@ ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
 STRUCTURAL = frozenset(("broadcast_in_dim", "optimization_barrier", "reshape", "slice", "squeeze", "transpose"))
 _BY_BATCHING_RULE = frozenset(_BY_BATCHING_RULE_NAMES.split())
 _CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
-_INLINED = ("jit", "closed_call", "eval_jaxpr", "remat2", *_CUSTOM_DERIVATIVE)
+INLINED = ("jit", "closed_call", "eval_jaxpr", "remat2", *_CUSTOM_DERIVATIVE)
 _WHY_NOT = {
     "unvmap_all": "which looks at all simulations at once",
     "unvmap_any": "which looks at all simulations at once",
@@ -122,17 +121,6 @@ _WHY_NOT = {
 
 NOTES: ContextVar[list[str] | None] = ContextVar("NOTES", default=None)
 """A list, of whoever wants to know, to which `lanes` appends at trace time why a program went through jax.vmap."""
-
-
-def products_in_float32() -> contextlib.AbstractContextManager:
-    """Within it, what is traced multiplies matrices in float32, as on a CPU; by itself JAX keeps eleven bits on a GPU.
-
-    Unless the user has set `jax_default_matmul_precision`.
-    """
-    settings: Any = jax.config
-    if jax.default_backend() != "gpu" or settings.jax_default_matmul_precision is not None:
-        return contextlib.nullcontext()
-    return jax.default_matmul_precision("highest")
 
 
 class Halves(NamedTuple):
@@ -238,7 +226,7 @@ def unproven(jaxpr: Jaxpr) -> str | None:
             return reason
         if eqn.effects:
             return f"the program calls {name}, an effect"
-        if name not in ELEMENTWISE and name not in STRUCTURAL | _BY_BATCHING_RULE | _COMBINE.keys() | set(_INLINED):
+        if name not in ELEMENTWISE and name not in STRUCTURAL | _BY_BATCHING_RULE | _COMBINE.keys() | set(INLINED):
             return f"the program calls {name}, {_WHY_NOT.get(name, 'which is not on the list of proven primitives')}"
     return None
 
@@ -401,12 +389,12 @@ class _Program(NamedTuple):
             return [_OF_ROWS[eqn.params["name"]](*inputs)]
         if name in _CUSTOM_DERIVATIVE:
             return self.with_rule(eqn, inputs)
-        if name in _INLINED:
+        if name in INLINED:
             return self.inlined(eqn, inputs)
         if name == "optimization_barrier":
             return self.barrier(inputs)
         if not eqn.outvars:
-            _bind(eqn.primitive, [v.array for v in inputs], eqn.params)  # under jax.vmap, if it does anything
+            tracing.bind(eqn.primitive, [v.array for v in inputs], eqn.params)  # under jax.vmap, if it does anything
             return []
         shape = eqn.outvars[0].aval.shape
         if any(v.odd is not None for v in inputs):
@@ -432,7 +420,7 @@ class _Program(NamedTuple):
 
         The function itself is evaluated as everything is; its rule, seldom asked for, is JAX's own under jax.vmap.
         """
-        bind = lambda *arrays: _bind(eqn.primitive, arrays, eqn.params)
+        bind = lambda *arrays: tracing.bind(eqn.primitive, arrays, eqn.params)
         if not any(v.mapped for v in inputs):
             return [_constant(a) for a in bind(*(v.whole(self.size).array for v in inputs))]
         forms: list[_Value] = []  # of the results, but for their arrays
@@ -502,7 +490,7 @@ class _Program(NamedTuple):
     def apply(self, eqn: Any, inputs: list[_Value], params: dict[str, Any], shape: tuple[int, ...]) -> list[_Value]:
         """One primitive, on whole values; `shape` is that of its first result in one lane."""
         name, size = eqn.primitive.name, self.size
-        bind = lambda *arrays, **changed: _bind(eqn.primitive, arrays, {**params, **changed})
+        bind = lambda *arrays, **changed: tracing.bind(eqn.primitive, arrays, {**params, **changed})
         mapped = any(v.mapped for v in inputs)
         if self.fast and name in _REPLACED and eqn.outvars[0].aval.dtype == jnp.float32:
             return [_Value(_REPLACED[name](inputs[0].array), shape, mapped)]
@@ -635,11 +623,3 @@ def _halved(params: dict[str, Any]) -> dict[str, Any]:
         if name in params:
             changed[name] = (params[name][0] // 2, *params[name][1:])
     return changed
-
-
-def _bind(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[Array]:
-    """A primitive's results, of one or of several."""
-    bound = primitive.get_bind_params(params)
-    subfuns, params = bound if isinstance(bound, tuple) else ((), bound)
-    out = primitive.bind(*subfuns, *arrays, **params)
-    return list(out) if primitive.multiple_results else [out]

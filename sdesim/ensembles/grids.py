@@ -29,8 +29,8 @@ from sdesim.engine.run import Lanes
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
-from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View
-from sdesim.results.datasets import describe
+from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View, labels_of
+from sdesim.results.datasets import attributes, describe
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
 from sdesim.statistics import monte_carlo
@@ -40,6 +40,8 @@ from sdesim.sums import plain
 STEPPER = "stepper."  # before the name of a number of the stepper
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
+FINALS = (Quorum(), Center(), Spread(), QuorumLoss())
+"""What is said of the end of each lane."""
 FEW = 100  # values of a number, of which each is put into the model to be checked
 
 
@@ -271,7 +273,7 @@ def _combine(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
     for name, values in reversed(sizes.items()):
         groups = [parts[i : i + len(values)] for i in range(0, len(parts), len(values))]
         along = xr.IndexVariable(name, values)
-        parts = [xr.concat(group, dim=along, join="outer", combine_attrs="drop") for group in groups]
+        parts = [xr.concat(group, dim=along, join="outer", combine_attrs="override") for group in groups]
     return parts[0]
 
 
@@ -299,7 +301,8 @@ def _one_size(
         last = Partial(_finals, stepper.bare(), ArrayMean(setup.plan.agents))
         finals = blocks.sims_first(ran.of_lanes(last, ran.lanes.state))
         advice = ran.remedy(0)
-    data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim)
+    labels = labels_of((*FINALS, *setup.observables))
+    data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim, labels)
     data.attrs |= {"path": str(ran.lanes.path), "remedy": advice}
     return data
 
@@ -309,7 +312,7 @@ def _finals(stepper: AbstractStepper, mean: Mean, model: Dynamics, axes: PyTree,
 
     def final(model: Dynamics, state: State) -> dict[str, Array]:
         view = View(state, jnp.zeros((), jnp.int32), model, mean, stepper.center(model, state, mean))
-        return {o.name: o.value(view) for o in (Quorum(), Center(), Spread(), QuorumLoss())}
+        return {o.name: o.value(view) for o in FINALS}
 
     return vectorize.lanes(final, (axes, -1))(model, state)
 
@@ -322,6 +325,7 @@ def _label(
     keep_agents: bool,
     plan: Plan,
     first_sim: int,
+    labels: dict[str, tuple[str, str]],
 ) -> xr.Dataset:
     """Lanes as a labeled Dataset, with means and standard errors over the simulations."""
     names = tuple(numbers)
@@ -333,12 +337,13 @@ def _label(
     if keep_agents:
         variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
     for name, value in final.items():
-        variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value))
+        variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value), attributes(labels[name]))
     taken = {*variables, *LABELS, *names}
     for name, value in lanes.observed.items():
         value = plain(value)
         axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)
-        variables[f"{name}_series" if name in taken else name] = ((*lane_axes, *axes), first(value))
+        said = attributes(labels.get(name))
+        variables[f"{name}_series" if name in taken else name] = ((*lane_axes, *axes), first(value), said)
     coordinates: dict[str, Any] = {"dim": np.arange(plan.dims), "sim": first_sim + np.arange(sims)}
     if keep_agents:
         coordinates["agent"] = np.arange(plan.agents)

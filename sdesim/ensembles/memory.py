@@ -11,8 +11,9 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
 from sdesim.engine.run import room
+from sdesim.ensembles.work import work_of
 from sdesim.fields import byte_count, form, shown
-from sdesim.memory import available_memory, work_of
+from sdesim.memory import available_memory
 from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.steppers import AbstractStepper
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -28,7 +28,7 @@ from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import check_count, check_sign, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
-from sdesim.observe import AbstractAccumulator, AbstractObservable
+from sdesim.observe import AbstractObservable, labels_of
 from sdesim.random import Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
@@ -163,7 +163,9 @@ class Setup:
             raise ValueError("velocity: the result that init continues has velocities; leave it out")
         if velocity is not None and model.momentum is None:
             raise ValueError("velocity: the model has no momentum")
-        check_records(observables, plan.every, first, sizes["steps"])
+        if plan.every is not None and sizes["steps"]:
+            for o in observables:
+                o.check_records(first, plan.every, sizes["steps"])
         warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
         if increments is not None:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
@@ -209,8 +211,9 @@ class Setup:
         tiled = lambda leaf: jnp.tile(leaf, points)
         given = None if feed is None else lambda a, b: jax.tree.map(tiled, feed(a, b))
         dw = self.increments
-        of_users = (model, axes, self.observables, plan, self.stepper)
-        with today(*of_users, given=dw is not None) as (new, axes, watched, stepper):
+        sizes = dict(agents=plan.agents, dims=plan.dims)
+        flags = dict(renews=plan.epoch is not None, given=dw is not None)
+        with today(model, axes, self.observables, self.stepper, **sizes, **flags) as (new, axes, watched, stepper):
             stepper = stepper.bare()
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
@@ -465,6 +468,7 @@ def make_plan(
     names = [o.name for o in observables]
     if len(set(names)) < len(names):
         raise ValueError(f"observe: each name may appear once, got {', '.join(names)}")
+    labels_of(observables)  # before hours are spent on what could not be written
     if every is not None:
         every = check_count("every", every, most=random.MAX_STEPS)
         if not observables:
@@ -474,31 +478,6 @@ def make_plan(
     model.check_run(agents, dims)
     stepper.check(model)
     return Plan(agents, dims, epoch, every if observables else None, fast), observables
-
-
-def check_records(observables: Sequence[AbstractObservable], every: int | None, first: int, steps: int) -> None:
-    """Refuse a summary of records that no record of the run would enter.
-
-    Args:
-        observables: what is recorded.
-        every: steps between two records; None for no records.
-        first: the run's first step.
-        steps: how many there are.
-
-    Raises:
-        ValueError: naming the observable, and `after` or `every`.
-    """
-    if every is None or steps == 0:
-        return
-    last = first + steps // every * every
-    for o in observables:
-        after = concrete(getattr(o, "after", None), np.max)
-        if not isinstance(o, AbstractAccumulator) or o.every_step:
-            continue
-        if last == first:
-            raise ValueError(f"every={every}: {o.name} sums up records, and there is none in {steps} steps")
-        if after is not None and after >= last:
-            raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {o.name} looks")
 
 
 def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: int, steps: int) -> None:
@@ -579,8 +558,8 @@ def initial_lanes(
         if init.dims not in (None, 1, plan.dims):
             what = f"{type(init).__name__} has numbers of {init.dims} coordinates"
             raise ValueError(f"{name}: {what}, and dims={plan.dims}; give one number, or one a coordinate")
-        with law_of_today(init, plan) as law:
-            return law(seed, sims, plan.agents, plan.dims, dtype, stream, layout)
+        with law_of_today(init, plan.agents, plan.dims) as law:
+            return draw_lanes(law, seed, sims, plan.agents, plan.dims, dtype, stream, layout)
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
     x = jnp.asarray(named(name, number)(init), dtype)
@@ -592,6 +571,46 @@ def initial_lanes(
             "(agents, dims), (dims,), or a law of sdesim.init"
         ) from error
     return jnp.tile(jnp.moveaxis(x, 0, -1), (1, 1, tile))
+
+
+def draw_lanes(
+    law: AbstractInit,
+    seed: Array,
+    sims: Array,
+    agents: int,
+    dims: int,
+    dtype: DTypeLike,
+    stream: int = Stream.POSITION,
+    layout: Blocks | None = None,
+) -> Array:
+    """States of many simulations by a law, block by block; where nothing is drawn, nothing is compiled.
+
+    Args:
+        law: of the states of one simulation.
+        seed: two words.
+        sims: numbers of the simulations, (sims,), uint32.
+        agents: of one simulation.
+        dims: of one agent.
+        dtype: of the states.
+        stream: what they are for, a `Stream` or its number.
+        layout: how lanes are cut into blocks; None for one program of all.
+
+    Returns:
+        (agents, dims, sims), in length.
+    """
+    if law.fixed is not None:
+        x, xp = blocks.moving(law.fixed)
+        x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))
+        return jnp.asarray(x, dtype)
+    draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
+    return blocks.of_lanes(draw, layout, law, jax.tree.map(lambda _: None, law), sims)
+
+
+def _draw(
+    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
+) -> Array:
+    key = random.step_key(seed, stream, 0)
+    return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
 
 def default_dims(model: Dynamics, init: Any) -> int:

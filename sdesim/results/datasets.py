@@ -25,27 +25,14 @@ def cache_folder() -> pathlib.Path | None:
     return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim"
 
 
-# What files hold, by name: units and meaning. Lengths and times are those of the loss, see docs/models.md.
-_LOSS = "length^2 / time"
+# What files hold beside what is observed, by name: units and meaning. Lengths and times are those of the loss, see
+# docs/models.md.
 LABELS = {
     "agents": ("length", "position of each agent"),
     "quorum": ("length", "mean of the agents"),
     "center": ("length", "signal that the coupling pulls towards"),
     "velocity": ("length / time", "velocity of each agent"),
-    "snapshot": ("length", "position of each agent at one step"),
-    "spread": ("length^2", "sum over agents of the squared distance from their mean"),
-    "quorum_loss": (_LOSS, "loss at the mean of the agents"),
-    "mean_loss": (_LOSS, "mean over agents of the loss"),
     "diverged": ("1", "first step after which it was not finite, or -1"),
-    "moments_agents_mean": ("length", "mean over time and agents of the positions"),
-    "moments_agents_var": ("length^2", "variance over time and agents of the positions"),
-    "moments_quorum_mean": ("length", "mean over time of the quorum"),
-    "moments_quorum_var": ("length^2", "variance over time of the quorum"),
-    "moments_count": ("1", "records that entered the moments"),
-    "histogram_count": ("1", "records in each bin, below the first and above the last"),
-    "occupancy_agents": ("1", "share of time that agents spend in each basin"),
-    "occupancy_quorum": ("1", "share of time that the quorum spends in each basin"),
-    "first_passage_step": ("1", "first step within the radius of the target, or -1"),
     "eta": ("time", "learning rate"),
     "k": ("1 / time", "gain of the coupling"),
     "time": ("time", "time since the start"),
@@ -62,14 +49,38 @@ _SUFFIXES = {"_mean": "mean over simulations", "_stderr": "standard error over s
 
 def _label(name: str, labels: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     """Units and meaning of a variable; of a name that nobody has described, the name."""
-    known = {**LABELS, **labels}
-    if name in known or (name := name.rpartition(".")[2]) in known:
-        return known[name]
+    if name in labels or (name := name.rpartition(".")[2]) in labels:
+        return labels[name]
     for suffix, what in _SUFFIXES.items():
         if name.endswith(suffix):
             units, meaning = _label(name.removesuffix(suffix), labels)
             return units, f"{what}: {meaning}"
     return "not stated", name.replace("_", " ")
+
+
+def attributes(label: tuple[str, str] | None) -> dict[str, str]:
+    """What a variable says of itself.
+
+    Args:
+        label: its units and meaning; None where they are not stated.
+
+    Returns:
+        Its attributes.
+    """
+    return {} if label is None else dict(zip(("units", "long_name"), label, strict=True))
+
+
+def label_of(variable: xr.Variable | xr.DataArray) -> tuple[str, str] | None:
+    """What `attributes` made attributes of.
+
+    Args:
+        variable: of a Dataset.
+
+    Returns:
+        Its units and meaning; None where it does not say both.
+    """
+    said = variable.attrs
+    return (said["units"], said["long_name"]) if {"units", "long_name"} <= said.keys() else None
 
 
 def describe(
@@ -87,7 +98,8 @@ def describe(
         kind: as `Header.new`.
         settings: as `Header.new`.
         call: as `Header.new`.
-        labels: (units, meaning) of names that are not in LABELS, or mean something else here.
+        labels: (units, meaning) of names that are not in LABELS, or mean something else here. What a variable says
+            itself, in its attributes, comes first, and is said of its mean and error too.
         **more: as `Header.new`.
 
     Returns:
@@ -96,9 +108,10 @@ def describe(
     Raises:
         TypeError: as `Header.new`.
     """
+    says = {str(name): label for name, v in data.variables.items() if (label := label_of(v)) is not None}
+    known = {**LABELS, **(labels or {}), **says}
     for name in data.variables:
-        units, meaning = _label(str(name), labels or {})
-        data[name].attrs = {"units": units, "long_name": meaning, **data[name].attrs}
+        data[name].attrs = {**attributes(_label(str(name), known)), **data[name].attrs}
     data.attrs = Header.new(kind, settings, call, **more).attributes()
     return data
 

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
-from sdesim.results.datasets import describe, read_described, write_dataset
+from sdesim.results.datasets import attributes, describe, label_of, read_described, write_dataset
 from sdesim.results.recipe import Call
 from sdesim.steppers import AbstractStepper
 from sdesim.sums import Sum
@@ -36,6 +36,7 @@ class Result:
             iteration at learning rate 0, whose displacements took no time.
         observed: what `observe` recorded, by name, simulation axis first.
         observed_axes: by the same names, the names of the axes after that.
+        observed_labels: by the same names, units and meaning, of what states them.
         records: the steps of the series' records.
         diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
         step: number of steps taken since the start of the run that this one continued.
@@ -52,6 +53,7 @@ class Result:
     velocity: Array | None
     observed: dict[str, Any]
     observed_axes: dict[str, tuple[str, ...]]
+    observed_labels: dict[str, tuple[str, str]]
     records: np.ndarray
     diverged: np.ndarray
     step: int
@@ -134,7 +136,8 @@ class Result:
         taken = {*variables, *LABELS}
         for name, value in self.observed.items():
             axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
-            variables[f"{name}_series" if name in taken else name] = (("sim", *axes), np.asarray(value))
+            said = attributes(self.observed_labels.get(name))
+            variables[f"{name}_series" if name in taken else name] = (("sim", *axes), np.asarray(value), said)
         for i, leaf in enumerate(jax.tree.leaves(self.state)):
             variables[f"{_SHARED}{i}"] = (
                 (*(f"{_SHARED}{i}_{n}" for n in range(leaf.ndim - 1)), "sim"),
@@ -241,7 +244,7 @@ def load(path: str | os.PathLike) -> Result:
         raise TypeError(f"path={shown(path)}: must be the name of a file")
     data, header = read_described(path, "run", needs=("seconds",))
     axes = {name: tuple(a) for name, a in header.own["observed_axes"].items()}
-    observed = {name: _as_saved(data[f"{name}_series" if f"{name}_series" in data else name].values) for name in axes}
+    found = {name: data[f"{name}_series" if f"{name}_series" in data else name] for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
     velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
     # The structure of what is shared and kept is the model's and the stepper's to know: `restart` restores it.
@@ -252,8 +255,9 @@ def load(path: str | os.PathLike) -> Result:
         quorum=jnp.asarray(data["quorum"].values),
         center=jnp.asarray(data["center"].values),
         velocity=velocity,
-        observed=observed,
+        observed={name: _as_saved(value.values) for name, value in found.items()},
         observed_axes=axes,
+        observed_labels={name: label for name, value in found.items() if (label := label_of(value)) is not None},
         records=next((data[axis].values for axis in ("step", "time") if axis in data.coords), np.zeros(0, int)),
         diverged=data["diverged"].values,
         step=header.own["step"],

@@ -10,11 +10,12 @@ from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, sp
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
 from sdesim.training.picture import summary
-from sdesim.training.schedule import Constant, Stall
+from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 
 __all__ = [
     "NAMES",
     "NETWORKS",
+    "AbstractSchedule",
     "Algorithm",
     "Callback",
     "Constant",

@@ -6,7 +6,7 @@ import datetime
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from sdesim.fields import check_flags, shown, warn
 from sdesim.progress import line as progress_line
@@ -18,7 +18,12 @@ class Callback:
 
     Derive from it and define what is wanted of the three; a function of the training is an `after_epoch`. Each may call
     `training.stop()`. What one raises ends the run, and the training stays where it is: run it again, and it goes on.
+
+    Attributes:
+        copies_state: whether it makes a copy of the training's state, for which there must be memory; of the class.
     """
+
+    copies_state: ClassVar[bool] = False
 
     def around(self, training: Any) -> contextlib.AbstractContextManager:
         """A context for the whole run.
@@ -170,6 +175,8 @@ class Keep(Callback):
         folder: where to.
         resume: go on from what the folder keeps; else one that keeps anything but this training is refused.
     """
+
+    copies_state = True
 
     def __init__(self, folder: str | os.PathLike, resume: bool = False):
         if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):

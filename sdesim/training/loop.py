@@ -6,11 +6,13 @@ where a training is, and how it goes on: epochs in chunks of steps between which
 
 import contextlib
 import functools
+import inspect
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.data import Split
 from sdesim.training.measure import LABELS, Record, dataset, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
-from sdesim.training.schedule import Constant, Stall, StallState
+from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
 from sdesim.training.step import RunState
 from sdesim.training.store import Store
@@ -50,7 +52,7 @@ class _At(NamedTuple):
     """
 
     state: RunState
-    rates: StallState
+    rates: Any
     records: tuple[Record, ...] = ()
     order: Array | None = None
     done: int = 0
@@ -83,7 +85,7 @@ class Training:
         seed: of all random numbers.
         same_start: all agents of a run start at one point; at different points otherwise.
         schedule: of the learning rates; by default `Stall()`, the paper's, if there are validation images to look at.
-            `Constant()` for none.
+            `Constant()` for none, or one of your own, an `AbstractSchedule`.
         weight_decay: lambda of lambda/2 |x|^2, added to the loss (Z 4.1).
         crop: side of random crops (with horizontal flips) in training and of the middle crop in evaluation; None for
             whole images.
@@ -114,7 +116,7 @@ class Training:
         runs: int | Sequence[int] = 1,
         seed: int = 0,
         same_start: bool = False,
-        schedule: Stall | Constant | None = None,
+        schedule: AbstractSchedule | None = None,
         weight_decay: float = 0.0,
         crop: int | None = None,
         precision: str = "float32",
@@ -330,7 +332,7 @@ class Training:
         if self._now.order is None:
             self.write(store)
 
-    def _go_on_from(self, data: xr.Dataset, state: tuple[RunState, StallState]) -> None:
+    def _go_on_from(self, data: xr.Dataset, state: tuple[RunState, Any]) -> None:
         names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
         records = [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])]
         self._now, self._rates_set = _At(*state, tuple(records)), _rates_set(data)
@@ -385,7 +387,7 @@ class Training:
         if epochs * batches > MAX_STEPS:
             raise ValueError(f"{name}={given}: of {batches} steps each, must be at most {MAX_STEPS // batches}")
 
-    def _drawn(self) -> tuple[RunState, StallState]:
+    def _drawn(self) -> tuple[RunState, Any]:
         """The state before the first step."""
         setup = self._setup
         return programs.start()(self._code, *setup.start, setup.starting_values()), setup.schedule.start(setup.rates)
@@ -396,7 +398,7 @@ class Training:
         plans = {"measuring": self._plan_of_measuring}
         if trains:
             plans["a step"] = self._plan_of_steps
-        if any(isinstance(c, calls.Keep) for c in callbacks):
+        if any(callback.copies_state for callback in callbacks):
             plans["a checkpoint"] = lambda: size_of((at.state, at.rates))  # a copy
         if new := plans.keys() - self._planned:
             what, most = max(((n, plan()) for n, plan in plans.items() if n in new), key=lambda w: w[1])
@@ -496,6 +498,27 @@ def _rates_set(data: xr.Dataset) -> dict[str, Any]:
     return json.loads(data.attrs["settings"]).get(RATES_SET, {})
 
 
+F = TypeVar("F", bound=Callable)
+
+
+def _with_settings_of(taker: Callable) -> Callable[[F], F]:
+    """Show a function's `**settings` as what they are: keywords of `taker`, with what it says of each."""
+    named = [p for p in inspect.signature(taker).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+    def shown_so(fn: F) -> F:
+        own = inspect.signature(fn)
+        kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        vars(fn)["__signature__"] = own.replace(parameters=[*kept, *named])
+        if fn.__doc__ and taker.__doc__:  # python -OO has none
+            entries = inspect.cleandoc(taker.__doc__).partition(f"    {named[0].name}: ")
+            entries = "".join(entries[1:]).partition("\n\n")[0]
+            fn.__doc__ = re.sub(r"    \*\*settings: .*", lambda _: entries, inspect.cleandoc(fn.__doc__))
+        return fn
+
+    return shown_so
+
+
+@_with_settings_of(Training)
 def train(
     network: Any,
     data: Split,
@@ -520,8 +543,7 @@ def train(
             the start if there is no folder, or nothing in it.
         progress: show a line as it goes, or call a function with each `Progress`.
         callbacks: of `Training.run`; they come after what is kept and shown.
-        **settings: of `Training`: eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision,
-            evaluation_batch, train_images, memory.
+        **settings: the others of `Training`.
 
     Returns:
         `Training.history`.

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, PyTree
 
-from sdesim.fields import shown
+from sdesim.fields import said_by, shown
 
 # What modules call the argument that says whether they train, and its value when they do.
 _MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
@@ -127,7 +127,7 @@ def taken(network: Any) -> Taken:
     try:
         made = nnx.eval_shape(lambda: make(jax.random.key(0)))
     except Exception as error:
-        raise ValueError(f"network={shown(network)}: fails as a function of rngs: {_said(error)}") from error
+        raise ValueError(f"network={shown(network)}: fails as a function of rngs: {said_by(error)}") from error
     if not isinstance(made, nnx.Module):
         raise TypeError(f"network={shown(network)}: {_KINDS}, and makes {shown(made)}")
     graph = _graph(made)
@@ -281,18 +281,12 @@ def _attempt(network: Network, images: tuple[int, ...], call: Callable[[Any], An
         return call(jax.ShapeDtypeStruct(images, jnp.float32))
     except Exception as error:
         raise ValueError(
-            f"network: {_name(network)} cannot be evaluated on images of shape {images}: {_said(error)}"
+            f"network: {_name(network)} cannot be evaluated on images of shape {images}: {said_by(error)}"
         ) from error
 
 
 def _name(network: Network) -> str:
     return network.name if isinstance(network, Nnx) else type(network).__name__
-
-
-def _said(error: Exception) -> str:
-    """The first line of an error of somebody else's."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:150] if lines else ''}"
 
 
 _KEY = jax.eval_shape(lambda: jax.random.key(0))

@@ -1,7 +1,7 @@
-"""The learning-rate schedule of BS 6.1: each agent's own rate falls when its own validation loss stalls."""
+"""Learning-rate schedules; that of BS 6.1: each agent's own rate falls when its own validation loss stalls."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -9,8 +9,41 @@ from jaxtyping import Array
 from sdesim.fields import check_count, one_number, shown
 
 
+class AbstractSchedule:
+    """Learning rates that may change after each epoch. Subclasses are frozen dataclasses that give both methods.
+
+    Attributes:
+        looks_at_losses: whether it needs the losses of validation images; of the class.
+    """
+
+    looks_at_losses: ClassVar[bool] = True
+
+    def start(self, eta: Array) -> Any:
+        """The state before the first epoch.
+
+        Args:
+            eta: learning rates, (runs, agents).
+
+        Returns:
+            A `NamedTuple` of arrays, of which `eta` are the rates.
+        """
+        raise NotImplementedError
+
+    def after_epoch(self, state: Any, loss: Array) -> Any:
+        """The state after an epoch.
+
+        Args:
+            state: before it, of the form that `start` gave.
+            loss: validation losses with which it ended, (runs, agents); NaN without validation images.
+
+        Returns:
+            The state, with the rates of the next epoch.
+        """
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True)
-class Stall:
+class Stall(AbstractSchedule):
     """Divide an agent's learning rate by the next of `factors` after `patience` epochs without a new reference.
 
     The reference is the validation loss at epoch 1. A later loss that differs from it by more than `tolerance` of it
@@ -83,8 +116,10 @@ class StallState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Constant:
+class Constant(AbstractSchedule):
     """Rates that stay."""
+
+    looks_at_losses = False
 
     def start(self, eta: Array) -> StallState:
         """The state before the first epoch.

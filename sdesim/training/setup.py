@@ -33,7 +33,7 @@ from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
 from sdesim.training.data import Split, check_split
 from sdesim.training.memory import check_fits, size_of
-from sdesim.training.schedule import Constant, Stall
+from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Task
 from sdesim.training.store import fingerprint, hash_of
 
@@ -68,7 +68,7 @@ class TrainingSetup:
     numbers: np.ndarray
     seed: Array
     same_start: bool
-    schedule: Stall | Constant
+    schedule: AbstractSchedule
     train_images: int
     memory: int | None
     params: Any
@@ -206,7 +206,7 @@ def checked(
     runs: int | Sequence[int],
     seed: int,
     same_start: bool,
-    schedule: Stall | Constant | None,
+    schedule: AbstractSchedule | None,
     weight_decay: float,
     crop: int | None,
     precision: str,
@@ -324,12 +324,13 @@ def _check(task: Task, data: Split, algorithm: Any, train_images: Any) -> None:
         check_count("crop", task.crop, most=min(data.train_x.shape[1:3]))
 
 
-def _schedule(given: Any, data: Split) -> Stall | Constant:
+def _schedule(given: Any, data: Split) -> AbstractSchedule:
     schedule = (Stall() if len(data.validation_y) else Constant()) if given is None else given
-    if not isinstance(schedule, Stall | Constant):
+    if not isinstance(schedule, AbstractSchedule):
         raise TypeError(f"schedule={shown(schedule)}: must be None, or such as sdesim.training.Stall() or Constant()")
-    if isinstance(schedule, Stall) and not len(data.validation_y):
-        raise ValueError("schedule: Stall looks at validation losses, and data have no validation images")
+    if schedule.looks_at_losses and not len(data.validation_y):
+        name = type(schedule).__name__
+        raise ValueError(f"schedule: {name} looks at validation losses, and data have no validation images")
     return schedule
 
 

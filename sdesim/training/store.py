@@ -21,7 +21,7 @@ import xarray as xr
 from jaxtyping import Array, PyTree
 
 from sdesim.contents import contents
-from sdesim.fields import warn
+from sdesim.fields import said_by, warn
 from sdesim.interrupt import undone
 from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import (
@@ -175,7 +175,7 @@ class Store:
             with ocp.StandardCheckpointer() as checkpointer:
                 state = checkpointer.restore(kept, form())
         except Exception as error:  # its bytes are those that were written: another version wrote them
-            why = f"cannot be read by this version of orbax ({_first_line(error)})"
+            why = f"cannot be read by this version of orbax ({said_by(error)})"
             raise Damaged(
                 self.refusal(kept.name), why, "go on with the version before, or name another folder"
             ) from error
@@ -214,7 +214,7 @@ class Store:
                 new.replace(kept)
                 sync_names(self.folder)
             except Exception as error:
-                why = _first_line(error)
+                why = said_by(error)
                 refused = WriteError(f"path={str(kept)!r}: could not be written ({why}); the epoch before is kept")
                 raise refused from error
         write_dataset(data.assign_attrs(fingerprint=self.fingerprint, checkpoint=epoch), self.history)
@@ -233,10 +233,6 @@ def _who(holder: pathlib.Path) -> str:
     with contextlib.suppress(OSError):
         return f" ({holder.read_text(encoding='utf-8')})"
     return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())[:200]
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

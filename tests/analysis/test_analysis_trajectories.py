@@ -10,6 +10,7 @@ from scipy import integrate, special, stats
 
 import sdesim
 from sdesim import analysis, noise, objectives
+from sdesim.ensembles.setup import draw_lanes
 from sdesim.statistics import mean_of
 from sdesim.theory import bounds
 
@@ -152,7 +153,7 @@ def tilted(x):
 def first_tangent(seed, sim, agents, dims):
     """The direction in which the tangent of a simulation starts."""
     words, sims = sdesim.random.seed_words(seed), jnp.asarray([sim], jnp.uint32)
-    u = sdesim.init.Normal()(words, sims, agents, dims, float, sdesim.random.Stream.TANGENT)[..., 0]
+    u = draw_lanes(sdesim.init.Normal(), words, sims, agents, dims, float, sdesim.random.Stream.TANGENT)[..., 0]
     return np.asarray(u / jnp.linalg.norm(u))
 
 

@@ -12,7 +12,6 @@ import pytest
 
 import sdesim
 from sdesim import Dynamics, EulerMaruyama, functions, iterate, noise, objectives, observe, simulate, sweep
-from sdesim.engine import run as engine
 from sdesim.fields import number
 
 FLAT = objectives.Quadratic()
@@ -315,9 +314,8 @@ def test_a_constant_stays_one_in_the_program():
     def step(m, x):
         return m.gradients(x)
 
-    plan = engine.Plan(4, 1, None, None)
     still = jax.tree.map(lambda _: None, model)
-    with functions.today(model, still, (), plan, EulerMaruyama()) as (new, axes, _, _):
+    with functions.today(model, still, (), EulerMaruyama(), agents=4, dims=1) as (new, axes, _, _):
         assert not jax.tree.leaves(new.objective)
         assert jax.tree.structure(axes, is_leaf=lambda a: a is None) == jax.tree.structure(
             jax.tree.map(lambda _: None, new), is_leaf=lambda a: a is None
@@ -380,12 +378,11 @@ def test_tracing_a_function_takes_milliseconds(float32):
         return 0.1 * jnp.sum(x**4 - 5 * x**2 - 0.75 * x - 6 * jnp.cos(3.6 * x) + 4 * jnp.sin(16 * x))
 
     model = Dynamics(loss, eta=0.05)
-    plan = engine.Plan(4, 1, None, None)
     still = jax.tree.map(lambda _: None, model)
     seconds = []
     for _ in range(20):
         began = time.thread_time()
-        with functions.today(model, still, (), plan, EulerMaruyama()):
+        with functions.today(model, still, (), EulerMaruyama(), agents=4, dims=1):
             pass
         seconds.append(time.thread_time() - began)
     assert min(seconds) < 0.012  # about 3 ms; twice what is aimed at, for slow machines

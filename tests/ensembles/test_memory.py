@@ -7,6 +7,7 @@ import pytest
 
 import sdesim
 from sdesim import memory
+from sdesim.ensembles.work import work_of
 
 POINTS = np.random.default_rng(0).normal(size=(3000, 4))
 LOSSES = {
@@ -26,7 +27,7 @@ def test_the_work_of_a_step_is_what_xla_takes_or_a_little_more(name, float32, co
     """
     gradient = jax.grad(lambda x: LOSSES[name](x).astype(jnp.float32))
     x = jnp.ones(4, jnp.float32)
-    own, shared = memory.work_of(gradient, x)
+    own, shared = work_of(gradient, x)
     compiled = jax.jit(jax.vmap(gradient)).lower(jnp.ones((16, 4), jnp.float32)).compile()
     taken = compiled.memory_analysis().temp_size_in_bytes
     assert 0.8 * taken - 20_000 <= 16 * own + shared <= 5 * taken + 20_000

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import weakref
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +131,59 @@ def test_every_variable_has_units_and_a_meaning():
         "long_name": "standard error over simulations: mean of the agents",
     }
     assert swept["eta"].attrs["units"] == "time"
+
+
+class Range(observe.AbstractSeries):
+    name = "range"
+    axes = ("dim",)
+    label = ("length", "largest minus smallest agent")
+
+    def value(self, view):
+        return view.state.x.max(axis=0) - view.state.x.min(axis=0)
+
+
+class Agents(observe.AbstractAccumulator):
+    """Of the name of another variable; of two outputs, one is described."""
+
+    name = "agents"
+    axes: ClassVar = {"least": (), "looks": ()}
+    label: ClassVar = {"least": ("length", "least agent seen")}
+
+    def init(self, view):
+        return view.state.x.min(), view.step
+
+    def update(self, total, view):
+        return jnp.minimum(total[0], view.state.x.min()), total[1] + 1
+
+    def finish(self, total):
+        return {"least": total[0], "looks": total[1]}
+
+
+def test_an_observable_says_its_units_and_meaning(tmp_path):
+    """A user's as those of sdesim; in a run, a file, a file of what was read, a sweep, its errors and parts."""
+    model = sdesim.Dynamics(objectives.Quadratic(), noise=noise.Uniform(1.0), eta=0.1)
+    options = dict(agents=2, sims=2, steps=4, observe=[Range(), Agents()], every=2)
+    result = sdesim.simulate(model, **options)
+    for name in ("one.nc", "two.nc"):
+        result.save(tmp_path / name)
+        result = sdesim.load(tmp_path / name)
+    parts = [sdesim.sweep(model, {"eta": [0.1, 0.2]}, first_sim=i, **options) for i in (0, 2)]
+    sized = sdesim.sweep(model, {"agents": [2, 3]}, **{name: options[name] for name in options if name != "agents"})
+    for data in (result.to_xarray(), *parts, sdesim.join(parts), sized):
+        said = {name: datasets.label_of(variable) for name, variable in data.variables.items()}
+        assert said["range"] == ("length", "largest minus smallest agent")
+        assert said["agents_least"] == ("length", "least agent seen")
+        assert said["agents_looks"] == ("not stated", "agents looks")
+        if "range_stderr" in data:
+            assert said["range_stderr"] == ("length", "standard error over simulations: largest minus smallest agent")
+
+
+def test_a_label_is_two_texts():
+    wrong = type("Wrong", (Range,), {"label": "length", "__module__": __name__})
+    with pytest.raises(
+        TypeError, match=r"^observe: the label of range must be its units and its meaning, got 'length'$"
+    ):
+        sdesim.simulate(sdesim.Dynamics(objectives.Quadratic(), eta=0.1), steps=1, observe=wrong())
 
 
 def test_a_command_says_its_own_line():

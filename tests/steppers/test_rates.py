@@ -1,8 +1,10 @@
 """Learning rates of 0, and times that are sums of many learning rates."""
 
+import contextlib
 import functools
 import itertools
 import math
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -407,3 +409,44 @@ def test_summaries_of_nothing_are_refused():
         sdesim.sweep(model, {"batch": [1.0]}, steps=11, observe=sdesim.observe.Moments(), every=20)
     nothing = sdesim.simulate(model, steps=0, observe=sdesim.observe.Moments()).observed
     assert np.isnan(nothing["moments_agents_mean"]).all() and np.isnan(nothing["moments_quorum_var"]).all()
+
+
+class Records(sdesim.observe.AbstractAccumulator):
+    """A user's count of records, which wants some of them; `after` is a word of its own."""
+
+    after: Any
+    name = "records"
+    axes: ClassVar = {"count": ()}
+
+    def check_records(self, first, every, steps):
+        if steps // every < 3:
+            raise ValueError(f"every={every}: three records are needed")
+
+    def init(self, view):
+        return jnp.zeros((), jnp.int32)
+
+    def update(self, total, view):
+        return total + 1
+
+    def finish(self, total):
+        return {"count": total}
+
+
+def test_an_observable_says_itself_which_records_it_needs():
+    run = lambda every: sdesim.simulate(sdesim.Dynamics(loss), steps=9, observe=Records(100), every=every)
+    assert run(3).observed["records_count"] == 3
+    with pytest.raises(ValueError, match=r"^every=4: three records are needed$"):
+        run(4)
+
+
+class LateRecords(Records):
+    check_records = sdesim.observe.AbstractAccumulator.check_records
+
+    def starts_after(self):
+        return self.after
+
+
+def test_an_accumulator_of_ones_own_that_starts_too_late():
+    for after, said in ((9, "^after=9: must be less than 9, the last step at which records looks"), (8, None)):
+        with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
+            sdesim.simulate(sdesim.Dynamics(loss), steps=9, observe=LateRecords(after), every=3)

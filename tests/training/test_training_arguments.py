@@ -65,8 +65,9 @@ def test_unfit_data_and_networks_are_refused():
 
 
 def test_what_looks_at_validation_images_needs_some():
-    with pytest.raises(ValueError, match="schedule: Stall looks at validation losses"):
-        training.train(Small(), ALONE, training.algorithm("sgd"), schedule=training.Stall(), **RUN)
+    for schedule in (training.Stall(), type("Own", (training.AbstractSchedule,), {})()):
+        with pytest.raises(ValueError, match=f"schedule: {type(schedule).__name__} looks at validation losses"):
+            training.train(Small(), ALONE, training.algorithm("sgd"), schedule=schedule, **RUN)
     with pytest.raises(ValueError, match="algorithm: its rule looks at validation losses"):
         training.train(Small(), ALONE, training.algorithm("sd-qsgd"), agents=2, **RUN)
     history = training.train(Small(), ALONE, training.algorithm("qsgd"), agents=2, **RUN)  # rates stay by default

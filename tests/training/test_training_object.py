@@ -1,6 +1,9 @@
 """`Training`: taken on step by step it is what it is in one go; looked on by callbacks, kept, and gone on with."""
 
+import dataclasses
 import functools
+import inspect
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -44,6 +47,20 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+def test_help_shows_all_that_train_takes():
+    """Each keyword of `Training` once, with its default and what `Training` says of it."""
+    taken, of = (inspect.signature(fn).parameters for fn in (training.train, training.Training))
+    assert list(taken)[:3] == list(of)[:3] == ["network", "data", "algorithm"]
+    said, there = inspect.getdoc(training.train), inspect.getdoc(training.Training)
+    assert "**" not in said and "Returns:" in said
+    for name in list(of)[3:]:
+        assert taken[name] == of[name]
+        line = next(line for line in there.splitlines() if line.startswith(f"    {name}: "))
+        assert said.count(line) == 1
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        training.train(Small(), DATA, RULE, epoch=3)
+
+
 # -- taking it on ------------------------------------------------------------------------------------------------------
 
 
@@ -81,6 +98,42 @@ class Falls(training.Constant):
 
     def after_epoch(self, state, loss):
         return state._replace(eta=jnp.full_like(state.eta, 0.01))
+
+
+class Rates(NamedTuple):
+    eta: Any
+    epochs: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Inverse(training.AbstractSchedule):
+    """A user's own, with a state of its own: eta / (1 + epochs)."""
+
+    looks_at_losses = False
+
+    def start(self, eta):
+        return Rates(eta, jnp.zeros((), jnp.int32))
+
+    def after_epoch(self, state, loss):
+        return Rates(state.eta * (1 + state.epochs) / (2 + state.epochs), state.epochs + 1)
+
+
+def test_a_schedule_of_ones_own(tmp_path):
+    one, other = made(schedule=Inverse()), made(schedule=Inverse())
+    one.run(2, [training.Keep(tmp_path)])
+    other.resume(tmp_path)
+    assert_same(one.run(3), other.run(3))
+    np.testing.assert_allclose(one.history["eta"][1:, 0, 0], [0.05, 0.05 / 2, 0.05 / 3], rtol=1e-6)
+    with pytest.raises(TypeError, match=r"^schedule=.*: must be None, or such as"):
+        made(schedule=lambda epoch: 0.1)
+
+
+def test_a_callback_that_copies_the_state_needs_memory_for_it(monkeypatch):
+    planned = []
+    monkeypatch.setattr(training.loop, "size_of", lambda tree: planned.append(tree) or 0)
+    for copies in (False, True):
+        made().run(1, [type("Own", (training.Callback,), {"copies_state": copies})()])
+        assert bool(planned) is copies
 
 
 def test_a_learning_rate_that_is_set():

@@ -48,7 +48,7 @@ from sdesim.engine.gpu.layout import (
 )
 from sdesim.engine.gpu.program import STATE, Outside, Step, trace
 from sdesim.engine.plan import Plan
-from sdesim.fields import is_none
+from sdesim.fields import is_none, said_by
 from sdesim.observe import AbstractObservable, looking_at_every_step
 from sdesim.steppers import AbstractStepper
 
@@ -283,9 +283,10 @@ def refusal(
         return f"an observable of every step: {', '.join(watching)}"
     try:
         _lowered(plan, stepper, model, axes, backend)
+    except Unsupported as reason:
+        return str(reason)
     except Exception as error:  # whatever the backend says of a user's loss
-        line = (str(error).strip().splitlines() or [""])[0].partition(" Please file an issue")[0]
-        return line if isinstance(error, Unsupported) else f"{type(error).__name__}: {line}"
+        return said_by(error).partition(" Please file an issue")[0]
     return None
 
 

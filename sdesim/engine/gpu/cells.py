@@ -19,7 +19,7 @@ from jax.extend.core import Primitive
 from numpy.typing import ArrayLike, DTypeLike
 
 from sdesim.engine.gpu import primitives
-from sdesim.engine.vectorize import _bind
+from sdesim.tracing import bind
 
 MAX_CELLS = 64  # numbers of one array that are unrolled
 
@@ -178,7 +178,7 @@ class Machine:
         name = primitive.name
         if all(isinstance(c, np.generic) for c in cells):
             with jax.ensure_compile_time_eval():
-                return np.asarray(_bind(primitive, list(cells), params)[0])[()]
+                return np.asarray(bind(primitive, list(cells), params)[0])[()]
         rank = max(2 if isinstance(c, Number) else np.ndim(c) for c in cells)
         if name == "div" and dtype == np.float32 and np.ndim(cells[1]) < rank:
             # One division for a simulation or for all in place of one for each agent.
@@ -189,7 +189,7 @@ class Machine:
         arrays = [self.widen(c, rank) for c in cells]
         if name in self.rules and (dtype == np.float32 or name == "is_finite"):
             return self.rules[name](self.hold, *arrays, **params)
-        return _bind(primitive, arrays, params)[0]
+        return bind(primitive, arrays, params)[0]
 
     def _product(self, cells: Sequence[Any], rank: int):
         """A product; factors that all agents share are multiplied with each other first, once for all."""
@@ -225,7 +225,7 @@ class Machine:
                     outside = self.widen(np.asarray(fill, dtype)[()], 2)
                     cell = lax.select(pair < np.int32(count), cell, outside)
                 copies.append(cell)
-        whole = functools.reduce(lambda a, b: _bind(COMBINE[name], [a, b], {})[0], copies)
+        whole = functools.reduce(lambda a, b: bind(COMBINE[name], [a, b], {})[0], copies)
         return self.pin(REDUCE[name](whole))
 
 

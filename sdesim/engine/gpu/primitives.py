@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from sdesim.engine.vectorize import _PI, _SIN
+from sdesim.engine.vectorize import PI, SINE
 
 _F, _U = np.float32, np.uint32
 _MAGIC = _F(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, for numbers to 2**22
@@ -36,11 +36,11 @@ def _signed(y: Array, bits: Array):
 
 def _sine_from(x: Array, n: Array, parity: Array):
     """(-1)^parity sin(x - n pi), in the same operations as on the CPU."""
-    r = (x - n * _PI[0]) - n * _PI[1]
+    r = (x - n * PI[0]) - n * PI[1]
     half_pi = _const(x, np.pi / 2)
     r = lax.min(lax.max(r, -half_pi), half_pi)  # beyond the range of the reduction it stays a sine: within [-1, 1]
     s = r * r
-    y = r + r * s * (_SIN[0] + s * (_SIN[1] + s * (_SIN[2] + s * _SIN[3])))
+    y = r + r * s * (SINE[0] + s * (SINE[1] + s * (SINE[2] + s * SINE[3])))
     return _signed(y, parity)
 
 

@@ -16,7 +16,8 @@ from jax.interpreters import partial_eval as pe
 from jaxtyping import Array, PyTree
 
 from sdesim.engine.gpu.cells import Unsupported
-from sdesim.engine.vectorize import _INLINED, _bind, unproven
+from sdesim.engine.vectorize import INLINED, unproven
+from sdesim.tracing import bind
 
 SHARED, CLOCK, OWN, STATE = 1, 2, 4, 8  # what a variable depends on, as bits
 _STRUCTURAL = frozenset(("broadcast_in_dim", "iota"))
@@ -77,7 +78,7 @@ class Step(NamedTuple):
         for eqn in self.jaxpr.eqns:
             if id(eqn) not in inner and self.needs[eqn.outvars[0]] in needs:
                 values = [v.val if isinstance(v, Literal) else env[v] for v in eqn.invars]
-                env.update(zip(eqn.outvars, _bind(eqn.primitive, values, eqn.params), strict=True))
+                env.update(zip(eqn.outvars, bind(eqn.primitive, values, eqn.params), strict=True))
 
 
 class Outside(NamedTuple):
@@ -109,11 +110,11 @@ def inlined(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list:
     read = lambda v: v.val if isinstance(v, Literal) else env[v]
     for eqn in jaxpr.eqns:
         inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
-        if eqn.primitive.name in _INLINED and inner is not None:
+        if eqn.primitive.name in INLINED and inner is not None:
             inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
             out = inlined(inner.jaxpr, inner.consts, *map(read, eqn.invars))
         else:
-            out = _bind(eqn.primitive, list(map(read, eqn.invars)), eqn.params)
+            out = bind(eqn.primitive, list(map(read, eqn.invars)), eqn.params)
         env.update(zip(eqn.outvars, out, strict=True))
     return list(map(read, jaxpr.outvars))
 

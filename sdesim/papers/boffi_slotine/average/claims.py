@@ -1,11 +1,9 @@
 """What is said of the time average, beside its exact law."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from sdesim import statistics
 from sdesim.claims import Statement, at_least, at_most
@@ -118,10 +116,8 @@ def statements(config: Config) -> list[Statement]:
 
     def kolmogorov(runs: Runs) -> tuple[float, float]:
         x = runs.data["alike"].sel({"preconditioner": "none", K: config.k[0], "n": last}).transpose("dim", "sim").values
-        if not np.isfinite(x).all():
-            return math.nan, 0.0
-        distances = [stats.kstest(one / scale, "norm").statistic for one, scale in zip(x, deviations, strict=True)]
-        return float(max(distances)), 0.26 / np.sqrt(runs.sims)  # the spread of Kolmogorov's law
+        found = [statistics.kolmogorov(one / scale) for one, scale in zip(x, deviations, strict=True)]
+        return statistics.greatest([one.value for one in found]), found[0].stderr
 
     def variance(runs: Runs, k: float) -> float:
         return float(statistics.grid_mean(runs.data["differing"].sel({UNEQUAL: k, "n": last}) ** 2))

@@ -1,6 +1,5 @@
 """What is said of the weak error: its order in the learning rate."""
 
-import numpy as np
 import xarray as xr
 
 from sdesim import statistics
@@ -15,14 +14,10 @@ SIDES = (("least", at_least, -1), ("most", at_most, 1))
 def order(error: xr.DataArray) -> float:
     """The order of the mean of `error` (eta, sim): the exponent of eta in error = constant eta^order e^(c eta).
 
-    The last factor takes up the next power of eta, which would bend a straight line; two learning rates cannot tell it.
-
     Args:
         error: with eta and sim.
     """
-    eta = error["eta"].values
-    fit = np.linalg.pinv(np.stack([np.ones_like(eta), np.log(eta), eta][: eta.size], axis=1))
-    return float(fit[1] @ np.log(np.abs(statistics.grid_mean(error).values)))
+    return statistics.slope(error["eta"], abs(statistics.grid_mean(error)), bent=True)
 
 
 def _bias(runs: Runs, rule: str) -> float:
