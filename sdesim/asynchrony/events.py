@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, PyTree
 
 from sdesim import random
@@ -25,7 +26,7 @@ from sdesim.dynamics import Agents, Dynamics, Sizes, State
 from sdesim.fields import Part, shown
 from sdesim.random import Stream
 from sdesim.steppers import AbstractStepper
-from sdesim.steppers.base import Kick, Setting, descent
+from sdesim.steppers.base import Feed, Kick, Setting, descent
 from sdesim.steppers.exchanges import exchange
 from sdesim.sums import Sum
 
@@ -236,12 +237,12 @@ class Kept(NamedTuple):
     Attributes:
         own: the protocol's.
         clock: the worker's own time, a sum with (agents,) leaves; None where its count of jobs says it.
-        arrivals: of all workers so far, an int32 scalar.
+        arrivals: of all workers so far, an int32 scalar, in a run by seconds; None where it is the number of steps.
     """
 
     own: PyTree
     clock: Sum | None
-    arrivals: Array
+    arrivals: Array | None
 
 
 class Asynchronous(AbstractStepper):
@@ -260,6 +261,7 @@ class Asynchronous(AbstractStepper):
     compute: AbstractCompute = eqx.field(default_factory=Exponential, kw_only=True)
     start: Any = eqx.field(static=True, default="together", kw_only=True)
     timetable: Timetable | None = eqx.field(static=True, default=None, kw_only=True)
+    _ragged: bool = eqx.field(static=True, default=False, kw_only=True)  # whether there are steps of nobody
 
     def __check_init__(self):
         if not isinstance(self.protocol, AbstractProtocol):
@@ -292,7 +294,8 @@ class Asynchronous(AbstractStepper):
     def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
         state = self.protocol.init(model, super().init(model, x, v))
         clock = Sum.of(jnp.zeros(x.shape[:1], x.dtype)) if _has_clocks(model) else None
-        return state._replace(kept=Kept(state.kept, clock, jnp.zeros((), jnp.int32)))
+        arrivals = jnp.zeros((), jnp.int32) if self._ragged else None
+        return state._replace(kept=Kept(state.kept, clock, arrivals))
 
     def renew(self, model: Dynamics, state: State):
         new = model.renew(state)
@@ -303,8 +306,20 @@ class Asynchronous(AbstractStepper):
     def center(self, model: Dynamics, state: State, mean: Mean):
         return self.protocol.center(model, state, mean)
 
-    def bare(self):
-        return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None)
+    def bare(self, feed: Feed | None = None):
+        ragged = feed is not None and feed.stride is not None
+        return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None, _ragged=ragged)
+
+    def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree):
+        of_one = lambda worker, job: [_packed(*pair) for pair in _words(model, seed, sim, worker, job, dims)]
+        return {**given, "words": jax.vmap(of_one)(*given["arrival"])}
+
+    def settled(self, model: Dynamics, state: State, n: Array):
+        if state.kept.clock is not None:  # the mean of the workers' clocks
+            return state._replace(clock=Sum.of(jnp.mean(state.kept.clock.value)))
+        arrivals = n if state.kept.arrivals is None else state.kept.arrivals
+        tick = self.sizes(model, jnp.zeros((), jnp.int32)).tick
+        return state._replace(clock=Sum.of(arrivals.astype(tick.dtype) * (tick / state.x.shape[0])))
 
     def feed(self, setting: Setting):
         return arrivals_of(self.timetable, self.compute, self.start, self.protocol.barrier, setting)
@@ -318,6 +333,7 @@ class Asynchronous(AbstractStepper):
         seed: Array | int = 0,
         sim: Array | int = 0,
         arrival: Arrival | None = None,
+        words: list[Array] | None = None,
     ) -> State:
         """The state after arrival number `n` of one simulation.
 
@@ -328,6 +344,7 @@ class Asynchronous(AbstractStepper):
             seed: as for `simulate`; with the simulation's, the worker's and the job's number it decides the noise.
             sim: the simulation's number, from 0.
             arrival: who arrives with which job; in turn by default.
+            words: the word pairs of the job, from `prepared`; made here by default.
 
         Returns:
             The new state.
@@ -342,13 +359,13 @@ class Asynchronous(AbstractStepper):
         of_worker = lambda a: rows_of(a, members) if jnp.ndim(a) == 1 else a
         size = jax.tree.map(of_worker, self.sizes(model, number))
         own = eqx.tree_at(lambda m: m.batch, model, of_worker(model.batch))
-        words = [
-            random.words_of(random.step_key(seed, Stream.NOISE + i, number), sim, worker, dims)
-            for i in range(model.noise.word_pairs)
-        ]
+        made = lambda: _words(model, seed, sim, worker, number, dims)
+        pairs = made() if words is None else [_unpacked(pair) for pair in words]
+        odd = jnp.full((1, dims), worker % 2 == 1)
+        of_job = [random.Words(*pair, odd) for pair in pairs]
 
         def kick(x: Agents, gradients: Agents, size: Sizes):
-            z = model.noise.variates(words, x.dtype, own.batch)
+            z = model.noise.variates(of_job, x.dtype, own.batch)
             return model.noise.apply(z, x, gradients, own.batch, size.kick)
 
         kept, clock, arrivals = state.kept
@@ -358,17 +375,37 @@ class Asynchronous(AbstractStepper):
             mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(size.tick)
             clock, t = jax.tree.map(lambda a, row: with_rows(a, members, row), clock, mine), mine.value[0]
         next_tick = self.sizes(model, number + 1).tick
-        job = Job(own, worker, number, arrivals, t, size, next_tick, kick, seed, sim)
+        so_far = n if arrivals is None else arrivals
+        job = Job(own, worker, number, so_far, t, size, next_tick, kick, seed, sim)
         new = self.protocol.arrive(state._replace(kept=kept), job)
-        # A lane in which nobody arrives any more stands still: rows beyond the last worker's are not written.
-        here = lambda new, old: jnp.where(worker < agents, new, old)
-        shared = jax.tree.map(here, new.shared, state.shared)
-        time = jax.tree.map(here, state.clock.plus(size.tick / agents), state.clock)
-        kept = Kept(new.kept, clock, arrivals + (worker < agents).astype(jnp.int32))
-        return state._replace(x=new.x, v=new.v, shared=shared, kept=kept, clock=time)
+        kept = Kept(new.kept, clock, arrivals)
+        if arrivals is None:
+            return state._replace(x=new.x, v=new.v, shared=new.shared, kept=kept)
+        # Where nobody arrives a lane stands still: rows beyond the last worker's are not written.
+        shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), new.shared, state.shared)
+        kept = kept._replace(arrivals=arrivals + (worker < agents).astype(jnp.int32))
+        return state._replace(x=new.x, v=new.v, shared=shared, kept=kept)
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")
+
+
+def _words(
+    model: Dynamics, seed: Array, sim: Array, worker: Array, number: Array, dims: int
+) -> list[tuple[Array, Array]]:
+    """The word pairs of a job, (1, dims) each."""
+    keys = [random.step_key(seed, Stream.NOISE + i, number) for i in range(model.noise.word_pairs)]
+    return [random.words_of(key, sim, worker, dims)[:2] for key in keys]
+
+
+def _packed(first: Array, second: Array) -> Array:
+    """A word pair as one complex number: what XLA computes for two arrays it computes twice."""
+    return lax.complex(*(lax.bitcast_convert_type(word, jnp.float32) for word in (first, second)))
+
+
+def _unpacked(pair: Array) -> tuple[Array, Array]:
+    """The word pair of a complex number."""
+    return tuple(lax.bitcast_convert_type(part, jnp.uint32) for part in (pair.real, pair.imag))
 
 
 def _has_clocks(model: Dynamics) -> bool:

@@ -81,6 +81,13 @@ def advance_lanes(
     paired = plan.paired
     pack = _packed if paired else lambda state: state
     unpack = _unpacked if paired else lambda state: state
+    if not stepper.lockstep:
+        # What no state has a say in beforehand, for all steps at once; and the state in one form in and out of a step,
+        # or XLA copies all of it to move one worker.
+        ahead = lambda sim, seed, handed: stepper.prepared(model, sim, seed, plan.dims, handed)
+        given = over(ahead, -1, None, -1)(sims, seed, given)
+        like = jax.eval_shape(lambda s: s, state)
+        pack, unpack = _tight, lambda state: jax.tree.map(lambda a, like: a.reshape(like.shape), state, like)
 
     def step_body(step: Array, carry: tuple):
         state, totals = carry
@@ -90,10 +97,13 @@ def advance_lanes(
         )
         if paired:
             state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
+        elif not stepper.lockstep:
+            state = unpack(state)
         state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, here)
         if paired:
             state = _repacked(state)
-        return state, update(watching, totals, state, step + 1)
+        totals = update(watching, totals, state, step + 1)
+        return (state if stepper.lockstep else pack(state)), totals
 
     def renew(state: State):
         return over(lambda m, s: stepper.renew(m, s), axes, -1)(model, state)
@@ -122,7 +132,10 @@ def advance_lanes(
         # From 0, because loops whose ends are traced cannot be differentiated in reverse mode.
         steps = (0, stride, lambda i, carry: step_body(begin + jnp.asarray(i, jnp.int32), carry))
         state, totals = lax.fori_loop(*steps, (pack(state), totals))
-        return recorded(begin + stride, unpack(state), totals, buffers)
+        state = unpack(state)
+        if not stepper.lockstep:
+            state = over(lambda m, s, n: stepper.settled(m, s, n), axes, -1, None)(model, state, begin + stride)
+        return recorded(begin + stride, state, totals, buffers)
 
     def recorded(end: Array, state: State, totals: tuple, buffers: tuple):
         """The carry of a block that ended after step `end`, with a record if one is due."""
@@ -134,6 +147,11 @@ def advance_lanes(
         return state, totals, buffers
 
     return lax.fori_loop(0, blocks, block_body, (state, totals, buffers))
+
+
+def _tight(state: State) -> State:
+    """A state without axes of length 1 before that of the lanes."""
+    return jax.tree.map(lambda a: a.reshape(*(n for n in a.shape[:-1] if n != 1), a.shape[-1]), state)
 
 
 def _halves(z: Array) -> Halves:

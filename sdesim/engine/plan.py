@@ -25,6 +25,7 @@ class Plan:
         kernel: the form of the GPU kernel for the steps between records; None for the scan.
         paired: whether two agents share a word pair and one complex number; from `path.choose`, as the kernel is.
         start: the first step's number, where it matters (epochs).
+        lockstep: whether all agents take each step.
     """
 
     agents: int
@@ -35,6 +36,12 @@ class Plan:
     kernel: Literal["mosaic", "triton", "interpret"] | None = None
     paired: bool = False
     start: int = 0
+    lockstep: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Agents that a step moves."""
+        return self.agents if self.lockstep else 1
 
     @property
     def stride(self) -> int | None:

@@ -481,7 +481,7 @@ def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
 
 def _room_for_given(plan: Plan, steps: int, lanes: int) -> int:
     """Of how many steps what the host hands to them is on the device: one number for all chunks, so one program."""
-    return min(steps, max(plan.stride or 1, GIVEN // lanes))
+    return min(steps, max(plan.stride or 1, GIVEN // (lanes * plan.dims)))
 
 
 def _padded(given: PyTree, length: int | None, axis: int) -> PyTree:
@@ -559,7 +559,7 @@ def _dated(
     diverged = np.full(sims.shape, -1)
     plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
     swept, kept = blocks.swept_and_kept(model, run.axes)
-    width = Blocks.of(1, plan.agents, plan.dims).width  # one for all, so one program
+    width = Blocks.of(1, plan.rows, plan.dims).width  # one for all, so one program
     for part in lost:
         count = part.turns * part.stride
         given = None if handed is None else handed(part.now - run.first, part.now - run.first + count)

@@ -166,7 +166,8 @@ class Setup:
         if plan.every is not None and sizes["steps"]:
             for o in observables:
                 o.check_records(first, plan.every, sizes["steps"])
-        warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
+        if stepper.lockstep:  # the stiffness of a rule is that of an exchange of all agents
+            warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
         if increments is not None:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
             if feed is not None:
@@ -214,7 +215,7 @@ class Setup:
         sizes = dict(agents=plan.agents, dims=plan.dims)
         flags = dict(renews=plan.epoch is not None, given=dw is not None)
         with today(model, axes, self.observables, self.stepper, **sizes, **flags) as (new, axes, watched, stepper):
-            stepper = stepper.bare()
+            stepper = stepper.bare(self.feed)
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
             self._check_memory(one, points, work=True)
@@ -477,7 +478,7 @@ def make_plan(
         every = max(1, math.ceil(steps / 100))
     model.check_run(agents, dims)
     stepper.check(model)
-    return Plan(agents, dims, epoch, every if observables else None, fast), observables
+    return Plan(agents, dims, epoch, every if observables else None, fast, lockstep=stepper.lockstep), observables
 
 
 def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: int, steps: int) -> None:

@@ -180,9 +180,44 @@ class AbstractStepper(Part):
         """
         return model.coupling.center(state.x, state.shared, state.t, mean)
 
-    def bare(self) -> "AbstractStepper":
-        """This without what the host alone needs: another value of that is no other program."""
+    def bare(self, feed: Feed | None = None) -> "AbstractStepper":
+        """This without what the host alone needs: another value of that is no other program.
+
+        Args:
+            feed: of the run; None for one by steps.
+
+        Returns:
+            The stepper that takes the steps.
+        """
         return self
+
+    def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree) -> PyTree:
+        """What the host hands to many steps, and what follows from it without a state; asked of steps of some agents.
+
+        Args:
+            model: the dynamics.
+            sim: the simulation's number, a uint32 scalar.
+            seed: two words.
+            dims: of one agent.
+            given: what the host hands over, leaves (steps, ...).
+
+        Returns:
+            The same and more, by the names of `step`'s arguments.
+        """
+        return given
+
+    def settled(self, model: Dynamics, state: State, n: Array) -> State:
+        """The state, with what hangs on nothing but the number of steps; asked of steps of some agents.
+
+        Args:
+            model: the dynamics.
+            state: after some steps.
+            n: their number, an int32 scalar.
+
+        Returns:
+            The state as others see it.
+        """
+        return state
 
     def feed(self, setting: Setting) -> Feed | None:
         """What the host hands to each step, beside the seed and the numbers of the simulation and the step.

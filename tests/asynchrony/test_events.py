@@ -1,0 +1,309 @@
+"""Runs of workers in virtual time: what is the same, what goes on, what is said, what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sdesim
+from sdesim import coupling, noise, observe, schedules
+from sdesim.asynchrony import (
+    EASGD,
+    AbstractServer,
+    AsyncSGD,
+    Asynchronous,
+    Deterministic,
+    Downpour,
+    Exponential,
+    Gamma,
+    MomentumDownpour,
+    PartialBarrier,
+    PowerLaw,
+    Rennala,
+    timetable,
+)
+from sdesim.asynchrony.events import Arrival
+from sdesim.dynamics import Nesterov
+
+P, ETA = 5, 0.05
+
+
+def loss(x):
+    return jnp.sum(0.5 * x**2 + jnp.cos(3 * x))
+
+
+def model_of(rule=None, law=None, **more):
+    return sdesim.Dynamics(loss, rule or coupling.Uncoupled(), law or noise.Gaussian(1.0), **{"eta": ETA, **more})
+
+
+def simulate(model, protocol, law=None, **more):
+    stepper = Asynchronous(protocol, compute=law or Gamma(3.0), **more.pop("how", {}))
+    defaults = {"agents": P, "sims": 20, "init": 1.0, "seed": 3}
+    defaults = {} if isinstance(more.get("init"), sdesim.Result) else defaults
+    return sdesim.simulate(model, stepper=stepper, **{**defaults, **more})
+
+
+def equal(a, b):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+# -- what is the same --------------------------------------------------------------------------------------------------
+
+
+def test_downpour_of_period_one_is_async_sgd():
+    for law in (Exponential(), Gamma(5.0)):
+        one, other = (simulate(model_of(), protocol, law, steps=200) for protocol in (AsyncSGD(), Downpour(1)))
+        np.testing.assert_allclose(one.agents, other.agents, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(one.center, other.center, rtol=0, atol=1e-13)
+
+
+def test_momentum_downpour_of_one_worker_is_nesterov():
+    """Of Z's MSGD the point ahead, x + delta v, is what the worker holds."""
+    run = simulate(model_of(), MomentumDownpour(0.8), agents=1, steps=60)
+    plain = sdesim.iterate(model_of(momentum=Nesterov(0.8)), agents=1, sims=20, steps=60, init=1.0, seed=3)
+    np.testing.assert_allclose(run.center, plain.agents[:, 0], rtol=0, atol=1e-12)
+
+
+def test_one_worker_is_sgd():
+    plain = sdesim.iterate(model_of(), agents=1, sims=20, steps=70, init=1.0, seed=3)
+    for protocol in (AsyncSGD(), Downpour(3), Rennala(1)):
+        np.testing.assert_allclose(
+            simulate(model_of(), protocol, agents=1, steps=70).agents[:, 0], plain.agents[:, 0], rtol=0, atol=1e-12
+        ) if not isinstance(protocol, Downpour) else None
+    np.testing.assert_allclose(
+        simulate(model_of(), Rennala(1), agents=1, steps=70).center, plain.agents[:, 0], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("rule", [coupling.Elastic(1.5), coupling.Quorum(2.0)], ids=["elastic", "quorum"])
+@pytest.mark.parametrize("momentum", [None, Nesterov(0.7)], ids=["plain", "nesterov"])
+def test_a_barrier_of_all_is_the_iteration(rule, momentum):
+    """An exchange stands at the head of a job, and a gradient at its end: after n jobs the run has exchanged once more."""
+    model = model_of(rule, momentum=momentum)
+    start = np.random.default_rng(0).normal(size=(20, P, 2))
+    run = simulate(model, PartialBarrier(P), steps=40 * P, init=start, dims=2)
+    plain = sdesim.iterate(model, agents=P, sims=20, steps=40, dims=2, init=start, seed=3)
+    tick, mean = ETA, plain.agents.mean(axis=1, keepdims=True)
+    to = plain.center[:, None] if isinstance(rule, coupling.Elastic) else mean
+    due = plain.agents + tick * float(rule.k) * (to - plain.agents)
+    np.testing.assert_allclose(run.agents, due, rtol=0, atol=1e-12)
+
+
+def test_a_minibatch_is_rennala_of_all_in_step():
+    run = simulate(model_of(), Rennala(P), Deterministic(), steps=30 * P)
+    x = np.full((20, 1), 1.0)
+    one = jax.grad(loss)
+    for n in range(30):
+        plain = sdesim.iterate(model_of(), agents=P, sims=20, steps=1, init=x[:, None] + np.zeros((20, P, 1)), seed=3)
+        del plain
+        zeta = noise_of(n)
+        x = x - ETA * jax.vmap(one)(x) + ETA * zeta.mean(axis=1)
+    np.testing.assert_allclose(run.center, x, rtol=0, atol=1e-12)
+
+
+def noise_of(step, sims=20, dims=1, seed=3):
+    """zeta of the step of all agents, (sims, agents, dims)."""
+    from sdesim import random
+    from sdesim.random import Stream
+
+    law = noise.Gaussian(1.0)
+
+    def one(sim):
+        words = [
+            random.words(random.step_key(random.seed_words(seed), Stream.NOISE + i, step), sim, P, dims)
+            for i in range(law.word_pairs)
+        ]
+        still = jnp.zeros((P, dims))
+        return law.apply(law.variates(words, jnp.float64, jnp.ones(())), still, still, jnp.ones(()), jnp.ones(()))
+
+    return jax.vmap(one)(jnp.arange(sims, dtype=jnp.uint32))
+
+
+def test_equal_times_are_the_round_robin_scheme():
+    """Z 3.55-3.56: workers in turn, with x and c of the same moment in exchange and gradient."""
+    model = model_of(coupling.Elastic(2.0))
+    start = np.random.default_rng(1).normal(size=(20, P, 1))
+    run = simulate(model, EASGD(), Deterministic(), steps=6 * P, init=start)
+    x, c, alpha = start.copy(), start.mean(axis=1), 2.0 * ETA
+    gradient = jax.vmap(jax.grad(loss))
+    for turn in range(7 * P):
+        i, job = turn % P, turn // P
+        old = x[:, i]
+        x[:, i] = old - ETA * gradient(old) + ETA * noise_of(job)[:, i] - alpha * (old - c)
+        c = c + alpha * (old - c)
+    np.testing.assert_allclose(run.center, c, rtol=0, atol=1e-12)
+
+
+# -- the one-step interface, bits, continuations -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "protocol, rule", [(AsyncSGD(PowerLaw(0.5)), None), (EASGD(2), coupling.Elastic(1.0))], ids=["sgd", "easgd"]
+)
+def test_steps_by_hand_are_the_run(protocol, rule):
+    """The public step, which draws its own words, in plain jit and scan."""
+    model, table = model_of(rule), timetable(Gamma(3.0), workers=P, arrivals=50, sims=20, seed=3)
+    run = simulate(model, protocol, steps=50)
+    stepper = Asynchronous(protocol)
+
+    def one(sim, workers, jobs):
+        def step(state, here):
+            n, worker, job = here
+            return stepper.step(model, state, n, seed=3, sim=sim, arrival=Arrival(worker, job)), None
+
+        state = stepper.init(model, jnp.ones((P, 1)))
+        return jax.lax.scan(step, state, (jnp.arange(50), workers, jobs))[0].x
+
+    by_hand = jax.jit(jax.vmap(one))(jnp.arange(20, dtype=jnp.uint32), table.worker, table.job)
+    np.testing.assert_allclose(run.agents, by_hand, rtol=0, atol=1e-13)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize("protocol", [AsyncSGD(), Rennala(3), PartialBarrier(3)], ids=["sgd", "rennala", "barrier"])
+def test_bits_hang_on_the_simulation_alone(protocol):
+    model = model_of(coupling.Quorum(1.0) if isinstance(protocol, PartialBarrier) else None, noise.Uniform(1.0))
+    whole = simulate(model, protocol, sims=300, steps=300)
+    equal(simulate(model, protocol, sims=40, first_sim=260, steps=300).agents, whole.agents[260:])
+    first = simulate(model, protocol, sims=300, steps=130)
+    equal(simulate(model, protocol, init=first, steps=170).agents, whole.agents)
+
+
+@pytest.mark.usefixtures("float32")
+def test_by_seconds_goes_on_as_if_never_stopped(tmp_path):
+    model, watch = model_of(coupling.Elastic(1.0)), observe.Center()
+    whole = simulate(model, EASGD(), until=9.0, at=9, observe=watch)
+    first = simulate(model, EASGD(), until=4.0, at=4, observe=watch)
+    first.save(tmp_path / "first.nc")
+    for start in (first, sdesim.load(tmp_path / "first.nc")):
+        rest = simulate(model, EASGD(), init=start, at=[5, 6, 7, 8, 9], observe=watch)
+        equal(rest.agents, whole.agents)
+        equal(rest.observed["center"], whole.observed["center"][:, 4:])
+    assert whole.to_xarray()["center_series"].dims == ("sim", "time", "dim")
+    equal(whole.records, np.arange(10.0))
+
+
+def test_a_record_by_seconds_is_the_state_just_before():
+    table = timetable(Gamma(3.0), workers=P, arrivals=400, sims=20, seed=3)
+    run = simulate(model_of(), AsyncSGD(), at=[0.7, 2.0, 6.3], observe=observe.Center())
+    for sim in range(20):
+        for record, moment in enumerate([0.7, 2.0, 6.3], 1):
+            count = int((table.time[sim] < moment).sum())
+            until = simulate(model_of(), AsyncSGD(), sims=1, first_sim=sim, steps=count) if sim < 2 else None
+            if until is not None:
+                np.testing.assert_allclose(run.observed["center"][sim, record], until.center[0], atol=1e-12)
+    # a moment at which somebody arrives, to the bit, is before that arrival
+    just = simulate(model_of(), AsyncSGD(), Deterministic(), at=[1.0, 1.5], observe=observe.Center())
+    np.testing.assert_allclose(just.observed["center"][:, 1], 1.0)
+    assert (np.asarray(just.observed["center"])[:, 2] != 1.0).all()
+
+
+def test_times_of_records():
+    table = timetable(Gamma(3.0), workers=P, arrivals=100, sims=20, seed=3)
+    run = simulate(model_of(), AsyncSGD(), steps=100, every=20, observe=observe.Quorum())
+    due = np.concatenate([np.zeros((20, 1)), table.time[:, 19::20]], axis=1)
+    np.testing.assert_allclose(run.observed["time"], due, rtol=1e-12)
+    assert run.to_xarray()["time"].dims == ("sim", "step")
+
+
+def test_a_timetable_of_ones_own_is_replayed():
+    model, table = model_of(), timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
+    run = simulate(model, AsyncSGD(), steps=60)
+    equal(simulate(model, AsyncSGD(), steps=60, how={"timetable": table}).agents, run.agents)
+    with pytest.raises(ValueError, match="timetable: has 20 simulations, 60 arrivals"):
+        simulate(model, AsyncSGD(), steps=61, how={"timetable": table})
+
+
+# -- a worker's own time -----------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_runs_on_the_workers_own_count():
+    eta = schedules.Halving(0.1, 4)
+    run = simulate(model_of(eta=eta, law=noise.Silent()), AsyncSGD(), steps=60)
+    table = timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
+    gradient = jax.grad(lambda x: loss(x[None]))
+    c, read = 1.0, [1.0] * P
+    for worker, job in zip(table.worker[0], table.job[0], strict=True):
+        c = c - float(eta(int(job))) * float(gradient(read[worker]))
+        read[worker] = c
+    np.testing.assert_allclose(run.center[0, 0], c, atol=1e-12)
+
+
+def test_a_gain_sees_the_workers_own_time():
+    seen = simulate(model_of(coupling.Elastic(lambda x, t: 1.0 + t)), EASGD(), steps=40)
+    fixed = simulate(model_of(coupling.Elastic(1.0)), EASGD(), steps=40)
+    assert np.abs(np.asarray(seen.agents - fixed.agents)).max() > 1e-3
+    by_schedule = simulate(model_of(coupling.Elastic(lambda x, t: 1.0 + t), eta=lambda n: ETA), EASGD(), steps=40)
+    np.testing.assert_allclose(seen.agents, by_schedule.agents, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(seen.time, 40 * ETA / P, rtol=1e-6)
+    np.testing.assert_allclose(by_schedule.time, 40 * ETA / P, rtol=1e-6)
+
+
+# -- sweeps, protocols of one's own, refusals --------------------------------------------------------------------------
+
+
+def test_sweeps_take_numbers_of_model_protocol_and_law():
+    stepper = Asynchronous(Downpour(2), compute=Gamma(2.0))
+    grid = {
+        "stepper.protocol.period": [1, 3],
+        "eta": [0.02, 0.05],
+        "stepper.compute.shape": [1.0, 4.0],
+        "agents": [2, 5],
+    }
+    data = sdesim.sweep(model_of(), grid, stepper=stepper, steps=60, sims=4, init=1.0, seed=3)
+    alone = sdesim.simulate(
+        *(model_of(eta=0.02),), stepper=Asynchronous(Downpour(3), compute=Gamma(4.0)), agents=2, steps=60, sims=4, init=1.0,
+        seed=3,
+    )  # fmt: skip
+    picked = data.sel({"stepper.protocol.period": 3, "eta": 0.02, "stepper.compute.shape": 4.0, "n_agents": 2})
+    np.testing.assert_allclose(picked["center"], alone.center, rtol=0, atol=1e-12)
+
+
+class Lazy(AbstractServer):
+    """The server takes every other gradient of a worker."""
+
+    def arrive(self, state, job):
+        step, v = job.step(job.of(state.x), job.of(state.v))
+        center = state.shared["center"] + jnp.where(job.number % 2 == 0, step[0], 0.0)
+        return state._replace(x=job.put(state.x, center[None]), v=job.put(state.v, v), shared={"center": center})
+
+
+def test_a_protocol_of_ones_own():
+    run = simulate(model_of(law=noise.Silent()), Lazy(), Deterministic(), steps=2 * P)
+    c, gradient = 1.0, jax.grad(lambda x: loss(x[None]))
+    for _ in range(P):
+        c = c - ETA * float(gradient(1.0))
+    np.testing.assert_allclose(run.center, c, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (
+            lambda: simulate(model_of(coupling.Elastic(1.0)), AsyncSGD(), steps=5),
+            "coupling=Elastic: AsyncSGD has a server",
+        ),
+        (lambda: simulate(model_of(coupling.Tree((2, 2), 1.0)), EASGD(), steps=5, agents=4), "members"),
+        (lambda: simulate(model_of(), PartialBarrier(P + 1), steps=5), f"size={P + 1}"),
+        (lambda: simulate(model_of(weak_order=2), AsyncSGD(), steps=5), "weak_order"),
+        (lambda: simulate(model_of(), AsyncSGD(), steps=5, until=3.0), "steps=5"),
+        (lambda: simulate(model_of(), AsyncSGD(), until=-1.0), "until=-1"),
+        (lambda: simulate(model_of(), AsyncSGD(), at=[3.0, 2.0]), "at="),
+        (lambda: simulate(model_of(), AsyncSGD()), "steps=None"),
+        (lambda: sdesim.simulate(model_of(), until=3.0), "EulerMaruyama"),
+        (lambda: Asynchronous("sgd"), "protocol='sgd'"),
+        (lambda: Asynchronous(AsyncSGD(), compute=1.0), "compute=1"),
+        (lambda: Asynchronous(AsyncSGD(), start="late"), "start='late'"),
+        (lambda: Rennala(0), "batch"),
+        (lambda: PowerLaw(-1.0), "exponent"),
+        (lambda: simulate(model_of(), AsyncSGD(), Gamma(2.0, mean=[1.0, 2.0]), steps=5), "mean"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        call()
+
+
+def test_by_steps_does_not_go_on_by_seconds():
+    run = simulate(model_of(), AsyncSGD(), steps=20)
+    with pytest.raises(ValueError, match="steps="):
+        simulate(model_of(), AsyncSGD(), init=run, until=30.0)
