@@ -70,8 +70,8 @@ class Iteration(AbstractStepper):
         else:
             velocity_pull, velocity_flow = model.velocity_field(state, mean)
             exchange = at(n, size.tick)
-            kept = 1 - model.momentum.loss(size.move, state.time + size.tick)
-            v = lax.optimization_barrier(kept * v + gradient + exchange * velocity_pull)
+            left = 1 - model.momentum.loss(size.move, state.time + size.tick)
+            v = lax.optimization_barrier(left * v + gradient + exchange * velocity_pull)
             x = x + size.move * v
             velocity_shared = moved(velocity_shared, weighted_tree(exchange, velocity_flow))
         if self.order == "jacobi":

@@ -1,7 +1,7 @@
 """What workers do when they arrive: a file each."""
 
 from sdesim.asynchrony.protocols.admm import ADMM
-from sdesim.asynchrony.protocols.barrier import PartialBarrier
+from sdesim.asynchrony.protocols.barrier import KAsyncSGD, PartialBarrier
 from sdesim.asynchrony.protocols.downpour import Downpour, MomentumDownpour
 from sdesim.asynchrony.protocols.easgd import EASGD
 from sdesim.asynchrony.protocols.gossip import Gossip
@@ -17,6 +17,7 @@ __all__ = [
     "DelayAdaptive",
     "Downpour",
     "Gossip",
+    "KAsyncSGD",
     "MomentumDownpour",
     "PartialBarrier",
     "PowerLaw",

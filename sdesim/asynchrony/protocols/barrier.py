@@ -1,10 +1,10 @@
-"""A partial barrier: whoever comes waits until enough are there."""
+"""Partial barriers: whoever comes waits until enough are there."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 
-from sdesim.asynchrony.events import AbstractProtocol, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Job
 from sdesim.coupling import ArrayMean
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Dynamics, State
@@ -60,3 +60,45 @@ class PartialBarrier(AbstractProtocol):
 
     def center(self, model: Dynamics, state: State, mean):
         return model.coupling.center(state.x, state.shared["rule"], state.t, mean)
+
+
+class KAsyncSGD(AbstractServer):
+    """The server waits for `size` gradients, steps by their mean, and those workers go on from there (1803.01113).
+
+    The other workers are still at what they read, and their gradients come late. With all workers this is the
+    iteration on a minibatch of all.
+
+    Attributes:
+        size: gradients of a step (K), at least 1; static, and at most as many as there are workers.
+    """
+
+    size: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_count("size", self.size)
+
+    @property
+    def barrier(self):
+        return self.size
+
+    def init(self, model: Dynamics, state: State):
+        state = super().init(model, state)
+        own = {"sum": jnp.zeros_like(state.x[0]), "there": jnp.zeros(self.size, jnp.int32)}
+        return state._replace(shared={**state.shared, **own})
+
+    def arrive(self, state: State, job: Job):
+        place = job.arrival % self.size
+        there = state.shared["there"].at[place].set(job.worker)
+        step, v = job.step(job.of(state.x), job.of(state.v))
+        total = state.shared["sum"] + step[0]
+
+        def together(x, center, total):
+            center = center + total / self.size
+            rows = jnp.broadcast_to(center[None], (self.size, *center.shape))
+            return with_rows(x, there, rows), center, jnp.zeros_like(total)
+
+        alone = lambda *now: now
+        now = (state.x, state.shared["center"], total)
+        x, center, total = lax.cond(place == self.size - 1, together, alone, *now)
+        shared = {"center": center, "sum": total, "there": there}
+        return state._replace(x=x, v=job.put(state.v, v), shared=shared)
