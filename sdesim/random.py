@@ -54,6 +54,10 @@ class Stream(enum.IntEnum):
     COMPUTE = 32  # how long a worker's job takes
     OFFSET = 33  # when a worker's first job ends, of one that has worked for long
     PARTNER = 34  # with whom a worker exchanges at the end of a job
+    UPLINK = 35  # how long a worker's message takes to the server
+    DOWNLINK = 36  # how long the answer takes
+    FAILURE = 37  # whether a job is lost
+    SLOWDOWN = 38  # whether a stretch of jobs is slow
 
 
 class Words(NamedTuple):

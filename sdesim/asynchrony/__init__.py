@@ -1,5 +1,6 @@
 """Workers in virtual time: how long their jobs take, and who arrives when."""
 
+from sdesim.asynchrony.clocks import Timing, timetable
 from sdesim.asynchrony.compute import (
     AbstractCompute,
     Deterministic,
@@ -8,6 +9,7 @@ from sdesim.asynchrony.compute import (
     LogNormal,
     Measured,
     Pareto,
+    Slowed,
 )
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
 from sdesim.asynchrony.protocols import (
@@ -24,7 +26,7 @@ from sdesim.asynchrony.protocols import (
     Rennala,
     Ringmaster,
 )
-from sdesim.asynchrony.timetable import Timetable, timetable
+from sdesim.asynchrony.tables import Timetable
 
 __all__ = [
     "ADMM",
@@ -50,6 +52,8 @@ __all__ = [
     "PowerLaw",
     "Rennala",
     "Ringmaster",
+    "Slowed",
     "Timetable",
+    "Timing",
     "timetable",
 ]

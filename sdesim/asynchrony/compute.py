@@ -17,7 +17,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim import random
-from sdesim.fields import Part, check_per, check_sign, number, shown
+from sdesim.fields import Part, check_per, check_sign, number, shown, whole_number
 from sdesim.random import Stream
 
 NODES = 1 << 14  # of a quantile's table
@@ -42,6 +42,11 @@ class AbstractCompute(Part):
         """The law of mean 1, as a frozen distribution of scipy.stats with `ppf` and `isf`."""
         raise NotImplementedError
 
+    @property
+    def average(self) -> NDArray:
+        """The mean time of a job, of all workers or of each, in seconds."""
+        return np.asarray(self.mean, float)
+
     def check_run(self, workers: int) -> None:
         """Refuse a number of workers that does not fit.
 
@@ -63,6 +68,22 @@ class AbstractCompute(Part):
             float64, of that shape.
         """
         return _Table.of(self.distribution()).quantiles(words)
+
+    def times(self, seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:
+        """The times of jobs.
+
+        Args:
+            seed: as for `simulate`.
+            stream: whose words they have.
+            sims: numbers of the simulations, (sims,).
+            first: number of each worker's first job, (sims, workers).
+            count: of jobs.
+
+        Returns:
+            Seconds, float64 (sims, workers, count).
+        """
+        mean = np.broadcast_to(np.asarray(self.mean, float), first.shape[1])
+        return self.quantiles(words_of_jobs(seed, stream, sims, first, count)) * mean[:, None]
 
     def residuals(self, words: NDArray) -> NDArray:
         """What is left, at mean 1, of the job under way of a worker that has worked for long.
@@ -186,6 +207,54 @@ class Measured(AbstractCompute):
         return np.interp((words + 0.5) * 2.0**-32, np.concatenate([[0.0], np.cumsum(beyond * np.diff(times))]), times)
 
 
+class Slowed(AbstractCompute):
+    """Slowdowns that come and go: stretches of a worker's jobs take longer by a factor.
+
+    Whether a stretch is slow is drawn for each stretch of each worker alone. `mean` is the law's; leave it out.
+
+    Attributes:
+        law: of the times of jobs that are not slowed.
+        factor: by which slow jobs take longer, at least 1.
+        share: of the stretches that are slow, from 0 to 1.
+        length: jobs of a stretch, at least 1.
+    """
+
+    law: AbstractCompute
+    factor: Array = eqx.field(converter=number)
+    share: Array = eqx.field(converter=number)
+    length: Array = eqx.field(converter=whole_number, default=50)
+
+    def __check_init__(self):
+        if not isinstance(self.law, AbstractCompute):
+            raise TypeError(f"law={shown(self.law)}: must be a law of sdesim.asynchrony")
+        if not np.all(np.asarray(self.mean) == 1):
+            raise ValueError(f"mean={shown(self.mean)}: is that of the law; leave it out here")
+        if not float(self.factor) >= 1:
+            raise ValueError(f"factor={shown(self.factor)}: must be at least 1")
+        if not 0 <= float(self.share) <= 1:
+            raise ValueError(f"share={shown(self.share)}: must be from 0 to 1")
+        check_sign("length", self.length, zero=False)
+
+    def check_run(self, workers: int):
+        self.law.check_run(workers)
+
+    @property
+    def average(self) -> NDArray:
+        return self.law.average * (1 + float(self.share) * (float(self.factor) - 1))
+
+    def times(self, seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:
+        length = int(self.length)
+        stretch = (first[..., None] + np.arange(count)) // length
+        begin = first // length
+        words = words_of_jobs(seed, Stream.SLOWDOWN, sims, begin, count // length + 2)
+        slow = np.take_along_axis(words, stretch - begin[..., None], 2) < float(self.share) * 2.0**32
+        times = self.law.times(seed, stream, sims, first, count)
+        return np.where(slow, float(self.factor) * times, times)
+
+    def residuals(self, words: NDArray) -> NDArray:
+        return self.law.residuals(words)
+
+
 class _Table:
     """A law of positive times as its quantiles at equal steps of the logit of the probability.
 
@@ -262,5 +331,4 @@ def job_times(law: AbstractCompute, seed: Any, sims: NDArray, first: NDArray, co
     Returns:
         Seconds, float64 (sims, workers, count).
     """
-    mean = np.broadcast_to(np.asarray(law.mean, float), first.shape[1])
-    return law.quantiles(words_of_jobs(seed, Stream.COMPUTE, sims, first, count)) * mean[:, None]
+    return law.times(seed, Stream.COMPUTE, sims, first, count)

@@ -8,18 +8,20 @@ The noise of a job is that of the step of this number when all agents step toget
 mu(t) run on the worker's own count of jobs.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.asynchrony.arrivals import arrivals_of
+from sdesim.asynchrony.clocks import Timing, check_start
 from sdesim.asynchrony.compute import AbstractCompute, Exponential
-from sdesim.asynchrony.timetable import Timetable, arrivals_of, check_start
+from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Dynamics, Sizes, State
@@ -245,6 +247,13 @@ class Kept(NamedTuple):
     arrivals: Array | None
 
 
+def _hashable(value: Any) -> Any:
+    """Numbers as a tuple, anything else as it is."""
+    return (
+        tuple(np.asarray(value, float).ravel().tolist()) if isinstance(value, list | np.ndarray | jax.Array) else value
+    )
+
+
 class Asynchronous(AbstractStepper):
     """Workers in virtual time: each step of a run is one arrival.
 
@@ -253,13 +262,21 @@ class Asynchronous(AbstractStepper):
     Attributes:
         protocol: what workers do when they arrive, of `sdesim.asynchrony`.
         compute: the law of the times of their jobs.
-        start: how far workers are when the run begins, see `timetable`.
+        start: how far workers are when the run begins, see `Timing`.
+        uplink: the law of the time that a worker's message takes to the server; None for no time.
+        downlink: of the answer, which the worker waits for.
+        failure: the probability that a job is lost, whose worker begins its next one when it would have ended.
+        leave: when workers leave for good, in seconds, (workers,); None for never.
         timetable: who arrives when, in place of the law: of at least as many simulations and arrivals as the run has.
     """
 
     protocol: AbstractProtocol
     compute: AbstractCompute = eqx.field(default_factory=Exponential, kw_only=True)
-    start: Any = eqx.field(static=True, default="together", kw_only=True)
+    start: Any = eqx.field(static=True, converter=_hashable, default="together", kw_only=True)
+    uplink: AbstractCompute | None = eqx.field(default=None, kw_only=True)
+    downlink: AbstractCompute | None = eqx.field(default=None, kw_only=True)
+    failure: float = eqx.field(static=True, default=0.0, kw_only=True)
+    leave: Any = eqx.field(static=True, converter=_hashable, default=None, kw_only=True)
     timetable: Timetable | None = eqx.field(static=True, default=None, kw_only=True)
     _ragged: bool = eqx.field(static=True, default=False, kw_only=True)  # whether there are steps of nobody
 
@@ -308,7 +325,7 @@ class Asynchronous(AbstractStepper):
 
     def bare(self, feed: Feed | None = None):
         ragged = feed is not None and feed.stride is not None
-        return dataclasses.replace(self, compute=Exponential(), start="together", timetable=None, _ragged=ragged)
+        return Asynchronous(self.protocol, _ragged=ragged)
 
     def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree):
         of_one = lambda worker, job: [_packed(*pair) for pair in _words(model, seed, sim, worker, job, dims)]
@@ -322,7 +339,8 @@ class Asynchronous(AbstractStepper):
         return state._replace(clock=Sum.of(arrivals.astype(tick.dtype) * (tick / state.x.shape[0])))
 
     def feed(self, setting: Setting):
-        return arrivals_of(self.timetable, self.compute, self.start, self.protocol.barrier, setting)
+        messages = (self.uplink, self.downlink, self.failure, self.leave)
+        return arrivals_of(self.timetable, Timing(self.compute, self.start, self.protocol.barrier, *messages), setting)
 
     def step(
         self,

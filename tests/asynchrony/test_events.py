@@ -79,7 +79,7 @@ def test_one_worker_is_sgd():
 @pytest.mark.parametrize("rule", [coupling.Elastic(1.5), coupling.Quorum(2.0)], ids=["elastic", "quorum"])
 @pytest.mark.parametrize("momentum", [None, Nesterov(0.7)], ids=["plain", "nesterov"])
 def test_a_barrier_of_all_is_the_iteration(rule, momentum):
-    """An exchange stands at the head of a job and a gradient at its end: after n jobs the run has exchanged once more."""
+    """An exchange is at the head of a job, a gradient at its end: after n jobs there is one exchange more."""
     model = model_of(rule, momentum=momentum)
     start = np.random.default_rng(0).normal(size=(20, P, 2))
     run = simulate(model, PartialBarrier(P), steps=40 * P, init=start, dims=2)

@@ -7,7 +7,17 @@ import pytest
 from scipy import stats
 
 from sdesim import random
-from sdesim.asynchrony import Deterministic, Exponential, Gamma, LogNormal, Measured, Pareto, timetable
+from sdesim.asynchrony import (
+    Deterministic,
+    Exponential,
+    Gamma,
+    LogNormal,
+    Measured,
+    Pareto,
+    Slowed,
+    Timetable,
+    timetable,
+)
 from sdesim.asynchrony.compute import job_times, words_of_jobs
 from sdesim.random import Stream
 
@@ -149,3 +159,133 @@ def test_staleness_without_memory_is_geometric():
 def test_bad_arguments_are_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+# -- messages, failures, those who come and go ------------------------------------------------------------------------
+
+
+def test_messages_take_their_time():
+    """Without a law of any width a cycle is compute, up and down; the first arrival has no answer behind it."""
+    parts = dict(uplink=Deterministic(mean=0.25), downlink=Deterministic(mean=0.5))
+    table = timetable(Deterministic(mean=2.0), workers=2, arrivals=6, **parts)
+    np.testing.assert_allclose(table.time[0], [2.25, 2.25, 5.0, 5.0, 7.75, 7.75])
+    np.testing.assert_allclose(table.began[0], [0, 0, 2.75, 2.75, 5.5, 5.5])
+
+
+def test_messages_have_words_of_their_own():
+    plain = timetable(Gamma(2.0), workers=4, arrivals=200, sims=3, seed=5)
+    same = timetable(Gamma(2.0), workers=4, arrivals=200, sims=3, seed=5, uplink=Deterministic(mean=1e-12))
+    np.testing.assert_array_equal(plain.worker, same.worker)
+    slow = timetable(Exponential(), workers=3, arrivals=6000, sims=2, uplink=Exponential(), downlink=Exponential())
+    assert slow.time[:, -1] / 6000 * 3 == pytest.approx(3.0, rel=0.05)  # three seconds a cycle
+    gap = np.diff(np.sort(slow.time[0][slow.worker[0] == 0]))
+    assert gap.var() == pytest.approx(3.0, rel=0.15)  # of three independent times
+
+
+def test_a_lost_job_keeps_its_number_and_nobody_elses_is_touched():
+    whole = timetable(Gamma(3.0), workers=3, arrivals=300, sims=4, seed=2)
+    some = timetable(Gamma(3.0), workers=3, arrivals=200, sims=4, seed=2, failure=0.2)
+    for sim in range(4):
+        known = {(w, j): t for w, j, t in zip(whole.worker[sim], whole.job[sim], whole.time[sim], strict=True)}
+        for w, j, t in zip(some.worker[sim], some.job[sim], some.time[sim], strict=True):
+            assert (w, j) not in known or known[w, j] == t
+        assert all(np.diff(some.job[sim][some.worker[sim] == w]).min() >= 1 for w in range(3))
+    lost = 1 - 200 * 4 / sum((some.job[s][some.worker[s] == w].max() + 1) for s in range(4) for w in range(3))
+    assert abs(lost - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 1000)
+
+
+def test_who_leaves_loses_only_its_own_job():
+    whole = timetable(Gamma(3.0), workers=3, arrivals=120, sims=4, seed=2)
+    left = timetable(Gamma(3.0), workers=3, arrivals=60, sims=4, seed=2, leave=[np.inf, 7.0, np.inf])
+    for sim in range(4):
+        stays = (whole.worker[sim] != 1) | (whole.time[sim] <= 7.0)
+        np.testing.assert_array_equal(left.time[sim], whole.time[sim][stays][:60])
+        np.testing.assert_array_equal(left.worker[sim], whole.worker[sim][stays][:60])
+    with pytest.raises(ValueError, match="leave: all workers have left"):
+        timetable(Gamma(3.0), workers=2, arrivals=60, leave=[3.0, 4.0])
+
+
+def test_who_joins_later_begins_then():
+    table = timetable(Deterministic(), workers=3, arrivals=9, start=[0.0, 0.5, -2.0])
+    np.testing.assert_allclose(table.time[0][table.worker[0] == 2][:2], [3.0, 4.0])
+    np.testing.assert_allclose(table.time[0][table.worker[0] == 1][:2], [0.5, 1.5])
+
+
+def test_slowdowns_come_and_go():
+    law = Slowed(Deterministic(), 5.0, 0.3, 10)
+    times = job_times(law, 1, np.arange(40), np.zeros((40, 6), int), 200).reshape(40, 6, 20, 10)
+    assert set(np.unique(times)) == {1.0, 5.0}
+    assert (times == times[..., :1]).all()  # a stretch is slow as a whole
+    share = (times[..., 0] == 5.0).mean()
+    assert abs(share - 0.3) < 4 * np.sqrt(0.3 * 0.7 / (40 * 6 * 20))
+    assert law.average == pytest.approx(2.2)
+    later = job_times(law, 1, np.arange(40), np.full((40, 6), 37), 50)
+    np.testing.assert_array_equal(later, times.reshape(40, 6, 200)[..., 37:87])
+
+
+def test_windows_do_not_matter(monkeypatch):
+    how = dict(workers=5, arrivals=400, sims=3, seed=9, failure=0.1, downlink=Gamma(2.0, mean=0.3), start="stationary")
+    whole = timetable(Gamma(2.0), **how)
+    monkeypatch.setattr("sdesim.asynchrony.clocks.WINDOW", 90)
+    parts = timetable(Gamma(2.0), **how)
+    for name in ("time", "worker", "job", "began"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+def test_a_barrier_makes_workers_wait():
+    table = timetable(Exponential(), workers=4, arrivals=4000, sims=2, seed=1, barrier=4)
+    rounds = table.time.reshape(2, 1000, 4)
+    np.testing.assert_array_equal(table.began.reshape(2, 1000, 4)[:, 1:], np.repeat(rounds[:, :-1, -1:], 4, axis=2))
+    # the greatest of four exponential times is 1 + 1/2 + 1/3 + 1/4 on average
+    assert rounds[:, -1, -1] / 1000 == pytest.approx(25 / 12, rel=0.1)
+    np.testing.assert_allclose(table.busy().mean(), 12 / 25, rtol=0.1)
+    free = timetable(Exponential(), workers=4, arrivals=400, seed=1)
+    last = free.time[0, -1]
+    under_way = last - np.array([free.time[0][free.worker[0] == w].max() for w in range(4)])
+    np.testing.assert_allclose(free.busy()[0], 1 - under_way / last)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_timetable_is_saved_and_read_to_the_bit(tmp_path):
+    table = timetable(Gamma(2.0), workers=4, arrivals=50, sims=3, seed=5, failure=0.2)
+    table.save(tmp_path / "table.csv")
+    read = Timetable.load(tmp_path / "table.csv")
+    for name in ("time", "worker", "job", "began"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(table, name))
+
+
+def test_measured_arrivals(tmp_path):
+    path = tmp_path / "measured.csv"
+    path.write_text("time,worker\n2.5,1\n0.5,0\n1.5,0\n2.5,0\n")
+    table = Timetable.load(path, workers=3)
+    np.testing.assert_array_equal(table.worker, [[0, 0, 0, 1]])
+    np.testing.assert_array_equal(table.job, [[0, 1, 2, 0]])
+    assert table.workers == 3 and table.began is None
+    with pytest.raises(ValueError, match="began"):
+        table.busy()
+    for text, words in (
+        ("worker\n1\n", "column 'time'"),
+        ("worker,time\n", "no arrival"),
+        ("worker,time\n1,2\n1,soon\n", "line 3 has no number for 'time'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            Timetable.load(path)
+
+
+@pytest.mark.parametrize(
+    "how, words",
+    [
+        (dict(failure=1.0), "failure=1"),
+        (dict(leave=[1.0]), "leave"),
+        (dict(uplink=0.5), "uplink=0.5"),
+        (dict(barrier=3), "barrier=3"),
+        (dict(barrier=2, failure=0.1), "never wait"),
+        (dict(start=[1.0, np.inf]), "start"),
+    ],
+)
+def test_bad_timing_is_refused_by_name(how, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        timetable(Gamma(2.0), workers=2, arrivals=5, **how)

@@ -1,0 +1,212 @@
+"""Timetables: who arrives when with which job; made, measured, saved."""
+
+import csv
+import dataclasses
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdesim import random
+from sdesim.fields import check_count, shown
+from sdesim.results.files import replacing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Timetable:
+    """Arrivals of all workers in the order of their times; those at one time in the order of the workers.
+
+    Attributes:
+        time: of each arrival, in seconds, float64 (sims, arrivals).
+        worker: who arrives, int32 (sims, arrivals).
+        job: with which of its jobs, from 0, int32 (sims, arrivals); a number that is left out is a job that was lost.
+        workers: how many there are.
+        began: when the job began, in seconds, float64 (sims, arrivals); None where that is not known.
+    """
+
+    time: NDArray
+    worker: NDArray
+    job: NDArray
+    workers: int
+    began: NDArray | None = None
+
+    def __post_init__(self):
+        shapes = {name: getattr(self, name).shape for name in ("time", "worker", "job")}
+        if self.began is not None:
+            shapes["began"] = self.began.shape
+        if len(set(shapes.values())) > 1 or self.time.ndim != 2:
+            raise ValueError(f"{', '.join(shapes)}: must be of one shape (sims, arrivals), got {shapes}")
+        check_count("workers", self.workers, most=random.MAX_AGENTS)
+        if self.worker.size and (self.worker.min() < 0 or self.worker.max() >= self.workers):
+            raise ValueError(f"worker: must be from 0 to {self.workers - 1}")
+        if not np.isfinite(self.time).all() or (np.diff(self.time, axis=1) < 0).any():
+            raise ValueError("time: must be finite, and must not fall from one arrival to the next")
+        if not _jobs_in_order(self.worker, self.job):
+            raise ValueError("job: each worker's must be whole numbers from 0 that grow from one arrival to the next")
+        if self.began is not None and not (self.began <= self.time).all():
+            raise ValueError("began: must not be after the arrival")
+
+    @property
+    def sims(self) -> int:
+        """Simulations."""
+        return self.time.shape[0]
+
+    @property
+    def arrivals(self) -> int:
+        """Arrivals of a simulation."""
+        return self.time.shape[1]
+
+    def staleness(self) -> NDArray:
+        """Arrivals of others between a worker's last arrival, at which it read, and this one.
+
+        Of a first job it is counted from the start, where all have read.
+
+        Returns:
+            int32 (sims, arrivals).
+        """
+        return _since_last(self.worker) - 1
+
+    def law_of_staleness(self, after: int = 0) -> NDArray:
+        """How often each staleness occurs.
+
+        Args:
+            after: arrivals at the start that are not counted, as those before the workers are out of step.
+
+        Returns:
+            Shares of the arrivals, (sims, greatest staleness + 1).
+        """
+        seen = self.staleness()[:, check_count("after", after, least=0, most=max(self.arrivals - 1, 0)) :]
+        most = int(seen.max(initial=0)) + 1
+        rows = np.arange(self.sims)[:, None] * most + seen
+        return np.bincount(rows.ravel(), minlength=self.sims * most).reshape(self.sims, most) / seen.shape[1]
+
+    def busy(self) -> NDArray:
+        """The share of the time to the last arrival that each worker spent on jobs that arrived; the rest it waited.
+
+        Returns:
+            (sims, workers), from 0 to 1.
+
+        Raises:
+            ValueError: where it is not known when jobs began.
+        """
+        if self.began is None:
+            raise ValueError("began=None: it is not known when jobs began")
+        spent = np.zeros((self.sims, self.workers))
+        np.add.at(spent, (np.arange(self.sims)[:, None], self.worker), self.time - self.began)
+        return spent / self.time[:, -1:]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write it as text: a line of sim, worker, job, began, time for each arrival, to all digits.
+
+        Args:
+            path: of the file, which is replaced as a whole.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        began = np.full(self.time.shape, np.nan) if self.began is None else self.began
+        sim = np.broadcast_to(np.arange(self.sims)[:, None], self.time.shape)
+        with replacing(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            columns = (sim, self.worker, self.job, began, self.time)
+            writer.writerows(zip(*(column.ravel().tolist() for column in columns), strict=True))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, workers: int | None = None) -> "Timetable":
+        """Read what `save` wrote, or measured arrivals: a CSV file whose first line names its columns.
+
+        "worker" and "time" must be there. Without "sim" all are of one simulation, without "job" each worker's are
+        counted, without "began" that is not known. Of simulations of different numbers of arrivals as many are kept as
+        the shortest has.
+
+        Args:
+            path: of the file.
+            workers: how many there are; as many as the greatest number says by default.
+
+        Returns:
+            The timetable.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: naming the column, and the line of what is no number.
+        """
+        columns = _columns(path)
+        sim = columns.get("sim", np.zeros(columns["time"].size))
+        order = np.lexsort((columns["worker"], columns["time"], sim))
+        rows = {name: column[order] for name, column in columns.items()}
+        counts = np.unique(sim, return_counts=True)[1]
+        first, fewest = np.concatenate([[0], np.cumsum(counts)[:-1]]), int(counts.min())
+        kept = (first[:, None] + np.arange(fewest)).ravel()
+        cut = lambda name: rows[name][kept].reshape(counts.size, fewest)
+        worker = cut("worker").astype(np.int32)
+        job = cut("job").astype(np.int32) if "job" in rows else _counted(worker)
+        began = cut("began") if "began" in rows and np.isfinite(rows["began"]).all() else None
+        return cls(cut("time"), worker, job, int(worker.max()) + 1 if workers is None else workers, began)
+
+
+_COLUMNS = ("sim", "worker", "job", "began", "time")
+
+
+def _columns(path: str | os.PathLike) -> dict[str, NDArray]:
+    """The known columns of a CSV file, as numbers."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        names = [name.strip() for name in next(reader, [])]
+        rows = [row for row in reader if row]
+    for name in ("worker", "time"):
+        if name not in names:
+            raise ValueError(f"path={shown(str(path))}: its first line must name a column {name!r}, has {names}")
+    if not rows:
+        raise ValueError(f"path={shown(str(path))}: holds no arrival")
+    found = {}
+    for name in _COLUMNS:
+        if name not in names:
+            continue
+        place = names.index(name)
+        try:
+            found[name] = np.array([float(row[place]) for row in rows])
+        except (ValueError, IndexError):
+            bad = next(i for i, row in enumerate(rows) if not _is_number(row, place))
+            raise ValueError(f"path={shown(str(path))}: line {bad + 2} has no number for {name!r}") from None
+    return found
+
+
+def _is_number(row: list[str], place: int) -> bool:
+    try:
+        float(row[place])
+    except (ValueError, IndexError):
+        return False
+    return True
+
+
+def _of_workers(worker: NDArray) -> tuple[NDArray, NDArray]:
+    """Of each worker its arrivals in their order, and where a worker's first one is, (sims, arrivals)."""
+    order = np.argsort(worker, axis=1, kind="stable")
+    whose = np.take_along_axis(worker, order, 1)
+    return order, np.concatenate([np.ones((worker.shape[0], 1), bool), whose[:, 1:] != whose[:, :-1]], 1)
+
+
+def _since_last(worker: NDArray) -> NDArray:
+    """Arrivals since the last one of the same worker, itself counted; of a first one since the start."""
+    order, first = _of_workers(worker)
+    before = np.concatenate([np.full((worker.shape[0], 1), -1), order[:, :-1]], 1)
+    since = np.empty(worker.shape, np.int32)
+    np.put_along_axis(since, order, (order - np.where(first, -1, before)).astype(np.int32), 1)
+    return since
+
+
+def _counted(worker: NDArray) -> NDArray:
+    """Each worker's arrivals by number, from 0."""
+    order, first = _of_workers(worker)
+    place = np.arange(worker.shape[1])
+    begins = np.maximum.accumulate(np.where(first, place, 0), axis=1)
+    found = np.empty(worker.shape, np.int32)
+    np.put_along_axis(found, order, (place - begins).astype(np.int32), 1)
+    return found
+
+
+def _jobs_in_order(worker: NDArray, job: NDArray) -> bool:
+    order, first = _of_workers(worker)
+    which = np.take_along_axis(job, order, 1)
+    return bool((which >= 0).all() and (first[:, 1:] | (np.diff(which, axis=1) > 0)).all())
