@@ -23,7 +23,7 @@ POINTS = np.zeros((3, 1))
 # What is made by sdesim, and what its own modules call.
 ELSEWHERE = {
     *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
-    *("Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
+    *("Linear", "Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
     *("check_dims", "checked_indices", "fitting_loss", "labels_of", "looking_at_every_step", "said_while_traced"),
     *("best_k", "contraction_rate", "first_passage", "occupancy", "smoothed_loss", "stationary_mean", "survival"),
     "synchronization",

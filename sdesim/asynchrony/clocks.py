@@ -81,7 +81,14 @@ class Timing:
             raise ValueError(f"leave: must be of shape (workers,) = ({workers},), got {np.shape(self.leave)}")
 
     def cycle(self, workers: int) -> NDArray:
-        """The mean time from one arrival of each worker to its next, (workers,), in seconds."""
+        """The mean time from one arrival of each worker to its next.
+
+        Args:
+            workers: p.
+
+        Returns:
+            Seconds, (workers,).
+        """
         laws = [law for law in (self.compute, self.uplink, self.downlink) if law is not None]
         mean = sum(np.broadcast_to(law.average, workers) for law in laws)
         return np.asarray(mean) / (1 - self.failure)

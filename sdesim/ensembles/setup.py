@@ -113,11 +113,11 @@ class Setup:
             dims: dimensions d.
             sims: independent simulations.
             first_sim: number of the first simulation: sims 0-99 and then 100-199 are the sims 0-199 of one run.
+            seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
+                simulation, agent, step, coordinate) alone.
             steps: number of steps; None for a run by seconds.
             until: the moment at which a run by seconds ends.
             at: the moments at which a run by seconds is recorded, or how many there are, evenly spaced.
-            seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
-                simulation, agent, step, coordinate) alone.
             init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
                 `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
             velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical
@@ -340,29 +340,45 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
     """
     if until is None and at is None:
         if steps is None:
-            raise ValueError("steps=None: give the number of steps")
+            raise ValueError("steps=None: must be the number of steps, or for workers in virtual time give until=")
         return None
-    for name, value, right in (
-        ("steps", steps, "a run by seconds takes as many as there are"),
-        ("every", every, "records of a run by seconds are at="),
-        ("epoch", epoch, "epochs are counted in arrivals; give steps="),
-    ):
-        if value is not None:
-            raise ValueError(f"{name}={shown(value)}: {right}; leave it out, or leave until and at out")
     if until is not None:
         check_sign("until", until, zero=False)
-    if at is None or isinstance(at, int | np.integer):
-        number = check_count("at", 100 if at is None else at) if observe else 1
+        if np.ndim(until) or not math.isfinite(until):
+            raise ValueError(f"until={shown(until)}: must be one finite number, in seconds")
+    number = None
+    if at is None or isinstance(at, int | np.integer) and not isinstance(at, bool):
+        number = check_count("at", 100 if at is None else at)
+    moments = () if number else _moments(at)
+    for name, value, why in (
+        ("steps", steps, "a run by seconds takes as many as there are"),
+        ("every", every, "records of a run by seconds are at="),
+        ("epoch", epoch, "epochs are counted in arrivals"),
+    ):
+        if value is not None:
+            raise ValueError(f"{name}={shown(value)}: must be None, or until and at must be: {why}")
+    if number is not None:
         if until is None:
-            raise ValueError(f"at={shown(at)}: give until= too, or the moments themselves")
+            raise ValueError(f"at={shown(at)}: must be the moments themselves, or until= must be given too")
+        number = number if observe else 1
         return tuple(float(until) * (i + 1) / number for i in range(number))
-    check_sign("at", at)
-    moments = np.asarray(at, float)
-    moments = moments[moments > 0] if moments.ndim == 1 else moments  # there is a record at the start in any case
-    if moments.ndim != 1 or not moments.size or (np.diff(moments) <= 0).any():
-        raise ValueError(f"at={shown(at)}: must be moments that grow, (records,), or how many there are")
     if until is not None and not math.isclose(until, moments[-1]):
         raise ValueError(f"until={until:g}: must be the last moment of at, {moments[-1]:g}, or be left out")
+    return moments
+
+
+def _moments(at: Any) -> tuple[float, ...]:
+    """Moments that grow, in seconds, but for the start, where there is a record in any case."""
+    right = f"at={shown(at)}: must be moments in seconds that grow, (records,), or how many there are"
+    try:
+        moments = np.asarray(at, float)
+    except (TypeError, ValueError):
+        raise ValueError(right) from None
+    if moments.ndim != 1 or not (moments >= 0).all() or not np.isfinite(moments).all() or (np.diff(moments) <= 0).any():
+        raise ValueError(right)
+    moments = moments[moments > 0]
+    if not moments.size:
+        raise ValueError(right)
     return tuple(moments.tolist())
 
 

@@ -28,29 +28,43 @@ comes from a law and random words or from increments of the caller is not a step
 
 
 class Feed(Protocol):
-    """What the host hands to each step of a run, and when these steps are.
-
-    Attributes:
-        steps: of the run.
-        stride: steps between two moments of a run by seconds; None for one by steps.
-    """
+    """What the host hands to each step of a run, and when these steps are."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Of the run."""
+        ...
 
     @property
-    def stride(self) -> int | None: ...
+    def stride(self) -> int | None:
+        """Steps between two moments of a run by seconds; None for one by steps."""
+        ...
 
     def __call__(self, a: int, b: int) -> dict[str, PyTree]:
         """What the steps from a to b of the run take by the names of `step`'s arguments, leaves (b - a, ..., sims)."""
         ...
 
     def times(self, steps: np.ndarray) -> np.ndarray:
-        """The time after each number of steps, in seconds, (sims, records)."""
+        """The time after each number of steps.
+
+        Args:
+            steps: of the run, from 0, (records,).
+
+        Returns:
+            Seconds, (sims, records).
+        """
         ...
 
     def arrivals(self, sims: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """How many steps of some simulations were of somebody, within so many of the run, (count,)."""
+        """How many steps were of somebody, within so many of the run.
+
+        Args:
+            sims: which simulations, (count,).
+            steps: of each, (count,).
+
+        Returns:
+            (count,).
+        """
         ...
 
 
