@@ -201,7 +201,8 @@ def _linearized(model: Dynamics, stepper: Asynchronous, p: int, at: NDArray) -> 
     def columns(place: int, *index: int) -> list[tuple[NDArray, NDArray]]:
         """The slope along each coordinate of a worker's rows (0, worker), of what is shared (1) or of the noise (2)."""
         units = [still[place].at[(*index, k)].set(1.0) for k in range(still[place].shape[-1])]
-        return [tuple(map(np.asarray, slope(*still[:place], unit, *still[place + 1 :]))) for unit in units]
+        found = (slope(*still[:place], unit, *still[place + 1 :]) for unit in units)
+        return [(np.asarray(rows), np.asarray(common)) for rows, common in found]
 
     first = columns(0, 0)
     taking = [0, *(i for i in range(1, p) if any(np.abs(column[0][i]).max(initial=0) > 0 for column in first))]

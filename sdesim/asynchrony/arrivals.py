@@ -38,7 +38,8 @@ class Arrivals:
 
     def __call__(self, a: int, b: int) -> dict[str, Any]:
         """{"arrival": (workers, jobs)} of the steps from a to b, (b - a, sims) each."""
-        return {"arrival": tuple(np.ascontiguousarray(part[:, a:b].T) for part in (self.worker, self.job))}
+        here = lambda part: np.ascontiguousarray(part[:, a:b].T)
+        return {"arrival": (here(self.worker), here(self.job))}
 
     def times(self, steps: NDArray) -> NDArray:
         """The time after each number of steps.
@@ -49,8 +50,8 @@ class Arrivals:
         Returns:
             Seconds, float64 (sims, records).
         """
-        all_ends = np.concatenate([self.begins[:, None], self.ends], axis=1)
-        return all_ends[:, steps]
+        moments = np.concatenate([self.begins[:, None], self.ends], axis=1)
+        return moments[:, steps]
 
     def arrivals(self, sims: NDArray, steps: NDArray) -> NDArray:
         """How many have arrived within so many steps of the run.
@@ -109,7 +110,8 @@ def _fitting(table: Timetable, setting: Setting, arrivals: int) -> Timetable:
         raise ValueError(f"timetable: has {has}; the run needs {setting.sims}, {arrivals} and {setting.agents}")
     if table.sims == setting.sims:
         return table
-    return Timetable(*(a[: setting.sims] for a in (table.time, table.worker, table.job)), table.workers)
+    first = slice(setting.sims)
+    return Timetable(table.time[first], table.worker[first], table.job[first], table.workers)
 
 
 def _slots(table: Timetable, setting: Setting) -> Arrivals:

@@ -423,7 +423,7 @@ def _packed(first: Array, second: Array) -> Array:
 
 def _unpacked(pair: Array) -> tuple[Array, Array]:
     """The word pair of a complex number."""
-    return tuple(lax.bitcast_convert_type(part, jnp.uint32) for part in (pair.real, pair.imag))
+    return lax.bitcast_convert_type(pair.real, jnp.uint32), lax.bitcast_convert_type(pair.imag, jnp.uint32)
 
 
 def _has_clocks(model: Dynamics) -> bool:

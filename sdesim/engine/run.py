@@ -137,9 +137,14 @@ def _groups(
         if n:
             mine = slice(i * each, (i + 1) * each)
             own, begin, numbers = jax.tree.map(lambda leaf, mine=mine: jax.device_put(leaf[mine]), parts)
-            of_mine = lambda a, b, mine=mine: jax.tree.map(lambda leaf: leaf[mine], layout.split(given(a, b)))
-            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, given and of_mine))
+            handed = None if given is None else _part_of(given, layout, mine)
+            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, handed))
     return groups
+
+
+def _part_of(given: Callable[[int, int], PyTree], layout: Blocks, blocks: slice) -> Callable[[int, int], PyTree]:
+    """What the host hands to some blocks."""
+    return lambda a, b: jax.tree.map(lambda leaf: leaf[blocks], layout.split(given(a, b)))
 
 
 def _advance(

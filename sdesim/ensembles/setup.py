@@ -148,8 +148,8 @@ class Setup:
         sizes = check_sizes(dict(agents=agents, dims=dims, sims=sims, first_sim=first_sim, steps=steps))
         if not isinstance(model, Dynamics):
             raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
-        numbers = (sizes[name] for name in ("agents", "sims", "first_sim"))
-        feed = stepper.feed(Setting(*numbers, first, sizes["steps"], seed, moments, begins))
+        of_run = {name: sizes[name] for name in ("agents", "sims", "first_sim", "steps")}
+        feed = stepper.feed(Setting(**of_run, first=first, seed=seed, at=moments, begins=begins))
         if feed is not None and moments is not None:
             sizes["steps"], every = feed.steps, feed.stride if observe else None
         if epoch is not None and not stepper.lockstep:
@@ -317,8 +317,9 @@ def _timed(lanes: Lanes, feed: Feed, sims: int, first: int) -> None:
         lanes.axes = {name: tuple("time" if a == "step" else a for a in axes) for name, axes in lanes.axes.items()}
     lost = np.flatnonzero(lanes.diverged >= 0)
     if lost.size and feed.stride:
-        lanes.diverged = np.array(lanes.diverged)
-        lanes.diverged[lost] = feed.arrivals(lost % sims, lanes.diverged[lost] - first)
+        dates = np.array(lanes.diverged)
+        dates[lost] = feed.arrivals(lost % sims, dates[lost] - first)
+        lanes.diverged = dates
 
 
 def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, observe: Any) -> tuple[float, ...] | None:
@@ -347,9 +348,9 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
         if np.ndim(until) or not math.isfinite(until):
             raise ValueError(f"until={shown(until)}: must be one finite number, in seconds")
     number = None
-    if at is None or isinstance(at, int | np.integer) and not isinstance(at, bool):
+    if at is None or (isinstance(at, int | np.integer) and not isinstance(at, bool)):
         number = check_count("at", 100 if at is None else at)
-    moments = () if number else _moments(at)
+    moments = None if number else _moments(at)
     for name, value, why in (
         ("steps", steps, "a run by seconds takes as many as there are"),
         ("every", every, "records of a run by seconds are at="),
@@ -357,11 +358,11 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
     ):
         if value is not None:
             raise ValueError(f"{name}={shown(value)}: must be None, or until and at must be: {why}")
-    if number is not None:
+    if moments is None:
         if until is None:
             raise ValueError(f"at={shown(at)}: must be the moments themselves, or until= must be given too")
-        number = number if observe else 1
-        return tuple(float(until) * (i + 1) / number for i in range(number))
+        count = number if number and observe else 1
+        return tuple(float(until) * (i + 1) / count for i in range(count))
     if until is not None and not math.isclose(until, moments[-1]):
         raise ValueError(f"until={until:g}: must be the last moment of at, {moments[-1]:g}, or be left out")
     return moments

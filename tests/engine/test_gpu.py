@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sdesim import coupling, objectives, random
-from sdesim.coupling import ArrayMean, Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
+from sdesim.coupling import Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of

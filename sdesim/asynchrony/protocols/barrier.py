@@ -3,9 +3,10 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, PyTree
 
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Job
-from sdesim.coupling import ArrayMean
+from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_count
@@ -38,8 +39,8 @@ class PartialBarrier(AbstractProtocol):
             raise ValueError(f"size={self.size}: must be at most the number of workers, {state.x.shape[0]}")
         tick, start = model.sizes(model.at_step(0)).tick, jnp.zeros_like(state.t)
         x, shared = exchange(model.coupling, state.x, state.shared, start, tick)
-        there = {"rule": shared, "there": jnp.zeros(self.size, jnp.int32)}
-        return state._replace(x=x, shared=there, kept={"point": state.x})
+        shared = {"rule": shared, "there": jnp.zeros(self.size, jnp.int32)}
+        return state._replace(x=x, shared=shared, kept={"point": state.x})
 
     def arrive(self, state: State, job: Job):
         place = job.arrival % self.size
@@ -47,7 +48,7 @@ class PartialBarrier(AbstractProtocol):
         step, v = job.step(job.of(state.kept["point"]), job.of(state.v))
         x = job.put(state.x, job.of(state.x) + step)
 
-        def together(x, point, shared):
+        def together(x: Array, point: Array, shared: PyTree):
             point = with_rows(point, there, rows_of(x, there))
             x, shared = job.exchange(x, shared, there)
             return x, point, shared
@@ -55,10 +56,10 @@ class PartialBarrier(AbstractProtocol):
         alone = lambda x, point, shared: (x, point, shared)
         now = (x, state.kept["point"], state.shared["rule"])
         x, point, shared = lax.cond(place == self.size - 1, together, alone, *now)
-        there = {"rule": shared, "there": there}
-        return state._replace(x=x, v=job.put(state.v, v), shared=there, kept={"point": point})
+        shared = {"rule": shared, "there": there}
+        return state._replace(x=x, v=job.put(state.v, v), shared=shared, kept={"point": point})
 
-    def center(self, model: Dynamics, state: State, mean):
+    def center(self, model: Dynamics, state: State, mean: Mean):
         return model.coupling.center(state.x, state.shared["rule"], state.t, mean)
 
 
@@ -92,7 +93,7 @@ class KAsyncSGD(AbstractServer):
         step, v = job.step(job.of(state.x), job.of(state.v))
         total = state.shared["sum"] + step[0]
 
-        def together(x, center, total):
+        def together(x: Array, center: Array, total: Array):
             center = center + total / self.size
             rows = jnp.broadcast_to(center[None], (self.size, *center.shape))
             return with_rows(x, there, rows), center, jnp.zeros_like(total)

@@ -76,6 +76,6 @@ class EASGD(AbstractExchanges):
 
     def init(self, model: Dynamics, state: State):
         tick, start = model.sizes(model.at_step(0)).tick, jnp.zeros_like(state.t)
-        meet = lambda i, carry: exchange(model.coupling, *carry, start, tick, jnp.int32(i)[None])
+        meet = lambda i, now: exchange(model.coupling, now[0], now[1], start, tick, jnp.int32(i)[None])
         x, shared = lax.fori_loop(0, state.x.shape[0], meet, (state.x, state.shared))
         return super().init(model, state)._replace(x=x, shared=shared)
