@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sdesim
-from sdesim import analysis, coupling, init, noise, objectives, observe, schedules
+from sdesim import analysis, asynchrony, coupling, init, noise, objectives, observe, schedules
 
 
 def loss(x):
@@ -25,8 +25,8 @@ ELSEWHERE = {
     *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
     *("Linear", "Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
     *("check_dims", "checked_indices", "fitting_loss", "labels_of", "looking_at_every_step", "said_while_traced"),
-    *("best_k", "contraction_rate", "first_passage", "occupancy", "smoothed_loss", "stationary_mean", "survival"),
-    "synchronization",
+    *("best_k", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss", "stationary_mean"),
+    *("survival", "synchronization", "Job", "Timetable"),
 }
 
 BAD: dict[str, Any] = {
@@ -99,6 +99,28 @@ good(observe.Histogram, low=-1.0, high=1.0)
 good(observe.Occupancy, centers=[0.0], radius=1.0)
 good(observe.FirstPassage, target=0.0, radius=1.0)
 good(observe.FirstNonFinite)
+for law in (asynchrony.Deterministic, asynchrony.Exponential):
+    good(law)
+good(asynchrony.Gamma, shape=2.0)
+good(asynchrony.Pareto, index=2.5)
+good(asynchrony.LogNormal, sigma=1.0)
+good(asynchrony.Measured, sample=[1.0, 2.0])
+good(asynchrony.Slowed, law=asynchrony.Exponential(), factor=3.0, share=0.2)
+good(asynchrony.Timing, compute=asynchrony.Exponential())
+good(asynchrony.timetable, compute=asynchrony.Exponential(), workers=3, arrivals=4)
+good(asynchrony.AsyncSGD)
+good(asynchrony.EASGD)
+good(asynchrony.Downpour)
+good(asynchrony.MomentumDownpour, delta=0.5)
+good(asynchrony.ADMM, rho=1.0)
+good(asynchrony.Gossip)
+good(asynchrony.PartialBarrier, size=2)
+good(asynchrony.KAsyncSGD, size=2)
+good(asynchrony.Rennala, batch=2)
+good(asynchrony.Ringmaster, threshold=2)
+good(asynchrony.PowerLaw, exponent=1.0)
+good(asynchrony.DelayAdaptive, concurrency=4, limit=2.0)
+good(asynchrony.Asynchronous, protocol=asynchrony.AsyncSGD())
 good(analysis.Ball, center=0.0, radius=1.0)
 good(analysis.Box)
 good(sdesim.couple, rule=sdesim.Quorum(1.0))

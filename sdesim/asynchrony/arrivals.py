@@ -21,7 +21,8 @@ class Arrivals:
         worker: who arrives, that of all workers for nobody, int32 (sims, steps).
         job: with which of its jobs, int32 (sims, steps).
         ends: when each step ends, in seconds, float64 (sims, steps).
-        begins: when the first one begins, in seconds.
+        begins: when the first one begins, in seconds, (sims,).
+        workers: how many there are.
         stride: steps between two of the moments that were asked for; None if arrivals were.
     """
 
@@ -29,6 +30,7 @@ class Arrivals:
     job: NDArray
     ends: NDArray
     begins: NDArray
+    workers: int
     stride: int | None = None
 
     @property
@@ -63,7 +65,7 @@ class Arrivals:
         Returns:
             (count,).
         """
-        here = (self.worker != self.worker.max(initial=0)) if self.stride else np.ones(self.worker.shape, bool)
+        here = self.worker < self.workers
         so_far = np.concatenate([np.zeros((here.shape[0], 1), int), np.cumsum(here, axis=1)], axis=1)
         return so_far[sims, steps]
 
@@ -91,7 +93,7 @@ def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Ar
         table = _fitting(made(last), setting, last)
         ends = np.concatenate([np.zeros((setting.sims, 1)), table.time], axis=1)
         cut = slice(setting.first, last)
-        return Arrivals(table.worker[:, cut], table.job[:, cut], table.time[:, cut], ends[:, setting.first])
+        return Arrivals(table.worker[:, cut], table.job[:, cut], table.time[:, cut], ends[:, setting.first], p)
     timing.check_run(p)
     count = 16 + math.ceil(1.1 * setting.at[-1] * float(np.sum(1 / timing.cycle(p))))
     while True:
@@ -133,4 +135,4 @@ def _slots(table: Timetable, setting: Setting) -> Arrivals:
     worker, job = np.full(shape, table.workers, np.int32), np.zeros(shape, np.int32)
     worker[rows[used], place[used]], job[rows[used], place[used]] = table.worker[used], table.job[used]
     ends = np.broadcast_to(np.repeat(parts, stride), shape)
-    return Arrivals(worker, job, ends, np.full(setting.sims, setting.begins), stride)
+    return Arrivals(worker, job, ends, np.full(setting.sims, setting.begins), table.workers, stride)

@@ -13,9 +13,9 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from sdesim import random
-from sdesim.asynchrony.compute import AbstractCompute, job_times, words_of_jobs
+from sdesim.asynchrony.compute import AbstractCompute, check_share, job_times, words_of_jobs
 from sdesim.asynchrony.tables import Timetable
-from sdesim.fields import check_choice, check_count, check_finite, check_sign, named, number, of_part, shown
+from sdesim.fields import check_choice, check_count, check_finite, named, number, of_part, shown
 from sdesim.random import Stream
 
 WINDOW = 1 << 20  # arrivals of all simulations that are put in order at a time
@@ -49,6 +49,25 @@ class Timing:
     failure: float = 0.0
     leave: Any = None
 
+    def __post_init__(self):
+        for name in ("compute", "uplink", "downlink"):
+            law = getattr(self, name)
+            if not isinstance(law, AbstractCompute) and (law is not None or name == "compute"):
+                raise TypeError(f"{name}={shown(law)}: must be a law of sdesim.asynchrony")
+        check_start(self.start)
+        if self.barrier is not None:
+            check_count("barrier", self.barrier)
+            if self.uplink is not None or self.downlink is not None or self.failure or self.leave is not None:
+                right = "must be None with messages, failures and leaving, which are for workers that never wait"
+                raise ValueError(f"barrier={self.barrier}: {right}")
+        check_share("failure", self.failure)
+        if not float(self.failure) < 1:
+            raise ValueError(f"failure={shown(self.failure)}: must be below 1, or no job ever arrives")
+        if self.leave is not None:
+            leave = np.asarray(named("leave", number)(self.leave))
+            if leave.ndim != 1 or np.isnan(leave).any():
+                raise ValueError(f"leave={shown(self.leave)}: must be moments in seconds, (workers,)")
+
     def check_run(self, workers: int) -> None:
         """Refuse a number of workers that does not fit.
 
@@ -56,27 +75,15 @@ class Timing:
             workers: their number.
 
         Raises:
-            TypeError: for a law that is none.
             ValueError: naming the argument, its value and what would be right.
         """
         for name in ("compute", "uplink", "downlink"):
-            law = getattr(self, name)
-            if law is None and name != "compute":
-                continue
-            if not isinstance(law, AbstractCompute):
-                raise TypeError(f"{name}={shown(law)}: must be a law of sdesim.asynchrony")
-            with of_part(name):
-                law.check_run(workers)
+            if (law := getattr(self, name)) is not None:
+                with of_part(name):
+                    law.check_run(workers)
         check_start(self.start, workers)
         if self.barrier is not None:
             check_count("barrier", self.barrier, most=workers)
-            if self.uplink is not None or self.downlink is not None or self.failure or self.leave is not None:
-                raise ValueError(
-                    f"barrier={self.barrier}: messages, failures and leaving are for workers that never wait"
-                )
-        check_sign("failure", self.failure)
-        if not self.failure < 1:
-            raise ValueError(f"failure={shown(self.failure)}: must be below 1, or no job ever arrives")
         if self.leave is not None and np.shape(self.leave) != (workers,):
             raise ValueError(f"leave: must be of shape (workers,) = ({workers},), got {np.shape(self.leave)}")
 
@@ -134,7 +141,7 @@ def timetable(
     """
     p = check_count("workers", workers, most=random.MAX_AGENTS)
     n = check_count("arrivals", arrivals, least=0, most=random.MAX_STEPS)
-    numbers = check_count("first_sim", first_sim, least=0) + np.arange(check_count("sims", sims))
+    numbers = check_count("first_sim", first_sim, least=0) + np.arange(check_count("sims", sims, most=random.MAX_SIMS))
     timing = Timing(compute, start, barrier, uplink, downlink, failure, leave)
     return Clocks(timing, seed, numbers, p).table(n)
 
@@ -279,6 +286,7 @@ def check_start(start: Any, workers: int | None = None) -> None:
     if isinstance(start, str):
         check_choice("start", start, get_args(Start))
         return
-    check_finite("start", named("start", number)(start))
-    if (shape := np.shape(start)) != (workers,) and (workers is not None or len(shape) != 1):
+    numbers = named("start", number)(start)
+    check_finite("start", numbers)
+    if (shape := np.shape(numbers)) != (workers,) and (workers is not None or len(shape) != 1):
         raise ValueError(f"start: must be in words or of shape (workers,) = ({workers},), got {shape}")

@@ -17,11 +17,27 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim import random
-from sdesim.fields import Part, check_per, check_sign, number, shown, whole_number
+from sdesim.fields import Part, check_per, check_sign, named, number, shown, whole_number
 from sdesim.random import Stream
 
 NODES = 1 << 14  # of a quantile's table
 _REACH = 23.0  # beyond the logits of the least and the largest word, (n + 1/2) / 2^32
+
+
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is no share.
+
+    Args:
+        name: of the argument.
+        value: anything.
+
+    Raises:
+        TypeError: for what is no number, naming the argument.
+        ValueError: for what is not one from 0 to 1, likewise.
+    """
+    share = np.asarray(named(name, number)(value))
+    if share.ndim or not 0 <= float(share) <= 1:
+        raise ValueError(f"{name}={shown(value)}: must be one number from 0 to 1")
 
 
 class AbstractCompute(Part):
@@ -228,11 +244,10 @@ class Slowed(AbstractCompute):
         if not isinstance(self.law, AbstractCompute):
             raise TypeError(f"law={shown(self.law)}: must be a law of sdesim.asynchrony")
         if not np.all(np.asarray(self.mean) == 1):
-            raise ValueError(f"mean={shown(self.mean)}: is that of the law; leave it out here")
-        if not float(self.factor) >= 1:
-            raise ValueError(f"factor={shown(self.factor)}: must be at least 1")
-        if not 0 <= float(self.share) <= 1:
-            raise ValueError(f"share={shown(self.share)}: must be from 0 to 1")
+            raise ValueError(f"mean={shown(self.mean)}: must be left out: it is the law's")
+        if np.ndim(self.factor) or not float(self.factor) >= 1:
+            raise ValueError(f"factor={shown(self.factor)}: must be one number, at least 1")
+        check_share("share", self.share)
         check_sign("length", self.length, zero=False)
 
     def check_run(self, workers: int):

@@ -19,7 +19,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.asynchrony.arrivals import arrivals_of
-from sdesim.asynchrony.clocks import Timing, check_start
+from sdesim.asynchrony.clocks import Timing
 from sdesim.asynchrony.compute import AbstractCompute, Exponential
 from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Uncoupled
@@ -278,18 +278,27 @@ class Asynchronous(AbstractStepper):
     failure: float = eqx.field(static=True, default=0.0, kw_only=True)
     leave: Any = eqx.field(static=True, converter=_hashable, default=None, kw_only=True)
     timetable: Timetable | None = eqx.field(static=True, default=None, kw_only=True)
-    _ragged: bool = eqx.field(static=True, default=False, kw_only=True)  # whether there are steps of nobody
 
     def __check_init__(self):
         if not isinstance(self.protocol, AbstractProtocol):
             raise TypeError(f"protocol={shown(self.protocol)}: must be one of sdesim.asynchrony")
-        if not isinstance(self.compute, AbstractCompute):
-            raise TypeError(f"compute={shown(self.compute)}: must be a law of sdesim.asynchrony")
         if self.timetable is not None and not isinstance(self.timetable, Timetable):
             raise TypeError(f"timetable={shown(self.timetable)}: must be one of sdesim.asynchrony.timetable")
-        check_start(self.start)
         if self.order != "jacobi":
-            raise ValueError(f"order={self.order!r}: a protocol says itself in which order its parts act; leave it out")
+            raise ValueError(
+                f"order={shown(self.order)}: must be left out: a protocol says in which order its parts act"
+            )
+        self._timing()
+
+    def _timing(self) -> Timing:
+        """What decides when workers arrive."""
+        messages = (self.uplink, self.downlink, self.failure, self.leave)
+        return Timing(self.compute, self.start, self.protocol.barrier, *messages)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether there are steps in which nobody arrives, as in a run by seconds."""
+        return False
 
     @property
     def lockstep(self):
@@ -311,7 +320,7 @@ class Asynchronous(AbstractStepper):
     def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
         state = self.protocol.init(model, super().init(model, x, v))
         clock = Sum.of(jnp.zeros(x.shape[:1], x.dtype)) if _has_clocks(model) else None
-        arrivals = jnp.zeros((), jnp.int32) if self._ragged else None
+        arrivals = jnp.zeros((), jnp.int32) if self.ragged else None
         return state._replace(kept=Kept(state.kept, clock, arrivals))
 
     def renew(self, model: Dynamics, state: State):
@@ -324,8 +333,7 @@ class Asynchronous(AbstractStepper):
         return self.protocol.center(model, state, mean)
 
     def bare(self, feed: Feed | None = None):
-        ragged = feed is not None and feed.stride is not None
-        return Asynchronous(self.protocol, _ragged=ragged)
+        return Asynchronous(self.protocol) if feed is None or feed.stride is None else _BySeconds(self.protocol)
 
     def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree):
         of_one = lambda worker, job: [_packed(*pair) for pair in _words(model, seed, sim, worker, job, dims)]
@@ -339,8 +347,7 @@ class Asynchronous(AbstractStepper):
         return state._replace(clock=Sum.of(arrivals.astype(tick.dtype) * (tick / state.x.shape[0])))
 
     def feed(self, setting: Setting):
-        messages = (self.uplink, self.downlink, self.failure, self.leave)
-        return arrivals_of(self.timetable, Timing(self.compute, self.start, self.protocol.barrier, *messages), setting)
+        return arrivals_of(self.timetable, self._timing(), setting)
 
     def step(
         self,
@@ -372,12 +379,12 @@ class Asynchronous(AbstractStepper):
         if arrival is None:
             arrival = Arrival(n % agents, n // agents)
         seed = random.seed_words(seed)
-        worker, number = arrival
+        worker, which = arrival
         members = worker[None]
         of_worker = lambda a: rows_of(a, members) if jnp.ndim(a) == 1 else a
-        size = jax.tree.map(of_worker, self.sizes(model, number))
+        size = jax.tree.map(of_worker, self.sizes(model, which))
         own = eqx.tree_at(lambda m: m.batch, model, of_worker(model.batch))
-        made = lambda: _words(model, seed, sim, worker, number, dims)
+        made = lambda: _words(model, seed, sim, worker, which, dims)
         pairs = made() if words is None else [_unpacked(pair) for pair in words]
         odd = jnp.full((1, dims), worker % 2 == 1)
         of_job = [random.Words(*pair, odd) for pair in pairs]
@@ -388,13 +395,13 @@ class Asynchronous(AbstractStepper):
 
         kept, clock, arrivals = state.kept
         if clock is None:
-            t = (number + 1).astype(size.tick.dtype) * size.tick
+            t = (which + 1).astype(size.tick.dtype) * size.tick
         else:
             mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(size.tick)
             clock, t = jax.tree.map(lambda a, row: with_rows(a, members, row), clock, mine), mine.value[0]
-        next_tick = self.sizes(model, number + 1).tick
+        next_tick = self.sizes(model, which + 1).tick
         so_far = n if arrivals is None else arrivals
-        job = Job(own, worker, number, so_far, t, size, next_tick, kick, seed, sim)
+        job = Job(own, worker, which, so_far, t, size, next_tick, kick, seed, sim)
         new = self.protocol.arrive(state._replace(kept=kept), job)
         kept = Kept(new.kept, clock, arrivals)
         if arrivals is None:
@@ -406,6 +413,14 @@ class Asynchronous(AbstractStepper):
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")
+
+
+class _BySeconds(Asynchronous):
+    """The same in a run by seconds."""
+
+    @property
+    def ragged(self):
+        return True
 
 
 def _words(

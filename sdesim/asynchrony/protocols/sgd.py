@@ -7,7 +7,11 @@ import jax.numpy as jnp
 
 from sdesim.asynchrony.events import AbstractServer, Job
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import called_with
+from sdesim.fields import called_with, function
+
+
+def _optional(scale: Any) -> Any:
+    return None if scale is None else function(scale)
 
 
 class AsyncSGD(AbstractServer):
@@ -20,7 +24,7 @@ class AsyncSGD(AbstractServer):
             for 1.
     """
 
-    scale: Any = eqx.field(default=None, metadata=called_with("step"))
+    scale: Any = eqx.field(converter=_optional, default=None, metadata=called_with("step"))
 
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)
