@@ -248,10 +248,14 @@ class Kept(NamedTuple):
 
 
 def _hashable(value: Any) -> Any:
-    """Numbers as a tuple, anything else as it is."""
-    return (
-        tuple(np.asarray(value, float).ravel().tolist()) if isinstance(value, list | np.ndarray | jax.Array) else value
-    )
+    """Numbers as a tuple; anything else as it is, for `Timing` to take or refuse."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        numbers = np.asarray(value, float)
+    except (TypeError, ValueError):
+        return value
+    return tuple(numbers.tolist()) if numbers.ndim == 1 else numbers.tolist()
 
 
 class Asynchronous(AbstractStepper):
@@ -284,10 +288,9 @@ class Asynchronous(AbstractStepper):
             raise TypeError(f"protocol={shown(self.protocol)}: must be one of sdesim.asynchrony")
         if self.timetable is not None and not isinstance(self.timetable, Timetable):
             raise TypeError(f"timetable={shown(self.timetable)}: must be one of sdesim.asynchrony.timetable")
-        if self.order != "jacobi":
-            raise ValueError(
-                f"order={shown(self.order)}: must be left out: a protocol says in which order its parts act"
-            )
+        if not isinstance(self.order, str) or self.order != "jacobi":
+            why = "a protocol says itself in which order its parts act"
+            raise ValueError(f"order={shown(self.order)}: must be left out: {why}")
         self._timing()
 
     def _timing(self) -> Timing:
