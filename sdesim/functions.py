@@ -482,11 +482,16 @@ class _Callable(_Standin):
         return self._call("__call__", *arguments)
 
 
+def _of_whom(method: str, mean: Mean) -> tuple:
+    """Under which name a method was traced for all agents, or for some and then with their numbers."""
+    return (method,) if mean.members is None else (f"{method} of some", mean.members)
+
+
 class _Filter(_Standin):
     """A filter of `Filtered`, with or without a state of its own."""
 
     def __call__(self, state: PyTree, x: Agents, t: Array, mean: Mean):
-        return self._call("__call__", state, x, t)
+        return self._call(*_of_whom("__call__", mean), state, x, t)
 
     @property
     def init(self):
@@ -514,10 +519,10 @@ class _Coupling(_Standin, AbstractCoupling):
         return self._call("init", x)
 
     def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
-        return self._call("pull", x, shared, t)
+        return self._call(*_of_whom("pull", mean), x, shared, t)
 
     def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
-        return self._call("flow", x, shared, t)
+        return self._call(*_of_whom("flow", mean), x, shared, t)
 
     def renew(self, x: PyTree, shared: PyTree, t: Array, losses: Array):
         return self._call("renew", x, shared, t, losses)
@@ -702,12 +707,14 @@ class _Shapes:
         dims: of one agent.
         renews: whether epochs renew what is shared.
         given: whether the increments are the caller's.
+        members: how many agents take part in an exchange; None for all, which step together.
         batch: of the model's number of this name, () or (agents,).
         eta: likewise.
     """
 
     agents: int
     dims: int
+    members: int | None = None
     renews: bool = False
     given: bool = False
     batch: tuple[int, ...] = ()
@@ -728,9 +735,15 @@ class _Shapes:
     def step(self):
         return jax.ShapeDtypeStruct((), jnp.int32)
 
+    def rows(self, count: int) -> jax.ShapeDtypeStruct:
+        return self.real(count, self.dims)
+
     @property
-    def words(self) -> Words:
-        word: Any = jax.ShapeDtypeStruct((self.agents, self.dims), jnp.uint32)
+    def numbers(self):
+        return jax.ShapeDtypeStruct((self.members,), jnp.int32)
+
+    def words(self, rows: int) -> Words:
+        word: Any = jax.ShapeDtypeStruct((rows, self.dims), jnp.uint32)
         odd: Any = jax.ShapeDtypeStruct(word.shape, jnp.bool_)
         return Words(word, word, odd)
 
@@ -762,6 +775,9 @@ def _filter(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     if getattr(part.node, "output", None) is not None:
         part.add("output", lambda own, state: own.output(state), state)
     flow = part.add("__call__", lambda own, *a: own(*a, at.mean), state, at.x, at.real())
+    if at.members is not None:
+        of_some = lambda own, who, *a: own(*a, ArrayMean(at.agents, who))
+        part.add("__call__ of some", of_some, at.numbers, state, at.rows(at.members), at.real())
     if (got := _shapes(flow)) != (due := _shapes(state)):
         raise ValueError(f"{part.name}: the filter returns shape {got}; it must be that of the center, {due}")
     return part.closed(_Filter)
@@ -778,18 +794,25 @@ def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     shared, t = part.add("init", lambda own, x: own.init(x, at.mean), at.x), at.real()
     for how in ("pull", "flow", "center"):
         part.add(how, lambda own, *a, how=how: getattr(own, how)(*a, at.mean), at.x, shared, t)
+    for how in ("pull", "flow") if at.members is not None else ():
+        of_some = lambda own, who, *a, how=how: getattr(own, how)(*a, ArrayMean(at.agents, who))
+        part.add(f"{how} of some", of_some, at.numbers, at.rows(at.members), shared, t)
     if at.renews and part.node.renews:
         part.add("renew", lambda own, *a: own.renew(*a), at.x, shared, t, at.real(at.agents))
     return part.closed(_Coupling)
 
 
 def _noise(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
-    batch, scale, word_pairs = at.real(*at.batch), at.real(*at.eta), part.node.word_pairs
-    words, dtype = [at.words] * word_pairs, at.x.dtype
+    # Of workers in virtual time one at a time has noise, with numbers of its own.
+    rows = at.agents if at.members is None else 1
+    of_row = lambda shape: shape and (rows,)
+    batch, scale, x = at.real(*of_row(at.batch)), at.real(*of_row(at.eta)), at.rows(rows)
+    word_pairs, dtype = part.node.word_pairs, at.x.dtype
+    words = [at.words(rows)] * word_pairs
     z = part.add("variates", lambda own, words, batch: own.variates(words, dtype, batch), words, batch)
-    part.add("apply", lambda own, *a: own.apply(*a), z, at.x, at.x, batch, scale)
+    part.add("apply", lambda own, *a: own.apply(*a), z, x, x, batch, scale)
     if at.given:
-        part.add("diffuse", lambda own, *a: own.diffuse(*a), at.x, at.x, at.x, batch, scale)
+        part.add("diffuse", lambda own, *a: own.diffuse(*a), x, x, x, batch, scale)
     return part.closed(_Noise, word_pairs=word_pairs)
 
 
@@ -919,7 +942,7 @@ def today(
         ValueError: for a function that cannot be evaluated, or gives something of another shape than is needed.
         ImpureFunctionError: for a function that draws random numbers.
     """
-    at = _Shapes(agents, dims, renews=renews, given=given)
+    at = _Shapes(agents, dims, stepper.members, renews=renews, given=given)
     new, new_axes = _model(model, axes, at)
     watched = tuple(_observable(o, stepper, model, axes, new, new_axes, at) for o in observables)
     step, _ = _within("", stepper, jax.tree.map(lambda _: None, stepper), at)
@@ -950,7 +973,7 @@ def law_of_today(law: AbstractInit, agents: int, dims: int) -> Iterator[Abstract
         return
     at = _Shapes(agents, dims)
     part = _Opened("init", law, jax.tree.map(lambda _: None, law))
-    part.add("draw", lambda own, words: own.draw(words, at.x.dtype), at.words)
+    part.add("draw", lambda own, words: own.draw(words, at.x.dtype), at.words(at.agents))
     new = part.closed(_Init)[0]
     try:
         yield new

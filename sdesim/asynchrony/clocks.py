@@ -64,7 +64,10 @@ class Timing:
         if not float(self.failure) < 1:
             raise ValueError(f"failure={shown(self.failure)}: must be below 1, or no job ever arrives")
         if self.leave is not None:
-            leave = np.asarray(named("leave", number)(self.leave))
+            try:  # infinity is a moment that never comes
+                leave = np.asarray(self.leave, float)
+            except (TypeError, ValueError):
+                leave = np.zeros(())
             if leave.ndim != 1 or np.isnan(leave).any():
                 raise ValueError(f"leave={shown(self.leave)}: must be moments in seconds, (workers,)")
 

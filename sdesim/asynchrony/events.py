@@ -157,6 +157,11 @@ class AbstractProtocol(Part):
     """
 
     @property
+    def members(self) -> int:
+        """How many workers take part in an exchange."""
+        return 1
+
+    @property
     def barrier(self) -> int | None:
         """How many workers wait for each other; None if none ever waits."""
         return None
@@ -306,6 +311,10 @@ class Asynchronous(AbstractStepper):
     @property
     def lockstep(self):
         return False
+
+    @property
+    def members(self):
+        return self.protocol.members
 
     def check(self, model: Dynamics):
         super().check(model)

@@ -129,6 +129,11 @@ class AbstractStepper(Part):
         """Whether all agents take each step."""
         return True
 
+    @property
+    def members(self) -> int | None:
+        """How many agents take part in an exchange; None for all."""
+        return None
+
     def sizes(self, model: Dynamics, n: Array) -> Sizes:
         """How much of everything there is in one step.
 

@@ -16,6 +16,7 @@ from sdesim.asynchrony import (
     Downpour,
     Exponential,
     Gamma,
+    Gossip,
     KAsyncSGD,
     MomentumDownpour,
     PartialBarrier,
@@ -253,6 +254,44 @@ def test_sweeps_take_numbers_of_model_protocol_and_law():
     alone = sdesim.simulate(model_of(eta=0.02), stepper=there, agents=2, steps=60, sims=4, init=1.0, seed=3)
     picked = data.sel({"stepper.protocol.period": 3, "eta": 0.02, "stepper.compute.shape": 4.0, "n_agents": 2})
     np.testing.assert_allclose(picked["center"], alone.center, rtol=0, atol=1e-12)
+
+
+class Pulled(coupling.AbstractCoupling):
+    """Elastic averaging, as a user would write it."""
+
+    k: float = 1.5
+
+    def init(self, x, mean):
+        return mean(x)
+
+    def pull(self, x, shared, t, mean):
+        return self.k * (shared[None] - x)
+
+    def flow(self, x, shared, t, mean):
+        return self.k * mean.count * (mean(x) - shared)
+
+    def center(self, x, shared, t, mean):
+        return shared
+
+
+class Even(noise.AbstractNoise):
+    """Uniform noise, as a user would write it."""
+
+    word_pairs = 1
+
+    def variates(self, words, dtype, batch):
+        return sdesim.random.centered(words[0].own, dtype)
+
+    def apply(self, z, x, gradient, batch, scale):
+        return scale * z
+
+
+@pytest.mark.parametrize("protocol", [EASGD(), Gossip(), PartialBarrier(3)], ids=["easgd", "gossip", "barrier"])
+def test_rules_and_laws_of_ones_own(protocol):
+    """They are traced for those who take part, and for one worker's noise."""
+    mine, built = ((Pulled(), Even()), (coupling.Elastic(1.5), noise.Uniform(1.0)))
+    runs = [simulate(model_of(rule, law), protocol, steps=60) for rule, law in (mine, built)]
+    np.testing.assert_allclose(runs[0].agents, runs[1].agents, rtol=0, atol=1e-12)
 
 
 class Lazy(AbstractServer):

@@ -28,6 +28,10 @@ class PartialBarrier(AbstractProtocol):
         check_count("size", self.size)
 
     @property
+    def members(self):
+        return self.size
+
+    @property
     def barrier(self):
         return self.size
 

@@ -31,7 +31,7 @@ class AbstractExchanges(AbstractProtocol):
     def changes(self):
         return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
 
-    def members(self, job: Job, agents: int) -> Array:
+    def who(self, job: Job, agents: int) -> Array:
         """Who takes part in the exchange at the end of a job.
 
         Args:
@@ -51,7 +51,7 @@ class AbstractExchanges(AbstractProtocol):
         step, v = job.step(point, job.of(state.v))
         moved = job.of(state.x) + step
         due = (job.number + 1) % self.period == 0
-        members = self.members(job, state.x.shape[0])
+        members = self.who(job, state.x.shape[0])
         x, shared = job.exchange(job.put(state.x, moved), state.shared, members, due)
         kept = {"point": job.put(state.kept["point"], moved)}
         return state._replace(x=x, v=job.put(state.v, v), shared=shared, kept=kept)
@@ -71,7 +71,7 @@ class EASGD(AbstractExchanges):
     def check(self, model: Dynamics):
         model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
-    def members(self, job: Job, agents: int):
+    def who(self, job: Job, agents: int):
         return job.members
 
     def init(self, model: Dynamics, state: State):

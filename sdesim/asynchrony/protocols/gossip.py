@@ -23,7 +23,11 @@ class Gossip(AbstractExchanges):
     def check(self, model: Dynamics):
         model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
-    def members(self, job: Job, agents: int):
+    @property
+    def members(self):
+        return 2
+
+    def who(self, job: Job, agents: int):
         if not 2 <= agents <= 1 << 16:
             raise ValueError(f"agents={agents}: Gossip takes from 2 to {1 << 16} workers")
         # 16 bits of the word, so that the product fits into 32.
