@@ -415,13 +415,12 @@ class Asynchronous(AbstractStepper):
         so_far = n if arrivals is None else arrivals
         job = Job(own, worker, which, so_far, t, size, next_tick, kick, seed, sim)
         new = self.protocol.arrive(state._replace(kept=kept), job)
-        kept = Kept(new.kept, clock, arrivals)
-        if arrivals is None:
-            return state._replace(x=new.x, v=new.v, shared=new.shared, kept=kept)
-        # Where nobody arrives a lane stands still: rows beyond the last worker's are not written.
-        shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), new.shared, state.shared)
-        kept = kept._replace(arrivals=arrivals + (worker < agents).astype(jnp.int32))
-        return state._replace(x=new.x, v=new.v, shared=shared, kept=kept)
+        shared = new.shared
+        if arrivals is not None:  # where nobody arrives a lane stands still: rows beyond the last are not written
+            shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), shared, state.shared)
+            arrivals = arrivals + (worker < agents).astype(jnp.int32)
+        new = state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock, arrivals))
+        return self.settled(model, new, n + 1) if words is None else new
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
         raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")

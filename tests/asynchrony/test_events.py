@@ -152,10 +152,12 @@ def test_steps_by_hand_are_the_run(protocol, rule):
             return stepper.step(model, state, n, seed=3, sim=sim, arrival=Arrival(worker, job)), None
 
         state = stepper.init(model, jnp.ones((P, 1)))
-        return jax.lax.scan(step, state, (jnp.arange(50), workers, jobs))[0].x
+        end = jax.lax.scan(step, state, (jnp.arange(50), workers, jobs))[0]
+        return end.x, end.time
 
-    by_hand = jax.jit(jax.vmap(one))(jnp.arange(20, dtype=jnp.uint32), table.worker, table.job)
-    np.testing.assert_allclose(run.agents, by_hand, rtol=0, atol=1e-13)
+    x, time = jax.jit(jax.vmap(one))(jnp.arange(20, dtype=jnp.uint32), table.worker, table.job)
+    np.testing.assert_allclose(run.agents, x, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(run.time, time, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("float32")
@@ -226,6 +228,14 @@ def test_a_schedule_runs_on_the_workers_own_count():
         c = c - float(eta(int(job))) * float(gradient(read[worker]))
         read[worker] = c
     np.testing.assert_allclose(run.center[0, 0], c, atol=1e-12)
+
+
+def test_workers_have_rates_and_batches_of_their_own():
+    eta, batch = np.linspace(0.02, 0.1, P), np.array([1.0, 4.0, 1.0, 2.0, 9.0])
+    run = simulate(model_of(eta=eta, batch=batch), AsyncSGD(), Deterministic(), steps=P)
+    gradient = float(jax.grad(lambda x: loss(x[None]))(1.0))
+    due = 1.0 - gradient * eta.sum() + (noise_of(0)[..., 0] * eta / np.sqrt(batch)).sum(axis=1)
+    np.testing.assert_allclose(run.center[:, 0], due, rtol=0, atol=1e-12)
 
 
 def test_a_gain_sees_the_workers_own_time():
