@@ -234,7 +234,7 @@ def test_workers_have_rates_and_batches_of_their_own():
     eta, batch = np.linspace(0.02, 0.1, P), np.array([1.0, 4.0, 1.0, 2.0, 9.0])
     run = simulate(model_of(eta=eta, batch=batch), AsyncSGD(), Deterministic(), steps=P)
     gradient = float(jax.grad(lambda x: loss(x[None]))(1.0))
-    due = 1.0 - gradient * eta.sum() + (noise_of(0)[..., 0] * eta / np.sqrt(batch)).sum(axis=1)
+    due = 1.0 - gradient * eta.sum() + (np.asarray(noise_of(0))[..., 0] * eta / np.sqrt(batch)).sum(axis=1)
     np.testing.assert_allclose(run.center[:, 0], due, rtol=0, atol=1e-12)
 
 
