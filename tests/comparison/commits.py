@@ -130,7 +130,7 @@ def _values(path: pathlib.Path) -> dict[str, np.ndarray]:
             return dict(data)
     if path.suffix == ".nc":
         with xr.open_dataset(path, engine="h5netcdf") as data:
-            return {str(n): v.values for n, v in data.load().variables.items()}
+            return {str(n): v.values for n, v in data.load().variables.items() if n != "seconds"}
     found, _ = json.JSONDecoder().raw_decode(path.read_text())  # a seal may follow
     if not isinstance(found, list):
         return {}
