@@ -221,8 +221,7 @@ class Clocks:
         leave = np.inf if self.timing.leave is None else np.asarray(self.timing.leave, float)
         while True:
             ends, arrive = self._ends(count)
-            order = np.argsort(arrive.reshape(sims, -1), axis=1, kind="stable")[:, :n]
-            time = np.take_along_axis(arrive.reshape(sims, -1), order, 1)
+            order, time = _in_order(arrive.reshape(sims, -1), n)
             # Who has not got further than the n-th of all that are drawn may have more jobs before it.
             further = ends[:, :, -1] >= time[:, -1:] if order.shape[1] == n > 0 else np.full((sims, p), n == 0)
             if (further | (ends[:, :, -1] > leave)).all():
@@ -232,7 +231,7 @@ class Clocks:
             raise ValueError(f"leave: all workers have left before there are {n} arrivals more")
         worker, place = np.divmod(order, count)
         done = np.zeros((sims, p), np.int64)
-        np.maximum.at(done, (np.arange(sims)[:, None], worker), place + 1)
+        done[np.arange(sims)[:, None], worker] = place + 1  # the last one of each worker stays
         begins = np.concatenate([self.began[..., None], ends[:, :, :-1]], axis=2).reshape(sims, -1)
         began = np.maximum(np.take_along_axis(begins, order, 1), 0)
         job = place + np.take_along_axis(self.job, worker, 1)
@@ -274,6 +273,18 @@ class Clocks:
         if timing.leave is not None:
             gone |= arrive > np.asarray(timing.leave, float)[:, None]
         return ends, np.where(gone, np.inf, arrive) if gone.any() else arrive
+
+
+def _in_order(times: NDArray, count: int) -> tuple[NDArray, NDArray]:
+    """The places of the first `count` times of each row, those of equal ones in their order, and these times."""
+    order = np.argsort(times, axis=1)[:, :count]
+    found = np.take_along_axis(times, order, 1)
+    tied = (found[:, 1:] == found[:, :-1]).any(axis=1)
+    if count < times.shape[1] and count:
+        tied |= (times == found[:, -1:]).sum(axis=1) > 1
+    if tied.any():
+        order[tied] = np.argsort(times[tied], axis=1, kind="stable")[:, :count]
+    return order, found
 
 
 def check_start(start: Any, workers: int | None = None) -> None:

@@ -129,6 +129,12 @@ class Deterministic(AbstractCompute):
 class Exponential(AbstractCompute):
     """Times without memory."""
 
+    def quantiles(self, words: NDArray) -> NDArray:
+        return -np.log1p((words + 0.5) * -(2.0**-32))
+
+    def residuals(self, words: NDArray) -> NDArray:
+        return self.quantiles(words)
+
     def distribution(self) -> Any:
         from scipy import stats  # half a second to import, as in the other laws
 
@@ -276,19 +282,34 @@ class _Table:
     Between the nodes the logarithm of the quantile is interpolated: it is smooth in the logit, in both tails too.
     """
 
-    def __init__(self, logits: NDArray, times: NDArray):
+    def __init__(self, logits: NDArray, times: NDArray, even: bool = False):
         self.logits, self.times = logits, times
         self.logs = np.log(np.maximum(times, np.finfo(float).tiny))
+        self.slopes = np.diff(self.logs)
+        self.even = even  # then a node is found without a search
+
+    @staticmethod
+    def of(distribution: Any) -> "_Table":
+        """The table of a frozen distribution of scipy.stats, made once: it takes as long as a million quantiles."""
+        key = (distribution.dist.name, distribution.args, tuple(sorted(distribution.kwds.items())))
+        if key not in _TABLES:
+            _TABLES[key] = _Table._made(distribution)
+        return _TABLES[key]
 
     @classmethod
-    def of(cls, distribution: Any) -> "_Table":
+    def _made(cls, distribution: Any) -> "_Table":
         logits = np.linspace(-_REACH, _REACH, NODES)
         share = 1 / (1 + np.exp(np.abs(logits)))  # of the nearer tail, exact where one minus it is 1
-        return cls(logits, np.where(logits < 0, distribution.ppf(share), distribution.isf(share)))
+        return cls(logits, np.where(logits < 0, distribution.ppf(share), distribution.isf(share)), even=True)
 
     def quantiles(self, words: NDArray) -> NDArray:
         share = (words + 0.5) * 2.0**-32
-        return np.exp(np.interp(np.log(share) - np.log1p(-share), self.logits, self.logs))
+        logits = np.log(share / (1 - share))
+        if not self.even:
+            return np.exp(np.interp(logits, self.logits, self.logs))
+        place = (logits - self.logits[0]) * ((self.logits.size - 1) / (self.logits[-1] - self.logits[0]))
+        node = place.astype(np.int32)
+        return np.exp(self.logs[node] + (place - node) * self.slopes[node])
 
     def residual(self) -> "_Table":
         """The table of the law whose density is the share of times beyond."""
@@ -302,6 +323,9 @@ class _Table:
         logits = np.log(share) - np.log1p(-share)
         kept = np.concatenate([[True], np.diff(logits) > 0])
         return _Table(logits[kept], times[kept])
+
+
+_TABLES: dict[Any, _Table] = {}
 
 
 def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:

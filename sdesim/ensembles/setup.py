@@ -209,7 +209,7 @@ class Setup:
         plan = self.plan
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
         feed = self._handed()
-        tiled = lambda leaf: jnp.tile(leaf, points)
+        tiled = lambda leaf: leaf if points == 1 else jnp.tile(leaf, points)
         given = None if feed is None else lambda a, b: jax.tree.map(tiled, feed(a, b))
         dw = self.increments
         sizes = dict(agents=plan.agents, dims=plan.dims)
