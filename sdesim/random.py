@@ -54,6 +54,7 @@ class Stream(enum.IntEnum):
     COMPUTE = 32  # how long a worker's job takes
     OFFSET = 33  # when a worker's first job ends, of one that has worked for long
     PARTNER = 34  # with whom a worker exchanges at the end of a job
+    DELAY = 35  # how long ago the state was of which a step takes the gradient
 
 
 class Words(NamedTuple):

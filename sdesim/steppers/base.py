@@ -115,6 +115,11 @@ class AbstractStepper(Part):
         """Whether all agents take each step."""
         return True
 
+    @property
+    def past(self) -> int:
+        """How many earlier states of all agents it keeps; 0 where the present alone decides."""
+        return 0
+
     def sizes(self, model: Dynamics, n: Array) -> Sizes:
         """How much of everything there is in one step.
 
