@@ -3,8 +3,8 @@
     dx^i = (-grad f(x^i(t - d_i)) + pull^i) dt + noise
 
 Pull, friction and what agents share are of today; a stochastic gradient with its noise is of the point where its agent
-was. The points of the last steps lie in a ring, that of step n in slot n modulo their number: which slot is read hangs on
-the number of the step, one for all simulations, unless delays are drawn.
+was. The points of the last steps lie in a ring, that of step n in slot n modulo their number: which slot is read hangs
+on the number of the step, one for all simulations, unless delays are drawn.
 """
 
 import math
@@ -287,9 +287,7 @@ class Delayed(AbstractStepper):
 
         return look
 
-    def _drawn(
-        self, seed: Array, sim: Array | int, n: Array | int, agents: int, dtype: DTypeLike
-    ) -> Array:
+    def _drawn(self, seed: Array, sim: Array | int, n: Array | int, agents: int, dtype: DTypeLike) -> Array:
         """The agents' delays at a step, (agents,)."""
         key = random.step_key(seed, Stream.DELAY, n)
         share = random.uniform(random.words(key, sim, agents, 1).own[:, 0], dtype)

@@ -15,10 +15,9 @@ from sdesim.dynamics import Agents, Dynamics, State, weighted, weighted_tree
 from sdesim.fields import check_sign, concrete, named, number, shown
 from sdesim.steppers.base import AbstractStepper, Kick, moved
 
-
 Look = Callable[[Agents, PyTree], tuple[Agents, Agents, PyTree]]
-"""look(point, kept): where a step takes its gradients, (agents, dims), the gradients there, and what it keeps of that; of
-the points where agents are, and what the steps before have kept."""
+"""look(point, kept): where a step takes its gradients, (agents, dims), the gradients there, and what it keeps of that;
+of the points where agents are, and what the steps before have kept."""
 
 
 def step_length(dt: Any) -> Array | None:
