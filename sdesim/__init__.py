@@ -43,13 +43,14 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     from sdesim.interop.as_optax import couple
     from sdesim.results.result import Result, load
     from sdesim.run import iterate, simulate
-    from sdesim.steppers import AbstractStepper, EulerMaruyama, Iteration
+    from sdesim.steppers import AbstractStepper, Delayed, EulerMaruyama, Iteration
 
 announce()
 
 __all__ = [
     "AbstractCoupling",
     "AbstractStepper",
+    "Delayed",
     "DivergenceWarning",
     "Dynamics",
     "Elastic",
@@ -94,7 +95,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
     **dict.fromkeys(("DivergenceWarning", "StabilityWarning"), "ensembles.warnings"),
-    **dict.fromkeys(("AbstractStepper", "EulerMaruyama", "Iteration"), "steppers"),
+    **dict.fromkeys(("AbstractStepper", "Delayed", "EulerMaruyama", "Iteration"), "steppers"),
     **dict.fromkeys(("iterate", "simulate"), "run"),
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"

@@ -58,6 +58,7 @@ class Stream(enum.IntEnum):
     DOWNLINK = 36  # how long the answer takes
     FAILURE = 37  # whether a job is lost
     SLOWDOWN = 38  # whether a stretch of jobs is slow
+    DELAY = 39  # how long ago the state was of which a step takes the gradient
 
 
 class Words(NamedTuple):

@@ -81,13 +81,13 @@ def advance_lanes(
     paired = plan.paired
     pack = _packed if paired else lambda state: state
     unpack = _unpacked if paired else lambda state: state
-    if not stepper.lockstep:
-        # What no state has a say in beforehand, for all steps at once; and the state in one form in and out of a step,
-        # or XLA copies all of it to move one worker.
-        ahead = lambda sim, seed, handed: stepper.prepared(model, sim, seed, plan.dims, handed)
-        given = over(ahead, -1, None, -1)(sims, seed, given)
+    tight = not stepper.lockstep or stepper.past > 0
+    if tight:  # one form in and out of a step, or XLA copies all of the state to move one worker or to keep one more
         like = jax.eval_shape(lambda s: s, state)
         pack, unpack = _tight, lambda state: jax.tree.map(lambda a, like: a.reshape(like.shape), state, like)
+    if not stepper.lockstep:  # what no state has a say in beforehand, for all steps at once
+        ahead = lambda sim, seed, handed: stepper.prepared(model, sim, seed, plan.dims, handed)
+        given = over(ahead, -1, None, -1)(sims, seed, given)
 
     def step_body(step: Array, carry: tuple):
         state, totals = carry
@@ -97,13 +97,13 @@ def advance_lanes(
         )
         if paired:
             state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
-        elif not stepper.lockstep:
+        elif tight:
             state = unpack(state)
         state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, here)
         if paired:
             state = _repacked(state)
         totals = update(watching, totals, state, step + 1)
-        return (state if stepper.lockstep else pack(state)), totals
+        return (pack(state) if tight else state), totals
 
     def renew(state: State):
         return over(lambda m, s: stepper.renew(m, s), axes, -1)(model, state)

@@ -170,6 +170,7 @@ def _why_not_in_pairs(
     watching = looking_at_every_step(observables)
     reasons = {
         "of workers in virtual time": not stepper.lockstep,
+        "of steps that look back": stepper.past > 0,
         "with fast=False": not plan.fast,
         f"in {plan.dims} dimensions": plan.dims != 1,
         f"of {plan.agents} agents": plan.agents % 2 == 1,

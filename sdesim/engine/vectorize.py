@@ -384,7 +384,7 @@ class _Program(NamedTuple):
         name = eqn.primitive.name
         if self.pairs is not None and self.is_paired(eqn):
             return self.word_pairs(eqn, inputs)
-        if eqn.params.get("name") in _OF_ROWS and inputs[1].mapped:
+        if eqn.params.get("name") in _OF_ROWS and (inputs[0].mapped or inputs[1].mapped):
             inputs = [v.whole(self.size).everywhere(self.size) for v in inputs]
             return [_OF_ROWS[eqn.params["name"]](*inputs)]
         if name in _CUSTOM_DERIVATIVE:
@@ -522,6 +522,17 @@ class _Program(NamedTuple):
             strides = None if params["strides"] is None else pick(params["strides"], 1)
             starts, limits = pick(params["start_indices"], 0), pick(params["limit_indices"], size)
             out = bind(first.array, start_indices=starts, limit_indices=limits, strides=strides)[0].reshape(tight)
+        elif name in ("dynamic_slice", "dynamic_update_slice") and _is_same_place(eqn, inputs):
+            # Its batching rule would make a gather of it, for which the lanes of all that is there move to the front.
+            at = [v.array for d, v in enumerate(inputs[-len(first.shape) :]) if d in place]
+            at.append(jnp.zeros((), at[0].dtype if at else jnp.int32))
+            if name == "dynamic_slice":
+                sizes = (*(params["slice_sizes"][d] for d in place), size)
+                out = bind(first.array, *at, slice_sizes=sizes)[0].reshape(tight)
+            else:
+                update = inputs[1]
+                rows = update.full(update.shape, size).reshape(*(update.shape[d] for d in place), size)
+                out = bind(first.full(first.shape, size), rows, *at)[0]
         elif name == "bitcast_convert_type":  # to another size: its batching rule takes the last axis for the bytes
             front = jax.vmap(bind)(jnp.moveaxis(first.loose(size), -1, 0))[0]
             return [_Value.mapped_of(jnp.moveaxis(front, 0, -1))]
@@ -530,6 +541,14 @@ class _Program(NamedTuple):
             out = jax.vmap(bind, in_axes=over, out_axes=-1)(*(v.loose(size) for v in inputs))
             return [_Value.mapped_of(a) for a in out]
         return [_Value(out, shape, True)]
+
+
+def _is_same_place(eqn: Any, inputs: Sequence[_Value]) -> bool:
+    """Whether what a dynamic slice reads or writes lies at one place in all lanes, and is something."""
+    axes = len(inputs[0].shape)
+    something = axes > 0 and 0 not in inputs[0].shape and 0 not in eqn.outvars[0].aval.shape
+    known = len(inputs) == axes + 1 + (eqn.primitive.name == "dynamic_update_slice")
+    return something and known and not any(v.mapped for v in inputs[-axes:])
 
 
 def _rows(values: _Value, members: _Value) -> _Value:

@@ -57,6 +57,7 @@ def check_memory(
     itemsize = jnp.dtype(jnp.result_type(float)).itemsize
     arrays = 1 if model.momentum is None else 2
     one = plan.agents * plan.dims * itemsize * (4 * arrays + 2)  # state at the chunk's start and end, work, results
+    one += plan.agents * plan.dims * itemsize * 2 * stepper.past
     if plan.every is not None:
         records = 1 + steps // plan.every
         for o in observables:

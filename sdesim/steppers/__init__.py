@@ -5,11 +5,12 @@ from jax.typing import ArrayLike
 from sdesim.coupling import Order
 from sdesim.fields import shown
 from sdesim.steppers.base import AbstractStepper, Kick
+from sdesim.steppers.delayed import Delayed
 from sdesim.steppers.euler_maruyama import EulerMaruyama
 from sdesim.steppers.exchanges import exchange
 from sdesim.steppers.iteration import Iteration
 
-__all__ = ["AbstractStepper", "EulerMaruyama", "Iteration", "Kick", "exchange", "stepper_of"]
+__all__ = ["AbstractStepper", "Delayed", "EulerMaruyama", "Iteration", "Kick", "exchange", "stepper_of"]
 
 
 def stepper_of(

@@ -134,6 +134,11 @@ class AbstractStepper(Part):
         """How many agents take part in an exchange; None for all."""
         return None
 
+    @property
+    def past(self) -> int:
+        """How many earlier states of all agents it keeps; 0 where the present alone decides."""
+        return 0
+
     def sizes(self, model: Dynamics, n: Array) -> Sizes:
         """How much of everything there is in one step.
 

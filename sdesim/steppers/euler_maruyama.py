@@ -1,22 +1,38 @@
 """Euler-Maruyama of the SDE."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from sdesim.coupling import Mean
-from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
+from sdesim.dynamics import Agents, Dynamics, State, weighted, weighted_tree
 from sdesim.fields import check_sign, concrete, named, number, shown
 from sdesim.steppers.base import AbstractStepper, Kick, moved
 
+Look = Callable[[Agents, PyTree], tuple[Agents, Agents, PyTree]]
+"""look(point, kept): where a step takes its gradients, (agents, dims), the gradients there, and what it keeps of that;
+of the points where agents are, and what the steps before have kept."""
 
-def _length(dt: Any) -> Array | None:
-    """dt as a traced number, in the precision of the states."""
+
+def step_length(dt: Any) -> Array | None:
+    """The length of a step as a traced number, in the precision of the states.
+
+    Args:
+        dt: a number greater than 0, or None.
+
+    Returns:
+        A scalar; None for None.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for one that is not greater than 0.
+    """
     if dt is None:
         return None
     check_sign("dt", dt, zero=False)
@@ -35,7 +51,7 @@ class EulerMaruyama(AbstractStepper):
         order: see `sdesim.steppers.base`.
     """
 
-    dt: Array | None = eqx.field(converter=_length, default=None)
+    dt: Array | None = eqx.field(converter=step_length, default=None)
 
     @property
     def resolved(self):
@@ -53,6 +69,22 @@ class EulerMaruyama(AbstractStepper):
         return model.sizes(model.at_step(n), self.dt)
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
+        return self.looking(model, state, n, kick, mean, lambda point, kept: (point, model.gradients(point), kept))
+
+    def looking(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean, look: Look) -> State:
+        """The state after one step, with the gradients of where it looks.
+
+        Args:
+            model: the dynamics.
+            state: before the step.
+            n: the number of the step, from 0; an int32 scalar.
+            kick: makes the noise of the step, at these points and of these gradients.
+            mean: the mean over agents, for the coupling.
+            look: says where gradients are taken, which without delays is where agents are.
+
+        Returns:
+            The new state.
+        """
         rates = model.at_step(n)
         size = model.sizes(rates, self.dt)
         x, v, shared, velocity_shared, kept, clock, before = state
@@ -60,8 +92,7 @@ class EulerMaruyama(AbstractStepper):
         pull = model.coupling.pull(x, shared, t, mean)
         if self.order == "gauss-seidel":
             x = x + weighted(size.weight, pull)
-        point = model.gradient_point(x, v)
-        gradients = model.gradients(point)
+        point, gradients, kept = look(model.gradient_point(x, v), kept)
         noise = kick(point, gradients, size)
         if v is None or model.momentum is None:
             if model.weak_order == 2 and self.order == "jacobi":

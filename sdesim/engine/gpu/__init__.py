@@ -277,6 +277,8 @@ def refusal(
         return f"{numbers} numbers of the state a thread; its registers hold {most}"
     if not stepper.lockstep:
         return "steps of one worker at a time"
+    if stepper.past:
+        return "steps that look back at earlier states"
     if increments:
         return "increments of the caller"
     if watching := looking_at_every_step(observables):
