@@ -19,9 +19,9 @@ class Config:
     """Numbers of workers p of exponential times."""
     crowd: tuple[int, ...] = (256, 512, 1024)
     """More of them, up to where the mean square grows, without gradient noise alone."""
-    gamma: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    gamma: tuple[int, ...] = (1, 4, 8, 16, 32, 64)
     """Numbers of workers of gamma times."""
-    equal: tuple[int, ...] = (1, 2, 4, 6, 8, 12, 16, 24, 31, 32, 48, 64)
+    equal: tuple[int, ...] = (1, 4, 6, 8, 12, 16, 24, 31, 32, 64)
     """Numbers of workers of equal times; the last also at the best learning rate for so many."""
     curvature: float = 1.0
     """Curvature h of the loss."""
@@ -36,7 +36,9 @@ class Config:
     sims: int = 1000
     """Independent simulations."""
     time: float = 6.0
-    """Until when random times give the rates without gradient noise, in m."""
+    """Until when random times give the rates of means without gradient noise, in m."""
+    square_time: float = 3.0
+    """When they have given those of mean squares: later a few simulations make up the mean."""
     equal_time: float = 24.0
     """Until when equal times give them, which are not random; of their second half rates are taken."""
     race: float = 64.0
@@ -54,12 +56,25 @@ class Config:
             if not numbers or list(numbers) != sorted(set(numbers)):
                 raise ValueError(f"{name}={numbers}: must be numbers that increase")
         check_count("sims", self.sims, least=2)
-        for name in ("curvature", "eta", "shape", "sigma", "level", "time", "equal_time", "race", "every"):
+        for name in (
+            "curvature",
+            "eta",
+            "shape",
+            "sigma",
+            "level",
+            "time",
+            "square_time",
+            "equal_time",
+            "race",
+            "every",
+        ):
             check_sign(name, getattr(self, name), zero=False)
         half, best = self.best // 2, self.best
         for name, needs in (("exponential", {best, 4 * best}), ("equal", {half, best, 3 * best})):
             if not needs <= set(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)}: must have {sorted(needs)}, about the best of equal ones")
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: must have {sorted(needs)}, about the best of equal ones"
+                )
         limits = {
             "crowd": (self.many, staleness.mean_square_limit(self.a)),
             "equal": (self.equal, self.limit + 0.5),
@@ -70,6 +85,8 @@ class Config:
                 raise ValueError(f"{name}={getattr(self, name)}: must go beyond {limit:.4g}, where they diverge")
         if self.exponential[-1] >= min(self.crowd[0], limits["crowd"][1]):
             raise ValueError(f"crowd={self.crowd}: must be more than exponential={self.exponential}, which are stable")
+        if not self.every <= self.square_time <= self.time:
+            raise ValueError(f"square_time={self.square_time}: must be of a record, and within time={self.time}")
         if min(self.time, self.equal_time / 2) < 4 * self.every or self.race < max(self.time, self.equal_time):
             raise ValueError(f"every={self.every}: there must be four records at least, and the race is longest")
 

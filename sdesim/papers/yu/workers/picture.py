@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from sdesim import plotting
 from sdesim.papers.yu.workers.claims import exact_loss, mean_rate, race_time, settled, square_rate
@@ -60,8 +61,8 @@ def _mean(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.axhline(0, color="0.6", lw=0.8)
     saturation = staleness.saturation(a)
     panel.axvline(saturation, color="0.6", lw=0.9, ls=":")
-    panel.text(saturation * 0.93, -0.85, "$p^*$", ha="right", color="0.4")
-    panel.set(xscale="log", ylim=(-1.0, 1.45), xlabel="workers $p$", ylabel="decay rate of $E\\,c$  $(1/m)$")
+    panel.text(saturation * 0.93, 1.15, "$p^*$", ha="right", color="0.4")
+    panel.set(xscale="log", ylim=(-1.0, 1.3), xlabel="workers $p$", ylabel="decay rate of $E\\,c$  $(1/m)$")
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -78,17 +79,16 @@ def _square(panel: Axes, config: Config, data: xr.Dataset) -> None:
     limit = staleness.mean_square_limit(a)
     panel.axhline(0, color="0.6", lw=0.8)
     panel.axvline(limit, color="0.6", lw=0.9, ls=":")
-    panel.text(limit * 0.93, 1.1, "$(2+a)/a^2$", ha="right", color="0.4", fontsize=8)
+    panel.text(limit * 0.9, 1.15, "$(2+a)/a^2$", ha="right", color="0.4", fontsize=8)
     panel.set(xscale="log", ylim=(-0.45, 1.3), xlabel="workers $p$", ylabel="decay rate  $(1/m)$")
     panel.legend(loc="lower left", fontsize=8)
 
 
 def _race(panel: Axes, config: Config, data: xr.Dataset) -> None:
-    """Time to the level for the three laws, with the level of the noise floor."""
-    a = config.a
-    times = np.arange(0.0, config.race + config.every / 2, config.every)
-    times[1:] -= config.every / 500
-    whole = np.unique(np.geomspace(1, 4 * config.exponential[-1], 60).astype(int))
+    """Time to the level for the three laws, and where exponential and equal workers do not come to it."""
+    times = np.concatenate([[0.0], config.moments(config.race)])
+    most = 4 * config.exponential[-1]
+    whole = np.unique([*range(1, 33), *np.geomspace(32, most, 40).astype(int)])
     for law, workers, marker in (
         ("exponential", config.exponential, "o"),
         ("gamma", config.gamma, "s"),
@@ -97,28 +97,24 @@ def _race(panel: Axes, config: Config, data: xr.Dataset) -> None:
         losses = data[[f"{law}_loss", "race"]]
         found = {p: race_time(config, losses, law, p) for p in workers}
         reached = [p for p, t in found.items() if np.isfinite(t)]
-        middle = np.array([found[p] for p in reached])
-        band = np.array([_error(lambda d, law=law, p=p: race_time(config, d, law, p), losses) for p in reached])
+        errors = [_error(lambda d, law=law, p=p: race_time(config, d, law, p), losses) for p in reached]
         label = f"{_name(config, law)}, simulated"
-        panel.plot(reached, middle, marker, ms=4, color=COLORS[law], label=label, zorder=3)
-        panel.fill_between(reached, middle - band, middle + band, color=COLORS[law], alpha=0.25, lw=0)
+        _points(panel, reached, [found[p] for p in reached], errors, COLORS[law], marker, label)
         if law != "gamma":
             exact = [settled(config, times, exact_loss(config, law, int(p), times)) for p in whole]
             panel.plot(whole, exact, color=COLORS[law], lw=1.2, label=f"{law}, exact")
-    stable = whole[whole < staleness.mean_square_limit(a)]
-    floor = [staleness.moment_path(int(p), a, [1e4], config.noise)[-1, 0] for p in stable]
+    floor = lambda p: staleness.moment_path(p, config.a, [1e5], config.noise)[-1, 0]
+    below = [p for p in range(1, int(staleness.mean_square_limit(config.a))) if floor(p) < config.level]
+    style: dict[str, Any] = dict(rotation=90, ha="right", va="bottom", fontsize=8)
+    for p, law, words in ((below[-1], "exponential", "noise floor at the level"), (config.limit, "equal", "diverges")):
+        panel.axvline(p + 0.5, color=COLORS[law], lw=0.9, ls=":")
+        panel.text(p * 0.97, 2.1, words, color=COLORS[law], **style)
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel=f"time to {config.level:g} of the loss  $(m)$")
-    panel.set_ylim(2.0, config.race)
+    panel.set_ylim(1.6, config.race)
     ticks = [t for t in (2, 5, 10, 20, 50) if t <= config.race]
     panel.set_yticks(ticks, [f"{t}" for t in ticks])
-    panel.minorticks_off()
-    beside: Any = panel.twinx()
-    beside.plot(stable, np.array(floor) / config.level, ":", color="0.35", lw=1.3)
-    beside.axhline(1.0, color="0.35", lw=0.7)
-    beside.set(yscale="log", ylim=(0.03, 3.0), ylabel="noise floor, exponential (level; dotted)")
-    beside.spines["right"].set_visible(True)
-    panel.plot([], [], ":", color="0.35", lw=1.3, label="noise floor, exponential")
-    panel.legend(loc="upper center", fontsize=7.5)
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.legend(loc="lower left", fontsize=7.5)
 
 
 def _plane(panel: Axes, config: Config) -> None:
@@ -155,6 +151,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     )
     for i, title in enumerate(titles):
         plotting.letter(axes.flat[i], i, title)
-    figure.suptitle(f"AsyncSGD on a quadratic, $a=\\eta h={config.a:g}$, compute times of mean $m$", fontsize=10.5)
+    title = "AsyncSGD on a quadratic (after Yu, Chen & Poor)"
+    figure.suptitle(f"{title}, $a=\\eta h={config.a:g}$, compute times of mean $m$", fontsize=10.5)
     pyplot.close(figure)
     return figure

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 
 from sdesim import noise, objectives, observe
@@ -90,7 +89,9 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         common = (config, law, getattr(config, law), config.race, config.sims, progress)
         data = _swept(*common, sigmas=(0.0, config.sigma), etas=etas).rename(n_agents=f"{law}_workers")
         quiet[law] = data.isel(sigma=0, drop=True)
-        found[f"{law}_loss"] = (data.isel(sigma=1, eta=0, drop=True).sel(what="server", drop=True) ** 2).rename(time="race")
+        found[f"{law}_loss"] = (data.isel(sigma=1, eta=0, drop=True).sel(what="server", drop=True) ** 2).rename(
+            time="race"
+        )
     early = lambda values: values.isel(eta=0, drop=True).sel(time=slice(0, config.time))
     parts = [early(quiet["exponential"]).rename(exponential_workers="many")]
     parts.append(early(crowd.isel(sigma=0, drop=True)).rename(n_agents="many"))
