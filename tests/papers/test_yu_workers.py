@@ -60,7 +60,7 @@ def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
 
 def test_claims_fail_where_all_are_memoryless(monkeypatch, float32):
     found = failed(with_laws(monkeypatch, equal="exponential", gamma="exponential"))
-    assert found >= {*("regular-path", "regular-best", "gamma-limit", "gamma-fluid", "race-regular", "race-best")}
+    assert found >= {"regular-path", "regular-best", "gamma-limit", "gamma-fluid", "race-regular"}
     assert not {f for f in found if "memoryless" in f}
 
 
@@ -71,7 +71,7 @@ def test_claims_fail_of_gamma_times_in_place_of_exponential_ones(monkeypatch, fl
 
 
 def test_claims_fail_of_another_learning_rate(float32):
-    found = failed(run.run(dataclasses.replace(SMOKE, eta=0.9 * SMOKE.eta)))
+    found = failed(run.run(dataclasses.replace(SMOKE, eta=1.1 * SMOKE.eta)))
     assert found >= {"memoryless-mean", "memoryless-square", "regular-path"}
 
 
@@ -86,7 +86,7 @@ def test_rates_of_known_signals():
     assert decay(one, one, 0.5) == pytest.approx(0.3, rel=1e-6)  # one worker and its server
     assert decay(one * np.cos(2 * t), one * np.sin(2 * t + 1), 0.5) == pytest.approx(0.3, rel=1e-6)
     assert decay((1 + t) * one, t * one, 0.5) == pytest.approx(0.3, rel=1e-3)  # a double root
-    assert np.isnan(decay(one / 0, one, 0.5))
+    assert np.isnan(decay(np.inf * one, one, 0.5))
 
 
 @pytest.mark.parametrize("p", [1, 8, 64])
@@ -122,9 +122,9 @@ def test_when_a_loss_settles():
 def test_no_equal_worker_arrives_at_a_record():
     times = y_workers.PRESETS["default"].moments(24.0)
     for p in (1, 2, 6, 31, 32, 128):
-        assert abs(p * times - np.round(p * times)).min() > 1e-3
+        assert abs(p * times - np.round(p * times)).min() > 5e-4
     mean, _ = exact_regular(SMOKE, 4, [0.1, 0.3, 1.3])
-    assert mean[0] == 1 and mean[1] == pytest.approx(0.95) and mean[2] == pytest.approx(0.8 - 0.05 * 0.95)
+    assert mean[0] == 1 and mean[1] == pytest.approx(0.9) and mean[2] == pytest.approx(0.6 - 0.1 * 0.9)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_no_equal_worker_arrives_at_a_record():
         ({"crowd": (200,)}, "crowd=.*must go beyond"),
         ({"sims": 1}, "sims=1"),
         ({"eta": -1.0}, "eta=-1"),
-        ({"every": 4.0}, "four records"),
+        ({"every": 3.0}, "four records"),
+        ({"square_time": 7.0}, "square_time=7"),
         ({"race": 8.0}, "the race is longest"),
     ],
 )

@@ -260,7 +260,7 @@ def _regular(config: Config) -> list[Statement]:
             lambda runs: (rate(runs, best) / statistics.greatest([rate(runs, best // 2), rate(runs, 3 * best)]), 0.0),
             at_least(1.3, smoke=1.3),
         ),
-        # fails of a learning rate a twentieth off
+        # fails of fresh gradients, which decay the faster the more there are
         Statement(
             "regular-limit",
             f"and diverge where a > 2 sin(pi / 2(2p - 1)): {stable} decay, {grows} grow (the lesser of the rates of "
@@ -323,7 +323,7 @@ def _race(config: Config) -> list[Statement]:
         return _over(losses, str(losses.dims[0]), "race", functools.partial(exact_loss, config, law))
 
     return [
-        # both fail of half the noise, and of each other's compute times
+        # both fail of half the noise; the first of gamma times, the second of exponential ones
         measured.equal(
             "race-memoryless",
             "with gradient noise the mean loss of exponential workers is that of theory, down to the noise floor",
@@ -343,7 +343,7 @@ def _race(config: Config) -> list[Statement]:
             lambda runs: time(runs, "exponential", 4 * best) / time(runs, "exponential", best),
             at_least(0.9, smoke=0.8),
         ),
-        # fails of fresh gradients and of exponential times
+        # fails of fresh gradients
         Statement(
             "race-best",
             f"equal ones have a best number: half and three times {best} take longer (the lesser of their times "

@@ -21,7 +21,7 @@ class Config:
     """More of them, up to where the mean square grows, without gradient noise alone."""
     gamma: tuple[int, ...] = (1, 4, 8, 16, 32, 64)
     """Numbers of workers of gamma times."""
-    equal: tuple[int, ...] = (1, 4, 6, 8, 12, 16, 24, 31, 32, 64)
+    equal: tuple[int, ...] = (1, 4, 6, 8, 10, 16, 24, 31, 32, 64)
     """Numbers of workers of equal times; the last also at the best learning rate for so many."""
     curvature: float = 1.0
     """Curvature h of the loss."""
@@ -144,7 +144,7 @@ PRESETS = {
         equal=(2, 4, 12, 32),
         eta=0.1,
         sigma=0.1,
-        sims=1000,
+        sims=600,
         race=32.0,
     ),
     "default": Config(),
