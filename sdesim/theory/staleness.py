@@ -345,7 +345,7 @@ def delay_root(h: float, delay: float, shape: float | None = None) -> complex:
     # s (1 + s d / n)^n + h = 0
     powers = np.poly1d([delay / whole, 1.0]) ** whole
     roots = (np.poly1d([1.0, 0.0]) * powers + h).roots
-    start = complex(roots[np.argmax(roots.real)])
+    start = complex(roots[np.argmax(np.real(roots))])
     if shape == whole:
         return start
     of = lambda s: s + h * (1 + s * scale) ** -shape

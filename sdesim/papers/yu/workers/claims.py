@@ -4,6 +4,7 @@ At each statement stands a wrong model of which it fails; the tests run them.
 """
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -71,7 +72,7 @@ def square_rate(config: Config, values: xr.DataArray) -> float:
     weights = np.array([1.0, 0.0, 0.0, 0.0])
     if p > 1:
         eigenvalues, vectors = np.linalg.eig(staleness.sgd_moments(p, config.a).T)
-        weights = vectors[:, np.argmax(eigenvalues.real)].real
+        weights = np.real(vectors[:, np.argmax(np.real(eigenvalues))])
     parts = zip(weights / weights.sum(), (c * c, c * x, x * x, square), strict=True)
     value = float(statistics.grid_mean(sum(weight * part for weight, part in parts)))  # pyright: ignore[reportArgumentType]
     return -np.log(value) / float(last["time"]) if value > 0 else np.nan
@@ -147,7 +148,7 @@ def exact_loss(config: Config, law: str, workers: int, times: ArrayLike) -> NDAr
     return mean**2 + config.noise * variance
 
 
-def _over(values: xr.DataArray, axis: str, time: str, exact) -> xr.DataArray:
+def _over(values: xr.DataArray, axis: str, time: str, exact: Callable[[int, NDArray], NDArray]) -> xr.DataArray:
     """exact(p, times) over the numbers of workers and the times that measurements have."""
     workers, times = values[axis].values, values[time].values
     found = np.array([exact(int(p), times) for p in workers])

@@ -24,7 +24,7 @@ def _name(config: Config, law: str) -> str:
     return f"gamma({config.shape:g})" if law == "gamma" else law
 
 
-def _error(statistic: Callable[[xr.DataArray | xr.Dataset], float], values: xr.DataArray | xr.Dataset) -> float:
+def _error(statistic: Callable[[Any], float], values: xr.DataArray | xr.Dataset) -> float:
     """Two standard errors of a statistic of simulations."""
     return 2 * jackknife(lambda kept: statistic(values.isel(sim=kept)), values.sizes["sim"])[0]
 
