@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import Clocks, Timing
+from sdesim.asynchrony.clocks import Clocks, Timing, rounded
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import is_traced
 from sdesim.steppers.base import Setting
@@ -125,7 +125,7 @@ def _slots(table: Timetable, setting: Setting) -> Arrivals:
     used = (table.time >= setting.begins) & (part < parts.size)
     counts = np.zeros((setting.sims, parts.size), int)
     np.add.at(counts, (rows[used], part[used]), 1)
-    stride = max(1, int(counts.max()))
+    stride = rounded(max(1, int(counts.max())))
     first = np.concatenate([np.zeros((setting.sims, 1), int), np.cumsum(counts, axis=1)[:, :-1]], axis=1)
     before = (table.time < setting.begins).sum(axis=1)
     order = np.arange(part.shape[1]) - before[:, None]

@@ -217,7 +217,7 @@ class Clocks:
         cycle = self.timing.cycle(p)
         # More than the fastest worker is expected to do; where it does more, more are drawn, the same ones and further.
         jobs = n / (cycle.min() * np.sum(1 / cycle))
-        count = math.ceil((jobs + 6 * math.sqrt(jobs) + 8) / (1 - self.timing.failure))
+        count = rounded(math.ceil((jobs + 6 * math.sqrt(jobs) + 8) / (1 - self.timing.failure)))
         leave = np.inf if self.timing.leave is None else np.asarray(self.timing.leave, float)
         while True:
             ends, arrive = self._ends(count)
@@ -273,6 +273,19 @@ class Clocks:
         if timing.leave is not None:
             gone |= arrive > np.asarray(timing.leave, float)[:, None]
         return ends, np.where(gone, np.inf, arrive) if gone.any() else arrive
+
+
+def rounded(count: int) -> int:
+    """A count that many others share, so that they share compiled programs: up to eighths of a power of two.
+
+    Args:
+        count: at least 1.
+
+    Returns:
+        At least as many, and at most an eighth more.
+    """
+    step = 1 << max(0, count.bit_length() - 4)
+    return math.ceil(count / step) * step
 
 
 def _in_order(times: NDArray, count: int) -> tuple[NDArray, NDArray]:

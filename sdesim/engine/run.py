@@ -486,7 +486,8 @@ def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
 
 def _room_for_given(plan: Plan, steps: int, lanes: int) -> int:
     """Of how many steps what the host hands to them is on the device: one number for all chunks, so one program."""
-    return min(steps, max(plan.stride or 1, GIVEN // (lanes * plan.dims)))
+    most = max(plan.stride or 1, GIVEN // (lanes * plan.dims))
+    return min(1 << max(0, steps - 1).bit_length(), most)  # short runs of many lengths are one program too
 
 
 def _padded(given: PyTree, length: int | None, axis: int) -> PyTree:

@@ -10,6 +10,7 @@ is the number of others' arrivals between its read and its use; its mean is p - 
 from collections.abc import Callable
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
@@ -125,6 +126,60 @@ def sgd_stationary(workers: int, a: float, noise: float = 1.0) -> NDArray:
     return np.array([c, c * (1 + a) / (1 + p * a), c * (1 + a) / (1 + p * a), c])
 
 
+def mean_path(workers: float, a: float, times: ArrayLike) -> NDArray:
+    """The means of memoryless AsyncSGD whose server and workers all begin at 1.
+
+    d/dt (E c, E x_mean) = [[0, -p a], [1, -(1 + a)]] (E c, E x_mean), for any p.
+
+    Args:
+        workers: p, at least 1; any number.
+        a: eta h, without unit.
+        times: in units of m, (times,).
+
+    Returns:
+        E c and E x_mean, (times, 2).
+    """
+    check_sign("workers", workers, zero=False)
+    drift = np.array([[0, -workers * a], [1, -(1 + a)]])
+    return scipy.linalg.expm(np.asarray(times, float)[:, None, None] * drift) @ np.ones(2)
+
+
+def moment_path(workers: int, a: float, times: ArrayLike, noise: float = 0.0) -> NDArray:
+    """The moments of `sgd_moments` in time, of memoryless AsyncSGD whose server and workers all begin at 1.
+
+    Args:
+        workers: p.
+        a: eta h, without unit.
+        times: in units of m, (times,).
+        noise: s^2, at least 0, in the square of the start.
+
+    Returns:
+        (times, 4), in the square of the start.
+    """
+    p, t = check_count("workers", workers), np.asarray(times, float)
+    check_sign("noise", noise)
+    # Of one worker the server and the point are one number.
+    moments = sgd_moments(p, a) if p > 1 else (1 - a) ** 2 * np.eye(4)
+    drift = np.zeros((5, 5))
+    drift[:4, :4] = p * (moments - np.eye(4))
+    drift[:4, 4] = p * noise * np.array([1, 1 / p, 1 / p**2, 1 / p])
+    return (scipy.linalg.expm(t[:, None, None] * drift) @ np.ones(5))[:, :4]
+
+
+def square_rate(workers: int, a: float) -> float:
+    """The rate at which the second moments of memoryless AsyncSGD decay, p (1 - greatest eigenvalue of `sgd_moments`).
+
+    Args:
+        workers: p.
+        a: eta h, without unit.
+
+    Returns:
+        In 1 / m; negative where they grow.
+    """
+    p = check_count("workers", workers)
+    return p * (1 - float(np.linalg.eigvals(sgd_moments(p, a)).real.max())) if p > 1 else 1 - (1 - a) ** 2
+
+
 # -- memoryless workers: EASGD ---------------------------------------------------------------------------------------
 
 
@@ -217,6 +272,26 @@ def regular_rate(workers: int, a: float) -> float:
         In 1 / m; negative where it diverges.
     """
     return -workers * float(np.log(regular_radius(workers, a)))
+
+
+def regular_path(workers: int, a: float, arrivals: int) -> tuple[NDArray, NDArray]:
+    """AsyncSGD of workers that arrive in turn, whose server and workers all begin at 1, after each arrival.
+
+    Args:
+        workers: p.
+        a: eta h, without unit.
+        arrivals: how many.
+
+    Returns:
+        E c, from the start on, (arrivals + 1,), and Var c for noise of s^2 = 1.
+    """
+    p, n = check_count("workers", workers), check_count("arrivals", arrivals, least=0)
+    mean, kick = np.ones(p + n), np.concatenate([np.zeros(p - 1), np.ones(n + 1)])  # first what was read before
+    for i in range(p, p + n):
+        mean[i] = mean[i - 1] - a * mean[i - p]
+        kick[i] = kick[i - 1] - a * kick[i - p]
+    variance = np.concatenate([[0.0], np.cumsum(kick[p - 1 :] ** 2)[:-1]])
+    return mean[p - 1 :], variance
 
 
 # -- delay equations -------------------------------------------------------------------------------------------------

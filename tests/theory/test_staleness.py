@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.stats
 
+import sdesim
+from sdesim.analysis import linearize
+from sdesim.asynchrony import Asynchronous, AsyncSGD
 from sdesim.theory import staleness
 
 
@@ -90,3 +94,48 @@ def test_delays():
 def test_geometric_staleness_has_mean_p_minus_one():
     law = staleness.geometric_staleness(5, 400)
     assert law.sum() == pytest.approx(1) and law @ np.arange(401) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("p, a", [(1, 0.1), (2, 0.1), (7, 0.05), (60, 0.05)])
+def test_paths_of_memoryless_workers_are_averages_over_the_number_of_arrivals(p, a):
+    """The map of an arrival, from the code that simulates, to the powers of a Poisson number of them."""
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), noise=sdesim.noise.Gaussian(3.0), eta=a)
+    step = linearize(model, Asynchronous(AsyncSGD()), agents=p)
+    times, noise = np.array([0.0, 0.4, 2.0, 5.0]), 9 * a**2
+    mean, (second, added) = step.mean(), step.second()
+    found = {"mean": np.zeros((4, 2)), "quiet": np.zeros(4), "noisy": np.zeros(4)}
+    w, quiet, noisy = np.ones(2), np.ones(len(added)), np.ones(len(added))
+    for n in range(700):
+        share = scipy.stats.poisson.pmf(n, p * times)
+        found["mean"] += share[:, None] * w[::-1]
+        found["quiet"] += share * quiet[0]
+        found["noisy"] += share * noisy[0]
+        w, quiet, noisy = mean @ w, second @ quiet, second @ noisy + added
+    np.testing.assert_allclose(staleness.mean_path(p, a, times), found["mean"], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(staleness.moment_path(p, a, times)[:, 0], found["quiet"], rtol=1e-9)
+    np.testing.assert_allclose(staleness.moment_path(p, a, times, noise)[:, 0], found["noisy"], rtol=1e-9)
+    assert staleness.square_rate(p, a) == pytest.approx(step.rate(), rel=1e-9)
+
+
+def test_moments_come_to_rest_in_the_stationary_ones():
+    found = staleness.moment_path(12, 0.05, [600.0], 0.7)[0]
+    np.testing.assert_allclose(found, staleness.sgd_stationary(12, 0.05, 0.7), rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", [1, 2, 5])
+def test_paths_of_workers_in_turn(p):
+    """Against workers and a server written out, and the variance against many of them."""
+    a, n = 0.07, 40
+    rng = np.random.default_rng(0)
+    server, read = np.ones(20000), np.ones((p, 20000))
+    quiet, quiet_read = 1.0, np.ones(p)
+    means, squares = [1.0], [0.0]
+    for i in range(n):
+        server = server - a * read[i % p] + rng.normal(size=20000)
+        quiet = quiet - a * quiet_read[i % p]
+        read[i % p], quiet_read[i % p] = server, quiet
+        means.append(quiet)
+        squares.append(((server - quiet) ** 2).mean())
+    mean, variance = staleness.regular_path(p, a, n)
+    np.testing.assert_allclose(mean, means, rtol=1e-12)
+    np.testing.assert_allclose(variance, squares, rtol=4.5 * np.sqrt(2 / 20000))
