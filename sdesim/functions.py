@@ -796,7 +796,7 @@ def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
         part.add(how, lambda own, *a, how=how: getattr(own, how)(*a, at.mean), at.x, shared, t)
     for how in ("pull", "flow") if at.members is not None else ():
         of_some = lambda own, who, *a, how=how: getattr(own, how)(*a, ArrayMean(at.agents, who))
-        part.add(f"{how} of some", of_some, at.numbers, at.rows(at.members), shared, t)
+        part.add(f"{how} of some", of_some, at.numbers, at.rows(at.members or 0), shared, t)
     if at.renews and part.node.renews:
         part.add("renew", lambda own, *a: own.renew(*a), at.x, shared, t, at.real(at.agents))
     return part.closed(_Coupling)

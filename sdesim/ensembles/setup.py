@@ -310,7 +310,8 @@ def _timed(lanes: Lanes, feed: Feed, sims: int, first: int) -> None:
     points = lanes.diverged.size // sims
     times = feed.times(lanes.records - first)
     if feed.stride is None and lanes.records.size:
-        lanes.observed["time"] = np.tile(times.T, points)
+        seconds: Any = np.tile(times.T, points)  # to all digits, for which a JAX array may have no room
+        lanes.observed["time"] = seconds
         lanes.axes["time"] = ("step",)
     elif lanes.records.size:  # at the same moments in all simulations
         lanes.records = times[0]
