@@ -68,7 +68,7 @@ class Timing:
                 leave = np.asarray(self.leave, float)
             except (TypeError, ValueError):
                 leave = np.zeros(())
-            if leave.ndim != 1 or np.isnan(leave).any():
+            if leave.ndim != 1 or not leave.size or np.isnan(leave).any():
                 raise ValueError(f"leave={shown(self.leave)}: must be moments in seconds, (workers,)")
 
     def check_run(self, workers: int) -> None:

@@ -345,9 +345,10 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
             raise ValueError("steps=None: must be the number of steps, or for workers in virtual time give until=")
         return None
     if until is not None:
-        check_sign("until", until, zero=False)
-        if np.ndim(until) or not math.isfinite(until):
-            raise ValueError(f"until={shown(until)}: must be one finite number, in seconds")
+        moment = named("until", number)(until)
+        check_sign("until", moment, zero=False)
+        if moment.ndim:
+            raise ValueError(f"until={shown(until)}: must be one number, in seconds")
     number = None
     if at is None or (isinstance(at, int | np.integer) and not isinstance(at, bool)):
         number = check_count("at", 100 if at is None else at)
@@ -362,7 +363,7 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
     if moments is None:
         if until is None:
             raise ValueError(f"at={shown(at)}: must be the moments themselves, or until= must be given too")
-        count = number if number and observe else 1
+        count = count if count and observe else 1
         return tuple(float(until) * (i + 1) / count for i in range(count))
     if until is not None and not math.isclose(until, moments[-1]):
         raise ValueError(f"until={until:g}: must be the last moment of at, {moments[-1]:g}, or be left out")
