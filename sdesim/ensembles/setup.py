@@ -349,10 +349,10 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
         check_sign("until", moment, zero=False)
         if moment.ndim:
             raise ValueError(f"until={shown(until)}: must be one number, in seconds")
-    number = None
+    count = None
     if at is None or (isinstance(at, int | np.integer) and not isinstance(at, bool)):
-        number = check_count("at", 100 if at is None else at)
-    moments = None if number else _moments(at)
+        count = check_count("at", 100 if at is None else at)
+    moments = None if count else _moments(at)
     for name, value, why in (
         ("steps", steps, "a run by seconds takes as many as there are"),
         ("every", every, "records of a run by seconds are at="),
