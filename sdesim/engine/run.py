@@ -143,8 +143,10 @@ def _groups(
 
 
 def _part_of(given: Callable[[int, int], PyTree], layout: Blocks, blocks: slice) -> Callable[[int, int], PyTree]:
-    """What the host hands to some blocks."""
-    return lambda a, b: jax.tree.map(lambda leaf: leaf[blocks], layout.split(given(a, b)))
+    """What the host hands to some blocks; the lanes of others are not moved."""
+    lanes = slice(blocks.start * layout.width, blocks.stop * layout.width)
+    part = layout._replace(number=blocks.stop - blocks.start)
+    return lambda a, b: part.split(jax.tree.map(lambda leaf: leaf[..., lanes], given(a, b)))
 
 
 def _advance(

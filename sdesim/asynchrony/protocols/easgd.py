@@ -28,6 +28,9 @@ class AbstractExchanges(AbstractProtocol):
     def __check_init__(self):
         check_sign("period", self.period, zero=False)
 
+    def check(self, model: Dynamics):
+        model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
+
     def changes(self):
         return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
 
@@ -67,9 +70,6 @@ class EASGD(AbstractExchanges):
     Attributes:
         period: jobs of a worker between two of its exchanges (tau), at least 1.
     """
-
-    def check(self, model: Dynamics):
-        model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
     def who(self, job: Job, agents: int):
         return job.members

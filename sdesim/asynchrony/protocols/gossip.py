@@ -5,8 +5,6 @@ import numpy as np
 
 from sdesim.asynchrony.events import Job
 from sdesim.asynchrony.protocols.easgd import AbstractExchanges
-from sdesim.coupling import ArrayMean
-from sdesim.dynamics import Dynamics
 from sdesim.random import Stream
 
 
@@ -19,9 +17,6 @@ class Gossip(AbstractExchanges):
     Attributes:
         period: jobs of a worker between two exchanges that it begins, at least 1.
     """
-
-    def check(self, model: Dynamics):
-        model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
     @property
     def members(self):
