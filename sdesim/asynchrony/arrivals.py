@@ -1,16 +1,42 @@
-"""What the host hands to each step of a run of workers: from a timetable, by arrivals or by seconds."""
+"""What the host hands to each step of a run of workers: from clocks or a timetable, by arrivals or by seconds.
+
+Arrivals are made a page at a time, as the steps of a run ask for them, once for all who read them, and are forgotten
+when all have: a long run holds no more of them than a short one. A run by seconds counts them beforehand, since as many
+steps lie between two of its moments as anybody needs there.
+"""
 
 import dataclasses
 import math
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import Clocks, Timing, rounded
+from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, check_all_there, rounded
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import is_traced
 from sdesim.steppers.base import Setting
+
+KEPT = 1 << 22  # arrivals of all simulations that are not made a second time after they were counted
+
+Take = Callable[[int], Arrived]
+Page = tuple[NDArray, NDArray]
+"""Workers and jobs of arrivals, int32 (arrivals, sims) each."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """Where arrivals come from, as often as they are asked for.
+
+    Attributes:
+        begun: makes a function that gives the next n of each simulation, or as many as there are.
+        page: how many are made at a time.
+    """
+
+    begun: Callable[[], Take]
+    page: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,42 +44,127 @@ class Arrivals:
     """What the host hands to each step of a run of workers, and when these steps are.
 
     Attributes:
-        worker: who arrives, that of all workers for nobody, int32 (sims, steps).
-        job: with which of its jobs, int32 (sims, steps).
-        ends: when each step ends, in seconds, float64 (sims, steps).
-        begins: when the first one begins, in seconds, (sims,).
+        source: of all arrivals, from the first one on.
+        sims: simulations.
         workers: how many there are.
+        steps: of the run.
+        first: the number of the run's first arrival; of a run by seconds `before` says it.
         stride: steps between two of the moments that were asked for; None if arrivals were.
+        before: how many arrive before each moment, (moments, sims), the beginning among them; None by arrivals.
+        moments: in seconds, (moments,); None by arrivals.
+        made: the first pages, if they are there already.
     """
 
-    worker: NDArray
-    job: NDArray
-    ends: NDArray
-    begins: NDArray
+    source: Source
+    sims: int
     workers: int
+    steps: int
+    first: int = 0
     stride: int | None = None
+    before: NDArray | None = None
+    moments: NDArray | None = None
+    made: tuple[Page, ...] = ()
 
-    @property
-    def steps(self) -> int:
-        """Of the run."""
-        return self.worker.shape[1]
-
-    def __call__(self, a: int, b: int) -> dict[str, Any]:
-        """{"arrival": (workers, jobs)} of the steps from a to b, (b - a, sims) each."""
-        here = lambda part: np.ascontiguousarray(part[:, a:b].T)
-        return {"arrival": (here(self.worker), here(self.job))}
-
-    def times(self, steps: NDArray) -> NDArray:
-        """The time after each number of steps.
+    def reading(self, records: NDArray) -> "Reading":
+        """Hand them out, from the first step on.
 
         Args:
-            steps: of the run, from 0, (records,).
+            records: the numbers of steps after which the time will be asked for, from 0, (records,).
 
         Returns:
-            Seconds, float64 (sims, records).
+            What hands them out.
         """
-        moments = np.concatenate([self.begins[:, None], self.ends], axis=1)
-        return moments[:, steps]
+        return Reading(self, records)
+
+    def numbers(self, steps: NDArray, sims: NDArray) -> tuple[NDArray, NDArray]:
+        """Which arrival each step is, if it is one at all: in a run by seconds some are nobody's.
+
+        Args:
+            steps: of the run, any shape.
+            sims: of which simulations, a shape that broadcasts with it.
+
+        Returns:
+            The numbers, and of those that would be theirs if all were somebody's the greatest, plus one.
+        """
+        if self.stride is None or self.before is None:
+            number = self.first + steps + 0 * sims
+            return number, number + 1
+        part, place = np.divmod(steps, self.stride)
+        after = self.before[np.minimum(part + 1, len(self.before) - 1), sims]
+        return np.minimum(self.before[part, sims] + place, after), after
+
+
+class Reading:
+    """Arrivals as they are handed out.
+
+    Args:
+        arrivals: of the run.
+        records: the numbers of steps after which the time will be asked for, (records,).
+    """
+
+    def __init__(self, arrivals: Arrivals, records: NDArray):
+        self._of, self._records, self._lock = arrivals, records, threading.Lock()
+        self._pages = list(arrivals.made)
+        self._low, self._high = 0, sum(len(worker) for worker, _ in self._pages)  # arrivals that the pages are
+        self._take = None if self._pages else arrivals.source.begun()
+        self._start = int(arrivals.numbers(np.zeros(1, int), np.arange(arrivals.sims))[0].min())
+        self._places: list[int] = []  # of those who read, each at an arrival that it may still ask for
+        self._due = np.zeros(0, int) if arrivals.stride else np.unique(arrivals.first + records)
+        self._times = {0: np.zeros(arrivals.sims)}  # after each number of arrivals that is due
+
+    def reader(self, sims: NDArray) -> Callable[[int, int], dict[str, Any]]:
+        """Hand them to some lanes.
+
+        Args:
+            sims: of each lane its simulation, from 0, (lanes,).
+
+        Returns:
+            (a, b) -> {"arrival": (workers, jobs)} of the steps from a to b of the run, (b - a, lanes) each; to be asked
+            for steps in their order.
+        """
+        me, of = len(self._places), self._of
+        self._places.append(self._start)
+        contiguous = np.array_equal(sims, np.arange(sims.size) + sims[:1])
+        columns = slice(int(sims[0]), int(sims[0]) + sims.size) if contiguous else sims
+        if of.steps:
+            self._reach(self._start + 1)  # what this compiles is not compiled in several threads at once
+
+        def read(a: int, b: int) -> dict[str, Any]:
+            if a == b:
+                return {"arrival": (np.zeros((0, sims.size), np.int32),) * 2}
+            number, after = of.numbers(np.arange(a, b)[:, None], sims if of.stride else sims[:1])
+            low, high = int(number[0].min()), int(np.minimum(number[-1] + 1, after[-1]).max())
+            with self._lock:
+                self._places[me] = low
+                self._reach(high)
+                pages, begin = list(self._pages), self._low
+            parts = [part[:, columns] for part in _cut(pages, low - begin, high - begin)]
+            if of.stride is None:
+                return {"arrival": tuple(parts)}
+            here, place = number < after, np.minimum(number, high - 1) - low
+            some = lambda part, none: np.where(here, np.take_along_axis(part, place, 0), np.int32(none))
+            none = of.workers, 0
+            if high == low:  # nobody arrives at all
+                return {"arrival": tuple(np.full(number.shape, n, np.int32) for n in none)}
+            return {"arrival": tuple(map(some, parts, none))}
+
+        return read
+
+    def times(self) -> NDArray:
+        """The time after each of the records.
+
+        Returns:
+            Seconds, float64 (records, sims).
+
+        Raises:
+            ValueError: if all workers have left before the last one.
+        """
+        of, records = self._of, self._records
+        if of.stride and of.moments is not None:
+            return np.repeat(of.moments[records // of.stride][:, None], of.sims, axis=1)
+        with self._lock:
+            self._reach(int(self._due.max(initial=0)))
+        return np.array([self._times[n] for n in of.first + records]).reshape(records.size, of.sims)
 
     def arrivals(self, sims: NDArray, steps: NDArray) -> NDArray:
         """How many have arrived within so many steps of the run.
@@ -65,9 +176,38 @@ class Arrivals:
         Returns:
             (count,).
         """
-        here = self.worker < self.workers
-        so_far = np.concatenate([np.zeros((here.shape[0], 1), int), np.cumsum(here, axis=1)], axis=1)
-        return so_far[sims, steps]
+        return self._of.numbers(steps, sims)[0] - self._of.numbers(np.zeros_like(steps), sims)[0]
+
+    def _reach(self, number: int) -> None:
+        """Have arrivals up to a number, and forget the pages that all have read."""
+        of, size = self._of, self._of.source.page
+        while self._high < number:
+            assert self._take is not None
+            page = self._take(size if of.stride else min(size, of.first + of.steps - self._high))
+            if of.stride is None:
+                check_all_there(page)
+            made = self._high + 1 + np.arange(len(page.time))
+            for n in np.intersect1d(self._due, made):
+                self._times[int(n)] = page.time[n - made[0]].copy()
+            self._pages.append((page.worker, page.job))
+            self._high += made.size
+            self._forget()
+        self._forget()
+
+    def _forget(self) -> None:
+        while self._pages and self._low + len(self._pages[0][0]) <= min(self._places, default=self._start):
+            self._low += len(self._pages.pop(0)[0])
+
+
+def _cut(pages: list[Page], low: int, high: int) -> Page:
+    """Some arrivals of pages that follow one another, counted from the first of these."""
+    workers, jobs = [], []
+    for worker, job in pages:
+        part = slice(max(low, 0), max(high, 0))
+        workers.append(worker[part])
+        jobs.append(job[part])
+        low, high = low - len(worker), high - len(worker)
+    return np.concatenate(workers), np.concatenate(jobs)
 
 
 def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Arrivals:
@@ -86,53 +226,57 @@ def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Ar
     """
     if is_traced(setting.seed):
         raise ValueError("seed: workers' clocks are made outside of jit, and this seed is traced; give a number")
-    p, numbers = setting.agents, setting.first_sim + np.arange(setting.sims)
-    made = lambda n: Clocks(timing, setting.seed, numbers, p).table(n) if given is None else given
-    if setting.at is None:
-        last = setting.first + setting.steps
-        table = _fitting(made(last), setting, last)
-        ends = np.concatenate([np.zeros((setting.sims, 1)), table.time], axis=1)
-        cut = slice(setting.first, last)
-        return Arrivals(table.worker[:, cut], table.job[:, cut], table.time[:, cut], ends[:, setting.first], p)
+    p = setting.agents
     timing.check_run(p)
-    count = 16 + math.ceil(1.1 * setting.at[-1] * float(np.sum(1 / timing.cycle(p))))
-    while True:
-        table = _fitting(made(count), setting, 0)
-        if (table.time[:, -1] >= setting.at[-1]).all():
-            return _slots(table, setting)
-        if given is not None:
-            raise ValueError(f"timetable: ends before {setting.at[-1]:g} seconds in some simulation")
-        count *= 2
+    last = setting.first + setting.steps if setting.at is None else 0
+    if given is None:
+        numbers = setting.first_sim + np.arange(setting.sims)
+        clocks = lambda: Clocks(timing, setting.seed, numbers, p)
+        source = Source(lambda: clocks().take, clocks().page)
+    else:
+        _check_fits(given, setting, last)
+        source = Source(lambda: _taken(given, setting.sims), max(1, WINDOW // setting.sims))
+    if setting.at is None:
+        return Arrivals(source, setting.sims, p, setting.steps, setting.first)
+    moments = np.array([setting.begins, *(m for m in setting.at if m > setting.begins)])
+    expected = 16 + math.ceil(1.1 * moments[-1] * float(np.sum(1 / timing.cycle(p))))
+    source = dataclasses.replace(source, page=min(source.page, expected))
+    before, made = _counted(source, setting.sims, moments)
+    stride = rounded(max(1, int(np.diff(before, axis=0).max())))
+    return Arrivals(source, setting.sims, p, stride * (moments.size - 1), 0, stride, before, moments, made)
 
 
-def _fitting(table: Timetable, setting: Setting, arrivals: int) -> Timetable:
-    """The simulations of a run out of those of a timetable."""
+def _check_fits(table: Timetable, setting: Setting, arrivals: int) -> None:
     if table.sims < setting.sims or table.arrivals < arrivals or table.workers != setting.agents:
         has = f"{table.sims} simulations, {table.arrivals} arrivals and {table.workers} workers"
         raise ValueError(f"timetable: has {has}; the run needs {setting.sims}, {arrivals} and {setting.agents}")
-    if table.sims == setting.sims:
-        return table
-    first = slice(setting.sims)
-    return Timetable(table.time[first], table.worker[first], table.job[first], table.workers)
 
 
-def _slots(table: Timetable, setting: Setting) -> Arrivals:
-    """Arrivals between the moments that are asked for, as many steps for each: those of nobody fill them up."""
-    moments = np.asarray(setting.at)
-    part = np.searchsorted(moments, table.time, side="right") - np.searchsorted(moments, setting.begins, side="right")
-    parts = moments[moments > setting.begins]
-    rows = np.broadcast_to(np.arange(setting.sims)[:, None], part.shape)
-    used = (table.time >= setting.begins) & (part < parts.size)
-    counts = np.zeros((setting.sims, parts.size), int)
-    np.add.at(counts, (rows[used], part[used]), 1)
-    stride = rounded(max(1, int(counts.max())))
-    first = np.concatenate([np.zeros((setting.sims, 1), int), np.cumsum(counts, axis=1)[:, :-1]], axis=1)
-    before = (table.time < setting.begins).sum(axis=1)
-    order = np.arange(part.shape[1]) - before[:, None]
-    inside = np.where(used, part, 0)
-    place = inside * stride + order - np.take_along_axis(first, inside, axis=1)
-    shape = (setting.sims, parts.size * stride)
-    worker, job = np.full(shape, table.workers, np.int32), np.zeros(shape, np.int32)
-    worker[rows[used], place[used]], job[rows[used], place[used]] = table.worker[used], table.job[used]
-    ends = np.broadcast_to(np.repeat(parts, stride), shape)
-    return Arrivals(worker, job, ends, np.full(setting.sims, setting.begins), table.workers, stride)
+def _taken(table: Timetable, sims: int) -> Take:
+    """What gives the next arrivals of the first simulations of a timetable."""
+    begin = 0
+
+    def take(n: int) -> Arrived:
+        nonlocal begin
+        part = slice(begin, begin := begin + n)
+        return Arrived(*(np.ascontiguousarray(a[:sims, part].T) for a in (table.time, table.worker, table.job)))
+
+    return take
+
+
+def _counted(source: Source, sims: int, moments: NDArray) -> tuple[NDArray, tuple[Page, ...]]:
+    """How many arrive before each moment, (moments, sims), and the pages up to the last one if these are few."""
+    take, counts, made, held = source.begun(), np.zeros((moments.size + 1, sims), int), [], 0
+    reached = np.zeros(sims, bool)
+    while not reached.all():
+        page = take(source.page)
+        if not len(page.time):
+            raise ValueError(f"timetable: ends before {moments[-1]:g} seconds in some simulation")
+        part = np.searchsorted(moments, page.time, side="right")  # so many moments are not after the arrival
+        low, high = int(part.min()), int(part.max()) + 1
+        found = np.bincount(((part - low) * sims + np.arange(sims)).ravel(), minlength=(high - low) * sims)
+        counts[low:high] += found.reshape(-1, sims)
+        reached = page.time[-1] >= moments[-1]
+        held += page.time.size
+        made = [*made, (page.worker, page.job)] if held <= KEPT else []
+    return np.cumsum(counts[:-1], axis=0), tuple(made) if held <= KEPT else ()

@@ -6,7 +6,8 @@ learning rate are. One timetable therefore serves every grid point and every alg
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -16,9 +17,13 @@ from sdesim import random
 from sdesim.asynchrony.compute import AbstractCompute, check_share, job_times, words_of_jobs
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import check_choice, check_count, check_finite, named, number, of_part, shown
+from sdesim.memory import available_memory
 from sdesim.random import Stream
 
-WINDOW = 1 << 20  # arrivals of all simulations that are put in order at a time
+WINDOW = 1 << 20  # arrivals of all simulations that are made at a time
+ROWS = 16  # simulations whose arrivals are put in order at a time
+DRAWN = 64  # jobs of each worker that are drawn at a time, of workers who wait for each other
+BYTES = 80  # of each arrival of a timetable, while it is made
 
 Start = Literal["together", "staggered", "stationary"]
 
@@ -141,12 +146,43 @@ def timetable(
     Raises:
         TypeError: for a law that is none.
         ValueError: for a bad argument: its name, its value and what would be right.
+        MemoryError: if there is no room for it.
     """
     p = check_count("workers", workers, most=random.MAX_AGENTS)
     n = check_count("arrivals", arrivals, least=0, most=random.MAX_STEPS)
     numbers = check_count("first_sim", first_sim, least=0) + np.arange(check_count("sims", sims, most=random.MAX_SIMS))
     timing = Timing(compute, start, barrier, uplink, downlink, failure, leave)
-    return Clocks(timing, seed, numbers, p).table(n)
+    return Clocks(timing, seed, numbers, p, began=True).table(n)
+
+
+class Arrived(NamedTuple):
+    """Arrivals in the order of their times.
+
+    Attributes:
+        time: of each, in seconds, float64 (arrivals, sims); infinite where all workers have left.
+        worker: who arrives, int32 (arrivals, sims).
+        job: with which of its jobs, int32 (arrivals, sims).
+        began: when the job began, float64 (arrivals, sims); None where nobody asked.
+    """
+
+    time: NDArray
+    worker: NDArray
+    job: NDArray
+    began: NDArray | None = None
+
+
+def _room(arrivals: int, sims: int, began: bool) -> Arrived:
+    """Room for so many arrivals."""
+    shape = (arrivals, sims)
+    time, worker, job = np.empty(shape), np.empty(shape, np.int32), np.empty(shape, np.int32)
+    return Arrived(time, worker, job, np.empty(shape) if began else None)
+
+
+def _each(fn: Callable[..., NDArray], *parts: Arrived) -> Arrived:
+    """A function of each array of arrivals, or of several parts of them."""
+    time, worker, job = (fn(*arrays) for arrays in zip(*(part[:3] for part in parts), strict=True))
+    began = None if parts[0].began is None else fn(*(part.began for part in parts))
+    return Arrived(time, worker, job, began)
 
 
 class Clocks:
@@ -160,17 +196,23 @@ class Clocks:
         seed: as for `simulate`.
         sims: numbers of the simulations, (sims,).
         workers: p.
+        began: whether to say when jobs began.
 
     Raises:
         TypeError: for a law that is none.
         ValueError: for what does not fit the number of workers.
     """
 
-    def __init__(self, timing: Timing, seed: Any, sims: NDArray, workers: int):
+    def __init__(self, timing: Timing, seed: Any, sims: NDArray, workers: int, began: bool = False):
         timing.check_run(workers)
-        self.timing, self.seed, self.sims, self.workers = timing, seed, sims, workers
+        self.timing, self.seed, self.sims, self.workers = timing, random.seed_words(seed), sims, workers
         self.job = np.zeros((sims.size, workers), np.int64)  # the number of each worker's next one
         self.began = np.zeros((sims.size, workers))  # when it began
+        self.page = max(4 * workers, WINDOW // max(sims.size, 1))  # arrivals that are put in order at a time
+        self._cycle = timing.cycle(workers)
+        self._says_began = began
+        self._left = _room(0, sims.size, began)  # of workers who wait for each other, those that nobody took yet
+        self._drawn: tuple[NDArray, NDArray] | None = None  # of these, the times of their next jobs, and from which on
 
     def table(self, arrivals: int) -> Timetable:
         """The first arrivals, of clocks that have not been asked.
@@ -180,99 +222,167 @@ class Clocks:
 
         Returns:
             The timetable.
-        """
-        time, worker, job, began = self.take(arrivals) if self.timing.barrier is None else self._together(arrivals)
-        return Timetable(time, worker.astype(np.int32), job.astype(np.int32), self.workers, began)
 
-    def take(self, arrivals: int) -> tuple[NDArray, ...]:
-        """The next arrivals of workers that never wait.
+        Raises:
+            ValueError: if all workers leave before.
+            MemoryError: if there is no room for it.
+        """
+        check_room(arrivals * self.sims.size, f"a timetable of {self.sims.size} x {arrivals} arrivals")
+        pages = [self.take(min(self.page, arrivals - i)) for i in range(0, arrivals, self.page)] or [self.take(0)]
+        check_all_there(*pages)
+        time, worker, job, began = _each(lambda *parts: np.ascontiguousarray(np.concatenate(parts).T), *pages)
+        return Timetable(time, worker, job, self.workers, began)
+
+    def take(self, arrivals: int) -> Arrived:
+        """The next arrivals.
 
         Args:
             arrivals: of each simulation.
 
         Returns:
-            Their times, workers, jobs, and when these began, (sims, arrivals) each.
+            As many, of infinite times beyond the last.
         """
-        window = max(4 * self.workers, WINDOW // max(self.sims.size, 1))
-        parts = [self._window(min(window, arrivals - i)) for i in range(0, arrivals, window)] or [self._window(0)]
-        return tuple(np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        if self.timing.barrier is not None:
+            return self._together(arrivals)
+        found = _room(arrivals, self.sims.size, self._says_began)
+        parts = math.ceil(self.sims.size / ROWS)
+        rows = math.ceil(self.sims.size / max(parts, 1))
+        for part in range(parts):  # few simulations at a time, so that all of their jobs are in the cache
+            # As many in every part, so that they share a compiled program: the last one of all may be there twice.
+            self._window(np.minimum(np.arange(part * rows, (part + 1) * rows), self.sims.size - 1), found)
+        return found
 
-    def _together(self, arrivals: int) -> tuple[NDArray, ...]:
-        """The first arrivals of workers of whom so many wait for each other."""
+    def _together(self, arrivals: int) -> Arrived:
+        """The next arrivals of workers of whom so many wait for each other."""
         barrier, rows = self.timing.barrier or 1, np.arange(self.sims.size)[:, None]
-        ends = self._ends(1)[0][..., 0]
-        parts = []
-        for _ in range(0, arrivals, barrier):
+        parts = [self._left]
+        for _ in range(self._left.time.shape[0], arrivals, barrier):
+            ends = self._next_ends()
             who = np.argsort(ends, axis=1, kind="stable")[:, :barrier]
             time = ends[rows, who]
-            parts.append((time, who, self.job[rows, who], self.began[rows, who]))
+            began = self.began[rows, who].T if self._says_began else None
+            parts.append(Arrived(time.T, who.T.astype(np.int32), self.job[rows, who].T.astype(np.int32), began))
             self.began[rows, who] = time[:, -1:]
             self.job[rows, who] += 1
-            ends[rows, who] = self._ends(1)[0][rows, who, 0]
-        parts = parts or [(np.zeros((self.sims.size, 0)),) * 4]
-        return tuple(np.concatenate(part, axis=1)[:, :arrivals] for part in zip(*parts, strict=True))
+        found = _each(lambda *arrays: np.concatenate(arrays), *parts)
+        self._left = _each(lambda a: a[arrivals:], found)
+        return _each(lambda a: a[:arrivals], found)
 
-    def _window(self, n: int) -> tuple[NDArray, ...]:
-        sims, p = self.job.shape
-        cycle = self.timing.cycle(p)
+    def _next_ends(self) -> NDArray:
+        """When the next job of each worker ends, (sims, workers), of workers who wait."""
+        if self._drawn is None or (self.job - self._drawn[1]).max() >= self._drawn[0].shape[2]:
+            everyone = np.arange(self.sims.size)
+            self._drawn = self._times(everyone, DRAWN), self.job.copy()
+        times, first = self._drawn
+        return self.began + np.take_along_axis(times, (self.job - first)[..., None], 2)[..., 0]
+
+    def _window(self, rows: NDArray, found: Arrived) -> None:
+        """The next arrivals of some simulations."""
+        (n, _), p = found.time.shape, self.workers
         # More than the fastest worker is expected to do; where it does more, more are drawn, the same ones and further.
-        jobs = n / (cycle.min() * np.sum(1 / cycle))
+        jobs = n / (self._cycle.min() * np.sum(1 / self._cycle))
         count = rounded(math.ceil((jobs + 6 * math.sqrt(jobs) + 8) / (1 - self.timing.failure)))
         leave = np.inf if self.timing.leave is None else np.asarray(self.timing.leave, float)
         while True:
-            ends, arrive = self._ends(count)
-            order, time = _in_order(arrive.reshape(sims, -1), n)
+            ends, arrive = self._ends(rows, count)
+            times = arrive.reshape(rows.size, -1)
+            place, time = _in_order(times, n)
             # Who has not got further than the n-th of all that are drawn may have more jobs before it.
-            further = ends[:, :, -1] >= time[:, -1:] if order.shape[1] == n > 0 else np.full((sims, p), n == 0)
-            if (further | (ends[:, :, -1] > leave)).all():
+            further = ends[:, :, -1] >= time[:, -1:] if place.shape[1] == n > 0 else np.full((rows.size, p), n == 0)
+            if (further | (ends[:, :, -1] > leave)).all() and place.shape[1] == n:
                 break
             count *= 2
-        if order.shape[1] < n or not np.isfinite(time).all():
-            raise ValueError(f"leave: all workers have left before there are {n} arrivals more")
-        worker, place = np.divmod(order, count)
-        done = np.zeros((sims, p), np.int64)
-        done[np.arange(sims)[:, None], worker] = place + 1  # the last one of each worker stays
-        begins = np.concatenate([self.began[..., None], ends[:, :, :-1]], axis=2).reshape(sims, -1)
-        began = np.maximum(np.take_along_axis(begins, order, 1), 0)
-        job = place + np.take_along_axis(self.job, worker, 1)
+        of_row = np.arange(rows.size, dtype=np.int32)[:, None]
+        place = place.astype(np.int32)
+        worker = place // np.int32(count)
+        which = worker + of_row * np.int32(p)
+        # The job of a place is its number in the worker's row and the number of the row's first one.
+        jobs = self.job[rows]
+        base = (jobs - np.arange(p) * count).astype(np.int32)
+        done = np.zeros(rows.size * p, np.int64)
+        done[which] = place - worker * np.int32(count) + np.int32(1)  # the last one of each worker stays
+        done = done.reshape(rows.size, p)
+        found.time[:, rows], found.worker[:, rows] = time.T, worker.T
+        found.job[:, rows] = (place + base.take(which)).T
+        if found.began is not None:
+            begins = np.concatenate([self.began[rows][..., None], ends[:, :, :-1]], axis=2).reshape(rows.size, -1)
+            found.began[:, rows] = np.maximum(np.take_along_axis(begins, place, 1), 0).T
         ended = np.take_along_axis(ends, np.maximum(done - 1, 0)[..., None], 2)[..., 0]
-        self.began = np.where(done > 0, ended, self.began)
-        self.job += done
-        return time, worker, job, began
+        self.began[rows] = np.where(done > 0, ended, self.began[rows])
+        self.job[rows] = jobs + done
 
-    def _ends(self, count: int) -> tuple[NDArray, NDArray]:
-        """When each worker's next jobs end and it begins another, and when they arrive, (sims, workers, count)."""
-        timing, of_jobs = self.timing, (self.sims, self.job, count)
+    def _times(self, rows: NDArray, count: int) -> NDArray:
+        """How long each worker's next jobs take from here on, (rows, workers, count)."""
+        timing, of_jobs = self.timing, (self.sims[rows], self.job[rows], count)
         times = job_times(timing.compute, self.seed, *of_jobs)
-        if (fresh := self.job == 0).any():
+        if (fresh := self.job[rows] == 0).any():
             mean = np.broadcast_to(timing.compute.average, self.workers)
             first, ahead = times[:, :, 0], np.zeros(self.workers)
             if isinstance(timing.start, str) and timing.start == "stationary":
-                words = words_of_jobs(self.seed, Stream.OFFSET, self.sims, self.job, 1)[:, :, 0]
+                words = words_of_jobs(self.seed, Stream.OFFSET, *of_jobs[:2], 1)[:, :, 0]
                 first = timing.compute.residuals(words) * mean
             elif isinstance(timing.start, str):
                 ahead = np.arange(mean.size) / mean.size * mean * (timing.start == "staggered")
             else:
                 ahead = np.asarray(timing.start, float)
             times[:, :, 0] = np.where(fresh, np.maximum(first - np.maximum(ahead, 0), 0), times[:, :, 0])
-            self.began = np.where(fresh, np.maximum(-ahead, 0), self.began)
-        up = 0.0 if timing.uplink is None else timing.uplink.times(self.seed, Stream.UPLINK, *of_jobs)
-        down = 0.0 if timing.downlink is None else timing.downlink.times(self.seed, Stream.DOWNLINK, *of_jobs)
-        times = times + up
+            self.began[rows] = np.where(fresh, np.maximum(-ahead, 0), self.began[rows])
+        return times
+
+    def _ends(self, rows: NDArray, count: int) -> tuple[NDArray, NDArray]:
+        """When each worker's next jobs end and it begins another, and when they arrive, (rows, workers, count)."""
+        timing, of_jobs = self.timing, (self.sims[rows], self.job[rows], count)
+        times = self._times(rows, count)
+        if timing.uplink is not None:
+            times += timing.uplink.times(self.seed, Stream.UPLINK, *of_jobs)
         if timing.downlink is None:
-            times[:, :, :1] += self.began[..., None]
-            ends = arrive = np.cumsum(times, axis=2)
+            times[:, :, 0] += self.began[rows]
+            ends = arrive = np.cumsum(times, axis=2, out=times)
         else:
-            cycles = np.stack([times, np.broadcast_to(down, times.shape)], axis=3).reshape(*times.shape[:2], -1)
-            cycles[:, :, :1] += self.began[..., None]
-            moments = np.cumsum(cycles, axis=2)
-            arrive, ends = moments[:, :, ::2], moments[:, :, 1::2]
-        gone = np.zeros(arrive.shape, bool)
+            down = timing.downlink.times(self.seed, Stream.DOWNLINK, *of_jobs)
+            cycles = np.stack([times, down], axis=3).reshape(*times.shape[:2], -1)
+            cycles[:, :, 0] += self.began[rows]
+            moments = np.cumsum(cycles, axis=2, out=cycles)
+            arrive, ends = np.ascontiguousarray(moments[:, :, ::2]), moments[:, :, 1::2]
+        gone = None
         if timing.failure:
-            gone |= words_of_jobs(self.seed, Stream.FAILURE, *of_jobs) < timing.failure * 2.0**32
+            gone = words_of_jobs(self.seed, Stream.FAILURE, *of_jobs) < timing.failure * 2.0**32
         if timing.leave is not None:
-            gone |= arrive > np.asarray(timing.leave, float)[:, None]
-        return ends, np.where(gone, np.inf, arrive) if gone.any() else arrive
+            left = arrive > np.asarray(timing.leave, float)[:, None]
+            gone = left if gone is None else gone | left
+        return ends, arrive if gone is None else np.where(gone, np.inf, arrive)
+
+
+def check_all_there(*pages: Arrived) -> None:
+    """Refuse arrivals that never come.
+
+    Args:
+        *pages: arrivals.
+
+    Raises:
+        ValueError: if all workers have left before the last one.
+    """
+    for page in pages:
+        if page.time.size and not np.isfinite(page.time[-1]).all():
+            raise ValueError("leave: all workers have left before there are as many arrivals; give fewer")
+
+
+def check_room(arrivals: int, what: str) -> None:
+    """Refuse a timetable for which there is no memory.
+
+    Args:
+        arrivals: of all simulations.
+        what: it is, in words.
+
+    Raises:
+        MemoryError: with what is needed and what there is.
+    """
+    need, have = BYTES * arrivals, available_memory()
+    if have is not None and need > have:
+        raise MemoryError(
+            f"{what} needs about {need / 2**30:.3g} GiB, and {have / 2**30:.3g} GiB are free: take fewer arrivals or "
+            "simulations; a run by itself holds no timetable"
+        )
 
 
 def rounded(count: int) -> int:
@@ -289,15 +399,31 @@ def rounded(count: int) -> int:
 
 
 def _in_order(times: NDArray, count: int) -> tuple[NDArray, NDArray]:
-    """The places of the first `count` times of each row, those of equal ones in their order, and these times."""
-    order = np.argsort(times, axis=1)[:, :count]
-    found = np.take_along_axis(times, order, 1)
-    tied = (found[:, 1:] == found[:, :-1]).any(axis=1)
-    if count < times.shape[1] and count:
-        tied |= (times == found[:, -1:]).sum(axis=1) > 1
-    if tied.any():
-        order[tied] = np.argsort(times[tied], axis=1, kind="stable")[:, :count]
-    return order, found
+    """The places of the first `count` times of each row, those of equal ones in their order, and these times.
+
+    Whole numbers are sorted, several times as fast as places by their times: the time in its high bits, rounded, and
+    the place in the low ones. Where rounding has put two in a wrong order, the row is sorted again.
+    """
+    rows, width = times.shape
+    if not times.size:
+        return np.zeros((rows, 0), np.int64), times[:, :0]
+    bits = (width - 1).bit_length()
+    least, most = times.min(), times.max()
+    if most == np.inf:
+        most = np.max(times, initial=least, where=np.isfinite(times))
+    range_ = most - least
+    scale = 2.0 ** (62 - bits) / range_ if 0 < range_ < np.inf else 0.0
+    keys = (np.minimum(times, most) - least if least < np.inf else np.zeros(times.shape)) * scale
+    keys = (keys.astype(np.int64) << bits) | np.arange(width)
+    keys.sort(axis=1)
+    place = keys & ((1 << bits) - 1)
+    found = times.ravel().take(place + np.arange(rows)[:, None] * width)
+    with np.errstate(invalid="ignore"):
+        wrong = (found[:, 1:] < found[:, :-1]).any(axis=1)
+    if wrong.any():
+        place[wrong] = np.argsort(times[wrong], axis=1, kind="stable")
+        found[wrong] = np.take_along_axis(times[wrong], place[wrong], 1)
+    return place[:, :count], found[:, :count]
 
 
 def check_start(start: Any, workers: int | None = None) -> None:

@@ -98,8 +98,9 @@ class AbstractCompute(Part):
         Returns:
             Seconds, float64 (sims, workers, count).
         """
-        mean = np.broadcast_to(np.asarray(self.mean, float), first.shape[1])
-        return self.quantiles(words_of_jobs(seed, stream, sims, first, count)) * mean[:, None]
+        times = self.quantiles(words_of_jobs(seed, stream, sims, first, count))
+        times *= np.broadcast_to(np.asarray(self.mean, float), first.shape[1])[:, None]
+        return times
 
     def residuals(self, words: NDArray) -> NDArray:
         """What is left, at mean 1, of the job under way of a worker that has worked for long.
@@ -130,7 +131,9 @@ class Exponential(AbstractCompute):
     """Times without memory."""
 
     def quantiles(self, words: NDArray) -> NDArray:
-        return -np.log1p((words + 0.5) * -(2.0**-32))
+        times = words + 0.5
+        times *= -(2.0**-32)
+        return np.negative(np.log1p(times, out=times), out=times)
 
     def residuals(self, words: NDArray) -> NDArray:
         return self.quantiles(words)
@@ -303,13 +306,19 @@ class _Table:
         return cls(logits, np.where(logits < 0, distribution.ppf(share), distribution.isf(share)), even=True)
 
     def quantiles(self, words: NDArray) -> NDArray:
-        share = (words + 0.5) * 2.0**-32
-        logits = np.log(share / (1 - share))
+        place = words + 0.5
+        place *= 2.0**-32
+        place /= 1 - place
+        np.log(place, out=place)  # the logit
         if not self.even:
-            return np.exp(np.interp(logits, self.logits, self.logs))
-        place = (logits - self.logits[0]) * ((self.logits.size - 1) / (self.logits[-1] - self.logits[0]))
+            return np.exp(np.interp(place, self.logits, self.logs))
+        place -= self.logits[0]
+        place *= (self.logits.size - 1) / (self.logits[-1] - self.logits[0])
         node = place.astype(np.int32)
-        return np.exp(self.logs[node] + (place - node) * self.slopes[node])
+        place -= node
+        place *= self.slopes.take(node)
+        place += self.logs.take(node)
+        return np.exp(place, out=place)
 
     def residual(self) -> "_Table":
         """The table of the law whose density is the share of times beyond."""
@@ -341,8 +350,8 @@ def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: 
     Returns:
         uint32 (sims, workers, count).
     """
-    numbers = (jnp.asarray(a, jnp.uint32) for a in (sims, first))
-    return np.asarray(_words(random.seed_words(seed), jnp.int32(stream), *numbers, count))
+    numbers = (np.asarray(a, np.uint32) for a in (sims, first))
+    return np.asarray(_words(random.seed_words(seed), np.int32(stream), *numbers, count))
 
 
 @functools.partial(jax.jit, static_argnums=4)

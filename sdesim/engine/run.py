@@ -41,6 +41,11 @@ GIVEN = 1 << 20  # lanes times steps of what the host hands over at a time
 THREAD_BYTES = 32 * 1024  # of state, below which a second thread costs more than it gives
 
 
+Given = Callable[[np.ndarray], Callable[[int, int], PyTree]]
+"""Of some lanes, by their numbers, (lanes,): (a, b) -> what the host hands to the steps a to b of the run by the names
+of `step`'s arguments, leaves (b - a, ..., lanes). Each is asked for its steps in their order."""
+
+
 @dataclasses.dataclass
 class Lanes:
     """The outcome of a run, lanes on the last axis of every array.
@@ -110,10 +115,10 @@ class _Group(NamedTuple):
             return blocks.at_once(fn, eqx.combine(self.kept, self.swept), axes, lanes)
         return blocks.each_block(fn, self.kept, axes, (self.swept, lanes), self.needed)
 
-    def at(self, state: State, lanes: np.ndarray) -> State:
-        """The state of some of the lanes, on the last axis; copied, since a run holds no state twice for long."""
+    def at(self, tree: PyTree, lanes: np.ndarray) -> PyTree:
+        """Some of the lanes, on the last axis; copied, since a run holds no state twice for long."""
         row = np.asarray if self.needed is None else blocks.in_a_row
-        return jax.tree.map(lambda leaf: row(leaf)[..., lanes], state)
+        return jax.tree.map(lambda leaf: row(leaf)[..., lanes], tree)
 
 
 def _groups(
@@ -122,13 +127,14 @@ def _groups(
     axes: PyTree,
     state: State,
     sims: Array,
-    given: Callable[[int, int], PyTree] | None,
+    given: Given | None,
     workers: int,
 ) -> list[_Group]:
     """The lanes of a run, shared out to the workers."""
     swept, kept = blocks.swept_and_kept(model, axes)
     if layout is None:
-        return [_Group(None, 0, kept, swept, state, sims, given)]
+        handed = None if given is None else given(np.arange(sims.shape[0]))
+        return [_Group(None, 0, kept, swept, state, sims, handed)]
     layout, needed = layout.shared_by(workers)
     each = layout.number // workers
     parts = layout.split((swept, state, sims))
@@ -142,11 +148,12 @@ def _groups(
     return groups
 
 
-def _part_of(given: Callable[[int, int], PyTree], layout: Blocks, blocks: slice) -> Callable[[int, int], PyTree]:
-    """What the host hands to some blocks; the lanes of others are not moved."""
-    lanes = slice(blocks.start * layout.width, blocks.stop * layout.width)
-    part = layout._replace(number=blocks.stop - blocks.start)
-    return lambda a, b: part.split(jax.tree.map(lambda leaf: leaf[..., lanes], given(a, b)))
+def _part_of(given: Given, layout: Blocks, blocks: slice) -> Callable[[int, int], PyTree]:
+    """What the host hands to some blocks."""
+    lanes = np.arange(blocks.start * layout.width, blocks.stop * layout.width)
+    part = Blocks(lanes.size, layout.width, blocks.stop - blocks.start)
+    read = given(np.minimum(lanes, layout.count - 1))
+    return lambda a, b: part.split(read(a, b))
 
 
 def _advance(
@@ -212,6 +219,7 @@ class _Lost(NamedTuple):
 
     lanes: np.ndarray
     state: State
+    given: PyTree
     now: int
     turns: int
     stride: int
@@ -258,7 +266,7 @@ def run_lanes(
     steps: int,
     path: Path,
     observables: Sequence[AbstractObservable] = (),
-    given: Callable[[int, int], PyTree] | None = None,
+    given: Given | None = None,
     progress: bool = False,
     label: str = "simulate",
 ) -> Lanes:
@@ -276,8 +284,7 @@ def run_lanes(
         steps: how many.
         path: from `choose`.
         observables: what is watched; nothing by default.
-        given: (a, b) -> what the host hands to the steps a to b of this run by the names of `step`'s arguments, leaves
-            (b - a, ..., lanes); None for nothing.
+        given: what the host hands to the lanes; None for nothing.
         progress: whether a bar is shown.
         label: before the bar.
 
@@ -304,7 +311,7 @@ def run_lanes(
         state=join(whole.state),
         observed=join(observed),
         axes=names,
-        diverged=_dated(run, model, sims, given, [lost for end in ends for lost in end.lost]),
+        diverged=_dated(run, model, sims, [lost for end in ends for lost in end.lost]),
         step=first + steps,
         records=_records(run),
         seconds=time.perf_counter() - began,
@@ -464,7 +471,8 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             fresh = ~np.asarray(new[3]).ravel() & ~diverged
             if fresh.any():
                 diverged |= fresh
-                lost.append(_Lost(group.first + np.flatnonzero(fresh), group.at(state, fresh), now, turns, stride))
+                held = (group.at(state, fresh), group.at(given, fresh))
+                lost.append(_Lost(group.first + np.flatnonzero(fresh), *held, now, turns, stride))
             spent = time.perf_counter() - clock
             if warm or spent < CHUNK_SECONDS:  # a first call that compiled says nothing of the speed
                 target = int(np.clip(done * CHUNK_SECONDS / max(spent, 1e-4), target / 2, 8 * target)) or 1
@@ -556,13 +564,7 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
     return observed, names
 
 
-def _dated(
-    run: _Run,
-    model: Dynamics,
-    sims: Array,
-    handed: Callable[[int, int], PyTree] | None,
-    lost: list[_Lost],
-) -> np.ndarray:
+def _dated(run: _Run, model: Dynamics, sims: Array, lost: list[_Lost]) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
     diverged = np.full(sims.shape, -1)
     plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
@@ -570,15 +572,14 @@ def _dated(
     width = Blocks.of(1, plan.rows, plan.dims).width  # one for all, so one program
     for part in lost:
         count = part.turns * part.stride
-        given = None if handed is None else handed(part.now - run.first, part.now - run.first + count)
         numbers = (run.first, part.now, part.turns, part.stride)
         steps = tuple(jnp.asarray(n, jnp.int32) for n in numbers)
         for i in range(0, part.lanes.size, width):
             places = np.minimum(np.arange(i, i + width), part.lanes.size - 1)
             here = part.lanes[places]
-            state = jax.tree.map(lambda a, at=places: jnp.asarray(a[..., at]), part.state)
+            state, given = jax.tree.map(lambda a, at=places: jnp.asarray(a[..., at]), (part.state, part.given))
             totals = (jnp.full(width, -1, jnp.int32),)
-            arguments = (*_lanes_at((swept, sims), here), run.seed, _lanes_at(given, here), state, totals, ())
+            arguments = (*_lanes_at((swept, sims), here), run.seed, given, state, totals, ())
             watch = (FirstNonFinite(),)
             _, (dates,), *_ = _compiled()(plan, run.stepper, run.axes, watch, None, kept, *arguments, steps)
             # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.

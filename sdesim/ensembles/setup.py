@@ -21,7 +21,7 @@ from sdesim.engine import blocks
 from sdesim.engine.blocks import Blocks
 from sdesim.engine.path import choose
 from sdesim.engine.plan import Plan
-from sdesim.engine.run import Lanes, run_lanes
+from sdesim.engine.run import Given, Lanes, run_lanes
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
@@ -32,7 +32,7 @@ from sdesim.observe import AbstractObservable, labels_of
 from sdesim.random import Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
-from sdesim.steppers.base import Feed, Setting
+from sdesim.steppers.base import Feed, Reading, Setting
 
 LOOKS = 1000  # steps at which a schedule is looked at before it runs
 
@@ -184,11 +184,15 @@ class Setup:
         run = (self.steps, self.observables, self.memory, points)
         check_memory(self.plan, self.stepper, model, points * self.sims, *run, exact=self.exact, work=work)
 
-    def _handed(self) -> Callable[[int, int], dict[str, PyTree]] | None:
-        """What the host hands to each step, simulations last."""
-        if (dw := self.increments) is not None:
-            return lambda a, b: {"dw": jnp.moveaxis(dw[a:b], 1, -1)}
-        return self.feed
+    def _handed(self, reading: Reading | None) -> Given | None:
+        """What the host hands to the lanes."""
+        if reading is not None:
+            return lambda lanes: reading.reader(lanes % self.sims)
+        if (dw := self.increments) is None:
+            return None
+        every = np.arange(self.sims)
+        some = lambda a, lanes: a if np.array_equal(lanes, every) else a[..., lanes % self.sims]
+        return lambda lanes: lambda a, b: {"dw": some(jnp.moveaxis(dw[a:b], 1, -1), lanes)}
 
     @contextlib.contextmanager
     def run(
@@ -208,9 +212,8 @@ class Setup:
         """
         plan = self.plan
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
-        feed = self._handed()
-        tiled = lambda leaf: leaf if points == 1 else jnp.tile(leaf, points)
-        given = None if feed is None else lambda a, b: jax.tree.map(tiled, feed(a, b))
+        records = np.zeros(0, int) if plan.every is None else np.arange(0, self.steps + 1, plan.every)
+        reading = None if self.feed is None else self.feed.reading(records)
         dw = self.increments
         sizes = dict(agents=plan.agents, dims=plan.dims)
         flags = dict(renews=plan.epoch is not None, given=dw is not None)
@@ -255,12 +258,12 @@ class Setup:
                 steps=self.steps,
                 path=path,
                 observables=watched,
-                given=given,
+                given=self._handed(reading),
                 progress=progress,
                 label=label,
             )
-            if self.feed is not None:
-                _timed(lanes, self.feed, self.sims, self.first)
+            if self.feed is not None and reading is not None:
+                _timed(lanes, self.feed.stride, reading, self.sims, self.first)
             yield Ran(lanes, new, axes, layout, state.x)
 
 
@@ -305,21 +308,21 @@ class Ran(NamedTuple):
         return remedy(self.model, self.axes, self.began, first, self.lanes.diverged)
 
 
-def _timed(lanes: Lanes, feed: Feed, sims: int, first: int) -> None:
+def _timed(lanes: Lanes, stride: int | None, reading: Reading, sims: int, first: int) -> None:
     """Say of records when they were, and of lanes that diverged after how many arrivals."""
     points = lanes.diverged.size // sims
-    times = feed.times(lanes.records - first)
-    if feed.stride is None and lanes.records.size:
-        seconds: Any = np.tile(times.T, points)  # to all digits, for which a JAX array may have no room
+    times = reading.times()
+    if stride is None and lanes.records.size:
+        seconds: Any = np.tile(times, points)  # to all digits, for which a JAX array may have no room
         lanes.observed["time"] = seconds
         lanes.axes["time"] = ("step",)
     elif lanes.records.size:  # at the same moments in all simulations
-        lanes.records = times[0]
+        lanes.records = times[:, 0]
         lanes.axes = {name: tuple("time" if a == "step" else a for a in axes) for name, axes in lanes.axes.items()}
     lost = np.flatnonzero(lanes.diverged >= 0)
-    if lost.size and feed.stride:
+    if lost.size and stride:
         dates = np.array(lanes.diverged)
-        dates[lost] = feed.arrivals(lost % sims, dates[lost] - first)
+        dates[lost] = reading.arrivals(lost % sims, dates[lost] - first)
         lanes.diverged = dates
 
 

@@ -27,6 +27,42 @@ Kick = Callable[[Agents, Agents, Sizes], Agents]
 comes from a law and random words or from increments of the caller is not a stepper's business."""
 
 
+class Reading(Protocol):
+    """What the host hands to the steps of one run, as they ask for it."""
+
+    def reader(self, sims: np.ndarray) -> Callable[[int, int], dict[str, PyTree]]:
+        """Hand it to some lanes.
+
+        Args:
+            sims: of each lane its simulation, from 0, (lanes,).
+
+        Returns:
+            (a, b) -> what the steps from a to b of the run take by the names of `step`'s arguments, leaves (b - a, ...,
+            lanes); to be asked for steps in their order.
+        """
+        ...
+
+    def times(self) -> np.ndarray:
+        """The time after each of the records.
+
+        Returns:
+            Seconds, (records, sims).
+        """
+        ...
+
+    def arrivals(self, sims: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """How many steps were of somebody, within so many of the run.
+
+        Args:
+            sims: which simulations, (count,).
+            steps: of each, (count,).
+
+        Returns:
+            (count,).
+        """
+        ...
+
+
 class Feed(Protocol):
     """What the host hands to each step of a run, and when these steps are."""
 
@@ -40,30 +76,14 @@ class Feed(Protocol):
         """Steps between two moments of a run by seconds; None for one by steps."""
         ...
 
-    def __call__(self, a: int, b: int) -> dict[str, PyTree]:
-        """What the steps from a to b of the run take by the names of `step`'s arguments, leaves (b - a, ..., sims)."""
-        ...
-
-    def times(self, steps: np.ndarray) -> np.ndarray:
-        """The time after each number of steps.
+    def reading(self, records: np.ndarray) -> Reading:
+        """Hand it out, from the first step on.
 
         Args:
-            steps: of the run, from 0, (records,).
+            records: the numbers of steps after which the time will be asked for, from 0, (records,).
 
         Returns:
-            Seconds, (sims, records).
-        """
-        ...
-
-    def arrivals(self, sims: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """How many steps were of somebody, within so many of the run.
-
-        Args:
-            sims: which simulations, (count,).
-            steps: of each, (count,).
-
-        Returns:
-            (count,).
+            What hands it out.
         """
         ...
 
