@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, check_all_there, rounded
+from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, check_all_there, rounded, turned
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import is_traced
 from sdesim.steppers.base import Setting
@@ -259,7 +259,7 @@ def _taken(table: Timetable, sims: int) -> Take:
     def take(n: int) -> Arrived:
         nonlocal begin
         part = slice(begin, begin := begin + n)
-        return Arrived(*(np.ascontiguousarray(a[:sims, part].T) for a in (table.time, table.worker, table.job)))
+        return Arrived(*(turned(a[:sims, part]) for a in (table.time, table.worker, table.job)))
 
     return take
 

@@ -20,8 +20,9 @@ from sdesim.fields import check_choice, check_count, check_finite, named, number
 from sdesim.memory import available_memory
 from sdesim.random import Stream
 
-WINDOW = 1 << 20  # arrivals of all simulations that are made at a time
-ROWS = 16  # simulations whose arrivals are put in order at a time
+WINDOW = 1 << 21  # arrivals of all simulations that are made at a time
+LEAST = 16  # of each worker at a time, at least: a few more than are expected must be drawn in any case
+CACHED = 1 << 17  # arrivals that are put in order at a time
 DRAWN = 64  # jobs of each worker that are drawn at a time, of workers who wait for each other
 BYTES = 80  # of each arrival of a timetable, while it is made
 
@@ -208,7 +209,7 @@ class Clocks:
         self.timing, self.seed, self.sims, self.workers = timing, random.seed_words(seed), sims, workers
         self.job = np.zeros((sims.size, workers), np.int64)  # the number of each worker's next one
         self.began = np.zeros((sims.size, workers))  # when it began
-        self.page = max(4 * workers, WINDOW // max(sims.size, 1))  # arrivals that are put in order at a time
+        self.page = max(LEAST * workers, WINDOW // max(sims.size, 1))  # arrivals that are put in order at a time
         self._cycle = timing.cycle(workers)
         self._says_began = began
         self._left = _room(0, sims.size, began)  # of workers who wait for each other, those that nobody took yet
@@ -230,7 +231,7 @@ class Clocks:
         check_room(arrivals * self.sims.size, f"a timetable of {self.sims.size} x {arrivals} arrivals")
         pages = [self.take(min(self.page, arrivals - i)) for i in range(0, arrivals, self.page)] or [self.take(0)]
         check_all_there(*pages)
-        time, worker, job, began = _each(lambda *parts: np.ascontiguousarray(np.concatenate(parts).T), *pages)
+        time, worker, job, began = _each(lambda *parts: turned(np.concatenate(parts)), *pages)
         return Timetable(time, worker, job, self.workers, began)
 
     def take(self, arrivals: int) -> Arrived:
@@ -245,8 +246,9 @@ class Clocks:
         if self.timing.barrier is not None:
             return self._together(arrivals)
         found = _room(arrivals, self.sims.size, self._says_began)
-        parts = math.ceil(self.sims.size / ROWS)
-        rows = math.ceil(self.sims.size / max(parts, 1))
+        parts = math.ceil(self.sims.size * arrivals / CACHED) or 1
+        rows = math.ceil(self.sims.size / min(parts, self.sims.size))
+        parts = math.ceil(self.sims.size / rows)
         for part in range(parts):  # few simulations at a time, so that all of their jobs are in the cache
             # As many in every part, so that they share a compiled program: the last one of all may be there twice.
             self._window(np.minimum(np.arange(part * rows, (part + 1) * rows), self.sims.size - 1), found)
@@ -300,13 +302,17 @@ class Clocks:
         jobs = self.job[rows]
         base = (jobs - np.arange(p) * count).astype(np.int32)
         done = np.zeros(rows.size * p, np.int64)
-        done[which] = place - worker * np.int32(count) + np.int32(1)  # the last one of each worker stays
+        in_turn = place - worker * np.int32(count)
+        done[which] = in_turn + 1  # the last one of each worker stays
         done = done.reshape(rows.size, p)
         found.time[:, rows], found.worker[:, rows] = time.T, worker.T
         found.job[:, rows] = (place + base.take(which)).T
         if found.began is not None:
-            begins = np.concatenate([self.began[rows][..., None], ends[:, :, :-1]], axis=2).reshape(rows.size, -1)
-            found.began[:, rows] = np.maximum(np.take_along_axis(begins, place, 1), 0).T
+            before = ends.ravel().take(
+                place + of_row * np.int32(times.shape[1]) - 1
+            )  # when the worker's last one ended
+            begins = np.where(in_turn == 0, self.began[rows].take(which), before)
+            found.began[:, rows] = np.maximum(begins, 0).T
         ended = np.take_along_axis(ends, np.maximum(done - 1, 0)[..., None], 2)[..., 0]
         self.began[rows] = np.where(done > 0, ended, self.began[rows])
         self.job[rows] = jobs + done
@@ -351,6 +357,22 @@ class Clocks:
             left = arrive > np.asarray(timing.leave, float)[:, None]
             gone = left if gone is None else gone | left
         return ends, arrive if gone is None else np.where(gone, np.inf, arrive)
+
+
+def turned(a: NDArray) -> NDArray:
+    """A matrix transposed in memory, some rows at a time, so that what is read and written is in the cache.
+
+    Args:
+        a: of any shape (n, m).
+
+    Returns:
+        (m, n).
+    """
+    new = np.empty(a.shape[::-1], a.dtype)
+    for i in range(0, a.shape[1], 16):
+        for j in range(0, a.shape[0], 1024):
+            new[i : i + 16, j : j + 1024] = a[j : j + 1024, i : i + 16].T
+    return new
 
 
 def check_all_there(*pages: Arrived) -> None:
@@ -398,31 +420,33 @@ def rounded(count: int) -> int:
     return math.ceil(count / step) * step
 
 
-def _in_order(times: NDArray, count: int) -> tuple[NDArray, NDArray]:
+def _in_order(exact: NDArray, count: int) -> tuple[NDArray, NDArray]:
     """The places of the first `count` times of each row, those of equal ones in their order, and these times.
 
     Whole numbers are sorted, several times as fast as places by their times: the time in its high bits, rounded, and
     the place in the low ones. Where rounding has put two in a wrong order, the row is sorted again.
     """
-    rows, width = times.shape
-    if not times.size:
-        return np.zeros((rows, 0), np.int64), times[:, :0]
+    rows, width = exact.shape
+    if not exact.size:
+        return np.zeros((rows, 0), np.int64), exact[:, :0]
     bits = (width - 1).bit_length()
-    least, most = times.min(), times.max()
+    times, least, most = exact, exact.min(), exact.max()
     if most == np.inf:
         most = np.max(times, initial=least, where=np.isfinite(times))
-    range_ = most - least
-    scale = 2.0 ** (62 - bits) / range_ if 0 < range_ < np.inf else 0.0
-    keys = (np.minimum(times, most) - least if least < np.inf else np.zeros(times.shape)) * scale
-    keys = (keys.astype(np.int64) << bits) | np.arange(width)
+        times = np.minimum(times, most)
+    since = times - least if least < np.inf else np.zeros(times.shape)
+    since *= 2.0 ** (62 - bits) / (most - least) if most > least else 0.0
+    keys = since.astype(np.int64)
+    keys <<= bits
+    keys |= np.arange(width)
     keys.sort(axis=1)
     place = keys & ((1 << bits) - 1)
-    found = times.ravel().take(place + np.arange(rows)[:, None] * width)
+    found = exact.ravel().take(place + np.arange(rows)[:, None] * width)
     with np.errstate(invalid="ignore"):
         wrong = (found[:, 1:] < found[:, :-1]).any(axis=1)
     if wrong.any():
-        place[wrong] = np.argsort(times[wrong], axis=1, kind="stable")
-        found[wrong] = np.take_along_axis(times[wrong], place[wrong], 1)
+        place[wrong] = np.argsort(exact[wrong], axis=1, kind="stable")
+        found[wrong] = np.take_along_axis(exact[wrong], place[wrong], 1)
     return place[:, :count], found[:, :count]
 
 

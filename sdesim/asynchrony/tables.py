@@ -182,8 +182,10 @@ def _is_number(row: list[str], place: int) -> bool:
 
 def _of_workers(worker: NDArray) -> tuple[NDArray, NDArray]:
     """Of each worker its arrivals in their order, and where a worker's first one is, (sims, arrivals)."""
-    order = np.argsort(worker, axis=1, kind="stable")
-    whose = np.take_along_axis(worker, order, 1)
+    bits = max(worker.shape[1] - 1, 0).bit_length()
+    keys = (worker.astype(np.int64) << bits) | np.arange(worker.shape[1])  # sorted faster than places are by workers
+    keys.sort(axis=1)
+    order, whose = keys & ((1 << bits) - 1), keys >> bits
     return order, np.concatenate([np.ones((worker.shape[0], 1), bool), whose[:, 1:] != whose[:, :-1]], 1)
 
 
