@@ -13,13 +13,11 @@ from sdesim.fields import check_count
 from sdesim.steppers.exchanges import exchange
 
 
-class PartialBarrier(AbstractProtocol):
-    """Workers wait until `size` of them have arrived; these exchange by the model's rule, and go on together.
-
-    A barrier of all workers is the synchronous iteration. All workers exchange when the run begins.
+class AbstractBarrier(AbstractProtocol):
+    """Whoever arrives waits until `size` are there, who then act together.
 
     Attributes:
-        size: workers of an exchange, at least 1; static, and at most as many as there are.
+        size: workers that act together, at least 1; static, and at most as many as there are.
     """
 
     size: int = eqx.field(static=True)
@@ -28,11 +26,38 @@ class PartialBarrier(AbstractProtocol):
         check_count("size", self.size)
 
     @property
-    def members(self):
+    def barrier(self):
         return self.size
 
+    def nobody(self) -> Array:
+        """Who is there at the start, (size,): as many are to come."""
+        return jnp.zeros(self.size, jnp.int32)
+
+    def joined(self, there: Array, job: Job) -> tuple[Array, Array]:
+        """Who is there after an arrival, and whether they are enough.
+
+        Args:
+            there: who was before it, (size,).
+            job: that ends.
+
+        Returns:
+            (size,), and a bool scalar.
+        """
+        place = job.arrival % self.size
+        return there.at[place].set(job.worker), place == self.size - 1
+
+
+class PartialBarrier(AbstractBarrier):
+    """Workers wait until `size` of them have arrived; these exchange by the model's rule, and go on together.
+
+    A barrier of all workers is the synchronous iteration. All workers exchange when the run begins.
+
+    Attributes:
+        size: workers of an exchange, at least 1; static, and at most as many as there are.
+    """
+
     @property
-    def barrier(self):
+    def members(self):
         return self.size
 
     def check(self, model: Dynamics):
@@ -43,12 +68,11 @@ class PartialBarrier(AbstractProtocol):
             raise ValueError(f"size={self.size}: must be at most the number of workers, {state.x.shape[0]}")
         tick, start = model.sizes(model.at_step(0)).tick, jnp.zeros_like(state.t)
         x, shared = exchange(model.coupling, state.x, state.shared, start, tick)
-        shared = {"rule": shared, "there": jnp.zeros(self.size, jnp.int32)}
+        shared = {"rule": shared, "there": self.nobody()}
         return state._replace(x=x, shared=shared, kept={"point": state.x})
 
     def arrive(self, state: State, job: Job):
-        place = job.arrival % self.size
-        there = state.shared["there"].at[place].set(job.worker)
+        there, enough = self.joined(state.shared["there"], job)
         step, v = job.step(job.of(state.kept["point"]), job.of(state.v))
         x = job.put(state.x, job.of(state.x) + step)
 
@@ -59,7 +83,7 @@ class PartialBarrier(AbstractProtocol):
 
         alone = lambda x, point, shared: (x, point, shared)
         now = (x, state.kept["point"], state.shared["rule"])
-        x, point, shared = lax.cond(place == self.size - 1, together, alone, *now)
+        x, point, shared = lax.cond(enough, together, alone, *now)
         shared = {"rule": shared, "there": there}
         return state._replace(x=x, v=job.put(state.v, v), shared=shared, kept={"point": point})
 
@@ -67,7 +91,7 @@ class PartialBarrier(AbstractProtocol):
         return model.coupling.center(state.x, state.shared["rule"], state.t, mean)
 
 
-class KAsyncSGD(AbstractServer):
+class KAsyncSGD(AbstractBarrier, AbstractServer):
     """The server waits for `size` gradients, steps by their mean, and those workers go on from there (1803.01113).
 
     The other workers are still at what they read, and their gradients come late. With all workers this is the
@@ -77,23 +101,13 @@ class KAsyncSGD(AbstractServer):
         size: gradients of a step (K), at least 1; static, and at most as many as there are workers.
     """
 
-    size: int = eqx.field(static=True)
-
-    def __check_init__(self):
-        check_count("size", self.size)
-
-    @property
-    def barrier(self):
-        return self.size
-
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)
-        own = {"sum": jnp.zeros_like(state.x[0]), "there": jnp.zeros(self.size, jnp.int32)}
+        own = {"sum": jnp.zeros_like(state.x[0]), "there": self.nobody()}
         return state._replace(shared={**state.shared, **own})
 
     def arrive(self, state: State, job: Job):
-        place = job.arrival % self.size
-        there = state.shared["there"].at[place].set(job.worker)
+        there, enough = self.joined(state.shared["there"], job)
         step, v = job.step(job.of(state.x), job.of(state.v))
         total = state.shared["sum"] + step[0]
 
@@ -104,6 +118,6 @@ class KAsyncSGD(AbstractServer):
 
         alone = lambda *now: now
         now = (state.x, state.shared["center"], total)
-        x, center, total = lax.cond(place == self.size - 1, together, alone, *now)
+        x, center, total = lax.cond(enough, together, alone, *now)
         shared = {"center": center, "sum": total, "there": there}
         return state._replace(x=x, v=job.put(state.v, v), shared=shared)
