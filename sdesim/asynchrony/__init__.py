@@ -16,8 +16,10 @@ from sdesim.asynchrony.protocols import (
     ADMM,
     EASGD,
     AsyncSGD,
+    ByLevel,
     DelayAdaptive,
     Downpour,
+    EASGDTree,
     Gossip,
     KAsyncSGD,
     MomentumDownpour,
@@ -25,6 +27,7 @@ from sdesim.asynchrony.protocols import (
     PowerLaw,
     Rennala,
     Ringmaster,
+    UpDown,
 )
 from sdesim.asynchrony.tables import Timetable
 
@@ -36,9 +39,11 @@ __all__ = [
     "AbstractServer",
     "AsyncSGD",
     "Asynchronous",
+    "ByLevel",
     "DelayAdaptive",
     "Deterministic",
     "Downpour",
+    "EASGDTree",
     "Exponential",
     "Gamma",
     "Gossip",
@@ -55,5 +60,6 @@ __all__ = [
     "Slowed",
     "Timetable",
     "Timing",
+    "UpDown",
     "timetable",
 ]

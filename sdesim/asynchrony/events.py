@@ -34,15 +34,26 @@ from sdesim.sums import Sum
 
 
 class Arrival(NamedTuple):
-    """A worker that arrives.
+    """A worker that arrives, or a message.
 
     Attributes:
-        worker: its number, an int32 scalar; that of all workers if none arrives.
-        job: the number of the job that it ends, from 0, an int32 scalar.
+        worker: its number, an int32 scalar; that of all workers if none arrives. Of a message its receiver.
+        job: the number of the job that it ends, from 0, an int32 scalar. Of a message how many its receiver has ended.
+        sender: who sent the message; the worker itself at the end of a job. None where there are no messages.
+        held: the slot in which the value that it carries is; one beyond the last where its sender still has it.
+        slot: where the value that the receiver had is kept for messages that carry it; one beyond the last for nowhere.
     """
 
     worker: Array
     job: Array
+    sender: Array | None = None
+    held: Array | None = None
+    slot: Array | None = None
+
+    @property
+    def ends_a_job(self) -> Array | bool:
+        """Whether this is no message."""
+        return True if self.sender is None else self.sender == self.worker
 
 
 class Job(NamedTuple):
@@ -59,6 +70,7 @@ class Job(NamedTuple):
         kick: the noise of the job.
         seed: two words.
         sim: number of the simulation.
+        came: what came: a message, or a worker at the end of a job.
     """
 
     model: Dynamics
@@ -71,6 +83,7 @@ class Job(NamedTuple):
     kick: Kick
     seed: Array
     sim: Array
+    came: Arrival
 
     @property
     def members(self) -> Array:
@@ -174,6 +187,47 @@ class AbstractProtocol(Part):
         """
         return None
 
+    def feed(self, model: Dynamics, timing: Timing, table: Timetable | None, setting: Setting) -> Feed:
+        """Who arrives when.
+
+        Args:
+            model: the dynamics.
+            timing: what decides it.
+            table: a timetable in place of the timing.
+            setting: of the run.
+
+        Returns:
+            What the host hands to the steps of a run.
+
+        Raises:
+            ValueError: for a seed that is traced, and a timetable that does not fit.
+        """
+        return arrivals_of(table, timing, setting)
+
+    def placed(self, feed: Feed | None) -> "AbstractProtocol":
+        """This, with room for what its feed keeps; itself unless there are messages.
+
+        Args:
+            feed: of the run; None where it is not known.
+        """
+        return self
+
+    def room(self, shared: PyTree) -> PyTree:
+        """Of each leaf of what is shared, whether it is room that a run which goes on may need more of: none is.
+
+        Args:
+            shared: as `init` makes it.
+
+        Returns:
+            Booleans, of the same structure.
+        """
+        return jax.tree.map(lambda leaf: False, shared)
+
+    @property
+    def messages(self) -> bool:
+        """Whether messages arrive too, each in a step of its own."""
+        return False
+
     def check(self, model: Dynamics) -> None:
         """Refuse a model with which this has no meaning.
 
@@ -266,7 +320,8 @@ def _hashable(value: Any) -> Any:
 class Asynchronous(AbstractStepper):
     """Workers in virtual time: each step of a run is one arrival.
 
-    `simulate(..., steps=)` counts arrivals, and `epoch=` steps of all workers, which are `agents` arrivals.
+    `simulate(..., steps=)` counts arrivals, of messages too, and `epoch=` steps of all workers, which are `agents`
+    arrivals.
 
     Attributes:
         protocol: what workers do when they arrive, of `sdesim.asynchrony`.
@@ -305,7 +360,7 @@ class Asynchronous(AbstractStepper):
 
     @property
     def ragged(self) -> bool:
-        """Whether there are steps in which nobody arrives, as in a run by seconds."""
+        """Whether there are steps in which no worker arrives, as in a run by seconds."""
         return False
 
     @property
@@ -345,11 +400,12 @@ class Asynchronous(AbstractStepper):
         return self.protocol.center(model, state, mean)
 
     def bare(self, feed: Feed | None = None):
-        return Asynchronous(self.protocol) if feed is None or feed.stride is None else _BySeconds(self.protocol)
+        counts = self.protocol.messages or (feed is not None and feed.stride is not None)
+        return (_Counting if counts else Asynchronous)(self.protocol.placed(feed))
 
     def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree):
         of_one = lambda worker, job: [_packed(*pair) for pair in _words(model, seed, sim, worker, job, dims)]
-        return {**given, "words": jax.vmap(of_one)(*given["arrival"])}
+        return {**given, "words": jax.vmap(of_one)(*given["arrival"][:2])}
 
     def settled(self, model: Dynamics, state: State, n: Array):
         if state.kept.clock is not None:  # the mean of the workers' clocks
@@ -358,8 +414,11 @@ class Asynchronous(AbstractStepper):
         tick = self.sizes(model, jnp.zeros((), jnp.int32)).tick
         return state._replace(clock=Sum.of(arrivals.astype(tick.dtype) * (tick / state.x.shape[0])))
 
-    def feed(self, setting: Setting):
-        return arrivals_of(self.timetable, self._timing(), setting)
+    def feed(self, model: Dynamics, setting: Setting):
+        return self.protocol.feed(model, self._timing(), self.timetable, setting)
+
+    def room(self, state: State):
+        return super().room(state)._replace(shared=self.protocol.room(state.shared))
 
     def step(
         self,
@@ -391,7 +450,8 @@ class Asynchronous(AbstractStepper):
         if arrival is None:
             arrival = Arrival(n % agents, n // agents)
         seed = random.seed_words(seed)
-        worker, which = arrival
+        arrival = Arrival(*arrival)
+        worker, which = arrival.worker, arrival.job
         members = worker[None]
         of_worker = lambda a: rows_of(a, members) if jnp.ndim(a) == 1 else a
         size = jax.tree.map(of_worker, self.sizes(model, which))
@@ -409,16 +469,18 @@ class Asynchronous(AbstractStepper):
         if clock is None:
             t = (which + 1).astype(size.tick.dtype) * size.tick
         else:
-            mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(size.tick)
+            tick = jnp.where(arrival.ends_a_job, size.tick, jnp.zeros_like(size.tick))
+            mine = jax.tree.map(lambda a: rows_of(a, members), clock).plus(tick)
             clock, t = jax.tree.map(lambda a, row: with_rows(a, members, row), clock, mine), mine.value[0]
         next_tick = self.sizes(model, which + 1).tick
         so_far = n if arrivals is None else arrivals
-        job = Job(own, worker, which, so_far, t, size, next_tick, kick, seed, sim)
+        job = Job(own, worker, which, so_far, t, size, next_tick, kick, seed, sim, arrival)
         new = self.protocol.arrive(state._replace(kept=kept), job)
         shared = new.shared
         if arrivals is not None:  # where nobody arrives a lane stands still: rows beyond the last are not written
-            shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), shared, state.shared)
-            arrivals = arrivals + (worker < agents).astype(jnp.int32)
+            if not self.protocol.messages:
+                shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), shared, state.shared)
+            arrivals = arrivals + ((worker < agents) & arrival.ends_a_job).astype(jnp.int32)
         new = state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock, arrivals))
         return self.settled(model, new, n + 1) if words is None else new
 
@@ -426,8 +488,8 @@ class Asynchronous(AbstractStepper):
         raise NotImplementedError("a step of all agents at once is none of workers in virtual time; call step")
 
 
-class _BySeconds(Asynchronous):
-    """The same in a run by seconds."""
+class _Counting(Asynchronous):
+    """The same where not every step is the arrival of a worker: in a run by seconds, and where messages arrive."""
 
     @property
     def ragged(self):

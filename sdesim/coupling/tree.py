@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
 
-from sdesim.coupling.base import AbstractCoupling, Mean, Order, lower_gain
+from sdesim.coupling.base import AbstractCoupling, Mean, Order, lower_gain, rows_of
 from sdesim.fields import check_finite, check_sign, concrete, number, optional_number, shown
 
 
@@ -59,8 +60,7 @@ class Tree(AbstractCoupling):
         """The mean of each lowest node's leaves, of leaves (nodes, ...): one weighted mean a node."""
         self.check_members(mean)
         agents, fan = mean.agents, self.fanout[0]
-        if agents != int(np.prod(self.fanout)):
-            raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {int(np.prod(self.fanout))} leaves")
+        self.check_run(agents)
         member = np.arange(agents)[None, :] // fan == np.arange(agents // fan)[:, None]
         weights = jnp.asarray(member * (agents / fan), self.k.dtype)
         # Not by vmap: of that XLA (jaxlib 0.10.2, on CPUs) makes a reduction that reads memory which is not its own.
@@ -69,6 +69,56 @@ class Tree(AbstractCoupling):
 
     def init(self, x: PyTree, mean: Mean):
         return self._levels(self._parents(x, mean))
+
+    def check_run(self, agents: int):
+        if agents != self.level_sizes[0]:
+            raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {self.level_sizes[0]} leaves")
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """How many there are at each level, from the leaves to the root."""
+        return tuple(int(np.prod(self.fanout[level:])) for level in range(len(self.fanout) + 1))
+
+    def parents(self) -> NDArray:
+        """The number of each one's parent, numbered from the leaves to the root, level by level.
+
+        Returns:
+            (leaves + nodes,) integers, -1 for the root.
+        """
+        found, first = [], 0
+        for size, fan in zip(self.level_sizes, self.fanout, strict=False):
+            first += size
+            found.append(first + np.arange(size) // fan)
+        return np.concatenate([*found, [-1]])
+
+    def message(self, value: PyTree, arrived: PyTree, receiver: Array, sender: Array) -> PyTree:
+        """The velocity that the value of one neighbor alone gives a leaf or a node; those of all add up to the rule.
+
+        Args:
+            value: of the receiver, leaves (1, ...).
+            arrived: of the sender, leaves (1, ...).
+            receiver: its number, as `parents` counts; an int32 scalar.
+            sender: that of its neighbor, likewise.
+
+        Returns:
+            Leaves (1, ...).
+        """
+        sizes = self.level_sizes
+        above, below = [], [jnp.zeros_like(self.k)]
+        for level, fan in enumerate(self.fanout):
+            up, down = self._rates(level)
+            above.append(self.k if level == 0 else down)
+            below.append(up / fan)
+        above.append(jnp.zeros_like(self.k))
+        of_level = lambda rates: jnp.concatenate([jnp.full(n, r) for n, r in zip(sizes, rates, strict=True)])
+        at = lambda rates: rows_of(of_level(rates), receiver[None])
+        rate = jnp.where(sender > receiver, at(above), at(below))[0]
+        return jax.tree.map(lambda c, a: rate * (c - a), arrived, value)
+
+    def _rates(self, level: int) -> tuple[Array, Array]:
+        """Of the nodes that are so many levels above the leaves' parents, up and down."""
+        up = self.k * self.fanout[level] if self.up is None else self.up
+        return up, self.k if self.down is None else self.down
 
     def all_only(self):
         return "a message in a Tree moves its receiver alone, so that no exchange of some leaves is half of anything"
@@ -82,8 +132,7 @@ class Tree(AbstractCoupling):
         for level, nodes in enumerate(shared):
             fan = self.fanout[level]
             children = self._parents(x, mean) if level == 0 else self._children_mean(shared[level - 1], fan)
-            up = self.k * fan if self.up is None else self.up
-            down = self.k if self.down is None else self.down
+            up, down = self._rates(level)
             change = jax.tree.map(lambda c, n: up * (c - n), children, nodes)  # noqa: B023
             if level + 1 < len(shared):
                 above = self.fanout[level + 1]

@@ -149,7 +149,7 @@ class Setup:
         if not isinstance(model, Dynamics):
             raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
         of_run = {name: sizes[name] for name in ("agents", "sims", "first_sim", "steps")}
-        feed = stepper.feed(Setting(**of_run, first=first, seed=seed, at=moments, begins=begins))
+        feed = stepper.feed(model, Setting(**of_run, first=first, seed=seed, at=moments, begins=begins))
         if feed is not None and moments is not None:
             sizes["steps"], every = feed.steps, feed.stride if observe else None
         if epoch is not None and not stepper.lockstep:

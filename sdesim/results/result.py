@@ -91,6 +91,8 @@ class Result:
         fresh = jax.eval_shape(jax.vmap(lambda x: stepper.init(model, x), in_axes=-1, out_axes=-1), x)
         shapes = [a.shape for a in jax.tree.leaves(fresh)]
         leaves = jax.tree.leaves(self.state)
+        if len(leaves) == len(shapes):
+            leaves = [_roomier(*of) for of in zip(leaves, shapes, jax.tree.leaves(stepper.room(fresh)), strict=True)]
         if shapes != [a.shape for a in leaves]:
             raise ValueError(
                 "init: the result to continue has another state (momentum, coupling or dtype) than the model: "
@@ -267,6 +269,13 @@ def load(path: str | os.PathLike) -> Result:
         state=state,
         run=header.settings,
     )
+
+
+def _roomier(leaf: Array, shape: tuple[int, ...], room: bool) -> Array:
+    """What is room and too small, filled up with zeros; anything else as it is."""
+    if not room or leaf.shape[1:] != shape[1:] or leaf.shape[0] >= shape[0]:
+        return leaf
+    return jnp.concatenate([leaf, jnp.zeros((shape[0] - leaf.shape[0], *shape[1:]), leaf.dtype)])
 
 
 def _as_saved(values: np.ndarray) -> Array:

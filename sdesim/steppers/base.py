@@ -263,10 +263,22 @@ class AbstractStepper(Part):
         """
         return state
 
-    def feed(self, setting: Setting) -> Feed | None:
+    def room(self, state: State) -> State:
+        """Of each leaf of a state, whether it is room that a run which goes on may need more of: none is by default.
+
+        Args:
+            state: as `init` makes it.
+
+        Returns:
+            Booleans, of the same structure.
+        """
+        return jax.tree.map(lambda leaf: False, state)
+
+    def feed(self, model: Dynamics, setting: Setting) -> Feed | None:
         """What the host hands to each step, beside the seed and the numbers of the simulation and the step.
 
         Args:
+            model: the dynamics.
             setting: of the run.
 
         Returns:

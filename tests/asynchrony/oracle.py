@@ -225,6 +225,119 @@ def barrier(world, k, size):
     return arrive
 
 
+class TreeWorld:
+    """One simulation of EASGD Tree (Z, Alg. 6): leaves first, then level by level to the root.
+
+    At one instant steps end, then nodes send, then leaves take what has come before, and then messages come.
+
+    Args:
+        model: the dynamics: its loss, noise law and numbers.
+        law: of the times of all nodes' steps.
+        messages: laws of the times of messages up and down, or None.
+        fanout: children at each level, leaves first.
+        periods: at each level of links, (up, down).
+        rates: of each node towards its parent and towards each child: functions of its level.
+        x: where the leaves start, (leaves, dims).
+        seed: of all words.
+        sim: number of the simulation.
+        steps: of each node, at most.
+    """
+
+    def __init__(self, model, law, messages, fanout, periods, rates, x, seed, sim, steps):
+        self.eta, self.p = float(model.eta), len(x)
+        levels, self.parent, self.level, first = [np.array(x, float)], {}, [0] * len(x), 0
+        for level, fan in enumerate(fanout):
+            size = len(levels[-1])
+            self.parent |= {first + i: first + size + i // fan for i in range(size)}
+            first += size
+            levels.append(np.array([levels[-1][i : i + fan].mean(axis=0) for i in range(0, size, fan)]))
+            self.level += [level + 1] * (size // fan)
+        self.x = [a.copy() for level in levels for a in level]
+        self.nodes = len(self.x)
+        self.v = [np.zeros_like(a) for a in x]
+        first = np.zeros((1, self.nodes), int)
+        self.times = job_times(law, seed, np.array([sim]), first, steps)[0]
+        made = lambda law, stream: None if law is None else law.times(seed, stream, np.array([sim]), first, steps)[0]
+        self.delays = made(messages[0], Stream.UPLINK), made(messages[1], Stream.DOWNLINK)
+        self.noise, _ = made_beforehand(model, self.p, x.shape[1], seed, sim, steps)
+        self.periods, self.rates, self.t, self.last, self.inbox = periods, rates, [0] * self.nodes, {}, {}
+
+    def sends(self, node):
+        """The messages that a node sends at its count: (receiver, link, direction, seconds on the way)."""
+        t, found = self.t[node], []
+        if node in self.parent and t % self.periods[self.level[node]][0] == 0:
+            found.append((self.parent[node], node, 0))
+        if self.level[node] and t % self.periods[self.level[node] - 1][1] == 0:
+            found += [(child, child, 1) for child, parent in self.parent.items() if parent == node]
+        late = lambda link, way: 0.0 if self.delays[way] is None else self.delays[way][link, t]
+        return [(whom, link, way, late(link, way)) for whom, link, way in found]
+
+    def pull(self, node, sender, arrived, at):
+        up = sender == self.parent.get(node)
+        return self.eta * self.rates(self.level[node], up) * (arrived - at)
+
+    def ahead(self, leaf, at, delta):
+        """The leaf's displacement with Nesterov's momentum."""
+        noise = self.noise[self.t[leaf] - 1, leaf]
+        self.v[leaf] = delta * self.v[leaf] - self.eta * (gradient(at + delta * self.v[leaf]) - noise)
+        return self.v[leaf]
+
+    def until(self, moment):
+        """Handle all that happens before a moment, of nodes that never wait."""
+        return self.run(np.inf, until=moment)
+
+    def run(self, events, delta=0.0, until=np.inf):
+        """Handle so many ends of jobs and messages that are applied, of nodes that never wait."""
+        heap, done = [(0.0, 1, i, 0, 0) for i in range(self.nodes)], 0
+        heap += [(self.times[i, 0], 0, i, 0, 0) for i in range(self.nodes)]
+        heapq.heapify(heap)
+        self.inbox = {i: [] for i in range(self.nodes)}
+        letters, head = {}, [0.0] * self.p
+        while done < events and heap[0][0] < until:
+            now, phase, node, *which = heapq.heappop(heap)
+            if phase == 0:  # a step ends
+                self.t[node] += 1
+                if node < self.p:
+                    self.x[node] = self.x[node] + self.ahead(node, self.x[node], delta)
+                    head[node] = now
+                    done += 1
+                heapq.heappush(heap, (now, 1, node, 0, 0))
+                heapq.heappush(heap, (now + self.times[node, self.t[node]], 0, node, 0, 0))
+            elif phase == 1:  # a node sends
+                for whom, link, way, late in self.sends(node):
+                    comes = max(now + late, self.last.get((link, way), 0.0))
+                    self.last[link, way] = comes
+                    letters[link, way, self.t[node]] = whom, node, self.x[node].copy()
+                    heapq.heappush(heap, (comes, 3, link, way, self.t[node]))
+                heapq.heappush(heap, (now, 2, node, 0, 0))
+            elif phase == 3:  # a message comes
+                whom, sender, value = letters.pop((node, *which))
+                if whom < self.p and head[whom] < now:
+                    self.inbox[whom].append((sender, value))
+                else:
+                    self.x[whom] = self.x[whom] + self.pull(whom, sender, value, self.x[whom])
+                    done += 1
+            else:
+                while self.inbox[node] and done < events:
+                    sender, value = self.inbox[node].pop(0)
+                    self.x[node] = self.x[node] + self.pull(node, sender, value, self.x[node])
+                    done += 1
+        return self
+
+    def lockstep(self, steps, delta=0.0):
+        """The same where all nodes wait for their neighbors: step after step, from where all were at its start."""
+        for _ in range(steps):
+            old, new = [a.copy() for a in self.x], [a.copy() for a in self.x]
+            for node in range(self.nodes):
+                for whom, *_ in self.sends(node):
+                    new[whom] = new[whom] + self.pull(whom, node, old[node], old[whom])
+            self.t = [t + 1 for t in self.t]
+            for leaf in range(self.p):
+                new[leaf] = new[leaf] + self.ahead(leaf, old[leaf], delta)
+            self.x = new
+        return self
+
+
 def power_law(exponent):
     return lambda s: (1 + s) ** -exponent
 

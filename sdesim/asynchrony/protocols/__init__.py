@@ -9,13 +9,16 @@ from sdesim.asynchrony.protocols.rennala import Rennala
 from sdesim.asynchrony.protocols.ringmaster import Ringmaster
 from sdesim.asynchrony.protocols.scales import DelayAdaptive, PowerLaw
 from sdesim.asynchrony.protocols.sgd import AsyncSGD
+from sdesim.asynchrony.protocols.tree import ByLevel, EASGDTree, UpDown
 
 __all__ = [
     "ADMM",
     "EASGD",
     "AsyncSGD",
+    "ByLevel",
     "DelayAdaptive",
     "Downpour",
+    "EASGDTree",
     "Gossip",
     "KAsyncSGD",
     "MomentumDownpour",
@@ -23,4 +26,5 @@ __all__ = [
     "PowerLaw",
     "Rennala",
     "Ringmaster",
+    "UpDown",
 ]
