@@ -2,15 +2,23 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Discrete, Job
 from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_count
 from sdesim.steppers.exchanges import exchange
+
+
+def _waiting(state: State, size: int, arrivals: int) -> Discrete:
+    """Who waits at a barrier of so many."""
+    waiting = np.isin(np.arange(len(state.x)), np.asarray(state.shared["there"])[: arrivals % size])
+    return Discrete(waiting.astype(int), waiting=waiting)
 
 
 class PartialBarrier(AbstractProtocol):
@@ -45,6 +53,9 @@ class PartialBarrier(AbstractProtocol):
         x, shared = exchange(model.coupling, state.x, state.shared, start, tick)
         shared = {"rule": shared, "there": jnp.zeros(self.size, jnp.int32)}
         return state._replace(x=x, shared=shared, kept={"point": state.x})
+
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        return _waiting(state, self.size, arrivals)
 
     def arrive(self, state: State, job: Job):
         place = job.arrival % self.size
@@ -90,6 +101,9 @@ class KAsyncSGD(AbstractServer):
         state = super().init(model, state)
         own = {"sum": jnp.zeros_like(state.x[0]), "there": jnp.zeros(self.size, jnp.int32)}
         return state._replace(shared={**state.shared, **own})
+
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        return _waiting(state, self.size, arrivals)
 
     def arrive(self, state: State, job: Job):
         place = job.arrival % self.size
