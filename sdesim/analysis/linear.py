@@ -8,7 +8,7 @@ through as the code takes one to another, and moments are joined with them.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -63,15 +63,14 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
         raise ValueError(f"at={shown(at)}: must be a number, or a point of shape (dims,)")
     model.check_run(p, len(point))
     stepper.check(model)
-    _check_steps(model, stepper)
+    _check_steps(model, stepper, p)
     with jax.enable_x64(True):
-        wide = lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a
-        plain = jax.tree.map(wide, (model, stepper.bare()))
-        covariance = _covariance(plain[0], point)
-        return _Walk(*plain, covariance, _in_turn(stepper), p, point).linear()
+        wide = lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a
+        model, bare = jax.tree.map(wide, (model, stepper.bare()))
+        return _Walk(model, bare, _covariance(model, point), _in_turn(stepper), p, point).linear()
 
 
-def _check_steps(model: Dynamics, stepper: AbstractStepper) -> None:
+def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None:
     """Refuse steps that are not alike, or not of the state that they are given."""
     if callable(model.eta) or jnp.ndim(model.eta) or jnp.ndim(model.batch):
         raise ValueError("eta, batch: must be one number for all steps and agents, or steps or agents are not alike")
@@ -89,6 +88,8 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper) -> None:
     if not isinstance(stepper.compute, Exponential | Deterministic) or jnp.ndim(stepper.compute.mean):
         right = "must be Exponential or Deterministic with one mean: who arrives next must not hang on the past"
         raise ValueError(f"compute={shown(stepper.compute)}: {right}")
+    if protocol.barrier is not None and protocol.barrier > agents:
+        raise ValueError(f"agents={agents}: must be at least {protocol.barrier}, for whom the protocol waits")
     if _in_turn(stepper) and protocol.barrier is not None:
         raise ValueError("compute=Deterministic: workers that wait for each other do not arrive in turn")
     messages = stepper.uplink, stepper.downlink, stepper.leave, stepper.timetable
@@ -122,8 +123,7 @@ class _Walk:
     def linear(self) -> Linear:
         """All modes that are met, and what takes one to another."""
         p = self.agents
-        rest = jnp.broadcast_to(jnp.asarray(self.at), (p, self.at.size))
-        start = _Place(self.stepper.init(self.model, rest), np.zeros(p, int), 0)
+        start = _Place(_begun(self.model, self.stepper, jnp.asarray(np.tile(self.at, (p, 1)))), np.zeros(p, int), 0)
         self._check_integers(start.state)
         own, shared = (a.shape[-1] for a in _coordinates(start.state))
         places, numbers, again = [start], {self._key(start): 0}, set()
@@ -325,6 +325,11 @@ def _alike(one: NDArray, other: NDArray) -> bool:
 
 
 @eqx.filter_jit
+def _begun(model: Dynamics, stepper: AbstractStepper, x: Array) -> State:
+    return stepper.init(model, x)
+
+
+@eqx.filter_jit
 def _pushed(
     model: Dynamics, stepper: AbstractStepper, state: State, n: Array, arrival: Arrival | None, probes: Array
 ) -> tuple[Array, Array, State]:
@@ -332,7 +337,7 @@ def _pushed(
     rows, shared = _coordinates(state)
 
     def step(rows: Array, shared: Array, zeta: Array):
-        which = {} if arrival is None else {"arrival": arrival}
+        which: dict[str, Any] = {} if arrival is None else {"arrival": arrival}
         given = zeta if arrival is None else zeta[arrival.worker][None]
         noisy = dataclasses.replace(model, noise=_Given(given))
         new = stepper.step(noisy, _placed(state, rows, shared), n, **which)
@@ -385,19 +390,22 @@ def _covariance(model: Dynamics, at: NDArray) -> NDArray:
     """Of the gradient noise of a minibatch at a point, (dims, dims)."""
     if (reason := model.noise.without_variance()) is not None:
         raise ValueError(f"noise: {reason}, which has no fixed covariance")
-    scale = jnp.ones(())
+    root, slope = (np.asarray(a) for a in _root(model, jnp.asarray(at)))
+    if np.abs(slope).max(initial=0) > 0:
+        raise ValueError(f"noise={type(model.noise).__name__}: hangs on the point, so that it is not of one covariance")
+    return root @ root.T
+
+
+@eqx.filter_jit
+def _root(model: Dynamics, at: Array) -> tuple[Array, Array]:
+    """What multiplies a Brownian increment at a point, (dims, dims), and its slope there."""
 
     def root(x: Array) -> Array:
         gradient = model.gradients(x[None])
-        kick = lambda dw: model.noise.diffuse(dw[None], x[None], gradient, model.batch, scale)[0]
+        kick = lambda dw: model.noise.diffuse(dw[None], x[None], gradient, model.batch, jnp.ones(()))[0]
         return jax.jacobian(kick)(jnp.zeros(at.size))
 
-    found, slope = root(jnp.asarray(at)), jax.jacobian(root)(jnp.asarray(at))
-    if np.abs(slope).max(initial=0) > 0:
-        raise ValueError(
-            f"noise={type(model.noise).__name__}: hangs on the point, and adds to second moments otherwise"
-        )
-    return np.asarray(found @ found.T)
+    return root(at), jax.jacobian(root)(at)
 
 
 class _Given(AbstractNoise):

@@ -20,7 +20,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-DENSE = 200  # unknowns up to which eigenvalues are those of a dense matrix
+DENSE = 60  # unknowns up to which eigenvalues are those of a dense matrix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,10 @@ class Linear:
 
     def radius(self) -> float:
         """By which factor the second moments change at a step or arrival, in the end: stable in mean square below 1."""
+        return self._radius
+
+    @functools.cached_property
+    def _radius(self) -> float:
         return self._greatest(self.second()[0])
 
     def mean_rate(self) -> float:
