@@ -7,16 +7,19 @@ is random.
 - `contraction_rate`: how fast runs that see the same noise forget where they began.
 - `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
 - `smoothed_loss`: the expectation of any loss under any noise law.
-- `linearize`: maps of means and second moments near a point, from the code that simulates.
+- `linearize`: maps of means and second moments near a point, from the code that simulates; `stability_map`: the same
+  over a grid of numbers.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
 
 from sdesim.analysis.contraction import Contraction, contraction_rate
-from sdesim.analysis.linear import Linear, linearize
+from sdesim.analysis.linear import linearize
+from sdesim.analysis.moments import Linear
 from sdesim.analysis.passages import Passages, first_passage, survival
 from sdesim.analysis.regions import Ball, Box, occupancy
 from sdesim.analysis.search import Search, best_k
 from sdesim.analysis.smoothing import smoothed_loss
+from sdesim.analysis.stability import stability_map
 from sdesim.analysis.together import synchronization
 from sdesim.statistics import Estimate, stationary_mean
 
@@ -34,6 +37,7 @@ __all__ = [
     "linearize",
     "occupancy",
     "smoothed_loss",
+    "stability_map",
     "stationary_mean",
     "survival",
     "synchronization",

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
 
 from sdesim import random
 from sdesim.asynchrony.arrivals import arrivals_of
@@ -161,6 +162,20 @@ class Job(NamedTuple):
         return random.words_of(key, self.sim, self.worker, 1).own[0, 0]
 
 
+class Discrete(NamedTuple):
+    """What integers an arrival hangs on.
+
+    Attributes:
+        labels: of workers of one label nothing is told apart, (agents,) integers.
+        common: what else there is to know, an integer.
+        waiting: which workers wait, so that others arrive before them, (agents,) truth values; None if nobody does.
+    """
+
+    labels: NDArray
+    common: int = 0
+    waiting: NDArray | None = None
+
+
 class AbstractProtocol(Part):
     """What workers do when they arrive. Numbers are traced.
 
@@ -179,13 +194,21 @@ class AbstractProtocol(Part):
         """How many workers wait for each other; None if none ever waits."""
         return None
 
-    def changes(self) -> str | None:
-        """Why two arrivals are not the same map of states, beside integers in what it keeps.
+    def discrete(self, state: State, jobs: NDArray, arrivals: int) -> Discrete:
+        """What integers, of those that this keeps and counts, an arrival hangs on; asked on the host.
+
+        By default none. A protocol whose arrivals hang on a count of jobs, or that keeps integers, says here on what,
+        such that there are finitely many: for `analysis.linearize`.
+
+        Args:
+            state: of one simulation, with what this keeps in `kept` and what is shared.
+            jobs: that each worker has ended, (agents,).
+            arrivals: of all workers.
 
         Returns:
-            Words for a message; None where they are.
+            What tells workers apart, and what is common.
         """
-        return None
+        return Discrete(np.zeros(len(jobs), int))
 
     def feed(self, model: Dynamics, timing: Timing, table: Timetable | None, setting: Setting) -> Feed:
         """Who arrives when.

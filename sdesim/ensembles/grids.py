@@ -103,11 +103,20 @@ def _on_lanes(model: Dynamics, grid: Mapping[str, Sequence], sims: int):
     return model, axes
 
 
-def _checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, Sequence]) -> dict[str, list]:
+def checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, Sequence]) -> dict[str, list]:
     """The grid with its values as lists, of whatever they were a sequence, series or array.
 
+    Args:
+        model: the dynamics.
+        stepper: what one step is.
+        grid: values by name, as for `sweep`.
+
+    Returns:
+        Values by name.
+
     Raises:
-        TypeError, ValueError: for unknown names, and for values that are no numbers, or the same twice.
+        TypeError: for values that are no numbers.
+        ValueError: for unknown names, and for values that do not fit, or the same twice.
     """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
@@ -138,8 +147,15 @@ def _checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, 
     return checked
 
 
-def _coordinate(values: list) -> np.ndarray:
-    """Values of a grid as labels: of float32 the decimals that they are but for rounding, so that 0.1 is found."""
+def coordinate(values: list) -> np.ndarray:
+    """Values of a grid as labels: of float32 the decimals that they are but for rounding, so that 0.1 is found.
+
+    Args:
+        values: of one number, from `checked_grid`.
+
+    Returns:
+        (values,).
+    """
     flat = np.asarray(values)
     if flat.ndim > 1:
         return np.arange(len(values))
@@ -228,7 +244,7 @@ def sweep(
     check_flags(keep_agents=keep_agents, progress=progress)
     how = dict(stepper=stepper, dt=dt, order=order)
     stepper = stepper_of(stepper, dt, order)
-    grid = _checked_grid(model, stepper, grid)
+    grid = checked_grid(model, stepper, grid)
     sizes = {name: values for name, values in grid.items() if name in SIZES or name.startswith(STEPPER)}
     numbers = {name: values for name, values in grid.items() if name not in sizes}
     given = {"steps": steps, "agents": agents, "dims": dims}
@@ -350,7 +366,7 @@ def _label(
     if lanes.records.size:
         coordinates[records_axis(lanes.records)] = lanes.records
     for name, values in numbers.items():
-        coordinates[name] = _coordinate(values)
+        coordinates[name] = coordinate(values)
     return with_errors(xr.Dataset(variables, coordinates))
 
 

@@ -155,6 +155,11 @@ class AbstractStepper(Part):
         return None
 
     @property
+    def cycle(self) -> int | None:
+        """After how many steps it does the same again; None where that is no number."""
+        return 1
+
+    @property
     def past(self) -> int:
         """How many earlier states of all agents it keeps; 0 where the present alone decides."""
         return 0

@@ -41,6 +41,10 @@ class Iteration(AbstractStepper):
 
     period: Any = eqx.field(converter=_period, default=1, metadata=called_with("step"))
 
+    @property
+    def cycle(self):
+        return None if callable(self.period) else int(self.period)
+
     def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n))
 

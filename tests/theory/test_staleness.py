@@ -104,12 +104,14 @@ def test_paths_of_memoryless_workers_are_averages_over_the_number_of_arrivals(p,
     times, noise = np.array([0.0, 0.4, 2.0, 5.0]), 9 * a**2
     mean, (second, added) = step.mean(), step.second()
     found = {"mean": np.zeros((4, 2)), "quiet": np.zeros(4), "noisy": np.zeros(4)}
-    w, quiet, noisy = np.ones(2), np.ones(len(added)), np.ones(len(added))
+    w = np.ones(2)
+    quiet = np.array([1.0, 1.0, 1.0, 0.0])[: len(added)]  # x_mean^2, x_mean c, c^2, and no difference of workers
+    noisy = quiet
     for n in range(700):
         share = scipy.stats.poisson.pmf(n, p * times)
         found["mean"] += share[:, None] * w[::-1]
-        found["quiet"] += share * quiet[0]
-        found["noisy"] += share * noisy[0]
+        found["quiet"] += share * quiet[2]
+        found["noisy"] += share * noisy[2]
         w, quiet, noisy = mean @ w, second @ quiet, second @ noisy + added
     np.testing.assert_allclose(staleness.mean_path(p, a, times), found["mean"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(staleness.moment_path(p, a, times)[:, 0], found["quiet"], rtol=1e-9)

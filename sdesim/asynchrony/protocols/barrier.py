@@ -2,10 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Discrete, Job
 from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Dynamics, State
@@ -28,6 +30,10 @@ class AbstractBarrier(AbstractProtocol):
     @property
     def barrier(self):
         return self.size
+
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        waiting = np.isin(np.arange(len(state.x)), np.asarray(state.shared["there"])[: arrivals % self.size])
+        return Discrete(waiting.astype(int), waiting=waiting)
 
     def nobody(self) -> Array:
         """Who is there at the start, (size,): as many are to come."""

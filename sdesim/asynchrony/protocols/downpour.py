@@ -2,12 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_sign, concrete, number, whole_number
+from sdesim.fields import check_sign, number, whole_number
 
 
 class Downpour(AbstractServer):
@@ -24,8 +24,8 @@ class Downpour(AbstractServer):
     def __check_init__(self):
         check_sign("period", self.period, zero=False)
 
-    def changes(self):
-        return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        return Discrete(jobs % int(self.period))
 
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)

@@ -2,14 +2,14 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractProtocol, Job
+from sdesim.asynchrony.events import AbstractProtocol, Discrete, Job
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import check_sign, concrete, whole_number
+from sdesim.fields import check_sign, whole_number
 from sdesim.steppers.exchanges import exchange
 
 
@@ -31,8 +31,8 @@ class AbstractExchanges(AbstractProtocol):
     def check(self, model: Dynamics):
         model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
-    def changes(self):
-        return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        return Discrete(jobs % int(self.period))
 
     def who(self, job: Job, agents: int) -> Array:
         """Who takes part in the exchange at the end of a job.

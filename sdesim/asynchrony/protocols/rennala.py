@@ -2,9 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
@@ -28,6 +30,10 @@ class Rennala(AbstractServer):
         none = jnp.zeros((), jnp.int32)
         own = {"sum": jnp.zeros_like(state.x[0]), "count": none, "version": none}
         return state._replace(shared={**state.shared, **own}, kept={"read": jnp.zeros(state.x.shape[:1], jnp.int32)})
+
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        fresh = np.asarray(state.kept["read"]) == int(state.shared["version"])
+        return Discrete(fresh.astype(int), int(state.shared["count"]))
 
     def arrive(self, state: State, job: Job):
         shared, read = state.shared, job.of(state.kept["read"])[0]

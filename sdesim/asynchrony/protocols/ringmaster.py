@@ -2,9 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
@@ -28,6 +30,10 @@ class Ringmaster(AbstractServer):
         state = super().init(model, state)
         shared = {**state.shared, "version": jnp.zeros((), jnp.int32)}
         return state._replace(shared=shared, kept={"read": jnp.zeros(state.x.shape[:1], jnp.int32)})
+
+    def discrete(self, state: State, jobs: NDArray, arrivals: int):
+        since = int(state.shared["version"]) - np.asarray(state.kept["read"])
+        return Discrete(np.minimum(since, int(self.threshold)))
 
     def arrive(self, state: State, job: Job):
         center, version = state.shared["center"], state.shared["version"]

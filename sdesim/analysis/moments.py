@@ -1,0 +1,314 @@
+"""Means and second moments of agents that nothing tells apart but a few discrete numbers, as one linear map.
+
+A *mode* says what discrete numbers there are: how many agents have the same ones, a class, and what is common to all.
+Within a class agents are alike, so that all second moments close in those of the classes' means and of what is shared,
+
+    S = E (m_1, ..., m_L, c) (m_1, ..., m_L, c)^T,
+
+and for each class in that of two agents' difference, F_l = E w_i w_i^T - E w_i w_j^T = E (w_i - w_j)(w_i - w_j)^T / 2.
+What happens takes one mode to another: some agents of the classes are picked out, the parts, each with a map of means
+and of differences, and go into classes of the new mode. The number of agents is but a number in it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+from numpy.typing import NDArray
+
+DENSE = 60  # unknowns up to which eigenvalues are those of a dense matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """Discrete numbers of all agents, up to which of them has which.
+
+    Attributes:
+        sizes: agents of each class, (classes,).
+        rate: arrivals in the mean compute time: how many are at work; of agents that step together 1.
+    """
+
+    sizes: tuple[int, ...]
+    rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What may happen in a mode: a step, or an arrival.
+
+    Attributes:
+        source: the mode before.
+        target: the mode after.
+        chance: of this among all that may happen in the mode.
+        parts: the class before and the number of agents of each part; together all agents.
+        classes: the class after of each part.
+        joint: map of the means of the parts and of what is shared, (parts own + shared, the same).
+        alone: map of differences between two agents of a part, (parts, own, own).
+        joint_noise: covariance of what noise adds to the first, of its shape.
+        alone_noise: to a difference, over 2, of the shape of `alone`.
+    """
+
+    source: int
+    target: int
+    chance: float
+    parts: tuple[tuple[int, int], ...]
+    classes: tuple[int, ...]
+    joint: NDArray
+    alone: NDArray
+    joint_noise: NDArray
+    alone_noise: NDArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Linear:
+    """Steps or arrivals as a linear map of departures from a point.
+
+    Of each agent there are `own` coordinates, its position first, then its velocity and what a protocol keeps of it;
+    and `shared` coordinates of what all have.
+
+    Attributes:
+        modes: the discrete states that there are; one where nothing discrete matters.
+        events: what takes one to another.
+        own: coordinates of an agent.
+        shared: coordinates of what they share.
+        agents: p.
+        memoryless: whether arrivals come at exponential times; else steps or arrivals come at regular times.
+    """
+
+    modes: tuple[Mode, ...]
+    events: tuple[Event, ...]
+    own: int
+    shared: int
+    agents: int
+    memoryless: bool
+
+    def mean(self) -> NDArray:
+        """The map of means: for each mode of its classes' means and of what is shared, where it is in this mode.
+
+        Returns:
+            (means, means).
+        """
+        starts = self._starts(lambda mode: len(mode.sizes) * self.own + self.shared)
+        total = np.zeros((starts[-1], starts[-1]))
+        for event in self.events:
+            split, merge = self._split(event), self._merge(event)
+            rows, columns = (slice(starts[k], starts[k + 1]) for k in (event.target, event.source))
+            total[rows, columns] += event.chance * merge @ event.joint @ split
+        return total
+
+    def second(self) -> tuple[scipy.sparse.csc_array, NDArray]:
+        """The map of all second moments, and what noise adds to them at each step or arrival.
+
+        The moments are, for each mode, the upper triangle of S and, of each class of two agents or more, of F, see the
+        module; each where it is in this mode.
+
+        Returns:
+            (moments, moments), sparse, and (moments,).
+        """
+        return self._second
+
+    @functools.cached_property
+    def _second(self) -> tuple[scipy.sparse.csc_array, NDArray]:
+        starts = self._starts(lambda mode: len(self._units(mode)[0]))
+        added, share = np.zeros(starts[-1]), self.occupation()
+        blocks: dict[tuple[int, int], NDArray] = {}
+        for event in self.events:
+            place = event.target, event.source
+            map_, noise = self._after(event)
+            blocks[place] = blocks.get(place, 0) + event.chance * map_
+            added[starts[event.target] : starts[event.target + 1]] += share[event.source] * event.chance * noise
+        values, rows, columns = [], [], []
+        for (target, source), block in blocks.items():
+            i, j = np.nonzero(block)
+            values.append(block[i, j])
+            rows.append(i + starts[target])
+            columns.append(j + starts[source])
+        joined = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+        return scipy.sparse.coo_array(joined, (starts[-1], starts[-1])).tocsc(), added
+
+    def occupation(self) -> NDArray:
+        """In which share of steps or arrivals each mode is met, (modes,)."""
+        count = len(self.modes)
+        chain = scipy.sparse.lil_array((count, count))
+        for event in self.events:
+            chain[event.target, event.source] += event.chance
+        chain.setdiag(chain.diagonal() - 1)
+        chain[0] = np.ones(count)  # one of the others follows from the rest
+        return scipy.sparse.linalg.splu(chain.tocsc()).solve(np.eye(1, count)[0])
+
+    def radius(self) -> float:
+        """By which factor the second moments change at a step or arrival, in the end: stable in mean square below 1."""
+        return self._radius
+
+    @functools.cached_property
+    def _radius(self) -> float:
+        return self._greatest(self.second()[0])
+
+    def mean_rate(self) -> float:
+        """The rate at which means decay, of agents that all begin alike.
+
+        Of workers in virtual time in units of 1 / m, m their mean compute time; of agents that step together, 1 / step.
+        """
+        means = self.mean()
+        if not self.memoryless:
+            return -self._pace * float(np.log(np.abs(np.linalg.eigvals(means)).max()))
+        rates = np.concatenate([np.full(len(m.sizes) * self.own + self.shared, m.rate) for m in self.modes])
+        return -float(np.linalg.eigvals((means - np.eye(len(means))) * rates).real.max())
+
+    def rate(self) -> float:
+        """The rate at which second moments decay, in the units of `mean_rate`; negative where they grow."""
+        if not self.memoryless:
+            return -self._pace * float(np.log(self.radius()))
+        moments = self.second()[0]
+        rates = np.concatenate([np.full(len(self._units(m)[0]), m.rate) for m in self.modes])
+        still = scipy.sparse.eye_array(len(rates))
+        return -self._greatest((moments - still) @ scipy.sparse.diags_array(rates), shift=2 * float(rates.max()))
+
+    def stationary(self) -> dict[str, NDArray]:
+        """The stationary second moments, on the average over steps or arrivals.
+
+        Returns:
+            "shared" (shared, shared), "cross" (shared, own), "own" and, of two agents, "pair" (own, own).
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if (radius := self.radius()) > 1 - 1e-12:  # of a quantity that is conserved it is 1
+            raise ValueError(f"the second moments have the factor {radius:.6g} at each step: none is stationary")
+        moments, added = self.second()
+        equations = scipy.sparse.csc_array(scipy.sparse.eye_array(len(added)) - moments)
+        found = scipy.sparse.linalg.splu(equations).solve(added)
+        n, c, p = self.own, self.shared, self.agents
+        total = {"shared": np.zeros((c, c)), "cross": np.zeros((c, n)), "own": np.zeros((n, n))}
+        square = np.zeros((n, n))  # of the mean over all agents
+        at = 0
+        for mode in self.modes:
+            units, differences = self._units(mode)
+            here = found[at : at + len(units)]
+            at += len(units)
+            s = np.tensordot(here, units, 1)
+            f = np.tensordot(here, differences, 1)
+            weights = np.array(mode.sizes) / p
+            average = np.zeros((n + c, len(s)))
+            for kind, weight in enumerate(weights):
+                average[:n, kind * n : (kind + 1) * n] = weight * np.eye(n)
+                of_class = s[kind * n : (kind + 1) * n, kind * n : (kind + 1) * n]
+                total["own"] += weight * (of_class + (1 - 1 / mode.sizes[kind]) * f[kind])
+            average[n:, len(s) - c :] = np.eye(c)
+            both = average @ s @ average.T
+            total["shared"] += both[n:, n:]
+            total["cross"] += both[n:, :n]
+            square += both[:n, :n]
+        if p > 1:
+            total["pair"] = (p * square - total["own"]) / (p - 1)
+        return total
+
+    # -- the map of an event ----------------------------------------------------------------------------------------
+
+    @property
+    def _pace(self) -> float:
+        return self.modes[0].rate
+
+    def _starts(self, size: Callable[[Mode], int]) -> NDArray:
+        return np.concatenate([[0], np.cumsum([size(mode) for mode in self.modes])])
+
+    def _greatest(self, matrix: Any, shift: float = 1.0) -> float:
+        """Its greatest real eigenvalue: moments stay positive, so none is greater in absolute value."""
+        if matrix.shape[0] <= DENSE:
+            return float(np.linalg.eigvals(matrix.toarray()).real.max())
+        start = np.concatenate([self._identity(mode) for mode in self.modes])
+        moved = matrix + shift * scipy.sparse.eye_array(matrix.shape[0])
+        found: Any = scipy.sparse.linalg.eigs(moved, k=1, v0=start, return_eigenvectors=False)
+        return float(found.real.max()) - shift
+
+    def _identity(self, mode: Mode) -> NDArray:
+        """All moments of unit variances, of which any others are a part."""
+        units, differences = self._units(mode)
+        return np.einsum("kii->k", units) + np.einsum("klii->k", differences)
+
+    def _units(self, mode: Mode) -> tuple[NDArray, NDArray]:
+        return _units(tuple(size > 1 for size in mode.sizes), self.own, self.shared)
+
+    def _split(self, event: Event) -> NDArray:
+        """The means of the parts, and what is shared, from those of the classes."""
+        classes = len(self.modes[event.source].sizes)
+        of_parts = np.zeros((len(event.parts), classes))
+        of_parts[np.arange(len(event.parts)), [kind for kind, _ in event.parts]] = 1.0
+        return _with_shared(of_parts, self.own, self.shared)
+
+    def _merge(self, event: Event) -> NDArray:
+        """The means of the new classes, and what is shared, from those of the parts."""
+        sizes = self.modes[event.target].sizes
+        of_classes = np.zeros((len(sizes), len(event.parts)))
+        for a, (kind, (_, count)) in enumerate(zip(event.classes, event.parts, strict=True)):
+            of_classes[kind, a] = count / sizes[kind]
+        return _with_shared(of_classes, self.own, self.shared)
+
+    def _after(self, event: Event) -> tuple[NDArray, NDArray]:
+        """The map of moments of one event, and what noise adds."""
+        source, target = self.modes[event.source], self.modes[event.target]
+        n, split, merge = self.own, self._split(event), self._merge(event)
+        block = lambda a: slice(a * n, (a + 1) * n)
+        units, differences = self._units(source)
+
+        def picked(s: NDArray, f: NDArray) -> tuple[NDArray, NDArray]:
+            """Moments of the parts: agents of one class are picked without looking."""
+            s, f = split @ s @ split.T, f[:, [kind for kind, _ in event.parts]]
+            for a, (kind, count) in enumerate(event.parts):
+                for b, (other, _) in enumerate(event.parts):
+                    if kind == other:
+                        s[:, block(a), block(b)] += ((a == b) / count - 1 / source.sizes[kind]) * f[:, a]
+            return s, f
+
+        def joined(s: NDArray, f: NDArray) -> NDArray:
+            """Moments of the new classes, within which nothing tells agents apart."""
+            whole = merge @ s @ merge.T
+            new = np.zeros((len(s), len(target.sizes), n, n))
+            for kind, size in enumerate(target.sizes):
+                if size == 1:
+                    continue
+                members = [(a, count) for a, (_, count) in enumerate(event.parts) if event.classes[a] == kind]
+                own = sum(k / size * (s[:, block(a), block(a)] + (1 - 1 / k) * f[:, a]) for a, k in members)
+                new[:, kind] = size / (size - 1) * (own - whole[:, block(kind), block(kind)])
+            return _upper(whole, new, target.sizes)
+
+        s, f = picked(units, differences)
+        transposed = np.swapaxes(event.alone, -1, -2)
+        map_ = joined(event.joint @ s @ event.joint.T, event.alone @ f @ transposed)
+        return map_.T, joined(event.joint_noise[None], event.alone_noise[None])[0]
+
+
+@functools.cache
+def _units(several: tuple[bool, ...], own: int, shared: int) -> tuple[NDArray, NDArray]:
+    """Each moment of a mode by itself: its S, (moments, means, means), and its F, (moments, classes, own, own)."""
+    classes, means = len(several), len(several) * own + shared
+    pairs = [(i, j) for i in range(means) for j in range(i, means)]
+    of_class = [(kind, i, j) for kind in range(classes) if several[kind] for i in range(own) for j in range(i, own)]
+    units = np.zeros((len(pairs) + len(of_class), means, means))
+    differences = np.zeros((len(pairs) + len(of_class), classes, own, own))
+    for k, (i, j) in enumerate(pairs):
+        units[k, i, j] = units[k, j, i] = 1.0
+    for k, (kind, i, j) in enumerate(of_class, len(pairs)):
+        differences[k, kind, i, j] = differences[k, kind, j, i] = 1.0
+    return units, differences
+
+
+def _upper(s: NDArray, f: NDArray, sizes: tuple[int, ...]) -> NDArray:
+    """The moments of S, (count, means, means), and F, (count, classes, own, own), as rows, in the order of `_units`."""
+    i, j = np.triu_indices(s.shape[-1])
+    k, kind = np.triu_indices(f.shape[-1])
+    several = [index for index, size in enumerate(sizes) if size > 1]
+    return np.hstack([s[:, i, j], f[:, several][..., k, kind].reshape(len(s), -1)])
+
+
+def _with_shared(of_means: NDArray, own: int, shared: int) -> NDArray:
+    """A map of means, the same for each coordinate, beside what is shared, which stays."""
+    rows, columns = of_means.shape
+    whole = np.zeros((rows * own + shared, columns * own + shared))
+    whole[: rows * own, : columns * own] = np.kron(of_means, np.eye(own))
+    whole[rows * own :, columns * own :] = np.eye(shared)
+    return whole
