@@ -1,6 +1,7 @@
 """Workers in virtual time: how long their jobs take, and who arrives when."""
 
 from sdesim.asynchrony.clocks import Timing, timetable
+from sdesim.asynchrony.computation import Computation, computation
 from sdesim.asynchrony.compute import (
     AbstractCompute,
     Deterministic,
@@ -12,6 +13,7 @@ from sdesim.asynchrony.compute import (
     Slowed,
 )
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
+from sdesim.asynchrony.messages import Link
 from sdesim.asynchrony.protocols import (
     ADMM,
     EASGD,
@@ -26,6 +28,7 @@ from sdesim.asynchrony.protocols import (
     Rennala,
     Ringmaster,
 )
+from sdesim.asynchrony.records import Bytes, Gradients
 from sdesim.asynchrony.tables import Timetable
 
 __all__ = [
@@ -36,14 +39,18 @@ __all__ = [
     "AbstractServer",
     "AsyncSGD",
     "Asynchronous",
+    "Bytes",
+    "Computation",
     "DelayAdaptive",
     "Deterministic",
     "Downpour",
     "Exponential",
     "Gamma",
     "Gossip",
+    "Gradients",
     "Job",
     "KAsyncSGD",
+    "Link",
     "LogNormal",
     "Measured",
     "MomentumDownpour",
@@ -55,5 +62,6 @@ __all__ = [
     "Slowed",
     "Timetable",
     "Timing",
+    "computation",
     "timetable",
 ]

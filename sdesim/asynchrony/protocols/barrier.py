@@ -8,9 +8,15 @@ from jaxtyping import Array, PyTree
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Job
 from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_count
 from sdesim.steppers.exchanges import exchange
+
+
+def _together(size: int, arrivals: Array, sent: Array) -> Counts:
+    """The counts of workers who are answered when `size` of them have arrived: a message each."""
+    updates = arrivals // size
+    return Counts(arrivals, arrivals, sent, updates * size, updates)
 
 
 class PartialBarrier(AbstractProtocol):
@@ -45,6 +51,9 @@ class PartialBarrier(AbstractProtocol):
         x, shared = exchange(model.coupling, state.x, state.shared, start, tick)
         shared = {"rule": shared, "there": jnp.zeros(self.size, jnp.int32)}
         return state._replace(x=x, shared=shared, kept={"point": state.x})
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        return _together(self.size, arrivals, sent)
 
     def arrive(self, state: State, job: Job):
         place = job.arrival % self.size
@@ -90,6 +99,9 @@ class KAsyncSGD(AbstractServer):
         state = super().init(model, state)
         own = {"sum": jnp.zeros_like(state.x[0]), "there": jnp.zeros(self.size, jnp.int32)}
         return state._replace(shared={**state.shared, **own})
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        return _together(self.size, arrivals, sent)
 
     def arrive(self, state: State, job: Job):
         place = job.arrival % self.size

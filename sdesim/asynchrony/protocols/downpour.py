@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.messages import due
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, concrete, number, whole_number
 
@@ -27,6 +28,9 @@ class Downpour(AbstractServer):
     def changes(self):
         return None if concrete(self.period, np.max) == 1 else "not every job of a worker ends with an exchange"
 
+    def sends(self, number: Array):
+        return due(number, self.period)
+
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)
         return state._replace(kept={"push": jnp.zeros_like(state.x)})
@@ -35,7 +39,7 @@ class Downpour(AbstractServer):
         x = job.of(state.x)
         step, v = job.step(x, job.of(state.v))
         x, push = x + step, job.of(state.kept["push"]) + step
-        due = (job.number + 1) % self.period == 0
+        due = self.sends(job.number)
         center = state.shared["center"]
         center = jnp.where(due, center + push[0], center)
         return state._replace(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sdesim.asynchrony.events import AbstractServer, Job
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
 
@@ -28,6 +28,11 @@ class Rennala(AbstractServer):
         none = jnp.zeros((), jnp.int32)
         own = {"sum": jnp.zeros_like(state.x[0]), "count": none, "version": none}
         return state._replace(shared={**state.shared, **own}, kept={"read": jnp.zeros(state.x.shape[:1], jnp.int32)})
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        shared = state.shared
+        used = shared["version"] * self.batch + shared["count"]
+        return Counts(arrivals, used, sent, sent, shared["version"])
 
     def arrive(self, state: State, job: Job):
         shared, read = state.shared, job.of(state.kept["read"])[0]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sdesim.asynchrony.events import AbstractServer, Job
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
 
@@ -28,6 +28,10 @@ class Ringmaster(AbstractServer):
         state = super().init(model, state)
         shared = {**state.shared, "version": jnp.zeros((), jnp.int32)}
         return state._replace(shared=shared, kept={"read": jnp.zeros(state.x.shape[:1], jnp.int32)})
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        version = state.shared["version"]
+        return Counts(arrivals, version, sent, sent, version)
 
     def arrive(self, state: State, job: Job):
         center, version = state.shared["center"], state.shared["version"]
