@@ -1,7 +1,7 @@
 """Workers in virtual time: how long their jobs take, and who arrives when."""
 
+from sdesim.asynchrony.branches import Computation, computation
 from sdesim.asynchrony.clocks import Timing, timetable
-from sdesim.asynchrony.computation import Computation, computation
 from sdesim.asynchrony.compute import (
     AbstractCompute,
     Deterministic,

@@ -112,7 +112,8 @@ def computation(
         raise ValueError(no_sum)
     used = np.flatnonzero(place < n)
     used = used[np.argsort(place[used])]
-    common = np.argmin(taken[np.ix_(used, used)], axis=1)  # the first of the main branch that it has not
+    whether = taken[np.ix_(used, used)]  # the main branch's gradients, of each point at which one was taken
+    common = np.argmin(whether, axis=1) if used.size else used
     return Computation(used, np.arange(used.size) - common, taken[used].sum(axis=1) - common, n)
 
 
