@@ -217,6 +217,24 @@ class State(NamedTuple):
         return self.before.plus(self.clock.rest).plus(self.clock.value).value
 
 
+class Counts(NamedTuple):
+    """What workers in virtual time have done since their first run began, int32 scalars.
+
+    Attributes:
+        arrivals: jobs that ended, each a gradient.
+        used: gradients that have moved what the workers are drawn to, or are kept to move it.
+        up: messages of workers.
+        down: messages to workers.
+        updates: how often what the workers are drawn to was updated: the master's clock of Z, chapter 4.
+    """
+
+    arrivals: Array
+    used: Array
+    up: Array
+    down: Array
+    updates: Array
+
+
 class Rates(NamedTuple):
     """What the learning rate of one step means: see the module's head.
 

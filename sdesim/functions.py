@@ -892,7 +892,8 @@ def _observable(
 
     def view(state: State, step: Array, numbers: Any) -> View:
         of_users = whole.whole(numbers)
-        return View(state, step, of_users, at.mean, stepper.center(of_users, state, at.mean))
+        center = stepper.center(of_users, state, at.mean)
+        return View(state, step, of_users, at.mean, center, stepper.counts(state, step))
 
     seen = (state, at.step, whole.one)
     if isinstance(node, AbstractSeries):

@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from sdesim._moved import refuse
 from sdesim.coupling import Mean
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, concrete, number, shown, whole_number
 from sdesim.sums import Sum
 
@@ -34,6 +34,7 @@ class View(NamedTuple):
         model: the dynamics.
         mean: the mean over agents, as the coupling is given it.
         center: what the agents are drawn to, (dims,).
+        counts: what workers in virtual time have done so far; None of agents that step together.
     """
 
     state: State
@@ -41,6 +42,7 @@ class View(NamedTuple):
     model: Dynamics
     mean: Mean
     center: Array
+    counts: Counts | None = None
 
     @property
     def quorum(self) -> Array:
@@ -555,6 +557,92 @@ class FirstPassage(AbstractAccumulator):
 
     def finish(self, total: Any):
         return {"step": total if self.of == "agents" else total[0]}
+
+
+class _Average(AbstractAccumulator):
+    """An average over the updates of what the agents are drawn to.
+
+        z_(t+1) = z_t + rate_(t+1) (c_t - z_t),    z_0 = c_0
+
+    Agents that step together update it at each step, workers in virtual time when their protocol does (Z's master
+    clock); t is counted from the start of the run. Looks after every step, which makes the run slower. Output: `point`,
+    (dims,), z after the last update, which like Z's does not hold the last c.
+    """
+
+    every_step = True
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"point": ("dim",)}
+
+    def rate_at(self, t: Array, dtype: Any) -> Array:
+        """rate_t, a scalar.
+
+        Args:
+            t: the number of the update, from 1, an int32 scalar.
+            dtype: of the result.
+        """
+        raise NotImplementedError
+
+    def init(self, view: View):
+        return _updates(view), jnp.zeros((), jnp.int32), view.center, Sum.of(view.center)
+
+    def update(self, total: Any, view: View):
+        clock, t, last, average = total
+        now = _updates(view)
+        moved = now > clock
+        t = t + moved.astype(t.dtype)
+        rate = self.rate_at(jnp.maximum(t, 1), last.dtype)
+        step = rate * ((last - average.value) - average.rest)
+        average = average.plus(jnp.where(moved, step, jnp.zeros_like(step)))
+        return now, t, jnp.where(moved, view.center, last), average
+
+    def finish(self, total: Any):
+        return {"point": total[-1]}
+
+    def numbers(self, agents: int, dims: int):
+        return 3 * dims + 2
+
+
+def _updates(view: View) -> Array:
+    """How often what the agents are drawn to was updated, an int32 scalar."""
+    return jnp.asarray(view.step, jnp.int32) if view.counts is None else view.counts.updates
+
+
+class RunningMean(_Average):
+    """The mean of what the agents are drawn to over its updates, as it was before each: rate_t = 1 / t (Z, chapter 4).
+
+    Of one agent ASGD, averaged SGD; of `Downpour` ADOWNPOUR. Looks after every step, which makes the run slower.
+    Output: `point`, (dims,).
+    """
+
+    name = "running_mean"
+    label: ClassVar[dict[str, tuple[str, str]]] = {"point": ("length", "mean over updates of what agents are drawn to")}
+
+    def rate_at(self, t: Array, dtype: Any):
+        return 1 / t.astype(dtype)
+
+
+class MovingAverage(_Average):
+    """The moving average of what the agents are drawn to, over its updates, of a constant rate (Z, chapter 4).
+
+    Of one agent MVASGD; of `Downpour` MVADOWNPOUR. Looks after every step, which makes the run slower. Output: `point`,
+    (dims,).
+
+    Attributes:
+        rate: of an update, from 0 to 1 (Z's alpha, 0.001 in its experiments).
+    """
+
+    rate: Array = eqx.field(converter=number, default=0.001)
+
+    name = "moving_average"
+    label: ClassVar[dict[str, tuple[str, str]]] = {"point": ("length", "moving average of what agents are drawn to")}
+
+    def __check_init__(self):
+        check_sign("rate", self.rate)
+        most = concrete(self.rate, np.max)
+        if np.ndim(self.rate) or (most is not None and most > 1):
+            raise ValueError(f"rate={shown(self.rate)}: must be one number from 0 to 1")
+
+    def rate_at(self, t: Array, dtype: Any):
+        return self.rate.astype(dtype)
 
 
 class FirstNonFinite(AbstractAccumulator):

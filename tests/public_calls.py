@@ -27,6 +27,8 @@ ELSEWHERE = {
     *("check_dims", "checked_indices", "fitting_loss", "labels_of", "looking_at_every_step", "said_while_traced"),
     *("best_k", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss", "stability_map"),
     *("stationary_mean", "survival", "synchronization", "Job", "Timetable"),
+    *("best_k", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss", "stationary_mean"),
+    *("survival", "synchronization", "Job", "Timetable", "Computation", "Counts"),
 }
 
 BAD: dict[str, Any] = {
@@ -100,6 +102,8 @@ good(observe.Histogram, low=-1.0, high=1.0)
 good(observe.Occupancy, centers=[0.0], radius=1.0)
 good(observe.FirstPassage, target=0.0, radius=1.0)
 good(observe.FirstNonFinite)
+good(observe.RunningMean)
+good(observe.MovingAverage, rate=0.1)
 for law in (asynchrony.Deterministic, asynchrony.Exponential):
     good(law)
 good(asynchrony.Gamma, shape=2.0)
@@ -107,6 +111,14 @@ good(asynchrony.Pareto, index=2.5)
 good(asynchrony.LogNormal, sigma=1.0)
 good(asynchrony.Measured, sample=[1.0, 2.0])
 good(asynchrony.Slowed, law=asynchrony.Exponential(), factor=3.0, share=0.2)
+good(asynchrony.Link, size=100.0, bandwidth=10.0)
+good(asynchrony.Gradients)
+good(asynchrony.Bytes)
+good(
+    asynchrony.computation,
+    protocol=asynchrony.AsyncSGD(),
+    table=asynchrony.timetable(asynchrony.Exponential(), workers=3, arrivals=4),
+)
 good(asynchrony.Timing, compute=asynchrony.Exponential())
 good(asynchrony.timetable, compute=asynchrony.Exponential(), workers=3, arrivals=4)
 good(asynchrony.AsyncSGD)

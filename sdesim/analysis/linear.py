@@ -85,6 +85,8 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
     if not isinstance(stepper, Asynchronous):
         return
     protocol = stepper.protocol
+    if protocol.messages:
+        raise ValueError(f"protocol={type(protocol).__name__}: messages are under way, whose values the state holds")
     if not isinstance(stepper.compute, Exponential | Deterministic) or jnp.ndim(stepper.compute.mean):
         right = "must be Exponential or Deterministic with one mean: who arrives next must not hang on the past"
         raise ValueError(f"compute={shown(stepper.compute)}: {right}")

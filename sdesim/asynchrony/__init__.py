@@ -1,5 +1,6 @@
 """Workers in virtual time: how long their jobs take, and who arrives when."""
 
+from sdesim.asynchrony.branches import Computation, computation
 from sdesim.asynchrony.clocks import Timing, timetable
 from sdesim.asynchrony.compute import (
     AbstractCompute,
@@ -12,6 +13,7 @@ from sdesim.asynchrony.compute import (
     Slowed,
 )
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
+from sdesim.asynchrony.links import Link
 from sdesim.asynchrony.protocols import (
     ADMM,
     EASGD,
@@ -29,6 +31,7 @@ from sdesim.asynchrony.protocols import (
     Ringmaster,
     UpDown,
 )
+from sdesim.asynchrony.records import Bytes, Gradients
 from sdesim.asynchrony.tables import Timetable
 
 __all__ = [
@@ -40,6 +43,8 @@ __all__ = [
     "AsyncSGD",
     "Asynchronous",
     "ByLevel",
+    "Bytes",
+    "Computation",
     "DelayAdaptive",
     "Deterministic",
     "Downpour",
@@ -47,8 +52,10 @@ __all__ = [
     "Exponential",
     "Gamma",
     "Gossip",
+    "Gradients",
     "Job",
     "KAsyncSGD",
+    "Link",
     "LogNormal",
     "Measured",
     "MomentumDownpour",
@@ -61,5 +68,6 @@ __all__ = [
     "Timetable",
     "Timing",
     "UpDown",
+    "computation",
     "timetable",
 ]

@@ -25,7 +25,7 @@ from sdesim.asynchrony.compute import AbstractCompute, Exponential
 from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
-from sdesim.dynamics import Agents, Dynamics, Sizes, State
+from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State
 from sdesim.fields import Part, shown
 from sdesim.random import Stream
 from sdesim.steppers import AbstractStepper
@@ -251,6 +251,30 @@ class AbstractProtocol(Part):
         """Whether messages arrive too, each in a step of its own."""
         return False
 
+    def sends(self, number: Array) -> Array | None:
+        """Whether a worker sends, and is answered, at the end of its job of this number.
+
+        Args:
+            number: of the job among the worker's, from 0, an int32 scalar.
+
+        Returns:
+            A truth value; None where it does at the end of every job.
+        """
+        return None
+
+    def counts(self, state: State, arrivals: Array, sent: Array) -> Counts:
+        """What has been done by the time of a state; by default all that was sent was used, and each time answered.
+
+        Args:
+            state: of one simulation.
+            arrivals: so far, an int32 scalar.
+            sent: how many of them ended with a message, by `sends`.
+
+        Returns:
+            The counts.
+        """
+        return Counts(arrivals, arrivals, sent, sent, sent)
+
     def check(self, model: Dynamics) -> None:
         """Refuse a model with which this has no meaning.
 
@@ -322,11 +346,13 @@ class Kept(NamedTuple):
         own: the protocol's.
         clock: the worker's own time, a sum with (agents,) leaves; None where its count of jobs says it.
         arrivals: of all workers so far, an int32 scalar, in a run by seconds; None where it is the number of steps.
+        sent: arrivals that ended with a message, an int32 scalar; None where all do.
     """
 
     own: PyTree
     clock: Sum | None
     arrivals: Array | None
+    sent: Array | None
 
 
 def _hashable(value: Any) -> Any:
@@ -410,8 +436,9 @@ class Asynchronous(AbstractStepper):
     def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
         state = self.protocol.init(model, super().init(model, x, v))
         clock = Sum.of(jnp.zeros(x.shape[:1], x.dtype)) if _has_clocks(model) else None
-        arrivals = jnp.zeros((), jnp.int32) if self.ragged else None
-        return state._replace(kept=Kept(state.kept, clock, arrivals))
+        none = jnp.zeros((), jnp.int32)
+        sent = None if self.protocol.sends(none) is None else none
+        return state._replace(kept=Kept(state.kept, clock, none if self.ragged else None, sent))
 
     def renew(self, model: Dynamics, state: State):
         new = model.renew(state)
@@ -421,6 +448,12 @@ class Asynchronous(AbstractStepper):
 
     def center(self, model: Dynamics, state: State, mean: Mean):
         return self.protocol.center(model, state, mean)
+
+    def counts(self, state: State, n: Array):
+        kept = state.kept
+        arrivals = n if kept.arrivals is None else kept.arrivals
+        sent = arrivals if kept.sent is None else kept.sent
+        return self.protocol.counts(state._replace(kept=kept.own), arrivals, sent)
 
     def bare(self, feed: Feed | None = None):
         counts = self.protocol.messages or (feed is not None and feed.stride is not None)
@@ -488,7 +521,7 @@ class Asynchronous(AbstractStepper):
             z = model.noise.variates(of_job, x.dtype, own.batch)
             return model.noise.apply(z, x, gradients, own.batch, size.kick)
 
-        kept, clock, arrivals = state.kept
+        kept, clock, arrivals, sent = state.kept
         if clock is None:
             t = (which + 1).astype(size.tick.dtype) * size.tick
         else:
@@ -504,7 +537,10 @@ class Asynchronous(AbstractStepper):
             if not self.protocol.messages:
                 shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), shared, state.shared)
             arrivals = arrivals + ((worker < agents) & arrival.ends_a_job).astype(jnp.int32)
-        new = state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock, arrivals))
+        if sent is not None:
+            sends = jnp.asarray(self.protocol.sends(which))
+            sent = sent + (sends if arrivals is None else sends & (worker < agents)).astype(jnp.int32)
+        new = state._replace(x=new.x, v=new.v, shared=shared, kept=Kept(new.kept, clock, arrivals, sent))
         return self.settled(model, new, n + 1) if words is None else new
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):

@@ -65,4 +65,4 @@ def view_of(plan: Plan, stepper: AbstractStepper, model: Dynamics, state: State,
         The view.
     """
     mean = ArrayMean(plan.agents)
-    return View(state, step, model, mean, stepper.center(model, state, mean))
+    return View(state, step, model, mean, stepper.center(model, state, mean), stepper.counts(state, step))

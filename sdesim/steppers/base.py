@@ -18,7 +18,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.coupling import ORDERS, ArrayMean, Mean, Order
-from sdesim.dynamics import Agents, Dynamics, Sizes, State, weighted
+from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State, weighted
 from sdesim.fields import Part, check_choice
 from sdesim.random import Stream
 
@@ -228,6 +228,18 @@ class AbstractStepper(Part):
             (dims,).
         """
         return model.coupling.center(state.x, state.shared, state.t, mean)
+
+    def counts(self, state: State, n: Array) -> Counts | None:
+        """What workers in virtual time have done so far.
+
+        Args:
+            state: of one simulation.
+            n: the number of steps, an int32 scalar.
+
+        Returns:
+            Their counts; None of agents that step together.
+        """
+        return None
 
     def bare(self, feed: Feed | None = None) -> "AbstractStepper":
         """This without what the host alone needs: another value of that is no other program.

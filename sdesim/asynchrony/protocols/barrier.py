@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Discrete, Job
 from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_count
 from sdesim.steppers.exchanges import exchange
 
@@ -34,6 +34,10 @@ class AbstractBarrier(AbstractProtocol):
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         waiting = np.isin(np.arange(len(state.x)), np.asarray(state.shared["there"])[: arrivals % self.size])
         return Discrete(waiting.astype(int), waiting=waiting)
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        updates = arrivals // self.size  # who waits has not been answered yet
+        return Counts(arrivals, arrivals, sent, updates * self.size, updates)
 
     def nobody(self) -> Array:
         """Who is there at the start, (size,): as many are to come."""

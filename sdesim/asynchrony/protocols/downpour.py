@@ -6,6 +6,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim.asynchrony.events import AbstractServer, Discrete, Job
+from sdesim.asynchrony.links import due
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, number, whole_number
 
@@ -27,6 +28,9 @@ class Downpour(AbstractServer):
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         return Discrete(jobs % int(self.period))
 
+    def sends(self, number: Array):
+        return due(number, self.period)
+
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)
         return state._replace(kept={"push": jnp.zeros_like(state.x)})
@@ -35,7 +39,7 @@ class Downpour(AbstractServer):
         x = job.of(state.x)
         step, v = job.step(x, job.of(state.v))
         x, push = x + step, job.of(state.kept["push"]) + step
-        due = (job.number + 1) % self.period == 0
+        due = self.sends(job.number)
         center = state.shared["center"]
         center = jnp.where(due, center + push[0], center)
         return state._replace(

@@ -7,6 +7,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim.asynchrony.events import AbstractProtocol, Discrete, Job
+from sdesim.asynchrony.links import due
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, whole_number
@@ -34,6 +35,9 @@ class AbstractExchanges(AbstractProtocol):
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         return Discrete(jobs % int(self.period))
 
+    def sends(self, number: Array):
+        return due(number, self.period)
+
     def who(self, job: Job, agents: int) -> Array:
         """Who takes part in the exchange at the end of a job.
 
@@ -53,7 +57,7 @@ class AbstractExchanges(AbstractProtocol):
         point = job.of(state.kept["point"])
         step, v = job.step(point, job.of(state.v))
         moved = job.of(state.x) + step
-        due = (job.number + 1) % self.period == 0
+        due = self.sends(job.number)
         members = self.who(job, state.x.shape[0])
         x, shared = job.exchange(job.put(state.x, moved), state.shared, members, due)
         kept = {"point": job.put(state.kept["point"], moved)}

@@ -7,7 +7,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim.asynchrony.events import AbstractServer, Discrete, Job
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
 
@@ -34,6 +34,11 @@ class Rennala(AbstractServer):
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         fresh = np.asarray(state.kept["read"]) == int(state.shared["version"])
         return Discrete(fresh.astype(int), int(state.shared["count"]))
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        shared = state.shared
+        used = shared["version"] * self.batch + shared["count"]
+        return Counts(arrivals, used, sent, sent, shared["version"])
 
     def arrive(self, state: State, job: Job):
         shared, read = state.shared, job.of(state.kept["read"])[0]

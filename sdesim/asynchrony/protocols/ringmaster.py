@@ -7,7 +7,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim.asynchrony.events import AbstractServer, Discrete, Job
-from sdesim.dynamics import Dynamics, State
+from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
 
@@ -34,6 +34,10 @@ class Ringmaster(AbstractServer):
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         since = int(state.shared["version"]) - np.asarray(state.kept["read"])
         return Discrete(np.minimum(since, int(self.threshold)))
+
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        version = state.shared["version"]
+        return Counts(arrivals, version, sent, sent, version)
 
     def arrive(self, state: State, job: Job):
         center, version = state.shared["center"], state.shared["version"]

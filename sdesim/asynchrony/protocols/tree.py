@@ -13,7 +13,7 @@ from sdesim.asynchrony.messages import Links, messages_of
 from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Tree
 from sdesim.coupling.base import rows_of, with_rows
-from sdesim.dynamics import Agents, Dynamics, State
+from sdesim.dynamics import Agents, Counts, Dynamics, State
 from sdesim.fields import Part, check_sign, shown, whole_number
 from sdesim.steppers.base import Feed, Setting
 
@@ -110,8 +110,9 @@ class EASGDTree(AbstractProtocol):
     def messages(self):
         return True
 
-    def changes(self):
-        return "messages are under way, and arrive at leaves and at other nodes"
+    def counts(self, state: State, arrivals: Array, sent: Array):
+        up, down, at_root = state.shared["messages"]
+        return Counts(arrivals, arrivals, up, down, at_root)
 
     def check(self, model: Dynamics):
         if not isinstance(model.coupling, Tree):
@@ -149,7 +150,8 @@ class EASGDTree(AbstractProtocol):
 
     def init(self, model: Dynamics, state: State):
         nodes = jnp.concatenate(state.shared)
-        shared = {"nodes": nodes, "kept": jnp.zeros((self.slots, *nodes.shape[1:]), nodes.dtype)}
+        kept = jnp.zeros((self.slots, *nodes.shape[1:]), nodes.dtype)
+        shared = {"nodes": nodes, "kept": kept, "messages": jnp.zeros(3, jnp.int32)}
         if not self.synchronous:
             return state._replace(shared=shared)
         return state._replace(shared={**shared, "points": nodes}, kept={"points": state.x})
@@ -170,7 +172,9 @@ class EASGDTree(AbstractProtocol):
         new = _value((x, nodes), receiver) + jnp.where(ends, jnp.where(leaf, step, jnp.zeros_like(step)), pull)
         x, nodes = _with_value((x, nodes), receiver, new)
         kept = with_rows(kept, slot[None], point)
-        shared = {"nodes": nodes, "kept": kept}
+        last = x.shape[0] + nodes.shape[0]  # that of nobody
+        told = jnp.stack([receiver > sender, receiver < sender, receiver == last - 1]) & ~ends & (receiver < last)
+        shared = {"nodes": nodes, "kept": kept, "messages": state.shared["messages"] + told.astype(jnp.int32)}
         if v is not None:
             v = job.put(state.v, jnp.where(ends, v, job.of(state.v)))
         if not self.synchronous:

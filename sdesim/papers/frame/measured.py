@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from sdesim.claims import Condition, Statement, at_most
 from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, z_scores
@@ -81,6 +82,25 @@ def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.Dat
         parts: the measurements, one a run.
     """
     return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
+
+
+def settled(time: ArrayLike, loss: ArrayLike, level: float) -> float:
+    """When a loss has come below a level to stay there: between two records its logarithm is a line.
+
+    Args:
+        time: of the records, (records,), the first before the loss is below.
+        loss: at the records, (records,).
+        level: greater than 0.
+
+    Returns:
+        The time; NaN where it is above the level at the last record, or something is not finite.
+    """
+    time, loss = np.asarray(time, float), np.asarray(loss, float)
+    if not np.isfinite(loss).all() or loss[-1] > level:
+        return np.nan
+    i = int(np.flatnonzero(loss > level)[-1])
+    before, after = np.log(loss[i : i + 2] / level)
+    return float(time[i] + (time[i + 1] - time[i]) * before / (before - after))
 
 
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------

@@ -89,12 +89,7 @@ def settled(config: Config, time: ArrayLike, loss: ArrayLike) -> float:
     Returns:
         In m; NaN where it is above the level at the last record, or something is not finite.
     """
-    time, loss = np.asarray(time, float), np.asarray(loss, float)
-    if not np.isfinite(loss).all() or loss[-1] > config.level:
-        return np.nan
-    i = int(np.flatnonzero(loss > config.level)[-1])
-    before, after = np.log(loss[i : i + 2] / config.level)
-    return float(time[i] + (time[i + 1] - time[i]) * before / (before - after))
+    return measured.settled(time, loss, config.level)
 
 
 def race_time(config: Config, data: xr.Dataset, law: str, workers: int) -> float:

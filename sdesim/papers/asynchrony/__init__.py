@@ -1,0 +1,1 @@
+"""Figures of no one paper: protocols of asynchronous SGD set side by side."""

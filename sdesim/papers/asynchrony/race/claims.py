@@ -1,0 +1,1 @@
+def statements(config): return []

@@ -1,0 +1,166 @@
+"""The runs of async-race: every protocol in every regime, at all learning rates that are tried."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sdesim import coupling, noise, objectives, observe
+from sdesim.asynchrony import (
+    ADMM,
+    EASGD,
+    AbstractCompute,
+    AbstractProtocol,
+    Asynchronous,
+    AsyncSGD,
+    Bytes,
+    DelayAdaptive,
+    Deterministic,
+    Downpour,
+    Exponential,
+    Gamma,
+    Gossip,
+    Gradients,
+    KAsyncSGD,
+    Link,
+    MomentumDownpour,
+    Pareto,
+    PartialBarrier,
+    PowerLaw,
+    Rennala,
+    Ringmaster,
+)
+from sdesim.dynamics import Dynamics, Nesterov
+from sdesim.ensembles.grids import sweep
+from sdesim.papers.asynchrony.race.config import PROTOCOLS, Config
+from sdesim.papers.frame import measured
+from sdesim.statistics import grid_mean
+
+MAKERS: dict[str, Callable[[Config], AbstractProtocol]] = {
+    "synchronous": lambda c: KAsyncSGD(c.workers),
+    "K-async": lambda c: KAsyncSGD(c.half),
+    "Rennala": lambda c: Rennala(c.workers),
+    "AsyncSGD": lambda c: AsyncSGD(),
+    "power law": lambda c: AsyncSGD(PowerLaw(c.exponent)),
+    "delay-adaptive": lambda c: AsyncSGD(DelayAdaptive(c.workers, c.workers)),
+    "Ringmaster": lambda c: Ringmaster(c.workers),
+    "DOWNPOUR": lambda c: Downpour(c.period),
+    "MDOWNPOUR": lambda c: MomentumDownpour(c.delta),
+    "EASGD": lambda c: EASGD(c.period),
+    "EAMSGD": lambda c: EASGD(c.period),
+    "gossip": lambda c: Gossip(),
+    "partial barrier": lambda c: PartialBarrier(c.half),
+    "ADMM": lambda c: ADMM(c.rho),
+}
+"""Each protocol of `PROTOCOLS`."""
+
+RULES = {name: coupling.Elastic for name in ("EASGD", "EAMSGD", "partial barrier")} | {"gossip": coupling.Quorum}
+"""The rules of those that exchange by one."""
+
+
+def law(config: Config, regime: str) -> AbstractCompute:
+    """The law of compute times of a regime.
+
+    Args:
+        config: constants of the experiment.
+        regime: a name of `REGIMES`.
+    """
+    if regime == "one slow":
+        means = np.ones(config.workers)
+        means[-1] = config.slow
+        return Gamma(shape=config.shape, mean=means)
+    if regime == "slow messages":
+        return Gamma(shape=config.shape)
+    return {"equal": Deterministic(), "exponential": Exponential(), "heavy tail": Pareto(config.tail)}[regime]
+
+
+def stepper(config: Config, protocol: str, regime: str) -> Asynchronous:
+    """A protocol in a regime.
+
+    Where workers wait for each other, what a message takes there and back is a part of the time of the job.
+
+    Args:
+        config: constants of the experiment.
+        protocol: a name of `PROTOCOLS`.
+        regime: of `REGIMES`.
+    """
+    made, compute = MAKERS[protocol](config), law(config, regime)
+    if regime != "slow messages":
+        return Asynchronous(made, compute=compute)
+    if made.barrier is not None:
+        return Asynchronous(made, compute=Link(2 * config.megabytes, config.bandwidth, latency=compute))
+    link = Link(config.megabytes, config.bandwidth, period=getattr(made, "period", 1))
+    return Asynchronous(made, compute=compute, uplink=link, downlink=link)
+
+
+def _swept(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dataset:
+    """What is observed at each rate and gain that is tried, as points of one dimension."""
+    rule = RULES.get(protocol)
+    rates = [PROTOCOLS[protocol] * rate for rate in config.rates]
+    grid: dict[str, Any] = {"eta": rates} | ({} if rule is None else {"coupling.k": list(config.gains)})
+    model = Dynamics(
+        objectives.Quadratic(config.curvature),
+        coupling.Uncoupled() if rule is None else rule(1.0),
+        noise.Gaussian(config.sigma),
+        eta=rates[0],
+        momentum=Nesterov(config.delta) if protocol == "EAMSGD" else None,
+    )
+    data = sweep(
+        model,
+        grid,
+        stepper=stepper(config, protocol, regime),
+        agents=config.workers,
+        sims=config.sims,
+        at=config.moments,
+        seed=config.seed,
+        init=1.0,
+        observe=[observe.Center(), Gradients(), Bytes(up=config.megabytes, down=config.megabytes)],
+        keep_agents=False,
+        progress=progress,
+    )
+    names = {"center_series": "center", "gradients": "gradients", "bytes": "megabytes"}
+    kept = data[list(names)].rename(names).drop_attrs()
+    return kept.stack(point=list(grid), create_index=False)
+
+
+def _raced(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dataset:
+    """A protocol in a regime at what is fastest there of all that was tried."""
+    data = _swept(config, protocol, regime, progress)
+    loss = (data["center"].squeeze("dim", drop=True).astype(float)) ** 2
+    times = [
+        measured.settled(loss["time"], grid_mean(loss.isel(point=i)), config.level) for i in range(loss.sizes["point"])
+    ]
+    best = int(np.nanargmin(times)) if np.isfinite(times).any() else 0
+    # nobody's state has a say in who arrives when: all points have the same counts
+    counts = data.isel(point=0)
+    used, discarded = (counts["gradients"].isel({counts["gradients"].dims[-1]: i}) for i in range(2))
+    way = next(d for d in counts["megabytes"].dims if str(d).endswith("way"))
+    found = {
+        "loss": loss.isel(point=best).astype(np.float32),
+        "eta": data["eta"].isel(point=best),
+        "used": used.astype(np.float32),
+        "discarded": discarded.astype(np.float32),
+        "megabytes": counts["megabytes"].sum(way).astype(np.float32),
+    }
+    bare = lambda value: value.drop_vars([name for name in value.coords if name != "time"])
+    return xr.Dataset({name: bare(value) for name, value in found.items()})
+
+
+def run(config: Config, progress: bool = False) -> xr.Dataset:
+    """All protocols in all regimes, on the same clocks and with the same gradient noise.
+
+    Args:
+        config: constants of the experiment.
+        progress: whether to say how far it is.
+
+    Returns:
+        `loss`, that of the center as a share of that at the start, at the best of the rates that were tried, and
+        `used`, `discarded` and `megabytes` so far, (protocol, regime, time, sim) each; `eta`, that best rate,
+        (protocol, regime).
+    """
+    arms = [
+        measured.along("regime", config.regimes, [_raced(config, protocol, regime, progress) for regime in config.regimes])
+        for protocol in config.protocols
+    ]
+    return measured.along("protocol", config.protocols, arms).transpose(..., "time", "sim")
