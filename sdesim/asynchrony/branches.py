@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Arrival, Asynchronous, Job
 from sdesim.asynchrony.tables import Timetable
 from sdesim.dynamics import Agents, Dynamics
 from sdesim.fields import byte_count, check_count, shown
@@ -134,7 +134,8 @@ def _walked(protocol: AbstractProtocol, worker: NDArray, job: NDArray, p: int, n
         state, place, count, sums = carry
         number, i, which = here
         t = size.tick * (which + 1).astype(size.tick.dtype)
-        of_job = _Marked(model, i, which, number, t, size, size.tick, quiet, seed, zero)
+        came = Arrival(i, which)
+        of_job = _Marked(model, i, which, number, t, size, size.tick, quiet, seed, zero, came)
         taken = of_job.of(state.x)[0] != 0
         before = state.shared["center"]
         state = protocol.arrive(state, of_job)
