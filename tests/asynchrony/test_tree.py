@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim import coupling, noise
+from sdesim import coupling, noise, observe
 from sdesim.asynchrony import (
     Asynchronous,
     ByLevel,
