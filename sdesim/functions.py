@@ -907,6 +907,31 @@ def _observable(
     return part.closed(_Accumulator, name=node.name, every_step=bool(node.every_step), outputs=outputs)[0]
 
 
+def _stepper(node: AbstractStepper, model: Dynamics, axes: PyTree, at: _Shapes) -> AbstractStepper:
+    """A stepper with today's functions; of one of a user's, or with a protocol of a user's, what its steps do."""
+    new, _ = _within("", node, jax.tree.map(lambda _: None, node), at)
+    if not _has_users(new):
+        return new
+    lane, mean = _Opened("model", model, axes), ArrayMean(at.agents)
+
+    def steps(stepper: AbstractStepper, own: list, x: Array, n: Array, seed: Array, sim: Array):
+        part = lane.whole(own)
+        begun = stepper.init(part, x)
+        state = stepper.step(part, begun, n, seed=seed, sim=sim)
+        renewed = stepper.renew(part, state) if at.renews else None
+        return begun, state, renewed, stepper.center(part, state, mean)
+
+    word = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.uint32)
+    return _with(new, today=as_key(steps, new, lane.one, at.x, at.step, word(2), word()))
+
+
+def _has_users(node: Any) -> bool:
+    """Whether a part, or a part of it, is a user's that nothing takes the place of."""
+    if not isinstance(node, eqx.Module) or isinstance(node, _Standin):
+        return False
+    return _is_users(node) or any(_has_users(getattr(node, field.name)) for field in dataclasses.fields(node))
+
+
 # -- calls -----------------------------------------------------------------------------------------------------------
 
 
@@ -946,7 +971,7 @@ def today(
     at = _Shapes(agents, dims, stepper.members, renews=renews, given=given)
     new, new_axes = _model(model, axes, at)
     watched = tuple(_observable(o, stepper, model, axes, new, new_axes, at) for o in observables)
-    step, _ = _within("", stepper, jax.tree.map(lambda _: None, stepper), at)
+    step = _stepper(stepper, new, new_axes, at)
     try:
         yield new, new_axes, watched, step
     finally:

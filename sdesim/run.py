@@ -226,7 +226,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
     """The lanes that were run as a result, simulations first. called: how, with the model."""
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
     last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
-    found = ran.of_lanes(Partial(_ends, stepper.bare(), ArrayMean(plan.agents), last), lanes.state)
+    found = ran.of_lanes(Partial(_ends, ran.stepper, ArrayMean(plan.agents), last), lanes.state)
     agents, quorum, center, velocity = blocks.sims_first(found)
     said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
     settings = {

@@ -314,7 +314,7 @@ def _one_size(
             check_rates(changed, stepper, setup.plan.agents, 0, setup.steps)
     on_lanes, axes = _on_lanes(model, numbers, setup.sims)
     with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
-        last = Partial(_finals, stepper.bare(), ArrayMean(setup.plan.agents))
+        last = Partial(_finals, ran.stepper, ArrayMean(setup.plan.agents))
         finals = blocks.sims_first(ran.of_lanes(last, ran.lanes.state))
         advice = ran.remedy(0)
     labels = labels_of((*FINALS, *setup.observables))

@@ -217,8 +217,8 @@ class Setup:
         dw = self.increments
         sizes = dict(agents=plan.agents, dims=plan.dims)
         flags = dict(renews=plan.epoch is not None, given=dw is not None)
-        with today(model, axes, self.observables, self.stepper, **sizes, **flags) as (new, axes, watched, stepper):
-            stepper = stepper.bare(self.feed)
+        bare = self.stepper.bare(self.feed)
+        with today(model, axes, self.observables, bare, **sizes, **flags) as (new, axes, watched, stepper):
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
             self._check_memory(one, points, work=True)
@@ -264,7 +264,7 @@ class Setup:
             )
             if self.feed is not None and reading is not None:
                 _timed(lanes, self.feed.stride, reading, self.sims, self.first)
-            yield Ran(lanes, new, axes, layout, state.x)
+            yield Ran(lanes, stepper, new, axes, layout, state.x)
 
 
 class Ran(NamedTuple):
@@ -272,6 +272,7 @@ class Ran(NamedTuple):
 
     Attributes:
         lanes: what was found of them.
+        stepper: what a step was, with users' functions as they were.
         model: with users' functions as they were.
         axes: of the model's leaves, as they were.
         layout: how lanes were cut into blocks; None for one program of all.
@@ -279,6 +280,7 @@ class Ran(NamedTuple):
     """
 
     lanes: Lanes
+    stepper: AbstractStepper
     model: Dynamics
     axes: PyTree
     layout: Blocks | None

@@ -8,7 +8,7 @@ All steppers take the order in which pull, gradient and shared state act:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -120,9 +120,12 @@ class AbstractStepper(Part):
 
     Attributes:
         order: in which pull, gradient and shared state act: "jacobi" or "gauss-seidel", see the module.
+        today: of one with parts of a user's, what they do in the call under way, as a key (`functions.today` sets it):
+            compiled code serves no other.
     """
 
     order: Order = eqx.field(static=True, default="jacobi", kw_only=True)
+    today: Any = eqx.field(static=True, init=False, default=None, repr=False)
 
     def __check_init__(self):
         check_choice("order", self.order, ORDERS)

@@ -321,6 +321,46 @@ def test_a_protocol_of_ones_own():
     np.testing.assert_allclose(run.center, c, atol=1e-12)
 
 
+@pytest.fixture
+def compilations():
+    """A list that grows by one for each program that XLA compiles."""
+    names = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details.get("fun_name", event))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_protocol_of_ones_own_is_looked_at_anew(compilations):
+    """A number that its methods close over: a new value is used at the next call, the same one compiles nothing."""
+    factor = 1.0
+
+    class Scaled(AbstractServer):
+        def arrive(self, state, job):
+            step, v = job.step(job.of(state.x), job.of(state.v), factor)
+            center = state.shared["center"] + step[0]
+            return state._replace(x=job.put(state.x, center[None]), v=job.put(state.v, v), shared={"center": center})
+
+        def center(self, model, state, mean):
+            return factor * state.shared["center"]
+
+    def run():
+        return simulate(model_of(law=noise.Silent()), Scaled(), Deterministic(), steps=P)
+
+    gradient = float(jax.grad(lambda x: loss(x[None]))(1.0))
+    for factor in (1.0, 0.5):
+        made = run()
+        np.testing.assert_allclose(made.agents[:, P - 1], 1.0 - factor * ETA * P * gradient, atol=1e-12)
+        np.testing.assert_allclose(made.center, factor * made.agents[:, P - 1], atol=1e-12)
+        so_far = len(compilations)
+        run()
+        assert len(compilations) == so_far
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
