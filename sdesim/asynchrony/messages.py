@@ -186,16 +186,17 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     if links.synchronous and timing.start != "together":
         raise ValueError(f"start={timing.start}: must be 'together' where nodes wait for each other")
     cycle, last = _alone(timing).cycle(links.nodes), setting.first + setting.steps
-    until = setting.at[-1] if setting.at is not None else 1.05 * last / links.events_per_second(cycle)
+    until = setting.at[-1] if setting.at is not None else last / links.events_per_second(cycle)
     numbers = setting.first_sim + np.arange(setting.sims)
+    mean = until * float(np.sum(1 / cycle))
+    steps = 16 + math.ceil(mean + 6 * math.sqrt(mean))  # of all nodes; where that is not enough, more
     while True:
-        steps = 16 + math.ceil(1.1 * until * float(np.sum(1 / cycle)))
         page, reached = _made(links, timing, setting.seed, numbers, steps)
         if setting.at is not None and (reached >= until).all():
             return _by_seconds(page, setting, links.nodes)
         if setting.at is None and page.time.shape[1] >= last and np.isfinite(page.time[:, :last]).all():
             return _by_arrivals(page, setting, links.nodes)
-        until *= 1.5
+        steps = math.ceil(1.5 * steps)
 
 
 def _alone(timing: Timing) -> Timing:

@@ -125,7 +125,7 @@ def tree_second(fanout: Sequence[int], a: float, alpha: float, noise: float = 1.
 
 
 class _Tree:
-    """Events of a tree, and its second moments by orbits: pairs of coordinates that a renumbering takes to each other."""
+    """Events of a tree, and its second moments by orbits: pairs of coordinates that a renumbering exchanges."""
 
     def __init__(self, fanout: Sequence[int], a: float, alpha: float):
         for fan in fanout:
