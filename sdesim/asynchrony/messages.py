@@ -186,16 +186,17 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     if links.synchronous and timing.start != "together":
         raise ValueError(f"start={timing.start}: must be 'together' where nodes wait for each other")
     cycle, last = _alone(timing).cycle(links.nodes), setting.first + setting.steps
-    until = setting.at[-1] if setting.at is not None else 1.05 * last / links.events_per_second(cycle)
+    until = setting.at[-1] if setting.at is not None else last / links.events_per_second(cycle)
     numbers = setting.first_sim + np.arange(setting.sims)
+    mean = until * float(np.sum(1 / cycle))
+    steps = 16 + math.ceil(mean + 6 * math.sqrt(mean))  # of all nodes; where that is not enough, more
     while True:
-        steps = 16 + math.ceil(1.1 * until * float(np.sum(1 / cycle)))
         page, reached = _made(links, timing, setting.seed, numbers, steps)
         if setting.at is not None and (reached >= until).all():
             return _by_seconds(page, setting, links.nodes)
         if setting.at is None and page.time.shape[1] >= last and np.isfinite(page.time[:, :last]).all():
             return _by_arrivals(page, setting, links.nodes)
-        until *= 1.5
+        steps = math.ceil(1.5 * steps)
 
 
 def _alone(timing: Timing) -> Timing:
@@ -207,13 +208,13 @@ def _by_arrivals(page: Page, setting: Setting, nodes: int) -> Messages:
     last = setting.first + setting.steps
     begins = page.time[:, setting.first - 1] if setting.first else np.zeros(setting.sims)
     cut = Page(*(part[:, setting.first : last] for part in page))
-    return Messages(cut, begins, nodes, _room(page, last, nodes))
+    return Messages(cut, begins, nodes, _room(page, last))
 
 
-def _room(page: Page, last: int, nodes: int) -> int:
-    """Slots up to some event: never fewer than up to an earlier one, and of few different numbers."""
+def _room(page: Page, last: int) -> int:
+    """Slots up to some event: never fewer than up to an earlier one, and of few different numbers, so few programs."""
     used = page.slot[:, :last]
-    return rounded(1 + int(np.where(used == NOWHERE, 0, used).max(initial=0)))
+    return max(16, 1 << int(np.where(used == NOWHERE, 0, used).max(initial=0)).bit_length())
 
 
 def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
@@ -234,7 +235,7 @@ def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
     ends = np.broadcast_to(np.repeat(moments, stride), filled[0].shape)
     until = int((page.time < moments[-1]).sum(axis=1).max(initial=0))
     begins = np.full(setting.sims, setting.begins)
-    return Messages(Page(ends, *filled), begins, nodes, _room(page, until, nodes), stride)
+    return Messages(Page(ends, *filled), begins, nodes, _room(page, until), stride)
 
 
 def _made(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) -> tuple[Page, NDArray]:

@@ -159,16 +159,17 @@ def test_nodes_that_are_in_step_are_taken_in_turn():
 @pytest.mark.parametrize("synchronous", [False, True], ids=["free", "synchronous"])
 def test_bits_hang_on_the_simulation_alone(synchronous):
     """In a batch of any size, and in parts: a run that goes on has its messages on their way."""
-    model, stepper = made(*CASES["by-level"], synchronous=synchronous)
-    sizes = dict(agents=6, dims=D, seed=SEED)
+    late = Exponential(mean=9.0)
+    model, stepper = made((3, 4), UpDown(1, 1), {}, Exponential(), (late, late), 0.0, synchronous)
+    sizes = dict(agents=12, dims=D, seed=SEED)
     whole = simulate(model, stepper, sims=60, steps=400, init=1.0, **sizes)
     part = simulate(model, stepper, sims=7, first_sim=53, steps=400, init=1.0, **sizes)
     equal(part.agents, whole.agents[53:])
-    first = simulate(model, stepper, sims=60, steps=90, init=1.0, **sizes)
-    rest = simulate(model, stepper, init=first, steps=310)
+    first = simulate(model, stepper, sims=60, steps=12, init=1.0, **sizes)
+    rest = simulate(model, stepper, init=first, steps=388)
     equal(rest.agents, whole.agents)
     equal(rest.state.shared["nodes"], whole.state.shared["nodes"])
-    assert whole.state.shared["kept"].shape[0] > first.state.shared["kept"].shape[0] - 1 > 0
+    assert synchronous or whole.state.shared["kept"].shape[0] > first.state.shared["kept"].shape[0]  # it has grown
 
 
 @pytest.mark.usefixtures("float32")
