@@ -1,4 +1,4 @@
-"""Asynchronous workers and delays on quadratic losses: what theory says exactly.
+"""Asynchronous workers on quadratic losses: what theory says exactly.
 
 One coordinate of curvature h; a = eta h, alpha the moving rate of EASGD, p workers, s^2 = eta^2 sigma^2 / b the
 variance of the noise of a step, and times in units of the mean compute time m of a job. "Memoryless" workers have
@@ -7,12 +7,8 @@ all workers obey a closed linear map; "regular" workers take equal times and arr
 is the number of others' arrivals between its read and its use; its mean is p - 1 whatever the law.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.linalg
-import scipy.optimize
-import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.fields import check_count, check_sign
@@ -292,98 +288,3 @@ def regular_path(workers: int, a: float, arrivals: int) -> tuple[NDArray, NDArra
         kick[i] = kick[i - 1] - a * kick[i - p]
     variance = np.concatenate([[0.0], np.cumsum(kick[p - 1 :] ** 2)[:-1]])
     return mean[p - 1 :], variance
-
-
-# -- delay equations -------------------------------------------------------------------------------------------------
-
-
-def delay_variance(h: float, delay: float, noise: float) -> float:
-    """The stationary variance of dx = -h x(t - delay) dt + sigma dW, sigma^2 / (2 h) (1 + sin h d) / cos h d.
-
-    Args:
-        h: curvature, greater than 0, in 1/time.
-        delay: d, at least 0, in time.
-        noise: sigma^2, at least 0, in length^2/time.
-
-    Returns:
-        In length^2.
-
-    Raises:
-        ValueError: if h d is not below pi / 2, where it is unstable.
-    """
-    check_sign("h", h, zero=False)
-    check_sign("delay", delay)
-    check_sign("noise", noise)
-    if not h * delay < np.pi / 2:
-        raise ValueError(f"delay={delay:g}: must be below pi / (2 h) = {np.pi / (2 * h):.4g}, or there is none")
-    return noise / (2 * h) * (1 + np.sin(h * delay)) / np.cos(h * delay)
-
-
-def delay_root(h: float, delay: float, shape: float | None = None) -> complex:
-    """The root of s + h E exp(-s d) = 0 of greatest real part, for a delay d that is constant or of a gamma law.
-
-    A constant one by Lambert's function, a gamma one of whole shape (Erlang) by its polynomial, of any other by
-    Newton's method from the nearest of these.
-
-    Args:
-        h: curvature, greater than 0, in 1/time.
-        delay: its mean, at least 0, in time.
-        shape: of the gamma law, greater than 0; None for a constant delay.
-
-    Returns:
-        In 1/time; stable where its real part is negative.
-    """
-    check_sign("h", h, zero=False)
-    check_sign("delay", delay)
-    if delay == 0:
-        return complex(-h)
-    if shape is None:
-        at_branch = np.isclose(h * delay, np.exp(-1), rtol=1e-14)  # where SciPy has no number
-        return (-1 + 0j if at_branch else complex(scipy.special.lambertw(-h * delay, 0))) / delay
-    check_sign("shape", shape, zero=False)
-    scale, whole = delay / shape, max(1, round(shape))
-    # s (1 + s d / n)^n + h = 0
-    powers = np.polynomial.Polynomial([1.0, delay / whole]) ** whole
-    roots = (np.polynomial.Polynomial([0.0, 1.0]) * powers + h).roots()
-    start = complex(roots[np.argmax(np.real(roots))])
-    if shape == whole:
-        return start
-    of = lambda s: s + h * (1 + s * scale) ** -shape
-    slope = lambda s: 1 - h * delay * (1 + s * scale) ** (-shape - 1)
-    return newton(of, slope, start)
-
-
-def newton(function: Callable[[complex], complex], slope: Callable[[complex], complex], start: complex) -> complex:
-    """A root by Newton's method.
-
-    Args:
-        function: of which a root is sought.
-        slope: its derivative.
-        start: near the root.
-
-    Returns:
-        The root.
-
-    Raises:
-        RuntimeError: if the method does not come to one.
-    """
-    return complex(scipy.optimize.newton(function, start, slope, tol=1e-13, maxiter=200))
-
-
-def gamma_delay_limit(shape: float) -> float:
-    """dx = -h x(t - d) dt with delays of a gamma law of mean E d is stable iff h E d is below this.
-
-    n tan(pi / (2 n)) / cos^n(pi / (2 n)) for shape n > 1, without limit for n <= 1; pi / 2 as n grows: the spread of
-    the delays, and not their mean alone, decides.
-
-    Args:
-        shape: n, greater than 0.
-
-    Returns:
-        Without unit; infinite for a shape of at most 1.
-    """
-    check_sign("shape", shape, zero=False)
-    if shape <= 1:
-        return float("inf")
-    angle = np.pi / (2 * shape)
-    return float(shape * np.tan(angle) * np.exp(-shape * np.log(np.cos(angle))))
