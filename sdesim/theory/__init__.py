@@ -6,12 +6,24 @@ curvature: the constants of a loss and of a noise law that the bounds need, cert
 meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
 rates: agents with different learning rates.
+renewals: how many arrivals of workers fall into a window, and the staleness that follows.
 smoothing: the noise that smooths the loss which the center of mass descends.
 staleness: asynchronous workers and delays on quadratic losses.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
 """
 
-from sdesim.theory import averages, bounds, curvature, meanfield, perturbation, rates, smoothing, staleness, transition
+from sdesim.theory import (
+    averages,
+    bounds,
+    curvature,
+    meanfield,
+    perturbation,
+    rates,
+    renewals,
+    smoothing,
+    staleness,
+    transition,
+)
 
 __all__ = [
     "averages",
@@ -20,6 +32,7 @@ __all__ = [
     "meanfield",
     "perturbation",
     "rates",
+    "renewals",
     "smoothing",
     "staleness",
     "transition",
