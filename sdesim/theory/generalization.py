@@ -5,11 +5,11 @@ job draws one of the n samples with equal chance. How far twins are apart says h
 than on unseen data.
 
 Exact is the case of losses (h / 2) |x - z|^2 of samples z, one curvature for all: the difference of twins then obeys
-AsyncSGD's own recursion, kicked by a Delta wherever the replaced sample is drawn, with a = eta h and Delta the new sample
-less the old one. In units of Delta its mean is E delta = (1 - m) / n, where m is what is left of the mean of a run that
-starts at 1 and descends to 0. The gap of losses, unseen less seen, has the same mean: h tr(Sigma) E delta, for samples of
-covariance Sigma. So delays that leave the mean stable change the gap only before it has come to rest, while the mean
-square of delta, which bounds are about, grows with them for good.
+AsyncSGD's own recursion, kicked by a Delta wherever the replaced sample is drawn, with a = eta h and Delta the new
+sample less the old one. In units of Delta its mean is E delta = (1 - m) / n, where m is what is left of the mean of a
+run that starts at 1 and descends to 0. The gap of losses, unseen less seen, has the same mean: h tr(Sigma) E delta, for
+samples of covariance Sigma. So delays that leave the mean stable change the gap only before it has come to rest, while
+the mean square of delta, which bounds are about, grows with them for good.
 """
 
 import numpy as np
