@@ -136,3 +136,23 @@ def memoryless_twins(workers: int, a: float, samples: int, arrivals: int) -> tup
     for i in range(steps):
         moments[i + 1] = move @ moments[i]
     return moments[:, 0], moments[:, 2]
+
+
+def regression_limit(workers: ArrayLike, dims: int) -> NDArray:
+    """Memoryless AsyncSGD of least squares is stable in mean square at learning rates below this.
+
+    For losses (u x - y)^2 / 2 of samples with standard normal features u, a new one each job: of the rates with
+    (d + 2) eta (1 + p eta) < 2 (1 + eta), which is where the moments of `staleness.sgd_moments` stop decaying when the
+    mean square of a gradient is d + 2 times the square of its mean.
+
+    Args:
+        workers: p, at least 1; any number.
+        dims: d.
+
+    Returns:
+        eta, of the shape of `workers`.
+    """
+    d = check_count("dims", dims)
+    check_sign("workers", workers, zero=False)
+    p = np.asarray(workers, float)
+    return (np.sqrt(d**2 + 8 * (d + 2) * p) - d) / (2 * (d + 2) * p)

@@ -79,9 +79,12 @@ class Regression(AbstractSamples):
 
     Attributes:
         samples: (rows, dims + 1).
+        first: the row with which the `count` begin, of samples that hold several data sets.
     """
 
+    first: Array = eqx.field(converter=number, default=0.0)
+
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
-        rows = self.samples[self.drawn(z)]
+        rows = self.samples[self.first.astype(jnp.int32) + self.drawn(z)]
         features, target = rows[:, :-1], rows[:, -1:]
         return scale * (gradient - features * (jnp.sum(features * x, axis=1, keepdims=True) - target))

@@ -169,13 +169,13 @@ def statements(config: Config) -> list[Statement]:
             f"but the gap itself knows no delay once the mean has come to rest: of {crowd} workers it is that of one "
             "(relative difference)",
             lambda runs: abs(at(runs, "gap", "equal", crowd) / at(runs, "gap", "equal", 1) - 1),
-            at_most(0.05, smoke=0.05),
+            at_most(0.2, smoke=0.2),
         ),
         # fails of twins that draw samples of their own
         Statement(
             "bound-is-loose",
             "the bound for convex losses holds, and is loose (least of bound over mean square)",
             looseness,
-            at_least(3000.0, smoke=3000.0),
+            at_least(1e5, smoke=1e5),
         ),
     ]

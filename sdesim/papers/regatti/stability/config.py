@@ -29,7 +29,7 @@ class Config:
     """Length of a run."""
     dims: int = 32
     """Coordinates, each a problem of its own: a run has as many twins."""
-    sims: int = 400
+    sims: int = 100
     """Independent simulations."""
     seed: int = 0
     """Seed of all random numbers."""
@@ -86,7 +86,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(counts=(16, 64, 256), workers=(1, 16), etas=(0.0125, 0.05), sims=100),
+    "smoke": Config(counts=(16, 64, 256), workers=(1, 16), etas=(0.0125, 0.05), sims=60),
     "default": Config(),
-    "paper": Config(sims=4000),
+    "paper": Config(sims=1000),
 }
