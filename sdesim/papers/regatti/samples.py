@@ -69,9 +69,9 @@ class Points(AbstractSamples):
 
     def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         which = self.drawn(z)
-        replaced = jnp.arange(x.shape[1]) % self.count.astype(jnp.int32)
-        other = (self.twin > 0) & (which[:, None] == replaced)
-        return scale * self.curvature * jnp.where(other, self.samples[-1], self.samples[which])
+        replaced = jnp.arange(x.shape[1], dtype=jnp.int32) % self.count.astype(jnp.int32)
+        other = (self.twin > 0) & (which[:, None] == replaced[None])
+        return scale * self.curvature * jnp.where(other, self.samples[-1:], self.samples[which])
 
 
 class Regression(AbstractSamples):

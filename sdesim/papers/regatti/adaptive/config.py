@@ -34,7 +34,7 @@ class Config:
     """Coordinates."""
     sets: int = 8
     """Sets of samples, over which losses are averaged."""
-    sims: int = 32
+    sims: int = 24
     """Independent simulations, each with all sets."""
     seed: int = 0
     """Seed of all random numbers."""
@@ -57,6 +57,8 @@ class Config:
             raise ValueError(f"counts={self.counts}: must be more than dims + 1 = {self.dims + 1}")
         if self.eta not in self.etas:
             raise ValueError(f"etas={self.etas}: must have eta={self.eta}")
+        if self.eta >= max(self.etas):
+            raise ValueError(f"etas={self.etas}: must go beyond eta={self.eta}")
         if self.arrivals % self.every:
             raise ValueError(f"every={self.every}: must divide arrivals={self.arrivals}")
 
@@ -88,7 +90,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(workers=(1, 64), counts=(32, 256), etas=(0.0125, 0.025, 0.05, 0.1, 0.2), sets=4, sims=16),
+    "smoke": Config(workers=(1, 64), counts=(32, 256), etas=(0.00625, 0.025, 0.05, 0.1, 0.2), sets=4, sims=16),
     "default": Config(),
     "paper": Config(sims=200, sets=32),
 }

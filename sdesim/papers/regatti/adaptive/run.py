@@ -2,7 +2,6 @@
 
 import warnings
 
-import equinox as eqx
 import numpy as np
 import xarray as xr
 from jaxtyping import Array

@@ -60,20 +60,20 @@ def _workers(panel: Axes, config: Config, data: xr.Dataset) -> None:
         panel.axvline(limit + 0.5, color=COLORS["equal"], lw=0.9, ls=":")
         panel.text(
             limit,
-            0.6,
+            0.12,
             "diverges",
             color=COLORS["equal"],
             transform=panel.get_xaxis_transform(),
             rotation=90,
             ha="right",
-            va="top",
+            va="bottom",
             fontsize=8,
         )
     fresh = found.sel(law="equal", workers=1)
     panel.axhline(1 / config.count**2, color="0.6", lw=0.9, ls="--")
     panel.text(1, 1 / config.count**2 * 1.05, "$1/n^2$, of the mean", color="0.4", fontsize=7.5, va="bottom")
     panel.set(xlabel="workers $p$", ylabel=r"$E\,\delta^2/\Delta^2$", yscale="log")
-    panel.set_ylim(0.8 / config.count**2, 12 * float(fresh.mean()))
+    panel.set_ylim(0.8 / config.count**2, 15 * float(fresh.mean()))
     panel.legend(loc="upper left", fontsize=8)
 
 
@@ -99,9 +99,11 @@ def _rates(panel: Axes, config: Config, data: xr.Dataset) -> None:
             panel.axvline(staleness.regular_limit(p), color=shades[p], lw=0.9, ls=":")
     level = float(exact(config)["square"].sel(law="equal", workers=1, samples=config.count, eta=config.eta))
     panel.axhline(level, color=FRESH, lw=0.8, ls="--")
-    panel.text(top, level * 0.97, f"$p=1$ at $a={config.eta:g}$", color=FRESH, fontsize=7.5, ha="right", va="top")
+    panel.text(
+        config.etas[0] * 0.7, level * 1.03, f"$p=1$ at $a={config.eta:g}$", color=FRESH, fontsize=7.5, va="bottom"
+    )
     panel.set(yscale="log", xlabel="learning rate $a=\\eta h$", ylabel=r"$E\,\delta^2/\Delta^2$")
-    panel.set_ylim(0.8 / config.count**2, 12 * level)
+    panel.set_ylim(0.8 / config.count**2, 15 * level)
     panel.legend(loc="upper left", fontsize=8)
 
 
