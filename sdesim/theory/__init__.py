@@ -3,6 +3,7 @@
 averages: time averages of the quorum, in the limit and exactly after any number of iterations.
 bounds: Boffi and Slotine's results, each with its assumptions checked, and the exact laws of linear systems.
 curvature: the constants of a loss and of a noise law that the bounds need, certified or estimated.
+generalization: how far asynchronous SGD moves when one sample of its data is replaced.
 meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
 rates: agents with different learning rates.
@@ -16,6 +17,7 @@ from sdesim.theory import (
     averages,
     bounds,
     curvature,
+    generalization,
     meanfield,
     perturbation,
     rates,
@@ -29,6 +31,7 @@ __all__ = [
     "averages",
     "bounds",
     "curvature",
+    "generalization",
     "meanfield",
     "perturbation",
     "rates",
