@@ -2,10 +2,13 @@
 
 from sdesim.bench.interleaved import Row, measure
 from sdesim.bench.peers import VARIANTS, Variant
+from sdesim.bench.races import RACERS
 from sdesim.bench.trainers import TRAINERS
-from sdesim.bench.workloads import TRAININGS, WORKLOADS, TrainingWorkload, Workload
+from sdesim.bench.workloads import RACES, TRAININGS, WORKLOADS, TrainingWorkload, WorkersWorkload, Workload
 
 __all__ = [
+    "RACERS",
+    "RACES",
     "TRAINERS",
     "TRAININGS",
     "VARIANTS",
@@ -13,6 +16,7 @@ __all__ = [
     "Row",
     "TrainingWorkload",
     "Variant",
+    "WorkersWorkload",
     "Workload",
     "measure",
 ]

@@ -8,8 +8,8 @@ import numpy as np
 from sdesim import statistics
 from sdesim.bench import interleaved
 from sdesim.bench.commits import checked_out
-from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import TrainingWorkload, Workload
+from sdesim.bench.races import variants_of
+from sdesim.bench.workloads import AnyWorkload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,7 @@ class Comparison:
     compile_s: tuple[float, float]
 
 
-def measure(
-    commit: str, workloads: Sequence[Workload | TrainingWorkload], rounds: int, say: Callable[[str], None]
-) -> list[Comparison]:
+def measure(commit: str, workloads: Sequence[AnyWorkload], rounds: int, say: Callable[[str], None]) -> list[Comparison]:
     """The workloads with sdesim as it is here and as it is at a commit, on one core.
 
     Args:
@@ -64,7 +62,7 @@ def measure(
     return found
 
 
-def _compared(workload: Workload | TrainingWorkload, ran: interleaved.Rounds, *keys: str) -> Comparison:
+def _compared(workload: AnyWorkload, ran: interleaved.Rounds, *keys: str) -> Comparison:
     here, there = (np.asarray(ran.seconds[key]) for key in keys)
     logs = np.log(there / here)
     ratio = float(np.exp(np.median(logs)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.workloads import TrainingWorkload, Workload
+from sdesim.bench.workloads import AnyWorkload, Workload
 from sdesim.interrupt import child
 from sdesim.results.files import temporary_folder
 
@@ -78,7 +78,7 @@ class Worker:
     def __init__(
         self,
         variant: Variant,
-        workload: Workload | TrainingWorkload,
+        workload: AnyWorkload,
         cores: list[int] | None = None,
         *,
         importing_on: int | None = None,
@@ -174,7 +174,7 @@ class Rounds:
 
 
 def measure(
-    workload: Workload | TrainingWorkload,
+    workload: AnyWorkload,
     variants: Sequence[Variant],
     rounds: int,
     say: Callable[[str], None] = lambda line: None,
@@ -196,7 +196,7 @@ def measure(
 
 
 def run_rounds(
-    workload: Workload | TrainingWorkload,
+    workload: AnyWorkload,
     variants: Sequence[Variant],
     rounds: int,
     say: Callable[[str], None] = lambda line: None,
@@ -258,7 +258,7 @@ def run_rounds(
     return Rounds(first, seconds, peaks, {worker.variant.key: worker.workload.amount for worker in workers})
 
 
-def _rows(workload: Workload | TrainingWorkload, ran: Rounds) -> list[Row]:
+def _rows(workload: AnyWorkload, ran: Rounds) -> list[Row]:
     first, seconds, peaks = ran.first, ran.seconds, ran.peaks
     rates = {name: sorted(ran.amounts[name] / s for s in seconds[name]) for name in peaks}
     middle = {name: statistics.median(r) for name, r in rates.items()}
@@ -299,7 +299,7 @@ def generator_rate(workload: Workload, quick: bool) -> float:
         return max(worker.ask("words", times=times)["rate"] for _ in range(3)) / 1e6
 
 
-def device(workload: Workload | TrainingWorkload) -> dict:
+def device(workload: AnyWorkload) -> dict:
     """What JAX computes on by default, found in a process that ends: this one takes no memory of a GPU.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sdesim.bench import native
 from sdesim.bench.commits import Commit
-from sdesim.bench.workloads import TrainingWorkload, Workload
+from sdesim.bench.workloads import AnyWorkload, Workload
 
 Run = Callable[[int], Any]
 
@@ -58,19 +58,19 @@ class Variant:
             return native.compiler() is not None
         return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
-    def fits(self, workload: Workload | TrainingWorkload) -> bool:
+    def fits(self, workload: AnyWorkload) -> bool:
         """Whether it can be compared on a workload.
 
         Args:
             workload: any.
         """
-        if isinstance(workload, TrainingWorkload):
+        if not isinstance(workload, Workload):
             return True
         # Peers with Gaussian noise are compared where noise is Gaussian, or where no workload has it (W2).
         alike = not self.gaussian or workload.noise == "gaussian" or workload.dims > 1
         return alike and self.only in (None, workload.name)
 
-    def part(self, workload: Workload | TrainingWorkload) -> Workload | TrainingWorkload:
+    def part(self, workload: AnyWorkload) -> AnyWorkload:
         """The workload as this variant runs it.
 
         Args:

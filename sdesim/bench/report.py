@@ -16,8 +16,8 @@ from sdesim import plotting
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import TrainingWorkload, Workload
+from sdesim.bench.races import variants_of
+from sdesim.bench.workloads import AnyWorkload, Workload
 from sdesim.results.files import replacing
 from sdesim.results.recipe import Call
 from sdesim.results.schema import Header, provenance
@@ -59,7 +59,7 @@ class Report:
     """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
-    workloads: dict[str, Workload | TrainingWorkload] = dataclasses.field(default_factory=dict)
+    workloads: dict[str, AnyWorkload] = dataclasses.field(default_factory=dict)
     variants: dict[tuple[str, str], Variant] = dataclasses.field(default_factory=dict)
     series: dict[str, list[tuple[int, Workload]]] = dataclasses.field(default_factory=dict)
     ceilings: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
@@ -165,7 +165,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (*(_number(v) for v in values), f"{row.compile_s:.2f}", f"{row.peak_mb:.0f}")
 
 
-def _note(variant: Variant | None, workload: Workload | TrainingWorkload | None) -> str:
+def _note(variant: Variant | None, workload: AnyWorkload | None) -> str:
     """How a variant's run differs from the workload."""
     if workload is None or variant is None:
         return ""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from sdesim.bench.peers import VARIANTS, Run, Variant
-from sdesim.bench.workloads import TrainingWorkload, Workload
+from sdesim.bench.peers import Run, Variant
+from sdesim.bench.workloads import TrainingWorkload
 
 
 def _data(workload: TrainingWorkload):
@@ -259,15 +259,3 @@ TRAINERS: dict[str, Variant] = {
     )
 }
 """Every variant that trains, by name."""
-
-
-def variants_of(workload: Workload | TrainingWorkload) -> dict[str, Variant]:
-    """The variants that can run a workload of this kind.
-
-    Args:
-        workload: any.
-
-    Returns:
-        By name.
-    """
-    return TRAINERS if isinstance(workload, TrainingWorkload) else VARIANTS

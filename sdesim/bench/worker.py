@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 
 from sdesim.bench.peers import Run
-from sdesim.bench.trainers import variants_of
-from sdesim.bench.workloads import TRAININGS, TrainingWorkload, Workload
+from sdesim.bench.races import variants_of
+from sdesim.bench.workloads import AnyWorkload, workload_of
 
 
 def pin(cores: list[int]) -> None:
@@ -55,7 +55,7 @@ class Worker:
         workload: what it runs.
     """
 
-    def __init__(self, variant: str, workload: Workload | TrainingWorkload):
+    def __init__(self, variant: str, workload: AnyWorkload):
         self.variant, self.workload = variants_of(workload)[variant], workload
         self.before, self.gpu = 0.0, None
         self.run: Run = lambda seed: None
@@ -195,8 +195,7 @@ def serve(variant: str, workload: dict, requests: Iterable[str], replies: IO[str
         requests: a line of JSON each.
         replies: file to which a line of JSON each is written.
     """
-    kind = TrainingWorkload if workload["name"] in TRAININGS else Workload
-    worker = Worker(variant, kind(**workload))
+    worker = Worker(variant, workload_of(workload))
     for line in requests:
         request = json.loads(line)
         try:

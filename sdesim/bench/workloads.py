@@ -1,7 +1,7 @@
 """What is measured: the workloads of the benchmark, and what one unit of their work is."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 Noise = Literal["uniform", "gaussian"]
 
@@ -123,6 +123,54 @@ class TrainingWorkload:
         return f"{self.title}: {many} x batch {self.batch} x {self.steps} steps"
 
 
+@dataclasses.dataclass(frozen=True)
+class WorkersWorkload:
+    """AsyncSGD by workers in virtual time, of exponential compute times, on a quadratic with Gaussian noise.
+
+    Attributes:
+        name: by which it is chosen.
+        title: in words.
+        sims: independent simulations.
+        agents: workers of one.
+        steps: arrivals of one simulation.
+        eta: learning rate.
+        sigma: standard deviation of the noise.
+        start: where all begin.
+    """
+
+    name: str
+    title: str
+    sims: int
+    agents: int
+    steps: int
+    eta: float = 0.05
+    sigma: float = 1.0
+    start: float = 1.0
+
+    unit = "million arrivals/s"
+
+    @property
+    def amount(self) -> float:
+        """Arrivals of a run, in what the unit counts."""
+        return self.sims * self.steps / 1e6
+
+    @property
+    def sizes(self) -> str:
+        """What the record says of it."""
+        return f"{self.sims} x {self.agents} x 1 x {self.steps}"
+
+    def describe(self) -> str:
+        """The workload in a line."""
+        return f"{self.title}: {self.sims} simulations x {self.agents} workers x {self.steps} arrivals"
+
+
+AnyWorkload = Workload | TrainingWorkload | WorkersWorkload
+
+RACES: dict[str, WorkersWorkload] = {
+    w.name: w for w in (WorkersWorkload("async", "AsyncSGD in virtual time", sims=1024, agents=16, steps=4000),)
+}
+"""The workloads of workers in virtual time, by name."""
+
 TRAININGS: dict[str, TrainingWorkload] = {
     w.name: w
     for w in (
@@ -173,6 +221,22 @@ def scaling() -> dict[str, list[tuple[int, Workload]]]:
         "dimensions": sized(w2, "dims", (2, 10, 50, 200)),
         "steps": sized(w1, "steps", (10, 100, 1000, 10_000)),
     }
+
+
+def workload_of(fields: dict[str, Any]) -> AnyWorkload:
+    """A workload from its fields.
+
+    Args:
+        fields: by name.
+
+    Returns:
+        Of the kind that has this name.
+    """
+    kinds: dict[str, type[AnyWorkload]] = {
+        **dict.fromkeys(TRAININGS, TrainingWorkload),
+        **dict.fromkeys(RACES, WorkersWorkload),
+    }
+    return kinds.get(fields["name"], Workload)(**fields)
 
 
 def over_cores(cores: int) -> list[tuple[int, Workload]]:

@@ -11,12 +11,21 @@ from sdesim import source
 from sdesim.bench import against, interleaved, native, report
 from sdesim.bench import gpu as gpus
 from sdesim.bench.peers import VARIANTS, Variant
-from sdesim.bench.trainers import TRAINERS, variants_of
-from sdesim.bench.workloads import TRAININGS, WORKLOADS, TrainingWorkload, Workload, over_cores, scaling
+from sdesim.bench.races import RACERS, variants_of
+from sdesim.bench.trainers import TRAINERS
+from sdesim.bench.workloads import (
+    RACES,
+    TRAININGS,
+    WORKLOADS,
+    AnyWorkload,
+    Workload,
+    over_cores,
+    scaling,
+)
 from sdesim.fields import check_choice, check_count
 from sdesim.results.files import check_writable
 
-KNOWN: dict[str, Workload | TrainingWorkload] = {**WORKLOADS, **TRAININGS}
+KNOWN: dict[str, AnyWorkload] = {**WORKLOADS, **TRAININGS, **RACES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +62,7 @@ class Options:
         for name in self.workloads:
             check_choice("workloads", name, KNOWN)
         for name in self.variants:
-            check_choice("variants", name, {**VARIANTS, **TRAINERS})
+            check_choice("variants", name, {**VARIANTS, **TRAINERS, **RACERS})
         for name in ("rounds", "steps"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
@@ -146,7 +155,7 @@ def run(options: Options) -> report.Report:
     return result
 
 
-def _chosen(options: Options) -> list[Workload | TrainingWorkload]:
+def _chosen(options: Options) -> list[AnyWorkload]:
     # A quick run trains once, with the agents that say how coupled training compares.
     usual = [name for name in KNOWN if not (options.quick and name == "cnn-one")]
     chosen = [KNOWN[name] for name in options.workloads or usual]
@@ -166,9 +175,7 @@ def _against(options: Options, commit: str, say: Callable[[str], None]) -> repor
     return report.Report()
 
 
-def _variants(
-    workload: Workload | TrainingWorkload, options: Options, say: Callable[[str], None] | None
-) -> list[Variant]:
+def _variants(workload: AnyWorkload, options: Options, say: Callable[[str], None] | None) -> list[Variant]:
     """The variants that a workload is measured with; `say` is told once of those that are not installed."""
     known = variants_of(workload)
     wanted = [known[name] for name in options.variants or known if name in known]
@@ -177,7 +184,7 @@ def _variants(
         say(f"not installed, so not measured: {', '.join(v.name for v in wanted if v not in here)}")
     if options.quick:
         here = [dataclasses.replace(v, share=v.quick or v.share) for v in here if v.quick or options.variants]
-    if isinstance(workload, TrainingWorkload):
+    if not isinstance(workload, Workload):
         return here
     if options.quick and not options.variants and workload.name != "w1-uniform":
         # One workload says what more cores give and how NumPy does; diffrax compiles W2 slowly.
