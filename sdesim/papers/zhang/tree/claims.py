@@ -122,7 +122,7 @@ def statements(config: Config) -> list[Statement]:
         # fails of schemes that are swapped
         Statement(
             "less-at-the-root",
-            f"but slow ones average more: variance of the root in the second scheme over that in the first, at {period}",
+            f"but the first averages more: variance of the root in the second over that in the first, at {period}",
             lambda runs: square(runs, second, "root") / square(runs, first, "root"),
             at_least(1.5, smoke=1.3),
         ),
