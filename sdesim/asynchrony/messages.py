@@ -208,13 +208,13 @@ def _by_arrivals(page: Page, setting: Setting, nodes: int) -> Messages:
     last = setting.first + setting.steps
     begins = page.time[:, setting.first - 1] if setting.first else np.zeros(setting.sims)
     cut = Page(*(part[:, setting.first : last] for part in page))
-    return Messages(cut, begins, nodes, _room(page, last))
+    return Messages(cut, begins, nodes, _room(page, last, nodes))
 
 
-def _room(page: Page, last: int) -> int:
+def _room(page: Page, last: int, nodes: int) -> int:
     """Slots up to some event: never fewer than up to an earlier one, and of few different numbers, so few programs."""
     used = page.slot[:, :last]
-    return max(16, 1 << int(np.where(used == NOWHERE, 0, used).max(initial=0)).bit_length())
+    return 1 << max(4 * nodes, int(np.where(used == NOWHERE, 0, used).max(initial=0))).bit_length()
 
 
 def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
@@ -235,7 +235,7 @@ def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
     ends = np.broadcast_to(np.repeat(moments, stride), filled[0].shape)
     until = int((page.time < moments[-1]).sum(axis=1).max(initial=0))
     begins = np.full(setting.sims, setting.begins)
-    return Messages(Page(ends, *filled), begins, nodes, _room(page, until), stride)
+    return Messages(Page(ends, *filled), begins, nodes, _room(page, until, nodes), stride)
 
 
 def _made(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) -> tuple[Page, NDArray]:

@@ -159,7 +159,7 @@ def test_nodes_that_are_in_step_are_taken_in_turn():
 @pytest.mark.parametrize("synchronous", [False, True], ids=["free", "synchronous"])
 def test_bits_hang_on_the_simulation_alone(synchronous):
     """In a batch of any size, and in parts: a run that goes on has its messages on their way."""
-    late = Exponential(mean=9.0)
+    late = Exponential(mean=30.0)
     model, stepper = made((3, 4), UpDown(1, 1), {}, Exponential(), (late, late), 0.0, synchronous)
     sizes = dict(agents=12, dims=D, seed=SEED)
     whole = simulate(model, stepper, sims=60, steps=400, init=1.0, **sizes)

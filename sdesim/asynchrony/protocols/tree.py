@@ -1,5 +1,6 @@
 """EASGD Tree (Z, Alg. 6): leaves compute, all nodes send what they are, and whoever receives moves towards it."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,12 +10,12 @@ from jaxtyping import Array
 
 from sdesim.asynchrony.clocks import Timing
 from sdesim.asynchrony.events import AbstractProtocol, Job
-from sdesim.asynchrony.messages import Links, messages_of
+from sdesim.asynchrony.messages import Links, Messages, messages_of
 from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Tree
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Counts, Dynamics, State
-from sdesim.fields import Part, check_sign, shown, whole_number
+from sdesim.fields import Part, check_count, check_sign, shown, whole_number
 from sdesim.steppers.base import Feed, Setting
 
 
@@ -90,21 +91,19 @@ class EASGDTree(AbstractProtocol):
     Attributes:
         scheme: how often nodes send: `ByLevel` or `UpDown`.
         synchronous: whether nodes wait for their neighbors; static.
+        slots: how many values are kept at a time for messages under way; static. A run finds out: leave it out.
     """
 
     scheme: AbstractScheme = eqx.field(default_factory=lambda: UpDown(1, 1))
     synchronous: bool = eqx.field(static=True, default=False)
+    slots: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
         if not isinstance(self.scheme, AbstractScheme):
             raise TypeError(f"scheme={shown(self.scheme)}: must be ByLevel or UpDown of sdesim.asynchrony")
         if not isinstance(self.synchronous, bool):
             raise TypeError(f"synchronous={shown(self.synchronous)}: must be True or False")
-
-    @property
-    def slots(self) -> int:
-        """Values that are kept at a time for messages under way, at most; a run knows how many."""
-        return 1
+        check_count("slots", self.slots)
 
     @property
     def messages(self):
@@ -142,8 +141,7 @@ class EASGDTree(AbstractProtocol):
         return messages_of(self.links(tree), timing, setting)
 
     def placed(self, feed: Feed | None):
-        slots = getattr(feed, "slots", 1)
-        return _Placed(self.scheme, self.synchronous, slots)
+        return dataclasses.replace(self, slots=feed.slots) if isinstance(feed, Messages) else self
 
     def room(self, shared: Any):
         return {name: name == "kept" for name in shared}
@@ -184,16 +182,6 @@ class EASGDTree(AbstractProtocol):
 
     def center(self, model: Dynamics, state: State, mean: Mean):
         return state.shared["nodes"][-1]
-
-
-class _Placed(EASGDTree):
-    """The same with room for values that messages under way carry."""
-
-    room_for: int = eqx.field(static=True, default=1)
-
-    @property
-    def slots(self):
-        return self.room_for
 
 
 def _value(of: tuple[Agents, Array], number: Array) -> Array:
