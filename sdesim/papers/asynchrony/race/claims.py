@@ -85,7 +85,7 @@ def excess(config: Config, data: xr.Dataset) -> xr.DataArray:
 
 
 def paired_error(data: xr.Dataset, one: str, other: str, regime: str) -> tuple[float, float]:
-    """The error of how far two losses lie apart in the later half: on the same clocks and gradients, and if independent.
+    """The error of how far two losses lie apart in the later half: of paired runs, and of independent ones.
 
     Args:
         data: of the runs.

@@ -42,10 +42,16 @@ def _losses(panel: Axes, config: Config, data: xr.Dataset) -> None:
     eta = float(data["eta"].sel(protocol="AsyncSGD", regime="exponential"))
     panel.plot(time, exact_loss(config, eta, time), "--", color="k", lw=1.1, label="AsyncSGD, exact")
     panel.axhline(config.level, color="0.6", lw=0.8, ls=":")
-    panel.text(time[-1] / 2, config.level * 1.1, "level", ha="right", va="bottom", color="0.4", fontsize=8)
+    panel.text(0.2, config.level * 1.05, "level", va="bottom", color="0.4", fontsize=8)
     panel.set(yscale="log", xlim=(0, time[-1] / 2), ylim=(config.level / 8, 1.2))
     panel.set(xlabel="time  (s)", ylabel="mean loss, of that at the start")
     panel.legend(loc="upper right", fontsize=7.5)
+
+
+def _error(config: Config, data: xr.Dataset, protocol: str, regime: str) -> float:
+    """Two standard errors of a time."""
+    one = data.sel(protocol=[protocol], regime=[regime])
+    return 2 * jackknife(lambda kept: race_time(config, one.isel(sim=kept), protocol, regime), data.sizes["sim"])[0]
 
 
 def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
@@ -55,18 +61,21 @@ def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
     for j, regime in enumerate(regimes):
         found = np.array([race_time(config, data, name, regime) for name in names])
         here = np.flatnonzero(np.isfinite(found))
-        statistic = lambda kept, i, regime=regime: race_time(config, data.isel(sim=kept), names[i], regime)
-        errors = [2 * jackknife(lambda kept, i=i: statistic(kept, i), data.sizes["sim"])[0] for i in here]
+        errors = [_error(config, data, names[i], regime) for i in here]
         rows = here + (j - (len(regimes) - 1) / 2) * 0.14
         color = COLORS[regime]
         panel.errorbar(found[here], rows, xerr=errors, marker="osD^v"[j], color=color, label=regime, **style)
     panel.set_yticks(range(len(names)), names, fontsize=8)
-    panel.set(xscale="log", ylim=(len(names) - 0.5, -0.5), xlabel=f"seconds to {config.level:g} of the loss, median")
+    panel.set(
+        xscale="log",
+        ylim=(len(names) - 0.5, -0.5),
+        xlabel=f"seconds until the median loss is {config.level:g} of the first",
+    )
     ticks = [t for t in (2, 5, 10, 20, 50) if t <= config.time]
     panel.set_xticks(ticks, [f"{t}" for t in ticks])
     panel.minorticks_off()
     panel.grid(axis="x", color="0.9", lw=0.6)
-    panel.legend(loc="best", fontsize=7.5)
+    panel.legend(loc="upper center", bbox_to_anchor=(0.45, -0.08), ncols=len(regimes), fontsize=7.5, columnspacing=1.0)
 
 
 def _table(panel: Axes, config: Config, data: xr.Dataset) -> None:
@@ -85,7 +94,7 @@ def _table(panel: Axes, config: Config, data: xr.Dataset) -> None:
             wasted = f"+{discarded:.0f}" if discarded > 0.5 else ""
             words = f"{seconds[i, j]:.1f} s\n{used:.0f}{wasted} g, {sent:.0f} MB"
             words = words if np.isfinite(seconds[i, j]) else "not within\nthe race"
-            panel.text(j, i, words, ha="center", va="center", fontsize=6.8, linespacing=0.95)
+            panel.text(j, i, words, ha="center", va="center", fontsize=6.8, linespacing=1.4)
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.set_xticks(range(len(regimes)), regimes, fontsize=8)
     panel.tick_params(length=0)
@@ -94,19 +103,17 @@ def _table(panel: Axes, config: Config, data: xr.Dataset) -> None:
 def _who(panel: Axes, config: Config) -> None:
     """Who computes and who waits at a barrier of all, with stragglers."""
     made = stepper(config, "synchronous", "heavy tail")
-    few = min(config.workers, 8)
     table: Timetable = timetable(
         made.compute, workers=config.workers, arrivals=12 * config.workers, seed=config.seed, barrier=config.workers
     )
     end = float(table.time[0, 5 * config.workers - 1])
     plotting.timeline(panel, table, window=(0.0, end))
-    panel.set_ylim(few - 0.4, -0.6)
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=7.5)
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, fontsize=7.5)
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
-    figure = pyplot.figure(figsize=(11.4, 9.6), layout="constrained")
-    grid = figure.add_gridspec(3, 2, height_ratios=(1.0, 0.62, 1.25))
+    figure = pyplot.figure(figsize=(11.4, 11.4), layout="constrained")
+    grid = figure.add_gridspec(3, 2, height_ratios=(1.0, 0.62, 1.9))
     panels = [figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[:2, 1])]
     panels.append(figure.add_subplot(grid[2, :]))
     _losses(panels[0], config, data)
@@ -121,9 +128,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     )
     for i, title in enumerate(titles):
         plotting.letter(panels[i], i, title)
-    figure.suptitle(
-        f"{config.workers} workers on a noisy quadratic, each protocol at its fastest rate of those tried",
-        fontsize=10.5,
-    )
+    words = f"{config.workers} workers on a noisy quadratic, each protocol at its fastest rate of those tried"
+    figure.suptitle(words, fontsize=10.5)
     pyplot.close(figure)
     return figure
