@@ -80,7 +80,12 @@ def test_what_rennala_discards_is_that_of_a_plain_simulation(workers, batch):
     error = np.std(wasted) / np.sqrt(len(wasted))
     share = discarded_share(workers, batch)
     assert np.mean(wasted) == pytest.approx(share / (1 - share) * batch, abs=4 * error)
-    assert discarded_share(4, 1) == pytest.approx(3 / 4)  # the next of four is the one worker that is there
+
+
+def test_what_rennala_discards_by_hand():
+    """Of four workers, a batch of one: one, two, three of them are at the new point until one of these is next."""
+    wasted = 3 / 4 * (1 + 2 / 4 * (1 + 1 / 4 * 1))
+    assert discarded_share(4, 1) == pytest.approx(wasted / (wasted + 1))
 
 
 def test_a_median_of_what_is_not_finite_is_none():
