@@ -1,9 +1,10 @@
 """async-race: how long protocols of asynchronous SGD take to a loss level, by compute times, stragglers and messages.
 
 Command: sdesim figure async-race. All protocols of `sdesim.asynchrony` and the synchronous minibatch iteration descend
-a noisy quadratic, on the same clocks and with the same gradient noise, each at the learning rate of a small grid (and the
-gain, where there is one) that is fastest in that regime. Compared are the seconds until the mean loss has settled below
-a level, the gradients taken until then, and the bytes sent. All constants are chosen [C].
+a noisy quadratic, on the same clocks and with the same gradient noise. Each does so at what is fastest in that regime
+of a small grid of learning rates, and of gains where there is one, among those at which the loss goes on to half the
+level. Compared are the seconds until the median loss has settled below the level, the gradients taken until then, and
+the bytes sent. All constants are chosen [C].
 """
 
 from sdesim.papers.asynchrony.race import claims, picture, run

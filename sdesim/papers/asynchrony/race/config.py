@@ -6,7 +6,7 @@ import numpy as np
 
 from sdesim.fields import check_choice, check_count, check_sign
 
-EACH, BATCH, LOCAL = 1.0, 5.0, 4.0
+EACH, BATCH, LOCAL = 1.0, 5.0, 2.0
 """Factors of the learning rates that are tried: where the server takes each gradient, the mean of several, and where
 workers descend by themselves."""
 

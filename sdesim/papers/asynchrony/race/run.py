@@ -33,9 +33,9 @@ from sdesim.asynchrony import (
 )
 from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.ensembles.grids import sweep
+from sdesim.papers.asynchrony.race.claims import typical
 from sdesim.papers.asynchrony.race.config import PROTOCOLS, Config
 from sdesim.papers.frame import measured
-from sdesim.statistics import grid_mean
 
 MAKERS: dict[str, Callable[[Config], AbstractProtocol]] = {
     "synchronous": lambda c: KAsyncSGD(c.workers),
@@ -124,14 +124,42 @@ def _swept(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dat
     return kept.stack(point=list(grid), create_index=False)
 
 
-def _raced(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dataset:
-    """A protocol in a regime at what is fastest there of all that was tried."""
+def fastest(config: Config, loss: xr.DataArray) -> int:
+    """The point at which the loss settles first, of those at which it goes on to half the level.
+
+    Where the loss stays near the level, noise says when it is below.
+
+    Args:
+        config: constants of the experiment.
+        loss: (time, point, sim).
+
+    Returns:
+        Its index; that of the least loss at the end where no loss settles.
+    """
+    found = typical(loss)
+    late = found.isel(time=slice(-(found.sizes["time"] // 4), None)).mean("time", skipna=False)
+    times = np.array([measured.settled(loss["time"], found.isel(point=i), config.level) for i in range(late.size)])
+    times[~(late.values <= config.level / 2)] = np.nan
+    if np.isfinite(times).any():
+        return int(np.nanargmin(times))
+    return int(np.nanargmin(late)) if np.isfinite(late).any() else 0
+
+
+def raced(config: Config, protocol: str, regime: str, progress: bool = False) -> xr.Dataset:
+    """A protocol in a regime at what is fastest there of all that was tried.
+
+    Args:
+        config: constants of the experiment.
+        protocol: a name of `PROTOCOLS`.
+        regime: of `REGIMES`.
+        progress: whether to say how far it is.
+
+    Returns:
+        What `run` has of it, (time, sim) each.
+    """
     data = _swept(config, protocol, regime, progress)
     loss = (data["center"].squeeze("dim", drop=True).astype(float)) ** 2
-    times = [
-        measured.settled(loss["time"], grid_mean(loss.isel(point=i)), config.level) for i in range(loss.sizes["point"])
-    ]
-    best = int(np.nanargmin(times)) if np.isfinite(times).any() else 0
+    best = fastest(config, loss)
     # nobody's state has a say in who arrives when: all points have the same counts
     counts = data.isel(point=0)
     used, discarded = (counts["gradients"].isel({counts["gradients"].dims[-1]: i}) for i in range(2))
@@ -159,8 +187,6 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         `used`, `discarded` and `megabytes` so far, (protocol, regime, time, sim) each; `eta`, that best rate,
         (protocol, regime).
     """
-    arms = [
-        measured.along("regime", config.regimes, [_raced(config, protocol, regime, progress) for regime in config.regimes])
-        for protocol in config.protocols
-    ]
+    regimes = lambda protocol: [raced(config, protocol, regime, progress) for regime in config.regimes]
+    arms = [measured.along("regime", config.regimes, regimes(protocol)) for protocol in config.protocols]
     return measured.along("protocol", config.protocols, arms).transpose(..., "time", "sim")
