@@ -55,7 +55,7 @@ def _rates(panel: Axes, config: Config, data: xr.Dataset) -> None:
     for arm in ARMS:
         _curve(panel, many, over_rates(config, arm, many), "shared", arm)
         _dots(panel, data["center_rates"], "moving_rate", arm)
-    panel.set(xlabel="moving rate $\\alpha$", ylabel="$E\\,c^2$", ylim=(0, 1.5))
+    panel.set(xlabel="moving rate $\\alpha$", ylabel="$E\\,c^2$", ylim=(0.3, 1.15))
 
 
 def _periods(panel: Axes, config: Config, data: xr.Dataset) -> None:
@@ -91,7 +91,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, arm: str) -> None:
     for which, face, word in ((values > 0, COLORS[arm], "decays"), (values <= 0, "white", "grows")):
         panel.plot(at[which], alphas[which], MARKERS[arm], markerfacecolor=face, label=f"{word}, simulated", **style)
     panel.plot(at[~sure], alphas[~sure], "o", ms=10, markerfacecolor="none", color="0.6", lw=0.8)
-    panel.set(xlim=(0, 2), ylim=(0, 1.25), xlabel="$\\eta h$", ylabel="moving rate $\\alpha$")
+    panel.set(xlim=(0, 2), ylim=(0, 1.6), xlabel="$\\eta h$", ylabel="moving rate $\\alpha$")
     panel.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
 

@@ -140,13 +140,19 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         for panel, values in panels.items():
             for what, squares in _squares(values.isel(record=slice(-config.records, None))).items():
                 found.setdefault(f"{what}_{panel}", []).append(squares)
-        found.setdefault("plane", []).append(_plane(config, arm, progress))
+        found.setdefault("plane", []).append(over_plane(config, arm, progress))
     together = lambda parts: xr.concat(parts, xr.IndexVariable("arm", list(ARMS)))
     return xr.Dataset({name: together(parts) for name, parts in found.items()})
 
 
-def _plane(config: Config, arm: str, progress: bool) -> xr.DataArray:
-    """Squares of center and workers without gradient noise over (a, alpha, moment)."""
+def over_plane(config: Config, arm: str, progress: bool = False) -> xr.DataArray:
+    """Squares of center and workers without gradient noise, (a, alpha, moment, sim).
+
+    Args:
+        config: constants of the experiment.
+        arm: a name of `ARMS`.
+        progress: whether to say how far it is.
+    """
     grid = {
         "objective.curvature": [a / config.eta for a in config.plane],
         "coupling.k": gains(config, config.plane_rates),
