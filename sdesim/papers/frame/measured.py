@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from sdesim.claims import Condition, Statement, at_most
 from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, z_scores
@@ -81,6 +82,28 @@ def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.Dat
         parts: the measurements, one a run.
     """
     return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
+
+
+def decay(one: ArrayLike, other: ArrayLike, every: float) -> float:
+    """The rate at which two signals decay that one linear map takes from record to record, fitted by least squares.
+
+    A server and its workers' mean are such, and in the end any two signals of a linear system, also one and itself a
+    record ago: it does not matter whether they oscillate. Of the two eigenvalues that of the greatest absolute value
+    counts.
+
+    Args:
+        one: of them, (records,).
+        other: of them, (records,).
+        every: time between two records.
+
+    Returns:
+        In 1 / time; negative where they grow, NaN where something is not finite.
+    """
+    signals = np.stack([one, other], axis=1).astype(float)
+    if not np.isfinite(signals).all():
+        return np.nan
+    step = np.linalg.lstsq(signals[:-1], signals[1:], rcond=None)[0]
+    return -float(np.log(np.abs(np.linalg.eigvals(step)).max())) / every
 
 
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
