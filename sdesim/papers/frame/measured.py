@@ -103,6 +103,28 @@ def settled(time: ArrayLike, loss: ArrayLike, level: float) -> float:
     return float(time[i] + (time[i + 1] - time[i]) * before / (before - after))
 
 
+def decay(one: ArrayLike, other: ArrayLike, every: float) -> float:
+    """The rate at which two signals decay that one linear map takes from record to record, fitted by least squares.
+
+    A server and its workers' mean are such, and in the end any two signals of a linear system, also one and itself a
+    record ago: it does not matter whether they oscillate. Of the two eigenvalues that of the greatest absolute value
+    counts.
+
+    Args:
+        one: of them, (records,).
+        other: of them, (records,).
+        every: time between two records.
+
+    Returns:
+        In 1 / time; negative where they grow, NaN where something is not finite.
+    """
+    signals = np.stack([one, other], axis=1).astype(float)
+    if not np.isfinite(signals).all():
+        return np.nan
+    step = np.linalg.lstsq(signals[:-1], signals[1:], rcond=None)[0]
+    return -float(np.log(np.abs(np.linalg.eigvals(step)).max())) / every
+
+
 # -- statements: of a dataset's measurement and of a formula, both functions of the dataset ----------------------------
 
 

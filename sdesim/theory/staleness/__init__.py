@@ -30,6 +30,7 @@ from sdesim.theory.staleness.laws import (
     mixed_delay,
     quantile_delay,
     sampled_delay,
+    threshold_delay,
     uniform_delay,
     workers_delay,
 )
@@ -49,6 +50,7 @@ from sdesim.theory.staleness.workers import (
     sgd_moments,
     sgd_stationary,
     square_rate,
+    unequal_means,
 )
 
 __all__ = [
@@ -85,6 +87,8 @@ __all__ = [
     "stability_limit",
     "step_limit",
     "step_radius",
+    "threshold_delay",
+    "unequal_means",
     "uniform_delay",
     "workers_delay",
 ]

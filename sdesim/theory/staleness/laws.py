@@ -248,6 +248,30 @@ def workers_delay(compute: Any, means: ArrayLike) -> DelayLaw:
     return mixed_delay([law.scaled(mean / law.mean) for mean in equal], workers / equal)
 
 
+def threshold_delay(quantiles: Callable[[NDArray], Any], workers: float, threshold: float) -> tuple[DelayLaw, float]:
+    """The delays of gradients that are used if fewer than `threshold` updates were made since their read.
+
+    In the limit of many workers updates come evenly, at a rate r, so that gradients of a delay below R / r are used,
+    and r is the rate at which these come: r m = p F(R / r).
+
+    Args:
+        quantiles: of the law F of compute times, as for `quantile_delay`.
+        workers: p, greater than 0.
+        threshold: R, greater than 0; as in `Ringmaster`.
+
+    Returns:
+        The law, and the share F of gradients that are used.
+    """
+    p, most = one_number("workers", workers, zero=False), one_number("threshold", threshold, zero=False)
+    mean = quantile_delay(quantiles).mean
+    of = lambda share: float(np.asarray(quantiles(np.asarray(share))))
+    updates = lambda logit: np.log(of(scipy.special.expit(logit)) * p / mean * scipy.special.expit(logit) / most)
+    if updates(REACH) <= 0:
+        return quantile_delay(quantiles), 1.0
+    share = float(scipy.special.expit(scipy.optimize.brentq(updates, -REACH, REACH, xtol=1e-13)))
+    return quantile_delay(lambda u: quantiles(share * u), longest=of(share)), share
+
+
 def _gauss(low: float, high: float, nodes: int) -> tuple[NDArray, NDArray]:
     """Gauss's nodes and weights on an interval."""
     x, w = _legendre(nodes)

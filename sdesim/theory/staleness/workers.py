@@ -176,6 +176,25 @@ def square_rate(workers: int, a: float) -> float:
     return p * (1 - float(np.linalg.eigvals(sgd_moments(p, a)).real.max())) if p > 1 else 1 - (1 - a) ** 2
 
 
+def unequal_means(means: ArrayLike, a: float) -> NDArray:
+    """The drift of the means of AsyncSGD with memoryless workers of unequal speed.
+
+    d/dt E c = -sum_i (a / m_i) E x_i, d/dt E x_i = (E c - (1 + a) E x_i) / m_i, where equal workers are one.
+
+    Args:
+        means: mean compute time m_i of each worker, greater than 0, (workers,), in time.
+        a: eta h, without unit.
+
+    Returns:
+        Of E c and E x of each speed, the fastest first, (1 + speeds, 1 + speeds), in 1/time.
+    """
+    check_sign("means", means, zero=False)
+    speeds, workers = np.unique(np.atleast_1d(np.asarray(means, float)), return_counts=True)
+    drift = np.diag(np.concatenate([[0.0], -(1 + a) / speeds]))
+    drift[0, 1:], drift[1:, 0] = -a * workers / speeds, 1 / speeds
+    return drift
+
+
 # -- memoryless workers: EASGD ---------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sdesim import statistics
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import measured
-from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.measured import Runs, decay
 from sdesim.papers.yu.workers.config import Config
 from sdesim.theory import staleness
 
@@ -21,27 +21,6 @@ SETTLING = 1.0  # from when on gamma times leave two modes of the mean, near eno
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
-
-
-def decay(server: ArrayLike, workers: ArrayLike, every: float) -> float:
-    """The rate at which two signals decay that one linear map takes from record to record, fitted by least squares.
-
-    Server and workers' mean are such for exponential times, and in the end for all: it does not matter whether they
-    oscillate. Of the two eigenvalues that of the greatest absolute value counts.
-
-    Args:
-        server: its mean, (records,).
-        workers: their mean, (records,).
-        every: time between two records, in m.
-
-    Returns:
-        In 1 / m; negative where they grow, NaN where something is not finite.
-    """
-    signals = np.stack([server, workers], axis=1).astype(float)
-    if not np.isfinite(signals).all():
-        return np.nan
-    step = np.linalg.lstsq(signals[:-1], signals[1:], rcond=None)[0]
-    return -float(np.log(np.abs(np.linalg.eigvals(step)).max())) / every
 
 
 def mean_rate(config: Config, values: xr.DataArray) -> float:
