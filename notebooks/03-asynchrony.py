@@ -223,6 +223,6 @@ plt.show()
 # %% [markdown]
 # Bands and bars are three standard errors over simulations. Looking ahead is no free lunch: `Ahead` is the fastest at
 # first, then overshoots, since its running mean is itself late, and does not come to rest at so many workers. A race
-# says so in a minute. Do better: look ahead by less, or by the staleness that was seen. Or change the clocks: `compute=` to
+# says so in a minute. Do better: look ahead by less, or by the staleness seen. Or change the clocks, `compute=` to
 # `LogNormal(1.0)` or `Gamma(4.0, mean=...)` with one slow worker, the number of workers, the line in `Ahead`. Then read
 # [asynchrony](../docs/asynchrony.md) and [the theory](../docs/theory.md#superposed-renewals).
