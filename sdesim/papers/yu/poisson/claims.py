@@ -1,7 +1,7 @@
 """What is said of arrivals and of staleness. At each statement stands a wrong model of which it fails.
 
-The tests run them: gamma times of another shape, all times exponential, workers that start together, those that are
-equal of random phase in place of in turn, and jobs that are lost.
+The tests run them: gamma times of another shape, exponential or equal ones in their place, workers that start
+together, equal ones of random phase in place of in turn, and jobs that are lost.
 """
 
 import functools
@@ -95,7 +95,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
         return float(statistics.grid_mean(poisson_distance(config, runs.data).sel(law="gamma", workers=p)))
 
     return [
-        # fails of another shape and of workers that start together
+        # fails of exponential times in place of gamma ones and of workers that start together
         measured.equal(
             "near-dispersion",
             f"in windows of {c:g} m / p the variance over the mean of the number of arrivals is that of superposed "
@@ -103,7 +103,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
             lambda d: d["near"],
             lambda d: exact_near(config, laws),
         ),
-        # fails of another shape and of workers that start together
+        # fails of exponential times in place of gamma ones and of workers that start together
         measured.equal(
             "near-law",
             "and so is the probability of each number of arrivals that one window in a hundred has, for every law but "
@@ -111,7 +111,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
             lambda d: measured.asked(d["share"].sel(law=RANDOM), exact_share(config) > 0.01),
             lambda d: measured.asked(exact_share(config), exact_share(config) > 0.01),
         ),
-        # fails of workers that start together
+        # fails of equal workers in turn in place of gamma times
         Statement(
             "near-poisson",
             f"of {crowd} workers with gamma times of shape {config.shape:g} it looks Poisson: the distance in total "
@@ -119,7 +119,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
             lambda runs: of(runs, crowd),
             at_most(0.02, smoke=0.02),
         ),
-        # fails of workers that start together
+        # fails of equal workers in turn in place of gamma times
         Statement(
             "near-falls",
             f"it falls about as 1 / p: from {few} to {crowd} workers (ratio of the distances)",
@@ -142,7 +142,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
             lambda d: d["fixed"].sel(law=RANDOM),
             lambda d: exact_fixed(config, RANDOM),
         ),
-        # fails where all times are exponential
+        # fails of exponential times in place of gamma ones
         Statement(
             "fixed-never",
             f"so that more workers do not make it Poisson: over m of {crowd} workers with gamma times it is far from 1 "

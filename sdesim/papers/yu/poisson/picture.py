@@ -59,12 +59,12 @@ def _distance(panel: Axes, config: Config, data: xr.Dataset) -> None:
         plot_formula(panel, p, exact, "", COLORS[name], "-")
         label = f"{_name(config, name)}, window ${config.near:g}\\,m/p$"
         plot_measured(panel, found.sel(law=name), "workers", label, COLORS[name], MARKERS[name])
-        fixed = [renewals.poisson_distance(of, int(n), 1.0) for n in p]
-        plot_formula(panel, p, fixed, f"{_name(config, name)}, window $m$, exact", COLORS[name], "--")
+    fixed = [renewals.poisson_distance(law(config, "gamma"), int(n), 1.0) for n in p]
+    plot_formula(panel, p, fixed, f"{_name(config, 'gamma')}, window $m$, exact", COLORS["gamma"], "--")
     panel.plot(p, 0.4 / p, ":", color="0.5", lw=1.0, label="$\\propto 1/p$")
-    panel.set(xscale="log", yscale="log", ylim=(6e-4, 0.9), xlabel="workers $p$")
+    panel.set(xscale="log", yscale="log", ylim=(2e-3, 2.0), xlabel="workers $p$")
     panel.set(ylabel="distance from Poisson, total variation")
-    panel.legend(fontsize=7, loc="lower left")
+    panel.legend(fontsize=7.5, ncol=2, loc="upper right")
 
 
 def _fixed(panel: Axes, config: Config, data: xr.Dataset) -> None:
@@ -113,7 +113,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         panel.set_xticks(config.workers, [str(p) for p in config.workers])
         panel.minorticks_off()
     titles = (
-        f"windows of ${config.near:g}\\,m/p$: Poisson as $p$ grows, but in turn",
+        f"windows of ${config.near:g}\\,m/p$: Poisson as $p$ grows, unless in turn",
         "the law itself: as $1/p$, or not at all",
         "a window of fixed length: no matter how many workers",
         "staleness looks over a whole job: never Poisson",
