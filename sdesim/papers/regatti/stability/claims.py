@@ -171,7 +171,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: abs(
                 at(runs, "gap", "equal", crowd, samples=least) / at(runs, "gap", "equal", 1, samples=least) - 1
             ),
-            at_most(0.1, smoke=0.1),
+            at_most(0.15, smoke=0.15),
         ),
         # fails of twins that draw samples of their own
         Statement(
