@@ -86,7 +86,7 @@ def statements(config: Config) -> list[Statement]:
     base = dict(samples=config.count, eta=config.eta)
 
     def at(runs: measured.Runs, name: str, law: str, p: int, **point: float) -> float:
-        found = runs.data[name].sel(law=law, workers=p, **{**base, **point})
+        found = runs.data[name].sel({"law": law, "workers": p, **base, **point})
         return float(statistics.grid_mean(found))
 
     where = settled(config)
