@@ -81,3 +81,21 @@ def test_what_breaks_an_assumption_of_the_bound_is_refused(change, message):
     good = dict(samples=5, rates=[0.1, 0.1], delays=[0, 1], **BOUND)
     with pytest.raises(ValueError, match=message):
         generalization.stability_bound(**{**good, **change})
+
+
+@pytest.mark.parametrize(("p", "d"), [(2, 1), (4, 8), (64, 8)])
+def test_the_limit_of_regression_is_where_second_moments_stop_decaying(p, d):
+    """One arrival of E c c, E c x_mean, E x_mean x_mean, E mean x_i x_i, where a^2 is d + 2 times as large."""
+
+    def radius(a):
+        square = (d + 2) * a**2 - a**2  # beyond that of `sgd_moments`, in E c c of the new server
+        more = np.zeros((4, 4))
+        more[:, 3] = square * np.array([1, 1 / p, 1 / p**2, 1 / p])
+        return np.abs(np.linalg.eigvals(staleness.sgd_moments(p, a) + more)).max()
+
+    limit = float(generalization.regression_limit(p, d))
+    assert radius(0.99 * limit) < 1 < radius(1.01 * limit)
+
+
+def test_one_worker_is_limited_by_its_features():
+    assert generalization.regression_limit(1, 8) == pytest.approx(2 / 10)

@@ -115,7 +115,7 @@ def statements(config: Config) -> list[Statement]:
         # fails of fresh gradients
         Statement(
             "must-be-lower",
-            f"the more asynchronous, the lower a constant learning rate must be: the greatest stable one of one "
+            "the more asynchronous, the lower a constant learning rate must be: the greatest stable one of one "
             f"worker over that of {crowd} (of the grid)",
             lambda runs: (limit(runs, CONSTANT, 1) / limit(runs, CONSTANT, crowd), 0.0),
             at_least(2.5, smoke=2.5),
@@ -151,16 +151,26 @@ def statements(config: Config) -> list[Statement]:
         # fails where low rates are not tried
         Statement(
             "a-low-rate-does-as-well",
-            f"but none is better than a constant rate that is low enough: the least excess of {crowd} workers by a rule "
-            "that knows the staleness over that by a constant rate, each at its best learning rate",
+            f"but none is better than a constant rate that is low enough: the least excess of {crowd} workers by a "
+            "rule that knows the staleness over that by a constant rate, each at its best learning rate",
             lambda runs: min(best(runs, rule, crowd) for rule in staleness_rules) / best(runs, CONSTANT, crowd),
             at_least(0.75, smoke=0.75),
         ),
-        # fails of draws from few of the samples
+        # fails of rates that know no staleness
+        Statement(
+            "sooner-there",
+            f"though the level {config.level:g} of the excess they reach sooner by (1 + s)^-1/2 (time by a constant "
+            "rate over that, each at its best learning rate)",
+            lambda runs: (
+                best_time(config, excess(runs, CONSTANT, crowd)) / best_time(config, excess(runs, ROOT, crowd))
+            ),
+            at_least(1.2, smoke=1.2),
+        ),
+        # fails of draws from other samples than those whose loss is looked at
         Statement(
             "gap-knows-no-rule",
-            f"and the gap is that of the least squares, which falls as 1 / n, by each rule: from n = {least} to {most}, "
-            f"of {crowd} workers at the best learning rate (greatest relative difference)",
+            f"and the gap is that of the least squares, which falls as 1 / n, by each rule: from n = {least} to "
+            f"{most}, of {crowd} workers at the best learning rate (greatest relative difference)",
             off,
             at_most(0.3, smoke=0.4),
         ),

@@ -26,6 +26,14 @@ SAYS = {
 }
 
 
+def _decades(panel: Axes) -> None:
+    """Ticks at 1, 2 and 5 of each decade that is shown."""
+    low, high = panel.get_ylim()
+    ticks = [t * 10.0**k for k in range(-3, 4) for t in (1, 2, 5) if low <= t * 10.0**k <= high]
+    panel.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    panel.minorticks_off()
+
+
 def _loss(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Excess of the unseen loss against the learning rate, of the most workers and of one."""
     crowd, found = config.workers[-1], data["excess"].isel(step=-1).sel(samples=config.counts[-1])
@@ -61,7 +69,7 @@ def _limits(panel: Axes, config: Config, data: xr.Dataset) -> None:
     plot_formula(panel, many, limits, "constant, exact for fresh samples", COLORS["constant"], "--")
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel="greatest stable learning rate")
     panel.set_xticks(config.workers, [str(p) for p in config.workers])
-    panel.minorticks_off()
+    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -91,7 +99,7 @@ def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
         )
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel=f"time to an excess of {config.level:g}  $(m)$")
     panel.set_xticks(config.workers, [str(p) for p in config.workers])
-    panel.minorticks_off()
+    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -110,7 +118,7 @@ def _gap(panel: Axes, config: Config, data: xr.Dataset) -> None:
     plot_formula(panel, config.counts, line, "$d\\,\\sigma^2/n$", "0.5")
     panel.set(xscale="log", yscale="log", xlabel="samples $n$", ylabel="gap, unseen less seen loss")
     panel.set_xticks(config.counts, [str(n) for n in config.counts])
-    panel.minorticks_off()
+    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
