@@ -171,7 +171,8 @@ class EASGDTree(AbstractProtocol):
         x, nodes = _with_value((x, nodes), receiver, new)
         kept = with_rows(kept, slot[None], point)
         last = x.shape[0] + nodes.shape[0]  # that of nobody
-        told = jnp.stack([receiver > sender, receiver < sender, receiver == last - 1]) & jnp.logical_not(ends) & (receiver < last)
+        message = jnp.logical_not(ends) & (receiver < last)
+        told = message & jnp.stack([receiver > sender, receiver < sender, receiver == last - 1])
         shared = {"nodes": nodes, "kept": kept, "messages": state.shared["messages"] + told.astype(jnp.int32)}
         if v is not None:
             v = job.put(state.v, jnp.where(ends, v, job.of(state.v)))
