@@ -16,11 +16,10 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim import random
+from sdesim import quantiles, random
 from sdesim.fields import Part, check_per, check_sign, named, number, shown, whole_number
 from sdesim.random import Stream
 
-NODES = 1 << 14  # of a quantile's table
 _REACH = 23.0  # beyond the logits of the least and the largest word, (n + 1/2) / 2^32
 
 
@@ -280,10 +279,7 @@ class Slowed(AbstractCompute):
 
 
 class _Table:
-    """A law of positive times as its quantiles at equal steps of the logit of the probability.
-
-    Between the nodes the logarithm of the quantile is interpolated: it is smooth in the logit, in both tails too.
-    """
+    """A law of positive times as its quantiles, see `sdesim.quantiles`."""
 
     def __init__(self, logits: NDArray, times: NDArray, even: bool = False):
         self.logits, self.times = logits, times
@@ -301,31 +297,25 @@ class _Table:
 
     @classmethod
     def _made(cls, distribution: Any) -> "_Table":
-        logits = np.linspace(-_REACH, _REACH, NODES)
+        logits = quantiles.logits(_REACH)
         share = 1 / (1 + np.exp(np.abs(logits)))  # of the nearer tail, exact where one minus it is 1
         return cls(logits, np.where(logits < 0, distribution.ppf(share), distribution.isf(share)), even=True)
 
     def quantiles(self, words: NDArray) -> NDArray:
-        place = words + 0.5
-        place *= 2.0**-32
-        place /= 1 - place
-        np.log(place, out=place)  # the logit
+        share = words + 0.5
+        share *= 2.0**-32
+        share /= 1 - share
+        logits = np.log(share, out=share)
         if not self.even:
-            return np.exp(np.interp(place, self.logits, self.logs))
-        place -= self.logits[0]
-        place *= (self.logits.size - 1) / (self.logits[-1] - self.logits[0])
-        node = place.astype(np.int32)
-        place -= node
-        place *= self.slopes.take(node)
-        place += self.logs.take(node)
-        return np.exp(place, out=place)
+            return np.exp(np.interp(logits, self.logits, self.logs))
+        return quantiles.looked_up(logits, _REACH, np, lambda node: (self.logs.take(node), self.slopes.take(node)))
 
     def residual(self) -> "_Table":
         """The table of the law whose density is the share of times beyond."""
         beyond = 1 / (1 + np.exp(self.logits))
         steps = np.diff(self.times) * (beyond[1:] + beyond[:-1]) / 2
         # All times are beyond what is less than the least of them.
-        start = self.times[0] * np.geomspace(2.0**-40, 1, NODES)[:-1]
+        start = self.times[0] * np.geomspace(2.0**-40, 1, quantiles.NODES)[:-1]
         times = np.concatenate([start, self.times])
         share = np.concatenate([start, self.times[0] + np.concatenate([[0.0], np.cumsum(steps)])])
         share = np.clip(share / share[-1], 2.0**-50, 1 - 2.0**-50)

@@ -36,11 +36,11 @@ from sdesim.fields import (
     one_number,
     shown,
 )
+from sdesim.quantiles import logits, looked_up
 from sdesim.random import MAX_STEPS, Stream
 from sdesim.steppers.base import AbstractStepper, Kick
 from sdesim.steppers.euler_maruyama import EulerMaruyama, Look, step_length
 
-NODES = 1 << 14  # of a law's quantiles, at equal steps of the logit of the probability
 REACH = 17.0  # beyond the logit of the least uniform number, 2**-24
 DRAWS = 1 << 18  # equally likely delays, of which the weights of a law are made
 _SLACK = 1e-6  # by which rounding may make a delay longer
@@ -291,11 +291,13 @@ class Delayed(AbstractStepper):
         """The agents' delays at a step, (agents,)."""
         key = random.step_key(seed, Stream.DELAY, n)
         share = random.uniform(random.words(key, sim, agents, 1).own[:, 0], dtype)
-        place = (jnp.log(share) - jnp.log1p(-share) + REACH) * ((NODES - 1) / (2 * REACH))
-        node = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, NODES - 2)
         table = self._of_law[0].astype(dtype)
-        low, high = (table.at[node + i].get(mode="promise_in_bounds") for i in (0, 1))
-        times = jnp.exp(low + (place - node.astype(dtype)) * (high - low))
+
+        def at(node: Array):
+            low, high = (table.at[node + i].get(mode="promise_in_bounds") for i in (0, 1))
+            return low, high - low
+
+        times = looked_up(jnp.log(share) - jnp.log1p(-share), REACH, jnp, at)
         return times * jnp.asarray(self.delay.mean, dtype)
 
 
@@ -323,7 +325,7 @@ def _quantiles(law: Law, words: NDArray) -> NDArray:
 
 def _table(law: Law) -> NDArray:
     """Logarithms of the quantiles of mean 1, at equal steps of the logit."""
-    share = 1 / (1 + np.exp(-np.linspace(-REACH, REACH, NODES)))
+    share = 1 / (1 + np.exp(-logits(REACH)))
     words = np.clip(np.rint(share * 2.0**32 - 0.5), 0, 2**32 - 1)
     return np.log(np.maximum(_quantiles(law, words), np.finfo(np.float32).tiny))
 
