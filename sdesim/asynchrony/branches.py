@@ -106,7 +106,8 @@ def computation(
         words = f"the tree of {n} arrivals of {p} workers needs about {need / 2**30:.3g} GiB"
         raise MemoryError(f"{given}{words}, and {have / 2**30:.3g} GiB are free: take fewer arrivals")
     if not n:
-        return Computation(*(np.zeros(0, np.int32) for _ in range(3)), 0)
+        none = np.zeros(0, np.int32)
+        return Computation(none, none, none, 0)
     place, taken, sums = map(np.asarray, _walked(protocol, table.worker[row], table.job[row], p, n))
     if not sums:
         raise ValueError(no_sum)
@@ -130,7 +131,7 @@ def _walked(protocol: AbstractProtocol, worker: NDArray, job: NDArray, p: int, n
     size = stepper.sizes(model, zero)
     quiet: Kick = lambda x, gradients, size: jnp.zeros_like(x)
 
-    def arrive(carry, here):
+    def arrive(carry: tuple, here: tuple):
         state, place, count, sums = carry
         number, i, which = here
         t = size.tick * (which + 1).astype(size.tick.dtype)
@@ -147,7 +148,7 @@ def _walked(protocol: AbstractProtocol, worker: NDArray, job: NDArray, p: int, n
         return (state, place, count, sums), taken
 
     @jax.jit
-    def walk(worker, job):
+    def walk(worker: Array, job: Array):
         state = stepper.init(model, jnp.zeros((p, n)))
         state = state._replace(kept=state.kept.own)
         start = (state, jnp.full(n, n, jnp.int32), jnp.int32(0), jnp.bool_(True))

@@ -73,13 +73,13 @@ def asked(values: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
     return values.isel(point=np.flatnonzero(where.values))
 
 
-def along(name: str, values: Sequence[Any], parts: list[xr.DataArray]) -> xr.DataArray:
+def along(name: str, values: Sequence[Any], parts: Sequence[Any]) -> Any:
     """Measurements of several runs as one, along a new dimension.
 
     Args:
         name: of the new dimension.
         values: its coordinate, one value a run.
-        parts: the measurements, one a run.
+        parts: the measurements, one a run: of one array each, or datasets.
     """
     return xr.concat(parts, xr.IndexVariable(name, list(values)), combine_attrs="drop")
 

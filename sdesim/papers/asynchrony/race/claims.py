@@ -31,7 +31,7 @@ def typical(loss: xr.DataArray) -> xr.DataArray:
         Without it.
     """
     found = loss.median("sim", skipna=False)
-    return found.where(np.isfinite(loss).all("sim"))
+    return found.where(np.isfinite(grid_mean(loss)))
 
 
 def race_time(config: Config, data: xr.Dataset, protocol: str, regime: str) -> float:

@@ -77,11 +77,11 @@ class Config:
     """Size of a message."""
     bandwidth: float = 2.0
     """Where messages are slow, in megabytes a second; elsewhere they take no time."""
-    sims: int = 400
+    sims: int = 200
     """Independent simulations."""
-    time: float = 60.0
+    time: float = 40.0
     """Length of the race, in seconds."""
-    every: float = 0.25
+    every: float = 0.5
     """Seconds between two records."""
     seed: int = 0
     """Seed of all random numbers."""
@@ -121,7 +121,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(protocols=NEEDED, regimes=WHERE, sims=200, time=40.0),
+    "smoke": Config(protocols=NEEDED, regimes=WHERE, every=0.25),
     "default": Config(),
     "paper": Config(sims=4000),
 }

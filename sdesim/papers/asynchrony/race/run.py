@@ -163,7 +163,7 @@ def raced(config: Config, protocol: str, regime: str, progress: bool = False) ->
     # nobody's state has a say in who arrives when: all points have the same counts
     counts = data.isel(point=0)
     used, discarded = (counts["gradients"].isel({counts["gradients"].dims[-1]: i}) for i in range(2))
-    way = next(d for d in counts["megabytes"].dims if str(d).endswith("way"))
+    way = next(str(d) for d in counts["megabytes"].dims if str(d).endswith("way"))
     found = {
         "loss": loss.isel(point=best).astype(np.float32),
         "eta": data["eta"].isel(point=best),
