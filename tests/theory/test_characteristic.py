@@ -157,6 +157,28 @@ def test_unequal_workers_arrive_in_proportion_to_their_speed():
     assert abs(s + 0.4 * (2 * of(1.0) + of(4.0) / 4) / 2.25) < 1e-12
 
 
+def test_the_means_of_unequal_memoryless_workers():
+    """Their characteristic equation is s + sum_i (a / m_i) / (1 + a + s m_i) = 0, of the roots but for a."""
+    means, a = np.array([1.0, 1.0, 4.0, 2.0]), 0.1
+    s = np.linalg.eigvals(staleness.unequal_means(means, a))
+    assert s.size == 4
+    residual = s + (a / means / (1 + a + s[:, None] * means)).sum(1)
+    np.testing.assert_allclose(residual, 0, atol=1e-12)
+    few = np.linalg.eigvals(staleness.unequal_means(means, 1e-6)).real.max()
+    found = roots(1e-6 * np.sum(1 / means), staleness.workers_delay(Exponential(), means))
+    assert found.values[0].real == pytest.approx(few, rel=1e-5)
+
+
+def test_thresholds_on_the_staleness_cut_the_delays():
+    """Of uniform times on (0, 2), F(D) = D / 2, so that p D^2 / 2 = R."""
+    law, used = staleness.threshold_delay(scipy.stats.uniform(0, 2).ppf, workers=40, threshold=5)
+    assert used == pytest.approx(0.25, rel=1e-8)
+    known = roots(3.0, staleness.uniform_delay(0, 0.5)).values
+    np.testing.assert_allclose(roots(3.0, law).values, known, rtol=1e-8)
+    law, used = staleness.threshold_delay(scipy.stats.uniform(0, 2).ppf, workers=40, threshold=90)
+    assert used == 1 and law.mean == pytest.approx(1.0, rel=1e-9)
+
+
 @pytest.mark.parametrize("more", [{}, {"pull": 0.4}, {"friction": 0.7}, {"pull": 0.2, "friction": 0.7}])
 def test_roots_are_those_of_iterations_on_a_fine_grid(more):
     h, delay, k, mu = 0.8, 1.1, more.get("pull", 0.0), more.get("friction")

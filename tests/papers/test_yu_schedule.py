@@ -1,0 +1,86 @@
+"""y-schedule: its claims fail of wrong models, and what it takes rates from is right."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from sdesim import claims
+from sdesim.asynchrony import AsyncSGD, Ringmaster
+from sdesim.papers.yu import schedule as y_schedule
+from sdesim.papers.yu.schedule import run
+from sdesim.papers.yu.schedule.claims import exact_path, exact_unequal, rate, unequal_rate
+from sdesim.theory import staleness
+
+SMOKE = y_schedule.PRESETS["smoke"]
+
+
+def failed(data: xr.Dataset) -> set[str]:
+    """Counted claims of the smoke preset that do not hold of some data."""
+    found = claims.judge(
+        y_schedule.EXPERIMENT.statements(SMOKE), y_schedule.EXPERIMENT.ensemble(SMOKE, data), smoke=True
+    )
+    return {c.id for c in found if c.counted and c.verdict == "fails"}
+
+
+class Fresh(AsyncSGD):
+    """Every gradient is taken at the server's point of the arrival: no staleness."""
+
+    def arrive(self, state, job):
+        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+
+
+def test_claims_hold(smoke):
+    _, config, data = smoke("y-schedule")
+    assert config == SMOKE and failed(data) == set()
+
+
+def test_claims_fail_of_fresh_gradients_larger_thresholds_and_no_waiting(monkeypatch, float32):
+    """Three wrong models in one run: each is of other claims."""
+    monkeypatch.setattr(run, "AsyncSGD", Fresh)
+    monkeypatch.setattr(run, "Ringmaster", lambda most: Ringmaster(8 * most))
+    monkeypatch.setattr(run, "KAsyncSGD", lambda size: AsyncSGD())
+    assert failed(run.run(SMOKE)) == {
+        *("unequal-mean", "unequal-roots", "slow-workers-hurt"),
+        *("threshold-helps", "threshold-rescues", "threshold-chosen-exponential", "threshold-chosen-gamma"),
+        "groups-help",
+    }
+
+
+def test_unequal_workers_of_one_speed_are_equal_ones():
+    equal = dataclasses.replace(SMOKE, slowness=1.0)
+    times = np.array([0.3, 2.0, 7.0])
+    np.testing.assert_allclose(exact_path(equal, 28, times), staleness.mean_path(28, equal.a, times)[:, 0])
+    assert exact_unequal(equal, 9) == pytest.approx(staleness.mean_rate(9, equal.a))
+
+
+def test_rates_of_known_paths():
+    """Of simulations whose mean is known, up to where it is lost in their differences."""
+    noise = 1e-4 * np.random.default_rng(0).normal(size=(1, 1, 200))
+    t = SMOKE.every * np.arange(49)
+    values = xr.DataArray((np.exp(-0.4 * t) * np.cos(0.7 * t))[:, None] + noise[0], dims=("long", "sim"))
+    assert unequal_rate(SMOKE, values) == pytest.approx(0.4, rel=0.02)
+    t = SMOKE.often * np.arange(81)
+    both = np.stack([np.exp(-1.5 * t) * np.cos(t), np.exp(-1.5 * t) * np.cos(t - 1)])[..., None] + noise
+    values = xr.DataArray(both, {"what": ["server", "workers"], "short": t}, ("what", "short", "sim"))
+    assert rate(SMOKE, values) == pytest.approx(1.5, rel=0.02)
+    assert np.isnan(rate(SMOKE, 0 * values + noise[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"active": (2, 6, 28)}, "active=.*must have 4"),
+        ({"active": (4, 28, 40)}, "active=.*end with 28"),
+        ({"groups": (1, 60)}, "groups=.*at most workers=48"),
+        ({"thresholds": (4, 4)}, "thresholds=.*increase"),
+        ({"sims": 1}, "sims=1"),
+        ({"slowness": 0.0}, "slowness=0"),
+        ({"every": 3.0}, "every=3"),
+    ],
+)
+def test_unfit_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMOKE, **change)
