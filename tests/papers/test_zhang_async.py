@@ -72,7 +72,7 @@ def test_borders_are_those_of_theory(a):
     alphas = np.arange(0.01, 1.3, 0.005)
     radii = np.array([np.abs(np.linalg.eigvals(staleness.easgd_moments(p, a, x))).max() for x in alphas])
     assert border(SMOKE, "memoryless", a) == pytest.approx(alphas[np.argmax(radii >= 1)], abs=step + 0.005)
-    odd = dataclasses.replace(SMOKE, few=3, every=4)
+    odd = dataclasses.replace(SMOKE, few=3, every=5, periods=(1, 3), records=18)
     assert border(odd, "in turn", a) == pytest.approx((4 - 2 * a) / (4 - a), abs=step)
     assert border(SMOKE, "in turn", a) > (4 - 2 * a) / (4 - a)
     if a == 0.5:
