@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 import xarray as xr
 
-from sdesim import claims, coupling
+from sdesim import claims
 from sdesim.asynchrony import EASGDTree
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.papers.zhang import tree as z_tree
@@ -27,17 +27,23 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
-class Halved(coupling.Tree):
+class Halved(EASGDTree):
     """Half of the moving rate."""
 
-    def message(self, value, arrived, receiver, sender):
-        return super().message(value, arrived, receiver, sender) / 2
+    def arrive(self, state, job):
+        new = super().arrive(state, job)
+        half = lambda now, before: jnp.where(job.came.ends_a_job, now, (now + before) / 2)
+        nodes = half(new.shared["nodes"], state.shared["nodes"])
+        return new._replace(x=half(new.x, state.x), shared={**new.shared, "nodes": nodes})
+
+
+def with_protocol(monkeypatch, wrong):
+    right = run.protocol
+    monkeypatch.setattr(run, "protocol", lambda scheme, period: wrong(right(scheme, period).scheme))
 
 
 def test_claims_fail_of_half_the_moving_rate(monkeypatch, float32):
-    right = run.rule
-    halved = lambda config: Halved(config.alpha / config.eta, config.fanout)
-    monkeypatch.setattr(run, "rule", lambda config, tree: halved(config) if tree else right(config, tree))
+    with_protocol(monkeypatch, Halved)
     assert failed(run.run(SMOKE)) >= {"mean", "squares"}
 
 
@@ -60,8 +66,7 @@ class BothMove(EASGDTree):
 
 
 def test_claims_fail_of_exchanges_that_move_both(monkeypatch, float32):
-    right = run.protocol
-    monkeypatch.setattr(run, "protocol", lambda scheme, period: BothMove(right(scheme, period).scheme))
+    with_protocol(monkeypatch, BothMove)
     assert failed(run.run(SMOKE)) >= {"mean", "squares"}
 
 

@@ -114,7 +114,7 @@ class EASGDTree(AbstractProtocol):
         return Counts(arrivals, arrivals, up, down, at_root)
 
     def check(self, model: Dynamics):
-        if not isinstance(model.coupling, Tree):
+        if type(model.coupling) is not Tree:
             rule = type(model.coupling).__name__
             raise ValueError(f"coupling={rule}: EASGDTree needs coupling=Tree(k, fanout), whose leaves are the agents")
         if not callable(model.eta) and np.ndim(model.eta):

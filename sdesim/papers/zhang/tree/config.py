@@ -23,7 +23,7 @@ class Config:
     """Learning rate."""
     sigma: float = 1.0
     """Standard deviation of the Gaussian gradient noise; all start at 1."""
-    alphas: tuple[float, ...] = (0.05, 0.1, 0.18, 0.35, 0.6, 0.9)
+    alphas: tuple[float, ...] = (0.05, 0.1, 0.18, 0.4, 0.9)
     """Moving rates of which variances are taken."""
     alpha: float = 0.18
     """That of all else: 0.9 / (d + 1), as Z takes it."""
@@ -31,7 +31,7 @@ class Config:
     """Times that messages take, of which the first is none."""
     delay: float = 1.0
     """That of the schemes."""
-    periods: tuple[int, ...] = (1, 2, 4, 8, 16)
+    periods: tuple[int, ...] = (1, 2, 4, 8)
     """Slow periods of the schemes, from 1, where both are the same."""
     level: float = 0.1
     """To which the mean of the root is to fall."""
@@ -39,7 +39,7 @@ class Config:
     """Length of a run; of its second half stationary variances are taken."""
     every: float = 2.0
     """Time between two records."""
-    sims: int = 400
+    sims: int = 160
     """Independent simulations."""
     seed: int = 0
     """Seed of all random numbers."""
@@ -85,7 +85,6 @@ class Config:
 
 PRESETS = {
     "smoke": Config(delays=(0.0, 1.0, 2.0), alphas=(0.05, 0.18, 0.9), periods=(1, 8), time=60.0, sims=100),
-    "small": Config(sims=200),
     "default": Config(),
     "paper": Config(sims=2000),
 }
