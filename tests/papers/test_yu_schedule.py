@@ -44,7 +44,7 @@ def test_claims_fail_of_fresh_gradients_larger_thresholds_and_no_waiting(monkeyp
     monkeypatch.setattr(run, "KAsyncSGD", lambda size: AsyncSGD())
     assert failed(run.run(SMOKE)) == {
         *("unequal-mean", "unequal-roots", "slow-workers-hurt"),
-        *("threshold-helps", "threshold-rescues", "threshold-chosen-exponential", "threshold-chosen-gamma"),
+        *("threshold-helps", "threshold-rescues", "threshold-chosen-gamma"),
         "groups-help",
     }
 

@@ -169,6 +169,13 @@ def test_the_means_of_unequal_memoryless_workers():
     assert found.values[0].real == pytest.approx(few, rel=1e-5)
 
 
+def test_roots_above_a_pole_are_found():
+    """A pair whose real part is that of a pole, of which one rounding more or less used to hide it."""
+    for h in (0.3, 0.30000000000000004):
+        found = roots(h, staleness.workers_delay(Exponential(), np.repeat([1.0, 4.0], [4, 8])))
+        assert found.values[0] == pytest.approx(-0.25 + 0.25j * np.sqrt(0.6), rel=1e-9)
+
+
 def test_thresholds_on_the_staleness_cut_the_delays():
     """Of uniform times on (0, 2), F(D) = D / 2, so that p D^2 / 2 = R."""
     law, used = staleness.threshold_delay(scipy.stats.uniform(0, 2).ppf, workers=40, threshold=5)

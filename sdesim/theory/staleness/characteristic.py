@@ -213,7 +213,7 @@ class _Equation:
 
     def size(self, s: NDArray) -> NDArray:
         """What adds up to the value, in absolute value: rounding is of this."""
-        late = np.abs(self.law.transform(s.real + 0j))
+        late = self._most(s)
         return np.abs(self.polynomial(s)) + np.abs(s) ** self.polynomial.degree() + self.h * late
 
     def errors(self, s: NDArray) -> NDArray:
@@ -331,11 +331,10 @@ class _Equation:
     def right_of(self, real: float) -> int:
         """How many roots lie right of a vertical line, by the principle of the argument; -1 where it cannot be told."""
         degree, left = self.polynomial.degree(), real - self.unit
-        atoms = float(np.abs(DelayLaw(self.law.times, self.law.weights).transform(real)))
         poles = sum(round(shape) for _, mean, shape in self.law.gammas if real < -shape / mean)
         # From here up the polynomial outweighs all else.
         top = 30 * (abs(real) + abs(left) + self.pull + (self.friction or 0.0) + self.unit)
-        while abs(self.polynomial(real + 1j * top)) < 20 * self.h * self._most(atoms, real + 1j * top):
+        while abs(self.polynomial(real + 1j * top)) < 20 * self.h * self._most(real + 1j * top):
             top *= 1.5
         ratio = lambda w: self.value(real + 1j * w) / (real + 1j * w - left) ** degree
         first = 100 + int(2 * top * self.reach(real))
@@ -355,9 +354,10 @@ class _Equation:
         turned = np.sum(np.angle(value[1:] / value[:-1])) - np.angle(value[-1])
         return round(-turned / np.pi) + poles
 
-    def _most(self, atoms: float, s: complex) -> float:
-        """What |phi| is at most on a vertical line from s up, of single delays and gamma laws."""
-        return atoms + sum(weight * abs(1 + s * mean / shape) ** -shape for weight, mean, shape in self.law.gammas)
+    def _most(self, s: Any) -> Any:
+        """What |phi| is at most at s, and on the vertical line from it up: of single delays and gamma laws."""
+        found = np.abs(DelayLaw(self.law.times, self.law.weights).transform(np.real(s)))
+        return found + sum(weight * np.abs(1 + s * mean / shape) ** -shape for weight, mean, shape in self.law.gammas)
 
 
 def _kept(found: NDArray, count: int, unit: float) -> int:
