@@ -32,7 +32,7 @@ class Config:
     """Learning rate."""
     sigma: float = 10.0
     """Standard deviation of the Gaussian gradient noise: 1 / eta, so that of a step is 1."""
-    sims: int = 2000
+    sims: int = 600
     """Independent simulations."""
     settle: int = 80
     """When what is stationary begins, in m."""
@@ -50,7 +50,7 @@ class Config:
     """Until when: later a few simulations make up the mean."""
     clear: float = 0.1
     """The least rate, of decay or growth, of points that are asked on which side of the border they are, in 1/m."""
-    border: int = 24
+    border: int = 12
     """Points of each border that is drawn."""
     seed: int = 0
     """Seed of all random numbers."""
