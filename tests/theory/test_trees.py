@@ -1,5 +1,7 @@
 """EASGD Tree on a quadratic: limits of its exact means and second moments, and a plain simulation."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def test_short_delays_have_a_limit():
     """It is not the tree without: the messages sent at the start come in the middle of the leaves' first jobs."""
     times = np.linspace(0, 20, 9)
     means = [trees.tree_mean((2, 2), 0.1, 0.2, times, delay) for delay in (0.04, 0.02, 0.01)]
-    far, near = (np.abs(one - other).max() for one, other in zip(means, means[1:], strict=False))
+    far, near = (np.abs(one - other).max() for one, other in itertools.pairwise(means))
     assert 1e-5 < near < 0.6 * far < 0.01
     # At the end of its first job a leaf is (1 - alpha)(1 - a) + alpha, and not 1 - a.
     slope = [(trees.tree_mean((4,), 0.1, 0.2, [0.0, 0.02], d)[1, 0] - 1) / 0.02 for d in (0.0, 0.001)]
