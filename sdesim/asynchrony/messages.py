@@ -258,7 +258,13 @@ def _some(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) ->
 
 
 class Sent(NamedTuple):
-    """Of each message who it is from and to, and after how many steps of the sender it was sent, (messages,) each."""
+    """Messages, (messages,) each.
+
+    Attributes:
+        sender: who each is from.
+        receiver: who it is to.
+        count: after how many steps of the sender it was sent.
+    """
 
     sender: NDArray
     receiver: NDArray

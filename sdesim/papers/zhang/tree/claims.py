@@ -104,7 +104,7 @@ def statements(config: Config) -> list[Statement]:
             lambda runs: of_delay(runs, slow) / of_delay(runs, 0.0),
             at_least(1.5, smoke=1.2),
         ),
-        # fails of half the moving rate, at which the root is further behind
+        # fails of a moving rate of 0.9 in the tree
         Statement(
             "flat-variance",
             "a tree averages more than one center does: variance of flat EASGD over that of the root, messages at once",
