@@ -170,8 +170,8 @@ def statements(config: Config) -> list[Statement]:
         # fails of runs that have not come to rest
         measured.equal(
             "gap-knows-no-delay",
-            f"but the gap itself knows no delay once the mean has come to rest: of {crowd} workers it is that of one at "
-            "every n",
+            f"but the gap itself knows no delay once the mean has come to rest: of {crowd} workers it is that of one "
+            "at every n",
             lambda d: gap(d, crowd) - gap(d, 1),
             lambda d: 0.0,
         ),
