@@ -9,9 +9,10 @@ import xarray as xr
 
 from sdesim import claims
 from sdesim.asynchrony import Asynchronous, AsyncSGD
+from sdesim.papers.frame.measured import decay, settled
 from sdesim.papers.yu import workers as y_workers
 from sdesim.papers.yu.workers import run
-from sdesim.papers.yu.workers.claims import decay, exact_regular, settled, square_rate
+from sdesim.papers.yu.workers.claims import exact_regular, square_rate
 from sdesim.theory import staleness
 
 SMOKE = y_workers.PRESETS["smoke"]
@@ -111,12 +112,12 @@ def test_the_rate_of_the_mean_square_is_that_of_its_moments_at_any_time(p):
 
 def test_when_a_loss_settles():
     t = np.arange(6.0)
-    assert settled(SMOKE, t, 10.0**-t) == pytest.approx(2.0)
-    assert settled(SMOKE, t, 10.0 ** (0.5 - t)) == pytest.approx(2.5)
+    assert settled(t, 10.0**-t, SMOKE.level) == pytest.approx(2.0)
+    assert settled(t, 10.0 ** (0.5 - t), SMOKE.level) == pytest.approx(2.5)
     back = np.array([1, 1e-3, 1e-1, 1e-3, 1e-3, 1e-3])
-    assert settled(SMOKE, t, back) == pytest.approx(2.5)  # the last time, not the first
-    assert np.isnan(settled(SMOKE, t, 10.0 ** (t - 5)))
-    assert np.isnan(settled(SMOKE, t, np.where(t == 1, np.nan, 10.0**-t)))
+    assert settled(t, back, SMOKE.level) == pytest.approx(2.5)  # the last time, not the first
+    assert np.isnan(settled(t, 10.0 ** (t - 5), SMOKE.level))
+    assert np.isnan(settled(t, np.where(t == 1, np.nan, 10.0**-t), SMOKE.level))
 
 
 def test_no_equal_worker_arrives_at_a_record():

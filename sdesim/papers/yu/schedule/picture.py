@@ -72,6 +72,7 @@ def _threshold(panel: Axes, config: Config, data: xr.Dataset) -> None:
     ticks = [n for n in (2, 4, 8, 16, 32, 64, 128) if fine[0] <= n <= fine[-1]]
     panel.set_xticks(ticks, [f"{n}" for n in ticks], minor=False)
     panel.minorticks_off()
+    panel.set_ylim(top=3.6)
     panel.legend(fontsize=8, loc="upper left")
 
 

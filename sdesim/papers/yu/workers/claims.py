@@ -57,20 +57,6 @@ def square_rate(config: Config, values: xr.DataArray) -> float:
     return -np.log(value) / float(last["time"]) if value > 0 else np.nan
 
 
-def settled(config: Config, time: ArrayLike, loss: ArrayLike) -> float:
-    """When the mean loss has come below the level to stay there: between two records its logarithm is a line.
-
-    Args:
-        config: constants of the experiment.
-        time: of the records, in m, (records,).
-        loss: as a share of the loss at the start, (records,).
-
-    Returns:
-        In m; NaN where it is above the level at the last record, or something is not finite.
-    """
-    return measured.settled(time, loss, config.level)
-
-
 def race_time(config: Config, data: xr.Dataset, law: str, workers: int) -> float:
     """When the mean loss of so many workers has come below the level.
 
@@ -82,7 +68,7 @@ def race_time(config: Config, data: xr.Dataset, law: str, workers: int) -> float
     """
     losses = data[f"{law}_loss"]
     loss = statistics.grid_mean(losses.sel({losses.dims[0]: workers}))
-    return settled(config, data["race"], loss)
+    return measured.settled(data["race"], loss, config.level)
 
 
 # -- what is exact -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from sdesim import plotting
-from sdesim.papers.yu.workers.claims import exact_loss, mean_rate, race_time, settled, square_rate
+from sdesim.papers.frame import measured
+from sdesim.papers.yu.workers.claims import exact_loss, mean_rate, race_time, square_rate
 from sdesim.papers.yu.workers.config import Config
 from sdesim.statistics import jackknife
 from sdesim.theory import staleness
@@ -101,7 +102,7 @@ def _race(panel: Axes, config: Config, data: xr.Dataset) -> None:
         label = f"{_name(config, law)}, simulated"
         _points(panel, reached, [found[p] for p in reached], errors, COLORS[law], marker, label)
         if law != "gamma":
-            exact = [settled(config, times, exact_loss(config, law, int(p), times)) for p in whole]
+            exact = [measured.settled(times, exact_loss(config, law, int(p), times), config.level) for p in whole]
             panel.plot(whole, exact, color=COLORS[law], lw=1.2, label=f"{law}, exact")
     floor = lambda p: staleness.moment_path(p, config.a, [1e5], config.noise)[-1, 0]
     below = [p for p in range(1, int(staleness.mean_square_limit(config.a))) if floor(p) < config.level]

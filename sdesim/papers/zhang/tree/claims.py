@@ -9,7 +9,6 @@ import xarray as xr
 from sdesim.claims import Statement, at_least
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.measured import Runs
-from sdesim.papers.yu.workers.claims import settled
 from sdesim.papers.zhang.tree.config import SCHEMES, Config
 from sdesim.statistics import grid_mean, least
 from sdesim.theory import trees
@@ -25,7 +24,7 @@ def reaches(config: Config, mean: xr.DataArray) -> float:
     Returns:
         In m; NaN where it does not.
     """
-    return settled(config, mean["time"], grid_mean(mean))  # pyright: ignore[reportArgumentType]
+    return measured.settled(mean["time"], grid_mean(mean), config.level)
 
 
 def exact_mean(config: Config, mean: xr.DataArray) -> xr.DataArray:
