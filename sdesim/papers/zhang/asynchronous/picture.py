@@ -40,7 +40,7 @@ def _workers(panel: Axes, config: Config, data: xr.Dataset) -> None:
         if not found["stable"].all():
             first = numbers[int(np.argmin(found["stable"].values))]
             panel.axvline(first - 0.5, color=COLORS[arm], lw=0.9, ls=":")
-            panel.text(first - 1, 0.3, "diverges", color=COLORS[arm], rotation=90, ha="right", va="bottom", fontsize=8)
+            panel.text(first + 0.5, 1.6, "diverges", color=COLORS[arm], rotation=90, ha="left", va="top", fontsize=8)
     ticks = [p for p in (1, 2, 4, 8, 16, 32) if p <= 2 * most]
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel="$E\\,c^2$  (noise of a step: 1)")
     panel.set_xticks(ticks, [f"{p}" for p in ticks])
@@ -90,7 +90,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, arm: str) -> None:
     style: dict[str, Any] = dict(ms=5, ls="none", color=COLORS[arm])
     for which, face, word in ((values > 0, COLORS[arm], "decays"), (values <= 0, "white", "grows")):
         panel.plot(at[which], alphas[which], MARKERS[arm], markerfacecolor=face, label=f"{word}, simulated", **style)
-    panel.plot(at[~sure], alphas[~sure], "o", ms=10, markerfacecolor="none", color="0.6", lw=0.8)
+    panel.plot(at[~sure], alphas[~sure], "o", ms=10, mfc="none", color="0.6", label="too near to be asked")
     panel.set(xlim=(0, 2), ylim=(0, 1.6), xlabel="$\\eta h$", ylabel="moving rate $\\alpha$")
     panel.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
