@@ -293,7 +293,7 @@ def _delays(links: Links, timing: Timing, seed: Any, sims: NDArray, sent: Sent, 
     link, rises = np.minimum(sent.sender, sent.receiver), sent.sender < sent.receiver
     found = np.zeros((sims.size, sent.sender.size))
     for delays, those in ((up, rises), (down, ~rises)):
-        found[:, those] = delays if isinstance(delays, float) else delays[:, link[those], sent.count[those]]
+        found[:, those] = delays[:, link[those], sent.count[those]] if isinstance(delays, np.ndarray) else delays
     return found
 
 

@@ -166,7 +166,9 @@ class EASGDTree(AbstractProtocol):
         point = _value(points, receiver)
         arrived = jnp.where(held < self.slots, rows_of(kept, held[None]), _value(points, sender))
         step, v = job.step(point, job.of(state.v))
-        pull = job.size.tick * job.model.coupling.message(point, arrived, receiver, sender)
+        tree = job.model.coupling
+        assert isinstance(tree, Tree)
+        pull = job.size.tick * tree.message(point, arrived, receiver, sender)
         new = _value((x, nodes), receiver) + jnp.where(ends, jnp.where(leaf, step, jnp.zeros_like(step)), pull)
         x, nodes = _with_value((x, nodes), receiver, new)
         kept = with_rows(kept, slot[None], point)

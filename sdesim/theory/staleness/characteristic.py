@@ -43,7 +43,7 @@ class Roots:
     @property
     def rate(self) -> float:
         """The rate at which solutions decay in the end, in 1/time; negative where they grow."""
-        return -max([self.edge, *self.values.real])
+        return -max([self.edge, *np.real(self.values)])
 
     @property
     def oscillates(self) -> bool:
@@ -74,12 +74,12 @@ def characteristic_roots(
     for points in POINTS:
         found = equation.refined(equation.starts(points), 3 * count + 12)
         kept = found[: _kept(found, count, equation.unit)]
-        few = np.sum(kept.imag >= 0) < count
+        few = int(np.sum(np.imag(kept) >= 0)) < count
         line = _line(equation, found, kept.size, few)
         # A law that is cut has roots without end.
         enough = not few or equation.longest == 0 or np.isfinite(equation.law.edge)
-        if enough and equation.right_of(line) == np.sum(found.real > line):
-            upper = kept[kept.imag >= 0][:count]
+        if enough and equation.right_of(line) == np.sum(np.real(found) > line):
+            upper = kept[np.imag(kept) >= 0][:count]
             return Roots(upper, equation.errors(upper), equation.law.edge)
     raise RuntimeError(f"h={h:g}: some of the {count} roots of greatest real part are not found")
 
@@ -110,7 +110,9 @@ def stability_limit(delay: Any, *, pull: float = 0.0, friction: float | None = N
         value = ratio(w)
         signs = np.sign(value.imag)
         for i in np.flatnonzero((signs[1:] != signs[:-1]) & (value.real[1:] > 0)):
-            at = scipy.optimize.brentq(lambda x: float(ratio(x).imag), w[i], w[i + 1], xtol=1e-15, rtol=1e-14)
+            at = scipy.optimize.brentq(
+                lambda x: float(ratio(x).imag), w[i], w[i + 1], xtol=1e-15, rtol=np.float64(1e-14)
+            )
             h = float(ratio(at).real)
             found = min(found, h) if h > 0 else found
         low = w[-1]
@@ -208,7 +210,7 @@ class _Equation:
         own = self.h if self.friction is None else np.sqrt(self.h)
         return 1 / self.law.mean if self.law.mean > 0 else own
 
-    def value(self, s: NDArray, order: int = 0) -> NDArray:
+    def value(self, s: Any, order: int = 0) -> NDArray:
         return self.polynomial.deriv(order)(s) + self.h * self.law.transform(s, order)
 
     def size(self, s: NDArray) -> NDArray:
@@ -287,8 +289,8 @@ class _Equation:
 
     def refined(self, starts: NDArray, most: int) -> NDArray:
         """Roots by Newton's method, each with its conjugate and as often as it is one; greatest real part first."""
-        s = starts[np.argsort(-starts.real)]
-        s = s[s.imag >= -1e-12 * self.unit][:most]
+        s = starts[np.argsort(-np.real(starts))]
+        s = s[np.imag(s) >= -1e-12 * self.unit][:most]
         with np.errstate(all="ignore"):
             for _ in range(60):
                 change = self.value(s) / self.value(s, 1)
@@ -296,16 +298,17 @@ class _Equation:
                 s = s - change
                 if np.all(np.abs(change) <= 1e-15 * np.abs(s)):
                     break
-            s = s[(np.abs(self.value(s)) < 1e-9 * self.size(s)) & (s.real > self.law.edge)]
-        s = np.where(np.abs(s.imag) < 1e-9 * self.unit, s.real, s.real + 1j * np.abs(s.imag))
+            s = s[(np.abs(self.value(s)) < 1e-9 * self.size(s)) & (np.real(s) > self.law.edge)]
+        real, imaginary = np.real(s), np.abs(np.imag(s))
+        s = np.where(imaginary < 1e-9 * self.unit, real, real + 1j * imaginary)
         found: list[complex] = []
-        for root in np.where(s.imag <= NEAR * self.unit, s.real, s):  # a close pair is found about its middle
+        for root in np.where(np.imag(s) <= NEAR * self.unit, np.real(s), s):  # a close pair is found about its middle
             if all(abs(root - other) > NEAR * self.unit for other in found):
                 found += [root] if root.imag == 0 else [root, np.conj(root)]
         apart = lambda root: min((abs(root - other) for other in found if other != root), default=np.inf)
         together = lambda root: self._together(root, min(3 * NEAR * self.unit, 0.45 * apart(root)))
         roots = np.array([r for root in found for r in together(root)], complex)
-        return roots[np.lexsort((-roots.imag, -np.round(roots.real / self.unit, 9)))]
+        return roots[np.lexsort((-np.imag(roots), -np.round(np.real(roots) / self.unit, 9)))]
 
     def _together(self, root: complex, radius: float) -> list[complex]:
         """The root, and others that lie within a radius of it, where Newton's method is slow: by Cauchy's integrals."""
@@ -323,7 +326,8 @@ class _Equation:
         pair = np.array([root + middle + half, root + middle - half])
         if root.imag == 0:  # both real, or conjugates
             real = abs(half.real) > abs(half.imag)
-            pair = np.sort(pair.real)[::-1] + 0j if real else pair.real.mean() + 1j * abs(half.imag) * np.array([1, -1])
+            values = np.real(pair)
+            pair = np.sort(values)[::-1] + 0j if real else values.mean() + 1j * abs(half.imag) * np.array([1, -1])
         return list(pair)
 
     # -- counting ------------------------------------------------------------------------------------------------------
@@ -362,7 +366,7 @@ class _Equation:
 
 def _kept(found: NDArray, count: int, unit: float) -> int:
     """How many of the roots, with conjugates, make up `count` of the upper half plane, so that a gap follows."""
-    upper = np.cumsum(found.imag >= 0)
+    upper = np.cumsum(np.imag(found) >= 0)
     if not upper.size or upper[-1] < count:
         return found.size
     n = int(np.searchsorted(upper, count)) + 1

@@ -151,11 +151,11 @@ def step_limit(delay: float, *, delta: float = 0.0, coupling: float = 0.0, neste
 
     angles = np.linspace(0, np.pi, 200 * (whole + 2))[1:]
     value = ratio(angles)
-    signs = np.sign(value.imag)
+    signs = np.sign(np.imag(value))
     found = [float(value[-1].real)]  # at z = -1 it is real
     for i in np.flatnonzero(signs[1:] * signs[:-1] < 0):
-        at = scipy.optimize.brentq(lambda angle: float(ratio(angle).imag), angles[i], angles[i + 1], xtol=1e-15)
-        found.append(float(ratio(at).real))
+        at = scipy.optimize.brentq(lambda angle: float(np.imag(ratio(angle))), angles[i], angles[i + 1], xtol=1e-15)
+        found.append(float(np.real(ratio(float(at)))))  # pyright: ignore[reportArgumentType]
     return min((a for a in found if a > 0), default=np.inf)
 
 

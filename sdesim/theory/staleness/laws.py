@@ -6,6 +6,7 @@ Gauss's quadrature, which a coarser one checks: where the two differ, a root is 
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -196,12 +197,13 @@ def quantile_delay(quantiles: Callable[[NDArray], Any], longest: float | None = 
         if of(REACH) > most:
             if of(-REACH) >= most:
                 raise ValueError(f"longest={most:g}: must be greater than the shortest delay, {float(of(-REACH)):g}")
-            high = float(scipy.optimize.brentq(lambda logit: float(of(logit)) - most, -REACH, REACH, xtol=1e-14))
+            at = scipy.optimize.brentq(lambda logit: float(of(logit)) - most, -REACH, REACH, xtol=1e-14)
+            high = float(at)  # pyright: ignore[reportArgumentType]
     rules = []
     for nodes in (FINE, COARSE):
         edges = np.linspace(-REACH, high, 1 + int(np.ceil((REACH + high) / PANEL)))
         logits, weights = (
-            np.concatenate(a) for a in zip(*(_gauss(*e, nodes) for e in np.c_[edges[:-1], edges[1:]]), strict=True)
+            np.concatenate(a) for a in zip(*(_gauss(a, b, nodes) for a, b in itertools.pairwise(edges)), strict=True)
         )
         share = scipy.special.expit(logits)
         times, weights = of(logits), weights * share * scipy.special.expit(-logits)
@@ -227,9 +229,9 @@ def mixed_delay(laws: Sequence[Any], weights: ArrayLike | None = None) -> DelayL
     made = [delay_law(law) for law in laws]
     share = sampled_delay(np.arange(len(made)), weights)  # checks them
     parts = [(made[int(i)], w) for i, w in zip(share.times, share.weights, strict=True)]
-    join = lambda rules: tuple(np.concatenate(a) for a in zip(*rules, strict=True))
-    times, mixed = join((law.times, w * law.weights) for law, w in parts)
-    coarse = join((t, w * v) for (t, v), w in ((law.coarse or (law.times, law.weights), w) for law, w in parts))
+    join = lambda rules: (np.concatenate([t for t, _ in rules]), np.concatenate([w for _, w in rules]))
+    times, mixed = join([(law.times, w * law.weights) for law, w in parts])
+    coarse = join([(t, w * v) for (t, v), w in ((law.coarse or (law.times, law.weights), w) for law, w in parts)])
     gammas = tuple((w * v, mean, shape) for law, w in parts for v, mean, shape in law.gammas)
     rough = any(law.coarse is not None for law, _ in parts)
     return DelayLaw(times, mixed, gammas, max(law.edge for law, _ in parts), coarse if rough else None)

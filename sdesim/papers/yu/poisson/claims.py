@@ -5,6 +5,8 @@ together, equal ones of random phase in place of in turn, and jobs that are lost
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -24,20 +26,29 @@ RANDOM = ["exponential", "gamma", "log-normal"]
 # -- what is exact, over the grid of what is measured ------------------------------------------------------------------
 
 
-def _over(config: Config, laws: list[str], exact, **axis) -> xr.DataArray:
+def _over(config: Config, laws: list[str], exact: Callable[[Any, int], Any], **axis: Any) -> xr.DataArray:
     """exact(law, p), an array over `axis`, for laws and all numbers of workers."""
     found = np.array([[exact(law(config, name), p) for p in config.workers] for name in laws])
     return xr.DataArray(found, {"law": laws, "workers": list(config.workers), **axis}, ("law", "workers", *axis))
 
 
 def exact_near(config: Config, laws: list[str]) -> xr.DataArray:
-    """Dispersion in windows that shrink, (law, workers)."""
+    """Dispersion in windows that shrink, (law, workers).
+
+    Args:
+        config: constants of the experiment.
+        laws: by name.
+    """
     return _over(config, laws, lambda of, p: renewals.dispersion(of, p, config.near / p))
 
 
 @functools.cache
 def exact_share(config: Config) -> xr.DataArray:
-    """Of random times, probabilities of numbers of arrivals in such windows, (law, workers, count)."""
+    """Of random times, probabilities of numbers of arrivals in such windows, (law, workers, count).
+
+    Args:
+        config: constants of the experiment.
+    """
     size = config.most + 1
     padded = lambda found: np.pad(found, (0, max(size - found.size, 0)))[:size]
     shares = lambda of, p: padded(renewals.count_law(of, p, config.near / p))
@@ -45,18 +56,33 @@ def exact_share(config: Config) -> xr.DataArray:
 
 
 def exact_fixed(config: Config, laws: list[str]) -> xr.DataArray:
-    """Dispersion in windows that do not shrink, the same for all p, (law, workers, window)."""
+    """Dispersion in windows that do not shrink, the same for all p, (law, workers, window).
+
+    Args:
+        config: constants of the experiment.
+        laws: by name.
+    """
     one = lambda of: renewals.dispersion(of, 1, config.fixed)
     return _over(config, laws, lambda of, p: one(of), window=list(config.fixed))
 
 
 def exact_square(config: Config, laws: list[str]) -> xr.DataArray:
-    """Variance over mean of the staleness, (law, workers)."""
+    """Variance over mean of the staleness, (law, workers).
+
+    Args:
+        config: constants of the experiment.
+        laws: by name.
+    """
     return _over(config, laws, lambda of, p: renewals.staleness_moments(of, p)[1] / (p - 1))
 
 
 def exact_below(config: Config, workers: int) -> xr.DataArray:
-    """Of random times, shares of jobs whose staleness is at most a level, times p, (law, level)."""
+    """Of random times, shares of jobs whose staleness is at most a level, times p, (law, level).
+
+    Args:
+        config: constants of the experiment.
+        workers: p.
+    """
     at = [int(level * workers) for level in config.levels]
     found = [np.cumsum(renewals.staleness_law(law(config, name), workers, max(at)))[at] for name in RANDOM]
     return xr.DataArray(np.array(found), {"law": RANDOM, "level": list(config.levels)}, ("law", "level"))
@@ -86,7 +112,7 @@ def statements(config: Config) -> list[Statement]:
     return [*_arrivals(config, few, crowd, gamma), *_staleness(config, crowd, gamma)]
 
 
-def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
+def _arrivals(config: Config, few: int, crowd: int, gamma: measured.Measured) -> list[Statement]:
     c = config.near
     laws = [*RANDOM, "equal"]
 
@@ -153,7 +179,7 @@ def _arrivals(config: Config, few: int, crowd: int, gamma) -> list[Statement]:
     ]
 
 
-def _staleness(config: Config, crowd: int, gamma) -> list[Statement]:
+def _staleness(config: Config, crowd: int, gamma: measured.Measured) -> list[Statement]:
     numbers = xr.DataArray(list(config.workers), dims="workers", coords={"workers": list(config.workers)})
     tame = ["exponential", "gamma"]
     return [

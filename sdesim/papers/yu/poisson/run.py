@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sdesim.asynchrony import AbstractCompute, Deterministic, Exponential, Gamma, LogNormal, Timetable, timetable
+from sdesim.asynchrony.clocks import Start
 from sdesim.papers.yu.poisson.config import LAWS, Config
 
 PHASE = 1 / 3  # of a window or of a staggered worker's turn: where windows begin that are not of random phase
@@ -29,7 +30,7 @@ def law(config: Config, name: str) -> AbstractCompute:
     return made[name]()
 
 
-def _table(config: Config, compute: AbstractCompute, workers: int, start: str, sims: int) -> Timetable:
+def _table(config: Config, compute: AbstractCompute, workers: int, start: Start, sims: int) -> Timetable:
     """Arrivals until all jobs have ended that began within the time, and windows that begin within the first m too."""
     rare = 0.1 / (sims * workers * config.time)  # the longest job, but for one run in ten
     longest = float(compute.quantiles(np.array([(1 - rare) * 2.0**32]).astype(np.uint32))[0])
@@ -38,7 +39,9 @@ def _table(config: Config, compute: AbstractCompute, workers: int, start: str, s
         arrivals = math.ceil(workers * (config.time + more))
         table = timetable(compute, workers=workers, arrivals=arrivals, sims=sims, seed=config.seed, start=start)
         last = np.zeros((sims, workers))
-        np.maximum.at(last, (np.arange(sims)[:, None], table.worker), table.began)
+        began = table.began
+        assert began is not None
+        np.maximum.at(last, (np.arange(sims)[:, None], table.worker), began)
         if last.min() > config.time + 1:
             return table
         more *= 2
@@ -80,12 +83,16 @@ def run(config: Config, progress: bool) -> xr.Dataset:
         for k, w in enumerate(config.fixed):
             fixed[i, j, k] = _dispersion(_counts(table, 0.0, w, config.time), w * p)
         # A job that began at an arrival within the time; there are p time of them on average, known beforehand.
+        assert table.began is not None
         seen, jobs = table.staleness(), (table.job > 0) & (table.began <= config.time)
         average = lambda values, jobs=jobs, p=p: np.where(jobs, values, 0).sum(axis=1) / (p * config.time)
         staleness[i, j] = average(seen - (p - 1)) + (p - 1)
         square[i, j] = average((seen - (p - 1.0)) ** 2) / (p - 1)
         below[i, j] = [average(seen <= level * p) for level in config.levels]
-    step = {"in turn": "staggered", "together": "together"}  # equal times that are not of random phase
+    step: dict[str, Start] = {
+        "in turn": "staggered",
+        "together": "together",
+    }  # equal times that are not of random phase
     tables = [[_table(config, Deterministic(), p, start, 1) for p in numbers] for start in step.values()]
     whole = [
         [

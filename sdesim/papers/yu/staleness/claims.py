@@ -73,7 +73,9 @@ def exact_rates(config: Config, data: xr.Dataset) -> xr.DataArray:
     found = xr.zeros_like(grid)
     for at in np.ndindex(*grid.shape):
         delay, delta, share, what = (grid[dim].values[i] for dim, i in zip(grid.dims, at, strict=True))
-        found[at] = exact_rate(config, int(delay), float(delta), share * staleness.step_limit(int(delay)), str(what))
+        found[at] = exact_rate(
+            config, int(delay), float(delta), float(share * staleness.step_limit(int(delay))), str(what)
+        )
     return found
 
 
@@ -168,8 +170,8 @@ def statements(config: Config) -> list[Statement]:
         # fails of fresh gradients, which it helps by nothing
         Statement(
             "small-helps",
-            f"a small staleness helps: at h tau = {config.turns(a):.3g}, near 1/e, descent is nearly e times as fast "
-            "as with fresh gradients of that learning rate (ratio)",
+            f"a small staleness helps: at h tau = {float(config.turns(np.asarray(a))):.3g}, near 1/e, descent is nearly e "
+            "times as fast as with fresh gradients of that learning rate (ratio)",
             lambda runs: (float(alone(runs.data).sel(what="mean", share=best)) / -np.log1p(-a), 0.0),
             at_least(2.4, smoke=2.0),
         ),

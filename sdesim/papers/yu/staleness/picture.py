@@ -6,6 +6,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sdesim import plotting
 from sdesim.papers.frame import measured
@@ -87,7 +88,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
             image = _atlas(axes[1 + row, column], config, found, delta, what)
     figure.colorbar(image, ax=axes[1:], label="exact decay rate $\\times$ (delay + 1/2);  red: diverges", shrink=0.7)
     handles = [
-        pyplot.Line2D([], [], marker="o", ls="", mfc=face, mec="black", ms=4, label=words)
+        Line2D([], [], marker="o", ls="", mfc=face, mec="black", ms=4, label=words)
         for face, words in (("black", "simulated: decays"), ("white", "simulated: diverges"))
     ]
     axes[1, 0].legend(handles=handles, fontsize=8, loc="lower left")
