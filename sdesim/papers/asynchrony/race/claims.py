@@ -201,7 +201,8 @@ def statements(config: Config) -> list[Statement]:
             "of which Rennala, whose batch does not wait for the slowest, makes less (ratio of the synchronous time to "
             "its)",
             ratio("synchronous", "Rennala", "heavy tail"),
-            at_least(1.2, smoke=1.1),
+            at_least(1.2),
+            note="of 200 runs undecided at some seeds",
         ),
         # both fail of a period of 1
         Statement(

@@ -210,7 +210,7 @@ def _compared(config: Config) -> list[Statement]:
             "model-too-quiet",
             f"and than the synchronous model says, at alpha = {config.rate:g} (ratio)",
             lambda runs: ratio(runs, "memoryless", "synchronous", config.rate),
-            at_least(1.03, smoke=1.0),
+            at_least(1.03),
         ),
         # fails of workers that all step together
         Statement(
