@@ -189,7 +189,7 @@ def statements(config: Config) -> list[Statement]:
             ratio("synchronous", "AsyncSGD", "exponential"),
             at_least(2.0, smoke=2.0),
         ),
-        # both fail of equal times in place of Pareto ones
+        # fails of equal times in place of Pareto ones
         Statement(
             "stragglers-waiting",
             f"and so it does with stragglers, of a Pareto law of index {config.tail:g} (ratio)",

@@ -89,10 +89,8 @@ def run(config: Config, progress: bool) -> xr.Dataset:
         staleness[i, j] = average(seen - (p - 1)) + (p - 1)
         square[i, j] = average((seen - (p - 1.0)) ** 2) / (p - 1)
         below[i, j] = [average(seen <= level * p) for level in config.levels]
-    step: dict[str, Start] = {
-        "in turn": "staggered",
-        "together": "together",
-    }  # equal times that are not of random phase
+    # equal times that are not of random phase
+    step: dict[str, Start] = {"in turn": "staggered", "together": "together"}
     tables = [[_table(config, Deterministic(), p, start, 1) for p in numbers] for start in step.values()]
     whole = [
         [

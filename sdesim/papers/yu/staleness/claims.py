@@ -170,8 +170,8 @@ def statements(config: Config) -> list[Statement]:
         # fails of fresh gradients, which it helps by nothing
         Statement(
             "small-helps",
-            f"a small staleness helps: at h tau = {float(config.turns(np.asarray(a))):.3g}, near 1/e, descent is nearly "
-            "e times as fast as with fresh gradients of that learning rate (ratio)",
+            f"a small staleness helps: at h tau = {float(config.turns(np.asarray(a))):.3g}, near 1/e, descent is "
+            "nearly e times as fast as with fresh gradients of that learning rate (ratio)",
             lambda runs: (float(alone(runs.data).sel(what="mean", share=best)) / -np.log1p(-a), 0.0),
             at_least(2.4, smoke=2.0),
         ),
