@@ -12,7 +12,7 @@ from sdesim.asynchrony.compute import (
     Pareto,
     Slowed,
 )
-from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Discrete, Job
 from sdesim.asynchrony.links import Link
 from sdesim.asynchrony.protocols import (
     ADMM,
@@ -33,6 +33,7 @@ from sdesim.asynchrony.protocols import (
 )
 from sdesim.asynchrony.records import Bytes, Gradients
 from sdesim.asynchrony.tables import Timetable
+from sdesim.dynamics import Counts
 
 __all__ = [
     "ADMM",
@@ -45,8 +46,10 @@ __all__ = [
     "ByLevel",
     "Bytes",
     "Computation",
+    "Counts",
     "DelayAdaptive",
     "Deterministic",
+    "Discrete",
     "Downpour",
     "EASGDTree",
     "Exponential",
