@@ -3,13 +3,18 @@
 averages: time averages of the quorum, in the limit and exactly after any number of iterations.
 bounds: Boffi and Slotine's results, each with its assumptions checked, and the exact laws of linear systems.
 curvature: the constants of a loss and of a noise law that the bounds need, certified or estimated.
+double_well: two workers of EASGD about a saddle.
 generalization: how far asynchronous SGD moves when one sample of its data is replaced.
 meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
+multiplicative: second moments where the noise grows with the distance from the minimum.
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
+quadratic: SGD, momentum and EASGD on a quadratic under additive noise.
 rates: agents with different learning rates.
 renewals: how many arrivals of workers fall into a window, and the staleness that follows.
 smoothing: the noise that smooths the loss which the center of mass descends.
+stability: when momentum, EASGD, ADMM and DOWNPOUR are stable on a quadratic, and fastest.
 staleness: asynchronous workers and delays on quadratic losses.
+strongly_convex: a bound of EASGD's distance from the minimum.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
 """
 
@@ -17,13 +22,18 @@ from sdesim.theory import (
     averages,
     bounds,
     curvature,
+    double_well,
     generalization,
     meanfield,
+    multiplicative,
     perturbation,
+    quadratic,
     rates,
     renewals,
     smoothing,
+    stability,
     staleness,
+    strongly_convex,
     transition,
 )
 
@@ -31,12 +41,17 @@ __all__ = [
     "averages",
     "bounds",
     "curvature",
+    "double_well",
     "generalization",
     "meanfield",
+    "multiplicative",
     "perturbation",
+    "quadratic",
     "rates",
     "renewals",
     "smoothing",
+    "stability",
     "staleness",
+    "strongly_convex",
     "transition",
 ]
