@@ -72,7 +72,7 @@ class Tree(AbstractCoupling):
 
     def check_run(self, agents: int):
         if agents != self.level_sizes[0]:
-            raise ValueError(f"agents={agents}: a Tree of fanout {self.fanout} has {self.level_sizes[0]} leaves")
+            raise ValueError(f"fanout={self.fanout}: has {self.level_sizes[0]} leaves, and not agents={agents}")
 
     @property
     def level_sizes(self) -> tuple[int, ...]:

@@ -175,7 +175,7 @@ def test_tree_of_bad_fanout_is_refused(fanout):
 
 def test_tree_of_other_size_is_refused():
     model = sdesim.Dynamics(lambda x: x, coupling=coupling.Tree(1.0, (2, 3)))
-    with pytest.raises(ValueError, match=r"^agents=5: a Tree of fanout \(2, 3\) has 6 leaves"):
+    with pytest.raises(ValueError, match=r"^coupling.fanout=\(2, 3\): has 6 leaves, and not agents=5"):
         sdesim.simulate(model, agents=5, steps=1)
 
 
