@@ -180,7 +180,7 @@ def smoke(float32, _smoke_runs):
 def leaks():
     """leaks(experiment, configuration, data, value) -> the statements that skip `value` where it stands in the data.
 
-    It is put into every measurement, of one simulation and then of the first and of the last point of the grid. What a
+    It is put into every measurement: of one simulation, and then of the first and of the last point of the grid. What a
     statement looks at must then be not finite, or not what was changed: the same number as without.
     """
 
@@ -192,7 +192,8 @@ def leaks():
         changed = {}
         for name, v in data.data_vars.items():
             grid = [d for d in v.dims if d != "sim"]
-            if v.dtype.kind == "f" and "sim" in v.dims and (grid or place == "simulation"):
+            here = "sim" in v.dims if place == "simulation" else bool(grid)  # where nothing is random there is a grid
+            if v.dtype.kind == "f" and here:
                 changed[name] = v.copy(deep=True)
                 changed[name][{"sim": 1} if place == "simulation" else {d: place for d in grid}] = value
         return data.assign(changed)

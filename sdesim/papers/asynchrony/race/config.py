@@ -121,7 +121,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(protocols=NEEDED, regimes=WHERE, every=0.25),
+    "smoke": Config(protocols=NEEDED, regimes=WHERE),
     "default": Config(),
     "paper": Config(sims=4000),
 }

@@ -98,6 +98,7 @@ def _table(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.set_xticks(range(len(regimes)), regimes, fontsize=8)
     panel.tick_params(length=0)
+    panel.set(xlabel="regime", ylabel="protocol")
 
 
 def _who(panel: Axes, config: Config) -> None:

@@ -125,7 +125,7 @@ def _swept(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dat
 
 
 def fastest(config: Config, loss: xr.DataArray) -> int:
-    """The point at which the loss settles first, of those at which it goes on to half the level.
+    """The point at which the loss settles first below four fifths of the level, of those that go on to half of that.
 
     Where the loss stays near the level, noise says when it is below.
 
@@ -136,10 +136,10 @@ def fastest(config: Config, loss: xr.DataArray) -> int:
     Returns:
         Its index; that of the least loss at the end where no loss settles.
     """
-    found = typical(loss)
+    found, level = typical(loss), 0.8 * config.level  # with a fifth to spare
     late = found.isel(time=slice(-(found.sizes["time"] // 4), None)).mean("time", skipna=False)
-    times = np.array([measured.settled(loss["time"], found.isel(point=i), config.level) for i in range(late.size)])
-    times[~(late.values <= config.level / 2)] = np.nan
+    times = np.array([measured.settled(loss["time"], found.isel(point=i), level) for i in range(late.size)])
+    times[~(late.values <= level / 2)] = np.nan
     if np.isfinite(times).any():
         return int(np.nanargmin(times))
     return int(np.nanargmin(late)) if np.isfinite(late).any() else 0

@@ -100,7 +100,7 @@ def poisson_distance(config: Config, data: xr.Dataset) -> xr.DataArray:
     """
     poisson = xr.DataArray(scipy.stats.poisson.pmf(np.arange(config.most + 1), config.near), dims="count")
     more = exact_share(config) > poisson
-    return ((data["share"].sel(law=RANDOM) - poisson) * more).sum("count")
+    return ((data["share"].sel(law=RANDOM) - poisson) * more).sum("count", skipna=False)
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------

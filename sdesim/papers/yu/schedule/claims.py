@@ -53,6 +53,8 @@ def rate(config: Config, values: xr.DataArray) -> float:
 def _told(values: xr.DataArray) -> tuple[np.ndarray, int]:
     """The mean, and records up to the last at which it is off 0: an oscillation crosses it in between."""
     mean, error = statistics.monte_carlo(values.values, axis=-1)
+    if not np.isfinite(mean).all():
+        return mean, mean.size  # of which no rate is taken
     off = np.flatnonzero(np.abs(mean) > SURE * error)
     return mean, int(off[-1]) + 1 if off.size else 0
 

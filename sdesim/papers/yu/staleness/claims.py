@@ -218,7 +218,8 @@ def statements(config: Config) -> list[Statement]:
             "coupling-steadies",
             f"a coupling that is not late, of k = {config.coupling:g} h, lets the differences of agents with gradients "
             f"{config.longest} steps old decay up to {config.learning[-1]:g} times the learning rate at which their "
-            "mean diverges, though with gradients 1 step old it moves no limit, for |z|^2 = eta h (least rate, 1/step)",
+            "mean diverges, though with gradients 1 step old it moves no limit: there |z|^2 = eta h (least rate, in "
+            "1/step)",
             steadied,
             at_least(0.0, smoke=0.0),
         ),

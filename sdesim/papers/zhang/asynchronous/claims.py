@@ -169,8 +169,8 @@ def _variances(config: Config) -> list[Statement]:
         "memoryless": "of workers that come at random",
         "in turn": "of workers that come in turn",
     }
-    # all six fail of half the noise and of a period that is ignored; those of workers that come at random or in turn of
-    # each other's arrivals
+    # all six fail of half the noise and of a period that is ignored; the centers', and the workers' in turn, of each
+    # other's arrivals
     return [
         measured.equal(
             f"{what}-{arm.replace(' ', '-')}",
@@ -205,7 +205,7 @@ def _compared(config: Config) -> list[Statement]:
             lambda runs: ratio(runs, "memoryless", "in turn", config.rate),
             at_least(1.05, smoke=1.0),
         ),
-        # fails of workers that all step together
+        # fails of workers that all step together, whose ratio is 1
         Statement(
             "model-too-quiet",
             f"and than the synchronous model says, at alpha = {config.rate:g} (ratio)",
