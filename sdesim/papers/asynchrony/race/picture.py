@@ -69,6 +69,7 @@ def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.set(
         xscale="log",
         ylim=(len(names) - 0.5, -0.5),
+        ylabel="protocol",
         xlabel=f"seconds until the median loss is {config.level:g} of the first",
     )
     ticks = [t for t in (2, 5, 10, 20, 50) if t <= config.time]

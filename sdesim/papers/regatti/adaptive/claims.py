@@ -153,8 +153,8 @@ def statements(config: Config) -> list[Statement]:
         # fails where low rates are not tried
         Statement(
             "a-low-rate-does-as-well",
-            f"but none is much better than a constant rate that is low enough: the least excess of {crowd} workers by a "
-            "rule that knows the staleness over that by a constant rate, each at its best learning rate",
+            f"but none is much better than a constant rate that is low enough: the least excess of {crowd} workers by "
+            "a rule that knows the staleness over that by a constant rate, each at its best learning rate",
             lambda runs: min(best(runs, rule, crowd) for rule in staleness_rules) / best(runs, CONSTANT, crowd),
             at_least(0.75, smoke=0.75),
         ),
