@@ -919,7 +919,7 @@ def _stepper(node: AbstractStepper, model: Dynamics, axes: PyTree, at: _Shapes) 
         begun = stepper.init(part, x)
         state = stepper.step(part, begun, n, seed=seed, sim=sim)
         renewed = stepper.renew(part, state) if at.renews else None
-        return begun, state, renewed, stepper.center(part, state, mean)
+        return begun, state, renewed, stepper.center(part, state, mean), stepper.counts(state, n)
 
     word = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.uint32)
     return _with(new, today=as_key(steps, new, lane.one, at.x, at.step, word(2), word()))

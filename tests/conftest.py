@@ -192,7 +192,8 @@ def leaks():
         changed = {}
         for name, v in data.data_vars.items():
             grid = [d for d in v.dims if d != "sim"]
-            here = "sim" in v.dims if place == "simulation" else bool(grid)  # where nothing is random there is a grid
+            here = "sim" in v.dims and bool(grid or place == "simulation")
+            here |= "step" in v.dims and place != "simulation"  # runs in which nothing is random
             if v.dtype.kind == "f" and here:
                 changed[name] = v.copy(deep=True)
                 changed[name][{"sim": 1} if place == "simulation" else {d: place for d in grid}] = value

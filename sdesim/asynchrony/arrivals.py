@@ -167,7 +167,7 @@ class Reading:
         return np.array([self._times[n] for n in of.first + records]).reshape(records.size, of.sims)
 
     def arrivals(self, sims: NDArray, steps: NDArray) -> NDArray:
-        """How many have arrived within so many steps of the run.
+        """How many have arrived after so many steps of the run, since the first run began.
 
         Args:
             sims: which simulations, (count,).
@@ -176,7 +176,7 @@ class Reading:
         Returns:
             (count,).
         """
-        return self._of.numbers(steps, sims)[0] - self._of.numbers(np.zeros_like(steps), sims)[0]
+        return self._of.numbers(steps, sims)[0]
 
     def _reach(self, number: int) -> None:
         """Have arrivals up to a number, and forget the pages that all have read."""
@@ -235,6 +235,7 @@ def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Ar
         source = Source(lambda: clocks().take, clocks().page)
     else:
         _check_fits(given, setting, last)
+        _check_barrier(given, timing.barrier)
         source = Source(lambda: _taken(given, setting.sims), max(1, WINDOW // setting.sims))
     if setting.at is None:
         return Arrivals(source, setting.sims, p, setting.steps, setting.first)
@@ -250,6 +251,15 @@ def _check_fits(table: Timetable, setting: Setting, arrivals: int) -> None:
     if table.sims < setting.sims or table.arrivals < arrivals or table.workers != setting.agents:
         has = f"{table.sims} simulations, {table.arrivals} arrivals and {table.workers} workers"
         raise ValueError(f"timetable: has {has}; the run needs {setting.sims}, {arrivals} and {setting.agents}")
+
+
+def _check_barrier(table: Timetable, barrier: int | None) -> None:
+    """Refuse a timetable in which somebody arrives who waits."""
+    if barrier is None:
+        return
+    rounds = np.sort(table.worker[:, : table.arrivals // barrier * barrier].reshape(table.sims, -1, barrier), axis=2)
+    if (rounds[:, :, 1:] == rounds[:, :, :-1]).any():
+        raise ValueError(f"timetable: workers who wait arrive again; it must be one made with barrier={barrier}")
 
 
 def _taken(table: Timetable, sims: int) -> Take:

@@ -535,7 +535,12 @@ class Asynchronous(AbstractStepper):
         shared = new.shared
         if arrivals is not None:  # where nobody arrives a lane stands still: rows beyond the last are not written
             if not self.protocol.messages:
-                shared = jax.tree.map(lambda new, old: jnp.where(worker < agents, new, old), shared, state.shared)
+                unless_nobody = lambda new, old: jnp.where(worker < agents, new, old)
+                shared = jax.tree.map(unless_nobody, shared, state.shared)
+                if self.protocol.members > 1 or self.protocol.barrier is not None:  # which write rows of others too
+                    now = (state.x, state.v, kept)
+                    x, v, own_kept = jax.tree.map(unless_nobody, (new.x, new.v, new.kept), now)
+                    new = new._replace(x=x, v=v, kept=own_kept)
             arrivals = arrivals + ((worker < agents) & arrival.ends_a_job).astype(jnp.int32)
         if sent is not None:
             sends = jnp.asarray(self.protocol.sends(which))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sdesim.asynchrony.clocks import WINDOW, Clocks, Timing, rounded
 from sdesim.asynchrony.compute import job_times
+from sdesim.asynchrony.links import Link
 from sdesim.fields import is_traced
 from sdesim.random import Stream
 from sdesim.steppers.base import Setting
@@ -88,6 +89,7 @@ class Messages:
     Attributes:
         page: of all steps, (sims, steps) each.
         begins: when the first one begins, in seconds, (sims,).
+        before: jobs and messages that have arrived by then, (sims,).
         nodes: how many there are; the number of nobody.
         slots: values that are kept at a time, at most.
         stride: steps between two of the moments that were asked for; None if arrivals were.
@@ -95,6 +97,7 @@ class Messages:
 
     page: Page
     begins: NDArray
+    before: NDArray
     nodes: int
     slots: int
     stride: int | None = None
@@ -149,7 +152,7 @@ class MessageReading(NamedTuple):
         return np.ascontiguousarray(moments[:, self.records].T)
 
     def arrivals(self, sims: NDArray, steps: NDArray) -> NDArray:
-        """How many jobs and messages have arrived within so many steps of the run.
+        """How many jobs and messages have arrived after so many steps of the run, since the first run began.
 
         Args:
             sims: which simulations, (count,).
@@ -160,7 +163,7 @@ class MessageReading(NamedTuple):
         """
         here = self.messages.page.node < self.messages.nodes
         so_far = np.concatenate([np.zeros((here.shape[0], 1), int), np.cumsum(here, axis=1)], axis=1)
-        return so_far[sims, steps]
+        return self.messages.before[sims] + so_far[sims, steps]
 
 
 def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
@@ -183,6 +186,10 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     if timing.failure or timing.leave is not None:
         name = "failure" if timing.failure else "leave"
         raise ValueError(f"{name}={getattr(timing, name)}: must be left out: in a tree nobody fails or leaves")
+    for name in ("uplink", "downlink"):
+        law = getattr(timing, name)
+        if isinstance(law, Link) and int(law.period) != 1:
+            raise ValueError(f"{name}.period={int(law.period)}: must be left out: a tree's scheme says when nodes send")
     if links.synchronous and timing.start != "together":
         raise ValueError(f"start={timing.start}: must be 'together' where nodes wait for each other")
     cycle, last = _alone(timing).cycle(links.nodes), setting.first + setting.steps
@@ -208,7 +215,8 @@ def _by_arrivals(page: Page, setting: Setting, nodes: int) -> Messages:
     last = setting.first + setting.steps
     begins = page.time[:, setting.first - 1] if setting.first else np.zeros(setting.sims)
     cut = Page(*(part[:, setting.first : last] for part in page))
-    return Messages(cut, begins, nodes, _room(page, last, nodes))
+    before = np.full(setting.sims, setting.first)
+    return Messages(cut, begins, before, nodes, _room(page, last, nodes))
 
 
 def _room(page: Page, last: int, nodes: int) -> int:
@@ -235,7 +243,8 @@ def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
     ends = np.broadcast_to(np.repeat(moments, stride), filled[0].shape)
     until = int((page.time < moments[-1]).sum(axis=1).max(initial=0))
     begins = np.full(setting.sims, setting.begins)
-    return Messages(Page(ends, *filled), begins, nodes, _room(page, until, nodes), stride)
+    before = (page.time < setting.begins).sum(axis=1)
+    return Messages(Page(ends, *filled), begins, before, nodes, _room(page, until, nodes), stride)
 
 
 def _made(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) -> tuple[Page, NDArray]:

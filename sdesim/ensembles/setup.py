@@ -142,7 +142,8 @@ class Setup:
         """
         start = init if isinstance(init, Result) else None
         first, seed = 0 if start is None else start.step, random.seed_words(seed)
-        moments = check_moments(steps, until, at, every, epoch, observe)
+        ended = 0.0 if start is None else start.run.get("until") or 0.0
+        moments = check_moments(steps, until, at, every, epoch, observe, ended)
         begins = _begins(start, moments)
         steps = 0 if steps is None else steps
         sizes = check_sizes(dict(agents=agents, dims=dims, sims=sims, first_sim=first_sim, steps=steps))
@@ -328,7 +329,9 @@ def _timed(lanes: Lanes, stride: int | None, reading: Reading, sims: int, first:
         lanes.diverged = dates
 
 
-def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, observe: Any) -> tuple[float, ...] | None:
+def check_moments(
+    steps: Any, until: Any, at: Any, every: Any, epoch: Any, observe: Any, begins: float = 0.0
+) -> tuple[float, ...] | None:
     """The moments at which a run by seconds looks.
 
     Args:
@@ -338,6 +341,7 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
         every: steps between two records, or None.
         epoch: steps of an epoch, or None.
         observe: what is observed.
+        begins: the moment at which the run begins, in seconds.
 
     Returns:
         The moments in seconds; None for a run by steps.
@@ -369,7 +373,7 @@ def check_moments(steps: Any, until: Any, at: Any, every: Any, epoch: Any, obser
         if until is None:
             raise ValueError(f"at={shown(at)}: must be the moments themselves, or until= must be given too")
         count = count if count and observe else 1
-        return tuple(float(until) * (i + 1) / count for i in range(count))
+        return tuple(begins + (float(until) - begins) * (i + 1) / count for i in range(count))
     if until is not None and not math.isclose(until, moments[-1]):
         raise ValueError(f"until={until:g}: must be the last moment of at, {moments[-1]:g}, or be left out")
     return moments

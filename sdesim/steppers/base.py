@@ -51,7 +51,7 @@ class Reading(Protocol):
         ...
 
     def arrivals(self, sims: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """How many steps were of somebody, within so many of the run.
+        """How many steps were of somebody after so many of the run, since the first run began.
 
         Args:
             sims: which simulations, (count,).

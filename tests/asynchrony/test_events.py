@@ -184,6 +184,29 @@ def test_by_seconds_goes_on_as_if_never_stopped(tmp_path):
     equal(whole.records, np.arange(10.0))
 
 
+@pytest.mark.parametrize(
+    "protocol", [EASGD(2), Gossip(), PartialBarrier(3), KAsyncSGD(2), Rennala(3)], ids=lambda p: type(p).__name__
+)
+def test_by_seconds_is_by_arrivals(protocol):
+    """Between two moments each simulation takes as many steps as the busiest one; those of nobody move nobody."""
+    rule = None if isinstance(protocol, KAsyncSGD | Rennala) else coupling.Elastic(1.0)
+    model, watch = model_of(rule), observe.Center()
+    whole = simulate(model, protocol, Gamma(4.0), sims=3, until=7.3, at=[1.1, 3.7, 7.3], observe=watch)
+    first = simulate(model, protocol, Gamma(4.0), sims=3, until=3.7, observe=watch, at=4)
+    rest = simulate(model, protocol, Gamma(4.0), init=first, until=7.3, observe=watch, at=2)
+    equal(rest.agents, whole.agents)
+    for sim, steps in enumerate(np.asarray(whole.state.kept.arrivals)):
+        alone = simulate(model, protocol, Gamma(4.0), sims=1, first_sim=sim, steps=int(steps))
+        np.testing.assert_allclose(alone.agents[0], whole.agents[sim], atol=1e-12)
+        np.testing.assert_allclose(alone.center[0], whole.center[sim], atol=1e-12)
+
+
+def test_a_timetable_without_waiting_is_not_replayed_where_workers_wait():
+    table = timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
+    with pytest.raises(ValueError, match=r"^timetable: .* barrier=2"):
+        simulate(model_of(), KAsyncSGD(2), steps=60, how={"timetable": table})
+
+
 def test_a_record_by_seconds_is_the_state_just_before():
     table = timetable(Gamma(3.0), workers=P, arrivals=400, sims=20, seed=3)
     run = simulate(model_of(), AsyncSGD(), at=[0.7, 2.0, 6.3], observe=observe.Center())
