@@ -121,6 +121,7 @@ def squares(model, stepper, p: int, steps: int, last: int, sims: int = 2000) -> 
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_simulations_have_the_stationary_moments(name, z_scores):
     protocol, rule, more = CASES[name]
     model, p = model_of(rule, **more), 5

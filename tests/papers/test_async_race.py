@@ -37,6 +37,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_of_other_laws(monkeypatch, smoke, float32):
     data, right = smoke("async-race")[2], run.law
     monkeypatch.setattr(run, "law", lambda config, regime: Deterministic())

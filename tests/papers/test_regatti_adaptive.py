@@ -36,6 +36,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     right = run.stepper
     monkeypatch.setattr(
@@ -57,6 +58,7 @@ def test_a_claim_fails_where_low_rates_are_not_tried(smoke):
     assert failed(data.isel(eta=slice(1, None)), high) >= {"a-low-rate-does-as-well"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_draws_from_other_samples(monkeypatch, float32):
     """Of runs that draw from another set than that whose loss is looked at."""
     monkeypatch.setattr(run, "Regression", lambda rows, most: Regression(np.roll(rows, most, axis=0), most))

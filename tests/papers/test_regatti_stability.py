@@ -35,6 +35,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     right = run.stepper
 
@@ -55,6 +56,7 @@ def test_claims_fail_of_the_other_law_and_of_a_rate_that_is_not_lowered(smoke):
     assert failed(kept) >= {"lower-rate", "twins-equal", "twins-exponential"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_twins_that_draw_samples_of_their_own(monkeypatch, float32):
     class Own(Points):
         def drawn(self, z):
@@ -64,6 +66,7 @@ def test_claims_fail_of_twins_that_draw_samples_of_their_own(monkeypatch, float3
     assert failed(run.run(SMOKE)) >= {"twins-equal", "twins-exponential", "bound-is-loose"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_draws_from_few_of_the_samples(monkeypatch, float32):
     class Few(Points):
         def drawn(self, z):
@@ -73,6 +76,7 @@ def test_claims_fail_of_draws_from_few_of_the_samples(monkeypatch, float32):
     assert failed(run.run(SMOKE)) >= {"gap"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_samples_that_are_not_like_the_unseen_ones(monkeypatch, float32):
     right = type(SMOKE).samples
     monkeypatch.setattr(type(SMOKE), "samples", lambda config: right(config) + 0.3)

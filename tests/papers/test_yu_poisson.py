@@ -32,6 +32,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and {c.id: c.verdict for c in found if c.verdict != "holds"} == {}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_another_shape(float32):
     found = failed(run.run(dataclasses.replace(SMOKE, shape=3.0), False))
     assert found >= {"fixed-dispersion", "staleness-law", "staleness-square"}
@@ -42,6 +43,7 @@ def test_claims_fail_of_workers_that_start_together(monkeypatch, float32):
     assert found >= {"near-dispersion", "near-law", "fixed-dispersion"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_other_laws(monkeypatch, float32):
     right = run.law
     other = {"gamma": Exponential(), "equal": Gamma(4.0)}
@@ -49,6 +51,7 @@ def test_claims_fail_of_other_laws(monkeypatch, float32):
     assert failed(run.run(SMOKE, False)) >= {"fixed-never", "staleness-equal", "near-dispersion", "near-law"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_equal_workers_in_turn_in_place_of_gamma_times(monkeypatch, float32):
     right = run.law
     monkeypatch.setattr(run, "law", lambda config, name: right(config, {"gamma": "equal"}.get(name, name)))
@@ -63,11 +66,13 @@ def _is_equal(law):
     return isinstance(law, Deterministic)
 
 
+@pytest.mark.slow
 def test_claims_fail_of_workers_of_random_phase_in_place_of_in_turn(monkeypatch, float32):
     turned = lambda law, how: how | {"compute": law, "start": "stationary"}
     assert "in-turn" in failed(with_tables(monkeypatch, turned))
 
 
+@pytest.mark.slow
 def test_claims_fail_where_a_tenth_of_the_jobs_is_lost(monkeypatch, float32):
     lost = lambda law, how: how | {"compute": law, "failure": 0.1}
     assert failed(with_tables(monkeypatch, lost)) >= {"staleness-mean", "near-dispersion", "near-law"}

@@ -37,6 +37,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_of_fresh_gradients_larger_thresholds_and_no_waiting(monkeypatch, float32):
     """Three wrong models in one run: each is of other claims."""
     monkeypatch.setattr(run, "AsyncSGD", Fresh)

@@ -35,11 +35,13 @@ def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     assert failed(run.run(SMOKE)) == fails
 
 
+@pytest.mark.slow
 def test_claims_fail_of_gradients_taken_ahead(monkeypatch, float32):
     monkeypatch.setattr(run, "HeavyBall", Nesterov)
     assert failed(run.run(SMOKE)) == {"atlas"}
 
 
+@pytest.mark.slow
 def test_claims_fail_without_momentum_and_coupling(monkeypatch, float32):
     monkeypatch.setattr(run, "HeavyBall", lambda delta: HeavyBall(0.0))
     none = dataclasses.replace(SMOKE, coupling=1e-9, delta=1e-9)
@@ -48,6 +50,7 @@ def test_claims_fail_without_momentum_and_coupling(monkeypatch, float32):
     assert found == {"atlas", "atlas-border", "momentum-narrows", "momentum-helps", "coupling-steadies"}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_another_learning_rate(monkeypatch, float32):
     right = SMOKE.etas
     monkeypatch.setattr(y_staleness.Config, "etas", lambda self, delay, shares: 1.1 * right(delay, shares))

@@ -43,6 +43,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     right = run.stepper
 
@@ -59,18 +60,21 @@ def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     }
 
 
+@pytest.mark.slow
 def test_claims_fail_where_all_are_memoryless(monkeypatch, float32):
     found = failed(with_laws(monkeypatch, equal="exponential", gamma="exponential"))
     assert found >= {"regular-path", "regular-best", "gamma-limit", "gamma-fluid", "race-regular"}
     assert not {f for f in found if "memoryless" in f}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_gamma_times_in_place_of_exponential_ones(monkeypatch, float32):
     found = failed(with_laws(monkeypatch, exponential="gamma"))
     assert found >= {"memoryless-mean", "memoryless-square", "race-memoryless"}
     assert not {f for f in found if "regular" in f}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_another_learning_rate(float32):
     found = failed(run.run(dataclasses.replace(SMOKE, eta=1.1 * SMOKE.eta)))
     assert found >= {"memoryless-mean", "memoryless-square", "regular-path"}

@@ -29,6 +29,7 @@ def test_claims_hold(smoke):
     assert config == SMOKE and failed(data) == set()
 
 
+@pytest.mark.slow
 def test_claims_fail_where_turns_are_swapped(monkeypatch, float32):
     right, other = run.stepper, {"memoryless": "in turn", "in turn": "memoryless"}
     monkeypatch.setattr(run, "stepper", lambda arm: right(other.get(arm, arm)))
@@ -57,6 +58,7 @@ def test_claims_fail_of_a_period_that_is_ignored(smoke):
     assert failed(every) >= {"period-center", "period-workers"} | {n for n in NOISE if "agents" in n}
 
 
+@pytest.mark.slow
 def test_claims_fail_of_half_the_moving_rate(smoke):
     data = smoke("z-async")[2]
     half = dataclasses.replace(SMOKE, plane_rates=tuple(alpha / 2 for alpha in SMOKE.plane_rates))

@@ -42,6 +42,7 @@ def with_protocol(monkeypatch, wrong):
     monkeypatch.setattr(run, "protocol", lambda scheme, period: wrong(right(scheme, period).scheme))
 
 
+@pytest.mark.slow
 def test_claims_fail_of_half_the_moving_rate(monkeypatch, float32):
     with_protocol(monkeypatch, Halved)
     assert failed(run.run(SMOKE)) >= {"mean", "squares"}
@@ -65,6 +66,7 @@ class BothMove(EASGDTree):
         )
 
 
+@pytest.mark.slow
 def test_claims_fail_of_exchanges_that_move_both(monkeypatch, float32):
     with_protocol(monkeypatch, BothMove)
     assert failed(run.run(SMOKE)) >= {"mean", "squares"}
@@ -77,6 +79,7 @@ def test_claims_fail_of_messages_that_take_no_time(monkeypatch, float32):
     assert found >= {"mean", "messages"} and "squares" not in found
 
 
+@pytest.mark.slow
 def test_claims_fail_of_schemes_that_are_swapped(monkeypatch, float32):
     right = run.protocol
     swapped = dict(zip(SCHEMES, reversed(SCHEMES), strict=True))

@@ -135,6 +135,7 @@ def test_limits_in_closed_form():
 
 
 @pytest.mark.parametrize("shape", [1, 2, 4])
+@pytest.mark.slow
 def test_the_best_gain_of_erlang_delays(shape):
     """Where h = -s (1 + s / n)^n is greatest: s = -n / (n + 1)."""
     h, rate = staleness.best_gain(Gamma(shape=float(shape)))
@@ -187,6 +188,7 @@ def test_thresholds_on_the_staleness_cut_the_delays():
 
 
 @pytest.mark.parametrize("more", [{}, {"pull": 0.4}, {"friction": 0.7}, {"pull": 0.2, "friction": 0.7}])
+@pytest.mark.slow
 def test_roots_are_those_of_iterations_on_a_fine_grid(more):
     h, delay, k, mu = 0.8, 1.1, more.get("pull", 0.0), more.get("friction")
 

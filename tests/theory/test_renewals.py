@@ -131,6 +131,7 @@ def test_counts_of_timetables(name):
 
 @pytest.mark.parametrize("mean", [1.0, [0.5, 1.0, 1.0, 4.0]], ids=["equal", "unequal"])
 @pytest.mark.parametrize("name", ["exponential", "gamma", "measured"])
+@pytest.mark.slow
 def test_staleness_of_timetables(name, mean):
     law, sims, after = LAWS[name](mean=mean), 200, 300
     table = timetable(law, workers=4, arrivals=2300, sims=sims, seed=4, start="stationary")
