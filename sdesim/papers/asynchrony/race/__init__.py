@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
     "async-race",
     "A race of asynchronous SGD: time to a loss level, by protocol and regime",
     "Which protocol is fastest depends on who waits for whom. With equal workers and free messages waiting costs "
-    "little and gradients are fresh; with stragglers a barrier waits for the slowest, and what does not wait is "
+    "nothing and gradients are fresh; with stragglers a barrier waits for the slowest, and what does not wait is "
     "stale; where messages are slow, all take longer.",
     PRESETS,
     run.run,
