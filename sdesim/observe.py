@@ -76,6 +76,9 @@ class AbstractObservable(Part):
             steps: of the run, at least 1.
         """
 
+    def check_seconds(self) -> None:
+        """Raise ValueError where it counts steps, which say nothing in a run by seconds; by default none does."""
+
     def numbers(self, agents: int, dims: int) -> int:
         """How many numbers it keeps of one simulation: at each record, or in all.
 
@@ -265,6 +268,10 @@ class AbstractAccumulator(AbstractObservable):
         after, last = concrete(self.starts_after(), np.max), first + steps // every * every
         if after is not None and after >= last:
             raise ValueError(f"after={after:.0f}: must be less than {last}, the last step at which {self.name} looks")
+
+    def check_seconds(self):
+        if after := concrete(self.starts_after(), np.max):
+            raise ValueError(f"after={after:.0f}: must be left out in a run by seconds, which counts no steps")
 
     def numbers(self, agents: int, dims: int):
         return agents * dims
@@ -542,6 +549,10 @@ class FirstPassage(AbstractAccumulator):
     @property
     def axes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return {"step": ("agent",) if self.of == "agents" else ()}
+
+    def check_seconds(self):
+        why = "is dated by steps, which a run by seconds does not count; give steps= in place of until= and at="
+        raise ValueError(f"observe={type(self).__name__}: {why}")
 
     def _points(self, view: View):
         return view.state.x if self.of == "agents" else view.quorum[None]

@@ -167,6 +167,9 @@ class Setup:
         if plan.every is not None and sizes["steps"]:
             for o in observables:
                 o.check_records(first, plan.every, sizes["steps"])
+        if moments is not None:
+            for o in observables:
+                o.check_seconds()
         if stepper.lockstep:  # the stiffness of a rule is that of an exchange of all agents
             warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
         if increments is not None:

@@ -201,6 +201,17 @@ def test_by_seconds_is_by_arrivals(protocol):
         np.testing.assert_allclose(alone.center[0], whole.center[sim], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "watch, said",
+    [(observe.FirstPassage(0.0, 0.5), "^observe=FirstPassage: "), (observe.Moments(after=60), "^after=60: ")],
+)
+def test_what_counts_steps_is_not_observed_by_seconds(watch, said):
+    """Between two moments there are as many steps as the busiest simulation needs, so their number says nothing."""
+    with pytest.raises(ValueError, match=said):
+        simulate(model_of(), AsyncSGD(), until=5.0, at=5, observe=watch)
+    assert simulate(model_of(), AsyncSGD(), steps=200, observe=watch).observed
+
+
 def test_a_timetable_without_waiting_is_not_replayed_where_workers_wait():
     table = timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
     with pytest.raises(ValueError, match=r"^timetable: .* barrier=2"):

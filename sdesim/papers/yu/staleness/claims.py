@@ -126,7 +126,7 @@ def statements(config: Config) -> list[Statement]:
 
     def misjudged(runs: Runs) -> tuple[float, float]:
         found, exact = rates(runs.data), exact_rates(config, runs.data)
-        return float(abs(np.sign(found) - np.sign(exact)).sum(skipna=False)) / 2, 0.0
+        return float(np.sum(np.abs(np.sign(found.values) - np.sign(exact.values)))) / 2, 0.0
 
     def border(runs: Runs) -> tuple[float, float]:
         """The lesser of decay just below the limit and growth just above, of all delays."""
