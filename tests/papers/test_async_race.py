@@ -1,12 +1,13 @@
 """async-race: its claims fail of wrong models, and what it takes times and counts from is right."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
+import wrong_models
 import xarray as xr
 
-from sdesim import claims
 from sdesim.asynchrony import Deterministic, Downpour, Gamma, Pareto
 from sdesim.papers.asynchrony import race
 from sdesim.papers.asynchrony.race import run
@@ -14,12 +15,7 @@ from sdesim.papers.asynchrony.race.claims import discarded_share, typical
 from sdesim.papers.frame.measured import settled
 
 SMOKE = race.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(race.EXPERIMENT.statements(SMOKE), race.EXPERIMENT.ensemble(SMOKE, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
+failed = functools.partial(wrong_models.failed, race)
 
 
 def with_other(data: xr.Dataset, cells, config=SMOKE) -> xr.Dataset:

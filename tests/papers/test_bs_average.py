@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
+from wrong_models import failed
 
 import sdesim
-from sdesim import claims
 from sdesim.papers.boffi_slotine import average as bs_average
 from sdesim.papers.boffi_slotine import smoothing as bs_smoothing
 from sdesim.papers.boffi_slotine import weak as bs_weak
@@ -26,13 +26,6 @@ from sdesim.papers.boffi_slotine.weak.run import Corrected, weak_errors
 from sdesim.theory.smoothing import averaged, uniform
 
 AVERAGE = bs_average.PRESETS["smoke"]
-
-
-def failed(module, data) -> set[str]:
-    """Counted claims of the smoke preset that fail for some data."""
-    config = module.PRESETS["smoke"]
-    found = claims.judge(module.EXPERIMENT.statements(config), module.EXPERIMENT.ensemble(config, data), smoke=True)
-    return {c.id for c in claims.failed(found)}
 
 
 # -- bs-average --------------------------------------------------------------------------------------------------------

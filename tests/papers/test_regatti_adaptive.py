@@ -1,34 +1,22 @@
 """r-adaptive: its claims fail of wrong models, and what it takes from the runs is right."""
 
 import dataclasses
+import functools
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import wrong_models
 import xarray as xr
+from wrong_models import Fresh
 
-from sdesim import claims
-from sdesim.asynchrony import Asynchronous, AsyncSGD
+from sdesim.asynchrony import Asynchronous
 from sdesim.papers.regatti import adaptive as r_adaptive
 from sdesim.papers.regatti.adaptive import run
 from sdesim.papers.regatti.adaptive.claims import best_rate, best_time, stable_rates, time_to_level
 from sdesim.papers.regatti.samples import Regression
 
 SMOKE = r_adaptive.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset, config: r_adaptive.Config = SMOKE) -> set[str]:
-    """Counted claims of a configuration that do not hold of some data."""
-    experiment = r_adaptive.EXPERIMENT
-    found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
-
-
-class Fresh(AsyncSGD):
-    """Every gradient is taken at the server's point of the arrival: no staleness."""
-
-    def arrive(self, state, job):
-        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+failed = functools.partial(wrong_models.failed, r_adaptive)
 
 
 def test_claims_hold(smoke):

@@ -1,33 +1,22 @@
 """r-stability: its claims fail of wrong models, and samples are drawn as they should be."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
+import wrong_models
+from wrong_models import Fresh
 
-from sdesim import claims, random
-from sdesim.asynchrony import Asynchronous, AsyncSGD
+from sdesim import random
+from sdesim.asynchrony import Asynchronous
 from sdesim.papers.regatti import stability as r_stability
 from sdesim.papers.regatti.samples import Points, Regression
 from sdesim.papers.regatti.stability import run
 
 SMOKE = r_stability.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    experiment = r_stability.EXPERIMENT
-    found = claims.judge(experiment.statements(SMOKE), experiment.ensemble(SMOKE, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
-
-
-class Fresh(AsyncSGD):
-    """Every gradient is taken at the server's point of the arrival: no staleness."""
-
-    def arrive(self, state, job):
-        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+failed = functools.partial(wrong_models.failed, r_stability)
 
 
 def test_claims_hold(smoke):

@@ -1,9 +1,11 @@
 """y-poisson: its claims fail of wrong models."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
+import wrong_models
 
 from sdesim import claims
 from sdesim.asynchrony import Deterministic, Exponential, Gamma
@@ -11,12 +13,7 @@ from sdesim.papers.yu import poisson
 from sdesim.papers.yu.poisson import run
 
 SMOKE = poisson.PRESETS["smoke"]
-
-
-def failed(data):
-    """Claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(poisson.EXPERIMENT.statements(SMOKE), poisson.EXPERIMENT.ensemble(SMOKE, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
+failed = functools.partial(wrong_models.failed, poisson)
 
 
 def with_tables(monkeypatch, change):

@@ -1,13 +1,14 @@
 """y-schedule: its claims fail of wrong models, and what it takes rates from is right."""
 
 import dataclasses
+import functools
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import wrong_models
 import xarray as xr
+from wrong_models import Fresh
 
-from sdesim import claims
 from sdesim.asynchrony import AsyncSGD, Ringmaster
 from sdesim.papers.yu import schedule as y_schedule
 from sdesim.papers.yu.schedule import run
@@ -15,21 +16,7 @@ from sdesim.papers.yu.schedule.claims import exact_path, exact_unequal, rate, un
 from sdesim.theory import staleness
 
 SMOKE = y_schedule.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(
-        y_schedule.EXPERIMENT.statements(SMOKE), y_schedule.EXPERIMENT.ensemble(SMOKE, data), smoke=True
-    )
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
-
-
-class Fresh(AsyncSGD):
-    """Every gradient is taken at the server's point of the arrival: no staleness."""
-
-    def arrive(self, state, job):
-        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+failed = functools.partial(wrong_models.failed, y_schedule)
 
 
 def test_claims_hold(smoke):

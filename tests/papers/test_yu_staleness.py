@@ -1,12 +1,12 @@
 """y-staleness: its claims fail of wrong models, and what it takes rates from is right."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
-import xarray as xr
+import wrong_models
 
-from sdesim import claims
 from sdesim.dynamics import HeavyBall, Nesterov
 from sdesim.papers.yu import staleness as y_staleness
 from sdesim.papers.yu.staleness import run
@@ -14,14 +14,7 @@ from sdesim.papers.yu.staleness.claims import rate
 from sdesim.steppers.euler_maruyama import EulerMaruyama
 
 SMOKE = y_staleness.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(
-        y_staleness.EXPERIMENT.statements(SMOKE), y_staleness.EXPERIMENT.ensemble(SMOKE, data), smoke=True
-    )
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
+failed = functools.partial(wrong_models.failed, y_staleness)
 
 
 def test_claims_hold(smoke):

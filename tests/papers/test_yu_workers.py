@@ -1,14 +1,15 @@
 """y-workers: its claims fail of wrong models, and what it takes rates and times from is right."""
 
 import dataclasses
+import functools
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import wrong_models
 import xarray as xr
+from wrong_models import Fresh
 
-from sdesim import claims
-from sdesim.asynchrony import Asynchronous, AsyncSGD
+from sdesim.asynchrony import Asynchronous
 from sdesim.papers.frame.measured import decay, settled
 from sdesim.papers.yu import workers as y_workers
 from sdesim.papers.yu.workers import run
@@ -16,19 +17,7 @@ from sdesim.papers.yu.workers.claims import exact_regular, square_rate
 from sdesim.theory import staleness
 
 SMOKE = y_workers.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(y_workers.EXPERIMENT.statements(SMOKE), y_workers.EXPERIMENT.ensemble(SMOKE, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
-
-
-class Fresh(AsyncSGD):
-    """Every gradient is taken at the server's point of the arrival: no staleness."""
-
-    def arrive(self, state, job):
-        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+failed = functools.partial(wrong_models.failed, y_workers)
 
 
 def with_laws(monkeypatch, **laws: str) -> xr.Dataset:

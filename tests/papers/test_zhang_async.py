@@ -1,12 +1,13 @@
 """z-async: its claims fail of wrong models."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
+import wrong_models
 import xarray as xr
 
-from sdesim import claims
 from sdesim.papers.zhang import asynchronous as z_async
 from sdesim.papers.zhang.asynchronous import run
 from sdesim.papers.zhang.asynchronous.claims import border
@@ -14,14 +15,9 @@ from sdesim.papers.zhang.asynchronous.config import ARMS
 from sdesim.theory import staleness
 
 SMOKE = z_async.PRESETS["smoke"]
+failed = functools.partial(wrong_models.failed, z_async)
 NOISE = {f"{what}-{arm}" for what in ("center", "agents") for arm in ("synchronous", "memoryless", "in-turn")}
 ONE_BY_ONE = {"center-memoryless", "center-in-turn", "agents-memoryless", "agents-in-turn"}
-
-
-def failed(data: xr.Dataset) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(z_async.EXPERIMENT.statements(SMOKE), z_async.EXPERIMENT.ensemble(SMOKE, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
 
 
 def test_claims_hold(smoke):

@@ -1,12 +1,12 @@
 """z-tree: its claims hold at smoke, and fail of wrong models."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import pytest
-import xarray as xr
+import wrong_models
 
-from sdesim import claims
 from sdesim.asynchrony import EASGDTree
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.papers.zhang import tree as z_tree
@@ -14,12 +14,7 @@ from sdesim.papers.zhang.tree import run
 from sdesim.papers.zhang.tree.config import SCHEMES
 
 SMOKE = z_tree.PRESETS["smoke"]
-
-
-def failed(data: xr.Dataset, config=SMOKE) -> set[str]:
-    """Counted claims of the smoke preset that do not hold of some data."""
-    found = claims.judge(z_tree.EXPERIMENT.statements(config), z_tree.EXPERIMENT.ensemble(config, data), smoke=True)
-    return {c.id for c in found if c.counted and c.verdict == "fails"}
+failed = functools.partial(wrong_models.failed, z_tree)
 
 
 def test_claims_hold(smoke):
