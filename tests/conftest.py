@@ -53,6 +53,20 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "relaxed: runs code of others that mixes dtypes or ranks (optax, diffrax)")
 
 
+SLOW = pathlib.Path(__file__).with_name("slow.txt").read_text(encoding="utf-8").splitlines()
+COLLECTED = pytest.StashKey[set[str]]()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(config, items):
+    """What choose_slow.py found dear is `slow`, too."""
+    listed = set(SLOW)
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
+    config.stash[COLLECTED] = {item.nodeid for item in items}
+
+
 @pytest.fixture(autouse=True)
 def _promotion(request):
     """Standard promotion for tests marked `relaxed`, because strict promotion breaks optax."""
@@ -126,6 +140,16 @@ def users_data():
     if not _USERS_CACHE:
         pytest.skip("there is no cache")
     return pathlib.Path(_USERS_CACHE) / "data"
+
+
+@pytest.fixture
+def unknown_slow_tests(request):
+    """What slow.txt names that is no test, of the files that were collected; skips unless these were whole files."""
+    if any("::" in argument for argument in request.config.args):
+        pytest.skip("only parts of files were collected")
+    collected = request.config.stash[COLLECTED]
+    files = {name.partition("::")[0] for name in collected}
+    return [name for name in SLOW if name.partition("::")[0] in files and name not in collected]
 
 
 @pytest.fixture
