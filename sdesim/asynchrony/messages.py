@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import WINDOW, Clocks, Timing, rounded
+from sdesim.asynchrony.clocks import WINDOW, Clocks, Timing, by_moments, check_room, stride_of
 from sdesim.asynchrony.compute import job_times
-from sdesim.asynchrony.links import Link
 from sdesim.fields import is_traced
 from sdesim.random import Stream
 from sdesim.steppers.base import Setting
@@ -186,10 +185,6 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     if timing.failure or timing.leave is not None:
         name = "failure" if timing.failure else "leave"
         raise ValueError(f"{name}={getattr(timing, name)}: must be left out: in a tree nobody fails or leaves")
-    for name in ("uplink", "downlink"):
-        law = getattr(timing, name)
-        if isinstance(law, Link) and int(law.period) != 1:
-            raise ValueError(f"{name}.period={int(law.period)}: must be left out: a tree's scheme says when nodes send")
     if links.synchronous and timing.start != "together":
         raise ValueError(f"start={timing.start}: must be 'together' where nodes wait for each other")
     cycle, last = _alone(timing).cycle(links.nodes), setting.first + setting.steps
@@ -227,24 +222,20 @@ def _room(page: Page, last: int, nodes: int) -> int:
 
 def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
     """Events between the moments that are asked for, as many steps for each: those of nobody fill them up."""
-    moments = np.array([m for m in setting.at or () if m > setting.begins])
-    part = np.searchsorted(moments, page.time, side="right")
-    used = (page.time >= setting.begins) & (part < moments.size)
-    rows, columns = np.nonzero(used)
-    counts = np.bincount(rows * moments.size + part[used], minlength=setting.sims * moments.size)
-    stride = rounded(max(1, int(counts.max(initial=1))))
-    first = np.concatenate([[0], np.cumsum(counts)])  # events are in their order, simulation by simulation
-    which = rows * moments.size + part[used]
-    place = part[used] * stride + np.arange(rows.size) - first[which]
+    moments = np.array([setting.begins, *(m for m in setting.at or () if m > setting.begins)])
+    part, counts = by_moments(page.time.T, moments)
+    before = np.cumsum(counts[:-1], axis=0)
+    stride = stride_of(before)
+    rows, columns = np.nonzero((part.T > 0) & (part.T < moments.size))
+    which = part[columns, rows] - 1  # of the moments, that before each event
+    place = which * stride + columns - before[which, rows]
     filled = []
     for values, nobody in zip(page[1:], _nobody(nodes)[1:], strict=True):
-        filled.append(np.full((setting.sims, moments.size * stride), nobody, np.int32))
+        filled.append(np.full((setting.sims, (moments.size - 1) * stride), nobody, np.int32))
         filled[-1][rows, place] = values[rows, columns]
-    ends = np.broadcast_to(np.repeat(moments, stride), filled[0].shape)
-    until = int((page.time < moments[-1]).sum(axis=1).max(initial=0))
-    begins = np.full(setting.sims, setting.begins)
-    before = (page.time < setting.begins).sum(axis=1)
-    return Messages(Page(ends, *filled), begins, before, nodes, _room(page, until, nodes), stride)
+    ends = np.broadcast_to(np.repeat(moments[1:], stride), filled[0].shape)
+    begins, slots = np.full(setting.sims, setting.begins), _room(page, int(before[-1].max(initial=0)), nodes)
+    return Messages(Page(ends, *filled), begins, before[0], nodes, slots, stride)
 
 
 def _made(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) -> tuple[Page, NDArray]:
