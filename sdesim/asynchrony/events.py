@@ -317,7 +317,9 @@ class AbstractProtocol(Part):
         return state
 
     def arrive(self, state: State, job: Job) -> State:
-        """The state after an arrival, of whatever rows; where nobody arrives it is not asked for.
+        """The state after an arrival, which may change rows of other workers too.
+
+        One that changes the worker's alone, by `job.put`, is faster in a run by seconds if it is marked by `own_rows`.
 
         Args:
             state: before it.

@@ -160,7 +160,7 @@ def _columns(path: str | os.PathLike) -> dict[str, NDArray]:
     with open(path, encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark of order before the text
         reader = csv.reader(file)
         names = [name.strip() for name in next(reader, [])]
-        rows = {reader.line_num: row for row in reader if row}
+        rows = dict((reader.line_num, row) for row in reader if row)
     for name in ("worker", "time"):
         if name not in names:
             raise ValueError(f"path={shown(str(path))}: its first line must name a column {name!r}, has {names}")
