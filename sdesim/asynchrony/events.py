@@ -29,7 +29,7 @@ from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State
-from sdesim.fields import Part, is_traced, shown
+from sdesim.fields import Part, function, is_traced, named, shown
 from sdesim.random import Stream
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Kick, Setting, descent
@@ -190,8 +190,11 @@ def own_rows(arrive: Callable) -> Callable:
 
     Returns:
         It.
+
+    Raises:
+        TypeError: for what is no function.
     """
-    arrive.own_rows = True
+    named("arrive", function)(arrive).own_rows = True
     return arrive
 
 

@@ -233,7 +233,7 @@ def test_what_a_timetable_says_already_is_refused(how, name):
     table = timetable(Gamma(3.0), workers=P, arrivals=60)
     with pytest.raises(ValueError, match=f"^{name}=.* beside timetable="):
         Asynchronous(AsyncSGD(), timetable=table, **how)
-    with pytest.raises(ValueError, match="^compute=.* beside timetable="):
+    with pytest.raises(ValueError, match=r"^compute=.* beside timetable="):
         stepper = Asynchronous(AsyncSGD(), timetable=table)
         sdesim.sweep(model_of(), {"stepper.compute.mean": [1.0, 2.0]}, stepper=stepper, agents=P, steps=60)
 
