@@ -223,8 +223,8 @@ class Counts(NamedTuple):
     Attributes:
         arrivals: jobs that ended, each a gradient.
         used: gradients that have moved what the workers are drawn to, or are kept to move it.
-        up: messages of workers.
-        down: messages to workers.
+        up: messages of workers; of those that begin an exchange, where there is no server.
+        down: messages to workers; of those with whom they exchange, where there is no server.
         updates: how often what the workers are drawn to was updated: the master's clock of Z, chapter 4.
     """
 

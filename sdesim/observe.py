@@ -313,7 +313,7 @@ def looking_at_every_step(observables: Iterable[AbstractObservable]) -> list[str
     return [o.name for o in observables if isinstance(o, AbstractAccumulator) and o.every_step]
 
 
-def _counts(view: View, after: Array) -> Array:
+def _is_late(view: View, after: Array) -> Array:
     """Whether the record at this step counts."""
     return view.step > after
 
@@ -377,9 +377,9 @@ class Moments(AbstractAccumulator):
 
     def update(self, total: Any, view: View):
         count, agents, quorum = total
-        counts = _counts(view, self.after)
-        count = count + counts.astype(count.dtype)
-        return count, agents.seen(view.state.x, count, counts), quorum.seen(view.quorum, count, counts)
+        late = _is_late(view, self.after)
+        count = count + late.astype(count.dtype)
+        return count, agents.seen(view.state.x, count, late), quorum.seen(view.quorum, count, late)
 
     def finish(self, total: Any):
         count, agents, quorum = total
@@ -437,8 +437,8 @@ class Histogram(AbstractAccumulator):
         x = view.state.x.ravel()
         place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
         place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
-        counts = _counts(view, self.after).astype(jnp.int32)
-        return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(counts).astype(x.dtype))
+        late = _is_late(view, self.after).astype(jnp.int32)
+        return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(late).astype(x.dtype))
 
     def finish(self, total: Any):
         return {"count": total}
@@ -504,9 +504,9 @@ def shares_after(total: tuple, view: View, after: Array, share: Callable[[Array]
         The new `total`.
     """
     count, agents, quorum = total
-    counts = _counts(view, after)
-    add = lambda sums, points: sums.plus(jnp.where(counts, share(points), jnp.zeros_like(sums.value)))
-    return count + counts.astype(count.dtype), add(agents, view.state.x), add(quorum, view.quorum[None])
+    late = _is_late(view, after)
+    add = lambda sums, points: sums.plus(jnp.where(late, share(points), jnp.zeros_like(sums.value)))
+    return count + late.astype(count.dtype), add(agents, view.state.x), add(quorum, view.quorum[None])
 
 
 def shares_of(total: tuple) -> dict[str, Array]:

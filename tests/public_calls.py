@@ -110,6 +110,7 @@ good(asynchrony.LogNormal, sigma=1.0)
 good(asynchrony.Measured, sample=[1.0, 2.0])
 good(asynchrony.Slowed, law=asynchrony.Exponential(), factor=3.0, share=0.2)
 good(asynchrony.Link, size=100.0, bandwidth=10.0)
+good(asynchrony.own_rows, arrive=lambda protocol, state, job: state)
 good(asynchrony.Gradients)
 good(asynchrony.Bytes)
 good(

@@ -12,7 +12,7 @@ from sdesim.asynchrony.compute import (
     Pareto,
     Slowed,
 )
-from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Discrete, Job
+from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Asynchronous, Discrete, Job, own_rows
 from sdesim.asynchrony.links import Link
 from sdesim.asynchrony.protocols import (
     ADMM,
@@ -72,5 +72,6 @@ __all__ = [
     "Timing",
     "UpDown",
     "computation",
+    "own_rows",
     "timetable",
 ]

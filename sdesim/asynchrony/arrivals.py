@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, check_all_there, rounded, turned
+from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, by_moments, check_all_there, stride_of, turned
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import is_traced
 from sdesim.steppers.base import Setting
@@ -138,14 +138,14 @@ class Reading:
                 self._places[me] = low
                 self._reach(high)
                 pages, begin = list(self._pages), self._low
+            none = of.workers, 0
+            if high == low:  # nobody arrives at all
+                return {"arrival": tuple(np.full(number.shape, n, np.int32) for n in none)}
             parts = [part[:, columns] for part in _cut(pages, low - begin, high - begin)]
             if of.stride is None:
                 return {"arrival": tuple(parts)}
             here, place = number < after, np.minimum(number, high - 1) - low
             some = lambda part, none: np.where(here, np.take_along_axis(part, place, 0), np.int32(none))
-            none = of.workers, 0
-            if high == low:  # nobody arrives at all
-                return {"arrival": tuple(np.full(number.shape, n, np.int32) for n in none)}
             return {"arrival": tuple(map(some, parts, none))}
 
         return read
@@ -242,8 +242,8 @@ def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Ar
     moments = np.array([setting.begins, *(m for m in setting.at if m > setting.begins)])
     expected = 16 + math.ceil(1.1 * moments[-1] * float(np.sum(1 / timing.cycle(p))))
     source = dataclasses.replace(source, page=min(source.page, expected))
-    before, made = _counted(source, setting.sims, moments)
-    stride = rounded(max(1, int(np.diff(before, axis=0).max())))
+    before, made = _before(source, setting.sims, moments)
+    stride = stride_of(before)
     return Arrivals(source, setting.sims, p, stride * (moments.size - 1), 0, stride, before, moments, made)
 
 
@@ -274,7 +274,7 @@ def _taken(table: Timetable, sims: int) -> Take:
     return take
 
 
-def _counted(source: Source, sims: int, moments: NDArray) -> tuple[NDArray, tuple[Page, ...]]:
+def _before(source: Source, sims: int, moments: NDArray) -> tuple[NDArray, tuple[Page, ...]]:
     """How many arrive before each moment, (moments, sims), and the pages up to the last one if these are few."""
     take, counts, made, held = source.begun(), np.zeros((moments.size + 1, sims), int), [], 0
     reached = np.zeros(sims, bool)
@@ -282,10 +282,7 @@ def _counted(source: Source, sims: int, moments: NDArray) -> tuple[NDArray, tupl
         page = take(source.page)
         if not len(page.time):
             raise ValueError(f"timetable: ends before {moments[-1]:g} seconds in some simulation")
-        part = np.searchsorted(moments, page.time, side="right")  # so many moments are not after the arrival
-        low, high = int(part.min()), int(part.max()) + 1
-        found = np.bincount(((part - low) * sims + np.arange(sims)).ravel(), minlength=(high - low) * sims)
-        counts[low:high] += found.reshape(-1, sims)
+        counts += by_moments(page.time, moments)[1]
         reached = page.time[-1] >= moments[-1]
         held += page.time.size
         made = [*made, (page.worker, page.job)] if held <= KEPT else []

@@ -63,9 +63,6 @@ class Timing:
         check_start(self.start)
         if self.barrier is not None:
             check_count("barrier", self.barrier)
-            if self.uplink is not None or self.downlink is not None or self.failure or self.leave is not None:
-                right = "must be None with messages, failures and leaving, which are for workers that never wait"
-                raise ValueError(f"barrier={self.barrier}: {right}")
         check_share("failure", self.failure)
         if not float(self.failure) < 1:
             raise ValueError(f"failure={shown(self.failure)}: must be below 1, or no job ever arrives")
@@ -76,6 +73,10 @@ class Timing:
                 leave = np.zeros(())
             if leave.ndim != 1 or not leave.size or np.isnan(leave).any():
                 raise ValueError(f"leave={shown(self.leave)}: must be moments in seconds, (workers,)")
+        for name in ("uplink", "downlink", "failure", "leave"):
+            if self.barrier is not None and (value := getattr(self, name)) is not None and value != 0:
+                right = f"must be left out where workers wait for each other ({self.barrier} of them)"
+                raise ValueError(f"{name}={shown(value)}: {right}; it is for workers that never wait")
 
     def check_run(self, workers: int) -> None:
         """Refuse a number of workers that does not fit.
@@ -228,7 +229,8 @@ class Clocks:
             ValueError: if all workers leave before.
             MemoryError: if there is no room for it.
         """
-        check_room(arrivals * self.sims.size, f"a timetable of {self.sims.size} x {arrivals} arrivals")
+        advice = "take fewer arrivals or simulations; a run of workers by itself holds no timetable"
+        check_room(BYTES * arrivals * self.sims.size, f"a timetable of {self.sims.size} x {arrivals} arrivals", advice)
         pages = [self.take(min(self.page, arrivals - i)) for i in range(0, arrivals, self.page)] or [self.take(0)]
         check_all_there(*pages)
         time, worker, job, began = _each(lambda *parts: turned(np.concatenate(parts)), *pages)
@@ -389,22 +391,49 @@ def check_all_there(*pages: Arrived) -> None:
             raise ValueError("leave: all workers have left before there are as many arrivals; give fewer")
 
 
-def check_room(arrivals: int, what: str) -> None:
-    """Refuse a timetable for which there is no memory.
+def check_room(need: float, what: str, advice: str) -> None:
+    """Refuse arrivals for which there is no memory.
 
     Args:
-        arrivals: of all simulations.
-        what: it is, in words.
+        need: bytes, about, at most.
+        what: they are, in words.
+        advice: what to reduce.
 
     Raises:
         MemoryError: with what is needed and what there is.
     """
-    need, have = BYTES * arrivals, available_memory()
+    have = available_memory()
     if have is not None and need > have:
-        raise MemoryError(
-            f"{what} needs about {need / 2**30:.3g} GiB, and {have / 2**30:.3g} GiB are free: take fewer arrivals or "
-            "simulations; a run by itself holds no timetable"
-        )
+        amounts = f"needs about {need / 2**30:.3g} GiB, and {have / 2**30:.3g} GiB are free"
+        raise MemoryError(f"{what} {amounts}: {advice}")
+
+
+def by_moments(time: NDArray, moments: NDArray) -> tuple[NDArray, NDArray]:
+    """Between which moments arrivals are: what comes at a moment comes after it.
+
+    Args:
+        time: of arrivals, in seconds, (arrivals, sims).
+        moments: in seconds, in their order, (moments,).
+
+    Returns:
+        How many moments are not after each arrival, (arrivals, sims), and how many arrivals have each such number,
+        (moments + 1, sims).
+    """
+    part, sims = np.searchsorted(moments, time, side="right"), time.shape[1]
+    found = np.bincount((part * sims + np.arange(sims)).ravel(), minlength=(moments.size + 1) * sims)
+    return part, found.reshape(-1, sims)
+
+
+def stride_of(before: NDArray) -> int:
+    """As many steps as lie between two moments in any simulation.
+
+    Args:
+        before: how many arrive before each moment, (moments, sims).
+
+    Returns:
+        The number, at least 1, and one that many runs share.
+    """
+    return rounded(max(1, int(np.diff(before, axis=0).max(initial=0))))
 
 
 def rounded(count: int) -> int:

@@ -85,7 +85,7 @@ class AbstractCompute(Part):
         return _Table.of(self.distribution()).quantiles(words)
 
     def times(self, seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:
-        """The times of jobs.
+        """The times of jobs, in an array of their own, into which who asks may write.
 
         Args:
             seed: as for `simulate`.
@@ -97,9 +97,8 @@ class AbstractCompute(Part):
         Returns:
             Seconds, float64 (sims, workers, count).
         """
-        times = self.quantiles(words_of_jobs(seed, stream, sims, first, count))
-        times *= np.broadcast_to(np.asarray(self.mean, float), first.shape[1])[:, None]
-        return times
+        mean = np.broadcast_to(np.asarray(self.mean, float), first.shape[1])[:, None]
+        return self.quantiles(words_of_jobs(seed, stream, sims, first, count)) * mean
 
     def residuals(self, words: NDArray) -> NDArray:
         """What is left, at mean 1, of the job under way of a worker that has worked for long.

@@ -8,6 +8,8 @@ The noise of a job is that of the step of this number when all agents step toget
 mu(t) run on the worker's own count of jobs.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,11 +24,12 @@ from sdesim import random
 from sdesim.asynchrony.arrivals import arrivals_of
 from sdesim.asynchrony.clocks import Timing
 from sdesim.asynchrony.compute import AbstractCompute, Exponential
+from sdesim.asynchrony.links import Link
 from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State
-from sdesim.fields import Part, shown
+from sdesim.fields import Part, function, is_traced, named, shown
 from sdesim.random import Stream
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Kick, Setting, descent
@@ -176,6 +179,25 @@ class Discrete(NamedTuple):
     waiting: NDArray | None = None
 
 
+def own_rows(arrive: Callable) -> Callable:
+    """Says of a protocol's `arrive` that it changes no rows of x, v and kept but those of the worker who arrives.
+
+    In a run by seconds there are steps in which nobody arrives; then the rows need not be looked at, which is faster.
+    It holds of this very method, and not of one that a subclass has in its place.
+
+    Args:
+        arrive: the method.
+
+    Returns:
+        It.
+
+    Raises:
+        TypeError: for what is no function.
+    """
+    named("arrive", function)(arrive).own_rows = True
+    return arrive
+
+
 class AbstractProtocol(Part):
     """What workers do when they arrive. Numbers are traced.
 
@@ -298,7 +320,9 @@ class AbstractProtocol(Part):
         return state
 
     def arrive(self, state: State, job: Job) -> State:
-        """The state after an arrival.
+        """The state after an arrival, which may change rows of other workers too.
+
+        One that changes the worker's alone, by `job.put`, is faster in a run by seconds if it is marked by `own_rows`.
 
         Args:
             state: before it.
@@ -380,7 +404,7 @@ class Asynchronous(AbstractStepper):
         downlink: of the answer, which the worker waits for.
         failure: the probability that a job is lost, whose worker begins its next one when it would have ended.
         leave: when workers leave for good, in seconds, (workers,); None for never.
-        timetable: who arrives when, in place of the law: of at least as many simulations and arrivals as the run has.
+        timetable: who arrives when, in place of all that: of at least as many simulations and arrivals as the run has.
     """
 
     protocol: AbstractProtocol
@@ -403,9 +427,36 @@ class Asynchronous(AbstractStepper):
         self._timing()
 
     def _timing(self) -> Timing:
-        """What decides when workers arrive."""
-        messages = (self.uplink, self.downlink, self.failure, self.leave)
-        return Timing(self.compute, self.start, self.protocol.barrier, *messages)
+        """What decides when workers arrive.
+
+        Raises:
+            TypeError: for a law that is none.
+            ValueError: for a bad value, for what a timetable stands in place of, and for messages at another period
+                than the protocol's.
+        """
+        barrier = self.protocol.barrier
+        links = (self._sending("uplink"), self._sending("downlink"))
+        timing = Timing(self.compute, self.start, barrier, *links, self.failure, self.leave)
+        if self.timetable is not None:
+            left_out = Timing(Exponential(), barrier=barrier)
+            for field in dataclasses.fields(Timing):
+                value = getattr(timing, field.name)
+                if is_traced(value) or not eqx.tree_equal(value, getattr(left_out, field.name)):
+                    why = "must be left out beside timetable=, which says already who arrives when"
+                    raise ValueError(f"{field.name}={shown(value)}: {why}")
+        return timing
+
+    def _sending(self, name: str) -> AbstractCompute | None:
+        """A law of messages, which are sent when the protocol sends."""
+        law, period = getattr(self, name), getattr(self.protocol, "period", None)
+        if self.protocol.sends(jnp.zeros((), jnp.int32)) is None:
+            period = 1
+        if not isinstance(law, Link) or period is None or is_traced((law.period, period)):
+            return law
+        if law.period is not None and int(law.period) != int(period):
+            right = f"must be left out, or that of the protocol, which is {int(period)}"
+            raise ValueError(f"{name}.period={int(law.period)}: {right}")
+        return dataclasses.replace(law, period=int(period))
 
     @property
     def ragged(self) -> bool:
@@ -537,7 +588,7 @@ class Asynchronous(AbstractStepper):
             if not self.protocol.messages:
                 unless_nobody = lambda new, old: jnp.where(worker < agents, new, old)
                 shared = jax.tree.map(unless_nobody, shared, state.shared)
-                if self.protocol.members > 1 or self.protocol.barrier is not None:  # which write rows of others too
+                if self.protocol.members > 1 or not getattr(type(self.protocol).arrive, "own_rows", False):
                     now = (state.x, state.v, kept)
                     x, v, own_kept = jax.tree.map(unless_nobody, (new.x, new.v, new.kept), now)
                     new = new._replace(x=x, v=v, kept=own_kept)

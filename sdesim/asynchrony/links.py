@@ -24,6 +24,10 @@ def due(number: Any, period: Any) -> Any:
     return (number + 1) % period == 0
 
 
+def _optional(period: Any) -> Array | None:
+    return None if period is None else whole_number(period)
+
+
 class Link(AbstractCompute):
     """The times of messages of one size: latency + size / bandwidth. For `uplink=` and `downlink=`.
 
@@ -33,20 +37,19 @@ class Link(AbstractCompute):
         size: of a message > 0, in bytes: a number, or one a worker, (workers,).
         bandwidth: > 0, in bytes a second, likewise.
         latency: the law of the time that a message takes beside; None for no time.
-        period: jobs of a worker between two messages, at least 1: that of the protocol. The others send nothing.
+        period: jobs of a worker between two messages, at least 1; the others send nothing. None for the `period` of the
+            protocol, and 1 in a timetable without one.
     """
 
     size: Array = eqx.field(converter=number)
     bandwidth: Array = eqx.field(converter=number)
     latency: AbstractCompute | None = None
-    period: Array = eqx.field(converter=whole_number, default=1)
+    period: Array | None = eqx.field(converter=_optional, default=None)
 
     def __check_init__(self):
         for name in ("size", "bandwidth"):
             check_sign(name, getattr(self, name), zero=False)
         check_sign("period", self.period, zero=False)
-        if np.ndim(self.period):
-            raise ValueError(f"period={shown(self.period)}: must be one number")
         if self.latency is not None and not isinstance(self.latency, AbstractCompute):
             raise TypeError(f"latency={shown(self.latency)}: must be a law of sdesim.asynchrony, or None")
         if not np.all(np.asarray(self.mean) == 1):
@@ -59,19 +62,23 @@ class Link(AbstractCompute):
             self.latency.check_run(workers)
 
     @property
+    def _period(self) -> int:
+        return 1 if self.period is None else int(self.period)
+
+    @property
     def _transfer(self) -> NDArray:
         """Seconds of the bytes alone, of all workers or of each."""
         return np.asarray(self.size, float) / np.asarray(self.bandwidth, float)
 
     @property
     def average(self) -> NDArray:
-        return (self._transfer + (0.0 if self.latency is None else self.latency.average)) / int(self.period)
+        return (self._transfer + (0.0 if self.latency is None else self.latency.average)) / self._period
 
     def times(self, seed: Any, stream: int, sims: NDArray, first: NDArray, count: int) -> NDArray:
         times = np.broadcast_to(self._transfer, first.shape[1])[:, None]
         if self.latency is not None:
             times = times + self.latency.times(seed, stream, sims, first, count)
-        return np.where(due(first[..., None] + np.arange(count), int(self.period)), times, 0.0)
+        return np.where(due(first[..., None] + np.arange(count), self._period), times, 0.0)
 
     def quantiles(self, words: NDArray) -> NDArray:
         raise ValueError("Link: a law of messages; as compute= give a law of compute times")

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.clocks import WINDOW, Clocks, Timing, rounded
+from sdesim.asynchrony.clocks import WINDOW, Clocks, Timing, by_moments, check_room, stride_of
 from sdesim.asynchrony.compute import job_times
-from sdesim.asynchrony.links import Link
 from sdesim.fields import is_traced
 from sdesim.random import Stream
 from sdesim.steppers.base import Setting
+
+HELD = 110  # bytes of each event, while they are put together
+WORK = 250  # of each step and message of the simulations that are made at a time
+EVENT = 28  # of each event that is made
 
 NOWHERE = np.iinfo(np.int32).max
 """The slot of what nobody will read."""
@@ -179,6 +182,7 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
 
     Raises:
         ValueError: for a seed that is traced, and for what a tree has not.
+        MemoryError: if there is no room for all of them, which are held at once.
     """
     if is_traced(setting.seed):
         raise ValueError("seed: workers' clocks are made outside of jit, and this seed is traced; give a number")
@@ -186,10 +190,6 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     if timing.failure or timing.leave is not None:
         name = "failure" if timing.failure else "leave"
         raise ValueError(f"{name}={getattr(timing, name)}: must be left out: in a tree nobody fails or leaves")
-    for name in ("uplink", "downlink"):
-        law = getattr(timing, name)
-        if isinstance(law, Link) and int(law.period) != 1:
-            raise ValueError(f"{name}.period={int(law.period)}: must be left out: a tree's scheme says when nodes send")
     if links.synchronous and timing.start != "together":
         raise ValueError(f"start={timing.start}: must be 'together' where nodes wait for each other")
     cycle, last = _alone(timing).cycle(links.nodes), setting.first + setting.steps
@@ -198,6 +198,7 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
     mean = until * float(np.sum(1 / cycle))
     steps = 16 + math.ceil(mean + 6 * math.sqrt(mean))  # of all nodes; where that is not enough, more
     while True:
+        _check_room(links, cycle, setting.sims, steps)
         page, reached = _made(links, timing, setting.seed, numbers, steps)
         if setting.at is not None and (reached >= until).all():
             return _by_seconds(page, setting, links.nodes)
@@ -209,6 +210,22 @@ def messages_of(links: Links, timing: Timing, setting: Setting) -> Messages:
 def _alone(timing: Timing) -> Timing:
     """Of nodes that do not wait for their messages."""
     return dataclasses.replace(timing, uplink=None, downlink=None)
+
+
+def _check_room(links: Links, cycle: NDArray, sims: int, steps: int) -> None:
+    """Refuse more events than there is memory for, of so many steps of the nodes of each simulation."""
+    seconds = steps / float(np.sum(1 / cycle))
+    events = sims * seconds * links.events_per_second(cycle)
+    each = seconds / cycle.min()  # steps of a node, for which there is room at each: those of the fastest
+    at_once = min(sims, _at_once(steps)) * each * (links.nodes + np.sum(1 / links.up) + np.sum(1 / links.down))
+    what = f"the timetable of a tree's messages, {sims} x {math.ceil(events / sims)} events that are held at once,"
+    advice = "take fewer sims, and the rest with first_sim=, or fewer steps or seconds in a run"
+    check_room(max(WORK * at_once + EVENT * events, HELD * events), what, f"{advice} that another one continues")
+
+
+def _at_once(steps: int) -> int:
+    """Simulations that are made at a time."""
+    return max(1, WINDOW // (2 * steps))
 
 
 def _by_arrivals(page: Page, setting: Setting, nodes: int) -> Messages:
@@ -227,29 +244,26 @@ def _room(page: Page, last: int, nodes: int) -> int:
 
 def _by_seconds(page: Page, setting: Setting, nodes: int) -> Messages:
     """Events between the moments that are asked for, as many steps for each: those of nobody fill them up."""
-    moments = np.array([m for m in setting.at or () if m > setting.begins])
-    part = np.searchsorted(moments, page.time, side="right")
-    used = (page.time >= setting.begins) & (part < moments.size)
-    rows, columns = np.nonzero(used)
-    counts = np.bincount(rows * moments.size + part[used], minlength=setting.sims * moments.size)
-    stride = rounded(max(1, int(counts.max(initial=1))))
-    first = np.concatenate([[0], np.cumsum(counts)])  # events are in their order, simulation by simulation
-    which = rows * moments.size + part[used]
-    place = part[used] * stride + np.arange(rows.size) - first[which]
+    moments = np.array([setting.begins, *(m for m in setting.at or () if m > setting.begins)])
+    part, counts = by_moments(page.time.T, moments)
+    before = np.cumsum(counts[:-1], axis=0)
+    stride = stride_of(before)
+    part = part.T
+    rows, columns = np.nonzero((part > 0) & (part < moments.size))
+    which = part[rows, columns] - 1  # of the moments, that before each event
+    place = which * stride + columns - before[which, rows]
     filled = []
     for values, nobody in zip(page[1:], _nobody(nodes)[1:], strict=True):
-        filled.append(np.full((setting.sims, moments.size * stride), nobody, np.int32))
+        filled.append(np.full((setting.sims, (moments.size - 1) * stride), nobody, np.int32))
         filled[-1][rows, place] = values[rows, columns]
-    ends = np.broadcast_to(np.repeat(moments, stride), filled[0].shape)
-    until = int((page.time < moments[-1]).sum(axis=1).max(initial=0))
-    begins = np.full(setting.sims, setting.begins)
-    before = (page.time < setting.begins).sum(axis=1)
-    return Messages(Page(ends, *filled), begins, before, nodes, _room(page, until, nodes), stride)
+    ends = np.broadcast_to(np.repeat(moments[1:], stride), filled[0].shape)
+    begins, slots = np.full(setting.sims, setting.begins), _room(page, int(before[-1].max(initial=0)), nodes)
+    return Messages(Page(ends, *filled), begins, before[0], nodes, slots, stride)
 
 
 def _made(links: Links, timing: Timing, seed: Any, sims: NDArray, steps: int) -> tuple[Page, NDArray]:
     """All events of some simulations before the time that each has reached, after so many steps of nodes in all."""
-    at_once = max(1, WINDOW // (2 * steps))
+    at_once = _at_once(steps)
     made = [_some(links, timing, seed, sims[i : i + at_once], steps) for i in range(0, sims.size, at_once)]
     width = max(page.time.shape[1] for page, _ in made)
     wide = lambda a, fill: np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=fill)

@@ -11,7 +11,7 @@ from sdesim.fields import check_sign, number, shown
 from sdesim.observe import AbstractSeries, View
 
 
-def _counts(series: AbstractSeries, view: View) -> Counts:
+def _done(series: AbstractSeries, view: View) -> Counts:
     """What workers have done.
 
     Raises:
@@ -34,7 +34,7 @@ class Gradients(AbstractSeries):
     label = ("1", "gradients so far: used, and discarded")
 
     def value(self, view: View):
-        counts = _counts(self, view)
+        counts = _done(self, view)
         return jnp.stack([counts.used, counts.arrivals - counts.used])
 
     def numbers(self, agents: int, dims: int):
@@ -44,11 +44,13 @@ class Gradients(AbstractSeries):
 class Bytes(AbstractSeries):
     """Bytes of the messages of workers, and of those to them, since the first run began, (2,).
 
-    A worker that exchanges sends one message and is sent one. What happens when a run begins is not counted.
+    A worker that exchanges sends one message and is sent one. Without a server, as in `Gossip`, that is one of the
+    worker that begins the exchange and one of its partner, so that both together are what was sent. What happens when a
+    run begins is not counted.
 
     Attributes:
         up: bytes of a message of a worker, greater than 0; those of a point, dims numbers, by default.
-        down: bytes of a message to a worker, likewise.
+        down: bytes of a message to a worker, or of a partner, likewise.
     """
 
     up: Any = eqx.field(converter=lambda size: _size("up", size), default=None)
@@ -59,7 +61,7 @@ class Bytes(AbstractSeries):
     label = ("byte", "bytes of messages so far: of workers, and to them")
 
     def value(self, view: View):
-        counts, x = _counts(self, view), view.state.x
+        counts, x = _done(self, view), view.state.x
         point = x.shape[-1] * x.dtype.itemsize
         sizes = [point if size is None else size for size in (self.up, self.down)]
         messages = jnp.stack([counts.up, counts.down]).astype(x.dtype)

@@ -37,14 +37,17 @@ class Timetable:
         if len(set(shapes.values())) > 1 or self.time.ndim != 2:
             raise ValueError(f"{', '.join(shapes)}: must be of one shape (sims, arrivals), got {shapes}")
         check_count("workers", self.workers, most=random.MAX_AGENTS)
+        for name in ("worker", "job"):
+            if not np.issubdtype((dtype := getattr(self, name).dtype), np.integer):
+                raise ValueError(f"{name}: must be whole numbers, got an array of type {dtype}")
         if self.worker.size and (self.worker.min() < 0 or self.worker.max() >= self.workers):
             raise ValueError(f"worker: must be from 0 to {self.workers - 1}")
-        if not np.isfinite(self.time).all() or (np.diff(self.time, axis=1) < 0).any():
-            raise ValueError("time: must be finite, and must not fall from one arrival to the next")
+        if not np.isfinite(self.time).all() or (self.time < 0).any() or (np.diff(self.time, axis=1) < 0).any():
+            raise ValueError("time: must be finite, at least 0, and must not fall from one arrival to the next")
         if not _jobs_in_order(self.worker, self.job):
             raise ValueError("job: each worker's must be whole numbers from 0 that grow from one arrival to the next")
-        if self.began is not None and not (self.began <= self.time).all():
-            raise ValueError("began: must not be after the arrival")
+        if self.began is not None and not ((self.began >= 0) & (self.began <= self.time)).all():
+            raise ValueError("began: must be from 0 to the time of the arrival")
 
     @property
     def sims(self) -> int:
@@ -73,18 +76,19 @@ class Timetable:
             after: arrivals at the start that are not counted, as those before the workers are out of step.
 
         Returns:
-            Shares of the arrivals, (sims, greatest staleness + 1).
+            Shares of the arrivals, (sims, greatest staleness + 1); NaN of none.
         """
         seen = self.staleness()[:, check_count("after", after, least=0, most=max(self.arrivals - 1, 0)) :]
         most = int(seen.max(initial=0)) + 1
         rows = np.arange(self.sims)[:, None] * most + seen
-        return np.bincount(rows.ravel(), minlength=self.sims * most).reshape(self.sims, most) / seen.shape[1]
+        found = np.bincount(rows.ravel(), minlength=self.sims * most).reshape(self.sims, most)
+        return found / (seen.shape[1] or np.nan)
 
     def busy(self) -> NDArray:
         """The share of the time to the last arrival that each worker spent on jobs that arrived; the rest it waited.
 
         Returns:
-            (sims, workers), from 0 to 1.
+            (sims, workers), from 0 to 1; NaN where no time has passed, as of no arrivals.
 
         Raises:
             ValueError: where it is not known when jobs began.
@@ -93,7 +97,8 @@ class Timetable:
             raise ValueError("began=None: it is not known when jobs began")
         spent = np.zeros((self.sims, self.workers))
         np.add.at(spent, (np.arange(self.sims)[:, None], self.worker), self.time - self.began)
-        return spent / self.time[:, -1:]
+        last = self.time.max(axis=1, initial=0)
+        return spent / np.where(last > 0, last, np.nan)[:, None]
 
     def save(self, path: str | os.PathLike) -> None:
         """Write it as text: a line of sim, worker, job, began, time for each arrival, to all digits.
@@ -129,7 +134,7 @@ class Timetable:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: naming the column, and the line of what is no number.
+            ValueError: naming the column, and the line and the value of what is not right there.
         """
         columns = _columns(path)
         sim = columns.get("sim", np.zeros(columns["time"].size))
@@ -140,44 +145,50 @@ class Timetable:
         kept = (first[:, None] + np.arange(fewest)).ravel()
         cut = lambda name: rows[name][kept].reshape(counts.size, fewest)
         worker = cut("worker").astype(np.int32)
-        job = cut("job").astype(np.int32) if "job" in rows else _counted(worker)
-        began = cut("began") if "began" in rows and np.isfinite(rows["began"]).all() else None
+        job = cut("job").astype(np.int32) if "job" in rows else _numbered(worker)
+        began = cut("began") if "began" in rows and not np.isnan(rows["began"]).all() else None
         return cls(cut("time"), worker, job, int(worker.max()) + 1 if workers is None else workers, began)
 
 
 _COLUMNS = ("sim", "worker", "job", "began", "time")
+_WHOLE = ("sim", "worker", "job")
+_MOST = int(np.iinfo(np.int32).max)
 
 
 def _columns(path: str | os.PathLike) -> dict[str, NDArray]:
     """The known columns of a CSV file, as numbers."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark of order before the text
         reader = csv.reader(file)
         names = [name.strip() for name in next(reader, [])]
-        rows = [row for row in reader if row]
+        rows = dict((reader.line_num, row) for row in reader if row)
     for name in ("worker", "time"):
         if name not in names:
             raise ValueError(f"path={shown(str(path))}: its first line must name a column {name!r}, has {names}")
     if not rows:
         raise ValueError(f"path={shown(str(path))}: holds no arrival")
-    found = {}
-    for name in _COLUMNS:
-        if name not in names:
-            continue
-        place = names.index(name)
-        try:
-            found[name] = np.array([float(row[place]) for row in rows])
-        except (ValueError, IndexError):
-            bad = next(i for i, row in enumerate(rows) if not _is_number(row, place))
-            raise ValueError(f"path={shown(str(path))}: line {bad + 2} has no number for {name!r}") from None
+    found = {name: _column(rows, names.index(name), name, path) for name in _COLUMNS if name in names}
+    if "began" in found and (unknown := np.isnan(found["began"])).any() and not unknown.all():
+        where = f"line {[*rows][int(unknown.argmax())]} has began=nan"
+        raise ValueError(f"path={shown(str(path))}: {where}: must be known of all arrivals, or of none")
     return found
 
 
-def _is_number(row: list[str], place: int) -> bool:
-    try:
-        float(row[place])
-    except (ValueError, IndexError):
-        return False
-    return True
+def _column(rows: dict[int, list[str]], place: int, name: str, path: str | os.PathLike) -> NDArray:
+    """A column as numbers, of rows by the numbers of their lines."""
+    found = np.empty(len(rows))
+    for i, (line, row) in enumerate(rows.items()):
+        try:
+            found[i] = float(row[place])
+        except (ValueError, IndexError):
+            raise ValueError(f"path={shown(str(path))}: line {line} has no number for {name!r}") from None
+    if name in _WHOLE:
+        right, good = f"a whole number from 0 to {_MOST}", (found >= 0) & (found <= _MOST) & (found % 1 == 0)
+    else:
+        right, good = "finite and at least 0", (found >= 0) & (found < np.inf) | (np.isnan(found) & (name == "began"))
+    if not good.all():
+        line, row = [*rows.items()][int(good.argmin())]
+        raise ValueError(f"path={shown(str(path))}: line {line} has {name}={row[place].strip()}: must be {right}")
+    return found
 
 
 def _of_workers(worker: NDArray) -> tuple[NDArray, NDArray]:
@@ -198,7 +209,7 @@ def _since_last(worker: NDArray) -> NDArray:
     return since
 
 
-def _counted(worker: NDArray) -> NDArray:
+def _numbered(worker: NDArray) -> NDArray:
     """Each worker's arrivals by number, from 0."""
     order, first = _of_workers(worker)
     place = np.arange(worker.shape[1])

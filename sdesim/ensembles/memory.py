@@ -34,7 +34,8 @@ def check_memory(
     """Bytes that a run will hold, about; refused before anything is allocated if they are not there.
 
     What is held of each lane all the time, and, with `work`, what a step takes for as many lanes as are computed at a
-    time; the model is traced for that.
+    time, and all that a state holds beside the agents, such as what workers keep and messages under way; the model is
+    traced for that.
 
     Args:
         plan: what is static about the run.
@@ -46,7 +47,7 @@ def check_memory(
         limit: bytes that may be used, a number or such as "2GB"; what is free by default.
         points: of a grid, among which the lanes are divided.
         exact: whether short runs are computed as blocks of one width.
-        work: whether a step's work is counted.
+        work: whether a step's work is counted, and what a state holds beside the agents.
 
     Returns:
         Bytes.
@@ -57,13 +58,13 @@ def check_memory(
     itemsize = jnp.dtype(jnp.result_type(float)).itemsize
     arrays = 1 if model.momentum is None else 2
     one = plan.agents * plan.dims * itemsize * (4 * arrays + 2)  # state at the chunk's start and end, work, results
-    one += plan.agents * plan.dims * itemsize * 2 * stepper.past
+    step, shared, kept = _work_of_step(plan, stepper, model) if work else (0, 0, 0)
+    one += 2 * (kept if work else plan.agents * plan.dims * itemsize * stepper.past)
     if plan.every is not None:
         records = 1 + steps // plan.every
         for o in observables:
             times = records if isinstance(o, AbstractSeries) else 1
             one += 4 * itemsize * times * o.numbers(plan.agents, plan.dims)
-    step, shared = _work_of_step(plan, stepper, model) if work else (0, 0)
 
     def parts(count: int) -> tuple[int, int]:
         held, at_once = room(plan, count, exact)
@@ -91,11 +92,11 @@ def check_memory(
     return need
 
 
-_WORK: dict[Any, tuple[int, int]] = {}  # of models of a form: tracing a step takes as long as a short run
+_WORK: dict[Any, tuple[int, int, int]] = {}  # of models of a form: tracing a step takes as long as a short run
 
 
-def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tuple[int, int]:
-    """Bytes that a step takes beside the state: of each lane, and of all."""
+def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tuple[int, int, int]:
+    """Bytes that a step takes beside the state: of each lane, and of all; and those of a state beside the agents."""
     key = (plan, form((stepper, model)), jnp.result_type(float))
     if key not in _WORK:
         dtype = jnp.result_type(float)
@@ -106,5 +107,6 @@ def _work_of_step(plan: Plan, stepper: AbstractStepper, model: Dynamics) -> tupl
         def step(state: State, sim: Array):
             return stepper.step(model, state, 0, seed=jnp.zeros(2, jnp.uint32), sim=sim)
 
-        _WORK[key] = work_of(step, state, word)
+        kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.shared, state.kept)))
+        _WORK[key] = *work_of(step, state, word), kept
     return _WORK[key]

@@ -181,12 +181,12 @@ class Setup:
         last = None if moments is None else moments[-1]
         given = (init, velocity, start, increments, feed, last)
         setup = cls(model, stepper, plan, observables, *of_run, *given, memory, exact)
-        setup._check_memory(model, points, work=False)
+        setup._check_memory(model, stepper, points, work=False)
         return setup
 
-    def _check_memory(self, model: Dynamics, points: int, work: bool) -> None:
+    def _check_memory(self, model: Dynamics, stepper: AbstractStepper, points: int, work: bool) -> None:
         run = (self.steps, self.observables, self.memory, points)
-        check_memory(self.plan, self.stepper, model, points * self.sims, *run, exact=self.exact, work=work)
+        check_memory(self.plan, stepper, model, points * self.sims, *run, exact=self.exact, work=work)
 
     def _handed(self, reading: Reading | None) -> Given | None:
         """What the host hands to the lanes."""
@@ -225,7 +225,7 @@ class Setup:
         with today(model, axes, self.observables, bare, **sizes, **flags) as (new, axes, watched, stepper):
             check_rates(self.model, stepper, plan.agents, self.first, self.steps)
             one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
-            self._check_memory(one, points, work=True)
+            self._check_memory(one, stepper, points, work=True)
             places = (self.init, self.velocity) if self.start is None else self.start.state
             arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, dw, places)
             path = choose(

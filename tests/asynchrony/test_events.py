@@ -39,7 +39,7 @@ def model_of(rule=None, law=None, **more):
 
 
 def simulate(model, protocol, law=None, **more):
-    stepper = Asynchronous(protocol, compute=law or Gamma(3.0), **more.pop("how", {}))
+    stepper = Asynchronous(protocol, **more.pop("how", {"compute": law or Gamma(3.0)}))
     defaults = {"agents": P, "sims": 20, "init": 1.0, "seed": 3}
     defaults = {} if isinstance(more.get("init"), sdesim.Result) else defaults
     return sdesim.simulate(model, stepper=stepper, **{**defaults, **more})
@@ -216,6 +216,64 @@ def test_a_timetable_without_waiting_is_not_replayed_where_workers_wait():
     table = timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
     with pytest.raises(ValueError, match=r"^timetable: .* barrier=2"):
         simulate(model_of(), KAsyncSGD(2), steps=60, how={"timetable": table})
+
+
+@pytest.mark.parametrize(
+    "how, name",
+    [
+        (dict(compute=Gamma(2.0)), "compute"),
+        (dict(start="staggered"), "start"),
+        (dict(uplink=Deterministic()), "uplink"),
+        (dict(downlink=Deterministic()), "downlink"),
+        (dict(failure=0.1), "failure"),
+        (dict(leave=[5.0] * P), "leave"),
+    ],
+)
+def test_what_a_timetable_says_already_is_refused(how, name):
+    table = timetable(Gamma(3.0), workers=P, arrivals=60)
+    with pytest.raises(ValueError, match=f"^{name}=.* beside timetable="):
+        Asynchronous(AsyncSGD(), timetable=table, **how)
+    with pytest.raises(ValueError, match=r"^compute=.* beside timetable="):
+        stepper = Asynchronous(AsyncSGD(), timetable=table)
+        sdesim.sweep(model_of(), {"stepper.compute.mean": [1.0, 2.0]}, stepper=stepper, agents=P, steps=60)
+
+
+class Shaken(AbstractServer):
+    """Whoever arrives moves all, and what all keep."""
+
+    def init(self, model, state):
+        return super().init(model, state)._replace(kept=jnp.zeros(len(state.x)))
+
+    def arrive(self, state, job):
+        step, v = job.step(job.of(state.x), job.of(state.v))
+        center = state.shared["center"] + step[0]
+        x = 0.9 * state.x + 0.1 * center[None]
+        return state._replace(x=x, v=job.put(state.v, v), shared={"center": center}, kept=state.kept + 1)
+
+
+class Shaking(EASGD):
+    """One that takes after a protocol whose arrivals change the worker's rows alone."""
+
+    def arrive(self, state, job):
+        new = super().arrive(state, job)
+        return new._replace(x=0.9 * new.x)
+
+
+@pytest.mark.parametrize("protocol", [Shaken(), Shaking()], ids=lambda p: type(p).__name__)
+def test_by_seconds_nobody_is_moved_where_nobody_arrives(protocol):
+    """Also by a protocol of one's own that changes the rows of all."""
+    model = model_of(None if isinstance(protocol, Shaken) else coupling.Elastic(1.0))
+    whole = simulate(model, protocol, sims=3, at=[1.1, 3.7])
+    for sim, steps in enumerate(np.asarray(whole.state.kept.arrivals)):
+        alone = simulate(model, protocol, sims=1, first_sim=sim, steps=int(steps))
+        np.testing.assert_allclose(alone.agents[0], whole.agents[sim], rtol=0, atol=1e-12)
+        if isinstance(protocol, Shaken):
+            np.testing.assert_array_equal(np.asarray(whole.state.kept.own)[..., sim], steps)
+
+
+def test_a_run_by_seconds_in_which_nobody_arrives():
+    run = simulate(model_of(), AsyncSGD(), Deterministic(mean=5.0), at=[1.0, 2.0], observe=observe.Center())
+    assert (np.asarray(run.agents) == 1.0).all() and (np.asarray(run.observed["center"]) == 1.0).all()
 
 
 def test_a_record_by_seconds_is_the_state_just_before():
@@ -403,7 +461,9 @@ def test_a_protocol_of_ones_own_is_looked_at_anew(compilations):
             "coupling=Elastic: AsyncSGD has a server",
         ),
         (lambda: simulate(model_of(coupling.Tree(1.0, (2, 2))), EASGD(), steps=5, agents=4), "members"),
-        (lambda: simulate(model_of(), PartialBarrier(P + 1), steps=5), f"barrier={P + 1}"),
+        (lambda: simulate(model_of(), PartialBarrier(P + 1), steps=5), f"^size={P + 1}"),
+        (lambda: simulate(model_of(), KAsyncSGD(P + 1), steps=5), f"^size={P + 1}"),
+        (lambda: Asynchronous(KAsyncSGD(2), failure=0.1), "^failure=0.1"),
         (lambda: simulate(model_of(weak_order=2), AsyncSGD(), steps=5), "weak_order"),
         (lambda: simulate(model_of(), AsyncSGD(), steps=5, until=3.0), "steps=5"),
         (lambda: simulate(model_of(), AsyncSGD(), until=-1.0), "until=-1"),

@@ -50,6 +50,7 @@ PROTOCOLS = {
     "k-async": lambda: KAsyncSGD(3),
     "easgd": lambda: EASGD(2),
     "barrier": lambda: PartialBarrier(4),
+    "gossip": lambda: Gossip(2),  # two messages an exchange: one of who begins it, one of its partner
 }
 DIMS, DOWN, RATE = 2, 1000.0, 0.1
 
@@ -57,7 +58,7 @@ DIMS, DOWN, RATE = 2, 1000.0, 0.1
 @functools.cache
 def watched(name):
     """A run of a protocol with all that can be recorded, after every arrival."""
-    rule = {"easgd": coupling.Elastic(1.0), "barrier": coupling.Quorum(1.0)}.get(name)
+    rule = {"easgd": coupling.Elastic(1.0), "barrier": coupling.Quorum(1.0), "gossip": coupling.Quorum(1.0)}.get(name)
     watch = [observe.Center(), Gradients(), Bytes(down=DOWN), observe.RunningMean(), observe.MovingAverage(RATE)]
     run = run_of(PROTOCOLS[name](), rule, steps=N, every=1, dims=DIMS, observe=watch)
     return {key: np.asarray(value) for key, value in run.observed.items()}
@@ -262,6 +263,27 @@ def test_a_link_of_a_period_sends_with_the_protocol():
     table = timetable(Deterministic(), workers=1, arrivals=7, uplink=link, downlink=link)
     np.testing.assert_allclose(table.time[0], [1, 2, 5, 8, 9, 12, 15])  # a job, two seconds up, two down
     assert link.average == pytest.approx(2 / 3)
+
+
+def test_a_link_sends_when_the_protocol_does():
+    """Its period is that of the protocol, in every point of a sweep; another one is refused."""
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), noise=noise.Gaussian(1.0), eta=0.05)
+    of = lambda period, link: Asynchronous(Downpour(period), compute=LAW, uplink=link, downlink=link)
+    how = dict(agents=P, sims=2, steps=60, every=60, observe=observe.Center())
+    data = sdesim.sweep(model, {"stepper.protocol.period": [1, 4]}, stepper=of(2, Link(1.0, 2.0)), **how)
+    for i, period in enumerate((1, 4)):
+        said = sdesim.simulate(model, stepper=of(period, Link(1.0, 2.0, period=period)), **how)
+        table = timetable(
+            LAW, workers=P, arrivals=60, sims=2, **dict.fromkeys(("uplink", "downlink"), Link(1.0, 2.0, period=period))
+        )
+        np.testing.assert_allclose(said.observed["time"][:, -1], table.time[:, -1])
+        np.testing.assert_allclose(np.asarray(data["center"])[i], said.center, rtol=0, atol=1e-12)
+    for make, words in (
+        (lambda: of(4, Link(1.0, 1.0, period=3)), "^uplink.period=3: must be left out, or .* is 4"),
+        (lambda: Asynchronous(AsyncSGD(), downlink=Link(1.0, 1.0, period=2)), "^downlink.period=2: .* is 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()
 
 
 def test_bad_links_are_refused():

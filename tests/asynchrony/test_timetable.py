@@ -8,6 +8,7 @@ from scipy import stats
 
 from sdesim import random
 from sdesim.asynchrony import (
+    AbstractCompute,
     Deterministic,
     Exponential,
     Gamma,
@@ -272,10 +273,68 @@ def test_measured_arrivals(tmp_path):
         ("worker\n1\n", "column 'time'"),
         ("worker,time\n", "no arrival"),
         ("worker,time\n1,2\n1,soon\n", "line 3 has no number for 'time'"),
+        ("worker,time\n1,2\n\n0.5,3\n", "line 4 has worker=0.5: must be a whole number from 0"),
+        ("worker,time\n1,2\n-1,3\n", "line 3 has worker=-1: must be a whole number from 0"),
+        ("worker,time\nnan,2\n", "line 2 has worker=nan"),
+        ("worker,time\n4294967296,2\n", "line 2 has worker=4294967296"),
+        ("worker,time,job\n0,2,0\n0,3,1.5\n", "line 3 has job=1.5"),
+        ("worker,time,sim\n0,2,0.5\n", "line 2 has sim=0.5"),
+        ("worker,time\n0,-2\n", "line 2 has time=-2: must be finite and at least 0"),
+        ("worker,time\n0,inf\n", "line 2 has time=inf"),
+        ("worker,time,began\n0,2,1\n0,3,nan\n", "line 3 has began=nan: must be known of all arrivals, or of none"),
+        ("worker,time,began\n0,2,-1\n", "line 2 has began=-1"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=words):
             Timetable.load(path)
+
+
+def test_a_file_of_a_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "measured.csv"
+    path.write_text("worker,time\n1,2.5\n0,0.5\n", encoding="utf-8-sig")  # begins with a mark of the order of bytes
+    np.testing.assert_array_equal(Timetable.load(path).time, [[0.5, 2.5]])
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (dict(worker=np.array([[0.0, 1.0]])), "^worker: must be whole numbers"),
+        (dict(job=np.array([[0.5, 0.0]])), "^job: must be whole numbers"),
+        (dict(time=np.array([[-1.0, 1.0]])), "^time: must be finite, at least 0"),
+        (dict(began=np.array([[-1.0, 1.0]])), "^began: must be from 0"),
+        (dict(began=np.array([[np.nan, 1.0]])), "^began: must be from 0"),
+    ],
+)
+def test_a_timetable_of_bad_numbers_is_refused(more, words):
+    good = dict(time=np.array([[1.0, 2.0]]), worker=np.array([[0, 1]]), job=np.zeros((1, 2), int))
+    Timetable(**good, workers=2)
+    with pytest.raises(ValueError, match=words):
+        Timetable(**{**good, **more}, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_of_no_arrivals_there_are_no_shares(workers):
+    none = timetable(Gamma(2.0), workers=workers, arrivals=0, sims=2)
+    assert none.busy().shape == (2, workers) and np.isnan(none.busy()).all()
+    assert none.law_of_staleness().shape == (2, 1) and np.isnan(none.law_of_staleness()).all()
+
+
+def test_what_a_law_of_ones_own_returns_is_not_written_into():
+    """Not by its mean, nor by the start, nor by messages: a law may look its times up where it keeps them."""
+    kept = np.float32([0.5, 1.5])
+
+    class Kept(AbstractCompute):
+        def quantiles(self, words):
+            times = np.broadcast_to(kept, (*words.shape[:-1], 2)) if words.shape[-1] == 2 else np.ones(words.shape)
+            times.flags.writeable = False
+            return times
+
+    for count in (2, 5):
+        times = job_times(Kept(mean=3.0), 1, np.arange(2), np.zeros((2, 4), int), count)
+        assert times.dtype == np.float64 and times.flags.writeable
+        np.testing.assert_array_equal(times, np.broadcast_to(3 * kept if count == 2 else 3.0, (2, 4, count)))
+    table = timetable(Kept(mean=2.0), workers=2, arrivals=4, start=[0.0, 0.5], uplink=Deterministic(mean=0.25))
+    np.testing.assert_allclose(table.time[0], [1.75, 2.25, 4.0, 4.5])
 
 
 @pytest.mark.parametrize(
@@ -285,7 +344,9 @@ def test_measured_arrivals(tmp_path):
         (dict(leave=[1.0]), "leave"),
         (dict(uplink=0.5), "uplink=0.5"),
         (dict(barrier=3), "barrier=3"),
-        (dict(barrier=2, failure=0.1), "never wait"),
+        (dict(barrier=2, failure=0.1), "^failure=0.1: .*never wait"),
+        (dict(barrier=2, leave=[1.0, 2.0]), "^leave=.*never wait"),
+        (dict(barrier=2, downlink=Gamma(2.0)), "^downlink=.*never wait"),
         (dict(start=[1.0, np.inf]), "start"),
     ],
 )

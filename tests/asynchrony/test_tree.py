@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,9 +20,14 @@ from sdesim.asynchrony import (
     LogNormal,
     Timing,
     UpDown,
+    clocks,
+    messages,
     timetable,
 )
 from sdesim.dynamics import Nesterov
+from sdesim.engine.plan import Plan
+from sdesim.ensembles.memory import check_memory
+from sdesim.steppers.base import Setting
 
 _spec = importlib.util.spec_from_file_location("oracle", pathlib.Path(__file__).with_name("oracle.py"))
 oracle = importlib.util.module_from_spec(_spec)
@@ -224,6 +230,42 @@ def test_sweeps_take_periods_and_gains():
 def test_bad_input_is_refused_by_name(call, words):
     with pytest.raises((ValueError, TypeError), match=words):
         call()
+
+
+@pytest.mark.parametrize("how", [dict(steps=2000), dict(until=50.0)], ids=["steps", "seconds"])
+@pytest.mark.parametrize("synchronous", [False, True], ids=["free", "synchronous"])
+def test_messages_that_do_not_fit_are_refused(monkeypatch, how, synchronous):
+    """Before they are made: more bytes than they take, and not many times as many."""
+    sizes, needs = dict(agents=4, sims=300, dims=1), []
+    real = clocks.check_room
+    monkeypatch.setattr(messages, "check_room", lambda need, *words: needs.append(need) or real(need, *words))
+    model, stepper = tree_of(synchronous)
+    links = stepper.protocol.links(model.coupling)
+    seed = sdesim.random.seed_words(0)
+    at = None if "steps" in how else (how["until"],)
+    setting = Setting(4, 300, 0, 0, how.get("steps", 0), seed, at)
+    messages.messages_of(links, Timing(stepper.compute), setting)  # programs are made once
+    tracemalloc.start()
+    try:
+        messages.messages_of(links, Timing(stepper.compute), setting)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < needs[-1] < 4 * most
+    monkeypatch.setattr(clocks, "available_memory", lambda: most)
+    with pytest.raises(MemoryError, match=r"300 x .* events .* needs about .* GiB, .*: take fewer sims"):
+        simulate(model, stepper, **sizes, **how)
+
+
+def test_slots_of_messages_are_room_that_a_run_needs():
+    """As many values as are under way are kept, before and after a chunk of steps."""
+    model, _ = tree_of()
+    dims, lanes = 1000, 64
+    plan = Plan(4, dims, None, None, lockstep=False)
+    need = lambda slots: check_memory(
+        plan, Asynchronous(EASGDTree(slots=slots)), model, lanes, 10, (), None, exact=False
+    )
+    assert need(1000) - need(1) >= 2 * 999 * dims * lanes * np.dtype(float).itemsize
 
 
 TABLE = timetable(Gamma(2.0), workers=7, arrivals=20)

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.events import AbstractServer, Job, own_rows
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, number
 
@@ -36,6 +36,7 @@ class ADMM(AbstractServer):
         start = state.x
         return super().init(model, state)._replace(x=start, kept={"multiplier": jnp.zeros_like(start)})
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         center, weight = state.shared["center"], self.rho * job.size.tick
         x, multiplier = job.of(state.x), job.of(state.kept["multiplier"])

@@ -7,11 +7,14 @@ from jax import lax
 from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
+from sdesim.asynchrony.clocks import Timing
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Discrete, Job
+from sdesim.asynchrony.tables import Timetable
 from sdesim.coupling import ArrayMean, Mean
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_count
+from sdesim.steppers.base import Setting
 from sdesim.steppers.exchanges import exchange
 
 
@@ -31,6 +34,22 @@ class AbstractBarrier(AbstractProtocol):
     def barrier(self):
         return self.size
 
+    def feed(self, model: Dynamics, timing: Timing, table: Timetable | None, setting: Setting):
+        self.check_workers(setting.agents)
+        return super().feed(model, timing, table, setting)
+
+    def check_workers(self, workers: int) -> None:
+        """Refuse fewer workers than act together.
+
+        Args:
+            workers: their number.
+
+        Raises:
+            ValueError: naming the size.
+        """
+        if self.size > workers:
+            raise ValueError(f"size={self.size}: must be at most the number of workers, {workers}")
+
     def discrete(self, state: State, jobs: NDArray, arrivals: int):
         waiting = np.isin(np.arange(len(state.x)), np.asarray(state.shared["there"])[: arrivals % self.size])
         return Discrete(waiting.astype(int), waiting=waiting)
@@ -39,8 +58,16 @@ class AbstractBarrier(AbstractProtocol):
         updates = arrivals // self.size  # who waits has not been answered yet
         return Counts(arrivals, arrivals, sent, updates * self.size, updates)
 
-    def nobody(self) -> Array:
-        """Who is there at the start, (size,): as many are to come."""
+    def nobody(self, workers: int) -> Array:
+        """Who is there at the start, (size,): as many are to come.
+
+        Args:
+            workers: their number.
+
+        Raises:
+            ValueError: for fewer workers than act together.
+        """
+        self.check_workers(workers)
         return jnp.zeros(self.size, jnp.int32)
 
     def joined(self, there: Array, job: Job) -> tuple[Array, Array]:
@@ -74,11 +101,10 @@ class PartialBarrier(AbstractBarrier):
         model.coupling.check_members(ArrayMean(2, jnp.zeros(1, jnp.int32)))
 
     def init(self, model: Dynamics, state: State):
-        if self.size > state.x.shape[0]:
-            raise ValueError(f"size={self.size}: must be at most the number of workers, {state.x.shape[0]}")
+        there = self.nobody(len(state.x))
         tick, start = model.sizes(model.at_step(0)).tick, jnp.zeros_like(state.t)
         x, shared = exchange(model.coupling, state.x, state.shared, start, tick)
-        shared = {"rule": shared, "there": self.nobody()}
+        shared = {"rule": shared, "there": there}
         return state._replace(x=x, shared=shared, kept={"point": state.x})
 
     def arrive(self, state: State, job: Job):
@@ -113,7 +139,7 @@ class KAsyncSGD(AbstractBarrier, AbstractServer):
 
     def init(self, model: Dynamics, state: State):
         state = super().init(model, state)
-        own = {"sum": jnp.zeros_like(state.x[0]), "there": self.nobody()}
+        own = {"sum": jnp.zeros_like(state.x[0]), "there": self.nobody(len(state.x))}
         return state._replace(shared={**state.shared, **own})
 
     def arrive(self, state: State, job: Job):

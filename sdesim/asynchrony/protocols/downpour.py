@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Discrete, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job, own_rows
 from sdesim.asynchrony.links import due
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import check_sign, number, whole_number
@@ -35,18 +35,19 @@ class Downpour(AbstractServer):
         state = super().init(model, state)
         return state._replace(kept={"push": jnp.zeros_like(state.x)})
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         x = job.of(state.x)
         step, v = job.step(x, job.of(state.v))
         x, push = x + step, job.of(state.kept["push"]) + step
-        due = self.sends(job.number)
+        sends = self.sends(job.number)
         center = state.shared["center"]
-        center = jnp.where(due, center + push[0], center)
+        center = jnp.where(sends, center + push[0], center)
         return state._replace(
-            x=job.put(state.x, jnp.where(due, center[None], x)),
+            x=job.put(state.x, jnp.where(sends, center[None], x)),
             v=job.put(state.v, v),
             shared={"center": center},
-            kept={"push": job.put(state.kept["push"], jnp.where(due, jnp.zeros_like(push), push))},
+            kept={"push": job.put(state.kept["push"], jnp.where(sends, jnp.zeros_like(push), push))},
         )
 
 
@@ -73,6 +74,7 @@ class MomentumDownpour(AbstractServer):
         state = super().init(model, state)
         return state._replace(shared={**state.shared, "velocity": jnp.zeros_like(state.x[0])})
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         step, _ = job.step(job.of(state.x), None)
         velocity = self.delta * state.shared["velocity"] + step[0]

@@ -6,7 +6,7 @@ from jax import lax
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractProtocol, Discrete, Job
+from sdesim.asynchrony.events import AbstractProtocol, Discrete, Job, own_rows
 from sdesim.asynchrony.links import due
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
@@ -53,13 +53,13 @@ class AbstractExchanges(AbstractProtocol):
     def init(self, model: Dynamics, state: State):
         return state._replace(kept={"point": state.x})
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         point = job.of(state.kept["point"])
         step, v = job.step(point, job.of(state.v))
         moved = job.of(state.x) + step
-        due = self.sends(job.number)
         members = self.who(job, state.x.shape[0])
-        x, shared = job.exchange(job.put(state.x, moved), state.shared, members, due)
+        x, shared = job.exchange(job.put(state.x, moved), state.shared, members, self.sends(job.number))
         kept = {"point": job.put(state.kept["point"], moved)}
         return state._replace(x=x, v=job.put(state.v, v), shared=shared, kept=kept)
 

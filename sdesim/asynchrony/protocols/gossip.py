@@ -12,7 +12,8 @@ class Gossip(AbstractExchanges):
     """At the end of its job a worker and another, drawn at random, exchange by the model's rule.
 
     With `Quorum(k)` both move by eta k towards their mean; at k = 1 / eta this is AD-PSGD on all pairs. The other one
-    is in the middle of a job, whose gradient it has taken already.
+    is in the middle of a job, whose gradient it has taken already. Each sends the other what it is: two messages, of
+    which `Bytes` counts that of the worker that begins as up and that of its partner as down.
 
     Attributes:
         period: jobs of a worker between two exchanges that it begins, at least 1.

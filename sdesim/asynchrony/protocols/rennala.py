@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Discrete, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job, own_rows
 from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
@@ -40,6 +40,7 @@ class Rennala(AbstractServer):
         used = shared["version"] * self.batch + shared["count"]
         return Counts(arrivals, used, sent, sent, shared["version"])
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         shared, read = state.shared, job.of(state.kept["read"])[0]
         step, v = job.step(job.of(state.x), job.of(state.v))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from sdesim.asynchrony.events import AbstractServer, Discrete, Job
+from sdesim.asynchrony.events import AbstractServer, Discrete, Job, own_rows
 from sdesim.dynamics import Counts, Dynamics, State
 from sdesim.fields import check_sign, whole_number
 
@@ -39,6 +39,7 @@ class Ringmaster(AbstractServer):
         version = state.shared["version"]
         return Counts(arrivals, version, sent, sent, version)
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         center, version = state.shared["center"], state.shared["version"]
         step, v = job.step(job.of(state.x), job.of(state.v))

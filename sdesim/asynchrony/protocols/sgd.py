@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from sdesim.asynchrony.events import AbstractServer, Job
+from sdesim.asynchrony.events import AbstractServer, Job, own_rows
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import called_with, function
 
@@ -31,6 +31,7 @@ class AsyncSGD(AbstractServer):
         read = None if self.scale is None else jnp.zeros(state.x.shape[:1], jnp.int32)
         return state._replace(kept=read)
 
+    @own_rows
     def arrive(self, state: State, job: Job):
         scale, kept = 1.0, state.kept
         if self.scale is not None:

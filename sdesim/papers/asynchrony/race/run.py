@@ -90,7 +90,7 @@ def stepper(config: Config, protocol: str, regime: str) -> Asynchronous:
         return Asynchronous(made, compute=compute)
     if made.barrier is not None:
         return Asynchronous(made, compute=Link(2 * config.megabytes, config.bandwidth, latency=compute))
-    link = Link(config.megabytes, config.bandwidth, period=getattr(made, "period", 1))
+    link = Link(config.megabytes, config.bandwidth)
     return Asynchronous(made, compute=compute, uplink=link, downlink=link)
 
 
