@@ -16,6 +16,7 @@ stability: when momentum, EASGD, ADMM and DOWNPOUR are stable on a quadratic, an
 staleness: asynchronous workers and delays on quadratic losses.
 strongly_convex: a bound of EASGD's distance from the minimum.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
+trees: EASGD Tree of workers in virtual time on a quadratic.
 """
 
 from sdesim.theory import (
@@ -35,6 +36,7 @@ from sdesim.theory import (
     staleness,
     strongly_convex,
     transition,
+    trees,
 )
 
 __all__ = [
@@ -54,4 +56,5 @@ __all__ = [
     "staleness",
     "strongly_convex",
     "transition",
+    "trees",
 ]
