@@ -17,7 +17,12 @@ staleness: asynchronous workers and delays on quadratic losses.
 strongly_convex: a bound of EASGD's distance from the minimum.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
 trees: EASGD Tree of workers in virtual time on a quadratic.
+
+`compare`: coupling rules side by side, by the map of moments of the code that simulates, `sdesim.analysis.linearize`.
 """
+
+import importlib
+from typing import Any
 
 from sdesim.theory import (
     averages,
@@ -58,3 +63,10 @@ __all__ = [
     "transition",
     "trees",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`compare`, which stands above theory, since it asks the code that simulates: it is only called from here."""
+    if name == "compare":
+        return importlib.import_module("sdesim.analysis.comparison").compare
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
