@@ -162,7 +162,8 @@ def _limit(radius: Callable[[float], float], value: float) -> float:
             low, high = low / 1.5, low
             if low < value / FAR:
                 return np.nan
-    return float(scipy.optimize.brentq(lambda v: radius(v) - 1, low, high, xtol=1e-9 * high, rtol=1e-9))
+    found: Any = scipy.optimize.brentq(lambda v: radius(v) - 1, low, high, xtol=1e-9 * high, rtol=np.float64(1e-9))
+    return float(found)
 
 
 def _best(square: Callable[[float], float], limit: float) -> float:
