@@ -134,7 +134,7 @@ print("equal ones at", next(p for p in range(1, 100) if staleness.regular_limit(
 # ## Who computes when?
 # Arrivals never depend on a state, so a *timetable* can be had by itself. Below, eight workers with gamma times, and on
 # top what the server sees. A gradient's staleness is the number of others' arrivals while it was computed: its mean is
-# $p-1$ for every law, its spread is the law's (lines: `theory.renewals`).
+# $p-1$ for every law, its variance is the law's (lines: `theory.renewals`).
 
 # %%
 laws = {"exponential": Exponential(), "gamma(4)": Gamma(4.0), "equal": Deterministic()}

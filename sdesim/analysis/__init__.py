@@ -8,10 +8,11 @@ is random.
 - `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
 - `smoothed_loss`: the expectation of any loss under any noise law.
 - `linearize`: maps of means and second moments near a point, from the code that simulates; `stability_map`: the same
-  over a grid of numbers.
+  over a grid of numbers; `compare`: coupling rules side by side.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
 
+from sdesim.analysis.comparison import compare
 from sdesim.analysis.contraction import Contraction, contraction_rate
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
@@ -32,6 +33,7 @@ __all__ = [
     "Passages",
     "Search",
     "best_k",
+    "compare",
     "contraction_rate",
     "first_passage",
     "linearize",

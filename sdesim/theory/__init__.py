@@ -16,7 +16,13 @@ stability: when momentum, EASGD, ADMM and DOWNPOUR are stable on a quadratic, an
 staleness: asynchronous workers and delays on quadratic losses.
 strongly_convex: a bound of EASGD's distance from the minimum.
 transition: one agent with momentum, or with a filter of itself, as a linear iteration.
+trees: EASGD Tree of workers in virtual time on a quadratic.
+
+`compare`: coupling rules side by side, by the map of moments of the code that simulates, `sdesim.analysis.linearize`.
 """
+
+import importlib
+from typing import Any
 
 from sdesim.theory import (
     averages,
@@ -35,6 +41,7 @@ from sdesim.theory import (
     staleness,
     strongly_convex,
     transition,
+    trees,
 )
 
 __all__ = [
@@ -54,4 +61,12 @@ __all__ = [
     "staleness",
     "strongly_convex",
     "transition",
+    "trees",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`compare`, which stands above theory, since it asks the code that simulates: it is only called from here."""
+    if name == "compare":
+        return importlib.import_module("sdesim.analysis.comparison").compare
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

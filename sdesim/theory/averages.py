@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike
 
 from sdesim.fields import check_count, check_sign
+from sdesim.theory.arguments import finite
 from sdesim.theory.linear import Matrix, check_stable, system
 
 
@@ -137,7 +138,7 @@ def quorum_chain(eta: float, preconditioners: ArrayLike, matrix: ArrayLike, nois
     """
     check_sign("eta", eta, zero=False)
     check_sign("k", k)
-    b = np.atleast_2d(np.asarray(noise, float))
+    b = np.atleast_2d(finite("noise", np.asarray(noise, float)))
     a, _ = system(matrix, b @ b.T)
     p, d = len(np.asarray(preconditioners)), len(a)
     each = _matrices(preconditioners, p, d)
@@ -147,7 +148,7 @@ def quorum_chain(eta: float, preconditioners: ArrayLike, matrix: ArrayLike, nois
 
 def _matrices(preconditioners: ArrayLike, p: int, d: int) -> Matrix:
     """One matrix an agent, (p, d, d)."""
-    each = np.asarray(preconditioners, float)
+    each = finite("preconditioners", np.asarray(preconditioners, float))
     if each.shape == (p,):
         each = each[:, None, None] * np.eye(d)
     if each.shape != (p, d, d):

@@ -44,7 +44,8 @@ def gradient(point: NDArray, rho: float) -> NDArray:
     Returns:
         (..., 3).
     """
-    x, y, z = np.moveaxis(np.asarray(point, float), -1, 0)
+    check_sign("rho", rho)
+    x, y, z = np.moveaxis(finite("point", np.asarray(point, float)), -1, 0)
     return np.stack([x**3 - x + rho * (x - z), y**3 - y + rho * (y - z), rho * (2 * z - x - y)], axis=-1)
 
 
@@ -58,7 +59,8 @@ def hessian(point: NDArray, rho: float) -> NDArray:
     Returns:
         (3, 3).
     """
-    x, y, _ = np.asarray(point, float)
+    check_sign("rho", rho)
+    x, y, _ = finite("point", np.asarray(point, float))
     return np.array([[3 * x**2 - 1 + rho, 0, -rho], [0, 3 * y**2 - 1 + rho, -rho], [-rho, -rho, 2 * rho]])
 
 

@@ -66,7 +66,9 @@ def ou_covariance_discrete(matrix: ArrayLike, covariance: ArrayLike, dt: float, 
     step = np.eye(len(a)) - float(dt) * a
     radius = float(np.abs(np.linalg.eigvals(step)).max())
     if not radius < 1:
-        raise ValueError(f"dt={dt:g}: the chain is unstable (spectral radius {radius:.4g}); it needs a smaller dt")
+        raise ValueError(
+            f"dt={dt:g}: the chain is unstable, of radius {radius:.4g} with this matrix; it needs a smaller dt"
+        )
     v = np.asarray(scipy.linalg.solve_discrete_lyapunov(step, float(dt) * sigma / agents), float)
     return (v + v.T) / 2
 
@@ -78,7 +80,7 @@ def easgd_covariance(curvature: float, covariance: float, agents: int, k: float)
     center has no noise of its own.
 
     Args:
-        curvature: h, in 1/time.
+        curvature: h, greater than 0, in 1/time.
         covariance: of the quorum's noise as it multiplies dt (`quorum_noise_covariance`), in length^2/time.
         agents: p.
         k: gain, in 1/time.
@@ -91,6 +93,7 @@ def easgd_covariance(curvature: float, covariance: float, agents: int, k: float)
     """
     p = check_count("agents", agents)
     check_sign("k", k)
+    check_sign("curvature", curvature, zero=False)
     drift = np.array([[curvature + k, -k], [-k * p, k * p]])
     return ou_covariance(drift, np.diag([covariance, 0.0]))
 

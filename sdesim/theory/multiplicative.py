@@ -8,6 +8,7 @@ input is. The mean of b samples has the variance w / b. Everything is float64 Nu
 import numpy as np
 from numpy.typing import NDArray
 
+from sdesim.theory import quadratic
 from sdesim.theory.arguments import Numbers, check, count, finite, floats, require, show
 
 
@@ -30,7 +31,7 @@ def sgd_factor(eta: Numbers, mean: Numbers, variance: Numbers, batch: Numbers = 
     """By which factor E x^2 changes in a step of SGD, (1 - eta m)^2 + eta^2 w / b (Z 5.26).
 
     Args:
-        eta: learning rate, in time.
+        eta: learning rate, at least 0, in time.
         mean: m, in 1/time.
         variance: w, at least 0, in 1/time^2.
         batch: b, samples of a step.
@@ -38,8 +39,9 @@ def sgd_factor(eta: Numbers, mean: Numbers, variance: Numbers, batch: Numbers = 
     Returns:
         Without unit.
     """
-    step, m = finite("eta", eta), finite("mean", mean)
-    check("variance", variance)
+    for name, value in (("eta", eta), ("variance", variance)):
+        check(name, value)
+    step, m = floats(eta), finite("mean", mean)
     return (1 - step * m) ** 2 + step**2 * floats(variance) / count("batch", batch)
 
 
@@ -64,7 +66,7 @@ def momentum_moments(eta: Numbers, delta: Numbers, mean: Numbers, variance: Numb
     """One step of SGD with Nesterov's momentum as a map of (E v^2, E x^2, E v x) (Z 5.30). Arguments broadcast.
 
     Args:
-        eta: learning rate, in time.
+        eta: learning rate, at least 0, in time.
         delta: momentum, without unit.
         mean: m, in 1/time.
         variance: w, at least 0, in 1/time^2.
@@ -72,7 +74,8 @@ def momentum_moments(eta: Numbers, delta: Numbers, mean: Numbers, variance: Numb
     Returns:
         (..., 3, 3).
     """
-    check("variance", variance)
+    for name, value in (("eta", eta), ("variance", variance)):
+        check(name, value)
     names = (("eta", eta), ("delta", delta), ("mean", mean), ("variance", variance))
     step, d, u1, w = np.broadcast_arrays(*(finite(*pair) for pair in names))
     u2 = u1**2 + w
@@ -96,7 +99,7 @@ def easgd_moments(
 
     Args:
         workers: p.
-        eta: learning rate, in time.
+        eta: learning rate, at least 0, in time.
         alpha: moving rate of the workers, without unit.
         beta: moving rate of the center, without unit.
         mean: m, in 1/time.
@@ -105,7 +108,8 @@ def easgd_moments(
     Returns:
         (..., 4, 4).
     """
-    check("variance", variance)
+    for name, value in (("eta", eta), ("variance", variance)):
+        check(name, value)
     names = (("eta", eta), ("alpha", alpha), ("beta", beta), ("mean", mean), ("variance", variance))
     p, step, a, b, m, w = np.broadcast_arrays(count("workers", workers), *(finite(*pair) for pair in names))
     keep, zero = 1 - a - step * m, np.zeros(p.shape)
@@ -116,6 +120,39 @@ def easgd_moments(
         [a**2, step**2 * w / p, 2 * a * keep, keep**2],
     ]
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def eamsgd_moments(
+    workers: Numbers, eta: Numbers, delta: Numbers, alpha: Numbers, beta: Numbers, mean: Numbers, variance: Numbers
+) -> NDArray:
+    """One step of EAMSGD as a map of the nine moments of `quadratic.eamsgd_moments`, which the thesis leaves out.
+
+    v^i <- delta v^i - eta xi^i (x^i + delta v^i), so that to the map of the means' curvature m the fluctuations of xi
+    add eta^2 w E (x_i + delta v_i)^2 to the moments of a worker's x and v, and 1 / p of it to those of x_mean and
+    v_mean. Arguments broadcast.
+
+    Args:
+        workers: p.
+        eta: learning rate, at least 0, in time.
+        delta: momentum, without unit.
+        alpha: moving rate of the workers, without unit.
+        beta: moving rate of the center, without unit.
+        mean: m, in 1/time.
+        variance: w, at least 0, in 1/time^2.
+
+    Returns:
+        (..., 9, 9).
+    """
+    for name, value in (("eta", eta), ("variance", variance)):
+        check(name, value)
+    names = (("eta", eta), ("delta", delta), ("alpha", alpha), ("beta", beta), ("mean", mean), ("variance", variance))
+    p, step, d, a, b, m, w = np.broadcast_arrays(count("workers", workers), *(finite(*pair) for pair in names))
+    moments = quadratic.eamsgd_moments(step * m, d * (1 - step * m), a, b)
+    ahead = step**2 * w * np.array([np.ones(p.shape), 2 * d, d**2])  # of x_i^2, x_i v_i, v_i^2
+    added = np.moveaxis(ahead, 0, -1)[..., None, :]
+    moments[..., 6:, 6:] += added
+    moments[..., 3:6, 6:] += added / p[..., None, None]
+    return moments
 
 
 def easgd_limit(shape: Numbers, rate: Numbers, alpha: Numbers, beta: Numbers) -> Numbers:

@@ -12,6 +12,7 @@ with elastic symmetry where beta = p alpha. Everything is float64 NumPy, and arg
 import numpy as np
 from numpy.typing import NDArray
 
+from sdesim.fields import check_count
 from sdesim.theory.arguments import Numbers, check, count, finite, floats, require, show
 
 # -- the center of EASGD with elastic symmetry (Z 3.1.1) ---------------------------------------------------------------
@@ -83,9 +84,9 @@ def center_variance(steps: Numbers, workers: Numbers, eta_h: Numbers, alpha: Num
     check("noise", noise)
     with np.errstate(all="ignore"):
         total = _sum(gamma * gamma, t) + _sum(phi * phi, t) - 2 * _sum(gamma * phi, t)
-        spread = np.where(np.isinf(_sum(gamma * gamma, t)) | np.isinf(_sum(phi * phi, t)), np.inf, total)
+        whole = np.where(np.isinf(_sum(gamma * gamma, t)) | np.isinf(_sum(phi * phi, t)), np.inf, total)
         scale = p * rate**2 * floats(noise)
-        return np.where(scale == 0, 0.0, scale * spread / (gamma - phi) ** 2)[()]
+        return np.where(scale == 0, 0.0, scale * whole / (gamma - phi) ** 2)[()]
 
 
 def center_square(
@@ -269,6 +270,86 @@ def easgd_stationary(
         b * ((2 - b) * (1 - n) - a) * unit,
         (pulled - b * (1 - b) * n) * unit,
     )
+
+
+def eamsgd_means(eta_h: Numbers, delta_h: Numbers, alpha: Numbers, beta: Numbers) -> NDArray:
+    """One step of EAMSGD as a map of (E c, E x_mean, E v_mean), the reduced system of Z 5.20. Arguments broadcast.
+
+    v^i <- delta_h v^i - eta_h x^i + eta xi^i,  x^i <- x^i + v^i - alpha (x^i - c),  c <- c + beta (x_mean - c), where x
+    moves by the new v and is pulled by the old center.
+
+    Args:
+        eta_h: eta h, without unit.
+        delta_h: delta (1 - eta h), without unit.
+        alpha: moving rate of the workers, without unit.
+        beta: moving rate of the center, without unit.
+
+    Returns:
+        (..., 3, 3).
+    """
+    names = (("eta_h", eta_h), ("delta_h", delta_h), ("alpha", alpha), ("beta", beta))
+    n, d, a, b = np.broadcast_arrays(*(finite(*pair) for pair in names))
+    zero = np.zeros(n.shape)
+    rows = [[1 - b, b, zero], [a, 1 - n - a, d], [zero, -n, d]]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def eamsgd_moments(eta_h: Numbers, delta_h: Numbers, alpha: Numbers, beta: Numbers) -> NDArray:
+    """One step of EAMSGD as a map of its nine second moments, which the thesis leaves out. Arguments broadcast.
+
+    They are E c^2, E c x_mean, E c v_mean, E x_mean^2, E x_mean v_mean, E v_mean^2, and the means over workers of
+    E x_i^2, E x_i v_i, E v_i^2. Noise adds s^2 / p to each of the middle three, and s^2 to each of the last.
+
+    Args:
+        eta_h: eta h, without unit.
+        delta_h: delta (1 - eta h), without unit.
+        alpha: moving rate of the workers, without unit.
+        beta: moving rate of the center, without unit.
+
+    Returns:
+        (..., 9, 9).
+    """
+    step = eamsgd_means(eta_h, delta_h, alpha, beta)
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]  # of c, x and v
+    moments = np.zeros((*step.shape[:-2], 9, 9))
+    for row, (i, j) in enumerate(pairs):
+        for column, (k, m) in enumerate(pairs):
+            share = step[..., i, k] * step[..., j, m] + (step[..., i, m] * step[..., j, k] if k != m else 0)
+            moments[..., row, column] = share
+            if i > 0:  # of a worker by itself, who sees the center as the mean does
+                moments[..., row + 3, column + (3 if k > 0 else 0)] = share
+    return moments
+
+
+def eamsgd_stationary(
+    workers: int, eta_h: float, delta_h: float, alpha: float, beta: float, noise: float = 1.0
+) -> NDArray:
+    """The stationary second moments of EAMSGD, of `eamsgd_moments`: the first is the center's, the seventh a worker's.
+
+    Args:
+        workers: p.
+        eta_h: eta h, without unit.
+        delta_h: delta (1 - eta h), without unit.
+        alpha: moving rate of the workers, without unit.
+        beta: moving rate of the center, without unit.
+        noise: s^2, at least 0, in length^2.
+
+    Returns:
+        (9,), in length^2.
+
+    Raises:
+        ValueError: where it is not stable. Of more than one worker the whole system must be, differences too.
+    """
+    p = check_count("workers", workers)
+    check("noise", noise)
+    moments, added = eamsgd_moments(eta_h, delta_h, alpha, beta), float(noise) * np.repeat([0, 1 / p, 1], 3)
+    if p == 1:  # who is the mean
+        moments, added = moments[:6, :6], added[:6]
+    if not (radius := float(np.abs(np.linalg.eigvals(moments)).max())) < 1:
+        values = f"eta_h={eta_h:g}: with delta_h={delta_h:g}, alpha={alpha:g} and beta={beta:g}"
+        raise ValueError(f"{values} EAMSGD is not stable: second moments have the factor {radius:.6g}")
+    found = np.linalg.solve(np.eye(len(added)) - moments, added)
+    return np.concatenate([found, found[3:]]) if p == 1 else found
 
 
 def _center(steps: Numbers, workers: Numbers, eta_h: Numbers, alpha: Numbers) -> tuple[Numbers, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.fields import check_count, check_sign
-from sdesim.theory.arguments import floats
+from sdesim.theory.arguments import finite, floats
 from sdesim.theory.linear import ou_covariance_discrete
 from sdesim.theory.synchronization import step
 
@@ -64,6 +64,7 @@ def spread_and_variance(covariance: NDArray) -> tuple[float, float]:
         covariance: of their positions, (agents, agents).
     """
     p = len(covariance)
+    covariance = finite("covariance", covariance)
     return float(np.trace((np.eye(p) - 1 / p) @ covariance)), float(covariance.mean())
 
 
@@ -78,4 +79,5 @@ def consensus(start: NDArray, eta: NDArray) -> NDArray:
         (...,), in length.
     """
     check_sign("eta", eta, zero=False)
-    return (start / eta).mean(-1) / (1 / eta).mean()
+    rates = floats(eta)
+    return (finite("start", start) / rates).mean(-1) / (1 / rates).mean()

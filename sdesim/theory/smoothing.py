@@ -79,6 +79,9 @@ def agents_law(half_width: float, agents: int, order: Order, rate: float, step: 
     check_sign("half_width", half_width)
     p = check_count("agents", agents)
     check_choice("order", order, ORDERS)
+    check_sign("rate", rate)
+    if not rate <= 1:
+        raise ValueError(f"rate={rate:g}: must be from 0 to 1")
     age = np.arange(check_count("step", step, least=0) + 1)
     kept = (1 - rate) ** (age + (order == "gauss-seidel"))
     mean = (age == 0) / p

@@ -27,7 +27,7 @@ def radius(matrix: NDArray) -> Numbers:
     Returns:
         (...).
     """
-    return np.abs(np.linalg.eigvals(matrix)).max(axis=-1)
+    return np.abs(np.linalg.eigvals(finite("matrix", matrix))).max(axis=-1)
 
 
 def in_unit_circle(b: Numbers, c: Numbers) -> Numbers:
@@ -117,7 +117,9 @@ def easgd_drift(workers: int, eta_h: float, alpha: float, beta: float) -> NDArra
     Returns:
         (p + 1, p + 1).
     """
-    return _drift(workers, np.array([[1 - alpha - eta_h]]), alpha, beta)
+    names = (("eta_h", eta_h), ("alpha", alpha), ("beta", beta))
+    n, a, b = (float(finite(*pair)) for pair in names)
+    return _drift(workers, np.array([[1 - a - n]]), a, b)
 
 
 def eamsgd_drift(workers: int, eta_h: float, delta_h: float, alpha: float, beta: float) -> NDArray:
@@ -133,7 +135,9 @@ def eamsgd_drift(workers: int, eta_h: float, delta_h: float, alpha: float, beta:
     Returns:
         (2 p + 1, 2 p + 1).
     """
-    return _drift(workers, np.array([[delta_h, -eta_h], [delta_h, 1 - eta_h - alpha]]), alpha, beta)
+    names = (("eta_h", eta_h), ("delta_h", delta_h), ("alpha", alpha), ("beta", beta))
+    n, d, a, b = (float(finite(*pair)) for pair in names)
+    return _drift(workers, np.array([[d, -n], [d, 1 - n - a]]), a, b)
 
 
 def easgd_spectrum(eta_h: Numbers, alpha: Numbers, beta: Numbers) -> NDArray:
@@ -252,12 +256,12 @@ def easgd_sweep(workers: int, eta_h: float, alpha: float) -> NDArray:
     Returns:
         (p + 1, p + 1).
     """
-    p = check_count("workers", workers)
+    p, n, a = check_count("workers", workers), float(finite("eta_h", eta_h)), float(finite("alpha", alpha))
     whole = np.eye(p + 1)
     for i in range(p):
         step = np.eye(p + 1)
-        step[i, i], step[i, -1] = 1 - eta_h - alpha, alpha
-        step[-1, i], step[-1, -1] = alpha, 1 - alpha
+        step[i, i], step[i, -1] = 1 - n - a, a
+        step[-1, i], step[-1, -1] = a, 1 - a
         whole = step @ whole
     return whole
 
@@ -285,15 +289,17 @@ def admm_turn(workers: int, worker: int, eta: float, rho: float, h: float = 1.0)
     Args:
         workers: p.
         worker: whose turn it is, from 0.
-        eta: learning rate, in time.
-        rho: penalty, in 1/time.
-        h: curvature, in 1/time.
+        eta: learning rate, at least 0, in time.
+        rho: penalty, at least 0, in 1/time.
+        h: curvature, at least 0, in 1/time.
 
     Returns:
         (2 p + 1, 2 p + 1).
     """
     p = check_count("workers", workers)
     i = 2 * check_count("worker", worker, least=0, most=p - 1)
+    for name, value in (("eta", eta), ("rho", rho), ("h", h)):
+        check_sign(name, value)
     dual, primal, center = (np.eye(2 * p + 1) for _ in range(3))
     dual[i, i + 1], dual[i, -1] = -1, 1
     weight = eta * rho / (1 + eta * rho)
@@ -307,9 +313,9 @@ def admm_sweep(workers: int, eta: float, rho: float, h: float = 1.0) -> NDArray:
 
     Args:
         workers: p.
-        eta: learning rate, in time.
-        rho: penalty, in 1/time.
-        h: curvature, in 1/time.
+        eta: learning rate, at least 0, in time.
+        rho: penalty, at least 0, in 1/time.
+        h: curvature, at least 0, in 1/time.
 
     Returns:
         (2 p + 1, 2 p + 1).

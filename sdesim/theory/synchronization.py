@@ -198,7 +198,7 @@ def quorum_noise_covariance(covariance: Numbers, agents: Numbers, eta: Numbers, 
     Returns:
         Of the shape of `covariance`, in length^2/time.
     """
-    return temperature(agents, eta, batch) / count("agents", agents) * floats(covariance)
+    return temperature(agents, eta, batch) / count("agents", agents) * finite("covariance", covariance)
 
 
 def momentum_synchronization_rate(

@@ -46,8 +46,11 @@ def effective_rate(eta: float, k: float, rate: float) -> float:
     Args:
         eta: learning rate, in time.
         k: gain of the pull to the center, in 1/time.
-        rate: r of the linear filter, in 1/time.
+        rate: r of the linear filter, greater than 0, in 1/time.
     """
+    for name, value in (("eta", eta), ("k", k)):
+        check_sign(name, value)
+    check_sign("rate", rate, zero=False)
     return eta * rate / (rate + k)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from sdesim.fields import check_count, check_sign
+from sdesim.fields import check_count, check_sign, shown
 
 STEP = 1 / 64
 """Greatest step of the integration of means, in mean times of a step."""
@@ -36,12 +36,11 @@ def tree_mean(fanout: Sequence[int], a: float, alpha: float, times: ArrayLike, d
     Raises:
         ValueError: if an argument is out of its range.
     """
-    for fan in fanout:
-        check_count("fanout", fan)
-    for name, value in (("a", a), ("alpha", alpha), ("delay", delay)):
+    _check_fanout(fanout)
+    for name, value in (("a", a), ("alpha", alpha), ("delay", delay), ("times", times)):
         check_sign(name, value)
     moments = np.asarray(times, float)
-    if moments.ndim != 1 or (moments < 0).any() or (np.diff(moments) < 0).any():
+    if moments.ndim != 1 or (np.diff(moments) < 0).any():
         raise ValueError("times: must be moments that do not fall, at least 0, (times,)")
     # Before the delay nothing comes. At it all the first messages do, whose values are the starting point: 1.
     levels, keep = len(fanout), 1 - alpha
@@ -106,7 +105,7 @@ def tree_second(fanout: Sequence[int], a: float, alpha: float, noise: float = 1.
         fanout: children of a node at each level, leaves first; at most about a hundred leaves.
         a: eta h, learning rate times curvature.
         alpha: the moving rate, eta k.
-        noise: s^2 = eta^2 sigma^2, the variance of a job's step, in length^2.
+        noise: s^2 = eta^2 sigma^2, the variance of a job's step, at least 0, in length^2.
 
     Returns:
         Of one of each level, from the leaves to the root, (levels,), in length^2.
@@ -115,6 +114,7 @@ def tree_second(fanout: Sequence[int], a: float, alpha: float, noise: float = 1.
         ValueError: if an argument is out of its range, or there is no stationary law.
     """
     tree = _Tree(fanout, a, alpha)
+    check_sign("noise", noise)
     matrix = tree.generator()
     if not (growth := float(np.linalg.eigvals(matrix).real.max())) < 0:
         raise ValueError(
@@ -124,12 +124,18 @@ def tree_second(fanout: Sequence[int], a: float, alpha: float, noise: float = 1.
     return np.array([moments[tree.orbit[i, i]] for i in tree.shown])
 
 
+def _check_fanout(fanout: Sequence[int]) -> None:
+    if not len(fanout):
+        raise ValueError(f"fanout={shown(fanout)}: must have a level at least, such as (4, 4)")
+    for fan in fanout:
+        check_count("fanout", fan)
+
+
 class _Tree:
     """Events of a tree, and its second moments by orbits: pairs of coordinates that a renumbering exchanges."""
 
     def __init__(self, fanout: Sequence[int], a: float, alpha: float):
-        for fan in fanout:
-            check_count("fanout", fan)
+        _check_fanout(fanout)
         check_sign("a", a)
         check_sign("alpha", alpha, zero=False)
         self.a, self.alpha, self.levels = a, alpha, len(fanout)

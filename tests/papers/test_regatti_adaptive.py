@@ -34,9 +34,9 @@ def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
 
 
 def test_claims_fail_of_rates_that_know_no_staleness(smoke):
-    """Of data in which every rule is the constant one."""
+    """Of data in which every kind of rate is the constant one."""
     _, _, data = smoke("r-adaptive")
-    blind = data.isel(rule=[0] * 4).assign_coords(rule=data["rule"].values)
+    blind = data.isel(kind=[0] * 4).assign_coords(kind=data["kind"].values)
     assert failed(blind) >= {"falls-by-itself", "same-rate", "sooner-there"}
 
 
@@ -50,7 +50,7 @@ def test_a_claim_fails_where_low_rates_are_not_tried(smoke):
 def test_claims_fail_of_draws_from_other_samples(monkeypatch, float32):
     """Of runs that draw from another set than that whose loss is looked at."""
     monkeypatch.setattr(run, "Regression", lambda rows, most: Regression(np.roll(rows, most, axis=0), most))
-    assert failed(run.run(SMOKE)) >= {"gap-knows-no-rule"}
+    assert failed(run.run(SMOKE)) >= {"gap-knows-no-rate"}
 
 
 def test_stable_rates_are_those_below_the_first_that_grows():

@@ -30,11 +30,17 @@ def test_claims_fail_of_fresh_gradients_larger_thresholds_and_no_waiting(monkeyp
     monkeypatch.setattr(run, "AsyncSGD", Fresh)
     monkeypatch.setattr(run, "Ringmaster", lambda most: Ringmaster(8 * most))
     monkeypatch.setattr(run, "KAsyncSGD", lambda size: AsyncSGD())
-    assert failed(run.run(SMOKE)) == {
+    assert failed(run.run(SMOKE)) >= {
         *("unequal-mean", "unequal-roots", "slow-workers-hurt"),
         *("threshold-helps", "threshold-rescues", "threshold-chosen-gamma"),
         "groups-help",
     }
+
+
+def test_a_claim_fails_of_gamma_times(smoke):
+    """Both laws are run: each is taken for the other."""
+    data = smoke("y-schedule")[2]
+    assert "unequal-mean" in failed(data.isel(law=[1, 0]).assign_coords(law=data["law"]))
 
 
 def test_unequal_workers_of_one_speed_are_equal_ones():

@@ -70,7 +70,7 @@ def test_claims_fail_of_another_learning_rate(float32):
 
 
 def test_claims_fail_of_half_the_noise(float32):
-    assert failed(run.run(dataclasses.replace(SMOKE, sigma=SMOKE.sigma / 2))) == {"race-memoryless", "race-regular"}
+    assert failed(run.run(dataclasses.replace(SMOKE, sigma=SMOKE.sigma / 2))) >= {"race-memoryless", "race-regular"}
 
 
 def test_rates_of_known_signals():

@@ -51,7 +51,7 @@ def test_claims_fail_of_half_the_noise(smoke):
 def test_claims_fail_of_a_period_that_is_ignored(smoke):
     data = smoke("z-async")[2]
     every = data.isel(period=[0] * len(SMOKE.periods)).assign_coords(period=data["period"])
-    assert failed(every) >= {"period-center", "period-workers"} | {n for n in NOISE if "agents" in n}
+    assert failed(every) >= {"period-center", "period-workers"} | NOISE
 
 
 @pytest.mark.slow

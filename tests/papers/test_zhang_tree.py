@@ -79,7 +79,7 @@ def test_claims_fail_of_schemes_that_are_swapped(monkeypatch, float32):
     right = run.protocol
     swapped = dict(zip(SCHEMES, reversed(SCHEMES), strict=True))
     monkeypatch.setattr(run, "protocol", lambda scheme, period: right(swapped[scheme], period))
-    assert failed(run.run(SMOKE)) == {"informed", "less-at-the-root", "more-at-the-leaves"}
+    assert failed(run.run(SMOKE)) >= {"informed", "less-at-the-root", "more-at-the-leaves"}
 
 
 def test_claims_fail_where_all_copy_each_other(smoke):

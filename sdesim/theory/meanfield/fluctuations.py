@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sdesim.dynamics import Dynamics
-from sdesim.fields import check_count
+from sdesim.fields import check_count, check_sign
 from sdesim.theory.meanfield import parts
 from sdesim.theory.meanfield.iteration import Transfer, evolve, piece_edges
 from sdesim.theory.meanfield.parts import Grid
@@ -64,6 +64,9 @@ def quorum_moments(
         ValueError: for fewer than 1 agent, k < 0 or a temperature that is not positive.
     """
     p = check_count("agents", agents)
+    check_count("points", points)
+    check_sign("k", k)
+    check_sign("temperature", temperature, zero=False)
     if k == 0:
         mean, variance = loss.moments(0.0, 0.0, temperature)
         return QuorumMoments(float(mean), float(variance) / p)
@@ -87,9 +90,9 @@ def linear_noise(variance: float, k: float, temperature: float) -> float:
     """p Var(mean) on a stable branch of agents' variance V: V / (1 - k V / T); for a quadratic loss exact, T / f''.
 
     Args:
-        variance: V of one agent, in length^2.
-        k: gain, in 1/time.
-        temperature: T, in length^2/time.
+        variance: V of one agent, at least 0, in length^2.
+        k: gain, at least 0, in 1/time.
+        temperature: T, greater than 0, in length^2/time.
 
     Returns:
         In length^2.
@@ -97,6 +100,9 @@ def linear_noise(variance: float, k: float, temperature: float) -> float:
     Raises:
         ValueError: on an unstable branch.
     """
+    for name, value in (("variance", variance), ("k", k)):
+        check_sign(name, value)
+    check_sign("temperature", temperature, zero=False)
     slope = k * variance / temperature
     if slope >= 1:
         raise ValueError(f"variance={variance:g}, k={k:g}: R' = k V / T = {slope:g}, must be less than 1 (stable)")

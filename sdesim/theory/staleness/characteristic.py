@@ -17,7 +17,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from sdesim.fields import check_count, one_number, shown
+from sdesim.fields import check_count, of_part, one_number, shown
 from sdesim.theory.staleness.laws import DelayLaw, delay_law
 
 POINTS = (16, 32, 64, 128)  # of collocation: more where fewer miss a root
@@ -167,7 +167,8 @@ def best_workers(a: float, compute: Any) -> float:
     Returns:
         p, any number: h = p a / m is that of `best_gain`.
     """
-    law = delay_law(compute)
+    with of_part("compute"):
+        law = delay_law(compute)
     return best_gain(law)[0] * law.mean / one_number("a", a, zero=False)
 
 
@@ -181,7 +182,8 @@ def most_workers(a: float, compute: Any) -> float:
     Returns:
         p, any number; infinite where no number diverges.
     """
-    law = delay_law(compute)
+    with of_part("compute"):
+        law = delay_law(compute)
     return stability_limit(law) * law.mean / one_number("a", a, zero=False)
 
 

@@ -82,8 +82,11 @@ def newton(function: Callable[[complex], complex], slope: Callable[[complex], co
         The root.
 
     Raises:
+        ValueError: for a start that is not finite.
         RuntimeError: if the method does not come to one.
     """
+    if not np.isfinite(start):
+        raise ValueError(f"start={start}: must be finite")
     return complex(scipy.optimize.newton(function, start, slope, tol=1e-13, maxiter=200))
 
 

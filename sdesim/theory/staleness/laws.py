@@ -16,7 +16,7 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.asynchrony.compute import AbstractCompute, Deterministic, Exponential, Gamma, Measured, Slowed
-from sdesim.fields import check_sign, one_number, shown
+from sdesim.fields import check_sign, of_part, one_number, shown
 
 REACH = 34.0  # of logits, beyond which 1e-15 of a law lies
 PANEL = 2.0  # of logits
@@ -226,7 +226,8 @@ def mixed_delay(laws: Sequence[Any], weights: ArrayLike | None = None) -> DelayL
     Raises:
         ValueError: if they do not fit together.
     """
-    made = [delay_law(law) for law in laws]
+    with of_part("laws"):
+        made = [delay_law(law) for law in laws]
     share = sampled_delay(np.arange(len(made)), weights)  # checks them
     parts = [(made[int(i)], w) for i, w in zip(share.times, share.weights, strict=True)]
     join = lambda rules: (np.concatenate([t for t, _ in rules]), np.concatenate([w for _, w in rules]))
@@ -245,7 +246,9 @@ def workers_delay(compute: Any, means: ArrayLike) -> DelayLaw:
         means: mean compute time of each worker, greater than 0, (workers,), in time.
     """
     check_sign("means", means, zero=False)
-    means, law = np.atleast_1d(np.asarray(means, float)), delay_law(compute)
+    with of_part("compute"):
+        law = delay_law(compute)
+    means = np.atleast_1d(np.asarray(means, float))
     equal, workers = np.unique(means, return_counts=True)
     return mixed_delay([law.scaled(mean / law.mean) for mean in equal], workers / equal)
 

@@ -80,12 +80,13 @@ def sgd_moments(workers: int, a: float) -> NDArray:
 
     Args:
         workers: p, at least 2.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
 
     Returns:
         (4, 4).
     """
     p = check_count("workers", workers, least=2)
+    check_sign("a", a)
     row_b, row_m = np.array([1, -(1 + 2 * a), 0, a * (1 + a)]), np.array([1, -2 * a, 0, a**2])
     both = np.array([1, -2 * (1 + a), 0, (1 + a) ** 2])
     return np.array(
@@ -129,13 +130,15 @@ def mean_path(workers: float, a: float, times: ArrayLike) -> NDArray:
 
     Args:
         workers: p, at least 1; any number.
-        a: eta h, without unit.
-        times: in units of m, (times,).
+        a: eta h, at least 0, without unit.
+        times: at least 0, in units of m, (times,).
 
     Returns:
         E c and E x_mean, (times, 2).
     """
     check_sign("workers", workers, zero=False)
+    for name, value in (("a", a), ("times", times)):
+        check_sign(name, value)
     drift = np.array([[0, -workers * a], [1, -(1 + a)]])
     return scipy.linalg.expm(np.asarray(times, float)[:, None, None] * drift) @ np.ones(2)
 
@@ -145,15 +148,16 @@ def moment_path(workers: int, a: float, times: ArrayLike, noise: float = 0.0) ->
 
     Args:
         workers: p.
-        a: eta h, without unit.
-        times: in units of m, (times,).
+        a: eta h, at least 0, without unit.
+        times: at least 0, in units of m, (times,).
         noise: s^2, at least 0, in the square of the start.
 
     Returns:
         (times, 4), in the square of the start.
     """
     p, t = check_count("workers", workers), np.asarray(times, float)
-    check_sign("noise", noise)
+    for name, value in (("a", a), ("times", times), ("noise", noise)):
+        check_sign(name, value)
     # Of one worker the server and the point are one number.
     moments = sgd_moments(p, a) if p > 1 else (1 - a) ** 2 * np.eye(4)
     drift = np.zeros((5, 5))
@@ -167,12 +171,13 @@ def square_rate(workers: int, a: float) -> float:
 
     Args:
         workers: p.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
 
     Returns:
         In 1 / m; negative where they grow.
     """
     p = check_count("workers", workers)
+    check_sign("a", a)
     return p * (1 - float(np.linalg.eigvals(sgd_moments(p, a)).real.max())) if p > 1 else 1 - (1 - a) ** 2
 
 
@@ -183,12 +188,13 @@ def unequal_means(means: ArrayLike, a: float) -> NDArray:
 
     Args:
         means: mean compute time m_i of each worker, greater than 0, (workers,), in time.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
 
     Returns:
         Of E c and E x of each speed, the fastest first, (1 + speeds, 1 + speeds), in 1/time.
     """
     check_sign("means", means, zero=False)
+    check_sign("a", a)
     speeds, workers = np.unique(np.atleast_1d(np.asarray(means, float)), return_counts=True)
     drift = np.diag(np.concatenate([[0.0], -(1 + a) / speeds]))
     drift[0, 1:], drift[1:, 0] = -a * workers / speeds, 1 / speeds
@@ -205,13 +211,16 @@ def easgd_moments(workers: int, a: float, alpha: float) -> NDArray:
 
     Args:
         workers: p, at least 2.
-        a: eta h, without unit.
-        alpha: moving rate, without unit.
+        a: eta h, at least 0, without unit.
+        alpha: moving rate, at least 0, without unit.
 
     Returns:
         (4, 4).
     """
-    p, g = check_count("workers", workers, least=2), a + alpha
+    p = check_count("workers", workers, least=2)
+    for name, value in (("a", a), ("alpha", alpha)):
+        check_sign(name, value)
+    g = a + alpha
     keep = 1 - alpha
     return np.array(
         [
@@ -228,8 +237,8 @@ def easgd_stationary(workers: int, a: float, alpha: float, noise: float = 1.0) -
 
     Args:
         workers: p, at least 2.
-        a: eta h, without unit.
-        alpha: moving rate, without unit.
+        a: eta h, at least 0, without unit.
+        alpha: moving rate, at least 0, without unit.
         noise: s^2, at least 0, in length^2.
 
     Returns:
@@ -241,7 +250,7 @@ def easgd_stationary(workers: int, a: float, alpha: float, noise: float = 1.0) -
     check_sign("noise", noise)
     moments = easgd_moments(workers, a, alpha)
     if (radius := float(np.abs(np.linalg.eigvals(moments)).max())) >= 1:
-        raise ValueError(f"alpha={alpha:g}: the second moments grow by {radius:.6g} an arrival at a={a:g}")
+        raise ValueError(f"alpha={alpha:g}: must be stable, and moments grow by {radius:.6g} an arrival at a={a:g}")
     return np.linalg.solve(np.eye(4) - moments, noise * np.array([0, 0, 1 / workers**2, 1 / workers]))
 
 
@@ -267,12 +276,13 @@ def regular_radius(workers: int, a: float) -> float:
 
     Args:
         workers: p.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
 
     Returns:
         Without unit; below 1 where it is stable. At a = (p - 1)^(p - 1) / p^p it is least.
     """
     p = check_count("workers", workers)
+    check_sign("a", a)
     return float(np.abs(np.roots([1.0, -1.0, *np.zeros(p - 2), a] if p > 1 else [1.0, a - 1.0])).max())
 
 
@@ -281,7 +291,7 @@ def regular_rate(workers: int, a: float) -> float:
 
     Args:
         workers: p.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
 
     Returns:
         In 1 / m; negative where it diverges.
@@ -294,13 +304,14 @@ def regular_path(workers: int, a: float, arrivals: int) -> tuple[NDArray, NDArra
 
     Args:
         workers: p.
-        a: eta h, without unit.
+        a: eta h, at least 0, without unit.
         arrivals: how many.
 
     Returns:
         E c, from the start on, (arrivals + 1,), and Var c for noise of s^2 = 1.
     """
     p, n = check_count("workers", workers), check_count("arrivals", arrivals, least=0)
+    check_sign("a", a)
     mean, kick = np.ones(p + n), np.concatenate([np.zeros(p - 1), np.ones(n + 1)])  # first what was read before
     for i in range(p, p + n):
         mean[i] = mean[i - 1] - a * mean[i - p]

@@ -9,9 +9,9 @@ import xarray as xr
 from sdesim import statistics
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame.measured import Runs
-from sdesim.papers.regatti.adaptive.config import ADAPTIVE, RULES, Config
+from sdesim.papers.regatti.adaptive.config import ADAPTIVE, KINDS, Config
 
-CONSTANT, ROOT, FULL = RULES
+CONSTANT, ROOT, FULL = KINDS
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ def stable_rates(config: Config, excess: xr.DataArray) -> tuple[float, float]:
 
     Args:
         config: constants of the experiment.
-        excess: at the end, in the mean over simulations, of one rule and number of workers, (eta,).
+        excess: at the end, in the mean over simulations, of one kind of rate and number of workers, (eta,).
 
     Returns:
         Both; 0 where none is stable, infinite where all are.
@@ -61,7 +61,7 @@ def time_to_level(config: Config, excess: xr.DataArray) -> float:
 
 
 def best_time(config: Config, excess: xr.DataArray) -> float:
-    """The least time to the level over all learning rates, of one rule and number of workers.
+    """The least time to the level over all learning rates, of one kind of rate and number of workers.
 
     Args:
         config: constants of the experiment.
@@ -74,7 +74,7 @@ def best_time(config: Config, excess: xr.DataArray) -> float:
 
 
 def best_rate(excess: xr.DataArray) -> float:
-    """The learning rate of the least loss at the end, of one rule and number of workers.
+    """The learning rate of the least loss at the end, of one kind of rate and number of workers.
 
     Args:
         excess: in the mean over simulations, (eta, step).
@@ -88,28 +88,28 @@ def best_rate(excess: xr.DataArray) -> float:
 def statements(config: Config) -> list[Statement]:
     crowd, most, least = config.workers[-1], config.counts[-1], config.counts[0]
     high = min(eta for eta in config.etas if eta > config.eta)
-    staleness_rules = (ROOT, FULL, ADAPTIVE)
+    staleness_kinds = (ROOT, FULL, ADAPTIVE)
 
-    def excess(runs: Runs, rule: str, p: int, n: int = most) -> xr.DataArray:
-        return mean_excess(runs.data).sel(rule=rule, workers=p, samples=n)
+    def excess(runs: Runs, kind: str, p: int, n: int = most) -> xr.DataArray:
+        return mean_excess(runs.data).sel(kind=kind, workers=p, samples=n)
 
-    def end(runs: Runs, rule: str, p: int, eta: float, n: int = most) -> float:
-        return float(excess(runs, rule, p, n).isel(step=-1).sel(eta=eta))
+    def end(runs: Runs, kind: str, p: int, eta: float, n: int = most) -> float:
+        return float(excess(runs, kind, p, n).isel(step=-1).sel(eta=eta))
 
-    def limit(runs: Runs, rule: str, p: int) -> float:
-        return stable_rates(config, excess(runs, rule, p).isel(step=-1))[0]
+    def limit(runs: Runs, kind: str, p: int) -> float:
+        return stable_rates(config, excess(runs, kind, p).isel(step=-1))[0]
 
     over = lambda one, other: one / other if other else np.nan
 
-    def best(runs: Runs, rule: str, p: int) -> float:
-        return float(excess(runs, rule, p).isel(step=-1).min())
+    def best(runs: Runs, kind: str, p: int) -> float:
+        return float(excess(runs, kind, p).isel(step=-1).min())
 
     def off(runs: Runs) -> float:
-        """The greatest relative distance of a gap from that of the least squares, each rule at its best rate."""
+        """The greatest relative distance of a gap from that of the least squares, each kind at its best rate."""
         found = []
         for n, fitted in zip(config.counts, config.fitted_gap(), strict=True):
-            for rule in (CONSTANT, *staleness_rules):
-                at = dict(rule=rule, workers=crowd, samples=n, eta=best_rate(excess(runs, rule, crowd, n)))
+            for kind in (CONSTANT, *staleness_kinds):
+                at = dict(kind=kind, workers=crowd, samples=n, eta=best_rate(excess(runs, kind, crowd, n)))
                 found.append(abs(float(statistics.grid_mean(runs.data["gap"].sel(at))) / fitted - 1))
         return statistics.greatest(found)
 
@@ -154,8 +154,8 @@ def statements(config: Config) -> list[Statement]:
         Statement(
             "a-low-rate-does-as-well",
             f"but none is much better than a constant rate that is low enough: the least excess of {crowd} workers by "
-            "a rule that knows the staleness over that by a constant rate, each at its best learning rate",
-            lambda runs: min(best(runs, rule, crowd) for rule in staleness_rules) / best(runs, CONSTANT, crowd),
+            "one that knows the staleness over that by a constant rate, each at its best learning rate",
+            lambda runs: min(best(runs, kind, crowd) for kind in staleness_kinds) / best(runs, CONSTANT, crowd),
             at_least(0.75, smoke=0.75),
         ),
         # fails of rates that know no staleness
@@ -170,9 +170,9 @@ def statements(config: Config) -> list[Statement]:
         ),
         # fails of draws from other samples than those whose loss is looked at
         Statement(
-            "gap-knows-no-rule",
-            f"and the gap is that of the least squares, which falls as 1 / n, by each rule: from n = {least} to "
-            f"{most}, of {crowd} workers at the best learning rate (greatest relative difference)",
+            "gap-knows-no-rate",
+            f"and the gap is that of the least squares, which falls as 1 / n, by each kind of rate: from n = {least} "
+            f"to {most}, of {crowd} workers at the best learning rate (greatest relative difference)",
             off,
             at_most(0.3, smoke=0.4),
         ),

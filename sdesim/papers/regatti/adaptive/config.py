@@ -6,10 +6,10 @@ import numpy as np
 
 from sdesim.fields import check_count, check_sign
 
-RULES = {"constant": 0.0, "power 1/2": 0.5, "power 1": 1.0}
-"""Rules of the learning rate, with the exponent of the power law of the staleness."""
+KINDS = {"constant": 0.0, "power 1/2": 0.5, "power 1": 1.0}
+"""Kinds of learning rate, with the exponent of the power law of the staleness."""
 ADAPTIVE = "delay-adaptive"
-"""The rule with a limit on learning rate times staleness, beyond the number of workers."""
+"""The kind with a limit on learning rate times staleness, beyond the number of workers."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from sdesim import plotting
 from sdesim.papers.frame.measured import plot_formula, plot_measured
 from sdesim.papers.regatti.adaptive.claims import best_rate, best_time, mean_excess, stable_rates
-from sdesim.papers.regatti.adaptive.config import ADAPTIVE, RULES, Config
+from sdesim.papers.regatti.adaptive.config import ADAPTIVE, KINDS, Config
 from sdesim.statistics import jackknife
 from sdesim.theory import generalization
 
-COLORS = dict(zip((*RULES, ADAPTIVE), ("0.35", plotting.QUORUM, plotting.SMOOTHED, "#1b9e77"), strict=True))
+COLORS = dict(zip((*KINDS, ADAPTIVE), ("0.35", plotting.QUORUM, plotting.SMOOTHED, "#1b9e77"), strict=True))
 MARKERS = dict(zip(COLORS, "osD^", strict=True))
 SAYS = {
     "constant": "constant",
@@ -38,12 +38,12 @@ def _loss(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Excess of the unseen loss against the learning rate, of the most workers and of one."""
     crowd, found = config.workers[-1], data["excess"].isel(step=-1).sel(samples=config.counts[-1])
     shown = lambda values: values.where(values.mean("sim") < 10 * config.start, drop=True)
-    one = shown(found.sel(rule="constant", workers=1))
+    one = shown(found.sel(kind="constant", workers=1))
     panel.plot(one["eta"], one.mean("sim"), ":", color="0.6", lw=1.3, label="$p=1$")
-    for rule in COLORS:
-        values = shown(found.sel(rule=rule, workers=crowd))
-        panel.plot(values["eta"], values.mean("sim"), color=COLORS[rule], lw=0.8)
-        plot_measured(panel, values, "eta", SAYS[rule], COLORS[rule], MARKERS[rule])
+    for kind in COLORS:
+        values = shown(found.sel(kind=kind, workers=crowd))
+        panel.plot(values["eta"], values.mean("sim"), color=COLORS[kind], lw=0.8)
+        plot_measured(panel, values, "eta", SAYS[kind], COLORS[kind], MARKERS[kind])
     limit = float(generalization.regression_limit(crowd, config.dims))
     panel.axvline(limit, color=COLORS["constant"], lw=0.9, ls="--")
     panel.axhline(config.start, color="0.75", lw=0.8)
@@ -56,13 +56,13 @@ def _loss(panel: Axes, config: Config, data: xr.Dataset) -> None:
 def _limits(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Greatest stable learning rates against p, between two of the grid."""
     excess = mean_excess(data).isel(step=-1).sel(samples=config.counts[-1])
-    for i, rule in enumerate(COLORS):
+    for i, kind in enumerate(COLORS):
         for p in config.workers:
-            low, high = stable_rates(config, excess.sel(rule=rule, workers=p))
+            low, high = stable_rates(config, excess.sel(kind=kind, workers=p))
             high = min(high, 2 * config.etas[-1])
             x, mid = p * 1.08 ** (i - 1.5), np.sqrt(low * high)
-            style: dict[str, Any] = dict(fmt=MARKERS[rule], ms=4, lw=1.0, capsize=2.0, color=COLORS[rule])
-            label = SAYS[rule] if p == config.workers[0] else ""
+            style: dict[str, Any] = dict(fmt=MARKERS[kind], ms=4, lw=1.0, capsize=2.0, color=COLORS[kind])
+            label = SAYS[kind] if p == config.workers[0] else ""
             panel.errorbar([x], [mid], yerr=[[mid - low], [high - mid]], label=label, **style)
     many = np.geomspace(1, config.workers[-1], 100)
     limits = generalization.regression_limit(many, config.dims)
@@ -80,21 +80,21 @@ def _best_time(config: Config, data: xr.Dataset, sims: np.ndarray) -> float:
 def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Time to the level at the best learning rate, in mean compute times."""
     values = data.sel(samples=config.counts[-1])
-    for i, rule in enumerate(COLORS):
+    for i, kind in enumerate(COLORS):
         times, errors = [], []
         for p in config.workers:
-            part = values.sel(rule=rule, workers=p)
+            part = values.sel(kind=kind, workers=p)
             time = functools.partial(_best_time, config, part)
             times.append(time(np.arange(config.sims)))
             errors.append(2 * jackknife(time, config.sims)[0])
         p = np.array(config.workers)
         resolution = config.every / p
-        style: dict[str, Any] = dict(fmt=MARKERS[rule] + "-", ms=4, lw=1.0, capsize=2.0, color=COLORS[rule])
+        style: dict[str, Any] = dict(fmt=MARKERS[kind] + "-", ms=4, lw=1.0, capsize=2.0, color=COLORS[kind])
         panel.errorbar(
             p * 1.05 ** (i - 1.5),
             np.array(times) / p,
             yerr=np.array(errors) / p + resolution / 2,
-            label=SAYS[rule],
+            label=SAYS[kind],
             **style,
         )
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel=f"time to an excess of {config.level:g}  $(m)$")
@@ -104,15 +104,15 @@ def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
 
 
 def _gap(panel: Axes, config: Config, data: xr.Dataset) -> None:
-    """The gap of losses against n, of each rule at its best learning rate."""
+    """The gap of losses against n, of each kind at its best learning rate."""
     crowd, excess = config.workers[-1], mean_excess(data)
-    for i, rule in enumerate(COLORS):
+    for i, kind in enumerate(COLORS):
         parts = []
         for n in config.counts:
-            at = dict(rule=rule, workers=crowd, samples=n)
+            at = dict(kind=kind, workers=crowd, samples=n)
             parts.append(data["gap"].sel(at).sel(eta=best_rate(excess.sel(at)), drop=True))
         found = xr.concat(parts, "samples").assign_coords(samples=np.array(config.counts) * 1.06 ** (i - 1.5))
-        plot_measured(panel, found, "samples", SAYS[rule], COLORS[rule], MARKERS[rule])
+        plot_measured(panel, found, "samples", SAYS[kind], COLORS[kind], MARKERS[kind])
     panel.plot(config.counts, config.fitted_gap(), "_", color="black", ms=24, label="least squares of these samples")
     line = config.dims / np.array(config.counts)
     plot_formula(panel, config.counts, line, "$d\\,\\sigma^2/n$", "0.5")

@@ -1,4 +1,4 @@
-"""The runs of r-adaptive: all rules of the learning rate on the same timetables, with the same samples drawn."""
+"""The runs of r-adaptive: all kinds of learning rate on the same timetables, with the same samples drawn."""
 
 import warnings
 
@@ -12,18 +12,18 @@ from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.ensembles.warnings import DivergenceWarning
 from sdesim.fields import Part
-from sdesim.papers.regatti.adaptive.config import ADAPTIVE, RULES, Config
+from sdesim.papers.regatti.adaptive.config import ADAPTIVE, KINDS, Config
 from sdesim.papers.regatti.samples import Regression
 
 NEVER = 1e9  # a limit that no staleness meets
 
 
 class Both(Part):
-    """The product of both rules, so that one program serves all.
+    """The product of both kinds, so that one program serves all.
 
     Attributes:
         power: the power law.
-        adaptive: the rule with a limit.
+        adaptive: the kind with a limit.
     """
 
     power: PowerLaw
@@ -71,7 +71,7 @@ def _losses(config: Config, servers: xr.DataArray) -> xr.Dataset:
 
 
 def _swept(config: Config, stepping: Asynchronous, workers: int, etas: tuple[float, ...], progress: bool) -> xr.Dataset:
-    """Losses over samples and learning rates, of one number of workers and one rule."""
+    """Losses over samples and learning rates, of one number of workers and one kind of rate."""
     most = config.counts[-1]
     rows = config.samples().reshape(-1, config.dims + 1)
     with warnings.catch_warnings():  # rates that diverge are among what is looked at
@@ -97,27 +97,27 @@ def _swept(config: Config, stepping: Asynchronous, workers: int, etas: tuple[flo
 
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
-    """All rules at all learning rates.
+    """All kinds at all learning rates.
 
     Args:
         config: constants of the experiment.
         progress: whether to say how far it is.
 
     Returns:
-        (rule, workers, samples, eta, sim) each, in the mean over sets of samples: `excess`, of the unseen loss over its
+        (kind, workers, samples, eta, sim) each, in the mean over sets of samples: `excess`, of the unseen loss over its
         least, also with the axis "step" of arrivals; `gap`, of the unseen loss over that of the samples, at the end.
         What has overflowed is infinite.
     """
-    names, found = [*RULES, ADAPTIVE], []
+    names, found = [*KINDS, ADAPTIVE], []
     for p in config.workers:
-        if p == 1:  # never stale: all rules are one
-            rules = [_swept(config, stepper(1, 0.0, NEVER), 1, config.etas, progress)] * len(names)
+        if p == 1:  # never stale: all kinds are one
+            kinds = [_swept(config, stepper(1, 0.0, NEVER), 1, config.etas, progress)] * len(names)
         else:
-            rules = [_swept(config, stepper(p, c, NEVER), p, config.etas, progress) for c in RULES.values()]
+            kinds = [_swept(config, stepper(p, c, NEVER), p, config.etas, progress) for c in KINDS.values()]
             # the unseen loss has smoothness 1
             each = [_swept(config, stepper(p, 0.0, 1 / (4 * eta)), p, (eta,), progress) for eta in config.etas]
-            rules.append(xr.concat(each, "eta"))
-        found.append(xr.concat(rules, xr.IndexVariable("rule", names)))
+            kinds.append(xr.concat(each, "eta"))
+        found.append(xr.concat(kinds, xr.IndexVariable("kind", names)))
     data = xr.concat(found, xr.IndexVariable("workers", list(config.workers)))
     data = data.where(np.isfinite(data), np.inf)
-    return data.transpose("rule", "workers", "samples", "eta", ..., "sim")
+    return data.transpose("kind", "workers", "samples", "eta", ..., "sim")

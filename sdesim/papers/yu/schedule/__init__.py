@@ -18,9 +18,9 @@ __all__ = ["EXPERIMENT", "PRESETS", "Config"]
 EXPERIMENT = Experiment(
     "y-schedule",
     "After Yu, Chen & Poor: which workers to activate, and how stale a gradient may be",
-    "Workers, the threshold of staleness and the size of groups can be chosen before anything is run: they decide the "
-    "law of the delays, whose characteristic roots say how fast the mean decays and where it diverges. Slow workers "
-    "that are added to enough fast ones slow the descent down.",
+    "Workers, the threshold of staleness and the number of gradients that are averaged can be chosen before anything "
+    "is run: they decide the law of the delays, whose characteristic roots say how fast the mean decays and where it "
+    "diverges. Slow workers that are added to enough fast ones slow the descent down.",
     PRESETS,
     run.run,
     picture.plot,
