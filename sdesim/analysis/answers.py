@@ -1,7 +1,7 @@
 """How one step answers to pushes: derivatives of the code that simulates, at a state of rest.
 
-Pushed are coordinates of agents and of what they share, and gradient noise. Of noise whose size hangs on the point it is
-asked too at which point each agent takes its gradient.
+Pushed are coordinates of agents and of what they share, and gradient noise. Of noise whose size hangs on the point it
+is asked too at which point each agent takes its gradient.
 """
 
 import dataclasses
@@ -56,8 +56,8 @@ def pushed(
         probes: the agents that are pushed, (probes,).
 
     Returns:
-        What agents answer, (pushes, agents, own), and what is shared, (pushes, shared), to pushes of the coordinates and
-        the noise of each probe, and then of what is shared; and the state after, at rest.
+        What agents answer, (pushes, agents, own), and what is shared, (pushes, shared), to pushes of the coordinates
+        and the noise of each probe, and then of what is shared; and the state after, at rest.
     """
     rows, shared = coordinates(state, n)
 
@@ -209,7 +209,7 @@ def _placed(state: State, n: Array, rows: Array, shared: Array) -> State:
     return state._replace(x=x, v=v, shared=whole[0], velocity_shared=whole[1])
 
 
-# -- the law of the noise -----------------------------------------------------------------------------------------------
+# -- the law of the noise ---------------------------------------------------------------------------------------------
 
 
 class Law(NamedTuple):

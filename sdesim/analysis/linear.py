@@ -1,10 +1,10 @@
 """What a step does to small departures from a point: maps of means and of second moments, from the code that simulates.
 
-Agents whose numbers are equal are one class, of which two are pushed: one's own answer, that of another of its kind,
-those of the others and that of what is shared say all, so that ten thousand agents cost what two do. Where a rule tells
-agents apart by their places, as a tree does, each is a class by itself. Where workers in virtual time differ by integers
-(how many jobs until the next exchange, who waits, whose read is old), the discrete states are walked through as the code
-takes one to another, and moments are joined with them.
+Agents whose numbers are equal are one class, of which two are pushed: their answers, those of the others and that of
+what is shared say all, so that of ten thousand agents no more moments are solved for than of two. Where a rule tells
+agents apart by their places, as a tree does, each is a class by itself. Where workers in virtual time differ by
+integers (how many jobs until the next exchange, who waits, whose read is old), the discrete states are walked through
+as the code takes one to another, and moments are joined with them.
 """
 
 import dataclasses
@@ -289,7 +289,7 @@ class _Walk:
     def _reads(
         self, place: _Place, worker: int | None, parts: list[NDArray], laws: tuple[Law, ...], own: int, shared: int
     ) -> tuple[NDArray, NDArray]:
-        """Of the first agent of each part, whose noise hangs on the point, how that follows means and its difference."""
+        """Where one agent of each part takes its gradient, if its noise hangs on that: `reads` and `reads_alone`."""
         r, d = len(parts), self.at.size
         joint, alone = np.zeros((r, d, r * own + shared)), np.zeros((r, d, own))
         asked = [a for a, law in enumerate(laws) if law.curved is not None and (worker is None or worker in parts[a])]
@@ -369,8 +369,8 @@ def _maps(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """The maps of an `Event` from answers.
 
-    `moved` (pushes, agents, own) and `common` (pushes, shared): to pushes of the coordinates and the noise of `_probes`,
-    and then of what is shared.
+    `moved` (pushes, agents, own) and `common` (pushes, shared): to pushes of the coordinates and the noise of each of
+    `_probes`, and then of what is shared.
     """
     n, c, r = moved.shape[-1], common.shape[-1], len(parts)
     joint, kick = np.zeros((r * n + c, r * n + c)), np.zeros((r * n + c, r * dims))

@@ -26,7 +26,7 @@ from sdesim.analysis.answers import Law
 
 DENSE = 60  # moments up to which eigenvalues are those of a dense matrix
 WRITTEN = 20_000  # moments up to which their map is written down
-WORK = 1e10  # multiplications up to which it is
+WORK = 2e8  # multiplications up to which it is
 MOST = 81_000  # moments that are solved for, those of 400 unknowns among them
 TIGHT = 1e-13  # of what is solved for by iteration, as a share
 
