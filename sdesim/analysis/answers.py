@@ -112,7 +112,7 @@ def looked(
         return jnp.concatenate([part.ravel() for part in new])
 
     def of(source: Array) -> Array:
-        units = (jnp.arange(agents) == source)[None, :, None] * jnp.eye(dims)[:, None, :]  # (dims, agents, dims)
+        units = jnp.eye(agents)[source][None, :, None] * jnp.eye(dims)[:, None, :]  # (dims, agents, dims)
         kick = lambda unit: jax.jvp(lambda z: after(rows, shared, z, still, unit[0]), (still,), (unit,))[1]
         kicks = jax.vmap(kick)(units)
 
@@ -189,7 +189,7 @@ def _parts(state: State, n: Array) -> tuple[PyTree, PyTree]:
 
 def _by_age(slots: int, n: Array) -> Array:
     """The slots of the steps before step n, from the last one back, but for that which step n takes."""
-    return (n - 1 - jnp.arange(slots - 1)) % slots
+    return (n - 1 - jnp.arange(slots - 1, dtype=n.dtype)) % slots
 
 
 def _placed(state: State, n: Array, rows: Array, shared: Array) -> State:
@@ -291,6 +291,6 @@ class _Given(AbstractNoise):
         return self.zeta
 
     def apply(self, z: Array, x: Array, gradient: Array, batch: Array, scale: Array):
-        if self.tilt is not None:
-            z = z + self.tilt * ((x - self.at) @ self.along)[:, None]
+        if self.tilt is not None and self.at is not None:
+            z = z + self.tilt * ((x - self.at[None]) @ self.along)[:, None]
         return per_agent(scale, x) * z

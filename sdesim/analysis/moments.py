@@ -316,7 +316,7 @@ class Linear:
     def _greatest(self, matrix: Any, shift: float = 1.0) -> float:
         """Its greatest real eigenvalue: moments stay positive, so none is greater in absolute value."""
         size = matrix.shape[0]
-        if size <= DENSE:
+        if self._is_written and size <= DENSE:
             return float(np.linalg.eigvals(matrix.toarray()).real.max())
         start = np.concatenate([self._identity(mode) for mode in self.modes])
         if self._is_written:

@@ -92,7 +92,7 @@ def stability_map(
     coordinates = {name: coordinate(v) for name, v in zip(names, values.values(), strict=True)}
     if plane is not None:
         excess = lambda *point: of(*point).radius() - 1
-        pieces = _boundary(*(np.asarray(v, float) for v in values.values()), variables["radius"][1] - 1, excess)
+        pieces = boundary(*(np.asarray(v, float) for v in values.values()), variables["radius"][1] - 1, excess)
         variables["boundary"] = (("piece", "end", "number"), pieces, {"long_name": WORDS["boundary"]})
         coordinates["number"] = np.array(names)
     return xr.Dataset(variables, coordinates)
@@ -161,8 +161,18 @@ def check_real(argument: str, model: Dynamics, stepper: AbstractStepper, name: s
     check_choice(argument, name, real)
 
 
-def _boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float], float]) -> NDArray:
-    """The line on which a function is 0, as pieces, (pieces, 2, 2), from its values on a grid, (x, y)."""
+def boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float], float]) -> NDArray:
+    """The line on which a function is 0, between where it is below and where it is not.
+
+    Args:
+        x: in ascending order.
+        y: likewise.
+        excess: the function on their grid, (x, y).
+        of: the function of a number of each.
+
+    Returns:
+        Both ends of each piece, (pieces, 2, 2); not in the line's order.
+    """
     stable = excess < 0
 
     def crossing(a: tuple[int, int], b: tuple[int, int]) -> NDArray | None:
