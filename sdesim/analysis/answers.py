@@ -107,7 +107,7 @@ def looked(
     still = jnp.zeros((agents, dims))
 
     def after(rows: Array, shared: Array, zeta: Array, tilt: Array, along: Array) -> Array:
-        noise = _Given(_of(zeta, arrival), _of(tilt, arrival), state.x[0], along)
+        noise = _Given(_of(zeta, arrival), (_of(tilt, arrival), state.x[0], along))
         new = coordinates(_stepped(model, stepper, state, n, arrival, noise, rows, shared), n + 1)
         return jnp.concatenate([part.ravel() for part in new])
 
@@ -278,12 +278,10 @@ def _curved(model: Dynamics, at: Array, batch: Array) -> Array:
 
 
 class _Given(AbstractNoise):
-    """Noise that is handed in: zeta + tilt (x - at) . along."""
+    """Noise that is handed in: zeta + tilt (x - at) . along, the second with `slope` = (tilt, at, along) alone."""
 
     zeta: Array
-    tilt: Array | None = None
-    at: Array | None = None
-    along: Array | None = None
+    slope: tuple[Array, Array, Array] | None = None
 
     word_pairs = 0
 
@@ -291,6 +289,7 @@ class _Given(AbstractNoise):
         return self.zeta
 
     def apply(self, z: Array, x: Array, gradient: Array, batch: Array, scale: Array):
-        if self.tilt is not None and self.at is not None:
-            z = z + self.tilt * ((x - self.at[None]) @ self.along)[:, None]
+        if self.slope is not None:
+            tilt, at, along = self.slope
+            z = z + tilt * ((x - at[None]) @ along)[:, None]
         return per_agent(scale, x) * z

@@ -176,11 +176,8 @@ class Linear:
         """The map of all second moments, as a matrix or as a function."""
         if self._is_written:
             return self._second[0]
-        still = np.zeros(self._count)
-        constant = self._moved(still)
-        return scipy.sparse.linalg.LinearOperator(
-            (self._count,) * 2, matvec=lambda moments: self._moved(moments.ravel()) - constant, dtype=float
-        )
+        constant = self._moved(np.zeros(self._count))
+        return _function(self._count, lambda moments: self._moved(moments) - constant)
 
     def _moved(self, moments: NDArray) -> NDArray:
         """All second moments after a step or an arrival."""
@@ -251,8 +248,7 @@ class Linear:
         if self._is_written:
             still = scipy.sparse.eye_array(len(rates))
             return -self._greatest((self._matrix - still) @ scipy.sparse.diags_array(rates), shift)
-        of = lambda v: self._matrix @ (rates * v.ravel()) - rates * v.ravel()
-        return -self._greatest(scipy.sparse.linalg.LinearOperator((len(rates),) * 2, matvec=of, dtype=float), shift)
+        return -self._greatest(_function(len(rates), lambda v: self._matrix @ (rates * v) - rates * v), shift)
 
     def stationary(self) -> dict[str, NDArray]:
         """The stationary second moments, on the average over steps or arrivals.
@@ -304,9 +300,7 @@ class Linear:
             moments, added = self._second
             equations = scipy.sparse.csc_array(scipy.sparse.eye_array(len(added)) - moments)
             return scipy.sparse.linalg.splu(equations).solve(added)
-        still: Any = scipy.sparse.linalg.LinearOperator(
-            (self._count,) * 2, matvec=lambda v: v.ravel() - self._matrix @ v.ravel(), dtype=float
-        )
+        still = _function(self._count, lambda v: v - self._matrix @ v)
         added = self._moved(np.zeros(self._count))
         found, left = scipy.sparse.linalg.gmres(still, added, rtol=TIGHT, atol=0.0, restart=60, maxiter=50)
         if left:
@@ -322,8 +316,7 @@ class Linear:
         if self._is_written:
             moved = matrix + shift * scipy.sparse.eye_array(size)
         else:
-            of = lambda v: matrix @ v.ravel() + shift * v.ravel()
-            moved = scipy.sparse.linalg.LinearOperator((size, size), matvec=of, dtype=float)
+            moved = _function(size, lambda v: matrix @ v + shift * v)
         found: Any = scipy.sparse.linalg.eigs(moved, k=1, v0=start, return_eigenvectors=False)
         return float(found.real.max()) - shift
 
@@ -397,6 +390,12 @@ class Linear:
             own = sum(k / size * (s[:, block(a), block(a)] + (1 - 1 / k) * f[:, a]) for a, k in members)
             new[:, kind] = size / (size - 1) * (own - whole[:, block(kind), block(kind)])
         return _upper(whole, new, sizes)
+
+
+def _function(size: int, of: Callable[[NDArray], NDArray]) -> Any:
+    """A function of vectors in place of a matrix."""
+    operator: Any = scipy.sparse.linalg.LinearOperator
+    return operator((size, size), matvec=lambda v: of(v.ravel()), dtype=float)
 
 
 @functools.cache

@@ -67,8 +67,6 @@ def optimize(
         TypeError: as `linearize`.
         ValueError: as `linearize`; for a bad argument, and where nothing is stationary at any value.
     """
-    if not isinstance(model, Dynamics):
-        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     stepper = stepper_of(stepper)
     check_real("name", model, stepper, name)
     check_choice("goal", goal, ("radius", "own", "quorum", "shared"))

@@ -72,14 +72,14 @@ def stability_map(
     """
     stepper = stepper_of(stepper)
     plane = None if x is None and y is None else _plane(model, stepper, grid, x, y)
-    values = checked_grid(model, stepper, grid if plane is None else plane)
+    given: Any = grid if plane is None else plane
+    values = checked_grid(model, stepper, given)
     if unfit := [name for name in SIZES if name in values and name != "agents"]:
         raise ValueError(f"grid: {unfit[0]} is no number of a step; the point `at` has the dimensions")
     if agents is not None and "agents" in values:
         raise ValueError(f"agents={agents}: is in the grid already; leave it out")
-    of = lambda *point: step_of(
-        model, stepper, dict(zip(values, point, strict=True)), 1 if agents is None else agents, at
-    )
+    p = 1 if agents is None else agents
+    of = lambda *point: step_of(model, stepper, dict(zip(values, point, strict=True)), p, at)
     found = [said_of(of(*point), np.size(at)) for point in itertools.product(*values.values())]
     names = [SIZES.get(name, name) for name in values]
     counts = [len(v) for v in values.values()]
@@ -92,7 +92,8 @@ def stability_map(
     coordinates = {name: coordinate(v) for name, v in zip(names, values.values(), strict=True)}
     if plane is not None:
         excess = lambda *point: of(*point).radius() - 1
-        pieces = boundary(*(np.asarray(v, float) for v in values.values()), variables["radius"][1] - 1, excess)
+        first, second = (np.asarray(v, float) for v in values.values())
+        pieces = boundary(first, second, variables["radius"][1] - 1, excess)
         variables["boundary"] = (("piece", "end", "number"), pieces, {"long_name": WORDS["boundary"]})
         coordinates["number"] = np.array(names)
     return xr.Dataset(variables, coordinates)
@@ -154,8 +155,11 @@ def check_real(argument: str, model: Dynamics, stepper: AbstractStepper, name: s
         name: of the number.
 
     Raises:
+        TypeError: for what is no model.
         ValueError: naming the argument.
     """
+    if not isinstance(model, Dynamics):
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     fields = {**numeric_fields(model), **{STEPPER + n: value for n, value in numeric_fields(stepper).items()}}
     real = [n for n, a in fields.items() if a is None or np.issubdtype(a.dtype, np.floating)]
     check_choice(argument, name, real)
