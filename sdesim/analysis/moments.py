@@ -235,14 +235,14 @@ class Linear:
         """
         means = self.mean()
         if not self.memoryless:
-            return -self._pace * float(np.log(np.abs(np.linalg.eigvals(means)).max()))
+            return self._per_step(float(np.abs(np.linalg.eigvals(means)).max()))
         rates = np.concatenate([np.full(len(m.sizes) * self.own + self.shared, m.rate) for m in self.modes])
         return -float(np.linalg.eigvals((means - np.eye(len(means))) * rates).real.max())
 
     def rate(self) -> float:
         """The rate at which second moments decay, in the units of `mean_rate`; negative where they grow."""
         if not self.memoryless:
-            return -self._pace * float(np.log(self.radius()))
+            return self._per_step(self.radius())
         rates = np.concatenate([np.full(moments_of(m, self.own, self.shared), m.rate) for m in self.modes])
         shift = 2 * float(rates.max())
         if self._is_written:
@@ -287,9 +287,10 @@ class Linear:
 
     # -- the map of an event ----------------------------------------------------------------------------------------
 
-    @property
-    def _pace(self) -> float:
-        return self.modes[0].rate
+    def _per_step(self, factor: float) -> float:
+        """The rate of what has a factor at each regular step or arrival: infinite where nothing is left."""
+        with np.errstate(divide="ignore"):
+            return -self.modes[0].rate * float(np.log(factor))
 
     def _starts(self, size: Callable[[Mode], int]) -> NDArray:
         return np.concatenate([[0], np.cumsum([size(mode) for mode in self.modes])])
