@@ -25,16 +25,8 @@ ELSEWHERE = {
     *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
     *("Linear", "Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
     *("check_dims", "checked_indices", "fitting_loss", "labels_of", "looking_at_every_step", "said_while_traced"),
-    *(
-        "best_k",
-        "compare",
-        "contraction_rate",
-        "first_passage",
-        "linearize",
-        "occupancy",
-        "smoothed_loss",
-        "stability_map",
-    ),
+    *("best_k", "compare", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss"),
+    *("stability_map", "Optimum", "optimize"),
     *("stationary_mean", "survival", "synchronization", "Job", "Timetable", "Computation", "Counts", "Discrete"),
 }
 

@@ -8,7 +8,8 @@ is random.
 - `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
 - `smoothed_loss`: the expectation of any loss under any noise law.
 - `linearize`: maps of means and second moments near a point, from the code that simulates; `stability_map`: the same
-  over a grid of numbers; `compare`: coupling rules side by side.
+  over a grid of numbers, and the boundary of stability; `optimize`: the number at which they fall fastest or are
+  least; `compare`: coupling rules side by side.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
 
@@ -16,6 +17,7 @@ from sdesim.analysis.comparison import compare
 from sdesim.analysis.contraction import Contraction, contraction_rate
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
+from sdesim.analysis.optimum import Optimum, optimize
 from sdesim.analysis.passages import Passages, first_passage, survival
 from sdesim.analysis.regions import Ball, Box, occupancy
 from sdesim.analysis.search import Search, best_k
@@ -30,6 +32,7 @@ __all__ = [
     "Contraction",
     "Estimate",
     "Linear",
+    "Optimum",
     "Passages",
     "Search",
     "best_k",
@@ -38,6 +41,7 @@ __all__ = [
     "first_passage",
     "linearize",
     "occupancy",
+    "optimize",
     "smoothed_loss",
     "stability_map",
     "stationary_mean",

@@ -1,49 +1,49 @@
 """What a step does to small departures from a point: maps of means and of second moments, from the code that simulates.
 
-Of agents that nothing tells apart one is pushed at a time. Its own answer, that of another of its kind, those of the
-others and that of what is shared say all, so that a thousand agents cost what two do. Where workers in virtual time
-differ by integers (how many jobs until the next exchange, who waits, whose read is old), the discrete states are walked
-through as the code takes one to another, and moments are joined with them.
+Agents whose numbers are equal are one class, of which two are pushed: their answers, those of the others and that of
+what is shared say all, so that of ten thousand agents no more moments are solved for than of two. Where a rule tells
+agents apart by their places, as a tree does, each is a class by itself. Where workers in virtual time differ by
+integers (how many jobs until the next exchange, who waits, whose read is old), the discrete states are walked through
+as the code takes one to another, and moments are joined with them.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, PyTree
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from sdesim.analysis.moments import Event, Linear, Mode
+from sdesim.analysis.answers import Law, begun, coordinates, law_of, looked, pushed
+from sdesim.analysis.moments import MOST, Event, Linear, Mode, moments_of
 from sdesim.asynchrony import AbstractProtocol, Asynchronous, Deterministic, Exponential
 from sdesim.asynchrony.events import Arrival, Discrete
 from sdesim.dynamics import Dynamics, Friction, State
 from sdesim.fields import check_count, named, number, shown
-from sdesim.noise import AbstractNoise
-from sdesim.random import Words
-from sdesim.steppers import AbstractStepper, stepper_of
+from sdesim.steppers import AbstractStepper, Delayed, stepper_of
 
-MOST = 20_000  # second moments, joined with discrete states, that are solved for
-MOST_OF_ONE = 3_000  # in one discrete state
+DENSE = 400  # unknowns, up to which agents that a rule tells apart are classes by themselves
 EQUAL = 1e-9  # of answers that are one but for rounding, as a share of the greatest
 
 
 def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents: int, at: ArrayLike = 0.0) -> Linear:
     """A step's linear map near a point at which all agents rest, by automatic differentiation of the step.
 
-    For agents that step together, and for workers in virtual time whose compute times are exponential, so that whoever
-    arrives next is drawn with equal chance among those at work, or all equal, so that they arrive in turn. What is
-    stationary of these is what is found after a step or an arrival. No number may tell one agent from another. Integers
-    that a protocol keeps are joined, where it says in `AbstractProtocol.discrete` which of them matter. Noise is taken
-    by its covariance; on a quadratic loss the moments are exact. float64 always.
+    For agents that step together, with delayed gradients too, and for workers in virtual time whose compute times are
+    exponential, so that whoever arrives next is drawn among those at work, or all equal, so that they arrive in turn.
+    What is stationary of these is what is found after a step or an arrival. Agents whose numbers are equal are one
+    class; those that the rule tells apart by their places are each by itself, up to 400 unknowns: `repr` says which.
+    Integers that a protocol keeps are joined, where it says in `AbstractProtocol.discrete` which of them matter.
+
+    Noise is taken by its covariance, which may hang on the point: to second order in the departure. On a quadratic loss
+    the moments are exact, if the covariance is quadratic in the point, as for `noise.GammaMultiplicative`. float64
+    always.
 
     Args:
-        model: the dynamics; noise must not hang on the point.
+        model: the dynamics.
         stepper: one of `sdesim.steppers` or `Asynchronous`; Euler-Maruyama at the matched step by default.
         agents: p.
         at: the point, a number or (dims,): where the gradient vanishes.
@@ -67,18 +67,56 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
     with jax.enable_x64(True):
         wide = lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a
         model, bare = jax.tree.map(wide, (model, stepper.bare()))
-        return _Walk(model, bare, _covariance(model, point), _in_turn(stepper), p, point).linear()
+        if isinstance(bare, Delayed):
+            bare = dataclasses.replace(bare, history=None)  # before step 0 all were at rest
+        batch = np.broadcast_to(np.asarray(model.batch, float), p)
+        laws = {b: law_of(model, point, b) for b in np.unique(batch).tolist()}
+        walk = _Walk(model, bare, [laws[b] for b in batch.tolist()], _in_turn(stepper), p, point)
+        kinds = _kinds(model, stepper, p)
+        try:
+            return dataclasses.replace(walk, kinds=kinds, speeds=_speeds(stepper, p)).linear()
+        except _ToldApartError as error:
+            if p == kinds.max() + 1:
+                raise
+            most = f"up to {DENSE} unknowns each can be a class by itself"
+            if walk.unknowns() > DENSE:
+                raise ValueError(f"agents={p}: {error}; {most}, and there are {walk.unknowns()}") from None
+        return dataclasses.replace(walk, kinds=np.arange(p), speeds=_speeds(stepper, p)).linear()
+
+
+class _ToldApartError(ValueError):
+    """Agents of equal numbers answer differently."""
+
+
+def _kinds(model: Dynamics, stepper: AbstractStepper, agents: int) -> NDArray:
+    """Which agents have numbers of their own that are equal, as integers, (agents,)."""
+    parts = model.eta, model.batch, model.coupling, model.velocity_coupling, model.momentum, stepper
+    leaves = [np.asarray(a) for a in jax.tree.leaves(parts) if eqx.is_array(a)]
+    rows = [a.reshape(agents, -1) for a in leaves if a.ndim and len(a) == agents]
+    if not rows:
+        return np.zeros(agents, int)
+    return np.unique(np.concatenate(rows, axis=1), axis=0, return_inverse=True)[1].ravel()
+
+
+def _speeds(stepper: AbstractStepper, agents: int) -> NDArray:
+    """Of each worker, how many jobs it ends in the workers' mean compute time."""
+    means = np.broadcast_to(np.asarray(stepper.compute.mean, float) if isinstance(stepper, Asynchronous) else 1, agents)
+    return means.mean() / means
 
 
 def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None:
     """Refuse steps that are not alike, or not of the state that they are given."""
-    if callable(model.eta) or jnp.ndim(model.eta) or jnp.ndim(model.batch):
-        raise ValueError("eta, batch: must be one number for all steps and agents, or steps or agents are not alike")
+    if callable(model.eta):
+        raise ValueError("eta: must be no function of the step, or steps are not alike")
     if isinstance(model.momentum, Friction) and callable(model.momentum.mu):
         raise ValueError("momentum: a friction of time makes every step another")
     if model.coupling.renews:
         raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, which are no steps")
-    if stepper.past:
+    if isinstance(stepper, Delayed):
+        if callable(getattr(stepper.delay, "quantiles", None)) and not stepper.distributed:
+            why = "is drawn anew at each step; must be a number, one an agent, or a law with distributed=True"
+            raise ValueError(f"delay={type(stepper.delay).__name__}: {why}")
+    elif stepper.past:
         raise ValueError(f"stepper={type(stepper).__name__}: its steps hang on more than the present state")
     if stepper.cycle is None:
         raise ValueError("stepper: a period that is a function makes every step another")
@@ -87,8 +125,10 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
     protocol = stepper.protocol
     if protocol.messages:
         raise ValueError(f"protocol={type(protocol).__name__}: messages are under way, whose values the state holds")
-    if not isinstance(stepper.compute, Exponential | Deterministic) or jnp.ndim(stepper.compute.mean):
-        right = "must be Exponential or Deterministic with one mean: who arrives next must not hang on the past"
+    if not isinstance(stepper.compute, Exponential | Deterministic) or (
+        _in_turn(stepper) and np.ptp(stepper.compute.mean)
+    ):
+        right = "must be Exponential, or Deterministic with one mean: who arrives next must not hang on the past"
         raise ValueError(f"compute={shown(stepper.compute)}: {right}")
     if protocol.barrier is not None and protocol.barrier > agents:
         raise ValueError(f"agents={agents}: must be at least {protocol.barrier}, for whom the protocol waits")
@@ -117,17 +157,28 @@ class _Walk:
 
     model: Dynamics
     stepper: AbstractStepper
-    covariance: NDArray
+    laws: list[Law]  # of each agent's noise
     in_turn: bool
     agents: int
     at: NDArray
+    kinds: NDArray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+    speeds: NDArray = dataclasses.field(default_factory=lambda: np.zeros(0))
+
+    def start(self) -> _Place:
+        """All agents at rest, at step 0."""
+        x = jnp.asarray(np.tile(self.at, (self.agents, 1)))
+        return _Place(begun(self.model, self.stepper, x), np.zeros(self.agents, int), 0)
+
+    def unknowns(self) -> int:
+        """Coordinates of all agents and of what they share."""
+        return sum(a.size for a in coordinates(self.start().state, jnp.int32(0)))
 
     def linear(self) -> Linear:
         """All modes that are met, and what takes one to another."""
         p = self.agents
-        start = _Place(_begun(self.model, self.stepper, jnp.asarray(np.tile(self.at, (p, 1)))), np.zeros(p, int), 0)
+        start = self.start()
         self._check_integers(start.state)
-        own, shared = (a.shape[-1] for a in _coordinates(start.state))
+        own, shared = (a.shape[-1] for a in coordinates(start.state, jnp.int32(0)))
         places, numbers, again = [start], {self._key(start): 0}, set()
         modes, events, size = [], [], 0
         while len(modes) < len(places):
@@ -136,12 +187,9 @@ class _Walk:
             told = self._told(place)
             classes = _classes(told)
             modes.append(Mode(tuple(len(members) for members in classes), self._rate(told)))
-            means = own * len(classes) + shared
-            here = means * (means + 1) // 2 + len(classes) * own * (own + 1) // 2
-            size += here
-            if size > MOST or here > MOST_OF_ONE:
-                most = f"at most {MOST}, of one state {MOST_OF_ONE}, are solved for"
-                raise ValueError(f"agents={p}: there are {size} second moments or more, joined with states; {most}")
+            size += moments_of(modes[-1], own, shared)
+            if size > MOST:
+                raise ValueError(f"agents={p}: there are {size} second moments or more; at most {MOST} are solved for")
             for worker, chance in self._arrivals(place, told, classes):
                 event, after = self._event(place, classes, worker)
                 key = self._key(after)
@@ -160,14 +208,13 @@ class _Walk:
     def _told(self, place: _Place) -> Discrete:
         """What tells agents apart: of workers that arrive in turn their turns too."""
         if not isinstance(self.stepper, Asynchronous):
-            return Discrete(np.zeros(self.agents, int), place.steps % (self.stepper.cycle or 1))
+            return Discrete(self.kinds, place.steps % (self.stepper.cycle or 1))
         state = place.state._replace(kept=place.state.kept.own)
         told = self.stepper.protocol.discrete(state, place.jobs, place.steps)
-        labels = np.asarray(told.labels, int)
+        labels = [self.kinds, np.asarray(told.labels, int)]
         if self.in_turn:
-            turns = (np.arange(self.agents) - place.steps) % self.agents
-            labels = np.stack([turns, labels], axis=1)
-        return told._replace(labels=labels.reshape(self.agents, -1))
+            labels.insert(0, (np.arange(self.agents) - place.steps) % self.agents)
+        return told._replace(labels=np.stack(labels, axis=1))
 
     def _key(self, place: _Place) -> tuple:
         told = self._told(place)
@@ -177,7 +224,7 @@ class _Walk:
     def _rate(self, told: Discrete) -> float:
         if not isinstance(self.stepper, Asynchronous):
             return 1.0
-        return float(self.agents - (0 if told.waiting is None else int(np.sum(told.waiting))))
+        return float(self.speeds.sum() if told.waiting is None else self.speeds[~np.asarray(told.waiting)].sum())
 
     def _arrivals(self, place: _Place, told: Discrete, classes: list[NDArray]) -> list[tuple[int | None, float]]:
         """Who may arrive, one of each class, and with which chance; None where all step."""
@@ -186,7 +233,8 @@ class _Walk:
         if self.in_turn:
             return [(place.steps % self.agents, 1.0)]
         at_work = [c for c in classes if told.waiting is None or not np.asarray(told.waiting)[c].any()]
-        return [(int(c[0]), len(c) / sum(len(c) for c in at_work)) for c in at_work]
+        total = sum(self.speeds[c].sum() for c in at_work)
+        return [(int(c[0]), float(self.speeds[c].sum() / total)) for c in at_work]
 
     def _check_integers(self, state: State) -> None:
         """Refuse a protocol that keeps integers and does not say what an arrival hangs on."""
@@ -211,29 +259,57 @@ class _Walk:
             protocol = getattr(self.stepper, "protocol", None)
             if protocol is not None and protocol.members > 1 and protocol.barrier is None:
                 parts = self._with_partners(place, parts, worker)
-        moved, common, after = self._answers(place, worker, [int(members[0]) for _, members in parts])
+        moved, common, after = self._answers(place, worker, _probes(parts))
         labels = self._told(after).labels
         new = _classes(Discrete(labels))
         number_of = {int(i): kind for kind, members in enumerate(new) for i in members}
         targets = [{number_of[int(i)] for i in members} for _, members in parts]
         if any(len(target) > 1 for target in targets):
             raise ValueError("protocol: an arrival tells apart workers of one label of its `discrete`")
-        made = _maps(moved, common, [members for _, members in parts], self.at.size, self.covariance)
-        counts = tuple((kind, len(members)) for kind, members in parts)
-        return Event(0, 0, 1.0, counts, tuple(target.pop() for target in targets), *made), after
+        members = [members for _, members in parts]
+        made = _maps(moved, common, members, self.at.size)
+        laws = tuple(self.laws[int(those[0])] for those in members)
+        reads = self._reads(place, worker, members, laws, moved.shape[-1], common.shape[-1])
+        counts = tuple((kind, len(those)) for kind, those in parts)
+        return Event(0, 0, 1.0, counts, tuple(target.pop() for target in targets), *made, *reads, laws), after
+
+    def _arrival(self, place: _Place, worker: int | None) -> Arrival | None:
+        return None if worker is None else Arrival(jnp.int32(worker), jnp.int32(place.jobs[worker]))
 
     def _answers(self, place: _Place, worker: int | None, probes: list[int]) -> tuple[NDArray, NDArray, _Place]:
         """How all agents and what is shared answer to pushes of some agents and of what is shared; the state after."""
-        arrival = None
-        if worker is not None:
-            arrival = Arrival(jnp.int32(worker), jnp.int32(place.jobs[worker]))
-        padded = np.array([*probes, *[probes[0]] * (-len(probes) % 4)] if len(probes) > 2 else probes, np.int32)
-        found = _pushed(self.model, self.stepper, place.state, jnp.int32(place.steps), arrival, jnp.asarray(padded))
+        arrival = self._arrival(place, worker)
+        found = pushed(self.model, self.stepper, place.state, jnp.int32(place.steps), arrival, _padded(probes))
         moved, common, state = found
         n, c, d = moved.shape[-1], common.shape[-1], self.at.size
         keep = [*range(len(probes) * (n + d)), *range(len(moved) - c, len(moved))]
         jobs = place.jobs if worker is None else place.jobs + (np.arange(self.agents) == worker)
         return np.asarray(moved)[keep], np.asarray(common)[keep], _Place(state, jobs, place.steps + 1)
+
+    def _reads(
+        self, place: _Place, worker: int | None, parts: list[NDArray], laws: tuple[Law, ...], own: int, shared: int
+    ) -> tuple[NDArray, NDArray]:
+        """Where one agent of each part takes its gradient, if its noise hangs on that: `reads` and `reads_alone`."""
+        r, d = len(parts), self.at.size
+        joint, alone = np.zeros((r, d, r * own + shared)), np.zeros((r, d, own))
+        asked = [a for a, law in enumerate(laws) if law.curved is not None and (worker is None or worker in parts[a])]
+        if not asked:
+            return joint, alone
+        probes = _probes(list(enumerate(parts)))
+        sources, which = _padded([int(parts[a][0]) for a in asked]), _padded(probes)
+        n = jnp.int32(place.steps)
+        found = looked(self.model, self.stepper, place.state, n, self._arrival(place, worker), sources, which)
+        found = np.asarray(found)[: len(asked)]
+        of = found[:, :, : len(probes) * own].reshape(len(asked), d, len(probes), own)
+        for a, answers, whole in zip(asked, of, found, strict=True):
+            for b, members in enumerate(parts):
+                first, other = answers[:, b], answers[:, probes.index(int(members[-1]))]
+                others = len(members) * first if a != b else first + (len(members) - 1) * other
+                joint[a][:, b * own : (b + 1) * own] = others
+                if a == b:
+                    alone[a] = first - other if len(members) > 1 else 0.0
+            joint[a][:, r * own :] = whole[:, whole.shape[1] - shared :]
+        return joint, alone
 
     def _with_partners(self, place: _Place, parts: list, worker: int) -> list:
         """The parts, with those who take part beside the worker, drawn by the protocol among all, picked out."""
@@ -253,7 +329,7 @@ class _Walk:
             classes = _classes(told)
             worker = self._arrivals(place, told, classes)[0][0]
             found.append(self._event(place, classes, worker)[0])
-        names = "joint", "alone", "joint_noise", "alone_noise"
+        names = "joint", "alone", "kick", "kick_alone", "reads", "reads_alone"
         same = lambda name: _alike(*(np.asarray(getattr(event, name)) for event in found))
         if found[0].parts != found[1].parts or not all(map(same, names)):
             raise ValueError("model, stepper: two steps from one discrete state differ: they hang on the time")
@@ -277,148 +353,65 @@ def _picked(parts: list[tuple[int, NDArray]], agent: int) -> list[tuple[int, NDA
     return new
 
 
+def _probes(parts: list[tuple[int, NDArray]]) -> list[int]:
+    """The agents that are pushed: the first of each part, and of those of several the last."""
+    firsts = [int(members[0]) for _, members in parts]
+    return firsts + [int(members[-1]) for _, members in parts if len(members) > 1]
+
+
+def _padded(agents: list[int]) -> jax.Array:
+    """As many as make few shapes, and so few programs."""
+    return jnp.asarray(np.array([*agents, *[agents[0]] * (-len(agents) % 4)] if len(agents) > 2 else agents, np.int32))
+
+
 def _maps(
-    moved: NDArray, common: NDArray, parts: list[NDArray], dims: int, covariance: NDArray
+    moved: NDArray, common: NDArray, parts: list[NDArray], dims: int
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """The maps of an `Event` from answers.
 
-    `moved` (pushes, agents, own) and `common` (pushes, shared): to pushes of the coordinates and the noise of the first
-    agent of each part, and then of what is shared.
+    `moved` (pushes, agents, own) and `common` (pushes, shared): to pushes of the coordinates and the noise of each of
+    `_probes`, and then of what is shared.
     """
     n, c, r = moved.shape[-1], common.shape[-1], len(parts)
     joint, kick = np.zeros((r * n + c, r * n + c)), np.zeros((r * n + c, r * dims))
-    alone, spread = np.zeros((r, n, n)), np.zeros((r, n, n))
-    scale = max(np.abs(moved).max(initial=0), np.abs(common).max(initial=0))
+    alone, kick_alone = np.zeros((r, n, n)), np.zeros((r, n, dims))
+    scale = EQUAL * max(np.abs(moved).max(initial=0), np.abs(common).max(initial=0))
+    block = lambda a: slice(a * (n + dims), (a + 1) * (n + dims))
 
-    def answer(pushes: slice, a: int, b: int) -> tuple[NDArray, NDArray]:
-        """Of the agents of part b but the one that is pushed, which must be one, and of that one."""
-        members = parts[b]
-        others = members[1:] if a == b else members
-        of = moved[pushes][:, others]
-        if others.size and np.abs(of - of[:, :1]).max(initial=0) > EQUAL * scale:
-            raise ValueError("model, stepper: agents that should be alike answer differently: they are told apart")
-        return (of[:, 0] if others.size else np.zeros((len(of), n))).T, moved[pushes][:, members[0]].T
+    def one_of(answers: NDArray) -> NDArray:
+        """Of agents that are alike, which must be one."""
+        if answers.shape[1] > 1 and np.abs(answers - answers[:, :1]).max(initial=0) > scale:
+            raise _ToldApartError("agents of equal numbers answer differently: they are told apart by their places")
+        return answers[:, 0].T
 
+    last = 0  # of a part, its number among those
     for a, members in enumerate(parts):
-        count, at = len(members), slice(a * (n + dims), (a + 1) * (n + dims))
-        for b in range(r):
-            other, first = answer(at, a, b)
-            whole = first + (count - 1) * other if a == b else count * other
+        count, at = len(members), block(a)
+        for b, those in enumerate(parts):
+            if a != b:
+                whole = count * one_of(moved[at][:, those])
+            elif count == 1:
+                whole = moved[at][:, those[0]].T
+            else:
+                twin = block(r + last)
+                first = one_of(np.stack([moved[at][:, those[0]], moved[twin][:, those[-1]]], axis=1))
+                other = one_of(np.concatenate([moved[at][:, those[1:]], moved[twin][:, those[:-1]]], axis=1))
+                one_of(np.stack([common[at], common[twin]], axis=1))
+                whole = first + (count - 1) * other
+                alone[a], kick_alone[a] = (first - other)[:, :n], (first - other)[:, n:]
             joint[b * n : (b + 1) * n, a * n : (a + 1) * n] = whole[:, :n]
-            kick[b * n : (b + 1) * n, a * dims : (a + 1) * dims] = whole[:, n:]
-            if a == b and count > 1:
-                alone[a] = (first - other)[:, :n]
-                root = (first - other)[:, n:]
-                spread[a] = root @ covariance @ root.T
+            kick[b * n : (b + 1) * n, a * dims : (a + 1) * dims] = whole[:, n:] / count
+        last += count > 1
         joint[r * n :, a * n : (a + 1) * n] = count * common[at].T[:, :n]
-        kick[r * n :, a * dims : (a + 1) * dims] = count * common[at].T[:, n:]
-    last = slice(r * (n + dims), None)
-    for b in range(r):
-        joint[b * n : (b + 1) * n, r * n :] = answer(last, -1, b)[0]
-    joint[r * n :, r * n :] = common[last].T
-    of_means = np.kron(np.diag([1 / len(members) for members in parts]), covariance)
-    return joint, alone, kick @ of_means @ kick.T, spread
+        kick[r * n :, a * dims : (a + 1) * dims] = common[at].T[:, n:]
+    shared = slice(len(moved) - c, None)
+    for b, those in enumerate(parts):
+        joint[b * n : (b + 1) * n, r * n :] = one_of(moved[shared][:, those])
+    joint[r * n :, r * n :] = common[shared].T
+    return joint, alone, kick, kick_alone
 
 
 def _alike(one: NDArray, other: NDArray) -> bool:
     return one.shape == other.shape and bool(
         np.abs(one - other).max(initial=0) <= 1e-7 * np.abs(one).max(initial=1e-300)
     )
-
-
-@eqx.filter_jit
-def _begun(model: Dynamics, stepper: AbstractStepper, x: Array) -> State:
-    return stepper.init(model, x)
-
-
-@eqx.filter_jit
-def _pushed(
-    model: Dynamics, stepper: AbstractStepper, state: State, n: Array, arrival: Arrival | None, probes: Array
-) -> tuple[Array, Array, State]:
-    """How a step answers to pushes: first of each probe's coordinates and noise, then of what is shared."""
-    rows, shared = _coordinates(state)
-
-    def step(rows: Array, shared: Array, zeta: Array):
-        which: dict[str, Any] = {} if arrival is None else {"arrival": arrival}
-        given = zeta if arrival is None else zeta[arrival.worker][None]
-        noisy = dataclasses.replace(model, noise=_Given(given))
-        new = stepper.step(noisy, _placed(state, rows, shared), n, **which)
-        return _coordinates(new), new
-
-    (agents, own), (common,), dims = rows.shape, shared.shape, state.x.shape[1]
-    still = jnp.zeros((agents, dims))
-    _, slope, new = jax.linearize(step, rows, shared, still, has_aux=True)
-    of_agent = jnp.eye(agents)[probes]  # (probes, agents)
-    units = of_agent[:, None, :, None] * jnp.eye(own + dims)[None, :, None, :]
-    units = units.reshape(-1, agents, own + dims)
-    none = jnp.zeros((common, agents, own + dims))
-    both = jnp.concatenate([units, none])
-    of_shared = jnp.concatenate([jnp.zeros((len(units), common)), jnp.eye(common)])
-    moved, changed = jax.vmap(slope)(both[..., :own], of_shared, both[..., own:])
-    return moved, changed, _placed(new, rows, shared)
-
-
-def _parts(state: State) -> tuple[PyTree, PyTree]:
-    """What each agent has, and what they share, of floating-point numbers."""
-    kept = getattr(state.kept, "own", None)
-    return tuple(
-        eqx.filter(tree, eqx.is_inexact_array)
-        for tree in ((state.x, state.v, kept), (state.shared, state.velocity_shared))
-    )
-
-
-def _coordinates(state: State) -> tuple[Array, Array]:
-    """Those of each agent, (agents, own), and of what they share, (shared,)."""
-    of_agents, shared = _parts(state)
-    rows = jnp.concatenate([a.reshape(a.shape[0], -1) for a in jax.tree.leaves(of_agents)], axis=1)
-    return rows, ravel_pytree(shared)[0].astype(rows.dtype)  # of nothing it has another type
-
-
-def _placed(state: State, rows: Array, shared: Array) -> State:
-    """A state with these coordinates, and its own integers."""
-    of_agents, common = _parts(state)
-    leaves, tree = jax.tree.flatten(of_agents)
-    ends = np.cumsum([a[0].size for a in leaves])[:-1]
-    parts = [part.reshape(a.shape) for part, a in zip(jnp.split(rows, ends, axis=1), leaves, strict=True)]
-    x, v, own = jax.tree.unflatten(tree, parts)
-    new = ravel_pytree(common)[1](shared) if shared.size else common
-    whole = eqx.combine(new, (state.shared, state.velocity_shared))
-    if own is not None:
-        state = state._replace(kept=state.kept._replace(own=eqx.combine(own, state.kept.own)))
-    return state._replace(x=x, v=v, shared=whole[0], velocity_shared=whole[1])
-
-
-def _covariance(model: Dynamics, at: NDArray) -> NDArray:
-    """Of the gradient noise of a minibatch at a point, (dims, dims)."""
-    if (reason := model.noise.without_variance()) is not None:
-        raise ValueError(f"noise: {reason}, which has no fixed covariance")
-    root, slope = (np.asarray(a) for a in _root(model, jnp.asarray(at)))
-    if np.abs(slope).max(initial=0) > 0:
-        raise ValueError(f"noise={type(model.noise).__name__}: hangs on the point, so that it is not of one covariance")
-    return root @ root.T
-
-
-@eqx.filter_jit
-def _root(model: Dynamics, at: Array) -> tuple[Array, Array]:
-    """What multiplies a Brownian increment at a point, (dims, dims), and its slope there."""
-
-    def root(x: Array) -> Array:
-        gradient = model.gradients(x[None])
-        kick = lambda dw: model.noise.diffuse(dw[None], x[None], gradient, model.batch, jnp.ones(()))[0]
-        return jax.jacobian(kick)(jnp.zeros(at.size))
-
-    return root(at), jax.jacobian(root)(at)
-
-
-class _Given(AbstractNoise):
-    """Noise that is handed in."""
-
-    zeta: Array
-
-    word_pairs = 0
-
-    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
-        return self.zeta
-
-    def apply(self, z: Array, x: Array, gradient: Array, batch: Array, scale: Array):
-        return scale * z

@@ -32,7 +32,7 @@ from sdesim.dynamics import Friction, HeavyBall, Nesterov
 from sdesim.steppers import EulerMaruyama, Iteration
 from sdesim.theory import staleness
 
-H, ETA, SIGMA = 0.8, 0.1, 1.3
+H, ETA, SIGMA = 0.75, 0.125, 1.25  # which float32 rounds not
 
 
 def model_of(rule=None, **more):
@@ -42,7 +42,7 @@ def model_of(rule=None, **more):
 def has_spectrum(moments, hand):
     """Every eigenvalue by hand is one; the others are of what only waits for its worker, at most 1 - 1/p."""
     found, due = np.linalg.eigvals(moments), np.linalg.eigvals(hand)
-    assert max(np.abs(found - value).min() for value in due) < 1e-7  # the model's numbers are of float32
+    assert max(np.abs(found - value).min() for value in due) < 1e-10
 
 
 @pytest.mark.parametrize("p", [2, 3, 8, 1000])
@@ -53,10 +53,10 @@ def test_sgd_is_that_of_theory(p):
     moments, added = found.second()
     hand = staleness.sgd_moments(p, a)
     has_spectrum(moments.toarray(), hand)
-    assert found.mean_rate() == pytest.approx(staleness.mean_rate(p, a), abs=1e-7)
+    assert found.mean_rate() == pytest.approx(staleness.mean_rate(p, a), abs=1e-10)
     # of x_mean^2, x_mean c, c^2 and the difference of two workers, which is (M - D) p / (p - 1)
     units = (ETA * SIGMA) ** 2 * np.array([1 / p**2, 1 / p, 1, 1 / p])
-    np.testing.assert_allclose(added, units, atol=1e-9)
+    np.testing.assert_allclose(added, units, atol=1e-12)
     if p < staleness.mean_square_limit(a):
         c, cross, spread, own = staleness.sgd_stationary(p, a, (ETA * SIGMA) ** 2)
         there = found.stationary()
@@ -88,7 +88,7 @@ ELASTIC = coupling.Elastic(1.5)
 CASES: dict[str, tuple] = {
     "sgd": (AsyncSGD(), None, {}),
     "momentum-downpour": (MomentumDownpour(0.5), None, {}),
-    "eamsgd": (EASGD(), ELASTIC, {"momentum": Nesterov(0.6)}),
+    "eamsgd": (EASGD(), ELASTIC, {"momentum": Nesterov(0.625)}),
     "gossip": (Gossip(), coupling.Quorum(4.0), {}),
     "eamsgd-period": (EASGD(2), ELASTIC, {"momentum": Nesterov(0.5)}),
     "downpour-period": (Downpour(3), None, {}),
@@ -298,14 +298,14 @@ def barrier_by_hand(p: int, size_of: int):
 def test_discrete_states_are_joined_as_if_every_worker_were_told_apart(protocol, hand, p, shared):
     rule = ELASTIC if isinstance(protocol, EASGD | PartialBarrier) else None
     found, (radius, whole) = linearize(model_of(rule), Asynchronous(protocol), agents=p), hand(p)
-    assert found.radius() == pytest.approx(radius, rel=1e-6)
+    assert found.radius() == pytest.approx(radius, rel=1e-10)
     there = found.stationary()
-    assert there["own"][0, 0] == pytest.approx(np.mean(np.diag(whole)[:p]), rel=1e-6)
+    assert there["own"][0, 0] == pytest.approx(np.mean(np.diag(whole)[:p]), rel=1e-10)
     assert there["pair"][0, 0] == pytest.approx(
-        (whole[:p, :p].sum() - np.trace(whole[:p, :p])) / (p * (p - 1)), rel=1e-6
+        (whole[:p, :p].sum() - np.trace(whole[:p, :p])) / (p * (p - 1)), rel=1e-10
     )
-    assert there["shared"][0, 0] == pytest.approx(whole[shared, shared], rel=1e-6)
-    assert there["cross"][0, 0] == pytest.approx(np.mean(whole[shared, :p]), rel=1e-6)
+    assert there["shared"][0, 0] == pytest.approx(whole[shared, shared], rel=1e-10)
+    assert there["cross"][0, 0] == pytest.approx(np.mean(whole[shared, :p]), rel=1e-10)
 
 
 def test_radius_and_rate_of_many_moments_are_those_of_a_dense_matrix(monkeypatch):
@@ -335,17 +335,17 @@ def test_workers_in_turn(p, period):
         sums += np.diag(covariance) / len(seen)
     found = linearize(model_of(ELASTIC), Asynchronous(EASGD(period), compute=Deterministic()), agents=p)
     radius = np.abs(np.linalg.eigvals(whole)).max()
-    assert found.radius() ** (p * period) == pytest.approx(radius**2, rel=1e-6)
-    assert found.rate() == pytest.approx(-2 * np.log(radius) / period, rel=1e-5)
+    assert found.radius() ** (p * period) == pytest.approx(radius**2, rel=1e-10)
+    assert found.rate() == pytest.approx(-2 * np.log(radius) / period, rel=1e-10)
     there = found.stationary()
-    assert there["own"][0, 0] == pytest.approx(sums[:p].mean(), rel=1e-6)
-    assert there["shared"][0, 0] == pytest.approx(sums[-1], rel=1e-6)
+    assert there["own"][0, 0] == pytest.approx(sums[:p].mean(), rel=1e-10)
+    assert there["shared"][0, 0] == pytest.approx(sums[-1], rel=1e-10)
     if period == 1:  # (mu - 1 + alpha)(mu^p - (1 - a - alpha)) = alpha^2, mu of an arrival (Z 3.55-3.56)
         polynomial = np.zeros(p + 2)
         polynomial[[0, 1]] += 1, alpha - 1
         polynomial[[p, p + 1]] += -(1 - a - alpha) * np.array([1, alpha - 1])
         polynomial[-1] -= alpha**2
-        assert found.radius() == pytest.approx(np.abs(np.roots(polynomial)).max() ** 2, rel=1e-6)
+        assert found.radius() == pytest.approx(np.abs(np.roots(polynomial)).max() ** 2, rel=1e-10)
 
 
 # -- agents that step together -----------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ A, ALPHA = ETA * H, ETA * 1.5
 
 def lockstep(name: str, p: int):
     """Model, stepper, and the maps of (mean, center) and of differences with their kicks, by hand."""
-    beta, delta = p * ALPHA, 0.6
+    beta, delta = p * ALPHA, 0.625
     if name == "qsgd":
         return model_of(coupling.Quorum(1.5)), Iteration(), [[1 - A]], [[1 - A - ALPHA]], [1], [1]
     if name == "euler":  # two steps of half of eta: the noise of a step has half of the variance
@@ -395,12 +395,12 @@ def test_steps_of_all_agents(name, p):
     model, stepper, *hand = lockstep(name, p)
     radius, own, pair, shared = of_step(*(np.array(part, float) for part in hand), p)
     found = linearize(model, stepper, agents=p)
-    assert found.radius() == pytest.approx(radius, rel=1e-6)
-    assert found.rate() == pytest.approx(-np.log(radius), rel=1e-5)
+    assert found.radius() == pytest.approx(radius, rel=1e-10)
+    assert found.rate() == pytest.approx(-np.log(radius), rel=1e-10)
     there = found.stationary()
-    np.testing.assert_allclose(there["own"], own, rtol=1e-5)
-    np.testing.assert_allclose(there["pair"], pair, rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(there["shared"], shared, rtol=1e-5)
+    np.testing.assert_allclose(there["own"], own, rtol=1e-10)
+    np.testing.assert_allclose(there["pair"], pair, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(there["shared"], shared, rtol=1e-10)
 
 
 @pytest.mark.parametrize("order", ["jacobi", "gauss-seidel"])
@@ -434,7 +434,7 @@ def test_many_dimensions():
         for k, h in enumerate((0.8, 2.0)):
             one = sdesim.Dynamics(objectives.Quadratic(h), ELASTIC, noise.Gaussian(SIGMA), ETA)
             alone = linearize(one, stepper, agents=4).stationary()["shared"][0, 0]
-            assert whole[k, k] == pytest.approx(alone, rel=1e-5)
+            assert whole[k, k] == pytest.approx(alone, rel=1e-10)
         assert abs(whole[0, 1]) < 1e-8
 
 
@@ -463,7 +463,6 @@ class Alternating(AbstractServer):
         (Asynchronous(Alternating()), "hang on the time"),
         (Asynchronous(Gossip(2)), "period of 1"),
         (Asynchronous(AsyncSGD(), compute=Gamma(2.0)), "compute="),
-        (Asynchronous(AsyncSGD(), compute=Exponential(mean=np.arange(1.0, 5.0))), "compute="),
         (Asynchronous(KAsyncSGD(2), compute=Deterministic()), "in turn"),
         (Asynchronous(AsyncSGD(), failure=0.1), "failures"),
         (Iteration(period=lambda n: 1 + n // 10), "period"),
@@ -479,11 +478,8 @@ def test_what_is_no_map_of_moments_is_refused(stepper, words):
     "more, words",
     [
         ({"eta": lambda n: 0.1 / (1 + n)}, "eta"),
-        ({"batch": np.arange(1.0, 5.0)}, "batch"),
         ({"momentum": Friction(lambda t: 3 / t)}, "friction"),
-        ({"noise": noise.GammaMultiplicative(2.0)}, "hangs on the point"),
         ({"noise": noise.StudentT(1.0, freedom=1.5)}, "variance"),
-        ({"coupling": coupling.Quorum(np.arange(1.0, 5.0))}, "told apart"),
         ({"coupling": coupling.Quorum(lambda x, t: 1.0 + t)}, "hang on the time"),
         ({"coupling": coupling.Spiking(1.0, magnification=2.0, relaxation=1.0, duration=2.0)}, "epochs"),
     ],

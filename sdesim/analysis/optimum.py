@@ -1,0 +1,100 @@
+"""The best value of one number, by the maps of moments."""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+import scipy.optimize
+import xarray as xr
+from jax.typing import ArrayLike
+
+from sdesim.analysis.stability import check_real, said_of, step_of
+from sdesim.dynamics import Dynamics
+from sdesim.fields import check_choice, check_count, shown
+from sdesim.steppers import AbstractStepper, stepper_of
+
+Goal = Literal["radius", "own", "quorum", "shared"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Optimum:
+    """What `optimize` found.
+
+    Attributes:
+        best: the value at which the goal is least.
+        value: the goal there.
+        at_edge: whether `best` is an end of the bracket.
+        table: what was looked at first, over values of the number: the goal, infinite where nothing is stationary.
+    """
+
+    best: float
+    value: float
+    at_edge: bool
+    table: xr.DataArray
+
+
+def optimize(
+    model: Dynamics,
+    name: str,
+    bracket: tuple[float, float],
+    *,
+    goal: Goal = "radius",
+    points: int = 33,
+    stepper: AbstractStepper | None = None,
+    agents: int = 1,
+    at: ArrayLike = 0.0,
+) -> Optimum:
+    """The value of one number at which second moments fall fastest, or are least when stationary, by `linearize`.
+
+    The goal is looked at on `points` equal steps, and between the neighbors of the best one it is followed to some 1e-8
+    of the bracket: of several minima, to the least that these steps show. Nothing is simulated.
+
+    Args:
+        model: the dynamics.
+        name: the number, as for `stability_map`: "eta", "coupling.k", "momentum.delta", "stepper.dt"; no integer.
+        bracket: (low, high), where to look.
+        goal: "radius", the factor of the second moments at a step or arrival; or a stationary mean square, summed over
+            coordinates: "own" of an agent, "quorum" of the mean over agents, "shared" of what they share.
+        points: values that are looked at first, at least 3.
+        stepper: what one step is, as for `linearize`.
+        agents: p.
+        at: the point at which all rest, a number or (dims,).
+
+    Returns:
+        The best value.
+
+    Raises:
+        TypeError: as `linearize`.
+        ValueError: as `linearize`; for a bad argument, and where nothing is stationary at any value.
+    """
+    stepper = stepper_of(stepper)
+    check_real("name", model, stepper, name)
+    check_choice("goal", goal, ("radius", "own", "quorum", "shared"))
+    check_count("points", points, least=3)
+    ends = np.asarray(bracket, float) if np.shape(bracket) == (2,) else np.full(2, np.nan)
+    low, high = ends.tolist()
+    if not (np.isfinite(ends).all() and low < high):
+        raise ValueError(f"bracket={shown(bracket)}: must be two finite numbers, the lower first")
+
+    def of(value: float) -> float:
+        step = step_of(model, stepper, {name: value}, agents, at)
+        if goal == "radius":
+            return step.radius()
+        if goal == "shared" and not step.shared:
+            raise ValueError("goal='shared': must be another; these agents share nothing")
+        found = float(np.sum(said_of(step, np.size(at))[goal]))
+        return found if np.isfinite(found) else np.inf
+
+    values = np.linspace(low, high, points)
+    goals = np.array([of(value) for value in values.tolist()])
+    if np.isinf(goals).all():
+        raise ValueError(
+            f"bracket={shown(bracket)}: must hold a stable {name}; at none of {points} values is it stable"
+        )
+    table = xr.DataArray(goals, {name: values}, (name,), name=goal)
+    k = int(np.argmin(goals))
+    inner = values[max(k - 1, 0)], values[min(k + 1, points - 1)]
+    tight = {"xatol": 1e-10 * (high - low), "maxiter": 500}
+    found: Any = scipy.optimize.minimize_scalar(of, bounds=inner, method="bounded", options=tight)
+    best, value = (float(found.x), float(found.fun)) if found.fun < goals[k] else (float(values[k]), float(goals[k]))
+    return Optimum(best, value, best in (low, high), table)
