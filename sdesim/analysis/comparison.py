@@ -36,7 +36,7 @@ FAR = 1e6  # a number that is stable at so many times its value has no limit
 
 
 def rules_compared(eta: float = 0.1, gain: float = 1.0, delta: float = 0.9) -> dict[str, Dynamics]:
-    """The rules that treat all agents alike, without and with Nesterov's momentum, on x^2 / 2 with noise of variance 1.
+    """The rules of the registry, without and with Nesterov's momentum, on x^2 / 2 with noise of variance 1.
 
     To first order a saturating filter is a linear one, and `Spiking` between its jumps is `Quorum`.
 
@@ -49,11 +49,12 @@ def rules_compared(eta: float = 0.1, gain: float = 1.0, delta: float = 0.9) -> d
         Models by name.
     """
     model = functools.partial(Dynamics, objectives.Quadratic(), noise=noise.Gaussian(1.0), eta=eta)
-    made = {
+    made = {  # of four agents
         "SGD": coupling.Uncoupled(),
         "QSGD": coupling.Quorum(gain),
         "SD-QSGD": coupling.StateDependent(lambda x, t: gain / 4 * jnp.exp(-jnp.sum(x * x))),
         "EASGD": coupling.Elastic(gain),
+        "EASGD Tree, 2 x 2": coupling.Tree(gain, (2, 2)),
         "linear filter": coupling.Filtered(gain, coupling.LinearFilter(gain)),
     }
     plain = {name: model(coupling=rule) for name, rule in made.items()}

@@ -44,7 +44,7 @@ def test_claims_fail_of_fresh_gradients(monkeypatch, float32):
     assert failed(run.run(SMOKE)) >= {
         *("memoryless-mean", "memoryless-helped", "memoryless-saturates"),
         *("memoryless-square", "memoryless-square-best", "memoryless-square-limit"),
-        *("regular-path", "regular-best", "regular-limit", "small-staleness-helps", "gamma-limit", "gamma-fluid"),
+        *("regular-path", "regular-best", "regular-limit", "small-staleness-helps"),
         *("race-memoryless", "race-regular", "race-saturates", "race-best"),
     }
 
