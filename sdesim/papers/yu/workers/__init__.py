@@ -9,8 +9,10 @@ many workers and small steps. Only the abstract of the paper was at hand: its st
 derived anew, and all constants are chosen [C].
 """
 
+from sdesim.asynchrony import Exponential, Gamma
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import of_law
 from sdesim.papers.yu.workers import claims, picture, run
 from sdesim.papers.yu.workers.config import PRESETS, Config
 
@@ -27,4 +29,8 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "all memoryless": of_law("all compute times are exponential", Exponential),
+        "all gamma": of_law("all compute times are gamma times of shape 4", lambda mean: Gamma(4.0, mean=mean)),
+    },
 )

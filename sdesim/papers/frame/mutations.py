@@ -1,0 +1,370 @@
+"""Wrong models, as data. What is said of a figure must fail of one of them, or it says nothing.
+
+A mutation changes the model and the stepper of every run of a figure, whatever its code (`ensembles.setup.instead`); or
+what is run is of another configuration than what it is judged by. Beside these stand formulas of theory that are
+wrong: a figure's modules are given another value of them. So no figure needs code for its own wrong models, and may
+add some (`Experiment.mutations`).
+"""
+
+import contextlib
+import dataclasses
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from sdesim.asynchrony import AbstractCompute, Asynchronous, AsyncSGD
+from sdesim.coupling import AbstractCoupling, Mean
+from sdesim.dynamics import Dynamics, HeavyBall
+from sdesim.ensembles.setup import Change
+from sdesim.fields import Part, is_none
+from sdesim.noise import AbstractAdditive, AbstractNoise
+from sdesim.steppers import AbstractStepper
+from sdesim.steppers.delayed import Delayed
+
+P = TypeVar("P", bound=Part)
+FACTORS = {"x 1.1": 1.1, "x 1/2": 0.5}
+"""By what a formula of theory is wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    """One way to be wrong.
+
+    Attributes:
+        says: what is wrong, a part of a sentence.
+        change: of a model and a stepper, those that run in their place; the same ones where it does not apply.
+        config: of the configuration that judges, the one that is run; None for the same.
+    """
+
+    says: str
+    change: Change = lambda model, stepper: (model, stepper)
+    config: Callable[[Any], Any] | None = None
+
+    def applies(self, model: Dynamics, stepper: AbstractStepper) -> bool:
+        """Whether it makes another run of one.
+
+        Args:
+            model: the dynamics.
+            stepper: what one step is.
+        """
+        right, wrong = (model, stepper), self.change(model, stepper)
+        of = functools.partial(jax.tree.flatten, is_leaf=is_none)
+        (before, form), (after, other) = of(right), of(wrong)
+        same = lambda a, b: a is b or (eqx.is_array_like(a) and eqx.is_array_like(b) and np.array_equal(a, b))
+        return form != other or not all(map(same, before, after))
+
+
+# -- of models ---------------------------------------------------------------------------------------------------------
+
+
+class Scaled(Part):
+    """A function times a number.
+
+    Attributes:
+        function: of whatever arguments.
+        factor: the number.
+    """
+
+    function: Any
+    factor: float = eqx.field(static=True)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The product.
+
+        Args:
+            *arguments: of the function.
+        """
+        return self.factor * self.function(*arguments)
+
+
+def times(value: Any, factor: float) -> Any:
+    """A number, or a function, times a number.
+
+    Args:
+        value: an array, or a function to one.
+        factor: the number.
+
+    Returns:
+        Of the same kind and type.
+    """
+    return Scaled(value, factor) if callable(value) else jnp.asarray(value * factor, value.dtype)
+
+
+def _other(part: P, kind: type[P]) -> P:
+    """The part as one of a class with the same fields."""
+    made = object.__new__(kind)
+    for field in dataclasses.fields(part):
+        object.__setattr__(made, field.name, getattr(part, field.name))
+    return made
+
+
+def gains(says: str, wrong: Callable[[Any], Any]) -> Mutation:
+    """Other gains of all couplings.
+
+    Args:
+        says: what is wrong.
+        wrong: of a gain, the other: of a function, or of a number with a value for each point of a sweep.
+    """
+
+    def change(model: Dynamics, stepper: AbstractStepper):
+        names = [n for n in ("coupling", "velocity_coupling") if hasattr(getattr(model, n), "k")]
+        if names:
+            where = lambda m: [getattr(m, n).k for n in names]
+            model = eqx.tree_at(where, model, [wrong(k) for k in where(model)])
+        return model, stepper
+
+    return Mutation(says, change)
+
+
+def _greatest(k: Any) -> Any:
+    return k if callable(k) or k.ndim == 0 else jnp.broadcast_to(jnp.max(k, axis=-1, keepdims=True), k.shape)
+
+
+def noise(says: str, factor: float) -> Mutation:
+    """The noise of every law times a number, by the size of the minibatch.
+
+    Args:
+        says: what is wrong.
+        factor: the number.
+    """
+    return Mutation(says, lambda m, s: (_with(m, "batch", times(m.batch, factor**-2)) if _noisy(m) else m, s))
+
+
+def learning_rate(says: str, factor: float) -> Mutation:
+    """All learning rates times a number.
+
+    Args:
+        says: what is wrong.
+        factor: the number.
+    """
+    return Mutation(says, lambda m, s: (_with(m, "eta", times(m.eta, factor)), s))
+
+
+def momentum(says: str, of: Callable[[Array], Array]) -> Mutation:
+    """Another momentum delta.
+
+    Args:
+        says: what is wrong.
+        of: of delta, the other.
+    """
+    wrong = lambda m: eqx.tree_at(lambda m: m.momentum.delta, m, of(m.momentum.delta))
+    return Mutation(says, lambda m, s: (wrong(m) if isinstance(m.momentum, HeavyBall) else m, s))
+
+
+def shared(says: str, factor: float) -> Mutation:
+    """What agents share by the coupling, as a center, moves by so much of what it should.
+
+    Args:
+        says: what is wrong.
+        factor: the number.
+    """
+
+    def change(model: Dynamics, stepper: AbstractStepper):
+        rule = model.coupling
+        if type(rule).flow is AbstractCoupling.flow:
+            return model, stepper
+        return _with(model, "coupling", _other(rule, _slower(type(rule), factor))), stepper
+
+    return Mutation(says, change)
+
+
+def _with(model: Dynamics, name: str, value: Any) -> Dynamics:
+    return eqx.tree_at(lambda m: getattr(m, name), model, value)
+
+
+def _noisy(model: Dynamics) -> bool:
+    return model.noise.word_pairs > 0
+
+
+@functools.cache
+def _slower(rule: type[AbstractCoupling], factor: float) -> type[AbstractCoupling]:
+    """A class of rules whose shared state moves by so much; one, so that compiled programs are found again."""
+
+    def flow(self: Any, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
+        moves = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)
+        return jax.tree.map(lambda a: factor * a if moves(a) else a, rule.flow(self, x, shared, t, mean))
+
+    return types.new_class(f"Slower{rule.__name__}", (rule,), exec_body=lambda ns: ns.update(flow=flow))
+
+
+@functools.cache
+def _off(law: type[AbstractNoise]) -> type[AbstractNoise]:
+    """A class of laws whose variates are too large by a half."""
+
+    def variates(self: Any, words: Any, dtype: Any, batch: Array):
+        return law.variates(self, words, dtype, batch) + jnp.asarray(0.5, dtype)
+
+    return types.new_class(f"Biased{law.__name__}", (law,), exec_body=lambda ns: ns.update(variates=variates))
+
+
+def _biased(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
+    if not (_noisy(model) and isinstance(model.noise, AbstractAdditive)):
+        return model, stepper
+    return _with(model, "noise", _other(model.noise, _off(type(model.noise)))), stepper
+
+
+@functools.cache
+def _common(law: type[AbstractNoise]) -> type[AbstractNoise]:
+    """A class of laws by which all agents have the noise of the first."""
+    first = lambda z: jnp.broadcast_to(z[:1], z.shape)
+
+    def variates(self: Any, words: Any, dtype: Any, batch: Array):
+        return first(law.variates(self, words, dtype, batch))
+
+    def diffuse(self: Any, dw: Array, x: Array, gradient: Array, batch: Array, scale: Array):
+        return law.diffuse(self, first(dw), x, gradient, batch, scale)
+
+    own = dict(variates=variates, diffuse=diffuse)
+    return types.new_class(f"Common{law.__name__}", (law,), exec_body=lambda ns: ns.update(own))
+
+
+def _together(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
+    """Workers in virtual time have no noise at one moment."""
+    if not (_noisy(model) and stepper.lockstep):
+        return model, stepper
+    return _with(model, "noise", _other(model.noise, _common(type(model.noise)))), stepper
+
+
+# -- of steppers -------------------------------------------------------------------------------------------------------
+
+
+class Fresh(AsyncSGD):
+    """Every gradient is taken at the server's point of the arrival: no staleness."""
+
+    def arrive(self, state, job):
+        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+
+
+def of_law(says: str, law: Callable[..., AbstractCompute]) -> Mutation:
+    """Workers in virtual time whose jobs take other times of the same means.
+
+    Args:
+        says: what is wrong.
+        law: makes it, by `mean`.
+    """
+
+    def change(model: Dynamics, stepper: AbstractStepper):
+        if isinstance(stepper, Asynchronous):
+            stepper = dataclasses.replace(stepper, compute=law(mean=stepper.compute.mean))
+        return model, stepper
+
+    return Mutation(says, change)
+
+
+def _fresh(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
+    if isinstance(stepper, Asynchronous) and type(stepper.protocol) is AsyncSGD:
+        stepper = dataclasses.replace(stepper, protocol=_other(stepper.protocol, Fresh))
+    if isinstance(stepper, Delayed) and eqx.is_array(stepper.delay):
+        stepper = eqx.tree_at(lambda s: s.delay, stepper, times(stepper.delay, 0.0))
+    return model, stepper
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "coupling off": gains("agents do not pull on each other", lambda k: times(k, 0.0)),
+    "coupling flipped": gains("they push each other away", lambda k: times(k, -1.0)),
+    "k x 1.1": gains("gains are a tenth too large", lambda k: times(k, 1.1)),
+    "k x 1/2": gains("gains are half as large", lambda k: times(k, 0.5)),
+    "k x 3": gains("gains are three times as large", lambda k: times(k, 3.0)),
+    "k greatest": gains("all points of a sweep have its greatest gain", _greatest),
+    "noise x 1/2": noise("noise is half as large", 0.5),
+    "noise x 1.1": noise("noise is a tenth too large", 1.1),
+    "noise x 3": noise("noise is three times as large", 3.0),
+    "noise common": Mutation("all agents have the same noise", _together),
+    "noise biased": Mutation("the noise has a mean of half a variate", _biased),
+    "batch ignored": Mutation("a minibatch is one sample", lambda m, s: (_with(m, "batch", jnp.ones_like(m.batch)), s)),
+    "eta x 1.1": learning_rate("learning rates are a tenth too large", 1.1),
+    "delta - 0.05": momentum("momentum is less by 0.05", lambda delta: delta - jnp.asarray(0.05, delta.dtype)),
+    "momentum off": momentum("there is no momentum", jnp.zeros_like),
+    "center frozen": shared("what agents share stays where it began", 0.0),
+    "center slow": shared("what agents share moves ten times slower", 0.1),
+    "gradients fresh": Mutation("no gradient is stale", _fresh),
+}
+"""Those that are tried on every figure, each where it applies."""
+
+
+# -- of theory ---------------------------------------------------------------------------------------------------------
+
+_FIGURES, _THEORY = "sdesim.papers.", "sdesim.theory"
+
+
+@contextlib.contextmanager
+def formulas(change: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Within, what the modules of figures get of the public functions of theory is changed.
+
+    Args:
+        change: of a formula's name, as "bounds.sync_bound", and its value, what is got in its place.
+    """
+    with contextlib.ExitStack() as after:
+        instead: dict[Any, Any] = {}
+        for module in [m for name, m in sys.modules.items() if name.startswith((_FIGURES, _THEORY))]:
+            for name, function in list(vars(module).items()):
+                if hasattr(function, "cache_clear"):  # what a figure has found once
+                    function.cache_clear()
+                    after.callback(function.cache_clear)
+                elif _is_formula(function):
+                    setattr(module, name, instead.setdefault(function, _changed(function, change)))
+                    after.callback(setattr, module, name, function)
+        yield
+
+
+def _is_formula(thing: Any) -> bool:
+    public = isinstance(thing, types.FunctionType) and not thing.__name__.startswith("_")
+    return public and thing.__module__.startswith(_THEORY) and not hasattr(thing, "formula")
+
+
+def _changed(function: Any, change: Callable[[str, Any], Any]) -> Any:
+    name = f"{function.__module__.removeprefix(_THEORY + '.')}.{function.__name__}"
+
+    @functools.wraps(function)
+    def formula(*arguments: Any, **named: Any) -> Any:
+        value, caller = function(*arguments, **named), sys._getframe(1)
+        while caller is not None and not caller.f_globals.get("__name__", "").startswith("sdesim."):
+            caller = caller.f_back  # as NumPy's, which calls it for each number
+        asked = caller is not None and caller.f_globals["__name__"].startswith(_FIGURES)
+        return change(name, value) if asked else value
+
+    return formula
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """A formula's value, all its numbers times one; what is no number that could be scaled stays.
+
+    Args:
+        value: a number, an array, or a tuple of such.
+        factor: the number.
+
+    Returns:
+        Of the same kind.
+    """
+    if isinstance(value, tuple):
+        parts = [scaled(v, factor) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    inexact = isinstance(value, float | complex) or getattr(getattr(value, "dtype", None), "kind", "") in "fc"
+    return value * factor if inexact and value is not None else value
+
+
+def wrong_formula(name: str, factor: float) -> Callable[[str, Any], Any]:
+    """The change for `formulas` by which one formula is wrong.
+
+    Args:
+        name: of the formula.
+        factor: what its values are multiplied by.
+    """
+    return lambda asked, value: scaled(value, factor) if asked == name else value
+
+
+def tried(own: Mapping[str, Mutation]) -> dict[str, Mutation]:
+    """The mutations of a figure by name: its own first.
+
+    Args:
+        own: those that it adds.
+    """
+    return {**own, **{name: m for name, m in MUTATIONS.items() if name not in own}}
