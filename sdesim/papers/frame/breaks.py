@@ -1,6 +1,6 @@
 """Which wrong model breaks which claim of a figure, at which seeds its claims hold, and the file that says so.
 
-NAME.breaks.json lies beside NAME.claims.json. It holds a hash of the figure's own sources: of other sources it is stale.
+NAME.breaks.json lies beside NAME.claims.json, with a hash of the figure's own sources: of others it is stale.
 """
 
 import ast

@@ -4,7 +4,7 @@ The file lies in the folder `runs` of the cache (`results.datasets.cache_folder`
 written. Its name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the
 versions, platform, device and precision that provenance names. A run is therefore found again only where it would come
 out the same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have
-been edited, and the same sources may be of two commits. What runs in another model's place is neither kept nor looked for.
+been edited, and the same sources may be of two commits. What runs in the place of another model is not kept.
 
 A file is written whole or not at all, one that cannot be read is computed anew and replaced, and of all files the KEPT
 used last are kept. A folder that cannot be written to costs a warning and the next run its time. What the run warned of
