@@ -92,9 +92,11 @@ class Broken:
 
     @property
     def predictions(self) -> list[str]:
-        """The claims on predictions alone: the same to the last digit under every wrong run."""
-        runs = [{c.id: c.value for c in found} for name, found in self.wrong.items() if "." not in name.split(" ")[0]]
-        return [c.id for c in self.right if runs and all(values.get(c.id) == c.value for values in runs)]
+        """The claims on predictions alone: the same to the last digit under every wrong run, not so of a formula."""
+        is_run = lambda name: "." not in name.split(" ")[0]
+        values = {name: {c.id: c.value for c in found} for name, found in self.wrong.items()}
+        differ = lambda c, runs: any(v.get(c.id) != c.value for n, v in values.items() if is_run(n) == runs)
+        return [c.id for c in self.right if any(map(is_run, values)) and not differ(c, True) and differ(c, False)]
 
     def breaks(self) -> dict[str, dict[str, float]]:
         """Of each claim what breaks it, and the value that it then has."""

@@ -124,8 +124,9 @@ def gains(says: str, wrong: Callable[[Any], Any]) -> Mutation:
     return Mutation(says, change)
 
 
-def _greatest(k: Any) -> Any:
-    return k if callable(k) or k.ndim == 0 else jnp.broadcast_to(jnp.max(k, axis=-1, keepdims=True), k.shape)
+def _all_of(reduce: Callable[..., Array], k: Any) -> Any:
+    """One gain of those of all points."""
+    return k if callable(k) or k.ndim == 0 else jnp.broadcast_to(reduce(k, axis=-1, keepdims=True), k.shape)
 
 
 def noise(says: str, factor: float) -> Mutation:
@@ -184,15 +185,20 @@ def _noisy(model: Dynamics) -> bool:
     return model.noise.word_pairs > 0
 
 
+def _variant(name: str, part: type[P], **methods: Any) -> type[P]:
+    """A class with the fields of another, and some methods of its own. To be made once: programs are known by it."""
+    return types.new_class(name + part.__name__, (part,), exec_body=lambda ns: ns.update(__module__=__name__, **methods))
+
+
 @functools.cache
 def _slower(rule: type[AbstractCoupling], factor: float) -> type[AbstractCoupling]:
-    """A class of rules whose shared state moves by so much; one, so that compiled programs are found again."""
+    """A class of rules whose shared state moves by so much."""
 
     def flow(self: Any, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         moves = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)
         return jax.tree.map(lambda a: factor * a if moves(a) else a, rule.flow(self, x, shared, t, mean))
 
-    return types.new_class(f"Slower{rule.__name__}", (rule,), exec_body=lambda ns: ns.update(flow=flow))
+    return _variant("Slower", rule, flow=flow)
 
 
 @functools.cache
@@ -202,7 +208,7 @@ def _off(law: type[AbstractNoise]) -> type[AbstractNoise]:
     def variates(self: Any, words: Any, dtype: Any, batch: Array):
         return law.variates(self, words, dtype, batch) + jnp.asarray(0.5, dtype)
 
-    return types.new_class(f"Biased{law.__name__}", (law,), exec_body=lambda ns: ns.update(variates=variates))
+    return _variant("Biased", law, variates=variates)
 
 
 def _biased(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
@@ -222,8 +228,7 @@ def _common(law: type[AbstractNoise]) -> type[AbstractNoise]:
     def diffuse(self: Any, dw: Array, x: Array, gradient: Array, batch: Array, scale: Array):
         return law.diffuse(self, first(dw), x, gradient, batch, scale)
 
-    own = dict(variates=variates, diffuse=diffuse)
-    return types.new_class(f"Common{law.__name__}", (law,), exec_body=lambda ns: ns.update(own))
+    return _variant("Common", law, variates=variates, diffuse=diffuse)
 
 
 def _together(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
@@ -273,7 +278,8 @@ MUTATIONS: dict[str, Mutation] = {
     "k x 1.1": gains("gains are a tenth too large", lambda k: times(k, 1.1)),
     "k x 1/2": gains("gains are half as large", lambda k: times(k, 0.5)),
     "k x 3": gains("gains are three times as large", lambda k: times(k, 3.0)),
-    "k greatest": gains("all points of a sweep have its greatest gain", _greatest),
+    "k greatest": gains("all points of a sweep have its greatest gain", functools.partial(_all_of, jnp.max)),
+    "k middle": gains("all points of a sweep have its median gain", functools.partial(_all_of, jnp.median)),
     "noise x 1/2": noise("noise is half as large", 0.5),
     "noise x 1.1": noise("noise is a tenth too large", 1.1),
     "noise x 3": noise("noise is three times as large", 3.0),
@@ -338,7 +344,7 @@ def scaled(value: Any, factor: float) -> Any:
     """A formula's value, all its numbers times one; what is no number that could be scaled stays.
 
     Args:
-        value: a number, an array, or a tuple of such.
+        value: a number, an array, or a tuple or a dataclass of such.
         factor: the number.
 
     Returns:
@@ -347,8 +353,11 @@ def scaled(value: Any, factor: float) -> Any:
     if isinstance(value, tuple):
         parts = [scaled(v, factor) for v in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    inexact = isinstance(value, float | complex) or getattr(getattr(value, "dtype", None), "kind", "") in "fc"
-    return value * factor if inexact and value is not None else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [f.name for f in dataclasses.fields(value) if f.init]
+        return dataclasses.replace(value, **{name: scaled(getattr(value, name), factor) for name in fields})
+    inexact = isinstance(value, float | complex) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "c")
+    return value * factor if inexact else value
 
 
 def wrong_formula(name: str, factor: float) -> Callable[[str, Any], Any]:
