@@ -33,7 +33,7 @@ writes README.md, which shows all that are in DIR. --preset small is of those th
 --from FILE judges and draws again the data and configuration of a NAME.nc, with the same exit status.
 
 `sdesim claims` prints every claim that lies in DIR, by default figures/, with its verdict and the wrong models that
-break it. --break runs a figure under them, --seeds at other seeds, and --record writes what was found beside its claims.
+break it. --break runs a figure under them, --seeds at other seeds; --record writes what was found beside its claims.
 
 `sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints.
 `sdesim data cifar10` fetches the images, and verifies them.

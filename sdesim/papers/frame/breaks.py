@@ -170,7 +170,7 @@ def under_wrong_models(
 
     for name, mutation in {} if experiment.trains else mutations.tried(experiment.mutations).items():
         if mutation.config is not None or any(mutation.applies(*each) for each in ran):
-            attempt(name, mutation.says, lambda m=mutation: _mutated(experiment, config, m))
+            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m))
     for formula in sorted(asked["run"] | asked["judgment"]):
         if experiment.trains and formula in asked["run"]:
             continue
@@ -182,7 +182,14 @@ def under_wrong_models(
     return Broken(right, found, says, refused)
 
 
-def _mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Claim]:
+def mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Claim]:
+    """What is found of a figure's statements at smoke size where something is wrong.
+
+    Args:
+        experiment: the figure.
+        config: that judges.
+        mutation: what is wrong.
+    """
     with instead(mutation.change):
         data = experiment.run(config if mutation.config is None else mutation.config(config), False)
     return judged(experiment, config, data, "smoke")

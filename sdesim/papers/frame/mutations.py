@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.asynchrony import AbstractCompute, Asynchronous, AsyncSGD
+from sdesim.asynchrony import AbstractCompute, AbstractProtocol, Asynchronous, AsyncSGD
 from sdesim.coupling import AbstractCoupling, Mean
 from sdesim.dynamics import Dynamics, HeavyBall
 from sdesim.ensembles.setup import Change
@@ -139,6 +139,18 @@ def noise(says: str, factor: float) -> Mutation:
     return Mutation(says, lambda m, s: (_with(m, "batch", times(m.batch, factor**-2)) if _noisy(m) else m, s))
 
 
+def of_noise(says: str, name: str, wrong: Callable[[Array], Array]) -> Mutation:
+    """Another number of the noise law.
+
+    Args:
+        says: what is wrong.
+        name: of the number.
+        wrong: of it, the other.
+    """
+    other = lambda law: eqx.tree_at(lambda n: getattr(n, name), law, wrong(getattr(law, name)))
+    return Mutation(says, lambda m, s: (_with(m, "noise", other(m.noise)) if hasattr(m.noise, name) else m, s))
+
+
 def learning_rate(says: str, factor: float) -> Mutation:
     """All learning rates times a number.
 
@@ -187,7 +199,8 @@ def _noisy(model: Dynamics) -> bool:
 
 def _variant(name: str, part: type[P], **methods: Any) -> type[P]:
     """A class with the fields of another, and some methods of its own. To be made once: programs are known by it."""
-    return types.new_class(name + part.__name__, (part,), exec_body=lambda ns: ns.update(__module__=__name__, **methods))
+    own = dict(__module__=__name__, **methods)
+    return types.new_class(name + part.__name__, (part,), exec_body=lambda namespace: namespace.update(own))
 
 
 @functools.cache
@@ -248,28 +261,47 @@ class Fresh(AsyncSGD):
         return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
 
 
-def of_law(says: str, law: Callable[..., AbstractCompute]) -> Mutation:
-    """Workers in virtual time whose jobs take other times of the same means.
+def of_law(says: str, right: type[AbstractCompute], wrong: Callable[..., AbstractCompute]) -> Mutation:
+    """Workers in virtual time whose jobs take times of another law, of the same means.
 
     Args:
         says: what is wrong.
-        law: makes it, by `mean`.
+        right: the class of the laws that are changed.
+        wrong: makes the other, by `mean`.
     """
 
     def change(model: Dynamics, stepper: AbstractStepper):
-        if isinstance(stepper, Asynchronous):
-            stepper = dataclasses.replace(stepper, compute=law(mean=stepper.compute.mean))
+        if isinstance(stepper, Asynchronous) and isinstance(stepper.compute, right):
+            stepper = dataclasses.replace(stepper, compute=wrong(mean=stepper.compute.mean))
         return model, stepper
 
     return Mutation(says, change)
 
 
+def of_protocol(says: str, right: type[AbstractProtocol], wrong: Callable[[Any], AbstractProtocol]) -> Mutation:
+    """Workers in virtual time that do something else when they arrive.
+
+    Args:
+        says: what is wrong.
+        right: the class of the protocols that are changed, and not of those that inherit from it.
+        wrong: of the protocol, the other.
+    """
+
+    def change(model: Dynamics, stepper: AbstractStepper):
+        if isinstance(stepper, Asynchronous) and type(stepper.protocol) is right:
+            stepper = dataclasses.replace(stepper, protocol=wrong(stepper.protocol))
+        return model, stepper
+
+    return Mutation(says, change)
+
+
+_fresh_workers = of_protocol("no gradient is stale", AsyncSGD, lambda protocol: _other(protocol, Fresh))
+
+
 def _fresh(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
-    if isinstance(stepper, Asynchronous) and type(stepper.protocol) is AsyncSGD:
-        stepper = dataclasses.replace(stepper, protocol=_other(stepper.protocol, Fresh))
     if isinstance(stepper, Delayed) and eqx.is_array(stepper.delay):
-        stepper = eqx.tree_at(lambda s: s.delay, stepper, times(stepper.delay, 0.0))
-    return model, stepper
+        return model, eqx.tree_at(lambda s: s.delay, stepper, times(stepper.delay, 0.0))
+    return _fresh_workers.change(model, stepper)
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -8,8 +8,11 @@ arrivals old, and for memoryless workers. Only the abstract of the paper was at 
 all constants are chosen [C].
 """
 
+import jax.numpy as jnp
+
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import of_noise
 from sdesim.papers.regatti.stability import claims, picture, run
 from sdesim.papers.regatti.stability.config import PRESETS, Config
 
@@ -26,4 +29,10 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "samples shifted": of_noise("samples are unlike the unseen ones", "samples", lambda samples: samples + 0.3),
+        "samples few": of_noise(
+            "all draw from the fewest samples", "count", lambda count: jnp.full_like(count, jnp.min(count))
+        ),
+    },
 )

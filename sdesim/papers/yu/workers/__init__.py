@@ -9,7 +9,9 @@ many workers and small steps. Only the abstract of the paper was at hand: its st
 derived anew, and all constants are chosen [C].
 """
 
-from sdesim.asynchrony import Exponential, Gamma
+import functools
+
+from sdesim.asynchrony import Deterministic, Exponential, Gamma
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.mutations import of_law
@@ -30,7 +32,10 @@ EXPERIMENT = Experiment(
     lambda config, data: measured.Runs(data),
     claims.statements,
     mutations={
-        "all memoryless": of_law("all compute times are exponential", Exponential),
-        "all gamma": of_law("all compute times are gamma times of shape 4", lambda mean: Gamma(4.0, mean=mean)),
+        "regular memoryless": of_law("equal compute times are exponential", Deterministic, Exponential),
+        "gamma memoryless": of_law("gamma compute times are exponential", Gamma, Exponential),
+        "memoryless gamma": of_law(
+            "exponential compute times are of shape 4", Exponential, functools.partial(Gamma, 4.0)
+        ),
     },
 )
