@@ -13,8 +13,9 @@ import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main
 
-CODE = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
-PAGES = [*CODE, ROOT / "CONTRIBUTING.md"]
+GENERATED = [ROOT / "docs" / "claims.md"]
+CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(GENERATED)), ROOT / "README.md"]
+PAGES = [*CODE, *GENERATED, ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:sh|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
