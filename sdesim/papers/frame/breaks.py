@@ -169,7 +169,7 @@ def under_wrong_models(
                 refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
     for name, mutation in {} if experiment.trains else mutations.tried(experiment.mutations).items():
-        if mutation.config is not None or any(mutation.applies(*each) for each in ran):
+        if mutation.always or any(mutation.applies(*each) for each in ran):
             attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m))
     for formula in sorted(asked["run"] | asked["judgment"]):
         if experiment.trains and formula in asked["run"]:
@@ -190,7 +190,7 @@ def mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Cla
         config: that judges.
         mutation: what is wrong.
     """
-    with instead(mutation.change):
+    with mutation.wrong():
         data = experiment.run(config if mutation.config is None else mutation.config(config), False)
     return judged(experiment, config, data, "smoke")
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, PyTree
 from sdesim.asynchrony import AbstractCompute, AbstractProtocol, Asynchronous, AsyncSGD
 from sdesim.coupling import AbstractCoupling, Mean
 from sdesim.dynamics import Dynamics, HeavyBall
-from sdesim.ensembles.setup import Change
+from sdesim.ensembles.setup import Change, instead
 from sdesim.fields import Part, is_none
 from sdesim.noise import AbstractAdditive, AbstractNoise
 from sdesim.steppers import AbstractStepper
@@ -42,11 +42,30 @@ class Mutation:
         says: what is wrong, a part of a sentence.
         change: of a model and a stepper, those that run in their place; the same ones where it does not apply.
         config: of the configuration that judges, the one that is run; None for the same.
+        names: of what is called so in sdesim, as "papers.yu.poisson.run.law", what stands in its place while it runs.
     """
 
     says: str
     change: Change = lambda model, stepper: (model, stepper)
     config: Callable[[Any], Any] | None = None
+    names: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def always(self) -> bool:
+        """Whether it applies whatever is run."""
+        return self.config is not None or bool(self.names)
+
+    @contextlib.contextmanager
+    def wrong(self) -> Iterator[None]:
+        """Within, runs are wrong: all but the configuration."""
+        with contextlib.ExitStack() as after:
+            after.enter_context(instead(self.change))
+            for name, other in self.names.items():
+                module, _, attribute = f"sdesim.{name}".rpartition(".")
+                right = getattr(sys.modules[module], attribute)
+                setattr(sys.modules[module], attribute, other(right))
+                after.callback(setattr, sys.modules[module], attribute, right)
+            yield
 
     def applies(self, model: Dynamics, stepper: AbstractStepper) -> bool:
         """Whether it makes another run of one.
@@ -341,14 +360,14 @@ def formulas(change: Callable[[str, Any], Any]) -> Iterator[None]:
         change: of a formula's name, as "bounds.sync_bound", and its value, what is got in its place.
     """
     with contextlib.ExitStack() as after:
-        instead: dict[Any, Any] = {}
+        wrapped: dict[Any, Any] = {}
         for module in [m for name, m in sys.modules.items() if name.startswith((_FIGURES, _THEORY))]:
             for name, function in list(vars(module).items()):
                 if hasattr(function, "cache_clear"):  # what a figure has found once
                     function.cache_clear()
                     after.callback(function.cache_clear)
                 elif _is_formula(function):
-                    setattr(module, name, instead.setdefault(function, _changed(function, change)))
+                    setattr(module, name, wrapped.setdefault(function, _changed(function, change)))
                     after.callback(setattr, module, name, function)
         yield
 
