@@ -54,12 +54,11 @@ def test_claims_fail_of_draws_from_few_of_the_samples(float32):
 
 @pytest.mark.slow
 def test_claims_fail_of_samples_that_are_not_like_the_unseen_ones(float32):
-    assert broken("samples shifted") >= {"gap"}
+    assert broken("samples unlike") >= {"enough-samples"}
 
 
 def test_claims_fail_of_runs_that_have_not_come_to_rest(float32):
-    early = failed(run.run(dataclasses.replace(SMOKE, arrivals=15)))
-    assert early >= {"gap", "gap-knows-no-delay", "twins-equal"}
+    assert broken("not at rest") >= {"gap", "gap-knows-no-delay", "twins-equal"}
 
 
 def words(agents: int, dims: int) -> list[random.Words]:

@@ -9,6 +9,7 @@ add some (`Experiment.mutations`).
 import contextlib
 import dataclasses
 import functools
+import pkgutil
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -61,10 +62,11 @@ class Mutation:
         with contextlib.ExitStack() as after:
             after.enter_context(instead(self.change))
             for name, other in self.names.items():
-                module, _, attribute = f"sdesim.{name}".rpartition(".")
-                right = getattr(sys.modules[module], attribute)
-                setattr(sys.modules[module], attribute, other(right))
-                after.callback(setattr, sys.modules[module], attribute, right)
+                place, _, attribute = name.rpartition(".")
+                owner = pkgutil.resolve_name(f"sdesim.{place}")
+                right = getattr(owner, attribute)
+                setattr(owner, attribute, other(right))
+                after.callback(setattr, owner, attribute, right)
             yield
 
     def applies(self, model: Dynamics, stepper: AbstractStepper) -> bool:
