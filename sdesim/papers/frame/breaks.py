@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
-
 from sdesim import source
 from sdesim.claims import Claim
 from sdesim.ensembles.setup import instead
@@ -288,8 +286,8 @@ def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any])
     kept = kept if kept.get("sources") == now else {}
     path = path_of(name, folder)
     with replacing(path) as temporary:
-        whole = {**kept, **new, "sources": now, "x64": bool(jax.config.jax_enable_x64)}
-        temporary.write_text(json.dumps(dict(sorted(whole.items())), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        whole = dict(sorted({**kept, **new, "sources": now}.items()))
+        temporary.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim.asynchrony import AbstractCompute, AbstractProtocol, Asynchronous, AsyncSGD
 from sdesim.coupling import AbstractCoupling, Mean
-from sdesim.dynamics import Dynamics, HeavyBall
+from sdesim.dynamics import Dynamics, HeavyBall, State
 from sdesim.ensembles.setup import Change, instead
 from sdesim.fields import Part, is_none
 from sdesim.noise import AbstractAdditive, AbstractNoise
@@ -278,7 +278,7 @@ def _together(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, Abst
 class Fresh(AsyncSGD):
     """Every gradient is taken at the server's point of the arrival: no staleness."""
 
-    def arrive(self, state, job):
+    def arrive(self, state: State, job: Any):
         return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
 
 
@@ -410,7 +410,8 @@ def scaled(value: Any, factor: float) -> Any:
         fields = [f.name for f in dataclasses.fields(value) if f.init]
         return dataclasses.replace(value, **{name: scaled(getattr(value, name), factor) for name in fields})
     inexact = isinstance(value, float | complex) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "c")
-    return value * factor if inexact else value
+    number: Any = value
+    return number * factor if inexact else number
 
 
 def wrong_formula(name: str, factor: float) -> Callable[[str, Any], Any]:

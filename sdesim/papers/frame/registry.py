@@ -174,10 +174,10 @@ _HEAD = """\
 # Claims
 
 Written by `sdesim claims --page FILE`, from `figures/`: every statement about a figure with what was found, and the
-wrong models that break it. `sdesim claims` prints the same and chooses by `--paper` and `--verdict`; what a claim, its error
-and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted. Wrong
-models are run at smoke size, where some claims are not asked: those are not tried. "Nothing" means that none of those
-that were tried makes the claim fail decidedly.
+wrong models that break it. `sdesim claims` prints the same and chooses by `--paper` and `--verdict`; what a claim, its
+error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
+Wrong models are run at smoke size, where some claims are not asked: those are not tried. "Nothing" means that none of
+those that were tried makes the claim fail decidedly.
 
 """
 
