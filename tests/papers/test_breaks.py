@@ -12,7 +12,7 @@ from sdesim.asynchrony import Asynchronous, AsyncSGD
 from sdesim.dynamics import HeavyBall
 from sdesim.ensembles.setup import changed, instead
 from sdesim.papers import EXPERIMENTS, MODULES
-from sdesim.papers.frame import breaks, cache, mutations, registry
+from sdesim.papers.frame import breaks, cache, formulas, registry
 from sdesim.papers.frame.experiment import judged
 from sdesim.papers.frame.mutations import MUTATIONS
 from sdesim.steppers.delayed import Delayed
@@ -128,7 +128,7 @@ def test_a_wrong_formula_is_wrong_for_figures_alone(smoke):
     """It is what the claims are set beside, and neither what theory makes of it nor what others get."""
     experiment, config, data = smoke("bs-noise")
     right, asked = bounds.quorum_noise_covariance, set()
-    with mutations.formulas(lambda name, value: (asked.add(name), mutations.scaled(value, 2.0))[1]):
+    with formulas.changed(lambda name, value: (asked.add(name), formulas.scaled(value, 2.0))[1]):
         assert bounds.quorum_noise_covariance(1.0, 2, 0.1, 1.0) == right(1.0, 2, 0.1, 1.0)
         assert {c.id for c in claims.failed(judged(experiment, config, data, "smoke"))} >= {"noise-exact"}
     assert bounds.quorum_noise_covariance is right
@@ -138,8 +138,8 @@ def test_a_wrong_formula_is_wrong_for_figures_alone(smoke):
 
 def test_scaled_values_keep_their_kind():
     chain = sdesim.theory.curvature.Constants(1.0, 2.0, 3.0, None, True, "by hand")
-    assert mutations.scaled(chain, 2.0) == sdesim.theory.curvature.Constants(2.0, 4.0, 6.0, None, True, "by hand")
-    pair = mutations.scaled((1.0, np.array([1, 2]), "a", True, np.ones(2)), 3.0)
+    assert formulas.scaled(chain, 2.0) == sdesim.theory.curvature.Constants(2.0, 4.0, 6.0, None, True, "by hand")
+    pair = formulas.scaled((1.0, np.array([1, 2]), "a", True, np.ones(2)), 3.0)
     assert pair[0] == 3.0 and pair[1].tolist() == [1, 2] and pair[2:4] == ("a", True) and pair[4].tolist() == [3, 3]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from sdesim import source
 from sdesim.claims import Claim
 from sdesim.ensembles.setup import instead
-from sdesim.papers.frame import mutations
+from sdesim.papers.frame import formulas, mutations
 from sdesim.papers.frame.experiment import Experiment, judged
 from sdesim.papers.frame.mutations import Mutation
 from sdesim.results.files import replacing
@@ -150,9 +150,9 @@ def under_wrong_models(
         return model, stepper
 
     with _quiet():
-        with instead(note), mutations.formulas(noted("run")):
+        with instead(note), formulas.changed(noted("run")):
             data = experiment.run(config, False)
-        with mutations.formulas(noted("judgment")):
+        with formulas.changed(noted("judgment")):
             right = [c for c in judged(experiment, config, data, "smoke") if c.counted and c.verdict == "holds"]
     found, says, refused = {}, {}, {}
 
@@ -172,9 +172,9 @@ def under_wrong_models(
     for formula in sorted(asked["run"] | asked["judgment"]):
         if experiment.trains and formula in asked["run"]:
             continue
-        for words, factor in mutations.FACTORS.items():
+        for words, factor in formulas.FACTORS.items():
             again = formula in asked["run"]
-            wrong = mutations.wrong_formula(formula, factor)
+            wrong = formulas.wrong(formula, factor)
             make = lambda wrong=wrong, again=again: _misjudged(experiment, config, None if again else data, wrong)
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
     return Broken(right, found, says, refused)
@@ -194,7 +194,7 @@ def mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Cla
 
 
 def _misjudged(experiment: Experiment, config: Any, data: Any, wrong: Callable[[str, Any], Any]) -> list[Claim]:
-    with mutations.formulas(wrong), instead(lambda model, stepper: (model, stepper)):
+    with formulas.changed(wrong), instead(lambda model, stepper: (model, stepper)):
         data = experiment.run(config, False) if data is None else data
         return judged(experiment, config, data, "smoke")
 
