@@ -155,8 +155,8 @@ def test_records_are_of_the_figures_as_they_are(name):
 
 
 def test_sources_of_a_figure_are_its_own_and_what_it_shares_with_others():
-    own = breaks.sources("sdesim.papers.boffi_slotine.fig1_easgd")
-    assert own == [f"papers/boffi_slotine/{f}.py" for f in ("fig1_easgd", "one_dimensional")]
+    own = breaks.sources("sdesim.papers.boffi_slotine.fig2")
+    assert own == [f"papers/boffi_slotine/{f}.py" for f in ("fig2", "one_dimensional")]
     folder = breaks.sources(MODULES["y-schedule"])
     assert "papers/yu/schedule/claims.py" in folder and "papers/yu/workers/run.py" in folder
     assert not [f for f in folder if "frame" in f]
@@ -213,6 +213,7 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
         found
     )
     page = registry.page(found)
+    assert "Broken by nothing: bs-fig1 `b`." in page
     assert "### bs-fig1" in page and "a \\| b" in page and "on predictions alone" in page and "(holds)" in page
     record["seeds"]["preset"] = "smoke"
     breaks.path_of("bs-fig1", tmp_path).write_text(json.dumps(record))

@@ -40,7 +40,7 @@ def changed(change: Callable[[str, Any], Any]) -> Iterator[None]:
 
 def _is_formula(thing: Any) -> bool:
     public = isinstance(thing, types.FunctionType) and not thing.__name__.startswith("_")
-    return public and thing.__module__.startswith(_THEORY) and not hasattr(thing, "formula")
+    return public and thing.__module__.startswith(_THEORY)
 
 
 def _asked(function: Any, change: Callable[[str, Any], Any]) -> Any:

@@ -189,6 +189,9 @@ def page(found: Sequence[Entry]) -> str:
         found: of a folder.
     """
     parts = [_HEAD + tally(found) + "."]
+    unbroken = [f"{e.figure} `{e.claim.id}`" for e in found if e.claim.counted and e.tried and not e.broken]
+    if unbroken:
+        parts.append(f"Broken by nothing: {', '.join(unbroken)}.")
     for paper in dict.fromkeys(e.paper for e in found):
         parts.append(f"## {paper.replace('_', ' ')}")
         of_paper = [e for e in found if e.paper == paper]
