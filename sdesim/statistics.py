@@ -40,18 +40,25 @@ class Estimate(NamedTuple):
         return f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"
 
 
-def decisive(dof: float = math.inf) -> float:
-    """How many standard errors decide: the quantile of Student's t that is exceeded as seldom as three normal ones.
+def decisive(dof: float = math.inf, looks: int = 1) -> float:
+    """How many standard errors decide: as many as chance exceeds once in 740 in one look, or in the worst of several.
+
+    Of normal values this is exact for one look, and for several however they hang together an upper limit
+    (Bonferroni), which is nearly reached where they are independent.
 
     Args:
-        dof: degrees of freedom of the error.
+        dof: degrees of freedom of the error, for Student's t; infinite for an error that is known exactly.
+        looks: how many numbers are looked at, each to one side; a look to both sides counts twice.
 
     Returns:
-        3 for an error that is known exactly, and more the fewer degrees of freedom there are.
+        3 for one look with an error that is known exactly; more the more looks, and the fewer degrees of freedom.
     """
     from scipy.stats import norm, t  # half a second to import, which a run does not need
 
-    return float(t.isf(norm.sf(DECISIVE), dof)) if math.isfinite(dof) else DECISIVE
+    if math.isinf(dof) and looks == 1:
+        return DECISIVE
+    chance = norm.sf(DECISIVE) / looks
+    return float(norm.isf(chance) if math.isinf(dof) else t.isf(chance, dof))
 
 
 # -- over independent simulations --------------------------------------------------------------------------------------

@@ -33,6 +33,25 @@ def test_few_runs_need_more_standard_errors():
     assert abs(np.sum(scores > statistics.decisive(2)) - by_chance) < 4 * math.sqrt(by_chance)
 
 
+def test_the_worst_of_many_looks_is_a_false_alarm_once_in_740():
+    """By simulation of the null, with few simulations and many points; four standard errors are none of this."""
+    probability, points = 0.5 * math.erfc(3 / math.sqrt(2)), 40
+    rng = np.random.default_rng(0)
+    for sims, sides in ((16, 2), (24, 1)):
+        worst = []
+        for _ in range(20):
+            x = rng.normal(size=(1000, points, sims))
+            scores = x.mean(axis=-1) / statistics.standard_error(x, axis=-1)
+            worst.append((abs(scores) if sides == 2 else scores).max(axis=-1))
+        worst = np.concatenate(worst)
+        alarms = np.sum(worst > statistics.decisive(sims - 1, sides * points))
+        by_chance = probability * len(worst)
+        assert abs(alarms - by_chance) < 4 * math.sqrt(by_chance)
+        assert np.mean(worst > 4) > 6 * probability
+    assert statistics.decisive(math.inf, 100) == pytest.approx(4.197, abs=1e-3)  # as for 1 in 74 088
+    assert statistics.decisive(9, 2) > statistics.decisive(9) > statistics.decisive() == statistics.decisive(looks=1)
+
+
 def autoregressive(sims, records, memory, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=sims) / np.sqrt(1 - memory**2)

@@ -1,4 +1,4 @@
-"""The command line: `sdesim figure NAME`, `sdesim train`, `sdesim data`, `sdesim bench`, a file each."""
+"""The command line: `sdesim figure NAME`, `sdesim claims`, `sdesim train`, `sdesim data`, `sdesim bench`."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ usage: sdesim figure NAME [--preset smoke|small|default|paper] [--seed N] [--out
        sdesim figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
        sdesim figure --list            the figures there are
        sdesim figure NAME --help       the fields of a figure's configuration
+       sdesim claims [NAME ...] [--paper PAPER] [--verdict holds|undecided|fails] [--folder DIR] [--json FILE]
+       sdesim claims NAME --break [--record]          under every wrong model, each of which must break some claim
+       sdesim claims NAME --seeds N [--preset smoke|default|paper] [--record]
        sdesim train [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
        sdesim train --help             the other options of training
        sdesim data cifar10 [--folder DIR]
@@ -28,6 +31,9 @@ each statement of the paper about the figure with what was found. Exit status: 0
 preset; 2 for wrong usage; 130 if interrupted. `sdesim figure all` does so for every figure that trains no networks, and
 writes README.md, which shows all that are in DIR. --preset small is of those that do: what two cores can train.
 --from FILE judges and draws again the data and configuration of a NAME.nc, with the same exit status.
+
+`sdesim claims` prints every claim that lies in DIR, by default figures/, with its verdict and the wrong models that
+break it. --break runs a figure under them, --seeds at other seeds; --record writes what was found beside its claims.
 
 `sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints.
 `sdesim data cifar10` fetches the images, and verifies them.
@@ -74,6 +80,12 @@ def _main(arguments: list[str]) -> int:
         from sdesim.cli import figure
 
         return figure.run(rest)
+    if command == "claims":
+        from sdesim.cli import claims
+
+        with as_usage():
+            options = claims.parse(rest)
+            return claims.run(options)
     if command == "bench":
         from sdesim.cli import bench
 
@@ -88,5 +100,5 @@ def _main(arguments: list[str]) -> int:
     with as_usage():
         from sdesim.fields import check_choice
 
-        check_choice("command", command, ("figure", "train", "data", "bench", "--version", "--help"))
+        check_choice("command", command, ("figure", "claims", "train", "data", "bench", "--version", "--help"))
     return 2

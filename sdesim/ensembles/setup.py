@@ -1,6 +1,7 @@
 """One checked description of a run, which `simulate`, `iterate` and `sweep` share."""
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
@@ -35,6 +36,31 @@ from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Reading, Setting
 
 LOOKS = 1000  # steps at which a schedule is looked at before it runs
+
+Change = Callable[[Dynamics, AbstractStepper], tuple[Dynamics, AbstractStepper]]
+_change: contextvars.ContextVar[Change | None] = contextvars.ContextVar("change", default=None)
+
+
+@contextlib.contextmanager
+def instead(change: Change) -> Iterator[None]:
+    """Within, every run is of another model and stepper than it is given: what a figure says of a wrong model.
+
+    Results keep the names, the grid and the description of what was given.
+
+    Args:
+        change: of a model and a stepper, those that run in their place, with the same dotted names of numbers. It is
+            handed the model twice: as it is, and with a value for each lane on the last axis of what is swept.
+    """
+    token = _change.set(change)
+    try:
+        yield
+    finally:
+        _change.reset(token)
+
+
+def changed() -> bool:
+    """Whether runs are of another model than they are given."""
+    return _change.get() is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +166,8 @@ class Setup:
             TypeError: for an argument of another kind, likewise.
             MemoryError: if what is held of the lanes alone is not there.
         """
+        if isinstance(model, Dynamics) and (change := _change.get()) is not None:
+            model, stepper = change(model, stepper)
         start = init if isinstance(init, Result) else None
         first, seed = 0 if start is None else start.step, random.seed_words(seed)
         ended = 0.0 if start is None else start.run.get("until") or 0.0
@@ -215,6 +243,10 @@ class Setup:
             The lanes that were run.
         """
         plan = self.plan
+        if (change := _change.get()) is not None:
+            swept = jax.tree.leaves(axes, is_leaf=is_none)
+            model, _ = change(model, self.stepper)
+            axes = jax.tree.unflatten(jax.tree.structure(model, is_leaf=is_none), swept)
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
         records = np.zeros(0, int) if plan.every is None else np.arange(0, self.steps + 1, plan.every)
         reading = None if self.feed is None else self.feed.reading(records)

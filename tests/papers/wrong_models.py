@@ -1,13 +1,12 @@
-"""What the tests of claims share: which claims fail of some data, and a wrong model of several figures."""
+"""What the tests of claims share: which claims fail of some data, and which under a mutation."""
 
 from types import ModuleType
 from typing import Any
 
-import jax.numpy as jnp
 import xarray as xr
 
 from sdesim import claims
-from sdesim.asynchrony import AsyncSGD
+from sdesim.papers.frame import breaks, mutations
 
 
 def failed(figure: ModuleType, data: xr.Dataset, config: Any = None) -> set[str]:
@@ -18,8 +17,8 @@ def failed(figure: ModuleType, data: xr.Dataset, config: Any = None) -> set[str]
     return {c.id for c in claims.failed(found)}
 
 
-class Fresh(AsyncSGD):
-    """Every gradient is taken at the server's point of the arrival: no staleness."""
-
-    def arrive(self, state, job):
-        return super().arrive(state._replace(x=jnp.broadcast_to(state.shared["center"], state.x.shape)), job)
+def broken(figure: ModuleType, mutation: str) -> set[str]:
+    """Counted claims of the smoke preset that fail under a mutation, by its name."""
+    experiment = figure.EXPERIMENT
+    wrong = mutations.tried(experiment.mutations)[mutation]
+    return {c.id for c in claims.failed(breaks.mutated(experiment, experiment.preset("smoke"), wrong))}

@@ -4,7 +4,7 @@ The file lies in the folder `runs` of the cache (`results.datasets.cache_folder`
 written. Its name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the
 versions, platform, device and precision that provenance names. A run is therefore found again only where it would come
 out the same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have
-been edited, and the same sources may be of two commits.
+been edited, and the same sources may be of two commits. What runs in the place of another model is not kept.
 
 A file is written whole or not at all, one that cannot be read is computed anew and replaced, and of all files the KEPT
 used last are kept. A folder that cannot be written to costs a warning and the next run its time. What the run warned of
@@ -23,6 +23,7 @@ from typing import Any
 import xarray as xr
 
 from sdesim import source
+from sdesim.ensembles.setup import changed
 from sdesim.fields import to_json, warn
 from sdesim.results.datasets import cache_folder, read_described, write_dataset
 from sdesim.results.files import check_writable
@@ -71,6 +72,8 @@ def cached(kind: str, settings: dict[str, Any], compute: Callable[[], xr.Dataset
     Returns:
         A Dataset of the caller's own, without attributes: changing it changes no later one.
     """
+    if changed():
+        return _bare(compute())
     name = key(kind, settings)
     made = _remembered.pop(name, None)  # popped and put back last: the dict is in order of use
     path = None if not SOURCES or (at := folder()) is None else at / f"{name}.nc"

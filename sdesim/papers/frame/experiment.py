@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sdesim import claims, plotting
 from sdesim.claims import Claim, Statement
 from sdesim.fields import check_choice, shown
+from sdesim.papers.frame.mutations import Mutation
 from sdesim.results.datasets import describe, read_described, write_dataset
 from sdesim.results.files import Damaged, check_writable
 from sdesim.results.recipe import Call, Code
@@ -36,6 +37,7 @@ class Experiment:
         ensemble: (configuration, data) to what the statements' statistics look at.
         statements: (configuration) to what is said of the data.
         trains: it trains networks, which takes hours without a GPU; `sdesim figure all` leaves it out.
+        mutations: wrong models of its own by name, beside those of `frame.mutations` that are tried on every figure.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Experiment:
     ensemble: Callable[[Any, xr.Dataset], Any]
     statements: Callable[[Any], Sequence[Statement]]
     trains: bool = False
+    mutations: Mapping[str, Mutation] = dataclasses.field(default_factory=dict)
 
     def preset(self, name: str) -> Any:
         """A configuration by the name of its preset.
@@ -124,7 +127,7 @@ def regenerate(
     folder = check_writable(out)
     began = time.perf_counter()
     kept = Kept(config, preset, _as_in_a_file(experiment.run(config, progress)))
-    found = _judged(experiment, kept)
+    found = judged(experiment, kept.config, kept.data, kept.preset)
     seconds = time.perf_counter() - began
     tell(found)
     call = Call(
@@ -195,15 +198,22 @@ def redraw(
     """
     folder = check_writable(out)
     began = time.perf_counter()
-    found = _judged(experiment, kept)
+    found = judged(experiment, kept.config, kept.data, kept.preset)
     seconds = time.perf_counter() - began
     tell(found)
     return Regenerated(_written(experiment, kept, found, folder), found, seconds)
 
 
-def _judged(experiment: Experiment, kept: Kept) -> list[Claim]:
-    ensemble = experiment.ensemble(kept.config, kept.data)
-    return claims.judge(experiment.statements(kept.config), ensemble, smoke=kept.preset == "smoke")
+def judged(experiment: Experiment, config: Any, data: xr.Dataset, preset: str) -> list[Claim]:
+    """What is found of an experiment's statements.
+
+    Args:
+        experiment: whose they are.
+        config: that judges.
+        data: as the experiment's `run` gave it.
+        preset: by name; it says which claims are asked.
+    """
+    return claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=preset == "smoke")
 
 
 def _written(experiment: Experiment, kept: Kept, found: list[Claim], folder: pathlib.Path) -> dict[str, pathlib.Path]:

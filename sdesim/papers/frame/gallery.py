@@ -1,10 +1,9 @@
 """The page that shows every figure of a folder: its picture, what the paper says of it, and what was found."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 
-from sdesim.claims import Claim
+from sdesim.papers.frame import registry
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.results.files import replacing
 
@@ -15,7 +14,10 @@ Written by `sdesim figure all`, which regenerates everything here but the figure
 `sdesim figure NAME --preset small`, and a line says how small. A claim is a statement as a statistic with its Monte
 Carlo error, what it needs, and a verdict: it holds or fails by more than three standard errors, or is undecided. Where
 few runs tell the error, it takes more of them, as many as Student's t has for the same probability of 1 in 740: 3.4 of
-twenty runs, 19 of three, 236 of two. Claims in brackets are shown and not counted.
+twenty runs, 19 of three, 236 of two. A look at every point of a grid is set beside what chance exceeds once in 740 in
+the worst of so many points. Claims in brackets are shown and not counted. What breaks a claim are wrong models, run at
+smoke size (`sdesim claims NAME --break`): each is a run with a wrong coupling, noise, rate or law, or a formula of
+theory that is wrong. [All claims](../docs/claims.md) on one page.
 """
 
 
@@ -35,25 +37,16 @@ def write_gallery(experiments: Mapping[str, Experiment], folder: pathlib.Path) -
     ):  # a paper's figures first
         claims = folder / f"{name}.claims.json"
         if claims.is_file() and (folder / f"{name}.png").is_file():
-            found = [Claim(**c) for c in json.loads(claims.read_text(encoding="utf-8"))]
+            found = registry.of_figure(name, folder)
             picture = f"![{experiment.title}]({name}.png)"
-            sizes = [f"Here: {size}." for size in dict.fromkeys(c.measured_on for c in found) if size]
+            sizes = [f"Here: {size}." for size in dict.fromkeys(e.claim.measured_on for e in found) if size]
             parts.append(
-                "\n\n".join([f"## {name}", f"{experiment.title}.", *sizes, experiment.says, picture, _table(found)])
+                "\n\n".join(
+                    [f"## {name}", f"{experiment.title}.", *sizes, experiment.says, picture, registry.rows_of(found)]
+                )
                 + "\n"
             )
     path = folder / "README.md"
     with replacing(path) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     return path
-
-
-def _table(claims: list[Claim]) -> str:
-    """The claims as a table in Markdown."""
-    rows = ["| claim | found | needs | verdict |", "|---|---|---|---|"]
-    for c in claims:
-        verdict = c.verdict if c.counted else f"({c.verdict})"
-        needs = f"{'≥' if c.op == '>=' else '≤'} {c.threshold:g}"
-        error = "" if c.stderr == 0 else f" ± {c.stderr:.1g}"
-        rows.append(f"| {c.statement.replace('|', chr(92) + '|')} | {c.value:.4g}{error} | {needs} | {verdict} |")
-    return "\n".join(rows)

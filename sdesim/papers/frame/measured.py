@@ -15,9 +15,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from sdesim.claims import Condition, Statement, at_most
-from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, z_scores
-
-SIGMAS = 4.0  # standard errors that the worst point of a grid may lie off: one grid of a hundred in 150 by chance
+from sdesim.statistics import decisive, greatest, grid_error, grid_mean, least, slope, z_scores
 
 Measured = Callable[[xr.Dataset], xr.DataArray]
 
@@ -129,7 +127,7 @@ def decay(one: ArrayLike, other: ArrayLike, every: float) -> float:
 
 
 def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
-    """A bound that holds at every grid point: the worst excess over it, in standard errors.
+    """A bound that holds at every grid point: the worst excess over it, as a share of what decides.
 
     Args:
         id: what the statement is called within its figure.
@@ -138,13 +136,11 @@ def below(id: str, statement: str, measured: Measured, bound: Callable[[xr.Datas
         bound: of a dataset, the formula.
         note: why it is known to be weak, as in a `Statement`.
     """
-    worst = lambda runs: (greatest(z_scores(measured(runs.data), bound(runs.data))), 0.0)
-    text = f"{statement} (worst excess in standard errors)"
-    return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
+    return _look(id, f"{statement} (worst excess", measured, bound, note, sides=1)
 
 
 def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Dataset], Any], note: str = "") -> Statement:
-    """A prediction that is exact at every grid point: the worst deviation, in standard errors.
+    """A prediction that is exact at every grid point: the worst deviation, as a share of what decides.
 
     Args:
         id: what the statement is called within its figure.
@@ -153,9 +149,21 @@ def equal(id: str, statement: str, measured: Measured, exact: Callable[[xr.Datas
         exact: of a dataset, the formula.
         note: why it is known to be weak, as in a `Statement`.
     """
-    worst = lambda runs: (greatest(abs(z_scores(measured(runs.data), exact(runs.data)))), 0.0)
-    text = f"{statement} (worst deviation in standard errors)"
-    return Statement(id, text, worst, at_most(SIGMAS, smoke=SIGMAS), note)
+    return _look(id, f"{statement} (worst deviation", measured, exact, note, sides=2)
+
+
+def _look(
+    id: str, text: str, measured: Measured, formula: Callable[[xr.Dataset], Any], note: str, sides: int
+) -> Statement:
+    """The worst of all points, to one side or to both, over how far off chance takes it once in 740."""
+
+    def worst(runs: Runs) -> tuple[float, float]:
+        found = measured(runs.data)
+        scores = z_scores(found, formula(runs.data))
+        most = decisive(found.sizes["sim"] - 1, sides * scores.size)
+        return greatest(abs(scores) if sides == 2 else scores) / most, 0.0
+
+    return Statement(id, f"{text} over that of chance once in 740)", worst, at_most(1.0, smoke=1.0), note)
 
 
 def ratio(

@@ -8,12 +8,20 @@ arrivals old, and for memoryless workers. Only the abstract of the paper was at 
 all constants are chosen [C].
 """
 
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation, of_noise
 from sdesim.papers.regatti.stability import claims, picture, run
-from sdesim.papers.regatti.stability.config import PRESETS, Config
+from sdesim.papers.regatti.stability.config import LAWS, PRESETS, Config
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.regatti.stability"
 
 EXPERIMENT = Experiment(
     "r-stability",
@@ -26,4 +34,20 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "samples unlike": Mutation(
+            "samples are unlike the unseen ones",
+            names={f"{_HERE}.config.Config.samples": lambda right: lambda config: right(config) + 0.3},
+        ),
+        "samples few": of_noise("all draw from the fewest samples", "count", lambda n: jnp.full_like(n, jnp.min(n))),
+        "laws exchanged": Mutation(
+            "each law of compute times is taken for the other",
+            names={f"{_HERE}.run.stepper": lambda right: lambda law: right(LAWS[1 - LAWS.index(law)])},
+        ),
+        "rate kept": Mutation(
+            "the lower learning rate is not lower",
+            lambda m, s: (eqx.tree_at(lambda m: m.eta, m, jnp.full_like(m.eta, jnp.max(m.eta))), s),
+        ),
+        "not at rest": Mutation("runs are too short", config=lambda config: dataclasses.replace(config, arrivals=15)),
+    },
 )

@@ -8,8 +8,10 @@ abstract of the paper was at hand: its statements are taken up, its formulas are
 chosen [C].
 """
 
+from sdesim.asynchrony import AsyncSGD, KAsyncSGD, Ringmaster
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import of_protocol
 from sdesim.papers.yu.schedule import claims, picture, run
 from sdesim.papers.yu.schedule.config import PRESETS, Config
 
@@ -26,4 +28,8 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "thresholds x 8": of_protocol("stale gradients are used", Ringmaster, lambda p: Ringmaster(8 * p.threshold)),
+        "no waiting": of_protocol("the server waits for nobody", KAsyncSGD, lambda p: AsyncSGD()),
+    },
 )

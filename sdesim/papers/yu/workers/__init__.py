@@ -9,8 +9,12 @@ many workers and small steps. Only the abstract of the paper was at hand: its st
 derived anew, and all constants are chosen [C].
 """
 
+import functools
+
+from sdesim.asynchrony import Deterministic, Exponential, Gamma
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import of_law
 from sdesim.papers.yu.workers import claims, picture, run
 from sdesim.papers.yu.workers.config import PRESETS, Config
 
@@ -27,4 +31,11 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "regular memoryless": of_law("equal compute times are exponential", Deterministic, Exponential),
+        "gamma memoryless": of_law("gamma compute times are exponential", Gamma, Exponential),
+        "memoryless gamma": of_law(
+            "exponential compute times are of shape 4", Exponential, functools.partial(Gamma, 4.0)
+        ),
+    },
 )

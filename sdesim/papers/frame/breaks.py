@@ -1,0 +1,307 @@
+"""Which wrong model breaks which claim of a figure, at which seeds its claims hold, and the file that says so.
+
+NAME.breaks.json lies beside NAME.claims.json, with a hash of the figure's own sources: of others it is stale.
+"""
+
+import ast
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sdesim import source
+from sdesim.claims import Claim
+from sdesim.ensembles.setup import instead
+from sdesim.papers.frame import formulas, mutations
+from sdesim.papers.frame.experiment import Experiment, judged
+from sdesim.papers.frame.mutations import Mutation
+from sdesim.results.files import replacing
+
+PAPERS = "papers"
+Say = Callable[[str], Any]
+
+
+def sources(module: str) -> list[str]:
+    """The files of a figure and of what it shares with other figures of the papers, but for the frame of all.
+
+    Args:
+        module: that has its `EXPERIMENT`, dotted.
+
+    Returns:
+        Paths relative to sdesim, sorted.
+    """
+    found, due = set(), [module.removeprefix("sdesim.")]
+    while due:
+        name = due.pop()
+        if name.count(".") < 2 or name.startswith(f"{PAPERS}.frame."):
+            continue
+        for file in source.modules(name):
+            if file not in found:
+                found.add(file)
+                tree = ast.parse((source.package() / file).read_text(encoding="utf-8"))
+                due += [_module(n) for n in _imported(tree) if n.startswith(f"sdesim.{PAPERS}.")]
+    return sorted(found)
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module(name: str) -> str:
+    """Of `module.name` or of a module its name within sdesim."""
+    here = source.package().joinpath(*name.split(".")[1:])
+    name = name if here.is_dir() or here.with_suffix(".py").is_file() else name.rpartition(".")[0]
+    return name.removeprefix("sdesim.")
+
+
+def hash_of(module: str) -> str:
+    """A hash of a figure's own sources.
+
+    Args:
+        module: that has its `EXPERIMENT`, dotted.
+    """
+    return source.hash_of(sources(module))[:16]
+
+
+# -- a figure under wrong models ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """What became of a figure's counted claims under wrong models, at smoke size.
+
+    Attributes:
+        right: what was found of them without any, of those that hold.
+        wrong: what was found under each, by the name of what is wrong.
+        says: what is wrong, by name.
+        refused: the wrong models that the figure does not run or judge, and why.
+    """
+
+    right: list[Claim]
+    wrong: dict[str, list[Claim]]
+    says: dict[str, str]
+    refused: dict[str, str]
+
+    @property
+    def predictions(self) -> list[str]:
+        """The claims on predictions alone: the same to the last digit under every wrong run, not so of a formula."""
+        is_run = lambda name: "." not in name.split(" ")[0]
+        values = {name: {c.id: c.value for c in found} for name, found in self.wrong.items()}
+        differ = lambda c, runs: any(v.get(c.id) != c.value for n, v in values.items() if is_run(n) == runs)
+        return [c.id for c in self.right if any(map(is_run, values)) and not differ(c, True) and differ(c, False)]
+
+    def breaks(self) -> dict[str, dict[str, float]]:
+        """Of each claim what breaks it, and the value that it then has."""
+        return {
+            c.id: {name: w.value for name, found in self.wrong.items() for w in found if w.id == c.id and fails(w)}
+            for c in self.right
+        }
+
+
+def fails(claim: Claim) -> bool:
+    """Whether it fails, decidedly.
+
+    Args:
+        claim: what was found.
+    """
+    return claim.verdict == "fails"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A wrong model may diverge, or be too stiff: nobody need be told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def under_wrong_models(
+    experiment: Experiment, *, only: tuple[str, ...] = (), config: Any = None, say: Say = lambda text: None
+) -> Broken:
+    """Run and judge a figure at smoke size under every mutation that applies.
+
+    A formula of theory is wrong in the judgment alone, unless the run asks for it too. Of a figure that trains networks
+    no mutation is tried that needs another training.
+
+    Args:
+        experiment: the figure.
+        only: names of what is tried alone; all by default.
+        config: what is run; the smoke preset by default.
+        say: is told how far it is.
+
+    Returns:
+        What was found.
+    """
+    config = experiment.preset("smoke") if config is None else config
+    ran: list[tuple[Any, Any]] = []
+    asked: dict[str, set[str]] = {"run": set(), "judgment": set()}
+
+    def noted(phase: str) -> Callable[[str, Any], Any]:
+        return lambda name, value: (asked[phase].add(name), value)[1]
+
+    def note(model: Any, stepper: Any):
+        ran.append((model, stepper))
+        return model, stepper
+
+    with _quiet():
+        with instead(note), formulas.changed(noted("run")):
+            data = experiment.run(config, False)
+        with formulas.changed(noted("judgment")):
+            right = [c for c in judged(experiment, config, data, "smoke") if c.counted and c.verdict == "holds"]
+    found, says, refused = {}, {}, {}
+
+    def attempt(name: str, text: str, make: Callable[[], list[Claim]]) -> None:
+        if only and name not in only:
+            return
+        say(f"{name}: {text}")
+        with _quiet():
+            try:
+                found[name], says[name] = make(), text
+            except Exception as error:  # of what a figure never has to bear, anything may come
+                refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+    for name, mutation in {} if experiment.trains else mutations.tried(experiment.mutations).items():
+        if mutation.always or any(mutation.applies(*each) for each in ran):
+            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m))
+    for formula in sorted(asked["run"] | asked["judgment"]):
+        if experiment.trains and formula in asked["run"]:
+            continue
+        for words, factor in formulas.FACTORS.items():
+            again = formula in asked["run"]
+            wrong = formulas.wrong(formula, factor)
+            make = lambda wrong=wrong, again=again: _misjudged(experiment, config, None if again else data, wrong)
+            attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
+    return Broken(right, found, says, refused)
+
+
+def mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Claim]:
+    """What is found of a figure's statements at smoke size where something is wrong.
+
+    Args:
+        experiment: the figure.
+        config: that judges.
+        mutation: what is wrong.
+    """
+    with mutation.wrong():
+        data = experiment.run(config if mutation.config is None else mutation.config(config), False)
+    return judged(experiment, config, data, "smoke")
+
+
+def _misjudged(experiment: Experiment, config: Any, data: Any, wrong: Callable[[str, Any], Any]) -> list[Claim]:
+    with formulas.changed(wrong), instead(lambda model, stepper: (model, stepper)):
+        data = experiment.run(config, False) if data is None else data
+        return judged(experiment, config, data, "smoke")
+
+
+def table(broken: Broken) -> str:
+    """Claims and what is wrong, in aligned text: the value where the claim fails, a dot where it does not.
+
+    Args:
+        broken: what was found.
+    """
+    width = max(map(len, [*broken.wrong, ""]))
+    values = [broken.breaks()[c.id] for c in broken.right]
+    lines = [f"{'':{width}}  {' '.join(f'{i:>9}' for i in range(1, len(values) + 1))}"]
+    for name in broken.wrong:
+        cells = [f"{v[name]:9.3g}" if name in v else f"{'.':>9}" for v in values]
+        lines.append(f"{name:{width}}  {' '.join(cells)}")
+    lines.append("")
+    lines += [f"{i:>3}  {c.id}: {c.statement}" for i, c in enumerate(broken.right, 1)]
+    lines += [f"refused: {name}: {why}" for name, why in broken.refused.items()]
+    left = [c.id for c, v in zip(broken.right, values, strict=True) if not v]
+    lines.append(f"nothing breaks {', '.join(left)}" if left else "each of them is broken by something")
+    return "\n".join(lines)
+
+
+# -- at other seeds ----------------------------------------------------------------------------------------------------
+
+
+def at_seeds(experiment: Experiment, preset: str, seeds: int, say: Say = lambda text: None) -> dict[str, int]:
+    """At how many other seeds each counted claim holds.
+
+    Args:
+        experiment: the figure.
+        preset: by name.
+        seeds: how many: those from 1 on.
+        say: is told how far it is.
+
+    Returns:
+        Numbers by claim.
+    """
+    held: dict[str, int] = {}
+    for seed in range(1, seeds + 1):
+        say(f"seed {seed}")
+        config = dataclasses.replace(experiment.preset(preset), seed=seed)
+        with _quiet():
+            found = judged(experiment, config, experiment.run(config, False), preset)
+        for claim in found:
+            if claim.counted:
+                held[claim.id] = held.get(claim.id, 0) + (claim.verdict == "holds")
+    return held
+
+
+# -- the record --------------------------------------------------------------------------------------------------------
+
+
+def path_of(name: str, folder: pathlib.Path) -> pathlib.Path:
+    """Where a figure's record lies.
+
+    Args:
+        name: of the figure.
+        folder: of figures.
+    """
+    return folder / f"{name}.breaks.json"
+
+
+def read(name: str, folder: pathlib.Path) -> dict[str, Any]:
+    """A figure's record; empty where there is none.
+
+    Args:
+        name: of the figure.
+        folder: of figures.
+    """
+    path = path_of(name, folder)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any]) -> pathlib.Path:
+    """Write what was found of a figure into its record, in which of the same sources the rest stays.
+
+    Args:
+        name: of the figure.
+        module: that has its `EXPERIMENT`, dotted.
+        folder: of figures.
+        new: parts of the record: those of `as_record`, "seeds".
+
+    Returns:
+        The path of the record.
+    """
+    kept, now = read(name, folder), hash_of(module)
+    kept = kept if kept.get("sources") == now else {}
+    path = path_of(name, folder)
+    with replacing(path) as temporary:
+        whole = dict(sorted({**kept, **new, "sources": now}.items()))
+        temporary.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def as_record(broken: Broken) -> dict[str, Any]:
+    """What a record keeps of wrong models, values with four digits; None for what is not finite.
+
+    Args:
+        broken: what was found.
+    """
+    short = lambda v: float(f"{v:.4g}") if math.isfinite(v) else None
+    breaks = {id: {name: short(v) for name, v in of.items()} for id, of in broken.breaks().items()}
+    return {
+        "breaks": breaks,
+        "predictions": broken.predictions,
+        "refused": sorted(broken.refused),
+        "tried": broken.says,
+    }
