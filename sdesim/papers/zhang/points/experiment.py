@@ -1,0 +1,182 @@
+"""An experiment of a picture of theory and of runs at some of its points."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sdesim import observe, plotting
+from sdesim.claims import Statement
+from sdesim.dynamics import Dynamics
+from sdesim.fields import check_count
+from sdesim.ensembles.warnings import StabilityWarning
+from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.measured import Runs
+from sdesim.papers.zhang.points import claims, picture
+from sdesim.run import simulate
+from sdesim.steppers import AbstractStepper
+
+WHAT = ("center", "mean", "workers")
+"""Whose squares are recorded: the center, the mean of the workers, and the workers, of which the mean is taken."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes [C]; the constants of a figure are Z's, and stand with it."""
+
+    sims: int = 20_000
+    """Simulations at each point."""
+    resolution: int = 200
+    """Points along each side of a map."""
+    seed: int = 0
+    """Of all randomness."""
+
+    def __post_init__(self):
+        check_count("sims", self.sims, least=2)
+        check_count("resolution", self.resolution, least=2)
+
+
+def presets(sims: int = 20_000, smoke: int = 2_000) -> dict[str, Config]:
+    """The presets of a figure.
+
+    Args:
+        sims: simulations of the default.
+        smoke: of the smoke size.
+    """
+    return {
+        "smoke": Config(sims=smoke, resolution=40),
+        "default": Config(sims=sims),
+        "paper": Config(sims=10 * sims, resolution=1000),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """Where runs are made, and what theory says of them.
+
+    Attributes:
+        names: of the numbers that a point has.
+        values: the points, one number a name each.
+        label: of a point, for the legend.
+        model: of a point, its dynamics and number of agents.
+        stepper: of the runs.
+        init: where workers start.
+        steps: of the runs.
+        exact: of a point, E c^2, E y^2 and the mean of E x_i^2 after each step, (steps + 1, 3).
+        radius: of a point: of the second moments, or of the means.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    label: Callable[..., str]
+    model: Callable[..., tuple[Dynamics, int]]
+    stepper: AbstractStepper
+    init: Any
+    steps: int
+    exact: Callable[..., NDArray]
+    radius: Callable[..., float]
+
+    def run(self, config: Config, progress: bool) -> xr.Dataset:
+        """`squares` (point, step, what, sim).
+
+        Args:
+            config: sizes.
+            progress: whether to say how far it is.
+        """
+        parts = [self._squares(config, values, progress) for values in self.values]
+        squares = xr.DataArray(
+            np.stack(parts), {"step": np.arange(self.steps + 1), "what": list(WHAT)}, ("point", "step", "what", "sim")
+        )
+        columns = zip(self.names, zip(*self.values, strict=True), strict=True)
+        return xr.Dataset({"squares": squares}).assign_coords({name: ("point", list(v)) for name, v in columns})
+
+    def theory(self, data: xr.Dataset) -> xr.DataArray:
+        """What theory says after each step but the start.
+
+        Args:
+            data: of the runs.
+        """
+        found = np.stack([self.exact(*values) for values in self.values])[:, 1:]
+        return xr.DataArray(found, dims=("point", "step", "what"))
+
+    def _squares(self, config: Config, values: Sequence[float], progress: bool) -> NDArray:
+        model, agents = self.model(*values)
+        with warnings.catch_warnings():  # half of the points are unstable, and are meant to be
+            warnings.simplefilter("ignore", StabilityWarning)
+            found = simulate(
+                model,
+                agents=agents,
+                sims=config.sims,
+                steps=self.steps,
+                stepper=self.stepper,
+                init=self.init,
+                seed=config.seed,
+                every=1,
+                observe=Squares(),
+                progress=progress,
+            )
+        return np.moveaxis(np.asarray(found.to_xarray()[Squares.name], float), 0, -1)
+
+
+class Squares(observe.AbstractSeries):
+    """c^2, the square of the workers' mean, and the mean of their squares: of one coordinate, (3,)."""
+
+    name = "squares"
+    axes = ("what",)
+
+    def value(self, view: observe.View):
+        x = view.state.x[:, 0]
+        return jnp.stack([view.center[0] ** 2, view.quorum[0] ** 2, jnp.mean(x**2)])
+
+    def numbers(self, agents: int, dims: int):
+        return 3
+
+
+def experiment(
+    number: str,
+    title: str,
+    says: str,
+    points: Points,
+    draw: Callable[[Axes, Config, xr.Dataset], None],
+    statements: Callable[[Config], list[Statement]],
+    sizes: dict[str, Config],
+    names: str = "center, mean and workers",
+) -> Experiment:
+    """A figure of Z: its picture beside the runs.
+
+    Args:
+        number: of the figure.
+        title: what it shows.
+        says: what Z says of it.
+        points: where runs are made.
+        draw: of the panel, the configuration and the data, the picture of theory.
+        statements: of the configuration, what is said beside what is said of all points.
+        sizes: its presets.
+        names: whose moments are compared.
+    """
+
+    def plot(config: Config, data: xr.Dataset) -> Figure:
+        figure, axes = pyplot.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
+        draw(axes[0], config, data)
+        plotting.letter(axes[0], 0, title)
+        picture.paths(axes[1], points, data)
+        plotting.letter(axes[1], 1, "simulated squares, on the lines of theory")
+        figure.suptitle(f"Zhang, Fig. {number}", fontsize=10.5)
+        pyplot.close(figure)
+        return figure
+
+    def said(config: Config) -> list[Statement]:
+        radius = lambda data: np.array([points.radius(*values) for values in points.values])
+        return [claims.moments(points.theory, names), claims.border(radius), *statements(config)]
+
+    run = lambda config, progress=False: points.run(config, progress)
+    ensemble = lambda config, data: Runs(data)
+    return Experiment(f"z-fig{number}", f"Zhang, Fig. {number}: {title}", says, sizes, run, plot, ensemble, said)

@@ -1,0 +1,76 @@
+"""Maps of a radius, the points on them, and the paths of their moments."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from sdesim.statistics import grid_error, grid_mean
+
+if TYPE_CHECKING:
+    from sdesim.papers.zhang.points.experiment import Points
+
+
+def colors(count: int) -> list[Any]:
+    """Of so many points, told apart.
+
+    Args:
+        count: how many.
+    """
+    return [colormaps["tab10"](i % 10) for i in range(count)]
+
+
+def mark(panel: Axes, x: ArrayLike, y: ArrayLike) -> None:
+    """The points of the runs, in their colors.
+
+    Args:
+        panel: where to draw.
+        x: (points,).
+        y: (points,).
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    panel.scatter(x, y, s=34, c=colors(x.size), edgecolors="white", linewidths=1.1, zorder=4, clip_on=False)
+
+
+def radius_map(
+    panel: Axes, x: NDArray, y: NDArray, radius: NDArray, label: str, best: tuple[float, float] | None = None
+) -> None:
+    """A radius over two numbers, its border of stability, and where it is least.
+
+    Args:
+        panel: where to draw.
+        x: (columns,).
+        y: (rows,).
+        radius: (rows, columns).
+        label: of the color bar.
+        best: where a star is put; none if there is none.
+    """
+    image = panel.pcolormesh(x, y, np.clip(radius, 0, 1.5), shading="nearest", cmap="viridis", vmin=0, vmax=1.5)
+    image.set_rasterized(True)
+    if radius.min() < 1 < radius.max():
+        panel.contour(x, y, radius, levels=[1.0], colors="white", linewidths=1.4)
+    if best is not None:
+        panel.plot(*best, "*", ms=12, color="white", mec="0.2", zorder=5)
+    panel.figure.colorbar(image, ax=panel, label=label, extend="max")
+
+
+def paths(panel: Axes, points: "Points", data: xr.Dataset) -> None:
+    """The mean of the squares of the first of what theory tells apart, with bars of two errors, on its curves.
+
+    Args:
+        panel: where to draw.
+        points: of the figure.
+        data: of the runs.
+    """
+    shown = data["squares"].sel(what="mean")
+    center, error = grid_mean(shown), 2 * grid_error(shown)
+    steps = shown["step"].values
+    for i, (values, color) in enumerate(zip(points.values, colors(len(points.values)), strict=True)):
+        panel.plot(steps, points.exact(*values)[:, 1], color=color, lw=1.2)
+        style: dict[str, Any] = dict(fmt="o", ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
+        panel.errorbar(steps, center.isel(point=i), yerr=error.isel(point=i), label=points.label(*values), **style)
+    panel.set(yscale="log", xlabel="step", ylabel="$E\\,y^2$, of the workers' mean  (start = 1)")
+    panel.legend(fontsize=7.5, loc="best")
