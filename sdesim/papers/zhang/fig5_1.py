@@ -9,14 +9,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from sdesim import noise, objectives
-from sdesim.claims import Statement, at_least, at_most
+from sdesim.claims import Statement, at_most
 from sdesim.coupling import Uncoupled
 from sdesim.dynamics import Dynamics, Nesterov
-from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.steppers import Iteration
-from sdesim.statistics import grid_mean, least
 from sdesim.theory import quadratic, stability
 
 SIGMA = 0.1  # standard deviation of a gradient [C]; the start is at 1
@@ -72,11 +70,6 @@ def _draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
 
 
 def _statements(config: Config) -> list[Statement]:
-    def faster(runs: Runs) -> float:
-        """How much more squares have fallen at the best momentum than at none and at 0.9, the lesser of the two."""
-        last = grid_mean(runs.data["squares"].sel(what="mean").isel(step=-1)).values
-        return least(np.log(last[[0, 2]] / last[1]))
-
     def border(data: xr.Dataset) -> float:
         """Largest difference, over the map, of the sign of radius - 1 and what (5.7) asks."""
         eta, delta = _axes(config)
@@ -85,18 +78,18 @@ def _statements(config: Config) -> list[Statement]:
 
     return [
         # fails of another momentum at the point that is called the best
-        Statement(
+        shared.faster(
             "best-momentum",
-            f"at eta h = {SLOW:g} squares fall faster at delta_h = (sqrt(eta_h) - 1)^2 than at delta = 0 and 0.9 (logarithm "
-            f"of the ratio after {STEPS} steps)",
-            faster,
-            at_least(1.0, smoke=0.5),
+            f"at eta h = {SLOW:g} squares fall faster at delta_h = (sqrt(eta_h) - 1)^2 than at delta = 0 and 0.9",
+            best=1,
+            others=(0, 2),
+            least_log=0.5,
         ),
         # fails of a border at eta_h = 2, that of no momentum
         Statement(
             "condition",
-            "it is stable if and only if |delta_h| < 1 and 0 < eta_h < 2 (1 + delta_h) (share of the map where the radius "
-            "says otherwise, of no simulation)",
+            "it is stable if and only if |delta_h| < 1 and 0 < eta_h < 2 (1 + delta_h) (share of the map where the "
+            "radius says otherwise, of no simulation)",
             lambda runs: (border(runs.data), 0.0),
             at_most(0.0, smoke=0.0),
         ),
@@ -107,8 +100,8 @@ EXPERIMENT = shared.experiment(
     "5.1",
     "SGD with momentum under additive noise",
     "Momentum helps where the learning rate is small: for a given one second moments fall fastest at delta_h = "
-    "(sqrt(eta_h) - 1)^2, where their eigenvalues turn from real to complex. It is stable if and only if |delta_h| < 1 and "
-    "0 < eta_h < 2 (1 + delta_h).",
+    "(sqrt(eta_h) - 1)^2, where their eigenvalues turn from real to complex. It is stable if and only if |delta_h| < 1 "
+    "and 0 < eta_h < 2 (1 + delta_h).",
     POINTS,
     _draw,
     _statements,

@@ -4,16 +4,18 @@ A figure maps what theory says over two numbers, or along one. At a few points o
 moments after each step are set beside what the linear maps of theory make of the same start.
 """
 
-from sdesim.papers.zhang.points.experiment import Config, Points, experiment, presets
+from sdesim.papers.zhang.points.claims import faster, printed
 from sdesim.papers.zhang.points.exact import additive, multiplicative_easgd, multiplicative_momentum
-from sdesim.papers.zhang.points.picture import mark, radius_map
-from sdesim.papers.zhang.points.claims import printed
+from sdesim.papers.zhang.points.experiment import Config, Points, experiment, presets
+from sdesim.papers.zhang.points.picture import colors, mark, radius_map
 
 __all__ = [
     "Config",
     "Points",
     "additive",
+    "colors",
     "experiment",
+    "faster",
     "mark",
     "multiplicative_easgd",
     "multiplicative_momentum",

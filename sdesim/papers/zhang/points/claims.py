@@ -1,47 +1,52 @@
 """What is said of the points: their moments, the border of stability, and the digits that Z prints."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame.measured import Runs, equal
 from sdesim.statistics import grid_mean, least
 
+if TYPE_CHECKING:
+    from sdesim.papers.zhang.points.experiment import Points
 
-def moments(exact: Callable[[xr.Dataset], xr.DataArray], names: str) -> Statement:
+
+def moments(points: "Points") -> Statement:
     """The second moments of the runs are those of theory at every point and step.
 
     Args:
-        exact: of the data, over (point, step, what).
-        names: whose moments they are.
+        points: of the figure.
     """
     # fails of another learning rate, and of half or twice the noise
+    names = " and ".join(points.what)
     text = f"at every point and after every step the second moments of {names} are those of the linear map"
-    return equal("moments", text, lambda d: d["squares"].isel(step=slice(1, None)), lambda d: exact(d))
+    found = lambda data: data["squares"].sel(what=list(points.what)).isel(step=slice(1, None))
+    return equal("moments", text, found, points.theory)
 
 
-def border(radius: Callable[[xr.Dataset], np.ndarray]) -> Statement:
+def border(points: "Points") -> Statement:
     """Where the radius is below one the squares of the runs fall, and where it is above they grow.
 
     Args:
-        radius: of the data, over its points.
+        points: of the figure.
     """
+    sign = np.array([1.0 if points.radius(*values) < 1 else -1.0 for values in points.values])
 
     def margin(runs: Runs) -> float:
         """The least logarithm, over the points, by which the squares have fallen or grown after all steps."""
-        squares = grid_mean(runs.data["squares"].sum("what", skipna=False))
-        growth = np.log(squares.isel(step=-1) / squares.isel(step=0)).values
-        return least(np.where(radius(runs.data) < 1, -growth, growth))
+        squares = grid_mean(runs.data["squares"].sel(what=list(points.what)).sum("what", skipna=False))
+        return least(sign * np.log(squares.isel(step=0) / squares.isel(step=-1)).values)
 
     # fails where inside and outside are taken for each other, and of a learning rate that is half as large
     text = "squares fall at the points that are said to be stable, and grow at the others (least logarithm of how much)"
     return Statement("border", text, margin, at_least(0.0, smoke=0.0))
 
 
-def printed(id: str, statement: str, found: Callable[[Any], float], value: float, digits: int, note: str = "") -> Statement:
+def printed(
+    id: str, statement: str, found: Callable[[Any], float], value: float, digits: int, note: str = ""
+) -> Statement:
     """A number that Z prints is that of theory, to all printed digits: of no simulation.
 
     Args:
@@ -56,3 +61,25 @@ def printed(id: str, statement: str, found: Callable[[Any], float], value: float
     off = lambda runs: (abs(found(runs.data) - value), 0.0)
     half = 0.5 * 10.0**-digits
     return Statement(id, text, off, at_most(1.001 * half, smoke=1.001 * half), note)
+
+
+def faster(
+    id: str, statement: str, best: int, others: tuple[int, ...], *, what: str = "mean", least_log: float = 0.1
+) -> Statement:
+    """After all steps squares have fallen more at one point than at others.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        best: the number of the point.
+        others: those that it is set beside.
+        what: whose squares.
+        least_log: by which the logarithms must differ.
+    """
+
+    def margin(runs: Runs) -> float:
+        last = grid_mean(runs.data["squares"].sel(what=what).isel(step=-1)).values
+        return least(np.log(last[list(others)] / last[best]))
+
+    text = f"{statement} (least logarithm of the squares' ratio after all steps)"
+    return Statement(id, text, margin, at_least(least_log, smoke=least_log))

@@ -1,4 +1,4 @@
-"""Second moments after each step of runs on a quadratic, of center, workers' mean and workers, by the maps of theory."""
+"""Second moments after each step of runs on a quadratic, by the maps of theory."""
 
 import numpy as np
 from numpy.typing import NDArray

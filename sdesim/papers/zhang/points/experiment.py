@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sdesim import observe, plotting
 from sdesim.claims import Statement
 from sdesim.dynamics import Dynamics
-from sdesim.fields import check_count
 from sdesim.ensembles.warnings import StabilityWarning
+from sdesim.fields import check_count
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang.points import claims, picture
@@ -72,6 +72,7 @@ class Points:
         steps: of the runs.
         exact: of a point, E c^2, E y^2 and the mean of E x_i^2 after each step, (steps + 1, 3).
         radius: of a point: of the second moments, or of the means.
+        what: which of these moments theory speaks of, of `WHAT`.
     """
 
     names: tuple[str, ...]
@@ -83,6 +84,7 @@ class Points:
     steps: int
     exact: Callable[..., NDArray]
     radius: Callable[..., float]
+    what: tuple[str, ...] = WHAT
 
     def run(self, config: Config, progress: bool) -> xr.Dataset:
         """`squares` (point, step, what, sim).
@@ -105,7 +107,7 @@ class Points:
             data: of the runs.
         """
         found = np.stack([self.exact(*values) for values in self.values])[:, 1:]
-        return xr.DataArray(found, dims=("point", "step", "what"))
+        return xr.DataArray(found, {"what": list(WHAT)}, ("point", "step", "what")).sel(what=list(self.what))
 
     def _squares(self, config: Config, values: Sequence[float], progress: bool) -> NDArray:
         model, agents = self.model(*values)
@@ -148,7 +150,6 @@ def experiment(
     draw: Callable[[Axes, Config, xr.Dataset], None],
     statements: Callable[[Config], list[Statement]],
     sizes: dict[str, Config],
-    names: str = "center, mean and workers",
 ) -> Experiment:
     """A figure of Z: its picture beside the runs.
 
@@ -160,7 +161,6 @@ def experiment(
         draw: of the panel, the configuration and the data, the picture of theory.
         statements: of the configuration, what is said beside what is said of all points.
         sizes: its presets.
-        names: whose moments are compared.
     """
 
     def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -174,8 +174,7 @@ def experiment(
         return figure
 
     def said(config: Config) -> list[Statement]:
-        radius = lambda data: np.array([points.radius(*values) for values in points.values])
-        return [claims.moments(points.theory, names), claims.border(radius), *statements(config)]
+        return [claims.moments(points), claims.border(points), *statements(config)]
 
     run = lambda config, progress=False: points.run(config, progress)
     ensemble = lambda config, data: Runs(data)
