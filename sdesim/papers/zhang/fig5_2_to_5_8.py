@@ -27,6 +27,7 @@ WORKERS = 4
 DELTA = 0.99  # of EAMSGD
 SLOW, FAST = 0.1, 1.5  # learning rates below and above beta
 STEPS = 12
+EXACT = 40  # steps to which the rounding of workers that part is far below what the center does
 
 
 def _reduced(eta: float) -> float:
@@ -54,6 +55,7 @@ def _points(
     momentum: float | None = None,
     steps: int = STEPS,
     what: tuple[str, ...] = ("center", "mean", "workers"),
+    compared: int | None = None,
 ) -> Points:
     """Runs at some learning and moving rates: from 1 with gradient noise, or without it from random starts."""
     start = dict(mean=1.0) if sigma else dict(spread=1.0)
@@ -72,6 +74,7 @@ def _points(
         exact=exact,
         radius=radius,
         what=what,
+        compared=compared,
     )
 
 
@@ -300,18 +303,25 @@ def _trajectories(eta: float, steps: int) -> Points:
         lambda n, a: float(_spectrum(n, a).max()),
         sigma=0.01,
         steps=steps,
+        compared=EXACT,
     )
 
 
-SPLIT, JOINED = _trajectories(SLOW, 40), _trajectories(FAST, 40)
+SPLIT, JOINED = _trajectories(SLOW, 120), _trajectories(FAST, 40)
 
 
 def _of_split(config: Config) -> list[Statement]:
+    squares = lambda runs: grid_mean(runs.data["squares"].isel(point=1))
+
     def growth(runs: Runs) -> float:
-        """By which factor the workers' variance about their mean grows in the last step, as a root."""
-        squares = grid_mean(runs.data["squares"].isel(point=1))
-        apart = (squares.sel(what="workers") - squares.sel(what="mean")).values
-        return float(np.abs(np.sqrt(apart[-1] / apart[-2]) - abs(1 - SLOW - _reduced(SLOW))))
+        """By which factor the workers' distances from their mean grow in a step, less what theory says."""
+        apart = (squares(runs).sel(what="workers") - squares(runs).sel(what="mean")).values
+        return float(np.abs(np.sqrt(apart[EXACT] / apart[EXACT - 1]) - abs(1 - SLOW - _reduced(SLOW))))
+
+    def center(runs: Runs, step: int) -> float:
+        """E of the center's square, over what exact arithmetic makes of it."""
+        exact = SPLIT.exact(*SPLIT.values[1])[step, 0]
+        return float(squares(runs).sel(what="center").isel(step=step) / exact)
 
     return [
         # fails of the elastic moving rate, and of the reduced system, which knows nothing of it
@@ -322,16 +332,21 @@ def _of_split(config: Config) -> list[Statement]:
             growth,
             at_most(1e-3, smoke=2e-3),
         ),
-        # fails where the center is said to diverge: what does, in the end, is the rounding of the workers' mean
+        # fails where the center is said to be unstable itself
         Statement(
             "center-is-stable",
-            f"while the center, which sees their mean alone, is stable to step {SPLIT.steps} (E of its last square, "
-            "over the first)",
-            lambda runs: float(
-                grid_mean(runs.data["squares"].sel(what="center").isel(point=1, step=-1))
-                / grid_mean(runs.data["squares"].sel(what="center").isel(point=1, step=0))
-            ),
-            at_most(1e-3, smoke=1e-3),
+            f"while the center, which sees their mean alone, is where it should be at step {EXACT} (E of its square, "
+            "over that of exact arithmetic)",
+            lambda runs: center(runs, EXACT),
+            at_most(1.2, smoke=1.3),
+        ),
+        Statement(
+            "center-blows-up",
+            f"and blows up by step {SPLIT.steps} (E of its square, over that of exact arithmetic)",
+            lambda runs: center(runs, SPLIT.steps),
+            at_least(10.0, smoke=10.0),
+            note="by the rounding of the workers' mean, here in 32 bits: in 64 bits it leaves near step 150, in exact "
+            "arithmetic never",
         ),
     ]
 

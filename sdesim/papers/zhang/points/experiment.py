@@ -73,6 +73,7 @@ class Points:
         exact: of a point, E c^2, E y^2 and the mean of E x_i^2 after each step, (steps + 1, 3).
         radius: of a point: of the second moments, or of the means.
         what: which of these moments theory speaks of, of `WHAT`.
+        compared: steps up to which runs and theory are compared; all by default.
     """
 
     names: tuple[str, ...]
@@ -85,6 +86,7 @@ class Points:
     exact: Callable[..., NDArray]
     radius: Callable[..., float]
     what: tuple[str, ...] = WHAT
+    compared: int | None = None
 
     def run(self, config: Config, progress: bool) -> xr.Dataset:
         """`squares` (point, step, what, sim).
@@ -101,12 +103,12 @@ class Points:
         return xr.Dataset({"squares": squares}).assign_coords({name: ("point", list(v)) for name, v in columns})
 
     def theory(self, data: xr.Dataset) -> xr.DataArray:
-        """What theory says after each step but the start.
+        """What theory says after each step, from the start on.
 
         Args:
             data: of the runs.
         """
-        found = np.stack([self.exact(*values) for values in self.values])[:, 1:]
+        found = np.stack([self.exact(*values) for values in self.values])
         return xr.DataArray(found, {"what": list(WHAT)}, ("point", "step", "what")).sel(what=list(self.what))
 
     def _squares(self, config: Config, values: Sequence[float], progress: bool) -> NDArray:

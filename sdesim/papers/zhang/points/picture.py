@@ -58,19 +58,22 @@ def radius_map(
 
 
 def paths(panel: Axes, points: "Points", data: xr.Dataset) -> None:
-    """The mean of the squares of the first of what theory tells apart, with bars of two errors, on its curves.
+    """The mean of the squares of the last of what theory speaks of, with bars of two errors, on its curves.
 
     Args:
         panel: where to draw.
         points: of the figure.
         data: of the runs.
     """
-    shown = data["squares"].sel(what="mean")
+    what = points.what[-1]
+    column = list(data["what"].values).index(what)
+    shown = data["squares"].sel(what=what)
     center, error = grid_mean(shown), 2 * grid_error(shown)
     steps = shown["step"].values
     for i, (values, color) in enumerate(zip(points.values, colors(len(points.values)), strict=True)):
-        panel.plot(steps, points.exact(*values)[:, 1], color=color, lw=1.2)
+        panel.plot(steps, points.exact(*values)[:, column], color=color, lw=1.2)
         style: dict[str, Any] = dict(fmt="o", ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
         panel.errorbar(steps, center.isel(point=i), yerr=error.isel(point=i), label=points.label(*values), **style)
-    panel.set(yscale="log", xlabel="step", ylabel="$E\\,y^2$, of the workers' mean  (start = 1)")
+    names = {"center": r"$E\,\tilde x^2$, of the center", "mean": r"$E\,\bar x^2$, of the workers' mean"}
+    panel.set(yscale="log", xlabel="step", ylabel=names.get(what, r"$E\,(x^i)^2$, mean over the workers"))
     panel.legend(fontsize=7.5, loc="best")

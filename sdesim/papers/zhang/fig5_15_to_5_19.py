@@ -1,0 +1,194 @@
+"""z-fig5.15 to z-fig5.19: EASGD under multiplicative noise (Z Fig. 5.15-5.19).
+
+Command: sdesim figure z-fig5.15. The curvature of a sample is of a gamma law of shape lambda and rate omega, and the
+center's moving rate is 0.9.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from sdesim import noise
+from sdesim.claims import Statement, at_least
+from sdesim.coupling import Elastic
+from sdesim.dynamics import Dynamics
+from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.zhang import points as shared
+from sdesim.papers.zhang.points import Config, Points
+from sdesim.steppers import Iteration
+from sdesim.theory import multiplicative, stability
+
+BETA = 0.9
+STEPS = 3  # few: the squares' own squares grow much faster than they
+WORKERS = np.arange(1, 65)
+
+PRINTED = {15: (0.5, 6, 0.3814, 0.5742), 16: (1.0, 7, 0.5225, 0.4317), 17: (2.0, 9, 0.6647, 0.2945)}
+PRINTED[18] = 10.0, 29, 0.8929, 0.0868
+"""Of a figure lambda = omega, and as printed the number of workers and learning rate of the least eigenvalue, and that."""
+MANY = 100, 0.5, 0.4343, 0.2525, 0.5024
+"""Of Fig. 5.19 workers, lambda = omega, and as printed learning rate and moving rate of the least eigenvalue, and that."""
+
+
+def _radius(workers, eta, alpha, size: float) -> NDArray:
+    """The greatest eigenvalue of (5.34); arguments broadcast."""
+    law = multiplicative.gamma_law(size, size)
+    return stability.radius(multiplicative.easgd_moments(workers, eta, alpha, BETA, *law))
+
+
+def _points(names: tuple[str, ...], values, of: Callable[..., tuple], size: float, label: Callable[..., str]) -> Points:
+    """Runs of workers and center from 1; `of` makes (workers, eta, alpha) of a point."""
+
+    def model(*values: float) -> tuple[Dynamics, int]:
+        workers, eta, alpha = of(*values)
+        loss, law = noise.zhang_multiplicative(size, size)
+        return Dynamics(loss, Elastic.from_moving_rates(alpha, BETA, eta), law, eta), int(workers)
+
+    def exact(*values: float) -> NDArray:
+        workers, eta, alpha = of(*values)
+        law = multiplicative.gamma_law(size, size)
+        return shared.multiplicative_easgd(STEPS, int(workers), eta, alpha, BETA, *law)
+
+    radius = lambda *values: float(_radius(*of(*values), size))
+    return Points(names, tuple(values), label, model, Iteration(), 1.0, STEPS, exact, radius)
+
+
+# -- over learning rate and number of workers --------------------------------------------------------------------------
+
+
+def _over_workers(number: int) -> Experiment:
+    size, best_p, best_eta, least = PRINTED[number]
+    top = 2.0 if number == 18 else 1.0
+    limit = 2 * size / (size + 1)  # of one worker by itself
+    few, many = (2, 16) if best_p < 16 else (4, 48)
+    rates = (0.5 * best_eta, best_eta)
+    values = (*((p, eta) for p in (few, best_p, many) for eta in rates), (best_p, 1.3 * limit))
+    label = lambda p, eta: f"$p={p:g}$, $\\eta={eta:.3g}$"
+    points = _points(("workers", "eta"), values, lambda p, eta: (p, eta, BETA / p), size, label)
+    # as the thesis has it, 1000 learning rates; the same in all claims
+    grid = lambda: _radius(WORKERS[:, None], np.linspace(0, top, 1001)[1:], BETA / WORKERS[:, None], size)
+
+    def draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
+        eta = np.linspace(0, top, config.resolution + 1)[1:]
+        radius = _radius(WORKERS[:, None], eta, BETA / WORKERS[:, None], size)
+        shared.radius_map(panel, eta, WORKERS, radius, "greatest eigenvalue of (5.34)", (best_eta, best_p))
+        shared.mark(panel, data["eta"], data["workers"])
+        panel.set(xlabel=r"learning rate $\eta$", ylabel="workers $p$", xlim=(0, top), ylim=(1, 64))
+
+    def best(data: xr.Dataset) -> float:
+        return float(WORKERS[np.unravel_index(np.argmin(grid()), (64, 1000))[0]])
+
+    def rate(data: xr.Dataset) -> float:
+        return float(np.linspace(0, top, 1001)[1:][np.unravel_index(np.argmin(grid()), (64, 1000))[1]])
+
+    off = "it is printed to four digits from a grid of steps of 0.001, and does not lie on it"
+    said = lambda config: [
+        shared.printed("least", "the least eigenvalue", lambda data: float(grid().min()), least, 4),
+        shared.printed("best-workers", "it is at a finite number of workers", best, best_p, 0),
+        shared.printed("best-eta", "and at a learning rate of", rate, best_eta, 4, note=off),
+        # fails of a number of workers that does not matter
+        Statement(
+            "finite",
+            "more workers are not better: the least eigenvalue at p = 64 is greater (ratio, of no simulation)",
+            lambda runs: (float(grid()[-1].min() / grid().min()), 0.0),
+            at_least(1.001, smoke=1.001),
+        ),
+    ]
+    return shared.experiment(
+        f"5.{number}",
+        f"EASGD under multiplicative noise, $\\lambda=\\omega={size:g}$, $\\alpha=\\beta/p$",
+        "EASGD improves the optimal rate of convergence over momentum, and its best is achieved for some finite number of "
+        "workers; the stability region in the learning rate remains that of SGD as p grows.",
+        points,
+        draw,
+        said,
+        shared.presets(60_000, 20_000),
+    )
+
+
+# -- over learning rate and moving rate --------------------------------------------------------------------------------
+
+_P, _SIZE, _ETA, _ALPHA, _LEAST = MANY
+FREE = _points(
+    ("eta", "alpha"),
+    ((_ETA, _ALPHA), (_ETA, 0.009), (_ETA, 0.7), (0.2, 0.0), (0.6, 0.29), (0.3, -0.6), (0.9, 0.5)),
+    lambda eta, alpha: (16, eta, alpha),
+    _SIZE,
+    lambda eta, alpha: f"$\\eta={eta:.3g}$, $\\alpha={alpha:.3g}$",
+)
+
+
+def _draw_free(panel: Axes, config: Config, data: xr.Dataset) -> None:
+    eta = np.linspace(0, 1, config.resolution + 1)[1:]
+    alpha = np.linspace(-1, 1, config.resolution + 1)
+    radius = _radius(_P, eta, alpha[:, None], _SIZE)
+    shared.radius_map(panel, eta, alpha, radius, f"greatest eigenvalue of (5.34), $p={_P}$", (_ETA, _ALPHA))
+    inside = alpha[(alpha > 0) & (alpha < 1)]
+    panel.plot(multiplicative.easgd_limit(_SIZE, _SIZE, inside, BETA), inside, "--", color="white", lw=1.3)
+    panel.plot([], [], "--", color="white", label=r"border for $p\to\infty$")
+    widest = multiplicative.widest_alpha(_SIZE, _SIZE)
+    panel.plot(widest[1], widest[0], "D", ms=5, color="white", mec="0.2", label=r"$\alpha=1-\sqrt{\lambda}$")
+    shared.mark(panel, data["eta"], data["alpha"])
+    panel.set(xlabel=r"learning rate $\eta$", ylabel=r"moving rate $\alpha$", xlim=(0, 1), ylim=(-1, 1))
+    panel.legend(fontsize=8, loc="lower left", labelcolor="white")
+
+
+def _of_free(config: Config) -> list[Statement]:
+    def grid() -> NDArray:
+        """As the thesis has it, 100 by 100."""
+        return _radius(_P, np.linspace(0, 1, 100)[1:], np.linspace(-1, 1, 100)[:, None], _SIZE)
+
+    place = lambda: np.unravel_index(np.argmin(grid()), (100, 99))
+    widest = multiplicative.widest_alpha(_SIZE, _SIZE)
+    stable = lambda alpha: float(_radius(10**8, 0.99 * widest[1], alpha, _SIZE))
+    return [
+        shared.printed("least", "the least eigenvalue", lambda data: float(grid().min()), _LEAST, 4),
+        shared.printed(
+            "best-eta",
+            "it is at the learning rate",
+            lambda data: float(np.linspace(0, 1, 100)[1:][place()[1]]),
+            _ETA,
+            4,
+        ),
+        shared.printed(
+            "best-alpha", "and the moving rate", lambda data: float(np.linspace(-1, 1, 100)[place()[0]]), _ALPHA, 4
+        ),
+        # fails of the elastic moving rate in place of the best
+        shared.faster(
+            "positive",
+            f"in contrast to additive noise a positive moving rate is best: squares fall faster at alpha = {_ALPHA} than at "
+            "beta / p and at 0.7",
+            best=0,
+            others=(1, 2),
+            what="workers",
+            least_log=0.02,
+        ),
+        Statement(
+            "widest",
+            f"alpha = 1 - sqrt(lambda) = {widest[0]:.4f} has the widest stable range of learning rates, to omega / "
+            "sqrt(lambda), of many workers: just inside it is stable, and at twice and half of it is not (least radius of "
+            "the two over its own, of no simulation)",
+            lambda runs: (
+                min(stable(2 * widest[0]), stable(widest[0] / 2)) if stable(widest[0]) < 1 else -np.inf,
+                0.0,
+            ),
+            at_least(1.0, smoke=1.0),
+        ),
+    ]
+
+
+EXPERIMENTS = (
+    *(_over_workers(number) for number in PRINTED),
+    shared.experiment(
+        "5.19",
+        f"EASGD under multiplicative noise, $\\lambda=\\omega={_SIZE:g}$, $p={_P}$",
+        "With a moving rate that is free of p the best one can be positive for many workers, and the stable range of "
+        "learning rates is widest at alpha = 1 - sqrt(lambda).",
+        FREE,
+        _draw_free,
+        _of_free,
+        shared.presets(60_000, 20_000),
+    ),
+)
