@@ -99,8 +99,8 @@ def _map(number: int) -> Experiment:
         # fails of no momentum in place of some
         shared.faster(
             "momentum-helps",
-            f"and at a fifth of it momentum helps: at eta = {0.2 * best:.3g} squares fall faster at delta = 0.6 than "
-            "at 0",
+            f"and at a fifth of it momentum helps: at eta = {0.2 * best:.3g} squares fall faster at delta = 0.6 "
+            "than at 0",
             best=3,
             others=(2,),
             what="workers",
@@ -117,8 +117,8 @@ def _map(number: int) -> Experiment:
     return shared.experiment(
         f"5.{number}",
         f"momentum under multiplicative noise, $\\lambda=\\omega={size:g}$",
-        "Contrary to additive noise, momentum can slow down the optimal rate of convergence: it is best at the learning "
-        "rate of mini-batch SGD and without momentum. At a smaller learning rate momentum helps.",
+        "Contrary to additive noise, momentum can slow down the optimal rate of convergence: it is best at the "
+        "learning rate of mini-batch SGD and without momentum. At a smaller learning rate momentum helps.",
         points,
         draw,
         said,
@@ -224,8 +224,8 @@ def _of_inputs(config: Config) -> list[Statement]:
         ),
         Statement(
             "helps-below",
-            "momentum helps where the slope lambda / omega is relatively small: at 0.3 and not at 1 (eigenvalue with over "
-            "without at 0.3, of no simulation)",
+            "momentum helps where the slope lambda / omega is relatively small: at 0.3 and not at 1 (eigenvalue with "
+            "over without at 0.3, of no simulation)",
             lambda runs: (ratio(0.3) if ratio(1.0) > 1 else np.inf, 0.0),
             at_most(0.999, smoke=0.999),
         ),

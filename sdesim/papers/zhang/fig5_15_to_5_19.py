@@ -24,12 +24,13 @@ from sdesim.theory import multiplicative, stability
 BETA = 0.9
 STEPS = 3  # few: the squares' own squares grow much faster than they
 WORKERS = np.arange(1, 65)
+SIMULATED = (2, 8)  # numbers of workers of the runs [C]
 
 PRINTED = {15: (0.5, 6, 0.3814, 0.5742), 16: (1.0, 7, 0.5225, 0.4317), 17: (2.0, 9, 0.6647, 0.2945)}
 PRINTED[18] = 10.0, 29, 0.8929, 0.0868
-"""Of a figure lambda = omega, and as printed the number of workers and learning rate of the least eigenvalue, and that."""
+"""Of a figure lambda = omega, and as printed workers and learning rate of the least eigenvalue, and that."""
 MANY = 100, 0.5, 0.4343, 0.2525, 0.5024
-"""Of Fig. 5.19 workers, lambda = omega, and as printed learning rate and moving rate of the least eigenvalue, and that."""
+"""Of Fig. 5.19 workers, lambda = omega, and as printed both rates of the least eigenvalue, and that."""
 
 
 def _radius(workers, eta, alpha, size: float) -> NDArray:
@@ -62,9 +63,8 @@ def _over_workers(number: int) -> Experiment:
     size, best_p, best_eta, least = PRINTED[number]
     top = 2.0 if number == 18 else 1.0
     limit = 2 * size / (size + 1)  # of one worker by itself
-    few, many = (2, 16) if best_p < 16 else (4, 48)
     rates = (0.5 * best_eta, best_eta)
-    values = (*((p, eta) for p in (few, best_p, many) for eta in rates), (best_p, 1.3 * limit))
+    values = (*((p, eta) for p in SIMULATED for eta in rates), (SIMULATED[-1], 1.3 * limit))
     label = lambda p, eta: f"$p={p:g}$, $\\eta={eta:.3g}$"
     points = _points(("workers", "eta"), values, lambda p, eta: (p, eta, BETA / p), size, label)
     # as the thesis has it, 1000 learning rates; the same in all claims
@@ -99,8 +99,8 @@ def _over_workers(number: int) -> Experiment:
     return shared.experiment(
         f"5.{number}",
         f"EASGD under multiplicative noise, $\\lambda=\\omega={size:g}$, $\\alpha=\\beta/p$",
-        "EASGD improves the optimal rate of convergence over momentum, and its best is achieved for some finite number of "
-        "workers; the stability region in the learning rate remains that of SGD as p grows.",
+        "EASGD improves the optimal rate of convergence over momentum, and its best is achieved for some finite number "
+        "of workers; the stability region in the learning rate remains that of SGD as p grows.",
         points,
         draw,
         said,
@@ -114,7 +114,7 @@ _P, _SIZE, _ETA, _ALPHA, _LEAST = MANY
 FREE = _points(
     ("eta", "alpha"),
     ((_ETA, _ALPHA), (_ETA, 0.009), (_ETA, 0.7), (0.2, 0.0), (0.6, 0.29), (0.3, -0.6), (0.9, 0.5)),
-    lambda eta, alpha: (16, eta, alpha),
+    lambda eta, alpha: (SIMULATED[-1], eta, alpha),
     _SIZE,
     lambda eta, alpha: f"$\\eta={eta:.3g}$, $\\alpha={alpha:.3g}$",
 )
@@ -136,10 +136,8 @@ def _draw_free(panel: Axes, config: Config, data: xr.Dataset) -> None:
 
 
 def _of_free(config: Config) -> list[Statement]:
-    def grid() -> NDArray:
-        """As the thesis has it, 100 by 100."""
-        return _radius(_P, np.linspace(0, 1, 100)[1:], np.linspace(-1, 1, 100)[:, None], _SIZE)
-
+    rates, moving = np.linspace(0, 1, 100)[1:], np.linspace(-1, 1, 100)  # as the thesis has it, 100 by 100
+    grid = lambda: _radius(_P, rates, moving[:, None], _SIZE)
     place = lambda: np.unravel_index(np.argmin(grid()), (100, 99))
     widest = multiplicative.widest_alpha(_SIZE, _SIZE)
     stable = lambda alpha: float(_radius(10**8, 0.99 * widest[1], alpha, _SIZE))
@@ -152,14 +150,12 @@ def _of_free(config: Config) -> list[Statement]:
             _ETA,
             4,
         ),
-        shared.printed(
-            "best-alpha", "and the moving rate", lambda data: float(np.linspace(-1, 1, 100)[place()[0]]), _ALPHA, 4
-        ),
+        shared.printed("best-alpha", "and the moving rate", lambda data: float(moving[place()[0]]), _ALPHA, 4),
         # fails of the elastic moving rate in place of the best
         shared.faster(
             "positive",
-            f"in contrast to additive noise a positive moving rate is best: squares fall faster at alpha = {_ALPHA} than at "
-            "beta / p and at 0.7",
+            f"in contrast to additive noise a positive moving rate is best: squares fall faster at alpha = {_ALPHA} "
+            "than at beta / p and at 0.7",
             best=0,
             others=(1, 2),
             what="workers",
@@ -168,8 +164,8 @@ def _of_free(config: Config) -> list[Statement]:
         Statement(
             "widest",
             f"alpha = 1 - sqrt(lambda) = {widest[0]:.4f} has the widest stable range of learning rates, to omega / "
-            "sqrt(lambda), of many workers: just inside it is stable, and at twice and half of it is not (least radius of "
-            "the two over its own, of no simulation)",
+            "sqrt(lambda), of many workers: just inside it is stable, and at twice and half of it is not (least radius "
+            "of the two over its own, of no simulation)",
             lambda runs: (
                 min(stable(2 * widest[0]), stable(widest[0] / 2)) if stable(widest[0]) < 1 else -np.inf,
                 0.0,

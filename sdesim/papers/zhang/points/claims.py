@@ -24,7 +24,7 @@ def moments(points: "Points") -> Statement:
     last = points.compared or points.steps
     until = "" if last == points.steps else f" to {last}"
     text = f"at every point and after every step{until} the second moments of {names} are those of the linear map"
-    cut = slice(1, last + 1)
+    cut = slice(1, last // points.every + 1)
     found = lambda data: data["squares"].sel(what=list(points.what)).isel(step=cut)
     return equal("moments", text, found, lambda data: points.theory(data).isel(step=cut))
 

@@ -67,28 +67,32 @@ class Points:
         values: the points, one number a name each.
         label: of a point, for the legend.
         model: of a point, its dynamics and number of agents.
-        stepper: of the runs.
-        init: where workers start.
+        stepper: of the runs, or a function of a point to it.
+        init: where workers start, as `simulate` takes it, or a function of configuration and point to that.
         steps: of the runs.
-        exact: of a point, E c^2, E y^2 and the mean of E x_i^2 after each step, (steps + 1, 3).
+        exact: of a point, E c^2, E y^2 and the mean of E x_i^2 at each look, (looks, 3).
         radius: of a point: of the second moments, or of the means.
         what: which of these moments theory speaks of, of `WHAT`.
         compared: steps up to which runs and theory are compared; all by default.
+        every: steps between two looks.
+        tells: whether the runs are long enough to tell stable points from others.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
     label: Callable[..., str]
     model: Callable[..., tuple[Dynamics, int]]
-    stepper: AbstractStepper
+    stepper: AbstractStepper | Callable[..., AbstractStepper]
     init: Any
     steps: int
     exact: Callable[..., NDArray]
     radius: Callable[..., float]
     what: tuple[str, ...] = WHAT
     compared: int | None = None
+    every: int = 1
+    tells: bool = True
 
-    def run(self, config: Config, progress: bool) -> xr.Dataset:
+    def run(self, config: Config, progress: bool = False) -> xr.Dataset:
         """`squares` (point, step, what, sim).
 
         Args:
@@ -97,7 +101,9 @@ class Points:
         """
         parts = [self._squares(config, values, progress) for values in self.values]
         squares = xr.DataArray(
-            np.stack(parts), {"step": np.arange(self.steps + 1), "what": list(WHAT)}, ("point", "step", "what", "sim")
+            np.stack(parts),
+            {"step": np.arange(0, self.steps + 1, self.every), "what": list(WHAT)},
+            ("point", "step", "what", "sim"),
         )
         columns = zip(self.names, zip(*self.values, strict=True), strict=True)
         return xr.Dataset({"squares": squares}).assign_coords({name: ("point", list(v)) for name, v in columns})
@@ -113,6 +119,8 @@ class Points:
 
     def _squares(self, config: Config, values: Sequence[float], progress: bool) -> NDArray:
         model, agents = self.model(*values)
+        stepper = self.stepper if isinstance(self.stepper, AbstractStepper) else self.stepper(*values)
+        start = self.init(config, *values) if callable(self.init) else self.init
         with warnings.catch_warnings():  # half of the points are unstable, and are meant to be
             warnings.simplefilter("ignore", StabilityWarning)
             found = simulate(
@@ -120,10 +128,10 @@ class Points:
                 agents=agents,
                 sims=config.sims,
                 steps=self.steps,
-                stepper=self.stepper,
-                init=self.init,
+                stepper=stepper,
+                init=start,
                 seed=config.seed,
-                every=1,
+                every=self.every,
                 observe=Squares(),
                 progress=progress,
             )
@@ -176,7 +184,8 @@ def experiment(
         return figure
 
     def said(config: Config) -> list[Statement]:
-        return [claims.moments(points), claims.border(points), *statements(config)]
+        border = [claims.border(points)] if points.tells else []
+        return [claims.moments(points), *border, *statements(config)]
 
     run = lambda config, progress=False: points.run(config, progress)
     ensemble = lambda config, data: Runs(data)
