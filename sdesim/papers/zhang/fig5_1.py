@@ -66,7 +66,7 @@ def _draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.plot(small, best, "--", color="white", lw=1.3, label=r"best $\delta$, $\delta_h=(\sqrt{\eta_h}-1)^2$")
     shared.mark(panel, data["eta"], data["delta"])
     panel.set(xlabel=r"learning rate $\eta$  $(h=1)$", ylabel=r"momentum $\delta$", xlim=(0, 2), ylim=(-1, 1))
-    panel.legend(loc="lower left", fontsize=8, labelcolor="white")
+    shared.legend(panel, "lower left")
 
 
 def _statements(config: Config) -> list[Statement]:

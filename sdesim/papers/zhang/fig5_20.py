@@ -63,13 +63,18 @@ POINTS = Points(
 
 def _draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
     rho = np.linspace(0, 0.999, 400)
-    panel.plot(rho, [double_well.least_curvature_apart(r) for r in rho], color="0.3")
+    panel.plot(rho, [double_well.least_curvature_apart(r) for r in rho], color="0.3", label="least eigenvalue")
+    half = STEPS // 2
+    rate = lambda last, middle: (1 - (last / middle) ** (0.5 / (STEPS - half))) / ETA
+    exact = [rate(*_exact(r)[[-1, half], 1]) for r in rho]
+    panel.plot(rho, exact, "--", color="0.3", lw=1.0, label=f"how the mean falls in steps {half} to {STEPS}, exact")
     squares = grid_mean(data["squares"].sel(what="mean"))
-    growth = np.log(squares.isel(step=-1) / squares.isel(step=STEPS // 2)) / (STEPS - STEPS // 2)
-    shared.mark(panel, data["rho"], (1 - np.exp(growth / 2)) / ETA)
+    shared.mark(panel, data["rho"], rate(squares.isel(step=-1), squares.isel(step=half)))
+    panel.plot([], [], "o", color="0.5", label="and simulated")
+    panel.legend(fontsize=8, loc="lower left")
     panel.axhline(0, color="0.6", lw=0.8)
     panel.axvline(2 / 3, color="0.6", lw=0.9, ls=":")
-    panel.set(xlabel=r"penalty $\rho$", ylabel="least eigenvalue of the Hessian; points: rate of the runs", xlim=(0, 1))
+    panel.set(xlabel=r"penalty $\rho$", ylabel="least eigenvalue of the Hessian, rate", xlim=(0, 1))
 
 
 def _statements(config: Config) -> list[Statement]:

@@ -27,6 +27,7 @@ WORKERS = 4
 DELTA = 0.99  # of EAMSGD
 SLOW, FAST = 0.1, 1.5  # learning rates below and above beta
 STEPS = 12
+LONG = 120
 EXACT = 40  # steps to which the rounding of workers that part is far below what the center does
 
 
@@ -36,11 +37,9 @@ def _reduced(eta: float) -> float:
 
 
 def _model(eta: float, alpha: float, sigma: float, momentum: float | None = None) -> tuple[Dynamics, int]:
-    law = noise.Gaussian(sigma) if sigma else noise.Silent()
     rule = Elastic.from_moving_rates(alpha, BETA, eta)
-    return Dynamics(
-        objectives.Quadratic(1.0), rule, law, eta, None if momentum is None else Nesterov(momentum)
-    ), WORKERS
+    law = noise.Gaussian(sigma)  # of 0 too, which is the same program
+    return Dynamics(objectives.Quadratic(1.0), rule, law, eta, momentum and Nesterov(momentum)), WORKERS
 
 
 def _spectrum(eta: NDArray | float, alpha: NDArray | float) -> NDArray:
@@ -117,7 +116,7 @@ def _map(points: Points, label: str, radius: Callable[[NDArray, NDArray], NDArra
         shared.radius_map(panel, eta, alpha, radius(eta, alpha[:, None]), label)
         if best is not None:
             panel.plot(eta, [best(n) for n in eta], "--", color="white", lw=1.3, label=r"best $\alpha$")
-            panel.legend(loc="lower left", fontsize=8, labelcolor="white")
+            shared.legend(panel, "lower left")
         shared.mark(panel, data["eta"], data["alpha"])
         panel.set(xlabel=r"learning rate $\eta$  $(h=1)$", ylabel=r"moving rate $\alpha$", xlim=(0, 2), ylim=(-1, 1))
 
@@ -235,7 +234,7 @@ def _curves(points: Points, eta: float):
         panel.set(
             xlabel=r"moving rate $\alpha$", ylabel=rf"eigenvalues of $M_p$, $\eta={eta:g}$", xlim=(-1, 1), ylim=(0, 2)
         )
-        panel.legend(fontsize=8, loc="upper right")
+        panel.legend(fontsize=8, loc="best")
 
     return draw
 
@@ -268,12 +267,12 @@ def _of_curves(eta: float) -> Callable[[Config], list[Statement]]:
     ]
 
 
-def _along(eta: float, alphas: Sequence[float], steps: int) -> Points:
+def _along(eta: float, alphas: Sequence[float], steps: int = STEPS) -> Points:
     return _points([(eta, a) for a in alphas], lambda n, a: float(_spectrum(n, a).max()), steps=steps)
 
 
-SLOW_CURVE = _along(SLOW, (0.0, -0.05, 0.6, -0.2, 1.5), 30)
-FAST_CURVE = _along(FAST, (stability.best_alpha(FAST, BETA)[0], _reduced(FAST), 0.1, -0.8, 0.6), 12)
+SLOW_CURVE = _along(SLOW, (0.0, -0.05, 0.6, -0.2, 0.9), 30)
+FAST_CURVE = _along(FAST, (stability.best_alpha(FAST, BETA)[0], _reduced(FAST), 0.1, -0.8, 0.6))
 
 # -- runs at the moving rate that is best for mean and center ----------------------------------------------------------
 
@@ -297,17 +296,17 @@ def _paths(points: Points):
     return draw
 
 
-def _trajectories(eta: float, steps: int) -> Points:
+def _trajectories(eta: float) -> Points:
     return _points(
         [(eta, BETA / WORKERS), (eta, _reduced(eta))],
         lambda n, a: float(_spectrum(n, a).max()),
         sigma=0.01,
-        steps=steps,
+        steps=LONG,
         compared=EXACT,
     )
 
 
-SPLIT, JOINED = _trajectories(SLOW, 120), _trajectories(FAST, 40)
+SPLIT, JOINED = _trajectories(SLOW), _trajectories(FAST)
 
 
 def _of_split(config: Config) -> list[Statement]:
@@ -332,13 +331,13 @@ def _of_split(config: Config) -> list[Statement]:
             growth,
             at_most(1e-3, smoke=2e-3),
         ),
-        # fails where the center is said to be unstable itself
+        # fails of half the noise
         Statement(
             "center-is-stable",
             f"while the center, which sees their mean alone, is where it should be at step {EXACT} (E of its square, "
-            "over that of exact arithmetic)",
-            lambda runs: center(runs, EXACT),
-            at_most(1.2, smoke=1.3),
+            "relative distance from that of exact arithmetic)",
+            lambda runs: abs(center(runs, EXACT) - 1),
+            at_most(0.1, smoke=0.2),
         ),
         Statement(
             "center-blows-up",
@@ -362,12 +361,6 @@ def _of_joined(config: Config) -> list[Statement]:
             others=(0,),
             what="workers",
             least_log=0.1,
-        ),
-        Statement(
-            "stable",
-            "its radius is below one (of no simulation)",
-            lambda runs: (float(_spectrum(FAST, _reduced(FAST)).max()), 0.0),
-            at_most(0.9, smoke=0.9),
         ),
     ]
 

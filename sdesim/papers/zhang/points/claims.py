@@ -1,13 +1,13 @@
 """What is said of the points: their moments, the border of stability, and the digits that Z prints."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame.measured import Runs, equal
-from sdesim.statistics import grid_mean, least
+from sdesim.statistics import greatest, grid_mean, least
 
 if TYPE_CHECKING:
     from sdesim.papers.zhang.points.experiment import Points
@@ -38,9 +38,9 @@ def border(points: "Points") -> Statement:
     sign = np.array([1.0 if points.radius(*values) < 1 else -1.0 for values in points.values])
 
     def margin(runs: Runs) -> float:
-        """The least logarithm, over the points, by which the squares have fallen or grown after all steps."""
+        """The least logarithm, over the points, by which the squares have fallen or grown in the end."""
         squares = grid_mean(runs.data["squares"].sel(what=list(points.what)).sum("what", skipna=False))
-        return least(sign * np.log(squares.isel(step=0) / squares.isel(step=-1)).values)
+        return least(sign * np.log(squares.isel(step=points.since) / squares.isel(step=-1)).values)
 
     # fails where inside and outside are taken for each other, and of a learning rate that is half as large
     text = "squares fall at the points that are said to be stable, and grow at the others (least logarithm of how much)"
@@ -48,22 +48,25 @@ def border(points: "Points") -> Statement:
 
 
 def printed(
-    id: str, statement: str, found: Callable[[Any], float], value: float, digits: int, note: str = ""
+    id: str, statement: str, computed: Callable[[], Sequence[float]], values: Sequence[float], digits: Sequence[int]
 ) -> Statement:
-    """A number that Z prints is that of theory, to all printed digits: of no simulation.
+    """Numbers that Z prints are those of theory, to all printed digits: of no simulation.
 
     Args:
         id: what the statement is called within its figure.
         statement: the sentence.
-        found: the number, of the data.
-        value: as printed.
-        digits: printed after the point.
-        note: why it does not decide.
+        computed: the numbers.
+        values: as printed.
+        digits: printed after the point, of each.
     """
-    text = f"{statement}: {value:.{digits}f} (distance of the computed number, of no simulation)"
-    off = lambda runs: (abs(found(runs.data) - value), 0.0)
-    half = 0.5 * 10.0**-digits
-    return Statement(id, text, off, at_most(1.001 * half, smoke=1.001 * half), note)
+    shown = ", ".join(f"{value:.{n}f}" for value, n in zip(values, digits, strict=True))
+    text = f"{statement}: {shown} (greatest distance of the computed, in halves of the last digit, of no simulation)"
+
+    def off(runs: Runs) -> tuple[float, float]:
+        return greatest(2 * np.abs(np.subtract(computed(), values)) * np.power(10.0, digits)), 0.0
+
+    # a number that rounding took from the middle of two is not off
+    return Statement(id, text, off, at_most(1.001, smoke=1.001))
 
 
 def faster(

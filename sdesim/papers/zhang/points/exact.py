@@ -36,18 +36,16 @@ def additive(
     Returns:
         (steps + 1, 3), in length^2.
     """
-    drift = stability.eamsgd_drift(workers, eta_h, delta_h, alpha, beta)
-    own = np.kron(np.eye(workers), [0.0, 1.0])  # the positions, (p, 2 p)
-    start = np.vstack([own.T, np.full((1, workers), 1 / workers)])  # of a start of each worker
-    moments = start @ (spread * np.eye(workers) + mean**2) @ start.T
-    kick = np.vstack([np.kron(np.eye(workers), np.ones((2, 1))), np.zeros((1, workers))])  # v and with it x
-    added = noise * kick @ kick.T
+    mean_drift = stability.eamsgd_drift(1, eta_h, delta_h, alpha, beta)  # of the mean's velocity, it and the center
+    drift = mean_drift[:2, :2]  # of a worker's difference from the mean, which the center does not see
+    of_mean = (mean**2 + spread / workers) * np.outer([0, 1, 1], [0, 1, 1])
+    apart = (1 - 1 / workers) * spread * np.outer([0, 1], [0, 1])
     looks = []
     for step in range(steps + 1):
         if step:
-            moments = drift @ moments @ drift.T + added
-        of_workers = own @ moments[:-1, :-1] @ own.T
-        looks.append([moments[-1, -1], of_workers.mean(), np.trace(of_workers) / workers])
+            of_mean = mean_drift @ of_mean @ mean_drift.T + noise / workers * np.outer([1, 1, 0], [1, 1, 0])
+            apart = drift @ apart @ drift.T + (1 - 1 / workers) * noise
+        looks.append([of_mean[2, 2], of_mean[1, 1], of_mean[1, 1] + apart[1, 1]])
     return np.array(looks)
 
 

@@ -75,7 +75,8 @@ class Points:
         what: which of these moments theory speaks of, of `WHAT`.
         compared: steps up to which runs and theory are compared; all by default.
         every: steps between two looks.
-        tells: whether the runs are long enough to tell stable points from others.
+        clock: what steps are called.
+        since: the look from which on squares fall where it is stable, and grow where it is not.
     """
 
     names: tuple[str, ...]
@@ -90,7 +91,8 @@ class Points:
     what: tuple[str, ...] = WHAT
     compared: int | None = None
     every: int = 1
-    tells: bool = True
+    clock: str = "step"
+    since: int = 0
 
     def run(self, config: Config, progress: bool = False) -> xr.Dataset:
         """`squares` (point, step, what, sim).
@@ -174,7 +176,9 @@ def experiment(
     """
 
     def plot(config: Config, data: xr.Dataset) -> Figure:
-        figure, axes = pyplot.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
+        figure, axes = pyplot.subplots(
+            1, 2, figsize=(10.4 if len(points.values) <= 10 else 12.4, 4.2), layout="constrained"
+        )
         draw(axes[0], config, data)
         plotting.letter(axes[0], 0, title)
         picture.paths(axes[1], points, data)
@@ -184,8 +188,7 @@ def experiment(
         return figure
 
     def said(config: Config) -> list[Statement]:
-        border = [claims.border(points)] if points.tells else []
-        return [claims.moments(points), *border, *statements(config)]
+        return [claims.moments(points), claims.border(points), *statements(config)]
 
     run = lambda config, progress=False: points.run(config, progress)
     ensemble = lambda config, data: Runs(data)

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.statistics import grid_error, grid_mean
@@ -20,7 +21,19 @@ def colors(count: int) -> list[Any]:
     Args:
         count: how many.
     """
-    return [colormaps["tab10"](i % 10) for i in range(count)]
+    return [colormaps["tab10" if count <= 10 else "tab20"](i % 20) for i in range(count)]
+
+
+def legend(panel: Axes, loc: str) -> None:
+    """On a map, where letters need a ground.
+
+    Args:
+        panel: where to draw.
+        loc: as matplotlib has it.
+    """
+    panel.legend(
+        loc=loc, fontsize=8, labelcolor="white", frameon=True, facecolor="0.2", framealpha=0.7, edgecolor="none"
+    )
 
 
 def mark(panel: Axes, x: ArrayLike, y: ArrayLike) -> None:
@@ -68,12 +81,15 @@ def paths(panel: Axes, points: "Points", data: xr.Dataset) -> None:
     what = points.what[-1]
     column = list(data["what"].values).index(what)
     shown = data["squares"].sel(what=what)
-    center, error = grid_mean(shown), 2 * grid_error(shown)
-    steps = shown["step"].values
+    steps, many = data["step"].values, len(points.values) > 10
+    some = slice(None, None, -(-len(steps) // 30))
+    center, error = grid_mean(shown.isel(step=some)), 2 * grid_error(shown.isel(step=some))
     for i, (values, color) in enumerate(zip(points.values, colors(len(points.values)), strict=True)):
         panel.plot(steps, points.exact(*values)[:, column], color=color, lw=1.2)
         style: dict[str, Any] = dict(fmt="o", ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
-        panel.errorbar(steps, center.isel(point=i), yerr=error.isel(point=i), label=points.label(*values), **style)
+        bars = dict(yerr=error.isel(point=i), label=points.label(*values))
+        panel.errorbar(steps[some], center.isel(point=i), **bars, **style)
     names = {"center": r"$E\,\tilde x^2$, of the center", "mean": r"$E\,\bar x^2$, of the workers' mean"}
-    panel.set(yscale="log", xlabel="step", ylabel=names.get(what, r"$E\,(x^i)^2$, mean over the workers"))
-    panel.legend(fontsize=7.5, loc="best")
+    panel.set(yscale="log", xlabel=points.clock, ylabel=names.get(what, r"$E\,(x^i)^2$, mean over the workers"))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(fontsize=7.5, **(dict(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if many else dict(loc="best")))
