@@ -4,8 +4,6 @@ Command: sdesim figure z-fig3.2. On a quadratic of h = 1 without noise: workers 
 together arrive in turn, and a sweep is one turn of all.
 """
 
-import functools
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -52,7 +50,7 @@ def _points(values, arrivals: int, every: int, compared: int, since: int = 0) ->
         label=lambda p, eta, rho: rf"$p={p}$, $\eta={eta:g}$, $\rho={rho:g}$",
         model=lambda p, eta, rho: (Dynamics(objectives.Quadratic(1.0), Uncoupled(), noise.Silent(), eta), int(p)),
         stepper=lambda p, eta, rho: Asynchronous(ADMM(rho), compute=Deterministic(), start="together"),
-        init=init.Normal(),
+        init=lambda config, *values: init.Normal(),
         steps=arrivals,
         exact=lambda p, eta, rho: _exact(int(p), eta, rho, arrivals, every),
         radius=_radius,
@@ -92,7 +90,6 @@ def _draw_long(panel: Axes, config: Config, data: xr.Dataset) -> None:
 
 
 def _of_map(config: Config) -> list[Statement]:
-    @functools.cache
     def limit(p: int, least: float, most: float) -> float:
         """The penalty between two at which the radius falls to 1, by halving."""
         for _ in range(30):

@@ -3,7 +3,6 @@
 Command: sdesim figure z-fig5.10. The curvature of a sample is of a gamma law of shape lambda and rate omega.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -81,7 +80,6 @@ def _map(number: int) -> Experiment:
         shared.mark(panel, data["eta"], data["delta"])
         panel.set(xlabel=r"learning rate $\eta$", ylabel=r"momentum $\delta$", xlim=(0, 1.5), ylim=(-1, 1))
 
-    @functools.cache
     def least() -> tuple[float, float, float]:
         """The least eigenvalue, its learning rate and its momentum, on a grid that has the printed point."""
         eta, delta = np.linspace(0, 1, 301)[1:], np.linspace(-1, 1, 101)[1:-1]
@@ -113,7 +111,7 @@ def _map(number: int) -> Experiment:
         # fails of another variance of the gamma law
         shared.printed(
             "least",
-            "the least eigenvalue, and its learning rate lambda / (omega + 1) and momentum, 0",
+            "the least eigenvalue, and its learning rate omega / (lambda + 1) and momentum, 0",
             least,
             (1 / (size + 1), best, 0.0),
             (4, 4, 4),
@@ -153,7 +151,7 @@ def _draw_best(panel: Axes, config: Config, data: xr.Dataset) -> None:
         )
     shared.mark(panel, data["delta"], [_BEST.radius(*values) for values in _BEST.values])
     panel.axhline(1, color="0.6", lw=0.8)
-    panel.set(xlabel=r"momentum $\delta$", ylabel=r"greatest eigenvalue of (5.30) at $\eta=\lambda/(\omega+1)$")
+    panel.set(xlabel=r"momentum $\delta$", ylabel=r"greatest eigenvalue of (5.30) at $\eta=\omega/(\lambda+1)$")
     panel.set(xlim=(-1, 1), ylim=(0, 1.6))
     panel.legend(fontsize=8)
 

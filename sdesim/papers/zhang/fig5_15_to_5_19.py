@@ -4,7 +4,6 @@ Command: sdesim figure z-fig5.15. The curvature of a sample is of a gamma law of
 center's moving rate is 0.9.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -69,7 +68,6 @@ def _over_workers(number: int) -> Experiment:
     label = lambda p, eta: f"$p={p:g}$, $\\eta={eta:.3g}$"
     points = _points(("workers", "eta"), values, lambda p, eta: (p, eta, BETA / p), size, label)
 
-    @functools.cache
     def least_of() -> tuple[float, float, float]:
         """The least eigenvalue, its number of workers and its learning rate, of 1000 rates as the thesis has it."""
         eta = np.linspace(0, top, 1000)[1:]
@@ -144,7 +142,6 @@ def _draw_free(panel: Axes, config: Config, data: xr.Dataset) -> None:
 def _of_free(config: Config) -> list[Statement]:
     rates, moving = np.linspace(0, 1, 100)[1:], np.linspace(-1, 1, 100)  # as the thesis has it, 100 by 100
 
-    @functools.cache
     def least() -> tuple[float, float, float]:
         found = _radius(_P, rates, moving[:, None], _SIZE)
         row, column = np.unravel_index(np.argmin(found), found.shape)

@@ -74,7 +74,7 @@ def _draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.legend(fontsize=8, loc="lower left")
     panel.axhline(0, color="0.6", lw=0.8)
     panel.axvline(2 / 3, color="0.6", lw=0.9, ls=":")
-    panel.set(xlabel=r"penalty $\rho$", ylabel="least eigenvalue of the Hessian, rate", xlim=(0, 1))
+    panel.set(xlabel=r"penalty $\rho$", ylabel="least eigenvalue of the Hessian, rate", ylim=(-0.8, 0.7), xlim=(0, 1))
 
 
 def _statements(config: Config) -> list[Statement]:

@@ -14,20 +14,21 @@ from sdesim import init, noise, objectives
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Elastic
 from sdesim.dynamics import Dynamics, Nesterov
+from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.statistics import grid_mean
 from sdesim.steppers import Iteration
-from sdesim.theory import stability
+from sdesim.theory import quadratic, stability
 
 BETA = 0.9
 WORKERS = 4
 DELTA = 0.99  # of EAMSGD
 SLOW, FAST = 0.1, 1.5  # learning rates below and above beta
 STEPS = 12
-LONG = 120
+LONG, SIGMA = 120, 0.01  # of the trajectories [C]
 EXACT = 40  # steps to which the rounding of workers that part is far below what the center does
 
 
@@ -68,7 +69,7 @@ def _points(
         label=lambda eta, alpha: f"$\\eta={eta:g}$, $\\alpha={alpha:.3g}$",
         model=lambda eta, alpha: _model(eta, alpha, sigma, momentum),
         stepper=Iteration(),
-        init=1.0 if sigma else init.Normal(),
+        init=lambda config, *values: 1.0 if sigma else init.Normal(),
         steps=steps,
         exact=exact,
         radius=radius,
@@ -241,30 +242,34 @@ def _curves(points: Points, eta: float):
 
 def _of_curves(eta: float) -> Callable[[Config], list[Statement]]:
     """At the least radius workers fall faster than at the other stable points."""
-    best, radius = stability.best_alpha(eta, BETA)
 
-    def least(runs: Runs) -> tuple[float, float]:
-        alpha = np.linspace(-1, 1, 20_001)
-        radii = _spectrum(eta, alpha).max(axis=-1)
-        return abs(float(alpha[np.argmin(radii)]) - best) + abs(float(radii.min()) - radius), 0.0
+    def statements(config: Config) -> list[Statement]:
+        best, radius = stability.best_alpha(eta, BETA)
 
-    return lambda config: [
-        # fails of any other moving rate in its place
-        shared.faster(
-            "least",
-            f"workers fall fastest at alpha = {best:.4g}, where the greatest eigenvalue is least",
-            best=0,
-            others=(1, 2),
-            what="workers",
-            least_log=0.1,
-        ),
-        Statement(
-            "least-radius",
-            f"and that is {radius:.5f} (distances on a grid of 20,001 moving rates, of no simulation)",
-            least,
-            at_most(4e-4, smoke=4e-4),
-        ),
-    ]
+        def least(runs: Runs) -> tuple[float, float]:
+            alpha = np.linspace(-1, 1, 20_001)
+            radii = _spectrum(eta, alpha).max(axis=-1)
+            return abs(float(alpha[np.argmin(radii)]) - best) + abs(float(radii.min()) - radius), 0.0
+
+        return [
+            # fails of any other moving rate in its place
+            shared.faster(
+                "least",
+                f"workers fall fastest at alpha = {best:.4g}, where the greatest eigenvalue is least",
+                best=0,
+                others=(1, 2),
+                what="workers",
+                least_log=0.1,
+            ),
+            Statement(
+                "least-radius",
+                f"and that is {radius:.5f} (distances on a grid of 20,001 moving rates, of no simulation)",
+                least,
+                at_most(4e-4, smoke=4e-4),
+            ),
+        ]
+
+    return statements
 
 
 def _along(eta: float, alphas: Sequence[float], steps: int = STEPS) -> Points:
@@ -300,7 +305,7 @@ def _trajectories(eta: float) -> Points:
     return _points(
         [(eta, BETA / WORKERS), (eta, _reduced(eta))],
         lambda n, a: float(_spectrum(n, a).max()),
-        sigma=0.01,
+        sigma=SIGMA,
         steps=LONG,
         compared=EXACT,
     )
@@ -361,6 +366,18 @@ def _of_joined(config: Config) -> list[Statement]:
             others=(0,),
             what="workers",
             least_log=0.1,
+        ),
+        # fails of half the noise
+        measured.equal(
+            "settled",
+            "where it is settled E of the center's square is its stationary variance",
+            lambda d: d["squares"].sel(what="center").isel(step=-1),
+            lambda d: np.array(
+                [
+                    float(quadratic.easgd_stationary(WORKERS, eta, alpha, BETA, noise=(eta * SIGMA) ** 2)[2])
+                    for eta, alpha in JOINED.values
+                ]
+            ),
         ),
     ]
 

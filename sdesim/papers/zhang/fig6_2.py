@@ -58,7 +58,7 @@ POINTS = Points(
         WORKERS,
     ),
     stepper=Iteration(order="gauss-seidel"),
-    init=init.Normal(),
+    init=lambda config, *values: init.Normal(),
     steps=STEPS,
     exact=_exact,
     radius=lambda eta, alpha, beta: float(stability.radius(_whole(eta, alpha, beta))),

@@ -1,5 +1,6 @@
 """What is said of the points: their moments, the border of stability, and the digits that Z prints."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ def printed(
         values: as printed.
         digits: printed after the point, of each.
     """
+    computed = functools.cache(computed)  # asked once for each list of statements
     shown = ", ".join(f"{value:.{n}f}" for value, n in zip(values, digits, strict=True))
     text = f"{statement}: {shown} (greatest distance of the computed, in halves of the last digit, of no simulation)"
 

@@ -188,7 +188,9 @@ def experiment(
         return figure
 
     def said(config: Config) -> list[Statement]:
-        return [claims.moments(points), claims.border(points), *statements(config)]
+        radii = [points.radius(*values) for values in points.values]
+        border = [claims.border(points)] if min(radii) < 1 < max(radii) else []
+        return [claims.moments(points), *border, *statements(config)]
 
     run = lambda config, progress=False: points.run(config, progress)
     ensemble = lambda config, data: Runs(data)
