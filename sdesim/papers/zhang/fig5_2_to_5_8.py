@@ -117,7 +117,7 @@ def _map(points: Points, label: str, radius: Callable[[NDArray, NDArray], NDArra
         shared.radius_map(panel, eta, alpha, radius(eta, alpha[:, None]), label)
         if best is not None:
             panel.plot(eta, [best(n) for n in eta], "--", color="white", lw=1.3, label=r"best $\alpha$")
-            shared.legend(panel, "lower left")
+            shared.legend(panel, "upper right")
         shared.mark(panel, data["eta"], data["alpha"])
         panel.set(xlabel=r"learning rate $\eta$  $(h=1)$", ylabel=r"moving rate $\alpha$", xlim=(0, 2), ylim=(-1, 1))
 
