@@ -1,7 +1,6 @@
 """Zhang's computed figures: their claims fail of wrong models, of points that are swapped, and of wrong formulas."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ from sdesim import claims, noise
 from sdesim.coupling import Uncoupled
 from sdesim.dynamics import Nesterov
 from sdesim.papers import EXPERIMENTS
+from sdesim.papers.zhang.points import runs
 from sdesim.theory import double_well, multiplicative, quadratic, stability
-
-frame = importlib.import_module("sdesim.papers.zhang.points.experiment")  # not the function of that name
 
 
 def failed(name, data, among=None):
@@ -74,8 +72,8 @@ SLOW = [
     ("name", "wrong", "expected"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 )
 def test_claims_fail_of_wrong_models(name, wrong, expected, monkeypatch, float32):
-    experiment, right = EXPERIMENTS[name], frame.simulate
-    monkeypatch.setattr(frame, "simulate", lambda model, **how: right(MODELS[wrong](model), **how))
+    experiment, right = EXPERIMENTS[name], runs.simulate
+    monkeypatch.setattr(runs, "simulate", lambda model, **how: right(MODELS[wrong](model), **how))
     assert failed(name, experiment.run(experiment.preset("smoke"), False), expected) == expected
 
 

@@ -64,7 +64,7 @@ def _over_workers(number: int) -> Experiment:
     top = 2.0 if number == 18 else 1.0
     limit = 2 * size / (size + 1)  # of one worker by itself
     rates = (0.5 * best_eta, best_eta)
-    values = (*((p, eta) for p in SIMULATED for eta in rates), (SIMULATED[-1], 1.3 * limit))
+    values = (*((p, eta) for p in SIMULATED for eta in rates), (SIMULATED[-1], 1.4 * limit))
     label = lambda p, eta: f"$p={p:g}$, $\\eta={eta:.3g}$"
     points = _points(("workers", "eta"), values, lambda p, eta: (p, eta, BETA / p), size, label)
 
@@ -76,11 +76,12 @@ def _over_workers(number: int) -> Experiment:
         return float(found[row, column]), float(WORKERS[row]), float(eta[column])
 
     def draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
-        eta = np.linspace(0, top, config.resolution + 1)[1:]
+        edge = max(top, 1.5 * limit)
+        eta = np.linspace(0, edge, config.resolution + 1)[1:]
         radius = _radius(WORKERS[:, None], eta, BETA / WORKERS[:, None], size)
         shared.radius_map(panel, eta, WORKERS, radius, "greatest eigenvalue of (5.34)", (best_eta, best_p))
         shared.mark(panel, data["eta"], data["workers"])
-        panel.set(xlabel=r"learning rate $\eta$", ylabel="workers $p$", xlim=(0, top), ylim=(1, 64))
+        panel.set(xlabel=r"learning rate $\eta$", ylabel="workers $p$", xlim=(0, edge), ylim=(1, 64))
 
     said = lambda config: [
         # fails of another variance of the gamma law
@@ -108,7 +109,7 @@ def _over_workers(number: int) -> Experiment:
         points,
         draw,
         said,
-        shared.presets(60_000, 10_000),
+        shared.presets(60_000, 20_000),
     )
 
 

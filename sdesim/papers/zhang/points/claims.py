@@ -2,19 +2,16 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame.measured import Runs, equal
+from sdesim.papers.zhang.points.runs import Points
 from sdesim.statistics import greatest, grid_mean, least
 
-if TYPE_CHECKING:
-    from sdesim.papers.zhang.points.experiment import Points
 
-
-def moments(points: "Points") -> Statement:
+def moments(points: Points) -> Statement:
     """The second moments of the runs are those of theory at every point and step.
 
     Args:
@@ -30,7 +27,7 @@ def moments(points: "Points") -> Statement:
     return equal("moments", text, found, lambda data: points.theory(data).isel(step=cut))
 
 
-def border(points: "Points") -> Statement:
+def border(points: Points) -> Statement:
     """Where the radius is below one the squares of the runs fall, and where it is above they grow.
 
     Args:

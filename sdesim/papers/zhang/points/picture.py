@@ -1,6 +1,6 @@
 """Maps of a radius, the points on them, and the paths of their moments."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,10 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from sdesim.papers.zhang.points.runs import Points
 from sdesim.statistics import grid_error, grid_mean
-
-if TYPE_CHECKING:
-    from sdesim.papers.zhang.points.experiment import Points
 
 
 def colors(count: int) -> list[Any]:
@@ -70,7 +68,7 @@ def radius_map(
     panel.figure.colorbar(image, ax=panel, label=label, extend="max")
 
 
-def paths(panel: Axes, points: "Points", data: xr.Dataset) -> None:
+def paths(panel: Axes, points: Points, data: xr.Dataset) -> None:
     """The mean of the squares of the last of what theory speaks of, with bars of two errors, on its curves.
 
     Args:
