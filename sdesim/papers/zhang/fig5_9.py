@@ -80,9 +80,10 @@ def statements(config: Config) -> list[Statement]:
 
     def distance(runs: Runs) -> float:
         """The greatest distance of Kolmogorov from the gamma laws, over its error."""
-        found = [_law(b).cdf(np.sort(runs.data["xi"].sel(batch=b).values)) for b in BATCHES]
+        drawn = [np.sort(runs.data["xi"].sel(batch=b).values) for b in BATCHES]
         ranks = np.arange(1, runs.sims + 1) / runs.sims
-        gaps = [np.abs(values - ranks).max() if np.isfinite(values).all() else np.nan for values in found]
+        far = lambda b, xi: np.abs(_law(b).cdf(xi) - ranks).max() if np.isfinite(xi).all() else np.nan
+        gaps = [far(b, xi) for b, xi in zip(BATCHES, drawn, strict=True)]
         return float(np.max(gaps) * np.sqrt(runs.sims))
 
     spread = lambda runs, b: float(np.var(runs.data["xi"].sel(batch=b).values, ddof=1))
