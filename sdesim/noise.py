@@ -36,11 +36,14 @@ class AbstractNoise(Part):
         state_dependent: whether it is multiplicative in the sense of SDEs, for Itô solvers alone; of the class.
         linear: whether zeta is a sum of its variates, so that the mean of several agents' is that of their mean; of the
             class.
+        rejects: whether its variates are drawn in a loop, by rejection: XLA then compiles agents in pairs for minutes;
+            of the class.
     """
 
     word_pairs: ClassVar[int] = 1  # how many a pair of agents needs for each coordinate and step
     state_dependent: ClassVar[bool] = False  # multiplicative in the sense of SDEs: Itô solvers alone
     linear: ClassVar[bool] = False  # zeta is a sum of its variates: the mean of several agents' is that of their mean
+    rejects: ClassVar[bool] = False  # variates are drawn in a loop
 
     def __init_subclass__(cls, **options: Any):
         """Refuse the name that `word_pairs` had in version 0.1: a law that set it would be given too few words."""
@@ -346,6 +349,7 @@ class GammaMultiplicative(AbstractNoise):
 
     state_dependent = True
     linear = True
+    rejects = True
 
     def __check_init__(self):
         check_sign("shape", self.shape, zero=False)

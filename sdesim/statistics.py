@@ -320,7 +320,7 @@ def grid_error(measured: xr.DataArray) -> xr.DataArray:
 
 
 def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
-    """(mean - expected) / standard error at every grid point; rounding counts where nothing is random.
+    """(mean - expected) / standard error at every grid point; rounding counts where nothing is random, equal is 0.
 
     Args:
         measured: with a dimension "sim".
@@ -332,7 +332,8 @@ def z_scores(measured: xr.DataArray, expected: Any) -> xr.DataArray:
     center = grid_mean(measured)
     expected = expected + 0.0 * center
     floor = 1e-5 * np.maximum(abs(center), abs(expected))
-    return (center - expected) / np.maximum(grid_error(measured), floor)
+    off = center - expected
+    return (off / np.maximum(grid_error(measured), floor)).where(off != 0, 0.0)
 
 
 def greatest(values: ArrayLike) -> float:

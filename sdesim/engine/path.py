@@ -177,6 +177,7 @@ def _why_not_in_pairs(
         f"with a look at every step ({', '.join(watching)})": bool(watching),
         "with the caller's increments": increments,
         "without random words": model.noise.word_pairs == 0,
+        "of variates drawn by rejection": model.noise.rejects,
         f"in {dtype}": dtype != jnp.float32,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -40,6 +40,7 @@ BLOCKS, WHOLE, PAIRS = "blocks of 128 lanes", "one program of all lanes", ", age
         (dict(agents=5), BLOCKS + ": no pairs of 5 agents"),
         (dict(dims=2), "blocks of 64 lanes: no pairs in 2 dimensions"),
         (dict(fast=False), BLOCKS + ": no pairs with fast=False"),
+        (dict(law=lambda: noise.GammaMultiplicative(2.0)), BLOCKS + ": no pairs of variates drawn by rejection"),
         (dict(law=noise.Silent), BLOCKS + ": no pairs without random words"),
         (dict(observe=observe.FirstNonFinite()), BLOCKS + ": no pairs with a look at every step (first_non_finite)"),
         (dict(observe=observe.Spread()), BLOCKS + PAIRS),
