@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sdesim import noise, objectives
 from sdesim.claims import Statement, at_least, at_most
@@ -32,7 +32,7 @@ RUN = (1, 10, 100)  # numbers of workers of the runs [C]
 RATES = ((0.1, 0.1), (0.5, 1.0), (1.5, 0.3))  # eta and beta of them [C]
 
 
-def _square(steps, workers, eta, beta) -> NDArray:
+def _square(steps: ArrayLike, workers: ArrayLike, eta: NDArray | float, beta: ArrayLike) -> NDArray:
     """The error of Lemma 3.1.1; arguments broadcast."""
     return quadratic.center_square(steps, workers, eta, beta / np.asarray(workers), noise=(eta * SIGMA) ** 2)
 
@@ -60,7 +60,7 @@ def _stable(p: float, eta: NDArray, beta: NDArray) -> NDArray:
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
     figure = pyplot.figure(figsize=(12.4, 6.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.5, 1.0))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.5, 1.0), squeeze=False)[0]
     panels = left.subplots(len(WORKERS), len(TIMES), sharex=True, sharey=True)
     eta = np.linspace(0, 2, config.resolution + 2)[1:-1]
     beta = np.linspace(0, 2, config.resolution + 2)[1:-1, None]

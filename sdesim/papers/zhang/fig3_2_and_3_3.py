@@ -4,6 +4,8 @@ Command: sdesim figure z-fig3.2. On a quadratic of h = 1 without noise: workers 
 together arrive in turn, and a sweep is one turn of all.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -43,10 +45,10 @@ def _exact(p: int, eta: float, rho: float, arrivals: int, every: int) -> NDArray
     return np.array(looks)
 
 
-def _points(values, arrivals: int, every: int, compared: int, since: int = 0) -> Points:
+def _points(values: Sequence[tuple[float, ...]], arrivals: int, every: int, compared: int, since: int = 0) -> Points:
     return Points(
         names=("workers", "eta", "rho"),
-        values=values,
+        values=tuple(values),
         label=lambda p, eta, rho: rf"$p={p}$, $\eta={eta:g}$, $\rho={rho:g}$",
         model=lambda p, eta, rho: (Dynamics(objectives.Quadratic(1.0), Uncoupled(), noise.Silent(), eta), int(p)),
         stepper=lambda p, eta, rho: Asynchronous(ADMM(rho), compute=Deterministic(), start="together"),
@@ -134,7 +136,7 @@ def _of_long(config: Config) -> list[Statement]:
             "unstable",
             "the center grows by about the radius of a sweep, at each sweep (its factor over the second half less one, "
             "over that of the radius)",
-            lambda runs: (growth(runs, 0) - 1) / (_radius(*LONG.values[0]) - 1),
+            lambda runs: (growth(runs, 0) - 1) / (LONG.radius(*LONG.values[0]) - 1),
             at_least(0.7, smoke=0.7),
         ),
         # fails of the smaller penalty

@@ -3,12 +3,12 @@
 Command: sdesim figure z-fig5.10. The curvature of a sample is of a gamma law of shape lambda and rate omega.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sdesim import noise
 from sdesim.claims import Statement, at_most
@@ -24,7 +24,7 @@ STEPS = 3  # few: the squares' own squares grow much faster than they
 SIZES = {10: 0.5, 11: 1.0, 12: 2.0}  # lambda and omega of a figure
 
 
-def _radius(eta, delta, shape, rate) -> NDArray:
+def _radius(eta: ArrayLike, delta: ArrayLike, shape: ArrayLike, rate: ArrayLike) -> NDArray:
     """The greatest eigenvalue of (5.30); arguments broadcast."""
     return stability.radius(multiplicative.momentum_moments(eta, delta, *multiplicative.gamma_law(shape, rate)))
 
@@ -34,7 +34,12 @@ def _model(eta: float, delta: float, shape: float, rate: float) -> tuple[Dynamic
     return Dynamics(loss, Uncoupled(), law, eta, Nesterov(delta)), 1
 
 
-def _points(names: tuple[str, ...], values, of: Callable[..., tuple[float, ...]], label: Callable[..., str]) -> Points:
+def _points(
+    names: tuple[str, ...],
+    values: Iterable[tuple[float, ...]],
+    of: Callable[..., tuple[float, ...]],
+    label: Callable[..., str],
+) -> Points:
     """Runs from 1 at rest; `of` makes (eta, delta, lambda, omega) of a point."""
     return Points(
         names=names,

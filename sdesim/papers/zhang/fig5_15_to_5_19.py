@@ -4,12 +4,12 @@ Command: sdesim figure z-fig5.15. The curvature of a sample is of a gamma law of
 center's moving rate is 0.9.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sdesim import noise
 from sdesim.claims import Statement, at_least
@@ -33,13 +33,19 @@ MANY = 100, 0.5, 0.4343, 0.2525, 0.5024
 """Of Fig. 5.19 workers, lambda = omega, and as printed both rates of the least eigenvalue, and that."""
 
 
-def _radius(workers, eta, alpha, size: float) -> NDArray:
+def _radius(workers: ArrayLike, eta: ArrayLike, alpha: ArrayLike, size: float) -> NDArray:
     """The greatest eigenvalue of (5.34); arguments broadcast."""
     law = multiplicative.gamma_law(size, size)
     return stability.radius(multiplicative.easgd_moments(workers, eta, alpha, BETA, *law))
 
 
-def _points(names: tuple[str, ...], values, of: Callable[..., tuple], size: float, label: Callable[..., str]) -> Points:
+def _points(
+    names: tuple[str, ...],
+    values: Iterable[tuple[float, ...]],
+    of: Callable[..., tuple],
+    size: float,
+    label: Callable[..., str],
+) -> Points:
     """Runs of workers and center from 1; `of` makes (workers, eta, alpha) of a point."""
 
     def model(*values: float) -> tuple[Dynamics, int]:
@@ -52,7 +58,10 @@ def _points(names: tuple[str, ...], values, of: Callable[..., tuple], size: floa
         law = multiplicative.gamma_law(size, size)
         return shared.multiplicative_easgd(STEPS, int(workers), eta, alpha, BETA, *law)
 
-    radius = lambda *values: float(_radius(*of(*values), size))
+    def radius(*values: float) -> float:
+        workers, eta, alpha = of(*values)
+        return float(_radius(workers, eta, alpha, size))
+
     return Points(names, tuple(values), label, model, Iteration(), 1.0, STEPS, exact, radius)
 
 

@@ -40,7 +40,7 @@ def _reduced(eta: float) -> float:
 def _model(eta: float, alpha: float, sigma: float, momentum: float | None = None) -> tuple[Dynamics, int]:
     rule = Elastic.from_moving_rates(alpha, BETA, eta)
     law = noise.Gaussian(sigma)  # of 0 too, which is the same program
-    return Dynamics(objectives.Quadratic(1.0), rule, law, eta, momentum and Nesterov(momentum)), WORKERS
+    return Dynamics(objectives.Quadratic(1.0), rule, law, eta, Nesterov(momentum) if momentum else None), WORKERS
 
 
 def _spectrum(eta: NDArray | float, alpha: NDArray | float) -> NDArray:

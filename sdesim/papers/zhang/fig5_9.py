@@ -4,6 +4,8 @@ Command: sdesim figure z-fig5.9. For an input u ~ N(0, 1) the curvature u^2 is o
 the mean over p of them of one of shape and rate p / 2.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.stats
 import xarray as xr
@@ -65,7 +67,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         seen = counts > 0
         middle = np.sqrt(edges[1:] * edges[:-1])
         bars = 2 * np.sqrt(counts[seen]) / share[seen]
-        style = dict(fmt="o", ms=3, lw=0.9, capsize=1.5, color=color)
+        style: dict[str, Any] = dict(fmt="o", ms=3, lw=0.9, capsize=1.5, color=color)
         panel.errorbar(middle[seen], counts[seen] / share[seen], yerr=bars, label=f"$p={batch}$, simulated", **style)
     panel.set(xscale="log", yscale="log", xlabel=r"curvature $\xi$ of a minibatch", ylabel="density")
     panel.set_ylim(1e-4, 2e2)

@@ -93,7 +93,7 @@ def _statements(config: Config) -> list[Statement]:
     def of_mean(runs: Runs) -> float:
         """The least logarithm by which mean and center fall at points of a case, and grow at the others."""
         squares = grid_mean(runs.data["squares"].sel(what=["center", "mean"]).sum("what", skipna=False))
-        fallen = np.log(squares.isel(step=0) / squares.isel(step=-1)).values
+        fallen = np.log((squares.isel(step=0) / squares.isel(step=-1)).values)
         if set(found) != {None, *range(1, 11)}:
             return np.nan
         return float(np.min(np.where([case is not None for case in found], fallen, -fallen)))

@@ -38,7 +38,7 @@ def border(points: Points) -> Statement:
     def margin(runs: Runs) -> float:
         """The least logarithm, over the points, by which the squares have fallen or grown in the end."""
         squares = grid_mean(runs.data["squares"].sel(what=list(points.what)).sum("what", skipna=False))
-        return least(sign * np.log(squares.isel(step=points.since) / squares.isel(step=-1)).values)
+        return least(sign * np.log((squares.isel(step=points.since) / squares.isel(step=-1)).values))
 
     # fails where inside and outside are taken for each other, and of a learning rate that is half as large
     text = "squares fall at the points that are said to be stable, and grow at the others (least logarithm of how much)"

@@ -22,7 +22,7 @@ def colors(count: int) -> list[Any]:
     return [colormaps["tab10" if count <= 10 else "tab20"](i % 20) for i in range(count)]
 
 
-def legend(panel: Axes, loc: str) -> None:
+def legend(panel: Axes, loc: Any) -> None:
     """On a map, where letters need a ground.
 
     Args:
@@ -90,4 +90,5 @@ def paths(panel: Axes, points: Points, data: xr.Dataset) -> None:
     names = {"center": r"$E\,\tilde x^2$, of the center", "mean": r"$E\,\bar x^2$, of the workers' mean"}
     panel.set(yscale="log", xlabel=points.clock, ylabel=names.get(what, r"$E\,(x^i)^2$, mean over the workers"))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(fontsize=7.5, **(dict(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if many else dict(loc="best")))
+    where: dict[str, Any] = dict(loc="upper left", bbox_to_anchor=(1.0, 1.0)) if many else dict(loc="best")
+    panel.legend(fontsize=7.5, **where)
