@@ -96,9 +96,18 @@ class AbstractCompute(Part):
 
         Returns:
             Seconds, float64 (sims, workers, count).
+
+        Raises:
+            ValueError: if the law makes times that are negative or not finite.
         """
         mean = np.broadcast_to(np.asarray(self.mean, float), first.shape[1])[:, None]
-        return self.quantiles(words_of_jobs(seed, stream, sims, first, count)) * mean
+        times = self.quantiles(words_of_jobs(seed, stream, sims, first, count)) * mean
+        if not (times.min(initial=0) >= 0 and times.max(initial=0) < np.inf):
+            bad = times[~((times >= 0) & (times < np.inf))][0]
+            raise ValueError(
+                f"{type(self).__name__}: the times of a law must be finite and at least 0, and one is {bad:g}"
+            )
+        return times
 
     def residuals(self, words: NDArray) -> NDArray:
         """What is left, at mean 1, of the job under way of a worker that has worked for long.

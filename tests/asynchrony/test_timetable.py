@@ -337,6 +337,17 @@ def test_what_a_law_of_ones_own_returns_is_not_written_into():
     np.testing.assert_allclose(table.time[0], [1.75, 2.25, 4.0, 4.5])
 
 
+@pytest.mark.parametrize("bad", [-0.5, np.nan, np.inf])
+def test_bad_times_of_a_law_of_ones_own_are_refused(bad):
+    class Bad(AbstractCompute):
+        def quantiles(self, words):
+            return np.where(words % 7 == 0, bad, 1.0)
+
+    for how in (dict(compute=Bad()), dict(compute=Deterministic(), uplink=Bad())):
+        with pytest.raises(ValueError, match=f"^Bad.*must be finite and at least 0, and one is {bad:g}"):
+            timetable(**how, workers=4, arrivals=40, sims=3)
+
+
 @pytest.mark.parametrize(
     "how, words",
     [
