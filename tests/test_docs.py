@@ -13,9 +13,9 @@ import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main
 
-GENERATED = [ROOT / "docs" / "claims.md"]
-CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(GENERATED)), ROOT / "README.md"]
-PAGES = [*CODE, *GENERATED, ROOT / "CONTRIBUTING.md"]
+PROSE = [ROOT / "docs" / name for name in ("claims.md", "errata.md")]  # without code
+CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(PROSE)), ROOT / "README.md"]
+PAGES = [*CODE, *PROSE, ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:sh|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")

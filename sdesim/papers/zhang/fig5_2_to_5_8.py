@@ -408,7 +408,7 @@ EXPERIMENTS = (
         3,
         "EASGD at (5.17), learning rate below beta",
         "At the best moving rate of mean and center the center first falls faster and then blows up. (What grows are "
-        "the workers' differences, which the center cannot see; it blows up by their rounding.)",
+        "the workers' differences, which the center cannot see; it blows up by their rounding).",
         SPLIT,
         _paths(SPLIT),
         _of_split,
@@ -425,7 +425,7 @@ EXPERIMENTS = (
         5,
         "eigenvalues of EASGD, learning rate above beta",
         "Where beta < eta_h it is -(sqrt(beta) - sqrt(eta_h))^2, says the thesis. (At eta = 1.5 the factor of the "
-        "workers' differences is greater there, and the best is -0.1633.)",
+        "workers' differences is greater there, and the best is -0.1633).",
         FAST_CURVE,
         _curves(FAST_CURVE, FAST),
         _of_curves(FAST),

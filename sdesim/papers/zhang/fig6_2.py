@@ -150,7 +150,7 @@ EXPERIMENT = shared.experiment(
     "EASGD and DOWNPOUR as Gauss and Seidel have it",
     "Both are one method, with other moving rates. DOWNPOUR is a very peculiar singleton of it, stable with alpha very "
     "close to one alone; EASGD has much more room. (The ten cases speak of the workers' mean and the center; all "
-    "workers need |(1 - eta) (1 - alpha)| < 1 besides.)",
+    "workers need |(1 - eta) (1 - alpha)| < 1 besides).",
     POINTS,
     _draw,
     _statements,
