@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from sdesim.results.files import replacing
+from sdesim.results.files import write_text
 from sdesim.statistics import Estimate, decisive, jackknife, mean_of, share_of
 
 Op = Literal[">=", "<="]
@@ -253,5 +253,4 @@ def write(claims: Sequence[Claim], path: str | os.PathLike[str]) -> None:
         claims: of an experiment.
         path: of the file.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps([dataclasses.asdict(c) for c in claims], indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps([dataclasses.asdict(c) for c in claims], indent=1, ensure_ascii=False) + "\n")

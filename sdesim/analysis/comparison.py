@@ -10,13 +10,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 import xarray as xr
 from jax.typing import ArrayLike
 
 from sdesim import coupling, noise, objectives
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
+from sdesim.analysis.optimum import least_of
+from sdesim.analysis.stability import said_of
 from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.ensembles.grids import with_value
 from sdesim.fields import check_count, numeric_fields, shown
@@ -140,13 +141,9 @@ def _said(of: Callable[..., Linear], model: Dynamics, dims: int) -> dict[str, fl
 
 def _squares(step: Linear, dims: int) -> tuple[float, float, float]:
     """Stationary mean squares of the quorum, an agent and the center, summed over coordinates."""
-    if not step.radius() < 1 - 1e-12:
-        return np.nan, np.nan, np.nan
-    moments, p = step.stationary(), step.agents
-    own = float(np.trace(moments["own"][:dims, :dims]))
-    pair = float(np.trace(moments["pair"][:dims, :dims])) if p > 1 else own
-    center = float(np.trace(moments["shared"][:dims, :dims])) if step.shared == dims else np.nan
-    return own / p + (1 - 1 / p) * pair, own, center
+    said = said_of(step, dims)
+    total = lambda name: float(np.sum(said[name]))
+    return total("quorum"), total("own"), total("shared") if step.shared == dims else np.nan
 
 
 def _limit(radius: Callable[[float], float], value: float) -> float:
@@ -163,7 +160,9 @@ def _limit(radius: Callable[[float], float], value: float) -> float:
             low, high = low / 1.5, low
             if low < value / FAR:
                 return np.nan
-    found: Any = scipy.optimize.brentq(lambda v: radius(v) - 1, low, high, xtol=1e-9 * high, rtol=np.float64(1e-9))
+    from scipy.optimize import brentq  # a quarter of a second to import
+
+    found: Any = brentq(lambda v: radius(v) - 1, low, high, xtol=1e-9 * high, rtol=np.float64(1e-9))
     return float(found)
 
 
@@ -171,11 +170,5 @@ def _best(square: Callable[[float], float], limit: float) -> float:
     """The number from 0 to a limit at which something is least."""
     if not np.isfinite(limit):
         return np.nan
-    grid = np.linspace(0, limit, GRID + 1)[:-1]
-    values = np.array([square(g) for g in grid])
-    least = int(np.nanargmin(values))
-    if least == 0:
-        return 0.0
-    ends = grid[least - 1], grid[least + 1] if least + 1 < GRID else limit * (1 - 1e-9)
-    found: Any = scipy.optimize.minimize_scalar(square, bounds=ends, method="bounded", options={"xatol": 1e-7 * limit})
-    return float(found.x)
+    known = lambda value: np.inf if np.isnan(found := square(value)) else found
+    return least_of(known, np.linspace(0, limit * (1 - 1e-9), GRID + 1))[0]

@@ -1,12 +1,13 @@
 """The best value of one number, by the maps of moments."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-import scipy.optimize
 import xarray as xr
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from sdesim.analysis.stability import check_real, said_of, step_of
 from sdesim.dynamics import Dynamics
@@ -86,15 +87,33 @@ def optimize(
         return found if np.isfinite(found) else np.inf
 
     values = np.linspace(low, high, points)
-    goals = np.array([of(value) for value in values.tolist()])
+    best, value, goals = least_of(of, values)
     if np.isinf(goals).all():
         raise ValueError(
             f"bracket={shown(bracket)}: must hold a stable {name}; at none of {points} values is it stable"
         )
-    table = xr.DataArray(goals, {name: values}, (name,), name=goal)
+    return Optimum(best, value, best in (low, high), xr.DataArray(goals, {name: values}, (name,), name=goal))
+
+
+def least_of(of: Callable[[float], float], values: NDArray) -> tuple[float, float, NDArray]:
+    """Where a function is least: at the best of some values, or between its neighbors.
+
+    Args:
+        of: the function, infinite where it has no value.
+        values: in ascending order, three or more.
+
+    Returns:
+        The place, the function there, and at all values.
+    """
+    from scipy.optimize import minimize_scalar  # a quarter of a second to import, which most of analysis does not need
+
+    goals = np.array([of(value) for value in values.tolist()])
     k = int(np.argmin(goals))
-    inner = values[max(k - 1, 0)], values[min(k + 1, points - 1)]
-    tight = {"xatol": 1e-10 * (high - low), "maxiter": 500}
-    found: Any = scipy.optimize.minimize_scalar(of, bounds=inner, method="bounded", options=tight)
-    best, value = (float(found.x), float(found.fun)) if found.fun < goals[k] else (float(values[k]), float(goals[k]))
-    return Optimum(best, value, best in (low, high), table)
+    best, value = float(values[k]), float(goals[k])
+    if np.isfinite(value):
+        inner = values[max(k - 1, 0)], values[min(k + 1, len(values) - 1)]
+        tight = {"xatol": 1e-10 * (values[-1] - values[0]), "maxiter": 500}
+        found: Any = minimize_scalar(of, bounds=inner, method="bounded", options=tight)
+        if found.fun < value:
+            best, value = float(found.x), float(found.fun)
+    return best, value, goals

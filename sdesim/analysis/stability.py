@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.optimize
 import xarray as xr
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
@@ -177,6 +176,8 @@ def boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float
     Returns:
         Both ends of each piece, (pieces, 2, 2); not in the line's order.
     """
+    from scipy.optimize import brentq  # a quarter of a second to import
+
     stable = excess < 0
 
     def crossing(a: tuple[int, int], b: tuple[int, int]) -> NDArray | None:
@@ -189,7 +190,7 @@ def boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float
         at = lambda share: (1 - share) * ends[0] + share * ends[1]
         known = {0.0: excess[a], 1.0: excess[b]}
         value = lambda share: known[share] if share in known else of(*at(share).tolist())
-        return at(scipy.optimize.brentq(value, 0.0, 1.0, xtol=EXACT))
+        return at(brentq(value, 0.0, 1.0, xtol=EXACT))
 
     rows, columns = range(len(x)), range(len(y))
     edges = [((i, j), (i + 1, j)) for i in rows[:-1] for j in columns]

@@ -18,7 +18,7 @@ from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.races import variants_of
 from sdesim.bench.workloads import AnyWorkload, Workload
-from sdesim.results.files import replacing
+from sdesim.results.files import write_text
 from sdesim.results.recipe import Call
 from sdesim.results.schema import Header, provenance
 
@@ -191,8 +191,7 @@ def write_json(rows: Sequence[Any], path: pathlib.Path, options: Any) -> None:
     settings = {name: str(value) if isinstance(value, pathlib.PurePath) else value for name, value in given}
     header = Header.new("benchmark", settings, Call("sdesim.cli.bench.run", {"options": options}))
     whole = {**header.attributes(), "settings": header.settings, "rows": [dataclasses.asdict(row) for row in rows]}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(whole, indent=2) + "\n")
+    write_text(path, json.dumps(whole, indent=2) + "\n")
 
 
 # -- the picture -------------------------------------------------------------------------------------------------------
@@ -317,8 +316,7 @@ def record(report: Report, path: pathlib.Path, gpu: str = "") -> int:
         sizes = "" if w is None else w.sizes
         speed = f"{_number(r.median)} ({_number(r.min)} to {_number(r.max)})"
         text += _row((*stamp, r.workload, sizes, r.variant, speed, r.unit, *_cells(r)[3:]))
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return len(kept)
 
 

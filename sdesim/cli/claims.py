@@ -13,7 +13,7 @@ from sdesim.claims import Verdict
 from sdesim.fields import check_choice, check_count
 from sdesim.papers import EXPERIMENTS, MODULES
 from sdesim.papers.frame import breaks, registry
-from sdesim.results.files import check_writable
+from sdesim.results.files import check_writable, write_text
 
 PAPERS = {name: module.split(".")[2] for name, module in MODULES.items()}
 """The folder of its paper of each figure."""
@@ -115,9 +115,9 @@ def run(options: Options) -> int:
     found = [e for e in found if options.paper in (None, e.paper) and options.verdict in (None, e.verdict)]
     print(registry.as_text(found))
     if options.json is not None:
-        registry.write(json.dumps(registry.as_json(found), indent=1, ensure_ascii=False) + "\n", options.json)
+        write_text(options.json, json.dumps(registry.as_json(found), indent=1, ensure_ascii=False) + "\n")
     if options.page is not None:
-        registry.write(registry.page(found), options.page)
+        write_text(options.page, registry.page(found))
     return 0
 
 

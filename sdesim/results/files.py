@@ -147,6 +147,21 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         sync_names(path.parent)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a file of text, in UTF-8, whole or not at all.
+
+    Args:
+        path: of the file that is written anew.
+        text: of it.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        WriteError: in one line, if the system refuses any part of it.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def temporary_folder(parent: str | os.PathLike, stem: str = "folder") -> Iterator[pathlib.Path]:
     """A folder that is gone when the body ends, however it does; that of a killed process goes with the next one.

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sdesim.fields import check_sign
 
@@ -38,6 +39,21 @@ def finite(name: str, value: Numbers) -> Any:
     value = floats(value)
     require(np.isfinite(value), f"{name}={show(value)}: must be finite")
     return value
+
+
+def all_finite(**values: Numbers) -> tuple[NDArray, ...]:
+    """Arrays of one shape of what is finite.
+
+    Args:
+        **values: numbers or arrays, which broadcast, by the names of the arguments.
+
+    Returns:
+        Arrays in this order.
+
+    Raises:
+        ValueError: naming one that is not finite.
+    """
+    return tuple(np.broadcast_arrays(*(finite(*pair) for pair in values.items())))
 
 
 def count(name: str, value: Numbers) -> Any:

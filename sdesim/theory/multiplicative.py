@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdesim.theory import quadratic
-from sdesim.theory.arguments import Numbers, check, count, finite, floats, require, show
+from sdesim.theory.arguments import Numbers, all_finite, check, count, finite, floats, require, show
 
 
 def gamma_law(shape: Numbers, rate: Numbers) -> tuple[Numbers, Numbers]:
@@ -76,8 +76,7 @@ def momentum_moments(eta: Numbers, delta: Numbers, mean: Numbers, variance: Numb
     """
     for name, value in (("eta", eta), ("variance", variance)):
         check(name, value)
-    names = (("eta", eta), ("delta", delta), ("mean", mean), ("variance", variance))
-    step, d, u1, w = np.broadcast_arrays(*(finite(*pair) for pair in names))
+    step, d, u1, w = all_finite(eta=eta, delta=delta, mean=mean, variance=variance)
     u2 = u1**2 + w
     keep = 1 - 2 * step * u1 + step**2 * u2
     cross = 2 * d * step * (u1 - step * u2)
@@ -110,8 +109,8 @@ def easgd_moments(
     """
     for name, value in (("eta", eta), ("variance", variance)):
         check(name, value)
-    names = (("eta", eta), ("alpha", alpha), ("beta", beta), ("mean", mean), ("variance", variance))
-    p, step, a, b, m, w = np.broadcast_arrays(count("workers", workers), *(finite(*pair) for pair in names))
+    numbers = all_finite(eta=eta, alpha=alpha, beta=beta, mean=mean, variance=variance)
+    p, step, a, b, m, w = np.broadcast_arrays(count("workers", workers), *numbers)
     keep, zero = 1 - a - step * m, np.zeros(p.shape)
     rows = [
         [(1 - b) ** 2, zero, 2 * b * (1 - b), b**2],
@@ -145,8 +144,8 @@ def eamsgd_moments(
     """
     for name, value in (("eta", eta), ("variance", variance)):
         check(name, value)
-    names = (("eta", eta), ("delta", delta), ("alpha", alpha), ("beta", beta), ("mean", mean), ("variance", variance))
-    p, step, d, a, b, m, w = np.broadcast_arrays(count("workers", workers), *(finite(*pair) for pair in names))
+    numbers = all_finite(eta=eta, delta=delta, alpha=alpha, beta=beta, mean=mean, variance=variance)
+    p, step, d, a, b, m, w = np.broadcast_arrays(count("workers", workers), *numbers)
     moments = quadratic.eamsgd_moments(step * m, d * (1 - step * m), a, b)
     ahead = step**2 * w * np.array([np.ones(p.shape), 2 * d, d**2])  # of x_i^2, x_i v_i, v_i^2
     added = np.moveaxis(ahead, 0, -1)[..., None, :]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdesim.fields import check_count
-from sdesim.theory.arguments import Numbers, check, count, finite, floats, require, show
+from sdesim.theory.arguments import Numbers, all_finite, check, count, finite, floats, require, show
 
 # -- the center of EASGD with elastic symmetry (Z 3.1.1) ---------------------------------------------------------------
 
@@ -287,8 +287,7 @@ def eamsgd_means(eta_h: Numbers, delta_h: Numbers, alpha: Numbers, beta: Numbers
     Returns:
         (..., 3, 3).
     """
-    names = (("eta_h", eta_h), ("delta_h", delta_h), ("alpha", alpha), ("beta", beta))
-    n, d, a, b = np.broadcast_arrays(*(finite(*pair) for pair in names))
+    n, d, a, b = all_finite(eta_h=eta_h, delta_h=delta_h, alpha=alpha, beta=beta)
     zero = np.zeros(n.shape)
     rows = [[1 - b, b, zero], [a, 1 - n - a, d], [zero, -n, d]]
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))

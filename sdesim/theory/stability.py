@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdesim.fields import check_count, check_sign
-from sdesim.theory.arguments import Numbers, count, finite, require, show
+from sdesim.theory import quadratic
+from sdesim.theory.arguments import Numbers, all_finite, count, finite, require, show
 
 
 def radius(matrix: NDArray) -> Numbers:
@@ -154,7 +155,7 @@ def easgd_spectrum(eta_h: Numbers, alpha: Numbers, beta: Numbers) -> NDArray:
     Returns:
         (..., 3), complex.
     """
-    n, a, b = np.broadcast_arrays(finite("eta_h", eta_h), finite("alpha", alpha), finite("beta", beta))
+    n, a, b = all_finite(eta_h=eta_h, alpha=alpha, beta=beta)
     half, product = (2 - b - n - a) / 2, (1 - n) * (1 - b) - a
     root = np.sqrt((half**2 - product).astype(complex))
     return np.stack([(1 - a - n).astype(complex), half - root, half + root], axis=-1)
@@ -176,11 +177,7 @@ def eamsgd_spectrum(eta_h: Numbers, delta_h: Numbers, alpha: Numbers, beta: Numb
     Returns:
         (..., 5), complex.
     """
-    names = (("eta_h", eta_h), ("delta_h", delta_h), ("alpha", alpha), ("beta", beta))
-    n, d, a, b = np.broadcast_arrays(*(finite(*pair) for pair in names))
-    zero = np.zeros(n.shape)
-    whole = np.array([[d, -n, zero], [d, 1 - n - a, a], [zero, b, 1 - b]])
-    whole = np.moveaxis(whole, (0, 1), (-2, -1))
+    whole = quadratic.eamsgd_means(eta_h, delta_h, alpha, beta)[..., ::-1, ::-1]  # of v, x and c
     parts = [np.linalg.eigvals(m).astype(complex) for m in (whole[..., :2, :2], whole)]
     return np.concatenate(parts, axis=-1)
 
@@ -340,7 +337,7 @@ def gauss_seidel_drift(eta_h: Numbers, alpha: Numbers, beta: Numbers) -> NDArray
     Returns:
         (..., 2, 2).
     """
-    n, a, b = np.broadcast_arrays(finite("eta_h", eta_h), finite("alpha", alpha), finite("beta", beta))
+    n, a, b = all_finite(eta_h=eta_h, alpha=alpha, beta=beta)
     first = [(1 - n) * (1 - a), (1 - n) * a]
     rows = [first, [b * first[0], b * first[1] + 1 - b]]
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))

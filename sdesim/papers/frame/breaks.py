@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sdesim import source
-from sdesim.claims import Claim
+from sdesim.claims import Claim, failed
 from sdesim.ensembles.setup import instead
 from sdesim.papers.frame import formulas, mutations
 from sdesim.papers.frame.experiment import Experiment, judged
 from sdesim.papers.frame.mutations import Mutation
-from sdesim.results.files import replacing
+from sdesim.results.files import write_text
 
 PAPERS = "papers"
 Say = Callable[[str], Any]
@@ -99,18 +99,9 @@ class Broken:
     def breaks(self) -> dict[str, dict[str, float]]:
         """Of each claim what breaks it, and the value that it then has."""
         return {
-            c.id: {name: w.value for name, found in self.wrong.items() for w in found if w.id == c.id and fails(w)}
+            c.id: {name: w.value for name, found in self.wrong.items() for w in failed(found) if w.id == c.id}
             for c in self.right
         }
-
-
-def fails(claim: Claim) -> bool:
-    """Whether it fails, decidedly.
-
-    Args:
-        claim: what was found.
-    """
-    return claim.verdict == "fails"
 
 
 @contextlib.contextmanager
@@ -285,9 +276,8 @@ def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any])
     kept, now = read(name, folder), hash_of(module)
     kept = kept if kept.get("sources") == now else {}
     path = path_of(name, folder)
-    with replacing(path) as temporary:
-        whole = dict(sorted({**kept, **new, "sources": now}.items()))
-        temporary.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    whole = dict(sorted({**kept, **new, "sources": now}.items()))
+    write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
     return path
 
 

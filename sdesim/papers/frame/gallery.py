@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sdesim.papers.frame import registry
 from sdesim.papers.frame.experiment import Experiment
-from sdesim.results.files import replacing
+from sdesim.results.files import write_text
 
 _HEAD = """\
 # Figures
@@ -47,6 +47,5 @@ def write_gallery(experiments: Mapping[str, Experiment], folder: pathlib.Path) -
                 + "\n"
             )
     path = folder / "README.md"
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+    write_text(path, "\n".join(parts))
     return path

@@ -8,7 +8,6 @@ from typing import Any
 
 from sdesim.claims import Claim, Verdict
 from sdesim.papers.frame import breaks
-from sdesim.results.files import replacing
 
 ENOUGH = 0.9  # of the seeds at which a claim is looked at, at which what is published as "holds" holds
 
@@ -198,14 +197,3 @@ def page(found: Sequence[Entry]) -> str:
         for figure in dict.fromkeys(e.figure for e in of_paper):
             parts.append(f"### {figure}\n\n{rows_of([e for e in of_paper if e.figure == figure])}")
     return "\n\n".join(parts) + "\n"
-
-
-def write(text: str, path: pathlib.Path) -> None:
-    """Write text to a file, whole or not at all.
-
-    Args:
-        text: of the file.
-        path: of the file.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
