@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from sdesim.interrupt import undone
 
@@ -29,7 +29,7 @@ except ImportError:  # Windows
 _SEAL = b"\nsdesim sha256 "  # then 64 digits and a newline
 _SEALED = re.compile(re.escape(_SEAL) + rb"[0-9a-f]{64}\n")
 _SEAL_BYTES = len(_SEAL) + 65
-_MARK = ".sdesim-"  # in the name of every temporary
+MARK = ".sdesim-"  # in the name of every temporary
 _ABANDONED = 24 * 3600.0  # seconds after which a temporary is nobody's, where the system has no locks
 
 
@@ -68,6 +68,43 @@ def write_sealed(blob: bytes | memoryview, path: str | os.PathLike) -> None:
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(blob)
         file.write(_seal(blob))
+
+
+def write_once(blob: bytes | memoryview, path: str | os.PathLike) -> bool:
+    """Write bytes and their checksum behind them, unless the file is there: of several writers the first one wins.
+
+    Args:
+        blob: the bytes.
+        path: of the file, which nobody ever writes over.
+
+    Returns:
+        Whether this was the first.
+
+    Raises:
+        FileNotFoundError: as `replacing`.
+        WriteError: likewise.
+    """
+    won: list[bool] = []
+    link = lambda temporary, path: won.append(_linked(temporary, path))
+    with _placing(path, link) as temporary, open(temporary, "wb") as file:
+        file.write(blob)
+        file.write(_seal(blob))
+    return won[0]
+
+
+def _linked(temporary: pathlib.Path, path: pathlib.Path) -> bool:
+    """Give a temporary its name, unless somebody has it: whether that was so."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return temporary.stat().st_nlink > 1  # over a network, a link that was made may be asked for once more
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        if path.exists():
+            return False
+        temporary.replace(path)  # a file system without links: two at the same moment write the same
+    return True
 
 
 def read_sealed(path: str | os.PathLike, name: str = "path") -> bytes:
@@ -126,6 +163,13 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         FileNotFoundError: if the folder does not exist.
         WriteError: in one line, if the system refuses any part of it: a full disk, for one.
     """
+    with _placing(path, lambda temporary, path: temporary.replace(path)) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _placing(path: str | os.PathLike, place: Callable[[pathlib.Path, pathlib.Path], Any]) -> Iterator[pathlib.Path]:
+    """As `replacing`, with a way of one's own to give the temporary, which is on the disk then, its name."""
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: its folder does not exist; make it first")
@@ -140,7 +184,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows renames no open file
-            temporary.replace(path)
+            place(temporary, path)
         finally:
             file.close()
             temporary.unlink(missing_ok=True)
@@ -176,7 +220,7 @@ def temporary_folder(parent: str | os.PathLike, stem: str = "folder") -> Iterato
     remove_abandoned(parent, stem)
 
     def make() -> tuple[int, str]:
-        name = tempfile.mkdtemp(prefix=f".{stem}{_MARK}", dir=parent)
+        name = tempfile.mkdtemp(prefix=f".{stem}{MARK}", dir=parent)
         return _opened(name), name
 
     with undone(lambda: _locked(make), lambda made: _remove_for_good(made[1])) as (handle, folder):
@@ -207,7 +251,7 @@ def remove_abandoned(folder: str | os.PathLike, stem: str = "*") -> None:
         stem: what their names begin with, after a dot; "*" for all.
     """
     named = stem if stem == "*" else glob.escape(stem)
-    for temporary in pathlib.Path(folder).glob(f".{named}{_MARK}*"):
+    for temporary in pathlib.Path(folder).glob(f".{named}{MARK}*"):
         with contextlib.suppress(OSError):
             handle = _opened(temporary)
             try:
@@ -275,7 +319,7 @@ def _said(path: pathlib.Path) -> Iterator[None]:
 
 def _temporary(path: pathlib.Path) -> tuple[IO, pathlib.Path]:
     """A new temporary beside `path`, of the same suffix, open and locked as long as it is."""
-    make = lambda: tempfile.mkstemp(prefix=f".{path.stem}{_MARK}", suffix=path.suffix, dir=path.parent)
+    make = lambda: tempfile.mkstemp(prefix=f".{path.stem}{MARK}", suffix=path.suffix, dir=path.parent)
     handle, temporary = _locked(make)
     return os.fdopen(handle, "r+b"), temporary
 
