@@ -53,6 +53,9 @@ class Store:
         StoreError: if it is no store that could have been written.
     """
 
+    path: pathlib.Path
+    manifest: dict[str, Any]
+
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
         said = f"store={str(self.path)!r}"
@@ -62,7 +65,7 @@ class Store:
         for name in ("", MANIFEST, *FOLDERS):
             if name and (self.path / name).is_symlink():
                 raise StoreError(f"{said}: {name} is a link, which could lead anywhere; a store has none")
-        self.manifest: dict[str, Any] = _json(self.path / MANIFEST)
+        self.manifest = _json(self.path / MANIFEST)
         axes, lanes = self.manifest.get("axes"), self.manifest.get("lanes")
         named = isinstance(axes, list) and all(isinstance(name, str) for name in axes)
         if not named or not isinstance(lanes, int) or lanes < 1:
