@@ -21,7 +21,18 @@ from jaxtyping import Array
 from sdesim._moved import refuse
 from sdesim.coupling import Mean
 from sdesim.dynamics import Counts, Dynamics, State
-from sdesim.fields import Part, check_choice, check_count, check_less, check_sign, concrete, number, shown, whole_number
+from sdesim.fields import (
+    Part,
+    check_choice,
+    check_count,
+    check_less,
+    check_sign,
+    concrete,
+    is_traced,
+    number,
+    shown,
+    whole_number,
+)
 from sdesim.sums import Sum
 
 
@@ -94,6 +105,10 @@ class AbstractObservable(Part):
     def labels(self) -> dict[str, tuple[str, str]]:
         """Units and meaning of what it is recorded as, by the names in results; what is left out is not stated."""
         raise NotImplementedError
+
+    def coordinates(self) -> dict[str, np.ndarray]:
+        """Values along axes of its own, by their names, such as where bins are; of axes left out there are none."""
+        return {}
 
 
 class AbstractSeries(AbstractObservable):
@@ -206,6 +221,109 @@ class Snapshot(AbstractSeries):
         return (agents if self.agents is None else min(agents, self.agents)) * dims
 
 
+class Velocity(AbstractSeries):
+    """The velocities of the agents, (agents, dims), or of the first of them, in units of the SDE.
+
+    Attributes:
+        agents: how many of the first are kept; None for all.
+    """
+
+    agents: int | None = eqx.field(static=True, default=None)
+
+    name = "velocity"
+    axes = ("agent", "dim")
+    label = ("length / time", "velocity of each agent at one step")
+
+    def __check_init__(self):
+        if self.agents is not None:
+            check_count("agents", self.agents)
+
+    def check_run(self, agents: int, dims: int):
+        if self.agents is not None and self.agents > agents:
+            raise ValueError(f"observe: Velocity of agents={self.agents}: must be at most the {agents} that there are")
+
+    def value(self, view: View):
+        if view.state.v is None:
+            raise ValueError("observe: Velocity: the model must have momentum, and has none")
+        # As of the last step, at which the displacement was made.
+        return physical_velocity(view.model, view.state.v[: self.agents], jnp.maximum(view.step - 1, 0))
+
+    def numbers(self, agents: int, dims: int):
+        return (agents if self.agents is None else min(agents, self.agents)) * dims
+
+
+def physical_velocity(model: Dynamics, v: Array, last_step: Array) -> Array:
+    """Velocities in units of the SDE of those that a stepper keeps, in units of the step's clock.
+
+    Args:
+        model: the dynamics.
+        v: as a state has them.
+        last_step: the step that made them, an int32 scalar.
+
+    Returns:
+        Of the shape of `v`; NaN where a step takes no time.
+    """
+    clock = model.at_step(last_step).clock
+    still = clock == 0
+    return jnp.where(still, jnp.nan, v / jnp.where(still, jnp.ones_like(clock), clock))
+
+
+class Density(AbstractSeries):
+    """How many agents' coordinates are in each of `bins` equal bins of (low, high), at each record: their density.
+
+    All coordinates are pooled. In place of the agents themselves (`Snapshot`), so many numbers are kept of a record as
+    there are bins, however many agents there are. Recorded: (bins + 2,) counts, below low, in the bins, and at or above
+    high (and not a number). The results' coordinate says where each bin begins.
+
+    Attributes:
+        low: lower end of the first bin, in length.
+        high: upper end of the last bin, greater than low, in length.
+        bins: number of bins, at least 1.
+    """
+
+    low: Array = eqx.field(converter=number)
+    high: Array = eqx.field(converter=number)
+    bins: int = eqx.field(static=True, default=120)
+
+    name = "density"
+    axes = ("bin",)
+    label = ("1", "agents in each bin, below the first and above the last")
+
+    def __check_init__(self):
+        _check_bins(self)
+
+    def value(self, view: View):
+        return _counted(self, view.state.x, jnp.int32(1))
+
+    def numbers(self, agents: int, dims: int):
+        return self.bins + 2
+
+    def coordinates(self):
+        return _bins_begin(self)
+
+
+def _check_bins(histogram: Any) -> None:
+    """That bins are some, of an interval."""
+    check_count("bins", histogram.bins)
+    check_less("low", histogram.low, "high", histogram.high)
+
+
+def _counted(histogram: Any, x: Array, weight: Array) -> Array:
+    """How many of some numbers are below, in each bin, and above or no numbers, (bins + 2,), each `weight` times."""
+    x, last = x.ravel(), histogram.bins + 1
+    place = jnp.floor((x - histogram.low) / (histogram.high - histogram.low) * histogram.bins) + 1
+    place = jnp.where(jnp.isnan(place), last, jnp.clip(place, 0, last)).astype(jnp.int32)
+    return jnp.zeros(last + 1, jnp.int32).at[place].add(weight)
+
+
+def _bins_begin(histogram: Any) -> dict[str, np.ndarray]:
+    """Where each bin begins, the first, of what is below, at -infinity; nothing of what is traced."""
+    if is_traced((histogram.low, histogram.high)) or np.ndim(histogram.low) or np.ndim(histogram.high):
+        return {}
+    edges = np.linspace(float(histogram.low), float(histogram.high), histogram.bins + 1)
+    return {"bin": np.concatenate([[-np.inf], edges])}
+
+
 class AbstractAccumulator(AbstractObservable):
     """Init, update and finish a running summary of one simulation.
 
@@ -298,6 +416,24 @@ def labels_of(observables: Iterable[AbstractObservable]) -> dict[str, tuple[str,
             if not isinstance(label, tuple | list) or [type(text) for text in label] != [str, str]:
                 raise TypeError(f"observe: the label of {name} must be its units and its meaning, got {shown(label)}")
             found[name] = tuple(label)
+    return found
+
+
+def coordinates_of(observables: Iterable[AbstractObservable]) -> dict[str, np.ndarray]:
+    """Values along the axes of what observables record.
+
+    Args:
+        observables: of a run.
+
+    Returns:
+        By the names of axes in results, such as "density_bin".
+    """
+    found = {}
+    for o in observables:
+        axes: Any = getattr(o, "axes", ())
+        recorded = {f"{o.name}_{n}": a for n, a in axes.items()} if isinstance(axes, dict) else {o.name: axes}
+        for axis, values in o.coordinates().items():
+            found |= {f"{name}_{axis}": np.asarray(values) for name, axes in recorded.items() if axis in axes}
     return found
 
 
@@ -421,11 +557,13 @@ class Histogram(AbstractAccumulator):
     }
 
     def __check_init__(self):
-        check_count("bins", self.bins)
-        check_less("low", self.low, "high", self.high)
+        _check_bins(self)
 
     def numbers(self, agents: int, dims: int):
         return agents * dims + self.bins
+
+    def coordinates(self):
+        return _bins_begin(self)
 
     def starts_after(self):
         return self.after
@@ -434,11 +572,8 @@ class Histogram(AbstractAccumulator):
         return Sum.of(jnp.zeros(self.bins + 2, view.state.x.dtype))
 
     def update(self, total: Any, view: View):
-        x = view.state.x.ravel()
-        place = jnp.floor((x - self.low) / (self.high - self.low) * self.bins) + 1
-        place = jnp.where(jnp.isnan(place), self.bins + 1, jnp.clip(place, 0, self.bins + 1)).astype(jnp.int32)
         late = _is_late(view, self.after).astype(jnp.int32)
-        return total.plus(jnp.zeros(self.bins + 2, jnp.int32).at[place].add(late).astype(x.dtype))
+        return total.plus(_counted(self, view.state.x, late).astype(view.state.x.dtype))
 
     def finish(self, total: Any):
         return {"count": total}

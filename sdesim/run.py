@@ -18,7 +18,7 @@ from sdesim.ensembles.setup import Ran, Setup, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_flags, is_traced, numeric_fields
 from sdesim.init import AbstractInit
-from sdesim.observe import AbstractObservable, labels_of
+from sdesim.observe import AbstractObservable, coordinates_of, labels_of, physical_velocity
 from sdesim.results.recipe import Call
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
@@ -249,6 +249,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         observed={name: plain(blocks.sims_first(value)) for name, value in lanes.observed.items()},
         observed_axes=dict(lanes.axes),
         observed_labels=labels_of(setup.observables),
+        observed_coordinates=coordinates_of(setup.observables),
         records=lanes.records,
         diverged=lanes.diverged,
         step=lanes.step,
@@ -263,9 +264,5 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
 def _ends(stepper: AbstractStepper, mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
     """Positions, quorum, center and velocities at the end, lanes last."""
     center = lanes(lambda m, s: stepper.center(m, s, mean), (axes, -1))(model, state)
-    velocity = None
-    if state.v is not None:
-        clock = model.at_step(last_step).clock
-        still = clock == 0
-        velocity = jnp.where(still, jnp.nan, state.v / jnp.where(still, jnp.ones_like(clock), clock))
+    velocity = None if state.v is None else physical_velocity(model, state.v, last_step)
     return state.x, jnp.mean(state.x, axis=0), center, velocity

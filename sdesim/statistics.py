@@ -290,6 +290,59 @@ def drift(series: ArrayLike) -> float:
     return value / error if error > 0 else 0.0 if value == 0 else math.copysign(math.inf, value)
 
 
+# -- densities ---------------------------------------------------------------------------------------------------------
+
+
+def kernel_density(values: ArrayLike, grid: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Gaussian kernel density estimate.
+
+    Args:
+        values: of any shape; those that are not finite are left out.
+        grid: where the density is wanted, (points,), in units of x.
+        bandwidth: absolute, in units of x.
+
+    Returns:
+        (points,), in 1/x; NaN without values.
+    """
+    from scipy.stats import gaussian_kde  # half a second to import, which a run does not need
+
+    values = np.asarray(values, float).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return np.full(grid.shape, np.nan)
+    std = values.std(ddof=1) if values.size > 1 else 0.0
+    if std < 1e-9:  # one point: the kernel itself
+        return np.exp(-0.5 * ((grid - values[0]) / bandwidth) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
+    if values.size > 20_000:  # the estimate from fine bins, to far below the bandwidth the same
+        edges = np.linspace(values.min(), values.max() + 1e-9, int(np.ptp(values) / bandwidth * 20) + 2)
+        counts, _ = np.histogram(values, edges)
+        centers = (edges[1:] + edges[:-1]) / 2
+        return gaussian_kde(centers, bandwidth / _weighted_std(centers, counts), weights=counts)(grid)
+    return gaussian_kde(values, bandwidth / std)(grid)
+
+
+def _weighted_std(x: np.ndarray, weights: np.ndarray) -> float:
+    """The standard deviation by which gaussian_kde scales its bandwidth, with its own correction for weights."""
+    return float(np.sqrt(np.cov(x, aweights=weights)))
+
+
+def silverman(values: ArrayLike) -> float:
+    """Silverman's rule of thumb for a bandwidth, robust to heavy tails.
+
+    Args:
+        values: of any shape; those that are not finite are left out.
+
+    Returns:
+        The bandwidth, in units of the values.
+    """
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if values.size < 2:
+        return 0.05
+    scale = min(values.std(ddof=1), np.subtract(*np.percentile(values, [75, 25])) / 1.349 or np.inf)
+    return float(max(0.9 * scale * values.size**-0.2, 1e-3))
+
+
 # -- over a grid -------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,16 @@ POINTS = np.zeros((3, 1))
 ELSEWHERE = {
     *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
     *("Linear", "Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
-    *("check_dims", "checked_indices", "fitting_loss", "labels_of", "looking_at_every_step", "said_while_traced"),
+    *(
+        "check_dims",
+        "checked_indices",
+        "coordinates_of",
+        "fitting_loss",
+        "labels_of",
+        "looking_at_every_step",
+        "physical_velocity",
+        "said_while_traced",
+    ),
     *("best_k", "compare", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss"),
     *("stability_map", "Optimum", "optimize"),
     *("stationary_mean", "survival", "synchronization", "Job", "Timetable", "Computation", "Counts", "Discrete"),
@@ -97,6 +106,8 @@ for series in (observe.Quorum, observe.Center, observe.Spread, observe.QuorumLos
     good(series)
 good(observe.Snapshot)
 good(observe.Moments)
+good(observe.Density, low=0.0, high=1.0)
+good(observe.Velocity)
 good(observe.Histogram, low=-1.0, high=1.0)
 good(observe.Occupancy, centers=[0.0], radius=1.0)
 good(observe.FirstPassage, target=0.0, radius=1.0)

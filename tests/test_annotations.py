@@ -25,6 +25,7 @@ laws = [
 ]
 watched = [
     observe.Quorum(), observe.Center(), observe.Spread(), observe.QuorumLoss(), observe.MeanLoss(), observe.Snapshot(),
+    observe.Velocity(), observe.Density(-1.0, 1.0),
     observe.Moments(), observe.Histogram(-1.0, 1.0), observe.Occupancy([[0.0, 0.0]], 1.0),
     observe.FirstPassage(0.0, 1.0),
 ]

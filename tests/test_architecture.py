@@ -20,6 +20,7 @@ ROOMS = (
     "asynchrony functions interop",
     "theory",
     "engine",
+    "plot",
     "claims ensembles plotting",
     "run",
     "analysis training",

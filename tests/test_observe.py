@@ -62,6 +62,26 @@ def test_series(path, every):
         np.testing.assert_allclose(result.observed[name], values[:, ::every], rtol=0, atol=1e-10, err_msg=name)
 
 
+def test_velocities_are_what_moved_the_agents():
+    """Of Euler-Maruyama with friction x moves by v dt, and the last record is the result's own velocity."""
+    model = sdesim.Dynamics(
+        sdesim.objectives.Quadratic(1.0), noise=noise.Gaussian(1.0), eta=0.1, momentum=sdesim.Friction(1.0)
+    )
+    result = sdesim.simulate(
+        model, agents=AGENTS, sims=SIMS, steps=20, dt=0.05, init=sdesim.init.Normal(), every=1,
+        observe=[observe.Snapshot(), observe.Velocity(2)],
+    )  # fmt: skip
+    x, v = (np.asarray(result.observed[name]) for name in ("snapshot", "velocity"))
+    assert v.shape == (SIMS, 21, 2, 1)
+    np.testing.assert_allclose(np.diff(x[:, :, :2], axis=1), 0.05 * v[:, 1:], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(v[:, -1], np.asarray(result.velocity)[:, :2], rtol=1e-12)
+    assert result.to_xarray()["velocity_series"].attrs["units"] == "length / time"
+    with pytest.raises(ValueError, match="Velocity: the model must have momentum"):
+        run(observe.Velocity())
+    with pytest.raises(ValueError, match="Velocity of agents=9"):
+        sdesim.simulate(model, agents=2, steps=1, observe=observe.Velocity(9))
+
+
 def test_center(path):
     """The center variable follows the mean of the agents of the step before: its own recursion."""
     dims, x, _ = path

@@ -19,12 +19,15 @@ POSITIVE = NUMBER - {"negative"}
 # What is taken, by argument; else numbers are, where no sign is wrong, and functions where they may stand for numbers.
 TAKEN = {
     "Snapshot(agents)": {"huge"},  # more than there are is seen in a run
+    "Velocity(agents)": {"huge"},
     "Histogram(bins)": {"huge"},  # as is that they fit into memory
+    "Density(bins)": {"huge"},
     "Tree(fanout)": {"huge"},
     "Box(high)": NUMBER | {"inf"},
     "HeavyBall(delta)": {"fraction", "shape"},
     "Nesterov(delta)": {"fraction", "shape"},
     "Histogram(low)": {"fraction", "negative"},
+    "Density(low)": {"fraction", "negative"},
     "Uniform(low)": {"fraction", "negative"},
     "Halving(every)": set(),
     "couple(lookahead)": {"fraction", "shape"},

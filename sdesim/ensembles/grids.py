@@ -29,7 +29,7 @@ from sdesim.engine.run import Lanes
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
-from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View, labels_of
+from sdesim.observe import AbstractObservable, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
 from sdesim.results.datasets import attributes, describe
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
@@ -319,6 +319,7 @@ def _one_size(
         advice = ran.remedy(0)
     labels = labels_of((*FINALS, *setup.observables))
     data = _label(ran.lanes, finals, numbers, setup.sims, keep_agents, setup.plan, setup.first_sim, labels)
+    data = data.assign_coords(coordinates_of(setup.observables))
     data.attrs |= {"path": str(ran.lanes.path), "remedy": advice}
     return data
 

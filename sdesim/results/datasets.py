@@ -47,13 +47,21 @@ LABELS = {
 _SUFFIXES = {"_mean": "mean over simulations", "_stderr": "standard error over simulations", "_series": "recorded"}
 
 
-def _label(name: str, labels: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
-    """Units and meaning of a variable; of a name that nobody has described, the name."""
+def label_by_name(name: str, labels: Mapping[str, tuple[str, str]] = LABELS) -> tuple[str, str]:
+    """Units and meaning of a variable by its name.
+
+    Args:
+        name: of the variable, dotted if it is a number of a part.
+        labels: units and meaning of names.
+
+    Returns:
+        Units and meaning; of a name that nobody has described "not stated", and the name.
+    """
     if name in labels or (name := name.rpartition(".")[2]) in labels:
         return labels[name]
     for suffix, what in _SUFFIXES.items():
         if name.endswith(suffix):
-            units, meaning = _label(name.removesuffix(suffix), labels)
+            units, meaning = label_by_name(name.removesuffix(suffix), labels)
             return units, f"{what}: {meaning}"
     return "not stated", name.replace("_", " ")
 
@@ -111,7 +119,7 @@ def describe(
     says = {str(name): label for name, v in data.variables.items() if (label := label_of(v)) is not None}
     known = {**LABELS, **(labels or {}), **says}
     for name in data.variables:
-        data[name].attrs = {**attributes(_label(str(name), known)), **data[name].attrs}
+        data[name].attrs = {**attributes(label_by_name(str(name), known)), **data[name].attrs}
     data.attrs = Header.new(kind, settings, call, **more).attributes()
     return data
 

@@ -37,6 +37,7 @@ class Result:
         observed: what `observe` recorded, by name, simulation axis first.
         observed_axes: by the same names, the names of the axes after that.
         observed_labels: by the same names, units and meaning, of what states them.
+        observed_coordinates: by the names of axes in labeled data, the values along them, of what states them.
         records: the steps of the series' records.
         diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
         step: number of steps taken since the start of the run that this one continued.
@@ -54,6 +55,7 @@ class Result:
     observed: dict[str, Any]
     observed_axes: dict[str, tuple[str, ...]]
     observed_labels: dict[str, tuple[str, str]]
+    observed_coordinates: dict[str, np.ndarray]
     records: np.ndarray
     diverged: np.ndarray
     step: int
@@ -146,7 +148,7 @@ class Result:
                 np.asarray(leaf),
             )
         numbers = {"seed": self.seed, "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
-        coordinates: dict[str, Any] = {"sim": sim}
+        coordinates: dict[str, Any] = {"sim": sim, **self.observed_coordinates}
         if self.records.size:
             coordinates[records_axis(self.records)] = self.records
         data = xr.Dataset(variables, coordinates)
@@ -260,6 +262,7 @@ def load(path: str | os.PathLike) -> Result:
         observed={name: _as_saved(value.values) for name, value in found.items()},
         observed_axes=axes,
         observed_labels={name: label for name, value in found.items() if (label := label_of(value)) is not None},
+        observed_coordinates={str(n): data[n].values for n in data.coords if n not in (*LABELS, "time")},
         records=next((data[axis].values for axis in ("step", "time") if axis in data.coords), np.zeros(0, int)),
         diverged=data["diverged"].values,
         step=header.own["step"],
