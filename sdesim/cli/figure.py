@@ -1,6 +1,7 @@
 """`sdesim figure`: figures of the papers, one or all."""
 
 import dataclasses
+import importlib.util
 import sys
 import textwrap
 import warnings
@@ -46,8 +47,7 @@ def run(arguments: list[str]) -> int:
     if name == "all":
         return _all_figures(rest)
     with as_usage():
-        check_choice("figure", name, [*EXPERIMENTS, "all"])
-    experiment = EXPERIMENTS[name]
+        experiment = _experiment(name)
     if path is not None and not {"-h", "--help"} & set(rest):
         return _redraw(experiment, path, rest)
     with as_usage():
@@ -55,6 +55,25 @@ def run(arguments: list[str]) -> int:
         config = experiment.preset(preset)
     out, config = _parse(experiment, config, preset, rest)
     return _regenerate(experiment, config, preset, out)
+
+
+def _experiment(name: str) -> Experiment:
+    """One of the papers' by its name, or a user's own by its file."""
+    if not name.endswith(".py"):
+        check_choice("figure", name, [*EXPERIMENTS, "all"])
+        return EXPERIMENTS[name]
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"figure={name!r}: there is no such file")
+    sys.path.insert(0, str(path.parent))  # as `python FILE` does: for what stands beside it
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # of a name that ends in .py
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    experiment = getattr(module, "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"figure={name!r}: must end in an EXPERIMENT; `sdesim new figure NAME` writes one that does")
+    return experiment
 
 
 def _all_figures(arguments: list[str]) -> int:
@@ -86,15 +105,21 @@ def _all_figures(arguments: list[str]) -> int:
     return max(statuses.values())
 
 
+def options_of(config: Any) -> list[tuple[str, Any, Any]]:
+    """The options that a figure's own numbers are on the command line, and its folder, as fields of a dataclass.
+
+    Args:
+        config: whose values are the defaults.
+    """
+    return [
+        ("config", Annotated[type(config), tyro.conf.arg(name="")], dataclasses.field(default=config)),
+        ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
+    ]
+
+
 def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
-    command = dataclasses.make_dataclass(
-        "figure",
-        [
-            ("config", Annotated[type(config), tyro.conf.arg(name="")], dataclasses.field(default=config)),
-            ("out", Annotated[Path, tyro.conf.arg(help=_OUT)], dataclasses.field(default=Path("figures"))),
-        ],
-    )
+    command = dataclasses.make_dataclass("figure", options_of(config))
     sizes = ", ".join(experiment.presets)
     description = (
         f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "

