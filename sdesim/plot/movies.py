@@ -84,9 +84,12 @@ def animate(
             replacing(path) as temporary,
             writer.saving(figure, temporary, dpi),
         ):
+            title = axes.set_title("0", loc="left")
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once: what moves has its place
             for i in shown_at:
                 draw(int(i))
-                axes.set_title(f"{times.name} {times.values[i]:.6g} {unit}".rstrip(), loc="left")
+                title.set_text(f"{times.name} {times.values[i]:.6g} {unit}".rstrip())
                 writer.grab_frame()
     finally:
         pyplot.close(figure)
