@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
         Elastic,
         Filtered,
         LinearFilter,
+        Outer,
         Quorum,
         SaturatingFilter,
         Spiking,
@@ -62,6 +63,7 @@ __all__ = [
     "Iteration",
     "LinearFilter",
     "Nesterov",
+    "Outer",
     "Quorum",
     "Result",
     "SaturatingFilter",
@@ -102,7 +104,7 @@ _HOME = {
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
     ),
-    **dict.fromkeys(("Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
+    **dict.fromkeys(("Outer", "Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
     "join": "ensembles.joining",
     "sweep": "ensembles.grids",
     **dict.fromkeys(("Result", "load"), "results.result"),

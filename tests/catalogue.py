@@ -49,6 +49,8 @@ def rules(agents: int) -> Made:
         "filtered": lambda: coupling.Filtered(2.0, coupling.LinearFilter(1.5)),
         "saturating": lambda: coupling.Filtered(2.0, coupling.SaturatingFilter(1.5, 0.3)),
         "tree": lambda: coupling.Tree(1.0, (half, 2)),
+        "outer": lambda: coupling.Outer(2.0, 0.7, 0.6),
+        "outer-heavy-ball": lambda: coupling.Outer(1.5, 0.9, 0.4, nesterov=False),
         "tree-rates": lambda: coupling.Tree(1.0, (2, half), up=2.0, down=0.5),
     }
 

@@ -56,6 +56,7 @@ def rules_compared(eta: float = 0.1, gain: float = 1.0, delta: float = 0.9) -> d
         "SD-QSGD": coupling.StateDependent(lambda x, t: gain / 4 * jnp.exp(-jnp.sum(x * x))),
         "EASGD": coupling.Elastic(gain),
         "EASGD Tree, 2 x 2": coupling.Tree(gain, (2, 2)),
+        "DiLoCo": coupling.Outer(gain, 0.7, 0.5),
         "linear filter": coupling.Filtered(gain, coupling.LinearFilter(gain)),
     }
     plain = {name: model(coupling=rule) for name, rule in made.items()}
@@ -124,7 +125,8 @@ def markdown(data: xr.Dataset) -> str:
 def _said(of: Callable[..., Linear], model: Dynamics, dims: int) -> dict[str, float]:
     """All of one model; `of` makes the map of a model and perhaps of another number of agents."""
     step = of(model)
-    mean, agent, center = _squares(step, dims)
+    outer = isinstance(model.coupling, coupling.Outer)
+    mean, agent, center = _squares(step, dims, outer)
     alone, _, _ = _squares(
         of(dataclasses.replace(model, coupling=coupling.Uncoupled(), velocity_coupling=None), 1), dims
     )
@@ -139,11 +141,13 @@ def _said(of: Callable[..., Linear], model: Dynamics, dims: int) -> dict[str, fl
     return dict(limit=limit, best_gain=best, rate=step.mean_rate(), **stationary)
 
 
-def _squares(step: Linear, dims: int) -> tuple[float, float, float]:
+def _squares(step: Linear, dims: int, outer: bool = False) -> tuple[float, float, float]:
     """Stationary mean squares of the quorum, an agent and the center, summed over coordinates."""
     said = said_of(step, dims)
-    total = lambda name: float(np.sum(said[name]))
-    return total("quorum"), total("own"), total("shared") if step.shared == dims else np.nan
+    total = lambda name: float(
+        np.sum(said[name][:dims])
+    )  # of an outer optimizer the center first, and then its velocity
+    return total("quorum"), total("own"), total("shared") if outer or step.shared == dims else np.nan
 
 
 def _limit(radius: Callable[[float], float], value: float) -> float:

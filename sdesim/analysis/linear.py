@@ -23,7 +23,7 @@ from sdesim.asynchrony import AbstractProtocol, Asynchronous, Deterministic, Exp
 from sdesim.asynchrony.events import Arrival, Discrete
 from sdesim.dynamics import Dynamics, Friction, State
 from sdesim.fields import check_count, named, number, shown
-from sdesim.steppers import AbstractStepper, Delayed, stepper_of
+from sdesim.steppers import AbstractStepper, Delayed, Iteration, stepper_of
 
 DENSE = 400  # unknowns, up to which agents that a rule tells apart are classes by themselves
 EQUAL = 1e-9  # of answers that are one but for rounding, as a share of the greatest
@@ -116,10 +116,10 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
         if callable(getattr(stepper.delay, "quantiles", None)) and not stepper.distributed:
             why = "is drawn anew at each step; must be a number, one an agent, or a law with distributed=True"
             raise ValueError(f"delay={type(stepper.delay).__name__}: {why}")
-    elif stepper.past:
+    elif stepper.past and not isinstance(stepper, Iteration):
         raise ValueError(f"stepper={type(stepper).__name__}: its steps hang on more than the present state")
     if stepper.cycle is None:
-        raise ValueError("stepper: a period that is a function makes every step another")
+        raise ValueError("stepper: a period or a pace that is a function makes every step another")
     if not isinstance(stepper, Asynchronous):
         return
     protocol = stepper.protocol

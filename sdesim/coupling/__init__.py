@@ -24,6 +24,7 @@ Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.0221
 from sdesim.coupling.base import ORDERS, AbstractCoupling, AbstractPull, ArrayMean, Gain, Mean, Order, per_agent
 from sdesim.coupling.elastic import Elastic
 from sdesim.coupling.filtered import Filtered, LinearFilter, SaturatingFilter
+from sdesim.coupling.outer import Outer
 from sdesim.coupling.quorum import Quorum, Uncoupled
 from sdesim.coupling.senders import Spiking, StateDependent
 from sdesim.coupling.tree import Tree
@@ -40,6 +41,7 @@ __all__ = [
     "LinearFilter",
     "Mean",
     "Order",
+    "Outer",
     "Quorum",
     "SaturatingFilter",
     "Spiking",
@@ -57,5 +59,6 @@ RULES: dict[str, type[AbstractCoupling]] = {
     "spiking": Spiking,
     "filtered": Filtered,
     "tree": Tree,
+    "outer": Outer,
 }
 """Every coupling rule by name. Whatever is added here must pass the tests that hold for all rules."""

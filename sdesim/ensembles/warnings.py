@@ -100,7 +100,8 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
     """
     if is_traced(eqx.filter((model, stepper), eqx.is_array)):
         return
-    looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if callable(model.eta) else 1)]
+    changes = callable(model.eta) or callable(getattr(stepper, "pace", None))
+    looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if changes else 1)]
     each = [_ticks(model, stepper, step) for step in looks]
     ticks = np.max(each, axis=0)
     for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
@@ -140,5 +141,5 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
 
 def _ticks(model: Dynamics, stepper: AbstractStepper, step: int) -> np.ndarray:
     """How far the coupling's time advances at a step: a number, or one an agent, (agents,)."""
-    ticks = stepper.sizes(model, jnp.asarray(step, jnp.int32)).weight
+    ticks = stepper.exchange_sizes(model, jnp.asarray(step, jnp.int32)).weight
     return np.zeros(()) if is_traced(ticks) else np.asarray(ticks)  # inside a jit nothing can be looked at

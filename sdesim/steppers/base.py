@@ -179,6 +179,18 @@ class AbstractStepper(Part):
         """
         raise NotImplementedError
 
+    def exchange_sizes(self, model: Dynamics, n: Array) -> Sizes:
+        """How much an exchange does: as much as the step, unless a stepper has a pace of its own.
+
+        Args:
+            model: the dynamics.
+            n: the number of the step, from 0; an int32 scalar.
+
+        Returns:
+            As `sizes`, of which `weight` is of pulls and `tick` of flows.
+        """
+        return self.sizes(model, n)
+
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean) -> State:
         """The state after one step.
 

@@ -1,16 +1,17 @@
 """The discrete algorithms, as their papers write them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from sdesim.coupling import Mean
-from sdesim.dynamics import Dynamics, State, weighted, weighted_tree
-from sdesim.fields import called_with, check_count, is_traced
+from sdesim.dynamics import Agents, Dynamics, State, weighted, weighted_tree
+from sdesim.fields import called_with, check_count, check_sign, concrete, is_traced, number_or_function, shown
 from sdesim.random import MAX_STEPS
 from sdesim.steppers.base import AbstractStepper, Kick, descent, moved
 
@@ -24,6 +25,27 @@ def _period(period: Any) -> Any:
     return jnp.asarray(check_count("period", period, most=MAX_STEPS), jnp.int32)
 
 
+def _pace(pace: Any) -> Any:
+    if pace is None or callable(pace):
+        return pace
+    pace = number_or_function(pace)
+    if jnp.shape(pace) != ():
+        raise ValueError(f"pace={shown(pace)}: must be None, one number, or a function of the step's number to one")
+    return pace
+
+
+class Between(NamedTuple):
+    """What is kept between two exchanges.
+
+    Attributes:
+        own: where agents were at the last exchange that began, (agents, dims); None where none is late.
+        next: the number of the step of the next exchange, an int32 scalar; None where a number of steps says it.
+    """
+
+    own: Agents | None
+    next: Array | None
+
+
 class Iteration(AbstractStepper):
     """One iteration of the discrete algorithm, in its own variables: learning rate, momentum, moving rates.
 
@@ -34,52 +56,109 @@ class Iteration(AbstractStepper):
     in the whole period, and not in its first step, is what it collects.
 
     Attributes:
-        period: iterations between two communications (tau of Z, Alg. 1-2): a number, or a function of the step's number
-            to one, at least 1.
+        period: iterations between two communications (tau of Z, Alg. 1-2), at least 1: a number, or a function of the
+            step's number, which is asked at each communication, from that of step 0 on, how long it is to the next.
+        pace: the learning rate by which gains become weights of an exchange, pace k, whatever the model's own rates
+            are: greater than 0, a number or a function of the step's number, in time. None for the model's rates, with
+            which the weights then fall.
+        late: by how many iterations an exchange is late, less than the period; static. Agents go on while it is under
+            way: pull and flow are of where they were when it began.
         order: see `sdesim.steppers.base`.
     """
 
     period: Any = eqx.field(converter=_period, default=1, metadata=called_with("step"))
+    pace: Any = eqx.field(converter=_pace, default=None, kw_only=True, metadata=called_with("step"))
+    late: int = eqx.field(static=True, default=0, kw_only=True)
+
+    def __check_init__(self):
+        check_sign("pace", self.pace, zero=False)
+        check_count("late", self.late, least=0, most=MAX_STEPS)
+        if self.late and callable(self.period):
+            raise ValueError(f"late={self.late}: must be 0 where the period is a function")
+        if (least := concrete(self.period, np.min)) is not None and self.late and self.late >= least:
+            raise ValueError(f"late={self.late}: must be less than the period, {least:g}")
+
+    def check(self, model: Dynamics):
+        super().check(model)
+        if self.late and model.velocity_coupling is not None:
+            raise ValueError(f"late={self.late}: must be 0 with a velocity_coupling, whose exchanges are of today")
 
     @property
     def cycle(self):
-        return None if callable(self.period) else int(self.period)
+        return None if callable(self.period) or callable(self.pace) else int(self.period)
+
+    @property
+    def past(self):
+        return 1 if self.late else 0
+
+    def init(self, model: Dynamics, x: Agents, v: Agents | None = None):
+        state = super().init(model, x, v)
+        if not self.late and not callable(self.period):
+            return state
+        first = jnp.zeros((), jnp.int32) if callable(self.period) else None
+        return state._replace(kept=Between(state.x if self.late else None, first))
 
     def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n))
 
-    def exchanges(self, n: Array) -> Array:
-        """Whether the agents communicate at a step.
+    def exchange_sizes(self, model: Dynamics, n: Array):
+        size = self.sizes(model, n)
+        if self.pace is None:
+            return size
+        pace = jnp.asarray(self.pace(n) if callable(self.pace) else self.pace).astype(size.tick.dtype)
+        return size._replace(weight=pace, tick=pace)
+
+    def exchanges(self, n: Array, kept: Between | None = None) -> Array:
+        """Whether an exchange begins at a step.
 
         Args:
             n: the number of the step, an int32 scalar.
+            kept: of the state before it, where the period is a function.
 
         Returns:
             A truth value.
         """
-        period = jnp.asarray(self.period(n)).astype(n.dtype) if callable(self.period) else self.period
-        return n % period == 0
+        if kept is not None and kept.next is not None:
+            return n == kept.next
+        return n % self.period == 0
 
     def advance(self, model: Dynamics, state: State, n: Array, kick: Kick, mean: Mean):
-        size = self.sizes(model, n)
+        size, exchange = self.sizes(model, n), self.exchange_sizes(model, n)
         x, v, shared, velocity_shared, kept, clock, before = state
-        x_old, t, clock = x, state.t, clock.plus(size.tick)
-        at = lambda n, weight: jnp.where(self.exchanges(n), weight, jnp.zeros_like(weight))
-        pull = weighted(at(n, size.weight), model.coupling.pull(x, shared, t, mean))
-        if self.order == "gauss-seidel":
+        t, clock, seidel = state.t, clock.plus(size.tick), self.order == "gauss-seidel"
+        rule, of = model.coupling, lambda now, weight: jnp.where(now, weight, jnp.zeros_like(weight))
+        now, kept = self._meeting(n, x, kept)
+        met = x if kept is None or kept.own is None else kept.own  # where agents were when it began
+        if seidel and self.late:  # what the others collect at the end of a period has come now
+            shared = moved(shared, weighted_tree(of(now, exchange.tick), rule.flow(met, shared, t, mean)))
+        pull = weighted(of(now, exchange.weight), rule.pull(met, shared, t, mean))
+        if seidel:
             x = x + pull
         gradient = descent(model, x, v, kick, size)
         if v is None or model.momentum is None:
             x = x + gradient
         else:
             velocity_pull, velocity_flow = model.velocity_field(state, mean)
-            exchange = at(n, size.tick)
+            velocities = of(now, exchange.tick)
             left = 1 - model.momentum.loss(size.move, state.time + size.tick)
-            v = lax.optimization_barrier(left * v + gradient + exchange * velocity_pull)
+            v = lax.optimization_barrier(left * v + gradient + velocities * velocity_pull)
             x = x + size.move * v
-            velocity_shared = moved(velocity_shared, weighted_tree(exchange, velocity_flow))
-        if self.order == "jacobi":
+            velocity_shared = moved(velocity_shared, weighted_tree(velocities, velocity_flow))
+        if not seidel:
             x = x + pull
-        flow = model.coupling.flow(x if self.order == "gauss-seidel" else x_old, shared, t, mean)
-        collected = at(n + 1 if self.order == "gauss-seidel" else n, size.tick)
-        return State(x, v, moved(shared, weighted_tree(collected, flow)), velocity_shared, kept, clock, before)
+            shared = moved(shared, weighted_tree(of(now, exchange.tick), rule.flow(met, shared, t, mean)))
+        elif not self.late:
+            ends = of(self.exchanges(n + 1, kept), exchange.tick)
+            shared = moved(shared, weighted_tree(ends, rule.flow(x, shared, t, mean)))
+        return State(x, v, shared, velocity_shared, kept, clock, before)
+
+    def _meeting(self, n: Array, x: Agents, kept: Between | None) -> tuple[Array, Between | None]:
+        """Whether what an exchange does comes at a step, and what is kept from then on."""
+        begins = self.exchanges(n, kept)
+        if kept is None:
+            return begins, None
+        if kept.next is not None:
+            after = n + jnp.asarray(self.period(n)).astype(n.dtype)
+            return begins, kept._replace(next=jnp.where(begins, after, kept.next))
+        assert kept.own is not None
+        return (n - self.late) % self.period == 0, kept._replace(own=jnp.where(begins, x, kept.own))

@@ -7,6 +7,7 @@ double_well: two workers of EASGD about a saddle.
 generalization: how far asynchronous SGD moves when one sample of its data is replaced.
 meanfield: the limit of infinitely many agents in one dimension, and how finitely many fluctuate about it.
 multiplicative: second moments where the noise grows with the distance from the minimum.
+outer: an outer optimizer on a quadratic, as DiLoCo and Local SGD have it.
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
 quadratic: SGD, momentum and EASGD on a quadratic under additive noise.
 rates: agents with different learning rates.
@@ -32,6 +33,7 @@ from sdesim.theory import (
     generalization,
     meanfield,
     multiplicative,
+    outer,
     perturbation,
     quadratic,
     rates,
@@ -52,6 +54,7 @@ __all__ = [
     "generalization",
     "meanfield",
     "multiplicative",
+    "outer",
     "perturbation",
     "quadratic",
     "rates",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sdesim import coupling, objectives, random
-from sdesim.coupling import Elastic, Filtered, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
+from sdesim.coupling import Elastic, Filtered, Outer, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of
@@ -166,6 +166,12 @@ CASES = {
         (9, 2),
         {"method": "sgd", "period": 3},
         {"memory": 2},
+    ),
+    "outer-gauss-seidel": (
+        lambda: Dynamics(LogCosh(), Outer(50.0, 0.7, 0.6), Uniform(1.0)),
+        (21, 1),
+        {"method": "sgd", "order": "gauss-seidel"},
+        {},
     ),
     "iteration-gauss-seidel": (
         lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0)),

@@ -43,7 +43,7 @@ def start():
 
 
 RULES = catalogue.some(
-    catalogue.rules(AGENTS), "uncoupled", "quorum", "elastic", "state-dependent", "saturating", "tree"
+    catalogue.rules(AGENTS), "uncoupled", "quorum", "elastic", "state-dependent", "saturating", "tree", "outer"
 )
 LAWS = catalogue.some(catalogue.laws(DIMS), "gaussian", "uniform", "student-t", "diagonal", "full", "gamma")
 

@@ -25,6 +25,8 @@ RULES = {
     "spiking": coupling.Spiking(**SPIKE),
     "filtered": coupling.Filtered(K, coupling.LinearFilter(2.5)),
     "filtered-saturating": coupling.Filtered(K, coupling.SaturatingFilter(2.5, 0.3)),
+    "outer": coupling.Outer(K, 0.7, 0.6),
+    "outer-heavy-ball": coupling.Outer(K, 0.7, 0.6, nesterov=False),
     "tree": coupling.Tree(K, (3, 2)),
 }
 X = np.random.default_rng(5).normal(size=(P, D))
@@ -79,6 +81,8 @@ def test_of_some_agents(name, members):
     x, those, c = np.asarray(x), X[m], None
     if name.startswith(("elastic", "filtered")):
         c = np.asarray(shared)
+    if name.startswith("outer"):
+        c, speed = np.asarray(shared["center"]), np.asarray(shared["velocity"])
     mean, share = those.mean(0), len(m) / P
     gain = {"quorum-own": GAINS[m], "elastic-own": GAINS[m], "quorum-function": (those**2).sum(1) + T}
     k = gain.get(name, np.full(len(m), K))[:, None]
@@ -92,6 +96,11 @@ def test_of_some_agents(name, members):
             decay = np.exp(-(T - 0.1) / SPIKE["relaxation"])
             sent = K / P * (1 - decay) + (m == 4) * SPIKE["magnification"] * K * decay
         pull, flow = np.array([(sent[:, None] * (those - a)).sum(0) for a in those]), None
+    elif name.startswith("outer"):  # whoever came, and not by their share
+        pull, come = k * (c - those), mean - c
+        by = 1.6 * come + 0.36 * speed if name == "outer" else come + 0.6 * speed
+        flow = {"center": K * 0.7 * by, "velocity": K * (come - 0.4 * speed)}
+        c = {"center": c, "velocity": speed}
     else:
         pull = k * (c - those)
         own = {"filtered-saturating": 2.5 * 0.3 * np.tanh((mean - c) / 0.3)}.get(name, 2.5 * (mean - c))
@@ -103,7 +112,8 @@ def test_of_some_agents(name, members):
     others = np.setdiff1d(np.arange(P), m)
     np.testing.assert_array_equal(np.asarray(new_x)[others], X[others])
     if flow is not None:
-        np.testing.assert_allclose(new_shared, c + TICK * flow, rtol=1e-12)
+        expected = jax.tree.map(lambda c, f: c + TICK * f, c, flow)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), new_shared, expected)
     elif shared is not None:
         jax.tree.map(np.testing.assert_array_equal, new_shared, shared)
 

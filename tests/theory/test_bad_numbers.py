@@ -23,6 +23,7 @@ CONVEX: dict[str, Any] = {"strong_convexity": 1.0, "smoothness": 2.0}
 CHAIN: dict[str, Any] = {"k": 3.0, "dt": 0.1}
 MOMENTUM: dict[str, Any] = {"k1": 2.0, "k2": 1.0, "mu": 1.5, **CONVEX}
 EASGD: dict[str, Any] = {"eta_h": 0.3, "alpha": 0.1, "beta": 0.4}
+OUTER: dict[str, Any] = {"a": 0.5, "lr": 0.7, "momentum": 0.5}
 GAMMA: dict[str, Any] = {"shape": 0.5, "rate": 0.5}
 SAMPLES: dict[str, Any] = {"eta": 0.1, "mean": 1.0, "variance": 2.0}
 BOUND: dict[str, Any] = {"workers": 4, "eta": 0.1, "alpha": 0.1, "beta": 0.4, "mu": 1.0, "smoothness": 2.0}
@@ -69,6 +70,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "multiplicative.eamsgd_moments": {**SAMPLES, "workers": 4, "delta": 0.5, "alpha": 0.1, "beta": 0.4},
     "multiplicative.easgd_limit": {**GAMMA, "alpha": 0.1, "beta": 0.4},
     "multiplicative.widest_alpha": GAMMA,
+    "outer.curvature": {"eta_h": 0.3, "period": 4},
+    "outer.noise": {"eta_h": 0.3, "period": 4, "workers": 2, "step": 1.0},
+    "outer.means": OUTER,
+    "outer.lr_limit": {"a": 0.5, "momentum": 0.5},
+    "outer.radius": OUTER,
+    "outer.best_momentum": {"a": 0.5, "lr": 0.7},
+    "outer.stationary": {**OUTER, "noise": 1.0},
     "perturbation.quorum_perturbation": {
         **{"agents": 3, "eta": [0.1, 0.2], "sigma": 1.0, "third": 0.5, "k": [1.0, 2.0], "curvature": 1.0}
     },
@@ -192,6 +200,7 @@ SIGNED = {
         "delta of eamsgd_moments",
         "strong_convexity of momentum_synchronization_rate",
         "strong_convexity of momentum_synchronization_level",
+        *(f"{a} of {of}" for a in OUTER for of in ("means", "radius")),
         "low",
         "high",
     ),

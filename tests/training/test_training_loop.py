@@ -44,7 +44,7 @@ def trained(name: str, agents: int, **changed):
 
 # -- one definition ----------------------------------------------------------------------------------------------------
 
-RULES = catalogue.some(catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking")
+RULES = catalogue.some(catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking", "outer")
 
 
 class Convolutional(nn.Module):
