@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.stats import f
+from scipy.stats import f, poisson
 
 from sdesim import statistics
 
@@ -50,6 +50,88 @@ def test_the_worst_of_many_looks_is_a_false_alarm_once_in_740():
         assert np.mean(worst > 4) > 6 * probability
     assert statistics.decisive(math.inf, 100) == pytest.approx(4.197, abs=1e-3)  # as for 1 in 74 088
     assert statistics.decisive(9, 2) > statistics.decisive(9) > statistics.decisive() == statistics.decisive(looks=1)
+
+
+LAWS = {  # draws of a size, and their mean
+    "normal": (lambda rng, size: rng.normal(size=size), 0.0),
+    "squares": (lambda rng, size: rng.chisquare(1, size), 1.0),
+    "sums of eight squares": (lambda rng, size: rng.chisquare(8, size), 8.0),
+    "exponential": (lambda rng, size: -rng.standard_exponential(size), -1.0),
+    "log-normal": (lambda rng, size: rng.lognormal(size=size), math.exp(0.5)),
+}
+grid = lambda values: xr.DataArray(values, dims=("point", "sim"))
+alarms = lambda found: found.value - 1 > statistics.DECISIVE * found.stderr
+QUICK = [("normal", 24), ("squares", 24), ("exponential", 1000)]
+
+
+@pytest.mark.parametrize(
+    ("law", "sims"),
+    [
+        pytest.param(law, sims, marks=() if (law, sims) in QUICK else pytest.mark.slow)
+        for law in LAWS
+        for sims in (16, 24, 100, 1000)
+    ],
+)
+def test_the_worst_of_a_grid_alarms_once_in_740_whatever_the_law(law, sims):
+    """By simulation of the null; Student's t alone errs in a fifth of the grids of 24 simulations of squares."""
+    draw, mean = LAWS[law]
+    rng = np.random.default_rng(7)
+    beyond = {}
+    for points, grids in ((1, 1500), (30, 500), (300, 100)):
+        found = [statistics.worst(grid(draw(rng, (points, sims))), mean) for _ in range(grids)]
+        beyond[points] = np.mean([f.value > 1 for f in found])
+        assert np.sum([alarms(f) for f in found]) <= poisson.isf(1e-4, grids / 740)
+    if (law, sims) == ("squares", 24):
+        assert beyond[30] > 0.15 and beyond[300] > 0.5
+    if law == "normal":
+        assert beyond[1] < 0.01 and beyond[30] < 0.01  # nor is it often undecided
+
+
+def test_the_worst_of_a_grid_alarms_of_wrong_means():
+    rng = np.random.default_rng(0)
+
+    def found(law, sims, factor, points=30):
+        """Of 20 grids with one wrong point how many are beyond chance, and how many alarm."""
+        draw, mean = LAWS[law]
+        expected = xr.DataArray(np.r_[factor * mean, np.full(points - 1, mean)], dims="point")
+        all_found = [statistics.worst(grid(draw(rng, (points, sims))), expected) for _ in range(20)]
+        return sum(f.value > 1 for f in all_found), sum(map(alarms, all_found))
+
+    assert found("squares", 1000, 1.5) == found("squares", 1000, 0.7) == found("log-normal", 1000, 2.0) == (20, 20)
+    assert found("sums of eight squares", 100, 1.4)[1] >= 18
+    assert found("squares", 100, 4.0)[1] >= 18
+    beyond, alarmed = found("squares", 24, 5.0)  # too few: undecided
+    assert beyond == 20 and alarmed <= 2
+    off = xr.DataArray(np.r_[2.0, np.zeros(29)], dims="point")
+    normal = [statistics.worst(grid(rng.normal(size=(30, 24))), off) for _ in range(20)]
+    assert sum(map(alarms, normal)) >= 18
+    one_sided = [statistics.worst(grid(rng.normal(size=(30, 24))), off, sides=1) for _ in range(20)]
+    assert sum(f.value > 1 for f in one_sided) <= 1  # it is below
+
+
+def test_the_worst_of_a_grid_where_little_is_random():
+    rng = np.random.default_rng(0)
+    values = np.ones((30, 24))
+    assert statistics.worst(grid(values), 1.0) == (0.0, 0.0, math.inf)
+    assert alarms(statistics.worst(grid(values), 1.01))
+    values[:20] += rng.normal(size=(20, 24))
+    assert not alarms(statistics.worst(grid(values), 1.0))
+    assert alarms(statistics.worst(grid(values), xr.DataArray(np.r_[np.ones(29), 1.1], dims="point")))
+    few = statistics.worst(grid(100 + rng.normal(size=(30, 4))), 0.0)
+    assert few.value > 1 and not alarms(few)
+    values[3, 5] = np.nan
+    assert math.isnan(statistics.worst(grid(values), 1.0).value)
+
+
+def test_skewness_is_that_of_many_values():
+    rng = np.random.default_rng(0)
+    assert statistics.skewness(rng.standard_exponential(400_000)) == pytest.approx(2, abs=0.05)
+    for sims in (16, 24, 100):
+        for draw, exact in (("exponential", -2.0), ("squares", math.sqrt(8)), ("sums of eight squares", 1.0)):
+            found = statistics.skewness(LAWS[draw][0](rng, (40_000, sims)))
+            assert found.mean() == pytest.approx(exact, rel=0.18 if sims < 100 else 0.05)
+    assert abs(statistics.skewness(rng.normal(size=(40_000, 16))).mean()) < 0.02
+    assert np.isnan(statistics.skewness(np.ones((2, 5)))).all()
 
 
 def autoregressive(sims, records, memory, seed=0):

@@ -15,9 +15,10 @@ Written by `sdesim figure all`, which regenerates everything here but the figure
 Carlo error, what it needs, and a verdict: it holds or fails by more than three standard errors, or is undecided. Where
 few runs tell the error, it takes more of them, as many as Student's t has for the same probability of 1 in 740: 3.4 of
 twenty runs, 19 of three, 236 of two. A look at every point of a grid is set beside what chance exceeds once in 740 in
-the worst of so many points. Claims in brackets are shown and not counted. What breaks a claim are wrong models, run at
-smoke size (`sdesim claims NAME --break`): each is a run with a wrong coupling, noise, rate or law, or a formula of
-theory that is wrong. [All claims](../docs/claims.md) on one page.
+the worst of so many points; what is further off, but not further than the skewness of few values may take it, is
+undecided. Claims in brackets are shown and not counted. What breaks a claim are wrong models, run at smoke size
+(`sdesim claims NAME --break`): each is a run with a wrong coupling, noise, rate or law, or a formula of theory that is
+wrong. [All claims](../docs/claims.md) on one page.
 """
 
 

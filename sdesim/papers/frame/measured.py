@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from sdesim.claims import Condition, Statement, at_most
-from sdesim.statistics import decisive, greatest, grid_error, grid_mean, least, slope, z_scores
+from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, worst
 
 Measured = Callable[[xr.Dataset], xr.DataArray]
 
@@ -156,14 +156,8 @@ def _look(
     id: str, text: str, measured: Measured, formula: Callable[[xr.Dataset], Any], note: str, sides: int
 ) -> Statement:
     """The worst of all points, to one side or to both, over how far off chance takes it once in 740."""
-
-    def worst(runs: Runs) -> tuple[float, float]:
-        found = measured(runs.data)
-        scores = z_scores(found, formula(runs.data))
-        most = decisive(found.sizes["sim"] - 1, sides * scores.size)
-        return greatest(abs(scores) if sides == 2 else scores) / most, 0.0
-
-    return Statement(id, f"{text} over that of chance once in 740)", worst, at_most(1.0, smoke=1.0), note)
+    statistic = lambda runs: worst(measured(runs.data), formula(runs.data), sides)[:2]
+    return Statement(id, f"{text} over that of chance once in 740)", statistic, at_most(1.0, smoke=1.0), note)
 
 
 def ratio(
