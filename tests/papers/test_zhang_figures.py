@@ -110,12 +110,30 @@ def test_claims_fail_of_points_in_reverse_order(name, smoke):
 
 # -- wrong formulas: of what is said of no simulation ------------------------------------------------------------------
 
+
+def printed_product(right):
+    """Moments of EASGD by (5.32) as it is printed, whose third line lacks the workers' pull in the center's step."""
+
+    def moments(workers, eta, alpha, beta, mean, variance):
+        matrix = right(workers, eta, alpha, beta, mean, variance).copy()
+        matrix[..., 2, 2] -= alpha * beta
+        return matrix
+
+    return moments
+
+
+# Of the losses (5.1) and (5.22) as they are printed the gradient is twice that of the updates.
+of_printed_loss = lambda right: lambda eta, *rest: right(2 * eta, *rest)
+
 wider = lambda right: lambda shape, rate: (right(shape, rate)[0], 1.1 * right(shape, rate)[1])
 FORMULAS = [
     ("z-fig3.1", stability, "center_is_stable", lambda f: lambda p, n, a: f(p, n, 1.1 * a), {"condition-3.4"}),
     ("z-fig3.1", quadratic, "center_limit", lambda f: lambda n, b: 1.01 * f(n, b), {"corollary-3.1.1"}),
     ("z-fig3.2", stability, "admm_sweep", lambda f: lambda p, n, r: f(p, n, 1.1 * r), {"printed"}),
     ("z-fig5.1", stability, "momentum_is_stable", lambda f: lambda n, d: (abs(d) < 1) & (n < 2), {"condition"}),
+    ("z-fig5.1", stability, "eamsgd_drift", lambda f: lambda p, n, *rest: f(p, 2 * n, *rest), {"moments"}),
+    ("z-fig5.10", multiplicative, "momentum_moments", of_printed_loss, {"moments"}),
+    ("z-fig5.15", multiplicative, "easgd_moments", printed_product, {"moments"}),
     ("z-fig5.2", stability, "best_reduced_alpha", lambda f: lambda n, b: 1.1 * f(n, b), {"best-formula"}),
     *(
         (
