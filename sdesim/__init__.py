@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
         Elastic,
         Filtered,
         LinearFilter,
+        Mixing,
         Outer,
         Quorum,
         SaturatingFilter,
@@ -62,6 +63,7 @@ __all__ = [
     "HeavyBall",
     "Iteration",
     "LinearFilter",
+    "Mixing",
     "Nesterov",
     "Outer",
     "Quorum",
@@ -104,7 +106,7 @@ _HOME = {
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
     ),
-    **dict.fromkeys(("Outer", "Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
+    **dict.fromkeys(("Mixing", "Outer", "Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
     "join": "ensembles.joining",
     "sweep": "ensembles.grids",
     **dict.fromkeys(("Result", "load"), "results.result"),

@@ -51,6 +51,8 @@ def rules(agents: int) -> Made:
         "tree": lambda: coupling.Tree(1.0, (half, 2)),
         "outer": lambda: coupling.Outer(2.0, 0.7, 0.6),
         "outer-heavy-ball": lambda: coupling.Outer(1.5, 0.9, 0.4, nesterov=False),
+        "mixing": lambda: coupling.Mixing(2.0, coupling.ring(agents)),
+        "mixing-turns": lambda: coupling.Mixing(2.0, coupling.one_peer(agents), switch=20.0),
         "tree-rates": lambda: coupling.Tree(1.0, (2, half), up=2.0, down=0.5),
     }
 

@@ -56,6 +56,7 @@ def rules_compared(eta: float = 0.1, gain: float = 1.0, delta: float = 0.9) -> d
         "SD-QSGD": coupling.StateDependent(lambda x, t: gain / 4 * jnp.exp(-jnp.sum(x * x))),
         "EASGD": coupling.Elastic(gain),
         "EASGD Tree, 2 x 2": coupling.Tree(gain, (2, 2)),
+        "mixing on a ring": coupling.Mixing(gain, coupling.ring(4)),
         "outer optimizer": coupling.Outer(gain, 0.7, 0.5),
         "linear filter": coupling.Filtered(gain, coupling.LinearFilter(gain)),
     }

@@ -112,6 +112,9 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
         raise ValueError("momentum: a friction of time makes every step another")
     if model.coupling.renews:
         raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, which are no steps")
+    for rule in (model.coupling, model.velocity_coupling):
+        if rule is not None and (what := rule.unsteady()) is not None:
+            raise ValueError(f"coupling={type(rule).__name__}: has {what}, so steps are not alike")
     if isinstance(stepper, Delayed):
         if callable(getattr(stepper.delay, "quantiles", None)) and not stepper.distributed:
             why = "is drawn anew at each step; must be a number, one an agent, or a law with distributed=True"

@@ -24,6 +24,7 @@ Sources: BS is Boffi and Slotine (arXiv 1812.10995), Z is Zhang (arXiv 1605.0221
 from sdesim.coupling.base import ORDERS, AbstractCoupling, AbstractPull, ArrayMean, Gain, Mean, Order, per_agent
 from sdesim.coupling.elastic import Elastic
 from sdesim.coupling.filtered import Filtered, LinearFilter, SaturatingFilter
+from sdesim.coupling.mixing import Mixing, complete, exponential, metropolis, one_peer, ring, spectral_gap, torus
 from sdesim.coupling.outer import Outer
 from sdesim.coupling.quorum import Quorum, Uncoupled
 from sdesim.coupling.senders import Spiking, StateDependent
@@ -40,6 +41,7 @@ __all__ = [
     "Gain",
     "LinearFilter",
     "Mean",
+    "Mixing",
     "Order",
     "Outer",
     "Quorum",
@@ -48,7 +50,14 @@ __all__ = [
     "StateDependent",
     "Tree",
     "Uncoupled",
+    "complete",
+    "exponential",
+    "metropolis",
+    "one_peer",
     "per_agent",
+    "ring",
+    "spectral_gap",
+    "torus",
 ]
 
 RULES: dict[str, type[AbstractCoupling]] = {
@@ -60,5 +69,6 @@ RULES: dict[str, type[AbstractCoupling]] = {
     "filtered": Filtered,
     "tree": Tree,
     "outer": Outer,
+    "mixing": Mixing,
 }
 """Every coupling rule by name. Whatever is added here must pass the tests that hold for all rules."""

@@ -78,6 +78,17 @@ class Mean(eqx.Module):
         """
         return values if self.members is None or values.ndim == 0 else rows_of(values, self.members)
 
+    def between(self, pairs: Array) -> Array:
+        """What the pairs of members have of what all pairs have.
+
+        Args:
+            pairs: (agents, agents).
+
+        Returns:
+            (count, count).
+        """
+        return pairs if self.members is None else rows_of(rows_of(pairs, self.members).T, self.members).T
+
     def by_share(self, rate: Any) -> Any:
         """The rate at which a shared state moves, when it moves at `rate` for all agents.
 
@@ -103,6 +114,18 @@ class Mean(eqx.Module):
         """
         raise NotImplementedError
 
+    def mix(self, x: PyTree, matrix: Array) -> PyTree:
+        """Averages of each member's own, sum_j W_ij x^j: one product.
+
+        Args:
+            x: of the members, leaves (count, ...).
+            matrix: W, (count, count).
+
+        Returns:
+            Of the structure of `x`.
+        """
+        raise NotImplementedError
+
 
 class ArrayMean(Mean):
     """The mean over agents whose states are all in one pytree of arrays, agent axis first."""
@@ -111,6 +134,12 @@ class ArrayMean(Mean):
         if weights is None:
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), x)
         return jax.tree.map(lambda a: jnp.mean(per_agent(weights, a) * a, axis=0), x)
+
+    def mix(self, x: PyTree, matrix: Array):
+        product = lambda a: jnp.matmul(matrix.astype(a.dtype), a.reshape(len(a), -1), precision="highest").reshape(
+            a.shape
+        )
+        return jax.tree.map(product, x)
 
 
 ROWS, WITH_ROWS = "rows_of_agents", "with_rows_of_agents"
@@ -279,6 +308,10 @@ class AbstractCoupling(Part):
     def renews(self) -> bool:
         """Whether the rule jumps at epochs, and so is another rule without them."""
         return type(self).renew is not AbstractCoupling.renew
+
+    def unsteady(self) -> str | None:
+        """What makes its steps differ beside the time and the state, in a few words; None where nothing does."""
+        return None
 
     def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default.

@@ -80,7 +80,13 @@ def test_the_table_in_the_docs_is_what_the_code_says(table):
     said = (source.package().parent / "docs" / "theory.md").read_text(encoding="utf-8")
     assert comparison.markdown(table) in said
     assert (
-        len(re.findall(r"^\| (SGD|QSGD|SD-QSGD|EASGD|EASGD Tree, 2 x 2|outer optimizer|linear filter)", said, re.MULTILINE))
+        len(
+            re.findall(
+                r"^\| (SGD|QSGD|SD-QSGD|EASGD|EASGD Tree, 2 x 2|mixing on a ring|outer optimizer|linear filter)",
+                said,
+                re.MULTILINE,
+            )
+        )
         == table.sizes["model"]
     )
 

@@ -218,6 +218,7 @@ KNOWN = [
     coupling.Tree(K, (2, 3), up=2.0),
     coupling.Tree(K, (2, 3), up=0.3, down=4.0),
     coupling.Tree(K, (6,)),
+    coupling.Mixing(K, coupling.torus(2, 3)),
     coupling.Outer(K, 0.7, 0.6),
     coupling.Outer(K, 0.2, 0.9, nesterov=False),
 ]
@@ -297,8 +298,9 @@ def test_stiffness_of_known_filters(filter):
     [
         *(coupling.Quorum(1.5), coupling.Elastic(1.0, 0.8), coupling.Elastic(0.3, 1.2), coupling.Elastic(1.2, 2.0)),
         *(coupling.Outer(0.8, 0.7, 0.6), coupling.Outer(1.1, 0.9, 0.5, nesterov=False)),
+        coupling.Mixing(1.1, coupling.exponential(3)),
     ],
-    ids=["quorum", "elastic-0", "elastic-1", "elastic-2", "outer", "outer-heavy-ball"],
+    ids=["quorum", "elastic-0", "elastic-1", "elastic-2", "outer", "outer-heavy-ball", "mixing"],
 )
 def test_amplification_is_that_of_one_step(rule, step, order):
     """The largest eigenvalue of one step of the coupling alone, consensus (eigenvalue 1) taken out."""

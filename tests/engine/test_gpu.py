@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sdesim import coupling, objectives, random
-from sdesim.coupling import Elastic, Filtered, Outer, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
+from sdesim.coupling import Elastic, Filtered, Mixing, Outer, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of
@@ -435,6 +435,7 @@ def test_what_it_refuses():
     [
         (lambda: Dynamics(LogCosh(), Quorum(1.0), GammaMultiplicative(1.0)), "primitive"),
         (lambda: Dynamics(LogCosh(), Tree(1.0, (5, 4)), Uniform(1.0)), "differ between agents"),
+        (lambda: Dynamics(LogCosh(), Mixing(1.0, coupling.ring(20)), Uniform(1.0)), "400 numbers"),
         (lambda: Dynamics(lambda x: jnp.sum(jax.lax.lgamma(x + 9)), Quorum(1.0)), "digamma"),
         (lambda: Dynamics(lambda x: jnp.sum(jnp.sort(x)), Quorum(1.0)), "sort"),
         (lambda: Dynamics(lambda x: jnp.sum(jnp.cos(x * jnp.arange(100.0))), Quorum(1.0)), "100 numbers"),
@@ -449,7 +450,7 @@ def test_what_does_not_lower_is_refused_in_one_line(model, says):
 
 
 def test_all_rules_are_tested_or_refused():
-    tested = {type(make().coupling) for make, *_ in CASES.values()} | {Spiking}
+    tested = {type(make().coupling) for make, *_ in CASES.values()} | {Mixing, Spiking}  # refused below, and jumps
     assert tested == set(coupling.RULES.values())
     laws = {type(make().noise) for make, *_ in CASES.values()}
     assert laws == {Silent, Uniform, Gaussian, StudentT, Diffusion}

@@ -43,7 +43,15 @@ def start():
 
 
 RULES = catalogue.some(
-    catalogue.rules(AGENTS), "uncoupled", "quorum", "elastic", "state-dependent", "saturating", "tree", "outer"
+    catalogue.rules(AGENTS),
+    "uncoupled",
+    "quorum",
+    "elastic",
+    "state-dependent",
+    "saturating",
+    "tree",
+    "outer",
+    "mixing-turns",
 )
 LAWS = catalogue.some(catalogue.laws(DIMS), "gaussian", "uniform", "student-t", "diagonal", "full", "gamma")
 

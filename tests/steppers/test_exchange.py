@@ -13,6 +13,7 @@ from sdesim.steppers import Iteration, exchange
 P, D, T, TICK, K = 6, 2, 0.4, 0.1, 1.5
 GAINS = np.array([0.2, 1.0, 3.0, 0.0, 2.0, 0.7])
 SPIKE = dict(k=K, magnification=5.0, relaxation=0.5, duration=2.0)
+RING = np.asarray(coupling.ring(P), float)
 RULES = {
     "uncoupled": coupling.Uncoupled(),
     "quorum": coupling.Quorum(K),
@@ -27,6 +28,8 @@ RULES = {
     "filtered-saturating": coupling.Filtered(K, coupling.SaturatingFilter(2.5, 0.3)),
     "outer": coupling.Outer(K, 0.7, 0.6),
     "outer-heavy-ball": coupling.Outer(K, 0.7, 0.6, nesterov=False),
+    "mixing": coupling.Mixing(K, RING),
+    "mixing-turns": coupling.Mixing(K, coupling.one_peer(P), switch=0.5),
     "tree": coupling.Tree(K, (3, 2)),
 }
 X = np.random.default_rng(5).normal(size=(P, D))
@@ -96,6 +99,10 @@ def test_of_some_agents(name, members):
             decay = np.exp(-(T - 0.1) / SPIKE["relaxation"])
             sent = K / P * (1 - decay) + (m == 4) * SPIKE["magnification"] * K * decay
         pull, flow = np.array([(sent[:, None] * (those - a)).sum(0) for a in those]), None
+    elif name.startswith("mixing"):  # the edges between them
+        w = RING if name == "mixing" else coupling.one_peer(P)[0]
+        pull = np.array([K * sum(w[i, j] * (X[j] - X[i]) for j in m) for i in m])
+        c, flow = (shared, None) if name == "mixing" else (shared, {"turn": share * 0.5})
     elif name.startswith("outer"):  # whoever came, and not by their share
         pull, come = k * (c - those), mean - c
         by = 1.6 * come + 0.36 * speed if name == "outer" else come + 0.6 * speed
