@@ -17,6 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+LATER = types.MappingProxyType({"later": True})
+"""Of a field that came later, whose None means what was before: at None it is left out, and hashes stay."""
+
 
 def without_addresses(text: str) -> str:
     """What is said of functions without where they lie, which is elsewhere in each process.
@@ -90,7 +93,9 @@ def _contents(value: Any, seen: dict[int, tuple[int, Any]]) -> str:
     if isinstance(value, set | frozenset):
         return f"{name}[{','.join(sorted(inner(v) for v in value))}]"
     if dataclasses.is_dataclass(value):  # equinox's modules among them
-        return f"{name}({inner({f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)})})"
+        fields = {f.name: (getattr(value, f.name, None), f) for f in dataclasses.fields(value)}
+        kept = {n: v for n, (v, f) in fields.items() if not (v is None and f.metadata.get("later"))}
+        return f"{name}({inner(kept)})"
     if callable(wrapped := getattr(value, "__wrapped__", None)):  # jit, checkpoint, custom derivatives
         return f"{name}({inner(wrapped)})"
     if callable(value) and hasattr(value, "__dict__"):

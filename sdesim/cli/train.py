@@ -23,6 +23,10 @@ from sdesim.training.picture import mean_over_runs
 Data = Literal["cifar10", "synthetic"]
 AGENTS = 4  # of a run with a coupling
 _ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
+_OPTIMIZERS = (
+    "Each agent's own optimizer, of optax, in place of a step with the algorithm's momentum: "
+    f"{', '.join(training.OPTIMIZERS[:-1])} or {training.OPTIMIZERS[-1]}."
+)
 _POPULATION = f"Agents p of a run; by default {AGENTS}, or 1 of an algorithm without coupling."
 
 
@@ -41,10 +45,13 @@ class Options:
     agents: Annotated[int | None, _shown("INT", _POPULATION)] = None
     k: Annotated[float | None, _shown("FLOAT")] = None
     """Coupling gain, in 1/time: eta * k is the weight of the pull in one step. By default the algorithm's own."""
-    eta: float = 0.05
-    """Learning rate."""
+    optimizer: Annotated[str | None, _shown("NAME", _OPTIMIZERS)] = None
+    optimizer_numbers: Annotated[tuple[str, ...] | None, _shown("NAME=NUMBER [NAME=NUMBER ...]")] = None
+    """Numbers of the optimizer by their names in optax, such as b2=0.95 weight_decay=0.1."""
+    eta: Annotated[float | None, _shown("FLOAT")] = None
+    """Learning rate; 0.05 by default, and to be given beside an optimizer."""
     momentum: Annotated[float | None, _shown("FLOAT")] = None
-    """Momentum delta, of the algorithms that have one; 0.9 by default."""
+    """Momentum delta, of the algorithms that have one; 0.9 by default, and 0 beside an optimizer."""
     period: Annotated[int | None, _shown("INT")] = None
     """Steps between two communications, tau, of the algorithms that have one; 1 by default."""
     average: Annotated[float | None, _shown("FLOAT")] = None
@@ -151,6 +158,7 @@ def run(options: Options) -> xr.Dataset:
             data,
             algorithm,
             agents=options.population,
+            optimizer=_optimizer(options),
             resume=options.resume,
             **{name: getattr(options, name) for name in passed},
             schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
@@ -167,6 +175,26 @@ def run(options: Options) -> xr.Dataset:
     _check_kept(history, out)
     print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
     return history
+
+
+def _optimizer(options: Options) -> Any:
+    """Each agent's optimizer with its numbers, or None.
+
+    Raises:
+        ValueError: for numbers of no optimizer, and for what is no number.
+    """
+    if options.optimizer is None:
+        if options.optimizer_numbers:
+            raise ValueError(f"optimizer_numbers={options.optimizer_numbers}: need an --optimizer whose they are")
+        return None
+    numbers = {}
+    for said in options.optimizer_numbers or ():
+        name, _, value = said.partition("=")
+        try:
+            numbers[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            raise ValueError(f"optimizer_numbers={said!r}: must be such as b2=0.95") from None
+    return training.optimizer(options.optimizer, **numbers)
 
 
 def _check_kept(history: xr.Dataset, out: Path) -> None:

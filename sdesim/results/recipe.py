@@ -6,6 +6,7 @@ is named in angle brackets; functions and classes of the user's own come with th
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import inspect
 import re
@@ -174,6 +175,11 @@ class _Writer:
             return f"({', '.join(map(self.code, value))}{',' if len(value) == 1 else ''})"
         if isinstance(value, type | types.FunctionType):
             return self._named(value)
+        if isinstance(value, functools.partial):
+            self.imports.add("functools")
+            given = [self.code(value.func), *map(self.code, value.args)]
+            given += [f"{name}={self.code(v)}" for name, v in value.keywords.items()]
+            return f"functools.partial({', '.join(given)})"
         if dataclasses.is_dataclass(value):
             names = [name for name in inspect.signature(type(value)).parameters if name not in ("parent", "name")]
             given = ", ".join(f"{name}={self.code(getattr(value, name))}" for name in names)

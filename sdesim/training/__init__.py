@@ -7,6 +7,7 @@ history = training.train(training.ThreeLayer(), data, training.algorithm("easgd"
 from sdesim.training.algorithms import NAMES, Algorithm, NamedAlgorithm, algorithm
 from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
+from sdesim.training.inner import OPTIMIZERS, optimizer
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
 from sdesim.training.picture import summary
@@ -15,6 +16,7 @@ from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 __all__ = [
     "NAMES",
     "NETWORKS",
+    "OPTIMIZERS",
     "AbstractSchedule",
     "Algorithm",
     "Callback",
@@ -34,6 +36,7 @@ __all__ = [
     "cifar10",
     "fetch_cifar10",
     "load",
+    "optimizer",
     "split",
     "summary",
     "synthetic",

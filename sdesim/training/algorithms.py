@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from sdesim.contents import LATER
 from sdesim.coupling import (
     ORDERS,
     AbstractCoupling,
@@ -43,6 +44,7 @@ from sdesim.fields import (
 )
 from sdesim.interop.as_optax import Coupled, couple
 from sdesim.random import MAX_STEPS
+from sdesim.training.inner import Inner
 
 AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others
 MAX_AGENTS = 1 << AGENT_BITS
@@ -88,6 +90,8 @@ class Algorithm(Part):
         by_mean: test the mean of the agents, where that is not the rule's own center.
         made: what the numbers follow from, of a `NamedAlgorithm`'s; a training of other agents, rates or batches an
             epoch is refused, as its weights would be others than the algorithm's.
+        inner: each agent's own optimizer in place of a step against the gradient with `momentum`, which must then be 0;
+            `Training(..., optimizer=)` sets it.
     """
 
     rule: AbstractCoupling
@@ -103,6 +107,7 @@ class Algorithm(Part):
     every: int = eqx.field(static=True, default=1)
     by_mean: bool = eqx.field(static=True, default=False)
     made: Made = eqx.field(default_factory=Made)
+    inner: Inner | None = eqx.field(static=True, default=None, metadata=LATER)
 
     def __check_init__(self):
         if not isinstance(self.rule, AbstractCoupling):
@@ -122,6 +127,14 @@ class Algorithm(Part):
         check_count("every", self.every, most=MAX_STEPS)
         if self.average is None and concrete(self.running, np.max):
             raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
+        if self.inner is not None:
+            if not isinstance(self.inner, Inner):
+                raise TypeError(f"inner={shown(self.inner)}: must be None, or what Training(..., optimizer=) makes")
+            if (concrete(self.momentum, np.max) or 0) > 0:
+                raise ValueError(
+                    f"momentum={shown(self.momentum)}: must be 0 beside an optimizer, which has one of its own; "
+                    "that of training.algorithm(...) is, unless it is given"
+                )
 
     def check_made_for(self, agents: int, rates: Array, batches: int) -> None:
         """Refuse a training whose numbers are others than those that the algorithm's follow from.
@@ -187,7 +200,7 @@ class Algorithm(Part):
 
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""
-        lookahead = self.momentum if self.nesterov else None
+        lookahead = self.momentum if self.nesterov and self.inner is None else None
         return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=self.period)
 
     def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
@@ -204,9 +217,18 @@ class Algorithm(Part):
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), params)
         return self.coupling().center(params, optimizer)
 
-    def optimizer(self) -> optax.GradientTransformationExtraArgs:
-        """From steps -eta g of the agents to their updates: momentum, then the coupling."""
-        return optax.chain(optax.trace(self.momentum), self.coupling())
+    def optimizer(self, rates: Array | None = None) -> optax.GradientTransformationExtraArgs:
+        """What makes updates, and then couples them.
+
+        Args:
+            rates: learning rates, (agents,), which the agents' own optimizers take; not needed where they have none.
+
+        Returns:
+            The chain: from steps -eta g of the agents, to which it adds momentum; or from their gradients, where they
+            have optimizers of their own.
+        """
+        own = optax.trace(self.momentum) if self.inner is None else self.inner.of_all(jnp.asarray(rates))
+        return optax.chain(own, self.coupling())
 
 
 def _flags(value: Any) -> Array:
@@ -225,7 +247,7 @@ class NamedAlgorithm:
     Attributes:
         name: one of `NAMES`.
         k: gain in 1/time.
-        momentum: delta.
+        momentum: delta; None for 0.9, or for 0 beside an optimizer, which has one of its own.
         period: iterations between two communications, tau.
         average: weight gamma of the past in what is tested, from 0 to less than 1.
         magnification: M of SD-QSGD's spike.
@@ -236,7 +258,7 @@ class NamedAlgorithm:
 
     name: str
     k: Any = None
-    momentum: Any = 0.9
+    momentum: Any = None
     period: int = 1
     average: Any = None
     magnification: Any = None
@@ -248,7 +270,7 @@ class NamedAlgorithm:
         name, average = self.name, self.average
         check_choice("algorithm", name, NAMES)
         check_count("period", self.period, most=MAX_STEPS)
-        check_sign("momentum", named("momentum", number)(self.momentum))
+        check_sign("momentum", named("momentum", optional_number)(self.momentum))
         for label, having in _WITH.items():
             value = getattr(self, label)
             if value is not None and (label, value) != ("period", 1) and name not in having:
@@ -281,7 +303,7 @@ class NamedAlgorithm:
         """Whether there is anything between its agents."""
         return self.name not in _UNCOUPLED
 
-    def __call__(self, agents: int, eta: Any, batches: int) -> Algorithm:
+    def __call__(self, agents: int, eta: Any, batches: int, inner: Inner | None = None) -> Algorithm:
         """The algorithm of a training.
 
         Args:
@@ -289,6 +311,7 @@ class NamedAlgorithm:
             eta: learning rate, which turns gains into weights of a step (alpha = eta k): a number, (runs,), or (runs,
                 agents).
             batches: of an epoch.
+            inner: each agent's own optimizer, of `Algorithm`.
 
         Returns:
             The algorithm, which remembers what its numbers follow from.
@@ -312,7 +335,8 @@ class NamedAlgorithm:
             eta=eta if k is None and name in _GAINED else 0.0,
             batches=batches if name == "sd-qsgd" else 0.0,
         )
-        return dataclasses.replace(self._made(agents, eta, batches, fanout), made=made)
+        algorithm = self._made(agents, eta, batches, fanout, inner is None)
+        return dataclasses.replace(algorithm, made=made, inner=inner)
 
     @property
     def _by_agents(self) -> bool:
@@ -321,8 +345,10 @@ class NamedAlgorithm:
             return self.magnification is None
         return self.name in _BY_AGENTS or (self.k is None and self.name in _ELASTIC)
 
-    def _made(self, agents: int, eta: Any, batches: int, fanout: tuple[int, ...]) -> Algorithm:
+    def _made(self, agents: int, eta: Any, batches: int, fanout: tuple[int, ...], plain: bool) -> Algorithm:
         momentum, period, width = self.momentum, self.period, self.width
+        if momentum is None:
+            momentum = 0.9 if plain else 0.0
         gain = lambda weight, over: weight / over if self.k is None else self.k
         slow = 0.999 if self.average is None else self.average
         quorum: dict[str, Any] = dict(momentum=momentum, average=0.99 if self.average is None else self.average)
@@ -383,7 +409,7 @@ def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
         **numbers: by their names, those that are not to be as they are by default:
             k: gain in 1/time. By default what the papers use: for the elastic family alpha = 0.9 / p (Z 4.1), else
                 alpha = 0.04 [C], as weights of a step at the learning rate that the training starts with.
-            momentum: delta, where the algorithm has one; 0.9 by default.
+            momentum: delta, where the algorithm has one; by default 0.9, or 0 beside an optimizer of the agents' own.
             period: iterations between two communications, tau; 1 by default.
             average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C],
                 the agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).

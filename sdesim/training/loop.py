@@ -76,8 +76,12 @@ class Training:
         algorithm: from `sdesim.training.algorithm`, whose numbers follow from agents, eta and batch here; or an
             `Algorithm` of your own with any coupling rule. Its numbers may lead with an axis of runs, and differ
             between them.
-        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents). At 0 an agent goes on by its
-            momentum alone.
+        optimizer: each agent's own, in place of a step against the gradient with the algorithm's momentum: a function
+            of a learning rate, for which it gets `eta`, that makes an optax transformation, such as optax.adamw,
+            functools.partial(optax.adamw, b2=0.95) or one from `sdesim.training.optimizer`; or a transformation, whose
+            updates `eta` multiplies, such as optax.adamw(1.0).
+        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents); 0.05 by default, and to be
+            given beside an optimizer. At 0 an agent goes on by its momentum alone.
         agents: of a run, p.
         batch: images a step and agent.
         runs: how many, or their numbers; runs of one number start alike and see the same batches, so that runs that
@@ -110,7 +114,8 @@ class Training:
         data: Split,
         algorithm: Algorithm | NamedAlgorithm,
         *,
-        eta: Any = 0.05,
+        optimizer: Any = None,
+        eta: Any = None,
         agents: int = 1,
         batch: int = 128,
         runs: int | Sequence[int] = 1,
@@ -125,7 +130,7 @@ class Training:
         memory: int | str | None = None,
     ):
         sizes = (eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision)
-        self._setup = checked(network, data, algorithm, *sizes, evaluation_batch, train_images, memory)
+        self._setup = checked(network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer)
         self._now: _At | None = None
         self._planned: set[str] = set()
         self._rates_set: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import Algorithm
@@ -63,7 +64,7 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
 
     def body(total: tuple[Array, Array], index: Array):
         x = steps.prepared(task, pixels, index, None)
-        found = steps.each(steps.each(lambda p: one(p, x, pixels.y[index])))(params)
+        found = each(each(lambda p: one(p, x, pixels.y[index])))(params)
         return jax.tree.map(jnp.add, total, found), None
 
     zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])
@@ -107,18 +108,16 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
 
     def agent(params: PyTree, run: Array, number: Array, index: Array):
         key = steps.agent_key(seed, random.Stream.DROPOUT, jnp.uint32(2**32 - 1), run, number)
-        both = steps.each(lambda i: steps.gradient(task, pixels, params, i, key)[1])(
-            index
-        )  # compiled once for both batches
+        both = each(lambda i: steps.gradient(task, pixels, params, i, key)[1])(index)  # compiled once for both batches
         difference = jax.tree.map(lambda g: g[0] - g[1], both)
         return 0.5 * task.batch * optax.tree.norm(difference, squared=True)
 
     def one_run(params: PyTree, run: Array, order: Array):
         numbers = jnp.arange(order.shape[1], dtype=jnp.uint32)
         of = lambda params, number, index: agent(params, run, number, index)
-        return steps.each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
+        return each(of)(params, numbers, jnp.swapaxes(order, 0, 1))
 
-    return steps.each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))
+    return each(one_run)(params, runs, jnp.swapaxes(order, 0, 1))
 
 
 def measure(

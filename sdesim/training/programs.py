@@ -57,8 +57,8 @@ def code_of(setup: TrainingSetup) -> TracedCode:
     draw = lambda key, x: modules.drawn(network, key, x) if isinstance(network, nn.Module) else None
 
     def step(algorithm: Algorithm, params: PyTree, eta: Array):
-        optimizer = algorithm.optimizer().init(params)
-        params, optimizer, _ = steps.agents_step(algorithm, lambda at: (at, None), params, optimizer, eta)
+        optimizer = algorithm.optimizer(eta).init(params)
+        params, optimizer, _ = steps.agents_step(algorithm, lambda at: (at, eta), params, optimizer, eta)
         renewed = algorithm.coupling().renew(params, optimizer, eta) if algorithm.renews else None
         return params, optimizer, algorithm.center(params, optimizer), renewed
 

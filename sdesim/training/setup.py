@@ -32,11 +32,13 @@ from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
 from sdesim.training.data import Split, check_split
+from sdesim.training.inner import Inner, check_steps
 from sdesim.training.memory import check_fits, size_of
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Task
 from sdesim.training.store import fingerprint, hash_of
 
+ETA = 0.05  # without an optimizer
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -149,7 +151,7 @@ class TrainingSetup:
     @property
     def start(self) -> tuple:
         """Arguments of `step.start` but for the parameters."""
-        return self.task, self.algorithm, self.seed, self.lanes, self.agents, self.image, self.same_start
+        return self.task, self.algorithm, self.seed, self.lanes, self.rates, self.image, self.same_start
 
     @functools.cached_property
     def held(self) -> dict[str, int]:
@@ -177,6 +179,8 @@ class TrainingSetup:
     def said(self) -> dict[str, Any]:
         """What a file says of the settings."""
         said = {"network": repr(self.given["network"]), "algorithm": described(self.algorithm)}
+        if (own := self.given["optimizer"]) is not None:
+            said["optimizer"] = as_code(own)
         return {**said, "data": _said_of(self.data), "eta": self.rates, **self.options}
 
     def call(self, epochs: int) -> Call:
@@ -193,6 +197,8 @@ class TrainingSetup:
             own = [f"{name}={as_code(value)}" for name, value in named.numbers.items()]
             given["algorithm"] = Code(f"sdesim.training.algorithm({', '.join([repr(named.name), *own])})")
         first = {name: given[name] for name in ("network", "data", "algorithm", "eta")}
+        if given["optimizer"] is not None:
+            first["optimizer"] = given["optimizer"]
         return Call("sdesim.training.train", {**first, "epochs": epochs, **self.options})
 
 
@@ -213,6 +219,7 @@ def checked(
     evaluation_batch: int,
     train_images: int,
     memory: int | str | None,
+    optimizer: Any = None,
 ) -> TrainingSetup:
     """The settings that `Training` takes, checked, and what they warn of.
 
@@ -220,7 +227,7 @@ def checked(
         network: a module of flax.linen, one of flax.nnx, or a function of rngs that makes one of flax.nnx.
         data: from `split`.
         algorithm: by its name, or one of the user's own.
-        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents).
+        eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents); None for 0.05.
         agents: of a run, p.
         batch: images a step and agent.
         runs: how many, or their numbers.
@@ -233,6 +240,7 @@ def checked(
         evaluation_batch: images a batch in evaluation.
         train_images: of the training set, the first so many are evaluated.
         memory: bytes that may be used beside what is now, a number or such as "4GB"; None for what is free.
+        optimizer: each agent's own, as `inner.Inner` takes it; None for a step with the algorithm's momentum.
 
     Returns:
         The settings.
@@ -257,14 +265,23 @@ def checked(
     limit = None if memory is None else byte_count("memory", memory)
     words = random.seed_words(seed)
     batches = len(data.train_y) // batch
-    given = dict(network=network, algorithm=algorithm, eta=eta)
-    made = algorithm(agents, eta, batches) if isinstance(algorithm, NamedAlgorithm) else algorithm
+    inner = None if optimizer is None else Inner(optimizer)
+    if eta is None and inner is not None:
+        raise ValueError("eta=None: must be given beside an optimizer, whose learning rate it is")
+    eta = ETA if eta is None else eta
+    given = dict(network=network, algorithm=algorithm, eta=eta, optimizer=optimizer)
+    if isinstance(algorithm, NamedAlgorithm):
+        made = algorithm(agents, eta, batches, inner)
+    else:
+        made = algorithm if inner is None else dataclasses.replace(algorithm, inner=inner)
     rates = rates_of(eta, len(numbers), agents)
     if made.renews and not len(data.validation_y):
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
     made = over_runs(made, len(numbers))
     made.check_made_for(agents, rates, batches)
     look = _look(taken, steps.image_shape(task, data.train_x.shape[1:]), data)
+    if made.inner is not None:
+        check_steps(made.inner, look.params)
     found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
     setup = TrainingSetup(*found, look.params, given)
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])

@@ -20,6 +20,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim import random
 from sdesim.coupling import per_agent
+from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training.algorithms import AGENT_BITS, Algorithm
 
@@ -196,23 +197,6 @@ def gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Arra
         return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
 
 
-def each(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function over the leading axis of its arguments: runs, agents or models.
-
-    On a CPU one after another: a product of patches with one agent's matrix fills the cores already, and the patches of
-    all at once fit no cache. On a GPU all at once.
-
-    Args:
-        fn: a function of one.
-
-    Returns:
-        The same of all, results stacked on a leading axis.
-    """
-    if jax.default_backend() != "cpu":
-        return jax.vmap(fn)
-    return lambda *args: lax.map(lambda one: fn(*one), args)
-
-
 # -- starts ------------------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +240,7 @@ def start(
     algorithm: Algorithm,
     seed: Array,
     runs: Array,
-    agents: int,
+    rates: Array,
     image: tuple,
     same: bool,
     params: PyTree | None = None,
@@ -268,7 +252,7 @@ def start(
         algorithm: with a leading axis of runs.
         seed: two words.
         runs: their numbers, uint32 (runs,).
-        agents: of a run.
+        rates: learning rates, (runs, agents).
         image: height, width and channels of the data.
         same: whether all agents start as a run's first.
         params: leaves (runs, agents, ...); None for those that the linen module draws.
@@ -279,13 +263,13 @@ def start(
     if params is None:
         assert not isinstance(task.network, modules.Nnx)
         recipe = functools.partial(modules.drawn, task.network)
-        params = draw(recipe, seed, runs, agents, image_shape(task, image), same)
+        params = draw(recipe, seed, runs, rates.shape[1], image_shape(task, image), same)
 
-    def rest(algorithm: Algorithm, params: PyTree):
-        optimizer = algorithm.optimizer().init(params)
+    def rest(algorithm: Algorithm, params: PyTree, eta: Array):
+        optimizer = algorithm.optimizer(eta).init(params)
         return optimizer, algorithm.center(params, optimizer) if algorithm.averages else None
 
-    optimizer, average = jax.vmap(rest)(algorithm, params)
+    optimizer, average = jax.vmap(rest)(algorithm, params, rates)
     return RunState(params, optimizer, average, jnp.zeros((), jnp.int32), jnp.full(runs.shape, -1, jnp.int32))
 
 
@@ -303,21 +287,24 @@ def agents_step(
 
     Args:
         algorithm: of this run, without an axis of runs.
-        gradients_at: a function of the point where gradients are taken, leaves (agents, ...), to (gradients, anything).
+        gradients_at: a function of the point where gradients are taken, leaves (agents, ...), to (gradients, losses),
+            of which the losses, (agents,), may be anything where no optimizer looks at them.
         params: leaves (agents, ...).
         optimizer: state of the optax chain.
         eta: learning rates, (agents,).
 
     Returns:
-        (new params, new optimizer state, what `gradients_at` said besides).
+        (new params, new optimizer state, the losses).
     """
-    coupled, chain, rate = algorithm.coupling(), algorithm.optimizer(), algorithm.coupling_rate(eta)
-    gradients, said = gradients_at(coupled.gradient_point(params, optimizer, rate))
+    coupled, chain, rate = algorithm.coupling(), algorithm.optimizer(eta), algorithm.coupling_rate(eta)
+    point = coupled.gradient_point(params, optimizer, rate)
+    gradients, losses = gradients_at(point)
     if algorithm.share:
         gradients = jax.tree.map(lambda g: jnp.broadcast_to(jnp.sum(g, axis=0), g.shape), gradients)
-    descent = jax.tree.map(lambda g: -per_agent(eta, g) * g, gradients)
-    updates, optimizer = chain.update(descent, optimizer, params, eta=rate)
-    return optax.apply_updates(params, updates), optimizer, said
+    if algorithm.inner is None:
+        gradients = jax.tree.map(lambda g: -per_agent(eta, g) * g, gradients)
+    updates, optimizer = chain.update(gradients, optimizer, params, eta=rate, point=point, losses=losses)
+    return optax.apply_updates(params, updates), optimizer, losses
 
 
 def take_steps(

@@ -141,6 +141,17 @@ def test_numbers_of_the_algorithm_are_handed_on_as_given(monkeypatch):
     assert seen.pop() == ("sd-qsgd", dict(fanout=(2, 4), **numbers))
 
 
+def test_an_optimizer_and_its_numbers(tmp_path):
+    given = ["--optimizer", "adamw", "--optimizer-numbers", "b2=0.5", "weight_decay=0.1", "--eta", 0.003]
+    assert sdesim("train", *TWO, *given, "--out", tmp_path) == 0
+    images = training.split(training.load("synthetic", None, 60), 0)
+    own = training.optimizer("adamw", b2=0.5, weight_decay=0.1)
+    options = dict(agents=2, runs=2, epochs=1, batch=12, optimizer=own, eta=0.003)
+    expected = training.train(Small(), images, training.algorithm("easgd"), **options)
+    with xr.open_dataset(tmp_path / "history.nc") as found:
+        np.testing.assert_array_equal(found["batch_loss"], expected["batch_loss"])
+
+
 def test_the_folder_by_default(tmp_path):
     assert sdesim("train", *TWO, "--schedule", "constant") == 0
     assert (tmp_path / "runs" / "easgd" / "history.nc").exists()
@@ -192,6 +203,14 @@ ERRORS = {
     "negative epochs": (["--epochs", "-1"], "epochs=-1"),
     "negative seed": (["--seed", "-1"], "seed=-1"),
     "no runs": (["--runs", "0"], "runs="),
+    "unknown optimizer": (["--optimizer", "adem"], "optimizer='adem': did you mean 'adam'"),
+    "rate of an optimizer": (["--optimizer", "adam"], "eta=None: must be given beside an optimizer"),
+    "number of an optimizer": (["--optimizer", "adam", "--optimizer-numbers", "b3=1"], "b3=1: adam has none"),
+    "no number": (
+        ["--optimizer", "adam", "--optimizer-numbers", "b2"],
+        "optimizer_numbers='b2': must be such as b2=0.95",
+    ),
+    "numbers alone": (["--optimizer-numbers", "b2=0.9"], "need an --optimizer"),
     "folder in a file": (["--out", "file/folder"], "must be a folder that can be written to"),
 }
 

@@ -40,7 +40,8 @@ TRAIN = {
     "network": ("object", {}),
     "data": ("object", {}),
     "algorithm": ("object", {}),
-    "eta": ("at least 0", dict(also=(np.ones(2), np.ones((3, 3))))),
+    "optimizer": ("object", dict(takes=(None,))),
+    "eta": ("at least 0", dict(takes=(None,), also=(np.ones(2), np.ones((3, 3))))),
     "agents": ("count", {}),
     "epochs": ("count", dict(takes=(0,))),
     "batch": ("count", {}),
@@ -63,7 +64,7 @@ OTHERS = {
         lambda **o: training.algorithm(**{"name": "qsgd", **o}),
         {
             "k": ("number", dict(takes=(None,))),
-            "momentum": ("at least 0", dict(also=(1.0, 2.0))),
+            "momentum": ("at least 0", dict(takes=(None,), also=(1.0, 2.0))),
             "period": ("count", dict(takes=(True,))),
             "average": ("at least 0", dict(takes=(None,), also=(1.0, 2.0))),
         },
@@ -157,6 +158,8 @@ OTHERS = {
 def test_train(name):
     kind, options = TRAIN[name]
     call = train if name == "network" else functools.partial(train, Small())
+    if name == "optimizer":
+        call = functools.partial(call, eta=0.01)
     assert unrefused(call, name, kind, **options) == []
 
 
