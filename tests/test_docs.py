@@ -13,7 +13,8 @@ import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main
 
-PROSE = [ROOT / "docs" / name for name in ("claims.md", "errata.md")]  # without code
+WITHOUT_CODE = ("claims", "errata", "index", "learn", "more", "understand")
+PROSE = [ROOT / "docs" / f"{name}.md" for name in WITHOUT_CODE]
 CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(PROSE)), ROOT / "README.md"]
 PAGES = [*CODE, *PROSE, ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
