@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from sdesim import claims
 from sdesim.claims import Verdict
 from sdesim.fields import check_choice, check_count
 from sdesim.papers import EXPERIMENTS, MODULES
@@ -42,10 +43,17 @@ class Options:
     """Run the named figures at smoke size under every wrong model that applies, and print which claims fail."""
     seeds: int | None = None
     """Run the named figures at so many other seeds, and print at how many each claim holds."""
+    judge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run the named figures once at another preset than that of the claims in --folder, and print the verdicts."""
     preset: str = "smoke"
-    """Preset of --seeds."""
+    """Preset of --seeds and --judge."""
     record: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write what --break or --seeds found into NAME.breaks.json in --folder."""
+    """Write what --break, --seeds or --judge found into NAME.breaks.json in --folder."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether figures are run."""
+        return self.break_ or self.judge or self.seeds is not None
 
     def check(self) -> None:
         """Refuse values that mean nothing here.
@@ -59,14 +67,14 @@ class Options:
             check_choice("paper", self.paper, sorted(set(PAPERS.values())))
         if self.seeds is not None:
             check_count("seeds", self.seeds)
+        if self.seeds is not None or self.judge:
             for name in self.figures:
                 EXPERIMENTS[name].preset(self.preset)
-        runs = self.break_ or self.seeds is not None
-        if runs and not self.figures:
-            raise ValueError("figures: name those that --break and --seeds are to run")
-        if self.record and not runs:
-            raise ValueError("--record: writes what --break or --seeds found; give one of them")
-        if runs and self.record:
+        if self.runs and not self.figures:
+            raise ValueError("figures: name those that --break, --seeds and --judge are to run")
+        if self.record and not self.runs:
+            raise ValueError("--record: writes what --break, --seeds or --judge found; give one of them")
+        if self.runs and self.record:
             check_writable(self.folder)
         for name in ("json", "page"):
             path = getattr(self, name)
@@ -103,7 +111,7 @@ def run(options: Options) -> int:
     Raises:
         FileNotFoundError: if there are no claims in the folder.
     """
-    if options.break_ or options.seeds is not None:
+    if options.runs:
         return max([_tried(name, options) for name in options.figures])
     chosen = {name: paper for name, paper in PAPERS.items() if not options.figures or name in options.figures}
     found = registry.entries(chosen, options.folder)
@@ -122,7 +130,7 @@ def run(options: Options) -> int:
 
 
 def _tried(name: str, options: Options) -> int:
-    """Run a figure under wrong models, and at other seeds."""
+    """Run a figure under wrong models, at other seeds, and at another size."""
     experiment, new, status = EXPERIMENTS[name], {}, 0
     say = lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
     if options.break_:
@@ -135,6 +143,10 @@ def _tried(name: str, options: Options) -> int:
         print(f"{name} [{options.preset} preset]: of {options.seeds} other seeds claims hold at")
         print("\n".join(f"{count:>4}  {id}" for id, count in held.items()), flush=True)
         new["seeds"] = {"preset": options.preset, "count": options.seeds, "held": held}
+    if options.judge:
+        found, seconds = breaks.at_preset(experiment, options.preset)
+        print(f"{name} [{options.preset} preset], {seconds:.1f} s\n{claims.table(found)}", flush=True)
+        new["judged"] = breaks.judged_record(found, options.preset, seconds)
     if options.record:
         print(f"wrote {breaks.record(name, MODULES[name], options.folder, new)}")
     return status

@@ -69,6 +69,14 @@ def test_it_breaks_a_figure_and_tries_other_seeds(folder, capsys, float32, monke
     assert kept["sources"]
 
 
+def test_it_judges_a_figure_at_another_size(folder, capsys, float32):
+    status = command("bs-fig1-easgd", "--judge", "--preset", "smoke", "--record", "--folder", folder)
+    told, kept = capsys.readouterr().out, breaks.read("bs-fig1-easgd", folder)["judged"]
+    assert status == 0 and "bs-fig1-easgd [smoke preset]" in told and kept["preset"] == "smoke" and kept["seconds"] > 0
+    assert set(kept["verdicts"]) == set(kept["values"]) and set(kept["verdicts"].values()) <= {"holds", "undecided"}
+    assert all(id in told for id in kept["verdicts"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +86,8 @@ def test_it_breaks_a_figure_and_tries_other_seeds(folder, capsys, float32, monke
         (("--record",), "--record: writes what"),
         (("bs-fig1", "--seeds", "0"), "seeds=0"),
         (("bs-fig1", "--seeds", "2", "--preset", "smoky"), "preset='smoky'"),
+        (("bs-fig1", "--judge", "--preset", "smoky"), "preset='smoky'"),
+        (("--judge",), "figures: name those"),
         (("--json", "no/such/x.json"), "json='no/such/x.json'"),
     ],
 )

@@ -217,6 +217,7 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
         "tried": {"other": "", "wrong": ""},
         "predictions": ["b"],
         "seeds": {"preset": "default", "count": 10, "held": held},
+        "judged": {"preset": "paper", "seconds": 1.0, "values": {"b": 0.25}, "verdicts": {"b": "fails"}},
     }
     breaks.path_of("bs-fig1", tmp_path).write_text(json.dumps(record))
     found = registry.entries({"bs-fig1": "boffi_slotine", "bs-fig2": "boffi_slotine"}, tmp_path)
@@ -226,7 +227,9 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
     assert "3 counted of 4: 2 hold, 1 undecided, 0 fail; wrong models were tried on 2, and break 1" in registry.tally(
         found
     )
+    assert [e.judged for e in found] == [None, (0.25, "fails", "paper"), None, None]
     page = registry.page(found)
+    assert page.count("paper size: fails, 0.25") == 1
     assert "Broken by nothing: bs-fig1 `b`." in page
     assert "### bs-fig1" in page and "a \\| b" in page and "on predictions alone" in page and "(holds)" in page
     record["seeds"]["preset"] = "smoke"

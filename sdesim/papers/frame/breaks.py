@@ -1,4 +1,4 @@
-"""Which wrong model breaks which claim of a figure, at which seeds its claims hold, and the file that says so.
+"""Which wrong model breaks which claim of a figure, at which seeds and sizes its claims hold, and the file of it.
 
 NAME.breaks.json lies beside NAME.claims.json, with a hash of the figure's own sources: of others it is stale.
 """
@@ -9,8 +9,9 @@ import dataclasses
 import json
 import math
 import pathlib
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sdesim import source
@@ -237,6 +238,23 @@ def at_seeds(experiment: Experiment, preset: str, seeds: int, say: Say = lambda 
     return held
 
 
+def at_preset(experiment: Experiment, preset: str) -> tuple[list[Claim], float]:
+    """What is found of a figure at one of its sizes, and how long it took.
+
+    Args:
+        experiment: the figure.
+        preset: by name.
+
+    Returns:
+        The claims, and seconds.
+    """
+    began = time.perf_counter()
+    config = experiment.preset(preset)
+    with _quiet():
+        found = judged(experiment, config, experiment.run(config, False), preset)
+    return found, time.perf_counter() - began
+
+
 # -- the record --------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +286,7 @@ def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any])
         name: of the figure.
         module: that has its `EXPERIMENT`, dotted.
         folder: of figures.
-        new: parts of the record: those of `as_record`, "seeds".
+        new: parts of the record: those of `as_record`, "seeds", "judged".
 
     Returns:
         The path of the record.
@@ -287,11 +305,31 @@ def as_record(broken: Broken) -> dict[str, Any]:
     Args:
         broken: what was found.
     """
-    short = lambda v: float(f"{v:.4g}") if math.isfinite(v) else None
-    breaks = {id: {name: short(v) for name, v in of.items()} for id, of in broken.breaks().items()}
+    breaks = {id: {name: _short(v) for name, v in of.items()} for id, of in broken.breaks().items()}
     return {
         "breaks": breaks,
         "predictions": broken.predictions,
         "refused": sorted(broken.refused),
         "tried": broken.says,
     }
+
+
+def judged_record(found: Sequence[Claim], preset: str, seconds: float) -> dict[str, Any]:
+    """What a record keeps of a figure at another size than that of its claims, values with four digits.
+
+    Args:
+        found: as `at_preset` gives it.
+        preset: by name.
+        seconds: that it took.
+    """
+    return {
+        "preset": preset,
+        "seconds": round(seconds, 1),
+        "values": {c.id: _short(c.value) for c in found},
+        "verdicts": {c.id: c.verdict for c in found},
+    }
+
+
+def _short(value: float) -> float | None:
+    """With four digits; None for what is not finite."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -25,6 +25,7 @@ class Entry:
         tried: whether wrong models were tried on it.
         prediction: whether it is on predictions alone, which no run changes.
         seeds: at how many of how many other seeds it holds, and of which preset; None where none was tried.
+        judged: value, verdict and preset of one run at another size; None where there was none.
     """
 
     figure: str
@@ -35,6 +36,7 @@ class Entry:
     tried: bool
     prediction: bool
     seeds: tuple[int, int, str] | None
+    judged: tuple[float | None, Verdict, str] | None
 
     @property
     def breaking(self) -> str:
@@ -95,9 +97,12 @@ def _entry(name: str, paper: str, claim: Claim, kept: dict[str, Any]) -> Entry:
         seeds = held, count, preset
         if preset == "default" and verdict == "holds" and held < ENOUGH * count:
             verdict = "undecided"
+    other, judged = kept.get("judged", {"verdicts": {}}), None
+    if claim.id in other["verdicts"]:
+        judged = other["values"][claim.id], other["verdicts"][claim.id], other["preset"]
     telling = sorted(broken.get(claim.id, ()), key=lambda wrong: list(kept["tried"]).index(wrong))
     on = claim.id in kept.get("predictions", ())
-    return Entry(name, paper, claim, verdict, tuple(telling), claim.id in broken, on, seeds)
+    return Entry(name, paper, claim, verdict, tuple(telling), claim.id in broken, on, seeds, judged)
 
 
 def as_json(found: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -166,6 +171,9 @@ def _cell(entry: Entry) -> str:
         parts.append("on predictions alone")
     if entry.seeds is not None and entry.claim.counted:
         parts.append(f"at {entry.seeds[0]} of {entry.seeds[1]} other seeds ({entry.seeds[2]})")
+    if entry.judged is not None and entry.claim.counted:
+        value, verdict, preset = entry.judged
+        parts.append(f"{preset} size: {verdict}, {'not finite' if value is None else f'{value:.4g}'}")
     return "; ".join(filter(None, parts))
 
 
@@ -176,7 +184,8 @@ Written by `sdesim claims --page FILE`, from `figures/`: every statement about a
 wrong models that break it. `sdesim claims` prints the same and chooses by `--paper` and `--verdict`; what a claim, its
 error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
 Wrong models are run at smoke size, where some claims are not asked: those are not tried. "Nothing" means that none of
-those that were tried makes the claim fail decidedly.
+those that were tried makes the claim fail decidedly. "Paper size" is what one run of the `paper` preset found
+(`sdesim claims NAME --judge --preset paper`).
 
 """
 
