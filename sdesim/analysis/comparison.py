@@ -19,7 +19,7 @@ from sdesim.analysis.moments import Linear
 from sdesim.analysis.optimum import least_of
 from sdesim.analysis.stability import said_of
 from sdesim.dynamics import Dynamics, Nesterov
-from sdesim.ensembles.grids import with_value
+from sdesim.ensembles.points import with_value
 from sdesim.fields import check_count, numeric_fields, shown
 from sdesim.steppers import AbstractStepper, Iteration
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
 from sdesim.dynamics import Dynamics
-from sdesim.ensembles.grids import SIZES, STEPPER, checked_grid, coordinate, with_value
+from sdesim.ensembles.points import SIZES, STEPPER, checked_grid, coordinate, with_value
 from sdesim.fields import check_choice, numeric_fields, shown
 from sdesim.steppers import AbstractStepper, stepper_of
 

@@ -39,20 +39,22 @@ class Blocks(NamedTuple):
     number: int
 
     @classmethod
-    def of(cls, count: int, agents: int, dims: int) -> "Blocks":
+    def of(cls, count: int, agents: int, dims: int, width: int | None = None) -> "Blocks":
         """The blocks of lanes of simulations of given sizes.
 
         Args:
             count: lanes.
             agents: of one simulation.
             dims: of one agent.
+            width: lanes of a block; None for what the sizes say.
 
         Returns:
-            As many blocks as are needed, of a width that depends on the sizes alone.
+            As many blocks as are needed, of a width that depends on the sizes alone unless it is given.
         """
-        width = LEAST
-        while width < MOST and width * agents * dims < NUMBERS:
-            width *= 2
+        if width is None:
+            width = LEAST
+            while width < MOST and width * agents * dims < NUMBERS:
+                width *= 2
         return cls(count, width, math.ceil(count / width))
 
     @property

@@ -207,7 +207,7 @@ def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
     """
     if jax.default_backend() != "cpu" or (lanes < VECTOR and not exact):
         return None
-    return Blocks.of(lanes, plan.rows, plan.dims)
+    return Blocks.of(lanes, plan.rows, plan.dims, plan.width)
 
 
 def inside_a_trace() -> bool:

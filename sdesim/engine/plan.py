@@ -26,6 +26,7 @@ class Plan:
         paired: whether two agents share a word pair and one complex number; from `path.choose`, as the kernel is.
         start: the first step's number, where it matters (epochs).
         lockstep: whether all agents take each step.
+        width: lanes of a block; None for what the sizes of a simulation say.
     """
 
     agents: int
@@ -37,6 +38,7 @@ class Plan:
     paired: bool = False
     start: int = 0
     lockstep: bool = True
+    width: int | None = None
 
     @property
     def rows(self) -> int:

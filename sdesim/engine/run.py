@@ -569,7 +569,7 @@ def _dated(run: _Run, model: Dynamics, sims: Array, lost: list[_Lost]) -> np.nda
     diverged = np.full(sims.shape, -1)
     plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
     swept, kept = blocks.swept_and_kept(model, run.axes)
-    width = Blocks.of(1, plan.rows, plan.dims).width  # one for all, so one program
+    width = Blocks.of(1, plan.rows, plan.dims, plan.width).width  # one for all, so one program
     for part in lost:
         count = part.turns * part.stride
         numbers = (run.first, part.now, part.turns, part.stride)

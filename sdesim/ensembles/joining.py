@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sdesim.ensembles.grids import SIZES, with_errors
+from sdesim.ensembles.points import SIZES, with_errors
 from sdesim.fields import shown
 from sdesim.results.datasets import describe
 from sdesim.results.schema import Header

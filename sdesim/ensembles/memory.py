@@ -75,7 +75,7 @@ def check_memory(
     have = available_memory() if limit is None else byte_count("memory", limit)
     if have is not None and need > have:
         most = have // one  # a whole number of blocks of which may fit, or a few lanes in a program of their own
-        width = Blocks.of(1, plan.agents, plan.dims).width
+        width = Blocks.of(1, plan.agents, plan.dims, plan.width).width
         tries = [most // width * width - i * width for i in range(64)] + (
             [] if exact else list(range(VECTOR - 1, 0, -1))
         )

@@ -129,6 +129,7 @@ class Setup:
         exact: bool = False,
         fast: bool = True,
         points: int = 1,
+        width: int | None = None,
     ) -> "Setup":
         """Check a run, and warn of a coupling that is too stiff for its step.
 
@@ -157,6 +158,7 @@ class Setup:
             exact: whether short runs are computed as blocks of one width.
             fast: take float32 sines and cosines by polynomials.
             points: of a grid.
+            width: lanes of a block; None for what the sizes of a simulation say.
 
         Returns:
             The run.
@@ -205,7 +207,7 @@ class Setup:
             if feed is not None:
                 raise ValueError("increments: workers in virtual time have those of their jobs; leave it out")
         of_run = (sizes["sims"], sizes["first_sim"], first, sizes["steps"], seed)
-        plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0)
+        plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0, width=width)
         last = None if moments is None else moments[-1]
         given = (init, velocity, start, increments, feed, last)
         setup = cls(model, stepper, plan, observables, *of_run, *given, memory, exact)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import sdesim
-from sdesim.ensembles.grids import numeric_fields, with_value
+from sdesim.ensembles.points import numeric_fields, with_value
 
 TRACES = []
 

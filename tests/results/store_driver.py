@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from sdesim.results.stores.cards import Card, Sums
+from sdesim.results.stores.cards import Card
 from sdesim.results.stores.cut import Box
 from sdesim.results.stores.folder import Store
 from sdesim.results.stores.work import Made, Worked, work
@@ -26,7 +26,7 @@ def values_of(points: np.ndarray, sims: tuple[int, int]) -> np.ndarray:
 def made(store: Store, number: int) -> Made:
     task = store.rounds().task(number)
     values = values_of(task.points, task.sims)
-    return Made(values.tobytes(), Card(number, {"seconds": 0.0}, {"q": Sums.of(values, 1)}))
+    return Made(values.tobytes(), Card.of(number, {"seconds": 0.0}, {"q": values}, len(values)))
 
 
 def create(path: str) -> Store:

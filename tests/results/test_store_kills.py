@@ -74,10 +74,10 @@ def check(path, done):
         task = rounds.task(card.number)
         values = store_driver.values_of(task.points, task.sims)
         np.testing.assert_array_equal(np.frombuffer(store.get(card.number)).reshape(values.shape), values)
-        np.testing.assert_array_equal(card.sums["q"].mean, values.mean(1))
+        np.testing.assert_array_equal(card.sums.mean[:, 0], values.mean(1))
         for i, (k, eta) in enumerate(task.points):
             seen[k, eta, slice(*task.sims)] += 1
-            part = Sums(card.sums["q"].n, card.sums["q"].mean[i], card.sums["q"].m2[i])
+            part = Sums(card.sums.n, card.sums.mean[i, 0], card.sums.m2[i, 0])
             sums[k, eta] = sums[k, eta].plus(part) if (k, eta) in sums else part
     assert (seen == 1).all()
     whole = store_driver.values_of(np.array([[3, 1]]), (0, 10))[0]

@@ -7,6 +7,7 @@ file, which is read in one go.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -74,19 +75,42 @@ class Card:
     Attributes:
         number: of the task.
         said: of it, as JSON holds it: seconds of computing, how many simulations diverged.
-        sums: by the name of what was measured; leaves (points, ...).
+        shapes: of what was measured of a simulation, by name.
+        sums: over simulations of these, one after another, (points, numbers).
     """
 
     number: int
     said: Mapping[str, Any]
-    sums: Mapping[str, Sums]
+    shapes: Mapping[str, tuple[int, ...]]
+    sums: Sums
+
+    @classmethod
+    def of(cls, number: int, said: Mapping[str, Any], values: Mapping[str, np.ndarray], points: int) -> "Card":
+        """The card of what a task has measured.
+
+        Args:
+            number: of the task.
+            said: of it.
+            values: by name, (points, sims, ...).
+            points: how many there are.
+
+        Returns:
+            The card.
+        """
+        rows = [np.reshape(np.moveaxis(v, 1, 0), (v.shape[1], points, -1)) for v in values.values()]
+        whole = np.concatenate(rows, -1) if rows else np.zeros((1, points, 0))
+        return cls(number, said, {name: v.shape[2:] for name, v in values.items()}, Sums.of(whole, 0))
+
+    @property
+    def layout(self) -> tuple:
+        """What must be equal of cards whose numbers are of the same things."""
+        return tuple(self.shapes.items())
 
     def to_bytes(self) -> bytes:
         """As `from_bytes` reads it: a line of JSON, then numbers."""
-        shapes = {name: list(s.mean.shape) for name, s in self.sums.items()}
-        counts = {name: int(s.n) for name, s in self.sums.items()}
-        head = {"task": self.number, "said": dict(self.said), "shapes": shapes, "n": counts}
-        parts = [np.asarray(a, "<f8").tobytes() for s in self.sums.values() for a in (s.mean, s.m2)]
+        head = {"task": self.number, "said": dict(self.said), "n": int(self.sums.n), "points": len(self.sums.mean)}
+        head["shapes"] = {name: list(shape) for name, shape in self.shapes.items()}
+        parts = [np.asarray(a, "<f8").tobytes() for a in (self.sums.mean, self.sums.m2)]
         return b"".join([json.dumps(head).encode(), b"\n", *parts])
 
     @classmethod
@@ -106,12 +130,11 @@ class Card:
             blob = bytes(blob)
             end = blob.index(b"\n")
             head = json.loads(blob[:end])
-            numbers, at, sums = np.frombuffer(blob, "<f8", offset=end + 1), 0, {}
-            for name, shape in head["shapes"].items():
-                size = int(np.prod(shape, dtype=int))
-                mean, m2 = (numbers[i : i + size].reshape(shape) for i in (at, at + size))
-                sums[str(name)], at = Sums(int(head["n"][name]), mean, m2), at + 2 * size
-            return cls(int(head["task"]), dict(head["said"]), sums)
+            shapes = {str(name): tuple(map(int, shape)) for name, shape in head["shapes"].items()}
+            mean, m2 = np.frombuffer(blob, "<f8", offset=end + 1).reshape(2, int(head["points"]), -1)
+            if mean.shape[1] != sum(map(math.prod, shapes.values())):
+                raise ValueError("no card (of other shapes)")
+            return cls(int(head["task"]), dict(head["said"]), shapes, Sums(int(head["n"]), mean, m2))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no card ({type(error).__name__})") from None
 

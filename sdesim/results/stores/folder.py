@@ -402,12 +402,15 @@ class Store:
         return folder
 
     def tidy(self) -> None:
-        """Remove what killed processes left half written, and what finished tasks kept to go on with."""
+        """Remove what killed processes left half written, and what is left of the work on tasks that are done."""
         for folder in (self.path, *(self.path / name for name in FOLDERS)):
             remove_abandoned(folder)
         for kind in ("tasks", "cards"):
             for shard in _shards(self.path / kind):
                 remove_abandoned(shard)
+        for number in _in_shard(self.path / "leases", ""):
+            if self.has(number):  # its owner was killed between the two
+                (self.path / "leases" / f"{number:06d}").unlink(missing_ok=True)
         for number in _in_shard(self.path / "work", ""):
             if self.has(number):
                 shutil.rmtree(self.path / "work" / f"{number:06d}", ignore_errors=True)

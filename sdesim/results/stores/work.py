@@ -128,6 +128,7 @@ def work(
         look()
         for shard in touched:
             store.pack(shard)
+        store.tidy()
     finally:
         leases.close()
     return Worked(computed, twice, failed)

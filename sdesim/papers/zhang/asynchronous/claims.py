@@ -11,7 +11,7 @@ import xarray as xr
 from sdesim import statistics
 from sdesim.analysis import linearize, stability_map
 from sdesim.claims import Statement, at_least
-from sdesim.ensembles.grids import with_value
+from sdesim.ensembles.points import with_value
 from sdesim.papers.frame import measured
 from sdesim.papers.zhang.asynchronous.config import ARMS, Config
 from sdesim.papers.zhang.asynchronous.run import gains, model, period_of, stepper
