@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
 LATER = types.MappingProxyType({"later": True})
 """Of a field that came later, whose None means what was before: at None it is left out, and hashes stay."""
@@ -114,6 +115,40 @@ def _filled(cell: types.CellType) -> bool:
         return cell.cell_contents is not None
     except ValueError:  # of a function that is being defined
         return False
+
+
+def program(closed: Any) -> str:
+    """A traced program as text, equal for programs that do the same to the same constants, in any process.
+
+    What JAX prints of a program leaves out the values of its arrays, and says where functions lie. A derivative of the
+    user's own is part of it where it is taken.
+
+    Args:
+        closed: from `jax.make_jaxpr`.
+
+    Returns:
+        The text, of any length.
+    """
+    jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
+    names = {v: f"v{i}" for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars))}
+    atom = lambda v: f"{v.aval}={contents(v.val)}" if isinstance(v, Literal) else names[v]
+    lines = [f"{names[v]}:{v.aval}" for v in names] + [contents(c) for c in consts]
+    for eqn in jaxpr.eqns:
+        for v in eqn.outvars:
+            names[v] = f"v{len(names)}"
+        held = ("call_jaxpr",) if eqn.primitive.name.startswith("custom_") else eqn.params
+        said = ",".join(f"{name}={_parameter(eqn.params[name])}" for name in sorted(held) if name in eqn.params)
+        lines.append(f"{eqn.primitive.name}({','.join(map(atom, eqn.invars))})[{said}]")
+    return "\n".join([*lines, ",".join(map(atom, jaxpr.outvars))])
+
+
+def _parameter(value: Any) -> str:
+    """What a primitive does beside its operands."""
+    if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
+        return "{" + program(value) + "}"
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(_parameter, value))}]"
+    return contents(value)
 
 
 def functions_of(module: Any, prefix: str = "") -> dict[str, Any]:

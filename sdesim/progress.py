@@ -20,20 +20,21 @@ def in_place() -> bool:
     return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
 
 
-def bar(total: int, label: str, shown: bool) -> Any:
+def bar(total: int, label: str, shown: bool, unit: str = "step") -> Any:
     """A context whose `update(count)` says how much more is done; from any thread.
 
     Args:
         total: how much there is to do, in steps.
         label: what the bar is called.
         shown: whether there is anything to see.
+        unit: what is counted.
 
     Returns:
         tqdm's bar, or lines where a line cannot be overwritten.
     """
     if shown and not in_place():
         return _Lines(total, label)
-    return tqdm(total=total, desc=label, unit="step", unit_scale=True, delay=DELAY, disable=not shown)
+    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, delay=DELAY, disable=not shown)
 
 
 def each(items: Sequence, label: str, shown: bool) -> Iterator:

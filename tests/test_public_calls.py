@@ -34,6 +34,7 @@ TAKEN = {
     "couple(mean)": {"function"},  # what it returns is seen in an update
     "simulate(observe)": {"empty"},
     "sweep(observe)": {"empty"},
+    "sweep(lanes)": {"huge"},
     "iterate(observe)": {"empty"},
     "diffrax_solve(dt0)": {"fraction", "huge"},
     "diffrax_solve(t1)": {"fraction"},

@@ -6,6 +6,7 @@ the same noise, and comparisons are paired.
 """
 
 import itertools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +15,10 @@ import xarray as xr
 
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.durable import durable_sweep
 from sdesim.ensembles.points import SIZES, Sweep, combined, on_grid, product_of, run_points, with_errors
 from sdesim.ensembles.warnings import warn_of_divergence
-from sdesim.fields import check_flags
+from sdesim.fields import check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
 from sdesim.results.datasets import describe
 from sdesim.steppers import AbstractStepper
@@ -48,8 +50,11 @@ def sweep(
     exact: bool | None = None,
     fast: bool = True,
     progress: bool = False,
+    store: str | os.PathLike | None = None,
+    lanes: int | None = None,
+    mix_versions: bool = False,
 ) -> xr.Dataset:
-    """Simulate a model at every point of a grid.
+    """Simulate a model at every point of a grid; in a store, so that nothing is lost, if one is named.
 
     Args:
         model: the dynamics.
@@ -85,20 +90,29 @@ def sweep(
             for `simulate`; by default where `first_sim` is given.
         fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
         progress: show a bar with the time left, after two seconds.
+        store: a folder that keeps what is done, task by task. The same call goes on after a crash, shares the work with
+            whoever makes it at the same time, and runs what is new where there are more `sims` or values: see
+            `docs/sweeps.md`. None, the default, for memory alone.
+        lanes: of a new store, simulations of a task at the most; about a second's work by default.
+        mix_versions: whether a store that other versions of JAX began, or another kind of device, may be added to.
 
     Returns:
         A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
         Variables: `agents`, `quorum`, `center`, `spread` (sum_i |x^i - quorum|^2) and `quorum_loss` at the end, what
         `observe` recorded, `diverged` (first non-finite step or -1); and of each that has no agent axis its mean over
         simulations `NAME_mean` and Monte Carlo standard error `NAME_stderr`. Where sizes differ, what a point does not
-        have is NaN.
+        have is NaN. With a store the values are read when they are asked for, as `sdesim.open` says.
 
     Raises:
         TypeError: as `simulate`.
-        ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`.
+        ValueError: for unknown names (with the nearest known), empty or unfit values, and as `simulate`; for a store of
+            another sweep, with the difference.
         MemoryError: as `simulate`.
+        SweepError: where tasks of a store failed; all others are kept.
     """
-    check_flags(progress=progress)
+    check_flags(progress=progress, mix_versions=mix_versions)
+    if lanes is not None:
+        lanes = check_count("lanes", lanes)
     asked = Sweep.of(
         model,
         grid,
@@ -123,7 +137,11 @@ def sweep(
         exact=exact,
         fast=fast,
     )
-    return in_memory(asked, memory, progress)
+    if store is None:
+        return in_memory(asked, memory, progress)
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(f"store={shown(store)}: must be the name of a folder")
+    return durable_sweep(asked, store, lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
 
 
 def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Dataset:

@@ -63,10 +63,20 @@ def _leaf(module: Any, name: str) -> Any:
     return module
 
 
-def _extreme(model: Dynamics, grid: Mapping[str, Sequence]) -> Dynamics:
+def stiffest(model: Dynamics, grid: Mapping[str, Sequence]) -> Dynamics:
     """The model with the largest value of every swept number: the stiffest, and of the form that all points have.
 
     Its values are put into the model, so that all are checked before anything runs.
+
+    Args:
+        model: the dynamics.
+        grid: values by name.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: for values that do not fit.
     """
     for name, values in grid.items():
         values = _telling(values)
@@ -340,8 +350,8 @@ def run_points(
     of = columns if of is None else of
     points = len(next(iter(columns.values()))) if columns else 1
     stepper, run = sweep.at(here)
-    run |= {"memory": memory, "width": width, **_of_sims(run, first, sims)}
-    setup = Setup.of(_extreme(sweep.model, of), stepper, **run, points=points)
+    run |= {"memory": memory, "width": width, **of_sims(run, first, sims)}
+    setup = Setup.of(stiffest(sweep.model, of), stepper, **run, points=points)
     for name, values in of.items():  # the largest value may have an SDE where another has none
         for value in _telling(values):
             changed = with_value(sweep.model, name, value)
@@ -361,8 +371,20 @@ def run_points(
     return data.assign_attrs(path=str(ran.lanes.path), remedy=advice)
 
 
-def _of_sims(run: Mapping[str, Any], first: int, sims: int | None) -> dict[str, Any]:
-    """What of a run is of some of its simulations."""
+def of_sims(run: Mapping[str, Any], first: int, sims: int | None) -> dict[str, Any]:
+    """What of a run is of some of its simulations.
+
+    Args:
+        run: arguments of `Setup.of`.
+        first: which of its simulations is the first, from 0.
+        sims: how many there are; None for all.
+
+    Returns:
+        Those arguments that are others.
+
+    Raises:
+        ValueError: for arrays of another number of simulations.
+    """
     every = run["sims"]
     if sims is None or (first == 0 and sims == every):
         return {}

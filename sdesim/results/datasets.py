@@ -141,9 +141,46 @@ def write_dataset(data: xr.Dataset, path: str | os.PathLike) -> None:
         FileNotFoundError: as `sdesim.results.files.replacing`.
         WriteError: likewise.
     """
-    encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
-    with data.to_netcdf(engine="h5netcdf", encoding=encoding) as blob:  # a view, which is to be given back
+    with _netcdf(data) as blob:  # a view, which is to be given back
         write_sealed(blob, path)
+
+
+def _netcdf(data: xr.Dataset) -> memoryview:
+    encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
+    return data.to_netcdf(engine="h5netcdf", encoding=encoding)
+
+
+def to_bytes(data: xr.Dataset) -> bytes:
+    """A Dataset as compressed netCDF.
+
+    Args:
+        data: the Dataset.
+
+    Returns:
+        The bytes of the file.
+    """
+    with _netcdf(data) as blob:
+        return bytes(blob)
+
+
+def from_bytes(blob: bytes, said: str) -> xr.Dataset:
+    """What `to_bytes` made.
+
+    Args:
+        blob: the bytes of the file, whose checksum was verified.
+        said: how errors call the file.
+
+    Returns:
+        The data, in memory.
+
+    Raises:
+        Damaged: for bytes that are no netCDF file; a ValueError.
+    """
+    try:
+        with xr.open_dataset(io.BytesIO(blob), engine="h5netcdf") as opened:
+            return opened.load()
+    except (OSError, ValueError) as error:
+        raise Damaged(said, "is no netCDF file", "name another file") from error
 
 
 def read_dataset(path: str | os.PathLike, name: str = "path") -> xr.Dataset:
@@ -160,12 +197,7 @@ def read_dataset(path: str | os.PathLike, name: str = "path") -> xr.Dataset:
         FileNotFoundError: as `sdesim.results.files.read_sealed`.
         Damaged: likewise, and for bytes that are no netCDF file; a ValueError.
     """
-    blob = io.BytesIO(read_sealed(path, name))
-    try:
-        with xr.open_dataset(blob, engine="h5netcdf") as opened:
-            return opened.load()
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{name}={str(path)!r}", "is no netCDF file", "name another file") from error
+    return from_bytes(read_sealed(path, name), f"{name}={str(path)!r}")
 
 
 def read_described(

@@ -158,6 +158,8 @@ KINDS = {
         {"seed": SEED, "fingerprint": _ANY_TEXT, "checkpoint": Field(_whole, needed=False)},
     ),
     "cache": Kind("a run that figures keep", "xarray.open_dataset(FILE)", {"warnings": _json(list)}),
+    "store": Kind("a sweep in a folder", "sdesim.open(FOLDER)", {"identity": _json(dict), "versions": _json(dict)}),
+    "task": Kind("a task of a store", "sdesim.open(FOLDER)", {"number": WHOLE}),
     "benchmark": Kind("a benchmark", "json.load"),
 }
 

@@ -1,0 +1,375 @@
+"""A sweep in a store: what it is to compute, and how a task is computed.
+
+The numbers of a simulation depend on nothing but itself, so that a task finds what the whole sweep would have found, to
+the bit: lanes are computed in blocks of the width that the store was made with.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sdesim.engine.blocks import Blocks
+from sdesim.ensembles.identity import difference, identity, program_of, programs, size_key, versions
+from sdesim.ensembles.opening import Opened, card_of, header_of, layout_name, layout_of
+from sdesim.ensembles.points import SIZES, Sweep, coordinate, run_points
+from sdesim.ensembles.setup import Setup
+from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
+from sdesim.fields import check_count, warn
+from sdesim.progress import bar
+from sdesim.results.datasets import describe, to_bytes
+from sdesim.results.schema import Header
+from sdesim.results.stores.cut import Box, Rounds, missing
+from sdesim.results.stores.folder import Store, StoreError
+from sdesim.results.stores.work import Made, Worked, work
+
+WORK = 2e8  # agent-steps times dimensions of a task: about a second or two of a core
+BYTES = 2**26  # that the values of a task may take
+LANES = 2**16  # of a task, at the most
+
+
+class SweepError(RuntimeError):
+    """Some tasks of a sweep failed; all others are done and kept."""
+
+
+class MemoryWarning(UserWarning):
+    """A task was computed in smaller blocks than its store was made with, and its bits may differ."""
+
+
+@dataclasses.dataclass
+class Durable:
+    """A sweep and its store.
+
+    Attributes:
+        sweep: what is asked for.
+        store: the store.
+        setups: the run at each choice of sizes, by `size_key`.
+        memory: bytes that a task may use; what is free by default.
+    """
+
+    sweep: Sweep
+    store: Store
+    setups: dict[str, Setup]
+    memory: int | str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        sweep: Sweep,
+        path: Any,
+        *,
+        lanes: int | None = None,
+        mix_versions: bool = False,
+        memory: int | str | None = None,
+    ) -> "Durable":
+        """Make a store for a sweep, or open the one that is there.
+
+        Args:
+            sweep: what is asked for.
+            path: of the store's folder.
+            lanes: simulations of a task at the most, for a new store; about a second's work by default.
+            mix_versions: whether a store of other versions of JAX, or of another kind of device, may be added to.
+            memory: bytes that a task may use; what is free by default.
+
+        Returns:
+            Both.
+
+        Raises:
+            StoreError: where the store is of another sweep: with the difference.
+            ValueError: as `sdesim.sweep`.
+            WriteError: if the store cannot be written.
+        """
+        setups = programs(sweep)
+        if lanes is not None:
+            lanes = check_count("lanes", lanes)
+        who, now = identity(sweep), versions()
+        header = Header.new("store", sweep.settings, sweep.call, identity=who, versions=now)
+        cut = {"axes": list(sweep.grid), "lanes": lanes or lanes_of_a_task(sweep, next(iter(setups.values())))}
+        store = Store.create(path, {**json.loads(json.dumps(header.attributes(), default=str)), **cut})
+        found = cls(sweep, store, setups, memory)
+        found._check(who, now, lanes, mix_versions)
+        return found
+
+    def _check(self, who: dict[str, Any], now: dict[str, str], lanes: int | None, mix_versions: bool) -> None:
+        said, own = f"store={str(self.store.path)!r}", header_of(self.store).own
+        if differing := difference(own["identity"], who):
+            raise StoreError(f"{said}: is of another sweep: {'; '.join(differing)}; name another folder")
+        if lanes is not None and lanes != self.store.manifest["lanes"]:
+            cut = f"cut into tasks of {self.store.manifest['lanes']} lanes for good"
+            raise StoreError(f"lanes={lanes}: {said} is {cut}; leave lanes out")
+        if other := difference(own["versions"], now):
+            if not mix_versions:
+                mix = "use those, or mix_versions=True (--mix-versions), after which its simulations may differ in bits"
+                raise StoreError(f"{said}: was begun with others: {'; '.join(other)}; {mix}")
+            self.store.note(f"mixed-{hashlib.sha256(json.dumps(now).encode()).hexdigest()[:16]}", now)
+            return  # another version may call the same program by other names
+        known = {key: p for one in self.store.rounds().all for key, p in one.said["programs"].items()}
+        for key, setup in self.setups.items():
+            if key in known and known[key] != program_of(self.sweep, setup):
+                where = "" if key == "{}" else f" at {key}"
+                why = f"the loss, the rule, the noise, an observable or a schedule computes something else{where}"
+                raise StoreError(f"{said}: is of another sweep: {why}; name another folder")
+
+    # -- what is to be computed ------------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Add what is asked for and not in the store yet.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        while True:
+            rounds = self.store.rounds()
+            new, boxes = self._missing(rounds)
+            if not boxes or self.store.add(new, boxes, self._said(rounds, new, boxes), rounds):
+                return
+
+    def _missing(self, rounds: Rounds) -> tuple[dict[str, list], list[Box]]:
+        new, places = {}, []
+        for name, values in self.sweep.grid.items():
+            known = {_key(v): i for i, v in enumerate(rounds.values(name))}
+            plain = [np.asarray(v).tolist() for v in values]
+            new[name] = [v for v in plain if _key(v) not in known]
+            known |= {_key(v): len(known) + i for i, v in enumerate(new[name])}
+            places.append(tuple(known[_key(v)] for v in plain))
+        sims = (0, check_count("sims", self.sweep.run["sims"]))
+        apart = [[(i,) for i in along] if name in self.sweep.sizes else [along] for name, along in self._named(places)]
+        wanted = [Box(tuple(at), sims) for at in itertools.product(*apart)]
+        return new, missing(wanted, rounds.boxes)
+
+    def _named(self, places: Sequence[tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+        return list(zip(self.sweep.grid, places, strict=True))
+
+    def _said(self, rounds: Rounds, new: Mapping[str, list], boxes: Sequence[Box]) -> dict[str, Any]:
+        """What a round says beside: labels of new values, and by what choices of sizes are known."""
+        labels = {}
+        for name, values in self.sweep.grid.items():
+            by_value = {
+                _key(np.asarray(v).tolist()): label for v, label in zip(values, coordinate(values), strict=True)
+            }
+            count = len(rounds.values(name))
+            vectors = bool(np.ndim(values[0]))
+            labels[name] = [
+                count + i if vectors else np.asarray(by_value[_key(v)]).item() for i, v in enumerate(new[name])
+            ]
+        held = {name: [*rounds.values(name), *new[name]] for name in self.sweep.grid}
+        axes = list(self.sweep.grid)
+        sizes, programmed, widths = {}, {}, {}
+        for box in boxes:
+            places = {name: box.at[axes.index(name)][0] for name in self.sweep.sizes}
+            key = size_key({name: held[name][i] for name, i in places.items()})
+            setup = self.setups[key]
+            sizes[",".join(str(i) for i in places.values())] = hashlib.sha256(key.encode()).hexdigest()[:16]
+            programmed[key] = program_of(self.sweep, setup)
+            widths[key] = Blocks.of(1, setup.plan.rows, setup.plan.dims).width
+        return {"labels": labels, "sizes": sizes, "programs": programmed, "widths": widths}
+
+    # -- how it is computed ----------------------------------------------------------------------------------------
+
+    def compute(self, number: int) -> Made:
+        """A task.
+
+        Args:
+            number: of the task.
+
+        Returns:
+            Its file and its card.
+
+        Raises:
+            MemoryError: if not even one simulation fits.
+        """
+        began = time.perf_counter()
+        rounds = self.store.rounds()
+        task = rounds.task(number)
+        held = {name: rounds.values(name) for name in rounds.axes}
+        at = {name: [held[name][i] for i in task.points[:, j]] for j, name in enumerate(rounds.axes)}
+        here = {name: at[name][0] for name in self.sweep.sizes}
+        columns = {name: at[name] for name in self.sweep.numbers}
+        key = size_key(here)
+        width = next(one.said["widths"][key] for one in rounds.all if key in one.said["widths"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StabilityWarning)  # said once, of all points
+            data = self._run(here, columns, task.sims, width, width)
+        plain = {SIZES.get(name, name): values for name, values in at.items() if np.ndim(values) == 1}
+        data = data.assign_coords({name: ("point", values) for name, values in plain.items()})
+        seconds = time.perf_counter() - began
+        path = data.attrs["path"]
+        size = hashlib.sha256(key.encode()).hexdigest()[:16]
+        if self.store.noted(layout_name(size)) is None:
+            self.store.note(layout_name(size), layout_of(data))
+        settings = {"points": task.points.tolist(), "sims": list(task.sims)}
+        made_by = header_of(self.store).made_by
+        describe(data, "task", settings, made_by, path=path, seconds=seconds, number=number)
+        return Made(to_bytes(data), card_of(number, data, {"seconds": seconds, "path": path}))
+
+    def _run(
+        self, here: Mapping[str, Any], columns: Mapping[str, list], sims: tuple[int, int], width: int, usual: int
+    ) -> xr.Dataset:
+        """Some points and simulations, in as many parts as memory makes necessary."""
+        points = len(next(iter(columns.values()))) if columns else 1
+        count = sims[1] - sims[0]
+        natural = self.setups_width(here)
+        try:
+            given = None if width == natural else width
+            found = run_points(self.exact, here, columns, first=sims[0], sims=count, width=given, memory=self.memory)
+        except MemoryError:
+            run = lambda columns, sims, width: self._run(here, columns, sims, width, usual)
+            if points * count > width and points > 1:
+                cuts = ((0, points // 2), (points // 2, points))
+                halves = [{name: values[slice(*cut)] for name, values in columns.items()} for cut in cuts]
+                return xr.concat([run(half, sims, width) for half in halves], "point", combine_attrs="override")
+            if points * count > width and count > 1:
+                middle = (sims[0] + sims[1]) // 2
+                parts = [run(columns, part, width) for part in ((sims[0], middle), (middle, sims[1]))]
+                return xr.concat(parts, "sim", combine_attrs="override")
+            if width == 1:
+                raise
+            return run(columns, sims, width // 2)
+        if width != usual:
+            small = f"blocks of {width} lanes in place of {usual}, for want of memory"
+            warn(f"a task was computed in {small}; its simulations may differ in bits", MemoryWarning)
+            found.attrs["path"] += f"; {small}"
+        return found
+
+    def setups_width(self, here: Mapping[str, Any]) -> int:
+        """Lanes of a block by what the sizes say.
+
+        Args:
+            here: the choice of sizes.
+        """
+        plan = self.setups[size_key(here)].plan if size_key(here) in self.setups else None
+        if plan is None:  # a choice that somebody else asked for
+            stepper, run = self.sweep.at(here)
+            rows = run["agents"] if stepper.lockstep else 1
+            return Blocks.of(1, rows, run["dims"]).width
+        return Blocks.of(1, plan.rows, plan.dims).width
+
+    @property
+    def exact(self) -> Sweep:
+        """The sweep, each of whose simulations depends on nothing but itself."""
+        return dataclasses.replace(self.sweep, run={**self.sweep.run, "exact": True})
+
+    # -- all of it -------------------------------------------------------------------------------------------------
+
+    def work(self, progress: bool = False) -> Worked:
+        """Compute what is missing, with whoever else does.
+
+        Args:
+            progress: show a bar, of what all do.
+
+        Returns:
+            What was done here.
+
+        Raises:
+            SweepError: if tasks failed.
+            WriteError: where something cannot be written.
+        """
+        rounds = self.store.rounds()
+        held = len(self.store.done())
+        with bar(rounds.tasks - held, f"sweep ({self.store.path})", progress, "task") as told:
+
+            def watch(done: set[int]) -> None:
+                nonlocal held
+                if len(done) > held:
+                    told.update(len(done) - held)
+                    held = len(done)
+
+            worked = work(self.store, self.compute, watch=watch)
+        failed = worked.failed or self.store.failures()
+        if failed:
+            first = min(failed)
+            said = f"{len(failed)} of {rounds.tasks} tasks failed, the first, task {first}, with {failed[first]}"
+            raise SweepError(f"{said}; all others are kept, and the same call tries these again")
+        return worked
+
+    def data(self) -> xr.Dataset:
+        """What was asked for, lazily.
+
+        Returns:
+            As `sdesim.open`, of the grid's values in their order.
+
+        Warns:
+            DivergenceWarning: where simulations diverged.
+        """
+        found = Opened(self.store)
+        data, rounds = found.data(), found.rounds
+        lost = sum(int(card.said.get("diverged", 0)) for card in found.cards())
+        if lost:
+            total = sum(task.lanes for task in found.tasks)
+            kept = "They are kept and marked in `diverged`; a smaller eta or gain would be stable."
+            warn(f"{lost} of {total} simulations ({lost / total:.1%}) diverged. {kept}", DivergenceWarning)
+        chosen: dict[str, Any] = {}
+        for name, values in self.sweep.grid.items():
+            known = {_key(v): i for i, v in enumerate(rounds.values(name))}
+            places = [known[_key(np.asarray(v).tolist())] for v in values]
+            if places != list(range(len(known))):
+                chosen[SIZES.get(name, name)] = places
+        if self.sweep.run["sims"] != rounds.sims:
+            chosen["sim"] = slice(0, self.sweep.run["sims"])
+        attrs = data.attrs
+        return data.isel(chosen).assign_attrs(attrs) if chosen else data
+
+
+def lanes_of_a_task(sweep: Sweep, setup: Setup) -> int:
+    """Simulations of a task, about a second or two of work: whole blocks of them.
+
+    Args:
+        sweep: what is asked for.
+        setup: the run at its first choice of sizes.
+
+    Returns:
+        Lanes, at the most.
+    """
+    plan = setup.plan
+    width = Blocks.of(1, plan.rows, plan.dims).width
+    per_lane = max(1, plan.rows * plan.dims * max(1, setup.steps))
+    numbers = plan.agents * plan.dims if sweep.keep_agents else plan.dims
+    records = 1 if plan.every is None else 1 + setup.steps // plan.every
+    numbers += sum(records * o.numbers(plan.agents, plan.dims) for o in setup.observables)
+    most = min(WORK / per_lane, BYTES / (8 * numbers), LANES)
+    return width * max(1, math.floor(most / width))
+
+
+def durable_sweep(
+    sweep: Sweep,
+    path: Any,
+    *,
+    lanes: int | None,
+    mix_versions: bool,
+    memory: int | str | None,
+    progress: bool,
+) -> xr.Dataset:
+    """Run what of a sweep is not in its store yet.
+
+    Args:
+        sweep: what is asked for.
+        path: as `store` for `sdesim.sweep`.
+        lanes: as for `sdesim.sweep`.
+        mix_versions: likewise.
+        memory: likewise.
+        progress: likewise.
+
+    Returns:
+        Its data, lazily.
+
+    Raises:
+        StoreError: as `Durable.of`.
+        SweepError: as `Durable.work`.
+    """
+    made = Durable.of(sweep, path, lanes=lanes, mix_versions=mix_versions, memory=memory)
+    made.plan()
+    made.work(progress)
+    return made.data()
+
+
+def _key(value: Any) -> Any:
+    """A value as what a dictionary can look up: 0 and 0.0 are one."""
+    return tuple(map(_key, value)) if isinstance(value, list) else value

@@ -1,0 +1,196 @@
+"""What a sweep is, so that a store takes no results of another one: by what its program does, and by its numbers.
+
+Functions are known by what was traced of them, with the bytes of all that they close over, and never by their names or
+by where they lie. Versions of JAX trace the same function to different programs; so these are told apart beforehand.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sdesim import random
+from sdesim.contents import digest, program
+from sdesim.dynamics import Dynamics
+from sdesim.engine.plan import view_of
+from sdesim.ensembles.points import FINALS, STEPPER, Sweep, of_sims, stiffest
+from sdesim.ensembles.setup import Setup
+from sdesim.fields import numeric_fields, shown
+from sdesim.init import AbstractInit, Point
+from sdesim.observe import AbstractAccumulator, AbstractSeries
+from sdesim.random import Stream
+from sdesim.steppers import AbstractStepper
+
+GENERATOR = "Threefry-2x32-20 of (seed; stream, step) and (agent, coordinate, simulation)"
+_LONG = 16  # numbers of an array that are said one by one
+
+
+def size_key(here: Mapping[str, Any]) -> str:
+    """A choice of sizes as text.
+
+    Args:
+        here: sizes and numbers of the stepper that are swept, by name.
+    """
+    return json.dumps({name: np.asarray(value).tolist() for name, value in here.items()}, sort_keys=True)
+
+
+def identity(sweep: Sweep) -> dict[str, Any]:
+    """All that the numbers of a sweep depend on, but for its grid, its simulations and what it is computed by.
+
+    Args:
+        sweep: what is asked for.
+
+    Returns:
+        By name, as JSON holds it.
+    """
+    run = {**sweep.given, **sweep.run}
+    apart = ("sims", "exact", "init", "velocity", "increments", "observe")
+    said: dict[str, Any] = {name: value for name, value in run.items() if name not in apart}
+    for prefix, module in (("", sweep.model), (STEPPER, sweep.stepper)):
+        numbers = {prefix + name: value for name, value in numeric_fields(module).items()}
+        said |= {name: _short(value) for name, value in numbers.items() if name not in sweep.grid}
+    for name in ("init", "velocity", "increments"):
+        given = run[name]
+        if isinstance(given, AbstractInit):
+            said |= {f"{name}.{n}": _short(value) for n, value in numeric_fields(given).items()}
+        else:
+            said[name] = _short(given)
+    watched = sweep.run["observe"]
+    several = watched if isinstance(watched, list | tuple) else (watched,)
+    said["observe"] = [getattr(o, "name", shown(o)) for o in several]
+    said["numbers of observe"] = _short_all(several)
+    said |= {"grid": list(sweep.grid), "keep_agents": sweep.keep_agents, "generator": GENERATOR}
+    said |= {"x64": jnp.result_type(float) == jnp.float64, **_precision()}
+    return json.loads(json.dumps(said, default=_short))
+
+
+def _precision() -> dict[str, Any]:
+    precision: Any = jax.config
+    return {"products": precision.jax_default_matmul_precision}
+
+
+def versions() -> dict[str, str]:
+    """What decides how programs are rounded, beside themselves."""
+    packages = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
+    return {**packages, "device": jax.devices()[0].platform}
+
+
+def programs(sweep: Sweep) -> dict[str, Setup]:
+    """The run at each choice of sizes, checked, of one simulation.
+
+    Args:
+        sweep: what is asked for.
+
+    Returns:
+        By `size_key`.
+
+    Raises:
+        ValueError: as `sdesim.sweep`.
+        TypeError: likewise.
+    """
+    found = {}
+    for point in itertools.product(*sweep.sizes.values()):
+        here = dict(zip(sweep.sizes, point, strict=True))
+        stepper, run = sweep.at(here)
+        one = {**run, **of_sims(run, 0, 1)}
+        found[size_key(here)] = Setup.of(stiffest(sweep.model, sweep.numbers), stepper, **one)
+    return found
+
+
+def program_of(sweep: Sweep, setup: Setup) -> str:
+    """A hash of what is done to one simulation: its start, a step, and what is looked at.
+
+    Args:
+        sweep: that it is of.
+        setup: from `programs`.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
+    plan = setup.plan
+    law = setup.init if isinstance(setup.init, AbstractInit) else Point(0.0)
+    stepper = setup.stepper.bare(setup.feed)
+    parts, static = eqx.partition((setup.model, stepper, setup.observables, law), eqx.is_array)
+
+    def simulation(parts: Any, seed: Array, sim: Array, n: Array, dw: Array | None):
+        model, stepper, observables, law = eqx.combine(parts, static)
+        return _simulated(setup, model, stepper, observables, law, seed, sim, n, dw)
+
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    dtype = jnp.result_type(float)
+    dw = None if setup.increments is None else jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
+    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    closed = jax.make_jaxpr(simulation)(parts, words, jax.ShapeDtypeStruct((), jnp.uint32), number, dw)
+    said = [program(closed), str((plan.every, plan.epoch, plan.fast))]
+    if setup.feed is not None:  # what is drawn on the host is known by its code alone
+        said.append(digest(sweep.stepper))
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+def _simulated(
+    setup: Setup,
+    model: Dynamics,
+    stepper: AbstractStepper,
+    observables: Any,
+    law: AbstractInit,
+    seed: Array,
+    sim: Array,
+    n: Array,
+    dw: Array | None,
+) -> Any:
+    plan, dtype = setup.plan, jnp.result_type(float)
+    key = random.step_key(seed, Stream.POSITION, 0)
+    x = law.draw(random.words(key, sim, plan.agents, plan.dims), dtype)
+    x = jnp.broadcast_to(x, (plan.agents, plan.dims))
+    v = None if setup.velocity is None else jnp.zeros_like(x)
+    state = stepper.init(model, x, v)
+    if plan.epoch is not None:
+        state = stepper.renew(model, state)
+    given = {} if dw is None else {"dw": dw}
+    new = stepper.step(model, state, n, seed=seed, sim=sim, **given)
+    view = view_of(plan, stepper, model, new, n)
+    seen: list[Any] = [o.value(view) for o in FINALS]
+    for o in observables:
+        if isinstance(o, AbstractSeries):
+            seen.append(o.value(view))
+        elif isinstance(o, AbstractAccumulator):
+            seen.append(o.finish(o.update(o.init(view), view)))
+    return new, seen
+
+
+def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
+    """In what two sweeps differ.
+
+    Args:
+        theirs: of the store.
+        mine: of what is asked for.
+
+    Returns:
+        A phrase for each difference.
+    """
+    names = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+    return [f"{name} is {shown(theirs.get(name))} there and {shown(mine.get(name))} here" for name in names]
+
+
+def _short(value: Any) -> Any:
+    """Numbers one by one, where they are few; else a hash of their bytes."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list) and np.size(value) <= _LONG:
+        return np.asarray(value).tolist()
+    if not isinstance(value, np.ndarray | np.generic | jax.Array | tuple | list):
+        return digest(value)
+    plain = np.asarray(value)
+    return plain.tolist() if plain.size <= _LONG else f"{plain.dtype}{list(plain.shape)} {digest(plain)[:16]}"
+
+
+def _short_all(tree: Any) -> list:
+    return [_short(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
