@@ -124,7 +124,7 @@ def card_of(number: int, data: xr.Dataset, said: Mapping[str, Any]) -> Card:
     Returns:
         The card.
     """
-    measured = {str(name): v.values for name, v in data.data_vars.items() if has_mean(str(name), v.dims)}
+    measured = {str(name): v.values for name, v in sorted(data.data_vars.items()) if has_mean(str(name), v.dims)}
     lost = int((data["diverged"].values >= 0).sum()) if "diverged" in data else 0
     return Card.of(number, {**said, "diverged": lost}, measured, data.sizes["point"])
 

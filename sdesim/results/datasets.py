@@ -141,30 +141,32 @@ def write_dataset(data: xr.Dataset, path: str | os.PathLike) -> None:
         FileNotFoundError: as `sdesim.results.files.replacing`.
         WriteError: likewise.
     """
-    with _netcdf(data) as blob:  # a view, which is to be given back
+    encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
+    with data.to_netcdf(engine="h5netcdf", encoding=encoding) as blob:  # a view, which is to be given back
         write_sealed(blob, path)
 
 
-def _netcdf(data: xr.Dataset) -> memoryview:
-    encoding = {name: {"zlib": True, "complevel": 4} for name, v in data.data_vars.items() if v.size > 1000}
-    return data.to_netcdf(engine="h5netcdf", encoding=encoding)
+_CLASSIC = b"CDF"  # with which netCDF-3 begins
 
 
 def to_bytes(data: xr.Dataset) -> bytes:
-    """A Dataset as compressed netCDF.
+    """A small Dataset as netCDF-3, which takes a millisecond, a fortieth of netCDF-4 with its HDF5.
 
     Args:
-        data: the Dataset.
+        data: the Dataset. Whole numbers come back as 32 bits, unless they need more: then as netCDF-4.
 
     Returns:
         The bytes of the file.
     """
-    with _netcdf(data) as blob:
-        return bytes(blob)
+    try:
+        return bytes(data.to_netcdf(engine="scipy"))
+    except (ValueError, TypeError):  # a type that netCDF-3 has no room for
+        with data.to_netcdf(engine="h5netcdf") as blob:
+            return bytes(blob)
 
 
 def from_bytes(blob: bytes, said: str) -> xr.Dataset:
-    """What `to_bytes` made.
+    """What `to_bytes` made, or any other netCDF.
 
     Args:
         blob: the bytes of the file, whose checksum was verified.
@@ -176,10 +178,12 @@ def from_bytes(blob: bytes, said: str) -> xr.Dataset:
     Raises:
         Damaged: for bytes that are no netCDF file; a ValueError.
     """
+    classic = blob.startswith(_CLASSIC)
+    failures = Exception if classic else (OSError, ValueError)  # SciPy reads the bytes of others as they come
     try:
-        with xr.open_dataset(io.BytesIO(blob), engine="h5netcdf") as opened:
+        with xr.open_dataset(io.BytesIO(blob), engine="scipy" if classic else "h5netcdf") as opened:
             return opened.load()
-    except (OSError, ValueError) as error:
+    except failures as error:
         raise Damaged(said, "is no netCDF file", "name another file") from error
 
 

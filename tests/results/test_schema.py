@@ -14,6 +14,8 @@ OWN = {
     "figure": {"experiment": "bs-fig1", "preset": "smoke", "seed": 0, "claims": [{"id": "a", "value": 0.1}]},
     "training": {"seed": 5, "fingerprint": "abc", "checkpoint": 2},
     "cache": {"warnings": ["3 of 4 simulations diverged"]},
+    "store": {"identity": {"seed": 3}, "versions": {"jax": "0.10"}},
+    "task": {"number": 12},
     "benchmark": {},
 }
 
