@@ -339,6 +339,9 @@ class Dynamics(Part):
             ValueError: naming the number and what would be right.
         """
         check_dims(self.objective, dims)
+        if self.objective.made_for not in (None, agents):
+            name, own = type(self.objective).__name__, self.objective.made_for
+            raise ValueError(f"agents={agents}: the objective, {name}, has losses of {own} agents")
         for name in ("eta", "batch"):
             check_per(name, getattr(self, name), agents, "agents")
         for name, rule in (("coupling", self.coupling), ("velocity_coupling", self.velocity_coupling)):
@@ -449,7 +452,7 @@ class Dynamics(Part):
         Returns:
             (agents,).
         """
-        return jax.vmap(self.objective.loss)(x)
+        return self.objective.losses(x)
 
     def gradients(self, x: Agents) -> Agents:
         """The gradient of the loss at each agent.
@@ -460,7 +463,7 @@ class Dynamics(Part):
         Returns:
             (agents, dims), in length/time.
         """
-        return jax.vmap(self.objective.gradient)(x)
+        return self.objective.gradients(x)
 
     def gradient_point(self, x: Agents, v: Agents | None) -> Agents:
         """Where agents take their gradients: at x, or ahead of it with Nesterov's momentum.

@@ -38,7 +38,17 @@ from sdesim.dynamics import AbstractMomentum, Agents, Dynamics, State
 from sdesim.fields import is_none
 from sdesim.init import AbstractInit
 from sdesim.noise import AbstractNoise
-from sdesim.objectives import AbstractObjective, Function, check_dims, checked_indices, fitting_loss, said_while_traced
+from sdesim.objectives import (
+    AbstractByAgent,
+    AbstractObjective,
+    ByAgent,
+    Each,
+    Function,
+    check_dims,
+    checked_indices,
+    fitting_loss,
+    said_while_traced,
+)
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
 from sdesim.random import Words
 from sdesim.steppers import AbstractStepper
@@ -510,6 +520,17 @@ class _Objective(_Standin, AbstractObjective):
         return self._call("gradient", x) if "gradient" in self.methods else super().gradient(x)
 
 
+class _ByAgent(_Standin, AbstractByAgent):
+    agents: int = eqx.field(static=True)
+
+    @property
+    def made_for(self):
+        return self.agents
+
+    def loss_of(self, x: Array, agent: Array):
+        return self._call("loss_of", x, agent)
+
+
 class _Coupling(_Standin, AbstractCoupling):
     @property
     def renews(self):
@@ -790,6 +811,13 @@ def _objective(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     return part.closed(_Objective)
 
 
+def _by_agent(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
+    result = part.add("loss_of", lambda own, x, agent: own.loss_of(x, agent), at.point, at.step)
+    if getattr(result, "shape", None) != () or not jnp.issubdtype(result.dtype, jnp.floating):
+        raise ValueError(f"{part.name}: the loss of a point and an agent must be one real number, and is {result}")
+    return part.closed(_ByAgent, agents=part.node.made_for)
+
+
 def _coupling(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
     shared, t = part.add("init", lambda own, x: own.init(x, at.mean), at.x), at.real()
     for how in ("pull", "flow", "center"):
@@ -827,6 +855,7 @@ def _momentum(part: _Opened, at: _Shapes) -> tuple[Any, Any]:
 
 
 _KINDS: tuple[tuple[type, Callable[[_Opened, _Shapes], tuple[Any, Any]]], ...] = (
+    (AbstractByAgent, _by_agent),
     (AbstractObjective, _objective),
     (AbstractCoupling, _coupling),
     (AbstractNoise, _noise),
@@ -838,7 +867,8 @@ def _visit(name: str, node: Any, axes: PyTree, field: dataclasses.Field | None, 
     """A part of a model with today's functions, and its axes. field: that holds it."""
     if node is None or eqx.is_array(node) or not (isinstance(node, eqx.Module) or callable(node)):
         return node, axes
-    if not (_is_users(node) or isinstance(node, Function)):
+    of_users = isinstance(node, ByAgent) or (isinstance(node, Each) and _is_users(node.objective))
+    if not (_is_users(node) or isinstance(node, Function) or of_users):
         return _within(name, node, axes, at)
     for kind, of_kind in _KINDS:
         if isinstance(node, kind):

@@ -24,7 +24,7 @@ from jax.errors import (
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from sdesim.fields import Part, function, named, number, said_by, shown
+from sdesim.fields import Part, called_with, check_count, function, named, number, said_by, shown
 
 T = TypeVar("T")
 
@@ -37,8 +37,46 @@ class AbstractObjective(Part):
         """The number of dimensions it is made for, None for any."""
         return None
 
+    @property
+    def made_for(self) -> int | None:
+        """The number of agents that it is made for, each with a loss of its own; None where all have one."""
+        return None
+
+    def losses(self, x: Float[Array, "agents dims"]) -> Float[Array, " agents"]:
+        """Each agent's loss where it is.
+
+        Args:
+            x: agents, (agents, dims), in length.
+
+        Returns:
+            (agents,), in length^2/time.
+        """
+        return jax.vmap(self.loss)(x)
+
+    def gradients(self, x: Float[Array, "agents dims"]) -> Float[Array, "agents dims"]:
+        """The gradient of each agent's loss where it is.
+
+        Args:
+            x: agents, (agents, dims), in length.
+
+        Returns:
+            (agents, dims), in length/time.
+        """
+        return jax.vmap(self.gradient)(x)
+
+    def of(self, members: Array) -> "AbstractObjective":
+        """The losses of some agents alone, to be asked where these are; itself where all agents have one loss.
+
+        Args:
+            members: their numbers, (count,).
+
+        Returns:
+            An objective of `count` agents.
+        """
+        return self
+
     def loss(self, x: Float[Array, " dims"]) -> Float[Array, ""]:
-        """The loss at one point.
+        """The loss at one point; of agents that have losses of their own, the mean of all.
 
         Args:
             x: the point, (dims,), in length.
@@ -104,6 +142,150 @@ class Function(AbstractObjective):
             return getattr(jax.eval_shape(lambda x: self.fn(x), x), "shape", None) == ()
         except Exception:  # told by the call with the number, if that fails too
             return False
+
+
+class AbstractByAgent(AbstractObjective):
+    """Losses that differ between agents. Subclasses give `loss_of`, and `made_for`.
+
+    The loss of a point that is no agent's, such as the quorum, is the mean of all: the objective of the whole.
+    """
+
+    def loss_of(self, x: Array, agent: Array) -> Array:
+        """One agent's loss at a point.
+
+        Args:
+            x: the point, (dims,), in length.
+            agent: its number, an int32 scalar.
+
+        Returns:
+            A number, in length^2/time.
+        """
+        raise NotImplementedError
+
+    def loss(self, x: Array):
+        return jnp.mean(jax.vmap(self.loss_of, (None, 0))(x, self._numbers))
+
+    def losses(self, x: Array):
+        return jax.vmap(self.loss_of)(x, self._numbers)
+
+    def gradients(self, x: Array):
+        return jax.vmap(jax.grad(self.loss_of))(x, self._numbers)
+
+    def of(self, members: Array):
+        return _Some(self, members)
+
+    @property
+    def _numbers(self) -> Array:
+        return jnp.arange(self.made_for or 0, dtype=jnp.int32)
+
+
+class _Some(AbstractByAgent):
+    """Of some agents, whose numbers may be traced."""
+
+    whole: AbstractByAgent
+    members: Array
+
+    @property
+    def made_for(self):
+        return len(self.members)
+
+    @property
+    def _numbers(self):
+        return self.members
+
+    def loss_of(self, x: Array, agent: Array):
+        return self.whole.loss_of(x, agent)
+
+
+class ByAgent(AbstractByAgent):
+    """A loss of each agent's own, as a function of the point and of the agent's number.
+
+    Attributes:
+        fn: of a point (dims,) and a number from 0 to agents - 1, an int32 scalar, to a scalar. An `equinox.Module`
+            keeps its numbers sweepable.
+        agents: how many agents there are; static.
+
+    Raises:
+        IndexError: where fn looks beyond its point.
+    """
+
+    fn: Callable[[Array, Array], Any] = eqx.field(converter=function, metadata=called_with("point", "agent"))
+    agents: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_count("agents", self.agents)
+
+    @property
+    def made_for(self):
+        return self.agents
+
+    def loss_of(self, x: Array, agent: Array):
+        with checked_indices():
+            return jnp.asarray(self.fn(x, agent))
+
+
+class Each(AbstractByAgent):
+    """One kind of loss, of which every agent has its own numbers.
+
+    Attributes:
+        objective: a loss whose arrays lead with the axis of the agents: `Quadratic(curvature=[1.0, 3.0])` is of two
+            agents, and so is one of minima (2, dims). Numbers without axes are all agents'.
+
+    Raises:
+        ValueError: where no array has an axis of agents, or two have axes of different lengths.
+    """
+
+    objective: AbstractObjective = eqx.field(converter=lambda loss: as_objective(loss))
+    _agents: int = eqx.field(static=True, init=False, default=0, repr=False)
+    _own: tuple[bool, ...] = eqx.field(static=True, init=False, default=(), repr=False)
+
+    def __check_init__(self):
+        if isinstance(self.objective, AbstractByAgent):
+            raise ValueError(f"objective={type(self.objective).__name__}: differs between agents already")
+        shapes = [leaf.shape for leaf in jax.tree.leaves(self.objective) if eqx.is_array(leaf)]
+        lengths = sorted({shape[0] for shape in shapes if shape})
+        if len(lengths) != 1:
+            what = "has no array" if not lengths else f"has arrays whose first axes are {lengths}"
+            raise ValueError(f"objective={type(self.objective).__name__}: {what}; they must lead with the agents' axis")
+        object.__setattr__(self, "_agents", lengths[0])
+        object.__setattr__(self, "_own", tuple(bool(shape) for shape in shapes))
+
+    @property
+    def made_for(self):
+        return self._agents
+
+    @property
+    def dims(self):
+        of_one = lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) and a.ndim else a
+        return jax.tree.map(of_one, self.objective).dims
+
+    def _of(self, agent: Array) -> AbstractObjective:
+        """That of one agent."""
+        leaves, tree = jax.tree.flatten(self.objective)
+        own = iter(self._own)
+        one = [leaf[agent] if eqx.is_array(leaf) and next(own) else leaf for leaf in leaves]
+        return jax.tree.unflatten(tree, one)
+
+    def loss_of(self, x: Array, agent: Array):
+        return self._of(agent).loss(x)
+
+    def losses(self, x: Array):
+        return self._mapped(lambda objective, x: objective.loss(x), x)
+
+    def gradients(self, x: Array):
+        return self._mapped(lambda objective, x: objective.gradient(x), x)
+
+    def _mapped(self, fn: Callable[[AbstractObjective, Array], Array], x: Array) -> Array:
+        """Of all agents, each with its own numbers: nothing is looked up."""
+        leaves, tree = jax.tree.flatten(self.objective)
+        own = iter(self._own)
+        axes = [0 if eqx.is_array(leaf) and next(own) else None for leaf in leaves]
+        arrays, still = eqx.partition(leaves, eqx.is_array)
+
+        def one(arrays: list, x: Array):
+            return fn(jax.tree.unflatten(tree, eqx.combine(arrays, still)), x)
+
+        return jax.vmap(one, (axes, 0))(arrays, x)
 
 
 def as_objective(loss: Any, name: str = "objective") -> AbstractObjective:

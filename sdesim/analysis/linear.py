@@ -46,7 +46,8 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
         model: the dynamics.
         stepper: one of `sdesim.steppers` or `Asynchronous`; Euler-Maruyama at the matched step by default.
         agents: p.
-        at: the point, a number or (dims,): where the gradient vanishes.
+        at: the point, a number or (dims,): where the gradient vanishes. Agents with quadratic losses of their own rest
+            apart, and the map is that of departures from there, the same at any point.
 
     Returns:
         The map.
@@ -70,7 +71,10 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
         if isinstance(bare, Delayed):
             bare = dataclasses.replace(bare, history=None)  # before step 0 all were at rest
         batch = np.broadcast_to(np.asarray(model.batch, float), p)
-        laws = {b: law_of(model, point, b) for b in np.unique(batch).tolist()}
+        whose = model  # noise that hangs on no gradient, of any of them
+        if model.objective.made_for is not None:
+            whose = dataclasses.replace(model, objective=model.objective.of(jnp.zeros(1, jnp.int32)))
+        laws = {b: law_of(whose, point, b) for b in np.unique(batch).tolist()}
         walk = _Walk(model, bare, [laws[b] for b in batch.tolist()], _in_turn(stepper), p, point)
         kinds = _kinds(model, stepper, p)
         try:
@@ -90,6 +94,8 @@ class _ToldApartError(ValueError):
 
 def _kinds(model: Dynamics, stepper: AbstractStepper, agents: int) -> NDArray:
     """Which agents have numbers of their own that are equal, as integers, (agents,)."""
+    if model.objective.made_for is not None:
+        return np.arange(agents)
     parts = model.eta, model.batch, model.coupling, model.velocity_coupling, model.momentum, stepper
     leaves = [np.asarray(a) for a in jax.tree.leaves(parts) if eqx.is_array(a)]
     rows = [a.reshape(agents, -1) for a in leaves if a.ndim and len(a) == agents]
@@ -106,6 +112,9 @@ def _speeds(stepper: AbstractStepper, agents: int) -> NDArray:
 
 def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None:
     """Refuse steps that are not alike, or not of the state that they are given."""
+    if model.objective.made_for is not None and model.noise.state_dependent:
+        name = type(model.noise).__name__
+        raise ValueError(f"noise={name}: must be the same everywhere where agents, of losses of their own, do not meet")
     if callable(model.eta):
         raise ValueError("eta: must be no function of the step, or steps are not alike")
     if isinstance(model.momentum, Friction) and callable(model.momentum.mu):

@@ -563,6 +563,8 @@ class Asynchronous(AbstractStepper):
         of_worker = lambda a: rows_of(a, members) if jnp.ndim(a) == 1 else a
         size = jax.tree.map(of_worker, self.sizes(model, which))
         own = eqx.tree_at(lambda m: m.batch, model, of_worker(model.batch))
+        if model.objective.made_for is not None:
+            own = dataclasses.replace(own, objective=model.objective.of(members))
         made = lambda: _words(model, seed, sim, worker, which, dims)
         pairs = made() if words is None else [_unpacked(pair) for pair in words]
         odd = jnp.full((1, dims), worker % 2 == 1)

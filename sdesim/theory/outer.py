@@ -52,6 +52,27 @@ def noise(eta_h: Numbers, period: Numbers, workers: Numbers = 1, step: Numbers =
     return (floats(step) / count("workers", workers) * ratio)[()]
 
 
+def fixed_point(eta_h: Numbers, minimum: Numbers, period: Numbers) -> Numbers:
+    """Where the center rests if workers have losses of their own: not at the minimum of their mean, unless H is 1.
+
+    sum A_i m_i / sum A_i with A_i = 1 - (1 - eta h_i)^H, whatever lr and momentum. The minimum of the mean loss is that
+    of weights h_i, to which H = 1 or a small eta H h leads; many steps lead to the mean of the minima.
+
+    Args:
+        eta_h: eta h of each worker, (workers, ...), greater than 0 and less than 2, without unit.
+        minimum: m_i of each, (workers, ...), in length.
+        period: H, steps of a round.
+
+    Returns:
+        (...), in length.
+    """
+    step, at = all_finite(eta_h=eta_h, minimum=minimum)
+    require((step > 0) & (step < 2), f"eta_h={show(step)}: must be greater than 0 and less than 2")
+    require(step.ndim > 0, f"eta_h={show(step)}: must lead with the axis of the workers")
+    a = curvature(step, period)
+    return np.sum(a * at, axis=0) / np.sum(a, axis=0)
+
+
 def means(a: Numbers, lr: Numbers, momentum: Numbers) -> NDArray:
     """The map of (E c, E v) in a round.
 

@@ -189,6 +189,8 @@ def _points(x: np.ndarray) -> Array:
 
 def _one_dimensional(objective: Any) -> AbstractObjective:
     objective = as_objective(objective)
+    if objective.made_for is not None:
+        raise ValueError(f"objective={type(objective).__name__}: must be one for all; infinitely many have no numbers")
     check_loss(objective, 1, jnp.result_type(float))
     return objective
 
