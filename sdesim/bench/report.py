@@ -12,12 +12,12 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sdesim import plotting
 from sdesim.bench import native
 from sdesim.bench.interleaved import Row, all_cores
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.races import variants_of
 from sdesim.bench.workloads import AnyWorkload, Workload
+from sdesim.plot import theme
 from sdesim.results.files import write_text
 from sdesim.results.recipe import Call
 from sdesim.results.schema import Header, provenance
@@ -209,18 +209,18 @@ def picture(report: Report, path: pathlib.Path) -> None:
     columns = 2 if len(names) + len(series) > 1 else 1
     count = -(-(len(names) + len(series)) // columns)
     matplotlib.use("agg")
-    with plotting.looks():
+    with theme.looks():
         figure, axes = plt.subplots(count, columns, figsize=(5.2 * columns, 2.7 * count), layout="constrained")
         panels = list(np.atleast_1d(axes).flat)
         for i, (panel, name) in enumerate(zip(panels, names, strict=False)):
             _bars(panel, report, name)
-            plotting.letter(panel, i, name)
+            theme.letter(panel, i, name)
         for i, (panel, size) in enumerate(zip(panels[len(names) :], series, strict=False)):
             _curve(panel, report, size)
-            plotting.letter(panel, len(names) + i, _series_title(size))
+            theme.letter(panel, len(names) + i, _series_title(size))
         for panel in panels[len(names) + len(series) :]:
             panel.set_axis_off()
-        plotting.save(figure, path)
+        theme.save(figure, path)
         plt.close(figure)
 
 
@@ -230,12 +230,12 @@ def _bars(panel: Any, report: Report, name: str) -> None:
     places = np.arange(len(rows))[::-1]
     medians = np.array([r.median for r in rows])
     ranges = np.abs([[r.median - r.min for r in rows], [r.max - r.median for r in rows]])
-    colors = [plotting.SMOOTHED if r.variant.startswith("sdesim") else plotting.AGENTS for r in rows]
+    colors = [theme.SMOOTHED if r.variant.startswith("sdesim") else theme.AGENTS for r in rows]
     panel.barh(places, medians, xerr=ranges, color=colors, height=0.7, error_kw={"lw": 0.8})
     if name in report.ceilings:
         rate, why = report.ceilings[name]
-        panel.axvline(rate, color=plotting.QUORUM, ls="--", lw=1)
-        beside = dict(textcoords="offset points", color=plotting.QUORUM, ha="right", va="top", size=7)
+        panel.axvline(rate, color=theme.QUORUM, ls="--", lw=1)
+        beside = dict(textcoords="offset points", color=theme.QUORUM, ha="right", va="top", size=7)
         panel.annotate(why, (rate, 1), (-3, 9), xycoords=("data", "axes fraction"), **beside)
     behind = dict(facecolor="white", edgecolor="none", pad=0.5)
     for place, row in zip(places, rows, strict=True):
@@ -252,7 +252,7 @@ def _curve(panel: Any, report: Report, size: str) -> None:
     """A series' panel."""
     points = [(value, row) for value, w in report.series[size] for row in report.of(w.name)]
     values = [value for value, _ in points]
-    panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=plotting.SMOOTHED)
+    panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=theme.SMOOTHED)
     panel.fill_between(values, [r.min for _, r in points], [r.max for _, r in points], alpha=0.2, lw=0)
     panel.set_xscale("log")
     panel.set_ylim(bottom=0)

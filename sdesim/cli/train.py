@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 import tyro
 import xarray as xr
 
-from sdesim import plotting, training
+from sdesim import training
 from sdesim.cli.usage import check_given
 from sdesim.fields import check_choice, check_count
+from sdesim.plot import theme
+from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError
-from sdesim.training.picture import mean_over_runs
 
 Data = Literal["cifar10", "synthetic"]
 AGENTS = 4  # of a run with a coupling
@@ -170,8 +171,8 @@ def run(options: Options) -> xr.Dataset:
     for run_number, step in enumerate(history["diverged"].values):
         if step >= 0:
             print(f"sdesim: warning: run {run_number} diverged at step {step}; it is kept and marked", file=sys.stderr)
-    with plotting.looks():
-        plotting.save(training.summary(history, _title(options)), out / "summary.png")
+    with theme.looks():
+        theme.save(training.summary(history, _title(options)), out / "summary.png")
     _check_kept(history, out)
     print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
     return history

@@ -115,14 +115,29 @@ def band(
     rest = check_drawn(mean, (time,), 1, "take one of the others with .isel or .sel")
     with theme.panel(ax) as axes:
         for one, off, style in _each(mean, error, rest, line):
-            x, y, e = coordinate(one, time), one.values.astype(float), BARS * off.values
-            (drawn,) = axes.plot(x, y, **{"lw": 1.4, **style})
-            low = np.maximum(y - e, 0.1 * y) if log else y - e  # a band to 0 would have no end on a logarithmic axis
-            axes.fill_between(x, low, y + e, color=drawn.get_color(), alpha=0.18, lw=0)
+            draw_band(axes, coordinate(one, time), one.values, off.values, log=log, **style)
         if log:
             axes.set_yscale("log")
         _finish(axes, mean, time, name, ax is None)
     return axes
+
+
+def draw_band(axes: Axes, x: Any, mean: Any, error: Any, *, log: bool = False, **line: Any) -> None:
+    """A line with a band of two errors to either side.
+
+    Args:
+        axes: where to draw.
+        x: (points,).
+        mean: (points,).
+        error: standard errors of the mean, (points,); NaN where they are not known, and there is no band.
+        log: whether the vertical axis is, or will be, logarithmic; the band then ends at a tenth of its mean at the
+            lowest.
+        **line: of Matplotlib's `plot`.
+    """
+    x, mean, error = np.asarray(x), np.asarray(mean, float), BARS * np.asarray(error, float)
+    (drawn,) = axes.plot(x, mean, **{"lw": 1.4, **line})
+    low = np.maximum(mean - error, 0.1 * mean) if log else mean - error  # one to 0 would have no end
+    axes.fill_between(x, low, mean + error, color=drawn.get_color(), alpha=0.18, lw=0)
 
 
 def points(
@@ -189,10 +204,9 @@ def learning_curves(history: xr.Dataset, what: str = "loss", *, ax: Axes | None 
             for agent in mean["agent"].values:
                 one = scale * values.sel(model=f"agent {agent}")
                 axes.plot(mean["epoch"], one, "-", color=color, lw=0.5, alpha=0.5)
-            center = scale * values.sel(model="center")
-            axes.plot(mean["epoch"], center, "-", color=color, lw=1.6, label=f"{name}, center")
-            error = BARS * scale * _error_of_kept(history, f"{name}_{what}")
-            axes.fill_between(mean["epoch"], center - error, center + error, color=color, alpha=0.18, lw=0)
+            center, error = scale * values.sel(model="center"), scale * _error_of_kept(history, f"{name}_{what}")
+            style: dict[str, Any] = dict(linestyle="-", color=color, lw=1.6, label=f"{name}, center")
+            draw_band(axes, mean["epoch"], center, error, log=what == "loss", **style)
         if what == "loss":
             axes.set_yscale("log")
             theme.plain_ticks(axes.yaxis)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import plotting, training
+from sdesim import training
 from sdesim.cli import main
 from sdesim.cli import train as command
+from sdesim.plot import theme
+from sdesim.plot.lines import mean_over_runs
 from sdesim.training import data
 from sdesim.training import store as checkpoints
-from sdesim.training.picture import mean_over_runs
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -331,7 +332,7 @@ def test_the_table_says_over_how_many_runs_it_is():
 
 def test_the_picture_labels_its_panels():
     data = diverged(run=1, epoch=2)
-    with plotting.looks():
+    with theme.looks():
         figure = training.summary(data, "easgd on made-up images")
     assert figure.get_suptitle() == "easgd on made-up images (1 of 2 runs diverged)"
     losses, accuracies, spread, rates, _ = figure.axes
@@ -351,7 +352,7 @@ def test_the_picture_labels_its_panels():
 
 
 def test_the_picture_of_one_agent_has_no_distances():
-    with plotting.looks():
+    with theme.looks():
         figure = training.summary(history().isel(agent=[0], model=[0, 2]), "one agent")
     assert figure.get_suptitle() == "one agent"
     assert not figure.axes[2].lines

@@ -9,12 +9,13 @@ import pytest
 import xarray as xr
 from places import ROOT
 
-from sdesim import claims, plotting
+from sdesim import claims
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import Config, Loss
 from sdesim.papers.frame import cache
 from sdesim.papers.frame.measured import Runs
+from sdesim.plot import theme
 
 FIGURES = ("bs-fig4", "bs-fig5", "bs-fig6")
 SMALL = Config(agents=8, dims=4, sims=3, steps=40, every=20)
@@ -307,7 +308,7 @@ def test_the_section_is_that_of_the_loss(smoothed, float32):
 
 def test_pictures_show_what_they_must(three):
     config, data = three
-    with plotting.looks():
+    with theme.looks():
         four, five, six = (EXPERIMENTS[n].plot(config, data[n]) for n in FIGURES)
     a, b, c = _lettered(four)
     assert len(c.lines) == 11
@@ -317,7 +318,7 @@ def test_pictures_show_what_they_must(three):
         np.testing.assert_allclose(line.get_ydata(), mean, rtol=1e-6)
     assert "smoothed" in b.get_title("left") and "smoothed" not in a.get_title("left")
     planes = config.sims * config.dims // 2
-    for figure, count, color in ((five, planes * config.shown, "black"), (six, planes, plotting.QUORUM)):
+    for figure, count, color in ((five, planes * config.shown, "black"), (six, planes, theme.QUORUM)):
         panels = _lettered(figure)
         assert len(panels) == 6
         for panel, k in zip(panels, config.panels, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import claims, plotting, training
+from sdesim import claims, training
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import fig7 as bs_fig7
 from sdesim.papers.boffi_slotine import fig8 as bs_fig8
@@ -23,6 +23,7 @@ from sdesim.papers.frame.gallery import write_gallery
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks import picture, run
 from sdesim.papers.zhang import chapter4 as zhang
+from sdesim.plot import theme
 from sdesim.results.schema import provenance
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -78,7 +79,7 @@ def test_every_claim_can_fail(name, smoke):
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_axis_says_what_it_shows(name, smoke):
     experiment, config, data = smoke(name)
-    with plotting.looks():
+    with theme.looks():
         figure = experiment.plot(config, data)
     assert experiment.says.endswith(".")
     said = figure.get_suptitle()  # no one takes it for the paper's size
@@ -222,7 +223,7 @@ def test_what_diverges_stays_in_the_data(kept):
     )
     assert np.isnan(net.last(found, "test_accuracy", "away")).all()
     assert claims.judge([net.learns("l", arms)], Runs(found))[0].verdict == "fails"
-    with plotting.looks():
+    with theme.looks():
         figure = picture.plot(arms, found, picture.heading("Tiny", TINY.size, found))
     assert figure.get_suptitle().endswith("3 epochs, 2 runs), 2 of 4 runs diverged")
     assert "diverged" not in picture.heading("Tiny", TINY.size, found.sel(arm=["a"]))

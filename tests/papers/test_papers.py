@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import claims, plotting
+from sdesim import claims
 from sdesim.claims import at_most
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import one_dimensional
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import PRESETS, regenerate
 from sdesim.papers.frame.gallery import write_gallery
+from sdesim.plot import theme
+from sdesim.statistics import kernel_density
 
 SIMULATED = [name for name, e in EXPERIMENTS.items() if not e.trains]  # those that train have tests of their own
 ONE_DIMENSIONAL = ("bs-fig1", "bs-fig1-easgd", "bs-fig2", "bs-fig3")  # six panels over one loss
@@ -41,7 +43,7 @@ def test_no_statement_skips_what_is_not_finite(name, value, smoke, leaks):
 @pytest.mark.parametrize("name", SIMULATED)
 def test_every_axis_says_what_it_shows(name, smoke):
     experiment, config, data = smoke(name)
-    with plotting.looks():
+    with theme.looks():
         figure = experiment.plot(config, data)
     assert experiment.says.endswith(".")
     assert figure.get_suptitle()
@@ -92,14 +94,14 @@ def test_agents_near_their_start_tell_coupling_from_none(name, smoke):
 @pytest.mark.parametrize("name", ONE_DIMENSIONAL)
 def test_picture_shows_what_it_must(name, smoke):
     experiment, config, data = smoke(name)
-    with plotting.looks():
+    with theme.looks():
         figure = experiment.plot(config, data)
     assert len(figure.axes) == 6
     for panel, k in zip(figure.axes, config.k, strict=True):
         assert f"k = {k:g}" in panel.get_title("left")
         colors = {line.get_label(): matplotlib.colors.to_hex(line.get_color()) for line in panel.lines}
-        assert colors["loss (scaled)"] == plotting.LOSS
-        assert colors["smoothed loss (scaled)"] == plotting.SMOOTHED
+        assert colors["loss (scaled)"] == theme.LOSS
+        assert colors["smoothed loss (scaled)"] == theme.SMOOTHED
     assert figure.axes[3].get_xlabel() == "$x$"
     assert figure.axes[0].get_ylabel()
 
@@ -169,11 +171,11 @@ def test_density_integrates_to_one_whatever_the_way():
     rng = np.random.default_rng(0)
     for size in (50, 5_000, 50_000):  # direct, direct, binned
         values = rng.normal(size=size)
-        found = plotting.density(values, grid, 0.2)
+        found = kernel_density(values, grid, 0.2)
         assert np.trapezoid(found, grid) == pytest.approx(1, abs=1e-3)
         exact = np.exp(-0.5 * grid**2 / 1.04) / np.sqrt(2 * np.pi * 1.04)  # the law convolved with the kernel
         assert np.abs(found - exact).max() < 4 * 0.4 / np.sqrt(size * 0.2)
-    assert np.trapezoid(plotting.density(np.ones(10), grid, 0.1), grid) == pytest.approx(1, abs=1e-3)
+    assert np.trapezoid(kernel_density(np.ones(10), grid, 0.1), grid) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_gallery_shows_every_figure_with_its_claims(tmp_path, float32):

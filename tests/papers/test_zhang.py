@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sdesim import claims, plotting, training
+from sdesim import claims, training
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.networks import run
 from sdesim.papers.zhang import chapter4 as zhang
 from sdesim.papers.zhang import fig4_1_to_4_4, fig4_5_to_4_7, fig4_10, fig4_12, fig4_13
+from sdesim.plot import theme
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -39,7 +40,7 @@ def test_smoke_claims_hold_and_axes_are_labeled(name):
     found = claims.judge(experiment.statements(config), experiment.ensemble(config, data), smoke=True)
     assert len([c for c in found if c.counted]) >= 3
     assert {c.id: c.verdict for c in found} == {c.id: "holds" for c in found}
-    with plotting.looks():
+    with theme.looks():
         figure = experiment.plot(config, data)
     assert [panel.get_xlabel() for panel in figure.axes] == ["iterations of each worker"] * 3
     assert all(panel.get_ylabel() for panel in figure.axes)

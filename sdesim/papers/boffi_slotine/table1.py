@@ -19,12 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sdesim import plotting
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.fields import check_sign
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import heading
+from sdesim.plot import theme
 from sdesim.statistics import greatest, grid_error, variance_ratio
 
 METHODS = ("EASGD-WM", "EASGD", "MSGD")
@@ -253,8 +253,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         limits = float(min(ours[name].min(), theirs[name].min())), max(worst, float(ours[name].quantile(0.9)))
         _panel(axes[row, 0], ours[name], ours[f"{name}_stderr"], rows, columns, limits)
         _panel(axes[row, 1], theirs[name], None, printed, [f"column {c}" for c in range(1, 7)], limits)
-        plotting.letter(axes[row, 0], 2 * row, f"least {what} ± standard error, here")
-        plotting.letter(axes[row, 1], 2 * row + 1, f"least {what} in the paper" + ", per run" * row)
+        theme.letter(axes[row, 0], 2 * row, f"least {what} ± standard error, here")
+        theme.letter(axes[row, 1], 2 * row + 1, f"least {what} in the paper" + ", per run" * row)
         axes[row, 0].set_ylabel("method and learning rate")
         axes[row, 1].set_ylabel("method and learning rate (lost)")
         axes[row, 0].set_xlabel("momentum")

@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sdesim import claims, plotting
+from sdesim import claims
 from sdesim.claims import Claim, Statement
 from sdesim.fields import check_choice, shown
 from sdesim.papers.frame.mutations import Mutation
+from sdesim.plot import theme
 from sdesim.results.datasets import describe, read_described, write_dataset
 from sdesim.results.files import Damaged, check_writable
 from sdesim.results.recipe import Call, Code
@@ -219,10 +220,11 @@ def judged(experiment: Experiment, config: Any, data: xr.Dataset, preset: str) -
 def _written(experiment: Experiment, kept: Kept, found: list[Claim], folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """The files, by suffix, in which the claims and the picture now are."""
     files = {suffix: folder / f"{experiment.name}.{suffix}" for suffix in ("claims.json", "png", "pdf")}
-    with plotting.looks():
+    with theme.looks():
         figure = experiment.plot(kept.config, kept.data)
+        theme.plain(figure)
         for suffix in ("png", "pdf"):
-            plotting.save(figure, files[suffix])
+            theme.save(figure, files[suffix])
     claims.write(found, files["claims.json"])
     return files
 

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from sdesim.claims import Condition, Statement, at_most
-from sdesim.statistics import greatest, grid_error, grid_mean, least, slope, worst
+from sdesim.plot import points
+from sdesim.statistics import greatest, grid_mean, least, slope, worst
 
 Measured = Callable[[xr.Dataset], xr.DataArray]
 
@@ -229,9 +230,9 @@ def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, col
         color: of points and bars.
         marker: of the points.
     """
-    center, error = grid_mean(measured), 2 * grid_error(measured)
-    style: dict[str, Any] = dict(fmt=marker, ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
-    axes.errorbar(center[over], center, yerr=error, label=label, **style)
+    said = axes.get_xlabel(), axes.get_ylabel()  # a figure has words of its own
+    points(measured, over=over, ax=axes, label=label, color=color, marker=marker)
+    axes.set(xlabel=said[0], ylabel=said[1])
 
 
 def plot_formula(

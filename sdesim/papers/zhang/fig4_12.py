@@ -5,7 +5,6 @@ Command: sdesim figure z-fig4.12, after sdesim data cifar10. Settings and learni
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 
 from sdesim.claims import Statement, at_least
 from sdesim.papers.frame import networks as net
@@ -13,6 +12,7 @@ from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import Curve
 from sdesim.papers.zhang.chapter4 import Config, Methods, always, better, experiment, farther, smallest, tried
 from sdesim.papers.zhang.chapter4.methods import MethodArm
+from sdesim.plot import theme
 
 ENOUGH = 100  # epochs after which a network overfits, of which some of Z's statements are
 
@@ -75,11 +75,11 @@ def statements(config: Config) -> list[Statement]:
 
 
 def curves(config: Config, data: xr.Dataset) -> list[Curve]:
-    shades, styles = colormaps["viridis"], {"EASGD": "-", "EAMSGD": "--"}
+    styles = {"EASGD": "-", "EAMSGD": "--"}
     return [
-        (rf"{name}, $\eta = {arm.eta:g}$", arm, shades(i / max(1, len(arms) - 1) * 0.85), styles[name])
+        (rf"{name}, $\eta = {arm.eta:g}$", arm, shade, styles[name])
         for name, arms in methods(config).items()
-        for i, arm in enumerate(arms)
+        for arm, shade in zip(arms, theme.shades(len(arms)), strict=True)
     ]
 
 

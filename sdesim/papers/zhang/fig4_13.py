@@ -5,7 +5,6 @@ Command: sdesim figure z-fig4.13, after sdesim data cifar10. Settings and learni
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.frame import networks as net
@@ -13,6 +12,7 @@ from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import Curve
 from sdesim.papers.zhang.chapter4 import Config, Methods, always, experiment, farther, smallest, tried
 from sdesim.papers.zhang.chapter4.methods import MethodArm
+from sdesim.plot import theme
 
 
 def methods(config: Config) -> Methods:
@@ -78,10 +78,10 @@ def statements(config: Config) -> list[Statement]:
 
 def curves(config: Config, data: xr.Dataset) -> list[Curve]:
     here, periods = methods(config), config.long_periods
-    shades, styles = colormaps["viridis"], dict(zip(here, ("-", "--", ":"), strict=True))
-    place = {t: i / (len(periods) - 1) for i, t in enumerate(periods)}
+    styles = dict(zip(here, ("-", "--", ":"), strict=True))
+    shades = dict(zip(periods, theme.shades(len(periods)), strict=True))
     return [
-        (rf"{name}, $\tau = {arm.period}$", arm, shades(0.85 * place[arm.period]), styles[name])
+        (rf"{name}, $\tau = {arm.period}$", arm, shades[arm.period], styles[name])
         for name, arms in here.items()
         for arm in arms
     ]

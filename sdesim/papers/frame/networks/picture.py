@@ -3,17 +3,19 @@
 A smaller preset's picture must not look like the paper's, and runs that diverge leave the means: both are in the title.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps, pyplot
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame.networks.config import Arm
-from sdesim.statistics import grid_error, standard_error
+from sdesim.plot import theme
+from sdesim.plot.lines import draw_band
+from sdesim.statistics import grid_error, monte_carlo
 
 Curve = tuple[str, Arm, Any, str]  # label, arm, color, style
 
@@ -60,30 +62,30 @@ def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[st
     """
     figure, axes = pyplot.subplots(2, 2, figsize=(10.0, 6.6), sharex=True, layout="constrained")
     groups = list(dict.fromkeys(arm.group or arm.label for arm in arms))
-    shades = colormaps["turbo"](np.linspace(0.06, 0.92, max(len(groups), 2)))
+    ordered = all(re.fullmatch(r"[0-9.e-]+", group) for group in groups)
+    colors: Any = theme.shades(len(groups)) if ordered else [color for color, _ in theme.distinct(len(groups))]
     for i, (panel, name) in enumerate(zip(axes.flat, metrics, strict=True)):
         values = data[name]
         if name == "spread":  # that of agents at one point is rounding, and would take the axis down to it
             values = values.where(values > 1e-9 * values.max())
-        for arm in arms:
-            color = shades[groups.index(arm.group or arm.label)]
-            runs = values.sel(arm=arm.label)
-            mean = runs.mean("sim")
-            band = 2 * grid_error(runs)
-            panel.plot(mean["epoch"], mean, arm.style, color=color, lw=1.3, label=arm.label)
-            panel.fill_between(mean["epoch"], mean - band, mean + band, color=color, alpha=0.15, lw=0)
         shown = values.values[np.isfinite(values.values)]
+        # Of less than this range, a linear axis has the better labels.
+        log = name != "test_accuracy" and shown.max(initial=0) > 5 * shown[shown > 0].min(initial=np.inf)
+        for arm in arms:
+            color = colors[groups.index(arm.group or arm.label)]
+            runs = values.sel(arm=arm.label)
+            style: dict[str, Any] = dict(color=color, linestyle=arm.style, lw=1.3, label=arm.label)
+            draw_band(panel, runs["epoch"], runs.mean("sim"), grid_error(runs), log=log, **style)
         if name == "test_accuracy":
             low, high = panel.get_ylim()
             panel.set_ylim(max(low, 0), min(high, 100))
-        elif shown.max(initial=0) > 5 * shown[shown > 0].min(initial=np.inf):
-            # Of less, a linear axis has the better labels.
+        if log:
             panel.set_yscale("log")
         panel.set_ylabel(LABELS[name])
-        plotting.letter(panel, i, TITLES[name])
+        theme.letter(panel, i, TITLES[name])
     for panel in axes[1]:
         panel.set_xlabel("epoch")
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        theme.whole_ticks(panel.xaxis)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=7.5)
     figure.suptitle(title, fontsize=10.5)
@@ -109,10 +111,8 @@ def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, itera
         for label, arm, color, style in curves:
             values = data[name].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
             values = 100 - values if name == "test_accuracy" else values
-            mean, band = values.mean(axis=1), 2 * standard_error(values, 1)
-            panel.plot(x, mean, style, color=color, lw=1.4, label=label)
-            low = np.maximum(mean - band, 0.1 * mean)  # a band to 0 would have no end on a logarithmic axis
-            panel.fill_between(x, low, mean + band, color=color, alpha=0.12, lw=0)
+            looks: dict[str, Any] = dict(color=color, linestyle=style, label=label)
+            draw_band(panel, x, *monte_carlo(values, 1), log=name != "test_accuracy", **looks)
         if name == "test_accuracy":
             panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100))
         else:
@@ -120,7 +120,7 @@ def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, itera
             panel.set_ylim(top=min(panel.get_ylim()[1], 10.0))  # what diverges leaves the picture
         panel.set_xlabel("iterations of each worker")
         panel.set_ylabel(text)
-        plotting.letter(panel, i, text.removesuffix(" (%)"))
+        theme.letter(panel, i, text.removesuffix(" (%)"))
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
     figure.suptitle(title, fontsize=10.5)

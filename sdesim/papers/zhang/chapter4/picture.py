@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 import xarray as xr
-from matplotlib import colormaps
 
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.networks.picture import Curve
 from sdesim.papers.zhang.chapter4.claims import chosen
 from sdesim.papers.zhang.chapter4.config import Config
-from sdesim.papers.zhang.chapter4.methods import METHODS, Methods
+from sdesim.papers.zhang.chapter4.methods import ALONE, METHODS, Methods
+from sdesim.plot import theme
 
-COLORS = dict(zip(METHODS, colormaps["tab10"].colors, strict=True))  # pyright: ignore[reportAttributeAccessIssue]
+MANY = tuple(method for method in METHODS if method not in ALONE)
+COLORS = {method: color for group in (MANY, ALONE) for method, color in zip(group, theme.PALETTE, strict=False)}
+"""Of many workers; those of one worker have some of the same, and are dashed."""
 
 
 def size(config: Config, arms: Sequence[net.Arm]) -> str:
