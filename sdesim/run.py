@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from sdesim.ensembles.setup import Ran, Setup, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_flags, is_traced, numeric_fields
 from sdesim.init import AbstractInit
-from sdesim.observe import AbstractObservable, coordinates_of, labels_of, physical_velocity
+from sdesim.observe import AbstractObservable, QuorumLoss, Spread, View, coordinates_of, labels_of, physical_velocity
 from sdesim.results.recipe import Call
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
@@ -227,7 +228,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
     last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
     found = ran.of_lanes(Partial(_ends, ran.stepper, ArrayMean(plan.agents), last), lanes.state)
-    agents, quorum, center, velocity = blocks.sims_first(found)
+    agents, quorum, center, velocity, spread, quorum_loss = blocks.sims_first(found)
     said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
     settings = {
         "stepper": type(stepper).__name__,
@@ -246,11 +247,14 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         quorum=quorum,
         center=center,
         velocity=velocity,
+        spread=spread,
+        quorum_loss=quorum_loss,
         observed={name: plain(blocks.sims_first(value)) for name, value in lanes.observed.items()},
         observed_axes=dict(lanes.axes),
         observed_labels=labels_of(setup.observables),
         observed_coordinates=coordinates_of(setup.observables),
         records=lanes.records,
+        moments=_moments(ran, setup),
         diverged=lanes.diverged,
         step=lanes.step,
         seed=seed,
@@ -262,7 +266,28 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
 
 
 def _ends(stepper: AbstractStepper, mean: Mean, last_step: Array, model: Dynamics, axes: PyTree, state: State):
-    """Positions, quorum, center and velocities at the end, lanes last."""
-    center = lanes(lambda m, s: stepper.center(m, s, mean), (axes, -1))(model, state)
+    """Positions, quorum, center, velocities, spread and the quorum's loss at the end, lanes last."""
+
+    def signals(model: Dynamics, state: State):
+        center = stepper.center(model, state, mean)
+        view = View(state, jnp.zeros((), jnp.int32), model, mean, center)
+        return center, Spread().value(view), QuorumLoss().value(view)
+
+    center, spread, quorum_loss = lanes(signals, (axes, -1))(model, state)
     velocity = None if state.v is None else physical_velocity(model, state.v, last_step)
-    return state.x, jnp.mean(state.x, axis=0), center, velocity
+    return state.x, jnp.mean(state.x, axis=0), center, velocity, spread, quorum_loss
+
+
+def _moments(ran: Ran, setup: Setup) -> np.ndarray | None:
+    """The coupling's time at the records of agents that step together, in float64; None where it is not known."""
+    records, state = ran.lanes.records, ran.lanes.state
+    numbers = (eqx.filter((ran.model, ran.stepper), eqx.is_array), state.time)
+    if not records.size or not ran.stepper.lockstep or is_traced(numbers):
+        return None
+    began = 0.0 if setup.start is None else float(np.asarray(setup.start.time).max(initial=0.0))
+    tick = lambda n: ran.stepper.sizes(ran.model, n).tick
+    if not callable(ran.model.eta):
+        return began + float(np.max(tick(jnp.int32(setup.first)))) * (records - setup.first)
+    steps = jnp.arange(setup.first, max(int(records[-1]), setup.first + 1), dtype=jnp.int32)
+    each = np.asarray(jax.jit(jax.vmap(tick))(steps), float)
+    return began + np.concatenate([[0.0], np.cumsum(each)])[records - setup.first]

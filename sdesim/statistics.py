@@ -315,6 +315,51 @@ def drift(series: ArrayLike) -> float:
     return value / error if error > 0 else 0.0 if value == 0 else math.copysign(math.inf, value)
 
 
+# -- of paired simulations ---------------------------------------------------------------------------------------------
+
+
+def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Differences of what two ensembles of the same noise have, simulation by simulation, with their errors.
+
+    Args:
+        one: with the dimension "sim".
+        other: what is subtracted, of the same simulations; also another point of the same sweep.
+
+    Returns:
+        Of each variable NAME with the dimension "sim" that both have: the differences NAME, their mean NAME_mean and
+        its standard error NAME_stderr, from the variance of the differences, and NAME_apart, the error that it would
+        have if the ensembles were independent.
+
+    Raises:
+        TypeError: for what is no Dataset.
+        ValueError: where simulations are not the same, or nothing is in both.
+    """
+    for name, data in (("one", one), ("other", other)):
+        if not isinstance(data, xr.Dataset):
+            raise TypeError(f"{name}: must be a Dataset of xarray, got {type(data).__name__}")
+        if "sim" not in data.dims:
+            raise ValueError(f"{name}: has no simulations, and must have the dimension sim")
+    if not np.array_equal(one["sim"].values, other["sim"].values):
+        raise ValueError("other: has other simulations, and must have the same to be paired")
+    made: dict[str, xr.DataArray] = {}
+    for name in one.data_vars:
+        mine, its = one[name], other.get(name)
+        if name == "diverged" or its is None or "sim" not in mine.dims or mine.dims != its.dims:
+            continue
+        if mine.shape != its.shape or mine.dtype.kind not in "fiu":
+            continue
+        difference = mine.astype(float) - its.astype(float).values
+        difference.attrs = {**mine.attrs}
+        if "long_name" in mine.attrs:
+            difference.attrs["long_name"] = f"difference: {mine.attrs['long_name']}"
+        apart = np.sqrt(grid_error(mine.astype(float)) ** 2 + grid_error(its.astype(float)).values ** 2)
+        found = {"": difference, "_mean": grid_mean(difference), "_stderr": grid_error(difference), "_apart": apart}
+        made |= {f"{name}{suffix}": values.assign_attrs(difference.attrs) for suffix, values in found.items()}
+    if not made:
+        raise ValueError("other: has no variable of simulations in common with one, and must have some")
+    return xr.Dataset(made)
+
+
 # -- densities ---------------------------------------------------------------------------------------------------------
 
 

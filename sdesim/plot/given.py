@@ -88,6 +88,24 @@ def _listed(data: xr.Dataset) -> str:
     return ", ".join(str(name) for name in data.data_vars)
 
 
+def along(values: xr.DataArray, over: str | None) -> xr.DataArray:
+    """The variable with a coordinate as a dimension, such as the coupling's time in place of the step.
+
+    Args:
+        values: what is drawn.
+        over: name of a dimension, or of a coordinate of one or of none; None for as it is.
+
+    Returns:
+        The variable, unchanged where `over` is no such coordinate.
+    """
+    if over is None or over in values.dims or over not in values.coords:
+        return values
+    dims = values[over].dims
+    if not dims:
+        return values.expand_dims(over)
+    return values.swap_dims({dims[0]: over}) if len(dims) == 1 else values
+
+
 def time_of(values: xr.DataArray, over: str | None) -> str:
     """The dimension along the horizontal axis.
 

@@ -11,6 +11,7 @@ from sdesim.plot import theme
 from sdesim.plot.given import (
     BARS,
     Drawable,
+    along,
     check_drawn,
     coordinate,
     label,
@@ -41,7 +42,7 @@ def trajectories(
         name: of what is drawn, such as "snapshot" for agents, "quorum"; by default "snapshot".
         dim: the coordinate that is drawn, its number; where there is only one it need not be said.
         sims: of how many simulations, the first of them.
-        over: the dimension of time; by default "time", "step" or "epoch".
+        over: the dimension of time, or a coordinate of it; by default "time", "step" or "epoch".
         ax: axes to draw into; new ones by default.
 
     Returns:
@@ -53,7 +54,7 @@ def trajectories(
     """
     if name is None and not isinstance(data, xr.DataArray):
         name = "snapshot"
-    values = recorded(data, name)
+    values = along(recorded(data, name), over)
     time = time_of(values, over)
     coordinates = [d for d in without(values, time, "sim") if d == "dim" or d.endswith("_dim")]
     if coordinates:
@@ -96,7 +97,8 @@ def band(
     Args:
         data: a result that recorded something, a sweep, or an array of one, with the dimension "sim".
         name: of what is drawn, such as "quorum" or "spread".
-        over: the dimension along the horizontal axis; by default "time", "step" or "epoch".
+        over: the dimension along the horizontal axis, or a coordinate of it, such as the coupling's "time"; by default
+            "time", "step" or "epoch".
         log: whether the vertical axis is logarithmic; a band then ends at a tenth of its mean at the lowest.
         ax: axes to draw into; new ones by default.
         **line: of Matplotlib's `plot`: color, linestyle, linewidth, label. With one other dimension, such as a swept
@@ -110,7 +112,7 @@ def band(
         ValueError: for an unknown name or dimension, and where too many dimensions are left.
     """
     check_flags(log=log)
-    mean, error = mean_and_error(data, name, series=True)
+    mean, error = (along(a, over) for a in mean_and_error(data, name, series=True))
     time = time_of(mean, over)
     rest = check_drawn(mean, (time,), 1, "take one of the others with .isel or .sel")
     with theme.panel(ax) as axes:
@@ -160,7 +162,7 @@ def points(
         TypeError: for what has no such data.
         ValueError: for an unknown name or dimension, and where too many dimensions are left.
     """
-    mean, error = mean_and_error(data, name, series=False)
+    mean, error = (along(a, over) for a in mean_and_error(data, name, series=False))
     dims = without(mean)
     if over is None and not dims:
         raise ValueError("data: is one number, and must have a dimension to be drawn against")

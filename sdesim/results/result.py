@@ -1,7 +1,11 @@
 """What a run returns: arrays with the simulation axis first, labeled data, and files that a run continues from."""
 
 import dataclasses
+import functools
+import html
 import os
+import re
+import textwrap
 from typing import Any
 
 import equinox as eqx
@@ -16,15 +20,24 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
 from sdesim.results.datasets import attributes, describe, label_of, read_described, write_dataset
 from sdesim.results.recipe import Call
+from sdesim.statistics import paired
 from sdesim.steppers import AbstractStepper
 from sdesim.sums import Sum
 
 _SHARED = "shared_"
+SCREEN = 100  # characters of a line
 LABELS = ("sim", "agent", "dim", "step")
 """Coordinates of results, which no variable may be called."""
+FINAL = ("agents", "quorum", "center", "velocity", "spread", "quorum_loss", "diverged")
+"""What is so at the end of a run, in labeled data of a result and of a sweep: what was recorded has another name."""
+OF_THE_END = {
+    "spread": ("length^2", "sum over agents of the squared distance from their mean"),
+    "quorum_loss": ("length^2 / time", "loss at the mean of the agents"),
+}
+"""Units and meaning of those whose name is also an observable's."""
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Result:
     """The outcome of `simulate`.
 
@@ -34,11 +47,15 @@ class Result:
         center: the signal that the coupling pulls towards, (sims, dims): EASGD's center variable, a tree's root.
         velocity: final velocities in units of the SDE, (sims, agents, dims), or None without momentum. NaN after an
             iteration at learning rate 0, whose displacements took no time.
+        spread: sum over agents of their final squared distances from their mean, (sims,).
+        quorum_loss: final loss at the mean of the agents, (sims,); None from a file of a version that did not keep it.
         observed: what `observe` recorded, by name, simulation axis first.
         observed_axes: by the same names, the names of the axes after that.
         observed_labels: by the same names, units and meaning, of what states them.
         observed_coordinates: by the names of axes in labeled data, the values along them, of what states them.
-        records: the steps of the series' records.
+        records: the steps of the series' records, or of a run by seconds the moments.
+        moments: the coupling's time at these steps, (records,); None where it is not known beforehand: of workers in
+            virtual time, of traced numbers, and from files of a version that did not keep it.
         diverged: (sims,), the first step after which a simulation was not finite, -1 if it stayed finite.
         step: number of steps taken since the start of the run that this one continued.
         seed: of all random numbers.
@@ -52,11 +69,14 @@ class Result:
     quorum: Array
     center: Array
     velocity: Array | None
+    spread: Array
+    quorum_loss: Array | None
     observed: dict[str, Any]
     observed_axes: dict[str, tuple[str, ...]]
     observed_labels: dict[str, tuple[str, str]]
     observed_coordinates: dict[str, np.ndarray]
     records: np.ndarray
+    moments: np.ndarray | None
     diverged: np.ndarray
     step: int
     seed: Any
@@ -127,17 +147,25 @@ class Result:
         return tuple(a if a in ("step", "time", "dim") else f"{name}_{a}" for a in axes)
 
     def to_xarray(self) -> xr.Dataset:
-        """All of it as a labeled Dataset, with provenance in the attributes."""
+        """All of it as a labeled Dataset, with provenance in the attributes.
+
+        What is so at the end is `agents`, `quorum`, `center`, `velocity`, `spread`, `quorum_loss`; what was recorded
+        over "step" has its observable's name, or NAME_series where that is one of these. `time` along "step" is the
+        coupling's; of workers in virtual time it is in seconds, by simulation, or the dimension itself.
+        """
         sim = self.first_sim + np.arange(self.agents.shape[0])
         variables: dict[str, Any] = {
             "agents": (("sim", "agent", "dim"), np.asarray(self.agents)),
             "quorum": (("sim", "dim"), np.asarray(self.quorum)),
             "center": (("sim", "dim"), np.asarray(self.center)),
+            "spread": (("sim",), np.asarray(self.spread), attributes(OF_THE_END["spread"])),
             "diverged": (("sim",), self.diverged),
         }
         if self.velocity is not None:
             variables["velocity"] = (("sim", "agent", "dim"), np.asarray(self.velocity))
-        taken = {*variables, *LABELS}
+        if self.quorum_loss is not None:
+            variables["quorum_loss"] = (("sim",), np.asarray(self.quorum_loss), attributes(OF_THE_END["quorum_loss"]))
+        taken = {*FINAL, *LABELS}
         for name, value in self.observed.items():
             axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
             said = attributes(self.observed_labels.get(name))
@@ -148,12 +176,178 @@ class Result:
                 np.asarray(leaf),
             )
         numbers = {"seed": self.seed, "first_sim": self.first_sim, "step": self.step, "seconds": self.seconds}
-        coordinates: dict[str, Any] = {"sim": sim, **self.observed_coordinates}
+        places = {name: np.arange(n) for name, n in zip(("agent", "dim"), self.agents.shape[1:], strict=True)}
+        coordinates: dict[str, Any] = {"sim": sim, **places, **self.observed_coordinates}
         if self.records.size:
             coordinates[records_axis(self.records)] = self.records
+        if self.moments is not None and "time" not in self.observed:
+            coordinates["time"] = ("step", self.moments, attributes(("time", "time of the coupling")))
         data = xr.Dataset(variables, coordinates)
+        if self.moments is None and "time" in data.variables:
+            data = data.set_coords("time")  # of workers, whose records are at other seconds in each simulation
+            data["time"].attrs = attributes(("s", "time of the workers"))
         own = {"path": self.run.get("path"), "observed_axes": self.observed_axes, **numbers}
         return describe(data, "run", self.settings, self.run["call"], **own)
+
+    def __repr__(self) -> str:
+        """What ran, how, how long and how it ended, on a screen."""
+        rows = self._says()
+        wide = max(map(len, rows))
+        fill = functools.partial(textwrap.fill, width=SCREEN, max_lines=3, placeholder=" ...", break_on_hyphens=False)
+        started = {name: f"  {name.ljust(wide)}  " for name in rows}
+        filled = [
+            fill(rows[name], initial_indent=head, subsequent_indent=" " * len(head)) for name, head in started.items()
+        ]
+        return "\n".join(["<sdesim.Result>", *filled])
+
+    def _repr_html_(self) -> str:
+        """The same as a table, with all labeled data to be unfolded."""
+        cell = lambda text: f"<td style='text-align:left'>{html.escape(text)}</td>"
+        rows = [f"<tr><th style='text-align:left'>{html.escape(n)}</th>{cell(t)}</tr>" for n, t in self._says().items()]
+        data = "" if is_traced((self.agents, self.observed)) else self.to_xarray()._repr_html_()
+        return f"<table>{''.join(rows)}</table><details><summary>labeled data</summary>{data}</details>"
+
+    def _says(self) -> dict[str, str]:
+        """What a reader wants to know first, in a few lines by name."""
+        sims, agents, dims = self.agents.shape
+        many = lambda count, what: f"{count} {what}{'' if count == 1 else 's'}"
+        model = self.run["model"]
+        model = described(model) if isinstance(model, Dynamics) and not is_traced(model) else model
+        parts = _written(model) if isinstance(model, dict) else " ".join(repr(model).split())
+        ended = f"after {many(self.step, 'step')}"
+        if self.moments is not None or self.run.get("until") is None:
+            ended += "" if is_traced(self.time) else f", at time {float(np.asarray(self.time).max(initial=0)):.6g}"
+        else:
+            ended += f", {self.run['until']:g} s of virtual time"
+        here = [name for name in FINAL[:-1] if getattr(self, name) is not None]
+        axis = records_axis(self.records)
+        seen = (
+            f"{', '.join(self.observed)}; {many(self.records.size, 'record')} over {axis}"
+            if self.observed
+            else "nothing"
+        )
+        return {
+            "what": f"{many(sims, 'simulation')} of {many(agents, 'agent')} in {many(dims, 'dimension')}, {ended}",
+            "model": parts,
+            "steps": ", ".join(str(self.run[n]) for n in ("stepper", "order") if self.run.get(n) is not None),
+            "computed": f"in {self.seconds:.3g} s; {self.run.get('path', '')}",
+            "diverged": self._diverged(),
+            "noise": f"seed {self.seed}, simulations {self.first_sim} to {self.first_sim + sims - 1}",
+            "at the end": ", ".join(here),
+            "recorded": seen,
+        }
+
+    def _diverged(self) -> str:
+        """How many simulations diverged, and when the first."""
+        if is_traced((self.agents, self.diverged)):
+            return "not known within a transformation of JAX"
+        lost = np.flatnonzero(np.asarray(self.diverged) >= 0)
+        if not lost.size:
+            return "none"
+        first = lost[np.argmin(np.asarray(self.diverged)[lost])]
+        when = int(np.asarray(self.diverged)[first])
+        return f"{lost.size} of {len(self.diverged)}, the first at step {when} (simulation {self.first_sim + first})"
+
+    def sel(self, **where: Any) -> xr.Dataset:
+        """Labeled data of some of it by labels: `to_xarray().sel`.
+
+        Args:
+            **where: labels along "sim", "agent", "dim", "step" and the axes of what was recorded.
+
+        Returns:
+            The data there.
+
+        Raises:
+            KeyError: for labels that are none, and dimensions that are none.
+        """
+        return self.to_xarray().sel(**where)
+
+    def isel(self, **where: Any) -> xr.Dataset:
+        """Labeled data of some of it by places: `to_xarray().isel`.
+
+        Args:
+            **where: places along the dimensions, from 0.
+
+        Returns:
+            The data there.
+
+        Raises:
+            ValueError: for dimensions that are none.
+        """
+        return self.to_xarray().isel(**where)
+
+    def paired(self, other: "Result") -> xr.Dataset:
+        """The difference from another run of the same noise, simulation by simulation, with its error.
+
+        Simulations of one number and one seed see the same noise, whatever the model: their difference is known far
+        better than that of independent runs, as long as the models do not drive them apart.
+
+        Args:
+            other: what is subtracted: of the same seed, simulations and agents.
+
+        Returns:
+            As `sdesim.statistics.paired`, of all that both have.
+
+        Raises:
+            TypeError: for what is no result.
+            ValueError: where they are not paired.
+        """
+        if not isinstance(other, Result):
+            raise TypeError(f"other={shown(other)}: must be a result of sdesim")
+        for name in ("seed", "first_sim", "sims", "agents", "dims"):
+            mine, its = self.sizes[name], other.sizes[name]
+            if mine != its:
+                raise ValueError(f"other: has {name}={its}, and must have {name}={mine} to be paired with this")
+        own = lambda result: result.to_xarray().drop_vars([v for v in result.to_xarray() if str(v).startswith(_SHARED)])
+        return paired(own(self), own(other))
+
+    def then(self, longer: "Result") -> "Result":
+        """This run and one that continues it, as one: what was recorded is joined.
+
+        Args:
+            longer: of `simulate(model, init=this, ...)`, with the same series.
+
+        Returns:
+            The result of `longer`, with the series of both, and the seconds of both. What sums up over a run (moments,
+            histograms, occupancies) is of neither, and left out.
+
+        Raises:
+            TypeError: for what is no result.
+            ValueError: where it continues another run, or recorded other series.
+        """
+        if not isinstance(longer, Result):
+            raise TypeError(f"longer={shown(longer)}: must be a result of sdesim that continues this one")
+        for name, value in self.sizes.items():
+            if longer.sizes[name] != value:
+                raise ValueError(
+                    f"longer: has {name}={longer.sizes[name]}, and must have {name}={value} to continue this"
+                )
+        series = lambda result: {n: a for n, a in result.observed_axes.items() if a[:1] in (("step",), ("time",))}
+        if series(self) != series(longer):
+            names = [", ".join(series(result)) or "nothing" for result in (self, longer)]
+            raise ValueError(f"longer: recorded {names[1]}, and must have recorded {names[0]} as this did")
+        axis = records_axis(self.records)
+        first = longer.records[0] if longer.records.size else longer.step
+        fits = first == self.step if axis == "step" else first >= self.records[-1]
+        if longer.step < self.step or (longer.records.size and not fits):
+            raise ValueError(f"longer: begins at {axis} {first}, and must begin where this ends, at {axis} {self.ends}")
+        again = int(longer.records.size and self.records.size and self.records[-1] == first)  # recorded twice
+        both = lambda one, two: np.concatenate([np.asarray(one), np.asarray(two)[:, again:]], axis=1)
+        known = self.moments is not None and longer.moments is not None
+        return dataclasses.replace(
+            longer,
+            observed={name: both(self.observed[name], longer.observed[name]) for name in series(self)},
+            observed_axes=series(self),
+            observed_labels={n: label for n, label in longer.observed_labels.items() if n in series(self)},
+            records=np.concatenate([self.records, longer.records[again:]]),
+            moments=np.concatenate([self.moments, longer.moments[again:]]) if known else None,  # pyright: ignore
+            seconds=self.seconds + longer.seconds,
+        )
+
+    @property
+    def ends(self) -> float:
+        """Where it ended: its step, or of a run by seconds its last moment."""
+        return self.step if records_axis(self.records) == "step" else float(self.records[-1])
 
     def save(self, path: str | os.PathLike) -> None:
         """Write to a netCDF file, whole or not at all; `sdesim.load` reads it back.
@@ -192,7 +386,18 @@ def _flatten(result: Result):
     model, kept = None, run["model"]  # of a result from a file, a description
     if isinstance(kept, Dynamics):
         model, kept = eqx.partition(kept, eqx.is_array)
-    names = ("agents", "quorum", "center", "velocity", "observed", "records", "diverged", "state")
+    names = (
+        "agents",
+        "quorum",
+        "center",
+        "velocity",
+        "spread",
+        "quorum_loss",
+        "observed",
+        "records",
+        "diverged",
+        "state",
+    )
     if isinstance(whole["seed"], jax.Array):  # traced, or of many runs; a number may be too large for an array
         names = (*names, "seed")
     arrays = {name: whole.pop(name) for name in names}
@@ -230,23 +435,29 @@ def records_axis(records: np.ndarray) -> str:
     return "time" if records.dtype.kind == "f" else "step"
 
 
-def load(path: str | os.PathLike) -> Result:
+def load(path: str | os.PathLike, model: Dynamics | None = None) -> Result:
     """Read a `Result` that `Result.save` wrote; `simulate(model, init=load(path), steps=...)` continues it.
 
     Args:
         path: of the file.
+        model: that ran, to be restored with the result: a file holds its description alone.
 
     Returns:
-        The result; of its model a description.
+        The result; of its model a description, unless it was given.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file holds no result of sdesim, or is damaged: its checksum is verified first.
-        TypeError: for what is no name of a file.
+        ValueError: if the file holds no result of sdesim, or is damaged: its checksum is verified first; and for
+            another model than the one that ran, with what differs.
+        TypeError: for what is no name of a file, or no model.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path={shown(path)}: must be the name of a file")
+    if model is not None and not isinstance(model, Dynamics):
+        raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     data, header = read_described(path, "run", needs=("seconds",))
+    if model is not None and (why := differs(described(model), header.settings["model"])):
+        raise ValueError(f"model: must be the one that ran; {why}")
     axes = {name: tuple(a) for name, a in header.own["observed_axes"].items()}
     found = {name: data[f"{name}_series" if f"{name}_series" in data else name] for name in axes}
     leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
@@ -254,24 +465,90 @@ def load(path: str | os.PathLike) -> Result:
     # The structure of what is shared and kept is the model's and the stepper's to know: `restart` restores it.
     rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
     state = State(leaves[0], None if velocity is None else leaves[1], rest, None, None, clock, before)
+    agents = jnp.asarray(data["agents"].values)
+    at_the_end = lambda name: name in data and data[name].dims == ("sim",)  # in files of format 2 it was the series
+    timed = "time" in data.coords and data["time"].dims == ("step",)
     return Result(
-        agents=jnp.asarray(data["agents"].values),
+        agents=agents,
         quorum=jnp.asarray(data["quorum"].values),
         center=jnp.asarray(data["center"].values),
         velocity=velocity,
+        spread=jnp.asarray(data["spread"].values) if at_the_end("spread") else _spread(agents),
+        quorum_loss=jnp.asarray(data["quorum_loss"].values) if at_the_end("quorum_loss") else None,
         observed={name: _as_saved(value.values) for name, value in found.items()},
         observed_axes=axes,
         observed_labels={name: label for name, value in found.items() if (label := label_of(value)) is not None},
         observed_coordinates={str(n): data[n].values for n in data.coords if n not in (*LABELS, "time")},
-        records=next((data[axis].values for axis in ("step", "time") if axis in data.coords), np.zeros(0, int)),
+        records=next((data[axis].values for axis in ("step", "time") if axis in data.dims), np.zeros(0, int)),
+        moments=data["time"].values if timed else None,
         diverged=data["diverged"].values,
         step=header.own["step"],
         seed=header.own["seed"],
         first_sim=header.own["first_sim"],
         seconds=header.seconds,  # pyright: ignore[reportArgumentType]
         state=state,
-        run=header.settings,
+        run=header.settings if model is None else {**header.settings, "model": model},
     )
+
+
+def _spread(agents: Array) -> Array:
+    """Sum over agents of their squared distances from their mean, (sims,)."""
+    return jnp.sum((agents - jnp.mean(agents, axis=1, keepdims=True)) ** 2, axis=(1, 2))
+
+
+def _written(model: dict[str, Any]) -> str:
+    """A model from its description, with its numbers in place of their types."""
+    numbers = {name: value for name, value in model["numbers"].items() if value is not None}
+    parts = re.match(r"Dynamics\((.*)\)$", " ".join(str(model["parts"]).split()))
+    if parts is None:
+        return " ".join(str(model["parts"]).split())
+    said = []
+    for name, kind in re.findall(r"(\w+)=(\w+)(?=[(\[])", re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "(", parts[1])):
+        own = {n.removeprefix(f"{name}."): v for n, v in numbers.items() if n.startswith(f"{name}.")}
+        inner = ", ".join(f"{n}={_number(v)}" for n, v in own.items())
+        if kind == "Function" and (called := re.search(rf"{name}=Function\(fn=<(?:function )?(.*?)>\)", parts[1])):
+            said.append(called[1].rpartition(".")[2])
+        else:
+            said.append(f"{name}={_number(numbers[name])}" if name in numbers else f"{kind}({inner})")
+    return ", ".join(said)
+
+
+def _number(value: Any) -> str:
+    """A number in six digits, or how many there are."""
+    return f"{value:.6g}" if np.ndim(value) == 0 else f"{np.shape(value)[0]} numbers"
+
+
+def differs(model: dict[str, Any], other: dict[str, Any]) -> str:
+    """What differs between the descriptions of two models.
+
+    Args:
+        model: of `fields.described`.
+        other: likewise, which may be of another precision.
+
+    Returns:
+        A sentence; nothing where they are one model.
+    """
+    numbers, ran = model["numbers"], other["numbers"]
+    if numbers.keys() != ran.keys() or [_kinds(model["parts"])] != [_kinds(other["parts"])]:
+        return f"this is {_kinds(model['parts'])}, and that was {_kinds(other['parts'])}"
+    for name, value in numbers.items():
+        if (value is None) != (ran[name] is None) or (value is not None and not _close(value, ran[name])):
+            return f"this has {name}={shown(value)}, and that had {name}={shown(ran[name])}"
+    for name, digits in model["functions"].items():
+        if digits != other["functions"].get(name):
+            return f"the function {name} says something else than it did"
+    return ""
+
+
+def _close(value: Any, other: Any) -> bool:
+    """Whether numbers are the same but for rounding to 32 bits."""
+    a, b = np.asarray(value, float), np.asarray(other, float)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=0, equal_nan=True))
+
+
+def _kinds(parts: str) -> str:
+    """A description of a model's parts without the types of its numbers."""
+    return re.sub(r"(f32|f64|i32|i64)", "", " ".join(parts.split())).replace("( ", "(").replace(" )", ")")
 
 
 def _roomier(leaf: Array, shape: tuple[int, ...], room: bool) -> Array:

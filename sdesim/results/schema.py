@@ -27,7 +27,7 @@ from sdesim.results.files import Damaged
 from sdesim.results.recipe import Call, made_by
 
 KIND, VERSIONED = "sdesim_kind", "sdesim_format"  # the names of two fields, by which a header is known
-VERSION = 2  # of the schema; another one where a field gets another name or meaning, with what to do in _NEXT
+VERSION = 3  # of the schema; another one where a field gets another name or meaning, with what to do in _NEXT
 
 
 # -- provenance --------------------------------------------------------------------------------------------------------
@@ -176,7 +176,15 @@ def _from_1(old: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
-_NEXT = {1: _from_1}
+def _from_2(old: dict[str, Any]) -> dict[str, Any]:
+    """In a run's data, what is recorded of the spread and the quorum's loss was `spread` and `quorum_loss`.
+
+    These are what they are at the end now, and the series NAME_series, as in a sweep: `load` reads both.
+    """
+    return old
+
+
+_NEXT = {1: _from_1, 2: _from_2}
 """From a version, the header as the next one has it."""
 
 

@@ -118,6 +118,12 @@ def test_points_have_bars_of_two_standard_errors(swept):
     assert axes.get_xlabel() == "gain of the coupling (1 / time)"
 
 
+def test_a_band_over_the_time_of_the_coupling(result):
+    axes = plot.band(result, "spread", over="time")
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), 0.05 * result.records)
+    assert axes.get_xlabel() == "time of the coupling (time)"
+
+
 def test_a_sweep_without_simulations_has_its_summary(swept):
     """Of a file that keeps means and errors alone."""
     kept = swept[["quorum_loss_mean", "quorum_loss_stderr"]].sel(eta=0.1)

@@ -19,9 +19,10 @@ NUMBERS = json.loads((OLD / "numbers.json").read_text())
 
 
 def test_they_are_old():
-    for name in ("run", "sweep", "figure", "training"):
+    versions = {"run": 1, "sweep": 1, "figure": 1, "training": 1, "run_2": 2}
+    for name, version in versions.items():
         data = xr.load_dataset(OLD / f"{name}.nc", engine="h5netcdf")
-        assert data.attrs["sdesim_format"] == 1 < VERSION
+        assert data.attrs["sdesim_format"] == version < VERSION
 
 
 @pytest.mark.relaxed  # a run in float32 goes on
@@ -43,7 +44,31 @@ def test_a_run_is_read_and_goes_on(tmp_path, float32):
     result.save(tmp_path / "new.nc")
     again, header = read_described(tmp_path / "new.nc", "run")
     assert header.path == was["path"] and header.own["step"] == 4
-    assert again.drop_attrs().identical(read_dataset(OLD / "run.nc").drop_attrs())
+    old = read_dataset(OLD / "run.nc").rename(spread="spread_series")  # which `spread` was before format 3
+    assert again[list(old.data_vars)].drop_vars(("agent", "dim")).drop_attrs().identical(old.drop_attrs())
+
+
+@pytest.mark.relaxed
+def test_a_run_of_format_2_has_its_series_and_what_it_is_at_the_end(float32):
+    """There `spread` and `quorum_loss` were the series, and the end was not kept."""
+    result, was = sdesim.load(OLD / "run_2.nc"), NUMBERS["run of format 2"]
+    np.testing.assert_array_equal(result.observed["spread"], was["spread"])
+    np.testing.assert_array_equal(result.observed["quorum_loss"], was["quorum_loss"])
+    np.testing.assert_allclose(result.spread, np.asarray(was["spread"])[:, -1], rtol=1e-5)
+    assert result.quorum_loss is None and result.moments is None
+    data = result.to_xarray()
+    assert data["spread"].dims == ("sim",) and data["spread_series"].dims == ("sim", "step")
+    assert "quorum_loss" not in data and data["quorum_loss_series"].dims == ("sim", "step")
+    model = sdesim.Dynamics(
+        sdesim.objectives.Quadratic(2.0),
+        sdesim.Elastic(1.5),
+        sdesim.noise.Uniform(1.0),
+        eta=0.1,
+        momentum=sdesim.Nesterov(0.5),
+    )
+    assert sdesim.load(OLD / "run_2.nc", model).run["model"] is model
+    longer = sdesim.simulate(model, steps=2, init=result)
+    np.testing.assert_allclose(longer.agents, was["agents after 2 steps more"], rtol=1e-5)
 
 
 def test_a_sweep_is_joined():
