@@ -506,7 +506,7 @@ def _written(model: dict[str, Any]) -> str:
     for name, kind in re.findall(r"(\w+)=(\w+)(?=[(\[])", re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "(", parts[1])):
         own = {n.removeprefix(f"{name}."): v for n, v in numbers.items() if n.startswith(f"{name}.")}
         inner = ", ".join(f"{n}={_number(v)}" for n, v in own.items())
-        if kind == "Function" and (called := re.search(rf"{name}=Function\(fn=<(?:function )?(.*?)>\)", parts[1])):
+        if kind == "Function" and (called := re.search(rf"{name}=Function\( ?fn=<(?:function )?(.*?)> ?\)", parts[1])):
             said.append(called[1].rpartition(".")[2])
         else:
             said.append(f"{name}={_number(numbers[name])}" if name in numbers else f"{kind}({inner})")

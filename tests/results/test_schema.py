@@ -58,14 +58,19 @@ WRONG = {
     "later": (
         "run",
         lambda a: a.update(sdesim_format=9, sdesim_version="7.1", sdesim_kind="new"),
-        f"is of format 9, written by sdesim 7.1, and this version, {__version__}, reads up to {schema.VERSION}; read it with sdesim 7",
+        f"is of format 9, written by sdesim 7.1, and this version, {__version__}, reads up to {schema.VERSION}; "
+        "read it with sdesim 7",
     ),
     "no version": (
         "run",
         lambda a: a.pop("sdesim_format"),
         "is damaged: its sdesim_format=None: must be a whole number",
     ),
-    "version 0": ("run", lambda a: a.update(sdesim_format=0), f"is damaged: its sdesim_format=0: must be from 1 to {schema.VERSION}"),
+    "version 0": (
+        "run",
+        lambda a: a.update(sdesim_format=0),
+        f"is damaged: its sdesim_format=0: must be from 1 to {schema.VERSION}",
+    ),
     "unknown kind": (
         "run",
         lambda a: a.update(sdesim_kind="x"),
