@@ -23,6 +23,9 @@ from sdesim.theory import bounds
 
 FIGURES = ROOT / "figures"
 RECORDED = [name for name in EXPERIMENTS if breaks.path_of(name, FIGURES).is_file()]
+JUDGED = {
+    name: wrong for name, e in EXPERIMENTS.items() if (wrong := [w for w, m in e.mutations.items() if not m.runs])
+}
 RULE = coupling.Elastic(2.0, center_rate=3.0)
 MODEL = sdesim.Dynamics(
     objectives.Quadratic(1.5), RULE, noise.Gaussian(0.7), eta=0.1, momentum=HeavyBall(0.6), batch=4.0
@@ -155,6 +158,27 @@ def test_records_are_of_the_figures_as_they_are(name):
     kept = breaks.read(name, FIGURES)
     assert kept["sources"] == breaks.hash_of(MODULES[name])
     assert set(kept["tried"]) >= {wrong for of in kept["breaks"].values() for wrong in of}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_claim_that_was_tried_is_broken_by_a_wrong_model(name):
+    """What none breaks says nothing: it is reworded, joined by what one breaks, or not counted."""
+    kept = breaks.read(name, FIGURES)
+    assert [id for id, of in kept["breaks"].items() if not of] == []
+
+
+def test_every_figure_without_training_has_a_record():
+    assert set(RECORDED) == {name for name, experiment in EXPERIMENTS.items() if not experiment.trains}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_wrong_formulas_break_what_the_record_says(name, smoke):
+    """Those that a figure adds: no factor makes them wrong."""
+    experiment, config, data = smoke(name)
+    kept = breaks.read(name, FIGURES)["breaks"]
+    for wrong in JUDGED[name]:
+        found = breaks.mutated(experiment, config, experiment.mutations[wrong], data)
+        assert {c.id for c in claims.failed(found)} == {id for id, of in kept.items() if wrong in of} != set()
 
 
 def test_sources_of_a_figure_are_its_own_and_what_it_shares_with_others():

@@ -4,6 +4,8 @@ Command: sdesim figure bs-fig1. Without coupling agents spread over the whole la
 agree on the deepest minimum of the smoothed loss; with strong coupling they stay where they began.
 """
 
+import dataclasses
+
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -11,6 +13,7 @@ from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.boffi_slotine.one_dimensional import Config, Landmarks, Panels
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 
 PRESETS = {"smoke": Config(sims=16), "default": Config(), "paper": Config(sims=2000)}
 
@@ -169,6 +172,10 @@ def statements(config: Config, name: str = "quorum") -> list[Statement]:
     ]
 
 
+MUTATIONS = {
+    "two agents": Mutation("there are two agents", config=lambda config: dataclasses.replace(config, agents=2)),
+}
+
 EXPERIMENT = Experiment(
     "bs-fig1",
     "Boffi & Slotine, Fig. 1: QSGD in one dimension for six coupling gains",
@@ -180,4 +187,5 @@ EXPERIMENT = Experiment(
     plot,
     lambda config, data: one.panels(data),
     statements,
+    mutations=MUTATIONS,
 )

@@ -50,4 +50,5 @@ EXPERIMENT = Experiment(
     plot,
     lambda config, data: one.panels(data, "center"),
     statements,
+    mutations=bs_fig1.MUTATIONS,
 )

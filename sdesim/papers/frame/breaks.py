@@ -82,17 +82,19 @@ class Broken:
         wrong: what was found under each, by the name of what is wrong.
         says: what is wrong, by name.
         refused: the wrong models that the figure does not run or judge, and why.
+        misjudged: those in which formulas alone are wrong, and no run.
     """
 
     right: list[Claim]
     wrong: dict[str, list[Claim]]
     says: dict[str, str]
     refused: dict[str, str]
+    misjudged: frozenset[str]
 
     @property
     def predictions(self) -> list[str]:
         """The claims on predictions alone: the same to the last digit under every wrong run, not so of a formula."""
-        is_run = lambda name: "." not in name.split(" ")[0]
+        is_run = lambda name: name not in self.misjudged
         values = {name: {c.id: c.value for c in found} for name, found in self.wrong.items()}
         differ = lambda c, runs: any(v.get(c.id) != c.value for n, v in values.items() if is_run(n) == runs)
         return [c.id for c in self.right if any(map(is_run, values)) and not differ(c, True) and differ(c, False)]
@@ -146,7 +148,7 @@ def under_wrong_models(
             data = experiment.run(config, False)
         with formulas.changed(noted("judgment")):
             right = [c for c in judged(experiment, config, data, "smoke") if c.counted and c.verdict == "holds"]
-    found, says, refused = {}, {}, {}
+    found, says, refused, misjudged = {}, {}, {}, set()
 
     def attempt(name: str, text: str, make: Callable[[], list[Claim]]) -> None:
         if only and name not in only:
@@ -158,9 +160,12 @@ def under_wrong_models(
             except Exception as error:  # of what a figure never has to bear, anything may come
                 refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
-    for name, mutation in {} if experiment.trains else mutations.tried(experiment.mutations).items():
+    for name, mutation in mutations.tried(experiment.mutations).items():
+        if experiment.trains and mutation.runs:
+            continue
         if mutation.always or any(mutation.applies(*each) for each in ran):
-            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m))
+            misjudged |= set() if mutation.runs else {name}
+            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m, None if m.runs else data))
     for formula in sorted(asked["run"] | asked["judgment"]):
         if experiment.trains and formula in asked["run"]:
             continue
@@ -168,21 +173,25 @@ def under_wrong_models(
             again = formula in asked["run"]
             wrong = formulas.wrong(formula, factor)
             make = lambda wrong=wrong, again=again: _misjudged(experiment, config, None if again else data, wrong)
+            misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
-    return Broken(right, found, says, refused)
+    return Broken(right, found, says, refused, frozenset(misjudged))
 
 
-def mutated(experiment: Experiment, config: Any, mutation: Mutation) -> list[Claim]:
+def mutated(experiment: Experiment, config: Any, mutation: Mutation, data: Any = None) -> list[Claim]:
     """What is found of a figure's statements at smoke size where something is wrong.
 
     Args:
         experiment: the figure.
         config: that judges.
         mutation: what is wrong.
+        data: of the right runs, where none is wrong; what is wrong is run by default.
     """
-    with mutation.wrong():
-        data = experiment.run(config if mutation.config is None else mutation.config(config), False)
-    return judged(experiment, config, data, "smoke")
+    if data is None:
+        with mutation.wrong():
+            data = experiment.run(config if mutation.config is None else mutation.config(config), False)
+    with mutation.misjudged():
+        return judged(experiment, config, data, "smoke")
 
 
 def _misjudged(experiment: Experiment, config: Any, data: Any, wrong: Callable[[str, Any], Any]) -> list[Claim]:

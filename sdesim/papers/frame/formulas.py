@@ -27,15 +27,26 @@ def changed(change: Callable[[str, Any], Any]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as after:
         wrapped: dict[Any, Any] = {}
-        for module in [m for name, m in sys.modules.items() if name.startswith((_FIGURES, _THEORY))]:
-            for name, function in list(vars(module).items()):
-                if hasattr(function, "cache_clear"):  # what a figure has found once
-                    function.cache_clear()
-                    after.callback(function.cache_clear)
-                elif _is_formula(function):
-                    setattr(module, name, wrapped.setdefault(function, _asked(function, change)))
-                    after.callback(setattr, module, name, function)
+        forget()
+        after.callback(forget)
+        for module, name, function in _held():
+            if _is_formula(function):
+                setattr(module, name, wrapped.setdefault(function, _asked(function, change)))
+                after.callback(setattr, module, name, function)
         yield
+
+
+def forget() -> None:
+    """Forget what figures and theory have found once: another formula would find something else."""
+    for _, _, thing in _held():
+        if hasattr(thing, "cache_clear"):
+            thing.cache_clear()
+
+
+def _held() -> list[tuple[types.ModuleType, str, Any]]:
+    """What the modules of figures and of theory hold, with its name there."""
+    modules = [m for name, m in sys.modules.items() if name.startswith((_FIGURES, _THEORY))]
+    return [(module, name, thing) for module in modules for name, thing in vars(module).items()]
 
 
 def _is_formula(thing: Any) -> bool:

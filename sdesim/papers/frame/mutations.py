@@ -2,7 +2,8 @@
 
 A mutation changes the model and the stepper of every run of a figure, whatever its code (`ensembles.setup.instead`); or
 what is run is of another configuration than what it is judged by. So no figure needs code for the wrong models that all
-have, and may add some (`Experiment.mutations`). Beside these stand formulas of theory that are wrong: `frame.formulas`.
+have, and may add some (`Experiment.mutations`). Beside these stand formulas of theory that are wrong by a factor:
+`frame.formulas`; what no factor makes wrong is said as a mutation of what is judged.
 """
 
 import contextlib
@@ -25,10 +26,33 @@ from sdesim.dynamics import Dynamics, HeavyBall, State
 from sdesim.ensembles.setup import Change, instead
 from sdesim.fields import Part, is_none
 from sdesim.noise import AbstractAdditive, AbstractNoise
+from sdesim.papers.frame.formulas import forget
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.delayed import Delayed
 
 P = TypeVar("P", bound=Part)
+Names = Mapping[str, Callable[[Any], Any]]
+"""By the name of what is called so in sdesim, what stands in its place."""
+
+
+def _right(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
+    return model, stepper
+
+
+@contextlib.contextmanager
+def _in_place(names: Names) -> Iterator[None]:
+    """Within, others stand in the place of what is called so, and nothing is remembered that the right ones found."""
+    with contextlib.ExitStack() as after:
+        for name, other in names.items():
+            place, _, attribute = name.rpartition(".")
+            owner = pkgutil.resolve_name(f"sdesim.{place}")
+            right = getattr(owner, attribute)
+            setattr(owner, attribute, other(right))
+            after.callback(setattr, owner, attribute, right)
+        if names:
+            forget()
+            after.callback(forget)
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,29 +64,35 @@ class Mutation:
         change: of a model and a stepper, those that run in their place; the same ones where it does not apply.
         config: of the configuration that judges, the one that is run; None for the same.
         names: of what is called so in sdesim, as "papers.yu.poisson.run.law", what stands in its place while it runs.
+        judged: the same, as "theory.stability.best_alpha", while what was run is judged.
     """
 
     says: str
-    change: Change = lambda model, stepper: (model, stepper)
+    change: Change = _right
     config: Callable[[Any], Any] | None = None
-    names: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
+    names: Names = dataclasses.field(default_factory=dict)
+    judged: Names = dataclasses.field(default_factory=dict)
 
     @property
     def always(self) -> bool:
         """Whether it applies whatever is run."""
-        return self.config is not None or bool(self.names)
+        return self.config is not None or bool(self.names) or bool(self.judged)
+
+    @property
+    def runs(self) -> bool:
+        """Whether what is run is wrong, and not its judgment alone."""
+        return self.config is not None or bool(self.names) or self.change is not _right
 
     @contextlib.contextmanager
     def wrong(self) -> Iterator[None]:
         """Within, runs are wrong: all but the configuration."""
-        with contextlib.ExitStack() as after:
-            after.enter_context(instead(self.change))
-            for name, other in self.names.items():
-                place, _, attribute = name.rpartition(".")
-                owner = pkgutil.resolve_name(f"sdesim.{place}")
-                right = getattr(owner, attribute)
-                setattr(owner, attribute, other(right))
-                after.callback(setattr, owner, attribute, right)
+        with instead(self.change), _in_place(self.names):
+            yield
+
+    @contextlib.contextmanager
+    def misjudged(self) -> Iterator[None]:
+        """Within, what runs are set beside is wrong."""
+        with _in_place(self.judged):
             yield
 
     def applies(self, model: Dynamics, stepper: AbstractStepper) -> bool:
@@ -204,6 +234,17 @@ def shared(says: str, factor: float) -> Mutation:
         return _with(model, "coupling", _other(rule, _slower(type(rule), factor))), stepper
 
     return Mutation(says, change)
+
+
+def formula(says: str, name: str, wrong: Callable[[Any], Any]) -> Mutation:
+    """A formula of theory that is wrong where runs are judged, and not by a factor.
+
+    Args:
+        says: what is wrong.
+        name: of the formula, as "stability.best_alpha".
+        wrong: of the formula, the other.
+    """
+    return Mutation(says, judged={f"theory.{name}": wrong})
 
 
 def _with(model: Dynamics, name: str, value: Any) -> Dynamics:

@@ -18,6 +18,7 @@ from sdesim.dynamics import Dynamics
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.statistics import grid_mean
@@ -157,4 +158,12 @@ EXPERIMENT = Experiment(
     plot,
     lambda config, data: Runs(data),
     statements,
+    mutations={
+        **shared.REVERSED,
+        "(3.4) at 1.1 eta": formula(
+            "the condition is that of a learning rate a tenth too large",
+            "stability.center_is_stable",
+            lambda right: lambda p, n, a: right(p, 1.1 * n, a),
+        ),
+    },
 )

@@ -12,6 +12,7 @@ from sdesim import noise, objectives
 from sdesim.claims import Statement, at_most
 from sdesim.coupling import Uncoupled
 from sdesim.dynamics import Dynamics, Nesterov
+from sdesim.papers.frame.mutations import formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.steppers import Iteration
@@ -106,4 +107,11 @@ EXPERIMENT = shared.experiment(
     _draw,
     _statements,
     shared.presets(),
+    {
+        "(5.7) without momentum": formula(
+            "the condition is that of no momentum, eta_h < 2",
+            "stability.momentum_is_stable",
+            lambda right: lambda n, d: (abs(d) < 1) & (n < 2),
+        )
+    },
 )

@@ -15,6 +15,7 @@ from sdesim.claims import Statement, at_most
 from sdesim.coupling import Uncoupled
 from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.steppers import Iteration
@@ -260,5 +261,12 @@ EXPERIMENTS = (
         _draw_inputs,
         _of_inputs,
         shared.presets(),
+        {
+            "(5.30) without momentum": formula(
+                "the second moments are those of no momentum",
+                "multiplicative.momentum_moments",
+                lambda right: lambda n, d, *law: right(n, 0.0 * np.asarray(d), *law),
+            )
+        },
     ),
 )

@@ -14,6 +14,7 @@ from sdesim.claims import Statement, at_most
 from sdesim.coupling import Elastic
 from sdesim.dynamics import Dynamics
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.statistics import grid_mean
@@ -113,4 +114,11 @@ EXPERIMENT = shared.experiment(
     _draw,
     _statements,
     shared.presets(2_000, 200),
+    {
+        "curvature at 1.05 rho": formula(
+            "the least eigenvalue is that of a penalty a twentieth too large",
+            "double_well.least_curvature_apart",
+            lambda right: lambda rho: right(1.05 * rho),
+        )
+    },
 )

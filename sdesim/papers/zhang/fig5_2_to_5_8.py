@@ -3,7 +3,7 @@
 Command: sdesim figure z-fig5.2. Everywhere h = 1 and beta = 0.9.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,7 @@ from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation, formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.statistics import grid_mean
@@ -385,8 +386,16 @@ def _of_joined(config: Config) -> list[Statement]:
 # -- the figures -------------------------------------------------------------------------------------------------------
 
 
-def _experiment(number: int, title: str, says: str, points: Points, draw: Callable, statements: Callable) -> Experiment:
-    return shared.experiment(f"5.{number}", title, says, points, draw, statements, shared.presets())
+def _experiment(
+    number: int,
+    title: str,
+    says: str,
+    points: Points,
+    draw: Callable,
+    statements: Callable,
+    formulas: Mapping[str, Mutation] | None = None,
+) -> Experiment:
+    return shared.experiment(f"5.{number}", title, says, points, draw, statements, shared.presets(), formulas)
 
 
 EXPERIMENTS = (
@@ -463,5 +472,17 @@ EXPERIMENTS = (
             lambda eta, alpha: np.abs(stability.eamsgd_spectrum(eta, DELTA * (1 - eta), alpha, BETA)).max(axis=-1),
         ),
         _of_momentum,
+        {
+            "eigenvalues without momentum": formula(
+                "the eigenvalues are those of no momentum",
+                "stability.eamsgd_spectrum",
+                lambda right: lambda n, d, a, b: right(n, 0.0 * d, a, b),
+            ),
+            "beta of each worker": formula(
+                "the center moves by beta to each worker, and not to their mean",
+                "stability.eamsgd_drift",
+                lambda right: lambda p, n, d, a, b: right(p, n, d, a, p * b),
+            ),
+        },
     ),
 )

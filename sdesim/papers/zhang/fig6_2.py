@@ -13,6 +13,7 @@ from sdesim.claims import Statement, at_least, at_most
 from sdesim.coupling import Elastic
 from sdesim.dynamics import Dynamics
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
 from sdesim.statistics import grid_mean, least
@@ -155,4 +156,11 @@ EXPERIMENT = shared.experiment(
     _draw,
     _statements,
     shared.presets(2_000, 400),
+    {
+        "cases at 1.1 alpha": formula(
+            "the ten cases are those of a moving rate a tenth too large",
+            "stability.gauss_seidel_case",
+            lambda right: lambda n, a, b: right(n, 1.1 * a, b),
+        )
+    },
 )

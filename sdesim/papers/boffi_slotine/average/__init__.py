@@ -13,12 +13,19 @@ The iteration is linear, and the law of sqrt(n) z_n is known exactly for every n
 measurements are set beside, and the approach to the limit is that of the exact curve. All constants are chosen [C].
 """
 
+import numpy as np
+
+from sdesim import init
+from sdesim.coupling import Elastic
 from sdesim.papers.boffi_slotine.average import claims, picture, run
 from sdesim.papers.boffi_slotine.average.config import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.boffi_slotine.average.run"
 
 EXPERIMENT = Experiment(
     "bs-average",
@@ -31,4 +38,19 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: Runs(data),
     claims.statements,
+    mutations={
+        "gradients unconditioned": Mutation(
+            "the noise is preconditioned, and gradients are not",
+            names={f"{_HERE}.Preconditioned": lambda right: lambda of, matrix: right(of, matrix=np.eye(len(matrix)))},
+        ),
+        "start far": Mutation(
+            "agents start far from the minimum, each at a place of its own",
+            names={f"{_HERE}.sweep": lambda right: lambda *of, **how: right(*of, init=init.Normal(0.0, 10.0), **how)},
+        ),
+        "fixed center": Mutation(
+            "agents are pulled to where they start, and not to their mean",
+            names={f"{_HERE}.Quorum": lambda right: lambda k: Elastic(k, 0.0)},
+        ),
+        "noise even": Mutation("the noise has no skewness", names={f"{_HERE}.Exponential": lambda right: run.Normal}),
+    },
 )

@@ -90,4 +90,4 @@ def differing(config: Config, k: float) -> Chain:
     return quorum_chain(config.eta, config.unequal, 1.0, 1.0, k)
 
 
-PRESETS = {"smoke": Config(iterations=(25, 400), sims=1000), "default": Config(), "paper": Config(sims=120_000)}
+PRESETS = {"smoke": Config(iterations=(6, 400), sims=1000), "default": Config(), "paper": Config(sims=120_000)}

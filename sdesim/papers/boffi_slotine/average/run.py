@@ -42,6 +42,13 @@ class Exponential(noise.AbstractNoise):
         return self.apply(dw, x, gradient, batch, scale)
 
 
+class Normal(Exponential):
+    """The same with independent standard normal components, which have no skewness: of a wrong model."""
+
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return random.normal(words[0], dtype)
+
+
 SKEWNESS = 2.0  # of an exponential law
 
 

@@ -11,6 +11,7 @@ from sdesim.papers.boffi_slotine.convex import claims, picture, run
 from sdesim.papers.boffi_slotine.convex.config import PRESETS, Config
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import noise
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
 
@@ -25,4 +26,5 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={"noise x 10": noise("noise is ten times as large", 10.0)},
 )

@@ -155,7 +155,7 @@ def easgd_errors(config: Config, agents: int, progress: bool) -> dict[str, xr.Da
 def stability_bracket(config: Config, agents: int, k: float) -> xr.DataArray:
     """Between which learning rates EASGD's iteration becomes unstable, by simulation without noise, (side,).
 
-    First rates from 0.95 to 2.1 times 2 / (k (1 + p) + L) are tried, then rates at the ratio 1 + stability_step about
+    First rates from 0.3 to 2.1 times 2 / (k (1 + p) + L) are tried, then rates at the ratio 1 + stability_step about
     the place. Agents start near the point of greatest curvature L.
 
     Args:
@@ -170,7 +170,7 @@ def stability_bracket(config: Config, agents: int, k: float) -> xr.DataArray:
         ValueError: if the limit is not among the rates tried.
     """
     nominal = 2 / (k * (1 + agents) + config.smoothness)
-    coarse = _bracket(config, agents, k, nominal * np.geomspace(0.95, 2.1, 24))
+    coarse = _bracket(config, agents, k, nominal * np.geomspace(0.3, 2.1, 32))
     fine = np.sqrt(coarse[0] * coarse[1]) * (1 + config.stability_step) ** (np.arange(24) - 11.5)
     return xr.DataArray(list(_bracket(config, agents, k, fine)), {"side": ["stable", "unstable"]}, "side")
 

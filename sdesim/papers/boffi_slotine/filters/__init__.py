@@ -17,12 +17,16 @@ Exact here: variances on a quadratic (h its curvature), for linear filters as et
 and rates of convergence, from the eigenvalues of the iteration. All constants are chosen [C].
 """
 
+from sdesim.coupling import LinearFilter, SaturatingFilter
 from sdesim.papers.boffi_slotine.filters import claims, picture, run
 from sdesim.papers.boffi_slotine.filters.config import PRESETS, Config
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.boffi_slotine.filters.run"
 
 EXPERIMENT = Experiment(
     "bs-filters",
@@ -34,4 +38,14 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "nothing saturates": Mutation(
+            "the saturating filter is linear",
+            names={f"{_HERE}.SaturatingFilter": lambda right: lambda rate, width: LinearFilter(rate)},
+        ),
+        "all saturate": Mutation(
+            "the linear filter saturates",
+            names={f"{_HERE}.LinearFilter": lambda right: lambda rate: SaturatingFilter(rate, Config().width)},
+        ),
+    },
 )

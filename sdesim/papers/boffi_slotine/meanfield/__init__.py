@@ -5,12 +5,21 @@ transfer operator; simulations of many agents lie on its densities and means, an
 factor that linear noise theory gives. All constants of the loss and of Figure 1 are chosen [C].
 """
 
+import dataclasses
+
 from sdesim.papers.boffi_slotine.meanfield import claims, picture, run
-from sdesim.papers.boffi_slotine.meanfield.config import PRESETS, Config
+from sdesim.papers.boffi_slotine.meanfield.config import BINS, PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+
+def _predicted_at(says: str, k: float) -> Mutation:
+    """The law of infinitely many agents is that of one gain, at all panels."""
+    return Mutation(says, names={"papers.boffi_slotine.meanfield.run.Quorum": lambda right: lambda _: right(k)})
+
 
 EXPERIMENT = Experiment(
     "bs-meanfield",
@@ -23,4 +32,12 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: Runs(data),
     claims.statements,
+    mutations={
+        "predicted uncoupled": _predicted_at("the prediction is of agents that do not pull on each other", 0.0),
+        "predicted at d": _predicted_at("the prediction has the gain of panel d everywhere", Config().k[3]),
+        "cells few": Mutation(
+            "the law has the fewest cells there may be",
+            config=lambda config: dataclasses.replace(config, cells=2 * BINS),
+        ),
+    },
 )

@@ -11,6 +11,7 @@ from sdesim.papers.boffi_slotine.noise import claims, picture, run
 from sdesim.papers.boffi_slotine.noise.config import PRESETS, Config
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
 
@@ -25,4 +26,14 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "losses convex": Mutation(
+            "all losses are the convex one, which is not quadratic",
+            names={
+                "papers.boffi_slotine.noise.config.Config.loss": lambda right: (
+                    lambda config, name: right(config, "convex")
+                )
+            },
+        )
+    },
 )

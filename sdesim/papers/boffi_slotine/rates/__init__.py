@@ -13,6 +13,7 @@ from sdesim.papers.boffi_slotine.rates import claims, picture, run
 from sdesim.papers.boffi_slotine.rates.config import PRESETS, Config
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
 
@@ -27,4 +28,14 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "rates unequal": Mutation(
+            "learning rates differ where they should be equal",
+            names={
+                "papers.boffi_slotine.rates.config.Config.rates": lambda right: (
+                    lambda config, contrast: right(config, max(contrast, 0.2))
+                )
+            },
+        )
+    },
 )

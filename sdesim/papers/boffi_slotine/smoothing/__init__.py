@@ -23,6 +23,7 @@ from sdesim.papers.boffi_slotine.smoothing import claims, picture, run
 from sdesim.papers.boffi_slotine.smoothing.config import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation, noise
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
 
@@ -38,4 +39,17 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: Runs(data),
     claims.statements,
+    mutations={
+        "noise x 1/10": noise("noise is a tenth as large", 0.1),
+        "pull first": Mutation(
+            "agents are pulled before they descend where they should do both at once",
+            names={
+                "papers.boffi_slotine.smoothing.run.sweep": lambda right: (
+                    lambda *of, **how: right(
+                        *of, **how | {"order": "gauss-seidel", "observe": run.Descent("gauss-seidel")}
+                    )
+                )
+            },
+        ),
+    },
 )

@@ -16,8 +16,12 @@ from sdesim.papers.boffi_slotine.weak import claims, picture, run
 from sdesim.papers.boffi_slotine.weak.config import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.boffi_slotine.weak.run"
+_EXCHANGED = {"first": "second", "loss": "second", "second": "first"}
 
 EXPERIMENT = Experiment(
     "bs-weak",
@@ -29,4 +33,18 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: Runs(data),
     claims.statements,
+    mutations={
+        "models exchanged": Mutation(
+            "the drift is corrected where it should not be, and is not where it should",
+            names={
+                f"{_HERE}.dynamics": lambda right: (
+                    lambda config, rule, model, eta: right(config, rule, _EXCHANGED[model], eta)
+                )
+            },
+        ),
+        "not extrapolated": Mutation(
+            "the SDE is solved by short steps, and that is all",
+            names={f"{_HERE}.extrapolated": lambda right: lambda fine, coarse: fine},
+        ),
+    },
 )

@@ -74,6 +74,16 @@ def increments(config: Config, iterations: int) -> np.ndarray:
     return np.concatenate([dw, -dw], axis=2)
 
 
+def extrapolated(fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """What a solution tends to as its steps become short.
+
+    Args:
+        fine: of the shorter steps.
+        coarse: of steps twice as long.
+    """
+    return 2 * fine - coarse
+
+
 def weak_errors(config: Config, rule: AbstractCoupling, iterations: int) -> dict[str, np.ndarray]:
     """The function under each SDE less that under the iteration.
 
@@ -105,9 +115,9 @@ def weak_errors(config: Config, rule: AbstractCoupling, iterations: int) -> dict
     found, half, full = {}, sgd, sgd
     for model in MODELS:  # the second-order model last
         half, full = sde(model, FINE // 2), sde(model, FINE)
-        found[model] = 2 * full - half - sgd
+        found[model] = extrapolated(full, half) - sgd
     # Extrapolations from (h, h/2) and (h/2, h/4) differ by three times the bias of the second.
-    found["bias"] = ((2 * half - sde(model, FINE // 4)) - (2 * full - half)) / 3
+    found["bias"] = (extrapolated(half, sde(model, FINE // 4)) - extrapolated(full, half)) / 3
     return found
 
 

@@ -6,12 +6,19 @@ learning rate, for rates that fall as a power of the staleness and for delay-ada
 the abstract of the paper was at hand: its statements are taken up, and all constants are chosen [C].
 """
 
+import dataclasses
+
+import numpy as np
+
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.regatti.adaptive import claims, picture, run
 from sdesim.papers.regatti.adaptive.config import PRESETS, Config
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.regatti.adaptive.run"
 
 EXPERIMENT = Experiment(
     "r-adaptive",
@@ -24,4 +31,18 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "rates blind": Mutation(
+            "no learning rate knows the staleness",
+            names={f"{_HERE}.stepper": lambda right: lambda workers, *_: right(workers, 0.0, run.NEVER)},
+        ),
+        "rates high": Mutation(
+            "the lowest learning rate is not tried",
+            config=lambda config: dataclasses.replace(config, etas=config.etas[1:]),
+        ),
+        "other samples": Mutation(
+            "samples are drawn from another set than that whose loss is looked at",
+            names={f"{_HERE}.Regression": lambda right: lambda rows, most: right(np.roll(rows, most, axis=0), most)},
+        ),
+    },
 )

@@ -8,8 +8,10 @@ where the three are stable, over eta h and alpha. All predictions are `analysis.
 the very code that simulates, joined with the workers' phases where tau > 1. Constants are chosen [C].
 """
 
+from sdesim.asynchrony import Deterministic, Exponential
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import of_law
 from sdesim.papers.zhang.asynchronous import claims, picture, run
 from sdesim.papers.zhang.asynchronous.config import PRESETS, Config
 
@@ -27,4 +29,8 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "turns equal": of_law("workers that come at random come in turn", Exponential, Deterministic),
+        "turns random": of_law("workers that come in turn come at random", Deterministic, Exponential),
+    },
 )

@@ -6,11 +6,12 @@ moments after each step are set beside what the linear maps of theory make of th
 
 from sdesim.papers.zhang.points.claims import faster, printed
 from sdesim.papers.zhang.points.exact import additive, multiplicative_easgd, multiplicative_momentum
-from sdesim.papers.zhang.points.figure import experiment
+from sdesim.papers.zhang.points.figure import REVERSED, experiment
 from sdesim.papers.zhang.points.picture import colors, legend, mark, paths, radius_map
 from sdesim.papers.zhang.points.runs import Config, Points, presets
 
 __all__ = [
+    "REVERSED",
     "Config",
     "Points",
     "additive",

@@ -1,6 +1,6 @@
 """A figure of a picture of theory and of runs at some of its points."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import xarray as xr
 from matplotlib import pyplot
@@ -11,8 +11,23 @@ from sdesim import plotting
 from sdesim.claims import Statement
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.zhang.points import claims, picture
 from sdesim.papers.zhang.points.runs import Config, Points
+
+REVERSED = {
+    "points exchanged": Mutation(
+        "points are taken in the reverse order",
+        names={
+            "papers.zhang.points.runs.Points._squares": lambda right: (
+                lambda points, config, values, progress: right(
+                    points, config, points.values[::-1][points.values.index(values)], progress
+                )
+            )
+        },
+    )
+}
+"""Stable points are taken for unstable ones, and the best for others."""
 
 
 def experiment(
@@ -23,6 +38,7 @@ def experiment(
     draw: Callable[[Axes, Config, xr.Dataset], None],
     statements: Callable[[Config], list[Statement]],
     sizes: dict[str, Config],
+    formulas: Mapping[str, Mutation] | None = None,
 ) -> Experiment:
     """A figure of Z: its picture beside the runs.
 
@@ -34,6 +50,7 @@ def experiment(
         draw: of the panel, the configuration and the data, the picture of theory.
         statements: of the configuration, what is said beside what is said of all points.
         sizes: its presets.
+        formulas: of theory that are wrong, by name; none by default.
     """
 
     def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -55,4 +72,6 @@ def experiment(
 
     run = lambda config, progress=False: points.run(config, progress)
     ensemble = lambda config, data: Runs(data)
-    return Experiment(f"z-fig{number}", f"Zhang, Fig. {number}: {title}", says, sizes, run, plot, ensemble, said)
+    whole = f"Zhang, Fig. {number}: {title}"
+    wrong = REVERSED | dict(formulas or {})
+    return Experiment(f"z-fig{number}", whole, says, sizes, run, plot, ensemble, said, mutations=wrong)

@@ -8,12 +8,29 @@ bottom, slow above), tau_d of the second (fast up, slow down). Z's own experimen
 of section 6.1 are asked of a quadratic, and all constants are chosen [C].
 """
 
+import equinox as eqx
+import jax.numpy as jnp
+
+from sdesim.coupling import Tree
+from sdesim.dynamics import Dynamics
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.zhang.tree import claims, picture, run
-from sdesim.papers.zhang.tree.config import PRESETS, Config
+from sdesim.papers.zhang.tree.config import PRESETS, SCHEMES, Config
+from sdesim.steppers import AbstractStepper
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config"]
+
+_HERE = "papers.zhang.tree.run"
+
+
+def _copying(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
+    """In trees the greatest moving rate at all points."""
+    greatest = lambda k: jnp.full_like(k, jnp.max(k))
+    is_tree = isinstance(model.coupling, Tree)
+    return (eqx.tree_at(lambda m: m.coupling.k, model, greatest(model.coupling.k)) if is_tree else model), stepper
+
 
 EXPERIMENT = Experiment(
     "z-tree",
@@ -26,4 +43,19 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
+    mutations={
+        "schemes exchanged": Mutation(
+            "each scheme is taken for the other",
+            names={
+                f"{_HERE}.protocol": lambda right: (
+                    lambda scheme, period: right(SCHEMES[1 - SCHEMES.index(scheme)], period)
+                )
+            },
+        ),
+        "messages at once": Mutation(
+            "messages take no time",
+            names={f"{_HERE}.stepper": lambda right: lambda scheme, period, delay: right(scheme, period, 0.0)},
+        ),
+        "nodes copy": Mutation("in trees moving rates are so great that nodes nearly copy each other", _copying),
+    },
 )
