@@ -1,4 +1,4 @@
-"""Zhang's computed figures: their claims fail of wrong models, of points that are swapped, and of formulas as printed."""
+"""Zhang's computed figures: their claims fail of wrong models, of points that are swapped, of formulas as printed."""
 
 import dataclasses
 
@@ -108,7 +108,7 @@ def test_claims_fail_of_points_in_reverse_order(name, smoke):
     assert failed(name, swapped, SWAPPED[name]) == SWAPPED[name]
 
 
-# -- formulas as they are printed: others that are wrong are mutations of the figures -----------------------------------
+# -- formulas as they are printed (others that are wrong are mutations of the figures) --------------------------------
 
 
 def printed_product(right):
