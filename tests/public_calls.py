@@ -1,5 +1,6 @@
 """Every public argument of sdesim with every kind of bad value, generated from the signatures."""
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,10 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 import sdesim
-from sdesim import analysis, asynchrony, coupling, init, noise, objectives, observe, schedules
+from sdesim import analysis, asynchrony, coupling, init, noise, objectives, observe, plot, schedules, statistics
 
 
 def loss(x):
@@ -31,6 +33,7 @@ ELSEWHERE = {
         "fitting_loss",
         "labels_of",
         "looking_at_every_step",
+        "looks",
         "physical_velocity",
         "said_while_traced",
     ),
@@ -171,3 +174,40 @@ good(sdesim.open, store="none")
 good(sdesim.diffrax_state, model=MODEL, x=POINTS)
 good(sdesim.diffrax_terms, model=MODEL, x=POINTS, path=diffrax.UnsafeBrownianPath(shape=(3, 1), key=KEY))
 good(sdesim.diffrax_solve, model=MODEL, x=POINTS, key=KEY, t1=0.1, dt0=0.1)
+
+FOLDER = tempfile.TemporaryDirectory()  # until the session ends
+
+# Pictures, of data of their kinds.
+SERIES = xr.Dataset({"spread": (("sim", "step"), np.ones((3, 4)))}, {"sim": range(3), "step": range(4)})
+SWEPT = xr.Dataset({"loss": (("sim", "a", "b"), np.ones((3, 2, 2)))}, {"sim": range(3), "a": [1, 2], "b": [1, 2]})
+HISTORY = xr.Dataset(
+    {
+        "train_loss": (("run", "epoch", "model"), np.ones((2, 3, 2))),
+        "batch_loss": (("run", "epoch", "agent"), np.ones((2, 3, 1))),
+        "spread_by_layer": (("run", "epoch"), np.ones((2, 3))),
+        "diverged": ("run", [-1, -1]),
+    },
+    {"epoch": range(3), "agent": [0], "model": ["center", "agent 0"]},
+)
+PLANE = xr.Dataset(
+    {
+        "rate": (("a", "b"), np.ones((2, 2))),
+        "stable": (("a", "b"), np.ones((2, 2), bool)),
+        "boundary": (("piece", "end", "number"), np.zeros((0, 2, 2))),
+    },
+    {"a": [1.0, 2.0], "b": [1.0, 2.0], "number": ["a", "b"]},
+)
+SHORT = sdesim.simulate(MODEL, agents=2, sims=2, steps=2, init=1.0, observe=observe.Snapshot(), every=1)
+TABLE = asynchrony.timetable(asynchrony.Exponential(), workers=2, arrivals=4)
+good(plot.trajectories, data=SERIES, name="spread")
+good(plot.band, data=SERIES, name="spread")
+good(plot.points, data=SWEPT.isel(b=0), name="loss")
+good(plot.density, data=SHORT)
+good(plot.heat_map, data=SWEPT, name="loss")
+good(plot.phase_diagram, data=PLANE)
+good(plot.agents, result=SHORT)
+good(plot.timeline, table=TABLE)
+good(plot.learning_curves, history=HISTORY)
+good(plot.animate, result=SHORT, path=f"{FOLDER.name}/run.gif", dpi=20)
+good(plot.save, figure=plot.band(SERIES, "spread"), path=f"{FOLDER.name}/run.png")
+good(statistics.paired, one=SERIES, other=SERIES)

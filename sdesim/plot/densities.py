@@ -10,6 +10,7 @@ from sdesim.plot.given import Drawable, array, check_drawn, coordinate, dataset,
 from sdesim.results.result import Result
 
 RIDGES = 10
+MOST_BINS = 100_000
 
 
 def density(
@@ -41,6 +42,8 @@ def density(
         ValueError: for an unknown name or kind, and where there is more than time and place.
     """
     check_choice("kind", kind, ("heat", "ridge"))
+    check_count("ridges", ridges)
+    check_count("bins", bins, most=MOST_BINS)
     time, edges, values = over_time(data, name, dim=dim, bins=bins)
     centers = (edges[1:] + edges[:-1]) / 2
     with theme.panel(ax) as axes:
@@ -51,7 +54,6 @@ def density(
             axes.set(xlabel=label(time), ylabel="position of agents (length)")
             axes.figure.colorbar(image, ax=axes, label="density of agents (1 / length)")
             return axes
-        check_count("ridges", ridges)
         shown_at = np.unique(np.linspace(0, len(x) - 1, min(ridges, len(x))).round().astype(int))
         height = np.nanmax(values[shown_at])
         for place, (row, color) in enumerate(zip(shown_at, theme.shades(len(shown_at)), strict=True)):

@@ -97,7 +97,12 @@ def along(values: xr.DataArray, over: str | None) -> xr.DataArray:
 
     Returns:
         The variable, unchanged where `over` is no such coordinate.
+
+    Raises:
+        TypeError: for what is no name.
     """
+    if over is not None and not isinstance(over, str):
+        raise TypeError(f"over={shown(over)}: must be the name of a dimension")
     if over is None or over in values.dims or over not in values.coords:
         return values
     dims = values[over].dims

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_count, shown
-from sdesim.objectives import as_objective
+from sdesim.objectives import as_objective, check_dims, fitting_loss
 from sdesim.plot import theme
 from sdesim.results.result import Result
 
@@ -47,13 +47,13 @@ def agents(
     """
     positions = ended(result, sims)
     of = loss_of(result, loss)
+    plane = coordinates(dims, max(positions.shape[-1], 2))
     with theme.panel(ax) as axes:
         if positions.shape[-1] == 1:
             low, high = window(positions[..., 0])
             draw_curve(axes, of, low, high)
             mark(axes, of, positions[..., 0])
         else:
-            plane = coordinates(dims, positions.shape[-1])
             middle = np.nanmean(np.where(np.isfinite(positions), positions, np.nan), axis=(0, 1))
             limits = [window(positions[..., d]) for d in plane]
             draw_plane(axes, of, middle, plane, limits)
@@ -91,7 +91,8 @@ def loss_of(result: Result, loss: Any) -> Callable[[np.ndarray], np.ndarray]:
         loss: in place of the model's; None for that.
 
     Raises:
-        ValueError: where there is neither.
+        TypeError: for what is no loss.
+        ValueError: where there is neither, and for a loss that does not fit.
     """
     model = result.run["model"]
     if loss is None:
@@ -101,8 +102,15 @@ def loss_of(result: Result, loss: Any) -> Callable[[np.ndarray], np.ndarray]:
             )
         objective = model.objective
     else:
-        objective = as_objective(loss)
-    evaluate = jax.jit(jax.vmap(objective.loss))
+        objective = as_objective(loss, "loss")
+    point = jax.ShapeDtypeStruct((result.agents.shape[-1],), jnp.result_type(float))
+    check_dims(objective, *point.shape)
+    traced = lambda form: (jax.eval_shape(lambda x: form(objective, x), point), form)
+    try:
+        _, form = fitting_loss(objective, *point.shape, traced, lambda found: found[0])
+    except ValueError as error:
+        raise ValueError(f"loss: must be of a point: {str(error).removeprefix('objective: ')}") from error
+    evaluate = jax.jit(jax.vmap(lambda x: form(objective, x)))
     return lambda x: np.asarray(evaluate(jnp.asarray(x, jnp.result_type(float))), float)
 
 

@@ -62,6 +62,8 @@ def trajectories(
         if dim is None:
             raise ValueError(f"dim=None: must be one of the {count} coordinates, 0 to {count - 1}")
         values = values.isel({coordinates[0]: check_count("dim", dim, least=0, most=count - 1)})
+    elif dim is not None:
+        raise ValueError(f"dim={shown(dim)}: must be left out, since there are no coordinates to choose from")
     if "sim" in values.dims:
         values = values.isel(sim=slice(check_count("sims", sims)))
     rest = without(values, time, "sim")

@@ -20,6 +20,8 @@ from sdesim.results.result import Result
 
 FFMPEG = "animation.ffmpeg_path"
 KINDS = ("agents", "density", "phase")
+MOST_DPI = 1000
+LONGEST = 3600.0  # seconds
 Frame = Callable[[int], Any]
 """Draws a record."""
 
@@ -50,8 +52,8 @@ def animate(
         dim: the coordinate of "phase".
         dims: both coordinates of "agents", of more than two.
         frames: how many records are shown at most, evenly spaced.
-        seconds: that it lasts.
-        dpi: points an inch; the picture is 5.2 by 3.6 inches.
+        seconds: that it lasts, less than an hour.
+        dpi: points an inch, up to 1000; the picture is 5.2 by 3.6 inches.
 
     Raises:
         TypeError: for what is no result.
@@ -63,8 +65,10 @@ def animate(
         raise TypeError(f"result={shown(result)}: must be a result of sdesim.simulate or sdesim.iterate")
     check_choice("kind", kind, KINDS)
     check_count("frames", frames)
-    check_count("dpi", dpi)
-    lasts = one_number("seconds", seconds, zero=False)
+    check_count("dpi", dpi, most=MOST_DPI)
+    check_count("dim", dim, least=0, most=int(result.agents.shape[-1]) - 1)
+    landscapes.coordinates(dims, max(int(result.agents.shape[-1]), 2))
+    lasts = one_number("seconds", seconds, zero=False, below=LONGEST)
     if sims is not None:
         check_count("sims", sims, most=int(result.agents.shape[0]))
     data = result.to_xarray().isel(sim=slice(sims))
@@ -124,8 +128,7 @@ def _scene(
     positions, times = _path(data, "snapshot", "Snapshot")
     if kind == "phase":
         velocities, _ = _path(data, "velocity", "Velocity")
-        coordinate = check_count("dim", dim, least=0, most=positions.shape[-1] - 1)
-        x, v = positions[..., coordinate], velocities[..., coordinate]
+        x, v = positions[..., dim], velocities[..., dim]
         return times, *_phase(x, v)
     return times, *_over_loss(result, positions, loss, dims)
 

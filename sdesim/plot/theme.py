@@ -240,6 +240,7 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: for what is no picture.
+        ValueError: for a name of another format.
         FileNotFoundError: if its folder does not exist.
         WriteError: if it cannot be written; what was there before is untouched.
     """
@@ -251,9 +252,11 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str]) -> None:
         raise TypeError(f"figure={shown(figure)}: must be a figure or axes of Matplotlib")
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path={shown(path)}: must be the name of a file")
+    kind = os.path.splitext(os.fspath(path))[1][1:].lower()
+    if kind not in (known := sorted(figure.canvas.get_supported_filetypes())):
+        raise ValueError(f"path={shown(os.fspath(path))}: must end in one of {', '.join(known)}")
     with looks(), replacing(path) as temporary:
         # no time stamp: the same data give the same file
-        kind = os.fspath(path).rpartition(".")[2].lower()
         stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
         # matplotlib's own mathematical fonts carry dates before 1990, of which fontTools warns when a PDF embeds them
         logging.getLogger("fontTools").setLevel(logging.ERROR)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sdesim.asynchrony import AbstractCompute, Timetable
-from sdesim.fields import check_count, check_less, shown
+from sdesim.fields import check_count, check_less, one_number, shown
 from sdesim.plot import theme
-from sdesim.random import Stream
+from sdesim.random import Stream, seed_words
 
 COMPUTING, SENDING, RECEIVING, WAITING, LOST = theme.SMOOTHED, theme.LOSS, "#1b9e77", "#d9d9d9", theme.QUORUM
 
@@ -50,9 +50,17 @@ def timeline(
     if not isinstance(table, Timetable):
         raise TypeError(f"table={shown(table)}: must be a Timetable of sdesim.asynchrony")
     row = check_count("sim", sim, least=0, most=table.sims - 1)
+    first_sim = check_count("first_sim", first_sim, least=0)
+    seed_words(seed)
+    for name, law in (("uplink", uplink), ("downlink", downlink)):
+        if law is not None and not isinstance(law, AbstractCompute):
+            raise TypeError(f"{name}={shown(law)}: must be a law of times, such as Link(1.0), or None")
+    if window is not None and (not isinstance(window, tuple | list) or len(window) != 2):
+        raise ValueError(f"window={shown(window)}: must be two moments, such as (0.0, 10.0)")
     if table.began is None:
         raise ValueError("table: its began is None, so it is not known who waited")
-    low, high = (0.0, float(table.time[row].max(initial=0.0))) if window is None else map(float, window)
+    low, high = (0.0, table.time[row].max(initial=0.0)) if window is None else window
+    low, high = (one_number(f"window[{i}]", end) for i, end in enumerate((low, high)))
     check_less("window[0]", low, "window[1]", high)
     worker, job, time = table.worker[row], table.job[row], table.time[row]
 

@@ -16,8 +16,9 @@ from sdesim.plot import movies
 
 @pytest.fixture(autouse=True)
 def closed():
+    before = pyplot.get_fignums()
     yield
-    assert not pyplot.get_fignums()  # none is left open
+    assert pyplot.get_fignums() == before  # none is left open
 
 
 def run(dims, watch, momentum=None):
