@@ -1,4 +1,4 @@
-"""The command line: a file each of `sdesim figure`, `claims`, `train` and `data`, `bench`, `new`, `completion`."""
+"""The command line, a file each: `figure`, `claims`, `train`, `data`, `bench`, `sweep` and stores, `new`, ..."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from sdesim.cli.usage import FAILS, FILES, WRONG, UsageError, as_usage
 from sdesim.results.files import WriteError
 from sdesim.results.recipe import by_command
 
-COMMANDS = ("figure", "claims", "train", "data", "bench", "new", "completion")
+SWEEPS = ("sweep", "runs", "join", "export")
+COMMANDS = ("figure", "claims", "train", "data", "bench", *SWEEPS, "new", "completion")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +70,11 @@ def _main(arguments: list[str]) -> int:
 
         with as_usage():
             return train.main(command, rest)
+    if command in SWEEPS:
+        from sdesim.cli import sweep
+
+        with as_usage():
+            return sweep.main(command, rest)
     if command == "new":
         from sdesim.cli import new
 

@@ -51,6 +51,12 @@ def _commands() -> Any:
             "data": train.Fetch,
             "bench": bench.Options,
             "new": _first({kind: _options(kind, out=(Path, Path())) for kind in get_args(new.Kind)}),
+            "sweep": _options("sweep", store=(Path, Path()), workers=(int, 1), lanes=(int, 1), memory=(str, "")),
+            "runs": _options(
+                "runs", check=(bool, False), repair=(bool, False), prune=(bool, False), delete=(bool, False)
+            ),
+            "join": _options("join", out=(Path, Path())),
+            "export": _options("export", out=(Path, Path())),
             "completion": _first({shell: _options(shell) for shell in SHELLS}),
         }
     )

@@ -16,6 +16,10 @@ claims NAME --seeds N [--preset smoke|default|paper] [--record]
 train [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
 data cifar10 [--folder DIR]
 bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
+sweep FILE.py|FILE.toml --store DIR [--workers N] [--worker] [--dry-run] [--NAME VALUE ...]
+runs DIR [--check|--repair|--prune|--delete]
+join DIR|FILE.nc ... --out FILE.nc
+export DIR|FILE.nc --out FILE.csv|FILE.nc|FILE.zarr
 new rule|loss|noise|observable|protocol|figure NAME [--out DIR]
 completion bash|zsh
 --version
@@ -23,7 +27,7 @@ completion bash|zsh
 
 SAYS = """
 Simulates coupled stochastic-gradient agents and regenerates the figures of the papers. `sdesim COMMAND --help` has all
-options of train, bench, claims and new.
+options of train, bench, claims, sweep, runs and new.
 
 `sdesim figure NAME` writes NAME.png, NAME.pdf, NAME.nc (data with provenance) and NAME.claims.json into DIR, and prints
 each statement of the paper about the figure with what was found; --help after the name has the fields of its
@@ -41,6 +45,9 @@ data cifar10` fetches the images, and verifies them.
 
 `sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
 --out draws bench.png, --record appends what matters to the benchmark record.
+
+`sdesim sweep` runs a sweep in a folder that loses nothing: the same command goes on after a crash, and started several
+times it is shared. `sdesim runs` says how far it is, `sdesim export` makes one file of it.
 
 `sdesim new` writes a commented part of your own that works as it stands, and its test.
 

@@ -249,7 +249,7 @@ def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
     layout = None if inside_a_trace() else layout_of(plan, lanes, exact)
     if layout is None:
         return lanes, lanes
-    workers = min(_cores(), layout.needed)
+    workers = min(cores(), layout.needed)
     return layout.shared_by(workers)[0].number * layout.width, layout.width * workers
 
 
@@ -297,7 +297,7 @@ def run_lanes(
     workers = 1
     size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not path.traced)
     if layout is not None and size > THREAD_BYTES:
-        workers = min(_cores(), layout.needed)
+        workers = min(cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, given, workers)
     key = (plan, form((stepper, model, tuple(observables))), layout is None, path.traced)
     with bar(steps * count, f"{label} ({path})", progress) as told, _noting(key):
@@ -374,21 +374,21 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
     _CONFIRMED.add((run.path.program, count))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use; not every system keeps a set of them for each process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# What a user may have set for a stretch of code, which JAX keeps for each thread.
-_THREAD_LOCAL = (
+SETTINGS = (
     *("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans", "debug_infs"),
     *("default_matmul_precision", "threefry_partitionable"),
 )
+"""What a user may have set for a stretch of code, which JAX keeps for each thread."""
 
 
 def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     """All groups, one thread a core; XLA releases Python's lock while it computes."""
-    settings = {name: getattr(jax.config, f"jax_{name}") for name in _THREAD_LOCAL}
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
     # XLA's compiler is not safe in several threads at once: no steps of one group compile what all groups run.
     _run_group(run, groups[0], count, compile=True)
 

@@ -11,7 +11,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import xarray as xr
 from sdesim.engine.blocks import Blocks
 from sdesim.ensembles.identity import difference, identity, program_of, programs, size_key, versions
 from sdesim.ensembles.opening import Opened, card_of, header_of, layout_name, layout_of
-from sdesim.ensembles.points import SIZES, Sweep, coordinate, run_points
+from sdesim.ensembles.points import SIZES, Sweep, coordinate, run_points, tail_bytes
 from sdesim.ensembles.setup import Setup
 from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
 from sdesim.fields import check_count, warn
@@ -259,11 +259,12 @@ class Durable:
 
     # -- all of it -------------------------------------------------------------------------------------------------
 
-    def work(self, progress: bool = False) -> Worked:
+    def work(self, progress: bool = False, engine: "Engine | None" = None) -> Worked:
         """Compute what is missing, with whoever else does.
 
         Args:
             progress: show a bar, of what all do.
+            engine: has others compute it first; what they leave is computed here. None for nobody.
 
         Returns:
             What was done here.
@@ -282,6 +283,8 @@ class Durable:
                     told.update(len(done) - held)
                     held = len(done)
 
+            if engine is not None and held < rounds.tasks:
+                engine(self, watch)
             worked = work(self.store, self.compute, watch=watch)
         failed = worked.failed or self.store.failures()
         if failed:
@@ -318,6 +321,11 @@ class Durable:
         return data.isel(chosen).assign_attrs(attrs) if chosen else data
 
 
+Engine = Callable[[Durable, Callable[[set[int]], None]], None]
+"""Has somebody compute the tasks of a store that are missing, each `Durable.compute(number)` and `Store.put`, or `work`
+of some numbers. It is told what to tell of those that are done, and returns when nobody computes any more."""
+
+
 def lanes_of_a_task(sweep: Sweep, setup: Setup) -> int:
     """Simulations of a task, about a second or two of work: whole blocks of them.
 
@@ -331,10 +339,7 @@ def lanes_of_a_task(sweep: Sweep, setup: Setup) -> int:
     plan = setup.plan
     width = Blocks.of(1, plan.rows, plan.dims).width
     per_lane = max(1, plan.rows * plan.dims * max(1, setup.steps))
-    numbers = plan.agents * plan.dims if sweep.keep_agents else plan.dims
-    records = 1 if plan.every is None else 1 + setup.steps // plan.every
-    numbers += sum(records * o.numbers(plan.agents, plan.dims) for o in setup.observables)
-    most = min(WORK / per_lane, BYTES / (8 * numbers), LANES)
+    most = min(WORK / per_lane, BYTES / tail_bytes(sweep, setup), LANES)
     return width * max(1, math.floor(most / width))
 
 
@@ -346,6 +351,7 @@ def durable_sweep(
     mix_versions: bool,
     memory: int | str | None,
     progress: bool,
+    engine: Engine | None = None,
 ) -> xr.Dataset:
     """Run what of a sweep is not in its store yet.
 
@@ -356,6 +362,7 @@ def durable_sweep(
         mix_versions: likewise.
         memory: likewise.
         progress: likewise.
+        engine: who computes; this process by default.
 
     Returns:
         Its data, lazily.
@@ -366,7 +373,7 @@ def durable_sweep(
     """
     made = Durable.of(sweep, path, lanes=lanes, mix_versions=mix_versions, memory=memory)
     made.plan()
-    made.work(progress)
+    made.work(progress, engine)
     return made.data()
 
 

@@ -5,7 +5,8 @@ of their values compiles once. Noise depends on (seed, simulation, agent, step, 
 the same noise, and comparisons are paired.
 """
 
-import itertools
+import functools
+import inspect
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,9 @@ from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.durable import durable_sweep
 from sdesim.ensembles.points import SIZES, Sweep, combined, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.warnings import warn_of_divergence
-from sdesim.fields import check_count, check_flags, shown
+from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
 from sdesim.results.datasets import describe
 from sdesim.steppers import AbstractStepper
@@ -53,6 +55,7 @@ def sweep(
     store: str | os.PathLike | None = None,
     lanes: int | None = None,
     mix_versions: bool = False,
+    workers: int | None = None,
 ) -> xr.Dataset:
     """Simulate a model at every point of a grid; in a store, so that nothing is lost, if one is named.
 
@@ -91,10 +94,11 @@ def sweep(
         fast: take float32 sines and cosines by polynomials, good to 2e-7 for arguments up to 1e3; False for XLA's.
         progress: show a bar with the time left, after two seconds.
         store: a folder that keeps what is done, task by task. The same call goes on after a crash, shares the work with
-            whoever makes it at the same time, and runs what is new where there are more `sims` or values: see
-            `docs/sweeps.md`. None, the default, for memory alone.
+            whoever makes it at the same time, and runs what is new where there are more `sims` or values. None, the
+            default, for memory alone.
         lanes: of a new store, simulations of a task at the most; about a second's work by default.
         mix_versions: whether a store that other versions of JAX began, or another kind of device, may be added to.
+        workers: with a store, processes that compute, each with its share of the cores; by default this one alone.
 
     Returns:
         A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
@@ -113,7 +117,7 @@ def sweep(
     check_flags(progress=progress, mix_versions=mix_versions)
     if lanes is not None:
         lanes = check_count("lanes", lanes)
-    asked = Sweep.of(
+    asked = asked_of(
         model,
         grid,
         steps=steps,
@@ -137,11 +141,40 @@ def sweep(
         exact=exact,
         fast=fast,
     )
+    if workers is not None:
+        workers = check_count("workers", workers)
     if store is None:
+        if workers is not None:
+            raise ValueError(f"workers={workers}: must have a store, in which processes meet; give store=")
         return in_memory(asked, memory, progress)
     if not isinstance(store, str | os.PathLike):
         raise TypeError(f"store={shown(store)}: must be the name of a folder")
-    return durable_sweep(asked, store, lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
+    engine = None if workers is None else functools.partial(work_in_processes, workers=workers)
+    how: dict[str, Any] = dict(lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
+    return durable_sweep(asked, store, engine=engine, **how)
+
+
+def asked_of(model: Dynamics, grid: Mapping[str, Sequence], **arguments: Any) -> Sweep:
+    """A sweep by the arguments of `sweep`, checked.
+
+    Args:
+        model: as for `sweep`.
+        grid: likewise.
+        **arguments: likewise, those that decide the numbers; defaults are those of `sweep`.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        TypeError: as `sweep`.
+        ValueError: likewise; and for an argument that there is not.
+    """
+    known = inspect.signature(sweep).parameters
+    apart = ("model", "grid", "memory", "progress", "store", "lanes", "mix_versions", "workers")
+    defaults = {name: p.default for name, p in known.items() if name not in apart}
+    for name in arguments:
+        check_choice("sweep", name, defaults)
+    return Sweep.of(model, grid, **{**defaults, **arguments})
 
 
 def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Dataset:
@@ -162,8 +195,7 @@ def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Data
     """
     sizes, numbers = sweep.sizes, sweep.numbers
     columns, parts, began = product_of(numbers), [], time.perf_counter()
-    for point in itertools.product(*sizes.values()):
-        here = dict(zip(sizes, point, strict=True))
+    for here in sweep.choices():
         ran = run_points(sweep, here, columns, of=numbers, memory=memory, progress=progress)
         parts.append(with_errors(on_grid(ran, numbers)))
     data = combined(parts, {SIZES.get(name, name): list(values) for name, values in sizes.items()})

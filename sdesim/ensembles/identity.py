@@ -6,7 +6,6 @@ by where they lie. Versions of JAX trace the same function to different programs
 
 import hashlib
 import importlib.metadata
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -97,8 +96,7 @@ def programs(sweep: Sweep) -> dict[str, Setup]:
         TypeError: likewise.
     """
     found = {}
-    for point in itertools.product(*sweep.sizes.values()):
-        here = dict(zip(sweep.sizes, point, strict=True))
+    for here in sweep.choices():
         stepper, run = sweep.at(here)
         one = {**run, **of_sims(run, 0, 1)}
         found[size_key(here)] = Setup.of(stiffest(sweep.model, sweep.numbers), stepper, **one)

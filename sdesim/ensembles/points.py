@@ -25,7 +25,7 @@ from sdesim.engine.run import Lanes
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
 from sdesim.init import AbstractInit
-from sdesim.observe import Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
+from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
 from sdesim.results.datasets import attributes
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
@@ -271,6 +271,10 @@ class Sweep:
         """Of the grid, numbers of the model."""
         return {name: values for name, values in self.grid.items() if name not in self.sizes}
 
+    def choices(self) -> list[dict[str, Any]]:
+        """All choices of sizes and numbers of the stepper, by name, the last one varying fastest."""
+        return [dict(zip(self.sizes, point, strict=True)) for point in itertools.product(*self.sizes.values())]
+
     def at(self, here: Mapping[str, Any]) -> tuple[AbstractStepper, dict[str, Any]]:
         """The run at one choice of sizes and numbers of the stepper.
 
@@ -299,6 +303,21 @@ class Sweep:
         observe = self.run["observe"] or None
         arguments = {"model": self.model, "grid": values, **self.given, **self.how, **self.run, "observe": observe}
         return Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
+
+
+def tail_bytes(sweep: Sweep, setup: Setup) -> int:
+    """Bytes that are kept of one simulation, about.
+
+    Args:
+        sweep: that it is of.
+        setup: its run.
+    """
+    plan = setup.plan
+    numbers = 2 * plan.dims + 4 + (plan.agents * plan.dims if sweep.keep_agents else 0)
+    records = 1 if plan.every is None else 1 + setup.steps // plan.every
+    for o in setup.observables:
+        numbers += (records if isinstance(o, AbstractSeries) else 1) * o.numbers(plan.agents, plan.dims)
+    return numbers * jnp.dtype(jnp.result_type(float)).itemsize
 
 
 def product_of(values: Mapping[str, Sequence]) -> dict[str, list]:

@@ -1,0 +1,235 @@
+"""`sdesim sweep`, `runs`, `join` and `export`: sweeps in stores, from the command line."""
+
+import contextlib
+import datetime
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from sdesim.cli.usage import FAILS, take_option
+from sdesim.ensembles.asked import asked_in
+from sdesim.ensembles.durable import Durable, SweepError
+from sdesim.ensembles.estimates import estimate
+from sdesim.ensembles.exporting import consolidate, export
+from sdesim.ensembles.grids import asked_of
+from sdesim.ensembles.joining import join
+from sdesim.ensembles.opening import Opened, open_store, opened
+from sdesim.ensembles.points import Sweep
+from sdesim.ensembles.processes import work_in_processes
+from sdesim.fields import byte_count, check_count
+from sdesim.results.datasets import write_dataset
+from sdesim.results.stores.leases import Leases
+
+HELP = {
+    "sweep": """\
+usage: sdesim sweep FILE.py|FILE.toml --store DIR [--workers N] [--lanes N] [--memory BYTES] [--mix-versions]
+                    [--NAME VALUE ...] [--model.NAME VALUE] [--grid.NAME VALUE ...]
+       sdesim sweep FILE --dry-run                 seconds, memory and bytes that it will take
+       sdesim sweep FILE --store DIR --worker      the same, and says nothing: to be started n times by any launcher
+""",
+    "runs": """\
+usage: sdesim runs DIR               what is done, failed, and how long it took and will take
+       sdesim runs DIR --check       whether every file is what was written
+       sdesim runs DIR --repair      forget what is damaged, so that the next start computes it again
+       sdesim runs DIR --prune       remove what killed processes left, and what is said of failures
+       sdesim runs DIR --delete      remove the store
+""",
+    "join": "usage: sdesim join DIR|FILE.nc ... --out FILE.nc\n",
+    "export": "usage: sdesim export DIR|FILE.nc --out FILE.csv|FILE.nc|FILE.zarr\n",
+}
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """One of the commands.
+
+    Args:
+        command: its name.
+        arguments: after it.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: for a mistake in the arguments.
+    """
+    if {"-h", "--help"} & set(arguments) or not arguments:
+        print(HELP[command], end="")
+        return 0 if arguments else 2
+    return {"sweep": _sweep, "runs": _runs, "join": _join, "export": _export}[command](list(arguments))
+
+
+def _flags(arguments: list[str], *names: str) -> tuple[set[str], list[str]]:
+    given = {name for name in names if name in arguments}
+    return given, [a for a in arguments if a not in given]
+
+
+def _sweep(arguments: list[str]) -> int:
+    flags, rest = _flags(arguments, "--dry-run", "--worker", "--mix-versions")
+    store, rest = take_option(rest, "--store", None)
+    workers, rest = take_option(rest, "--workers", None)
+    lanes, rest = take_option(rest, "--lanes", None)
+    memory, rest = take_option(rest, "--memory", None)
+    file, *rest = rest or [""]
+    if not file or file.startswith("--"):
+        raise ValueError("sweep: name a FILE.py or FILE.toml first")
+    asked = asked_in(file, _overrides(rest))
+    whole = lambda name, value: None if value is None else check_count(name, int(value) if value.isdecimal() else value)
+    of_file = {name: asked.pop(name, None) for name in ("store", "workers", "lanes", "memory")}
+    store = of_file["store"] if store is None else store
+    workers = of_file["workers"] if workers is None else whole("--workers", workers)
+    lanes = of_file["lanes"] if lanes is None else whole("--lanes", lanes)
+    memory = of_file["memory"] if memory is None else byte_count("--memory", memory)
+    mix = "--mix-versions" in flags or bool(asked.pop("mix_versions", False))
+    asked.pop("progress", None)
+    sweep = asked_of(**asked)
+    if "--dry-run" in flags:
+        print(estimate(sweep, lanes))
+        return 0
+    if store is None:
+        raise ValueError("--store: must be the folder that keeps what is done")
+    return run(sweep, store, workers, lanes, memory, mix, quiet="--worker" in flags)
+
+
+def run(
+    sweep: Sweep,
+    store: str | Path,
+    workers: int | None,
+    lanes: int | None,
+    memory: int | str | None,
+    mix_versions: bool,
+    quiet: bool,
+) -> int:
+    """Run a sweep in its store.
+
+    Args:
+        sweep: what is asked for.
+        store: its folder.
+        workers: processes that compute; None for this one alone.
+        lanes: as for `sdesim.sweep`.
+        memory: likewise.
+        mix_versions: likewise.
+        quiet: whether nothing is said.
+
+    Returns:
+        The exit status: 1 where tasks failed.
+    """
+    made = Durable.of(sweep, store, lanes=lanes, mix_versions=mix_versions, memory=memory)
+    made.plan()
+    engine = None if workers is None else functools.partial(work_in_processes, workers=workers)
+    try:
+        made.work(progress=not quiet, engine=engine)
+    except SweepError as error:
+        print(f"sdesim: {error}")
+        return FAILS
+    if not quiet:
+        print(_state(Path(store)))
+    return 0
+
+
+def _overrides(arguments: list[str]) -> dict[str, str]:
+    """--NAME VALUE ... as texts by name."""
+    found: dict[str, list[str]] = {}
+    name = None
+    for argument in arguments:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            found[name] = [value] if equals else []
+        elif name is None:
+            raise ValueError(f"{argument}: must come after an option, --NAME {argument}")
+        else:
+            found[name].append(argument)
+    if empty := [name for name, values in found.items() if not values]:
+        raise ValueError(f"--{empty[0]}: needs a value")
+    return {name: " ".join(values) for name, values in found.items()}
+
+
+def _state(path: Path) -> str:
+    """What is done of a store, in lines."""
+    store = opened(path)
+    found = Opened(store)
+    rounds, done = found.rounds, len(found.tasks)
+    failures = store.failures()
+    cards = found.cards()
+    computed = sum(card.said.get("seconds") or 0.0 for card in cards)
+    lanes = sum(task.lanes for task in found.tasks)
+    every = sum(box.lanes for box in rounds.boxes)
+    running = [n for n in Leases(store.path / "leases").living() if not store.has(n)]
+    said = [f"{path}: {done} of {rounds.tasks} tasks, {lanes} of {every} simulations"]
+    said.append(f"computed in {_time(computed)}, {sum(c.said.get('diverged', 0) for c in cards)} diverged")
+    if lanes and lanes < every:
+        said[-1] += f"; about {_time(computed / lanes * (every - lanes))} of computing left, by all that work on it"
+    if running:
+        said.append(f"in work, or left by somebody who died: {', '.join(map(str, running[:10]))}")
+    said += [f"task {number} failed: {why}" for number, why in sorted(failures.items())]
+    mixed = [n for n in store.notes() if n.startswith("mixed-")]
+    if mixed:
+        said.append(f"versions are mixed: {[store.noted(n) for n in mixed]}")
+    return "\n".join(said)
+
+
+def _time(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _runs(arguments: list[str]) -> int:
+    flags, rest = _flags(arguments, "--check", "--repair", "--prune", "--delete")
+    if len(rest) != 1 or len(flags) > 1:
+        raise ValueError("runs: takes the folder of one store, and one option at the most")
+    path = Path(rest[0])
+    store = opened(path)
+    if "--delete" in flags:
+        store.delete()
+        print(f"{path}: removed")
+        return 0
+    if flags & {"--check", "--repair"}:
+        damaged = dict(store.damaged())
+        for number, why in damaged.items():
+            print(f"task {number}={str(store.task_path(number))!r}: {why}")
+            if "--repair" in flags:
+                store.forget(number)
+        ending = "; they will be computed again" if "--repair" in flags and damaged else ""
+        print(f"{len(damaged)} of {len(store.done()) + len(damaged) * ('--repair' in flags)} tasks are damaged{ending}")
+        return FAILS if damaged and "--check" in flags else 0
+    if "--prune" in flags:
+        store.tidy()
+        for number in store.failures():
+            with contextlib.suppress(FileNotFoundError):
+                (store.path / "failed" / f"{number:06d}").unlink()
+    print(_state(path))
+    return 0
+
+
+def _dataset(name: str) -> xr.Dataset:
+    """A store's, or a file's."""
+    path = Path(name)
+    if path.is_dir():
+        return open_store(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: there is no such store or file")
+    return xr.load_dataset(path, engine="h5netcdf")
+
+
+def _join(arguments: list[str]) -> int:
+    out, rest = take_option(arguments, "--out", None)
+    if out is None or not rest:
+        raise ValueError("join: takes stores or files of sweeps, and --out FILE.nc")
+    parts = [_dataset(name) for name in rest]
+    write_dataset(join([part.drop_vars("done", errors="ignore").load() for part in parts]), out)
+    print(out)
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    out, rest = take_option(arguments, "--out", None)
+    if out is None or len(rest) != 1:
+        raise ValueError("export: takes one store or file, and --out FILE.csv, FILE.nc or FILE.zarr")
+    began = time.perf_counter()
+    if Path(out).suffix == ".zarr":
+        consolidate(rest[0], out)
+    else:
+        export(_dataset(rest[0]), out)
+    print(f"{out}: {time.perf_counter() - began:.1f} s")
+    return 0
