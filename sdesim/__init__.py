@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
     from sdesim.ensembles.grids import sweep
     from sdesim.ensembles.joining import join
-    from sdesim.ensembles.opening import open_store as open
+    from sdesim.ensembles.opening import open
     from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
     from sdesim.interop.as_diffrax import diffrax_solve, diffrax_state, diffrax_terms
     from sdesim.interop.as_optax import couple
@@ -117,12 +117,10 @@ _HOME = {
     **dict.fromkeys(("diffrax_solve", "diffrax_state", "diffrax_terms"), "interop.as_diffrax"),
 }
 
-_NAMED = {"open": "open_store"}  # what hides a builtin has a name of its own in its module
-
 
 def __getattr__(name: str):
     if name in _HOME:
-        value = globals()[name] = getattr(importlib.import_module(f"sdesim.{_HOME[name]}"), _NAMED.get(name, name))
+        value = globals()[name] = getattr(importlib.import_module(f"sdesim.{_HOME[name]}"), name)
         return value
     missing = AttributeError(f"module 'sdesim' has no attribute {name!r}")
     if name.startswith("_"):

@@ -16,7 +16,8 @@ from sdesim.ensembles.estimates import estimate
 from sdesim.ensembles.exporting import consolidate, export
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.joining import join
-from sdesim.ensembles.opening import Opened, open_store, opened
+from sdesim.ensembles.opening import Opened, opened
+from sdesim.ensembles.opening import open as open_store
 from sdesim.ensembles.points import Sweep
 from sdesim.ensembles.processes import work_in_processes
 from sdesim.fields import byte_count, check_count

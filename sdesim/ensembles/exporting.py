@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sdesim.ensembles.opening import open_store
+from sdesim.ensembles.opening import open as open_store
 from sdesim.fields import shown
-from sdesim.results.files import replacing, temporary_folder, write_text
+from sdesim.results.datasets import write_dataset
+from sdesim.results.files import temporary_folder, write_text
 
 SLAB = 2**27  # bytes that are read at a time
 CHUNK = 2**20  # numbers of a chunk of zarr, about
@@ -88,8 +89,7 @@ def export(data: xr.Dataset, out: str | os.PathLike) -> None:
     """
     path = pathlib.Path(out)
     if path.suffix == ".nc":
-        with replacing(path) as temporary:
-            data.to_netcdf(temporary, engine="h5netcdf")
+        write_dataset(data, path)
     elif path.suffix == ".csv":
         write_text(path, table_of(data).to_csv())
     else:

@@ -27,7 +27,7 @@ from sdesim.results.stores.folder import MANIFEST, Store
 KEPT = 8  # tasks whose files stay in memory, for the next variable of them
 
 
-def open_store(store: str | os.PathLike) -> xr.Dataset:
+def open(store: str | os.PathLike) -> xr.Dataset:
     """A sweep's store as one Dataset, whether it is finished or not.
 
     Args:
@@ -56,7 +56,7 @@ def opened(store: Any) -> Store:
         The store.
 
     Raises:
-        FileNotFoundError: as `open_store`.
+        FileNotFoundError: as `open`.
         TypeError: likewise.
         Damaged: likewise.
     """
