@@ -1,15 +1,19 @@
-"""Learning rates as functions of the step, and gains as functions of time.
+"""Learning rates as functions of the step, gains as functions of time, and periods as functions of both.
 
 A schedule maps the step's number, a traced integer, to the learning rate: a scalar, or one an agent (agents,). Any
 function of that form is accepted, optax's schedules among them. A gain is a function of an agent's state and the time
-of the coupling. The classes here keep their numbers sweepable.
+of the coupling. A period is asked at each exchange how long it is to the next. The classes here keep their numbers
+sweepable.
 """
+
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from sdesim.fields import Part, check_sign, number, whole_number
+from sdesim.random import MAX_STEPS
 
 
 class Halving(Part):
@@ -72,3 +76,74 @@ class Growth(Part):
     def __call__(self, x: Array, t: Array) -> Array:
         """The gain at time `t`, wherever the agent is."""
         return self.initial * jnp.exp(self.power * jnp.log1p(t / self.time))
+
+
+class AbstractPeriod(Part):
+    """How many iterations it is from an exchange to the next, by the step's number and the learning rate then."""
+
+    def __call__(self, step: Array, eta: Array) -> Array:
+        """The period that begins.
+
+        Args:
+            step: the number of the step at which the exchange is, an int32 scalar.
+            eta: the learning rate of that step, a scalar, in time; of agents that differ their mean.
+
+        Returns:
+            At least 1, an int32 scalar.
+        """
+        raise NotImplementedError
+
+
+class QSR(AbstractPeriod):
+    """The quadratic synchronization rule (2310.14423): periods max(base, floor((alpha / eta)^2)), longer as eta falls.
+
+    Attributes:
+        alpha: growth coefficient, greater than 0, in time.
+        base: H_0, the least period, at least 1.
+    """
+
+    alpha: Array = eqx.field(converter=number)
+    base: Array = eqx.field(converter=whole_number, default=1)
+
+    def __check_init__(self):
+        check_sign("alpha", self.alpha, zero=False)
+        check_sign("base", self.base, zero=False)
+
+    def __call__(self, step: Array, eta: Array):
+        # Twice as many steps as a run may have are none of them, whatever the rate is.
+        ratio = self.alpha / jnp.where(eta > 0, eta, jnp.ones_like(eta))
+        grown = jnp.minimum(jnp.where(eta > 0, jnp.floor(ratio**2), jnp.inf), float(MAX_STEPS - 1))
+        return jnp.maximum(self.base, grown.astype(jnp.int32))
+
+
+class PostLocal(AbstractPeriod):
+    """Post-local SGD (1808.07217): an exchange every step until one of them, and then every `period`.
+
+    Attributes:
+        until: the number of the step from which on agents step alone, at least 0.
+        period: iterations between two exchanges from then on, at least 1.
+    """
+
+    until: Array = eqx.field(converter=whole_number)
+    period: Array = eqx.field(converter=whole_number)
+
+    def __check_init__(self):
+        check_sign("period", self.period, zero=False)
+
+    def __call__(self, step: Array, eta: Array):
+        return jnp.where(step < self.until, jnp.ones_like(self.period), self.period)
+
+
+def period_of(period: Any, step: Array, eta: Array) -> Array:
+    """What a period that is no number says at an exchange.
+
+    Args:
+        period: an `AbstractPeriod`, or a function of the step's number.
+        step: that number, an int32 scalar.
+        eta: the learning rate of the step, a scalar.
+
+    Returns:
+        At least 1, an int32 scalar.
+    """
+    said = period(step, eta) if isinstance(period, AbstractPeriod) else period(step)
+    return jnp.asarray(said).astype(step.dtype)

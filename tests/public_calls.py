@@ -25,7 +25,7 @@ POINTS = np.zeros((3, 1))
 # What is made by sdesim, and what its own modules call.
 ELSEWHERE = {
     *("Contraction", "DivergenceWarning", "Estimate", "Passages", "Result", "Search", "StabilityWarning", "View"),
-    *("Linear", "Mean", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
+    *("Linear", "Mean", "period_of", "as_objective", "check_loss", "per_agent", "shares_after", "shares_of"),
     *(
         "check_dims",
         "checked_indices",
@@ -115,6 +115,8 @@ good(objectives.OscillatingDoubleWell)
 good(objectives.CoupledDoubleWells)
 good(schedules.Halving, initial=0.1, every=5)
 good(schedules.PerStep, values=[0.1, 0.2])
+good(schedules.QSR, alpha=0.1)
+good(schedules.PostLocal, until=5, period=3)
 good(schedules.Growth, initial=1.0, time=1.0)
 for series in (observe.Quorum, observe.Center, observe.Spread, observe.QuorumLoss, observe.MeanLoss):
     good(series)

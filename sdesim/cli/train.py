@@ -65,6 +65,14 @@ class Options:
     """Children of a node at each level of the tree, leaves first; by default all agents under one root."""
     width: Annotated[float | None, _shown("FLOAT")] = None
     """Distance at which saturating-filter saturates, in units of parameters. By default the algorithm's own."""
+    lr: Annotated[float | None, _shown("FLOAT")] = None
+    """Outer learning rate of diloco, slowmo and lookahead. By default the algorithm's own."""
+    outer_momentum: Annotated[float | None, _shown("FLOAT")] = None
+    """Momentum of the outer optimizer of diloco and slowmo. By default the algorithm's own."""
+    alpha: Annotated[float | None, _shown("FLOAT")] = None
+    """Growth coefficient of local-sgd's periods, at least (alpha / eta)^2 steps (QSR); none by default."""
+    until: Annotated[int | None, _shown("INT")] = None
+    """The step from which on local-sgd steps alone for a period (post-local SGD); from the start by default."""
     epochs: int = 10
     """Passes through the training set."""
     batch: int = 128
@@ -112,7 +120,10 @@ class Options:
         return 1
 
 
-OWN = ("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width")
+OWN = (
+    *("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width"),
+    *("lr", "outer_momentum", "alpha", "until"),
+)
 """Options that are handed on only if they are given: what stands in their place is the algorithm's to say."""
 
 

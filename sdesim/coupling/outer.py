@@ -40,15 +40,17 @@ class Outer(AbstractCoupling):
     nesterov: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        for name in ("k", "lr", "momentum"):
-            if jnp.shape(value := getattr(self, name)) != ():
-                raise ValueError(f"{name}={shown(value)}: must be one number")
         check_finite("k", self.k)
         check_sign("lr", self.lr)
         check_sign("momentum", self.momentum)
         if (most := concrete(self.momentum, np.max)) is not None and most > 1:
             raise ValueError(f"momentum={most:g}: must be from 0 to 1")
         check_flags(nesterov=self.nesterov)
+
+    def check_run(self, agents: int):
+        for name in ("k", "lr", "momentum"):
+            if jnp.shape(value := getattr(self, name)) != ():
+                raise ValueError(f"{name}={shown(value)}: must be one number")
 
     def init(self, x: PyTree, mean: Mean):
         center = mean(x)

@@ -19,6 +19,7 @@ from sdesim.coupling import ORDERS, AbstractCoupling, ArrayMean, Mean, Order, pe
 from sdesim.dynamics import weighted_tree
 from sdesim.fields import check_choice, check_count, check_sign, is_traced, named, number, optional_number, shown
 from sdesim.random import MAX_STEPS
+from sdesim.schedules import period_of
 from sdesim.steppers.base import moved
 from sdesim.sums import Sum
 
@@ -32,12 +33,14 @@ class CoupleState(NamedTuple):
             epochs; `t` is it as one number.
         count: iterations done.
         step: the optimizer's last step (its velocity), kept where gradients are taken ahead of the agents, else None.
+        next: the number of the iteration of the next exchange, where the period is a function, else None.
     """
 
     shared: PyTree
     clock: Sum
     count: Array
     step: PyTree
+    next: Array | None = None
 
     @property
     def t(self) -> Array:
@@ -54,7 +57,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
         eta: learning rate, as `couple` was given it.
         lookahead: momentum delta of Nesterov's scheme, or None.
         clock: time of one iteration, or None for the mean learning rate.
-        period: iterations between two communications.
+        period: iterations between two communications, a number or a function.
         mean: the mean over agents; None for that over the first axis of the leaves.
     """
 
@@ -63,7 +66,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
     eta: Any
     lookahead: Array | None
     clock: Array | None
-    period: int
+    period: Any
     mean: Mean | None
 
     def gradient_point(self, params: PyTree, state: PyTree, eta: Any = None) -> PyTree:
@@ -132,7 +135,15 @@ class Coupled(optax.GradientTransformationExtraArgs):
 
     def _exchange(self, own: CoupleState, ahead: int = 0) -> Array:
         """1 at the iterations at which agents communicate, else 0; or `ahead` of them."""
-        return ((own.count + ahead) % self.period == 0).astype(own.t.dtype)
+        count = own.count + ahead
+        return (count % self.period == 0 if own.next is None else count == own.next).astype(own.t.dtype)
+
+    def _met(self, own: CoupleState, descent: Array) -> CoupleState:
+        """With the next exchange, after that of this iteration if there is one."""
+        if own.next is None:
+            return own
+        after = own.count + period_of(self.period, own.count, descent)
+        return own._replace(next=jnp.where(own.count == own.next, after, own.next))
 
     def _pull(self, params: PyTree, own: CoupleState, eta: Array) -> PyTree:
         pull = self.rule.pull(params, own.shared, own.t, self._mean(params))
@@ -171,7 +182,7 @@ def couple(
     order: Order = "jacobi",
     lookahead: float | Array | None = None,
     clock: float | Array | None = None,
-    period: int = 1,
+    period: Any = 1,
     mean: Mean | None = None,
 ) -> Coupled:
     """A coupling rule as a gradient transformation: adds eta * pull to the steps of the agents.
@@ -187,7 +198,9 @@ def couple(
             `optax.sgd(eta, momentum=delta)`. None for heavy ball or no momentum.
         clock: time of one iteration for gains that depend on time, which then change at the same iterations whatever
             becomes of the learning rate. The mean learning rate if None.
-        period: iterations between two communications.
+        period: iterations between two communications: a number; or a function, as `Iteration` takes it, of the
+            iteration's number or, of `schedules.QSR`, of the learning rate too: of `update(..., descent=)`, by default
+            that of the coupling.
         mean: the mean over agents, where they are not all on the first axis of the leaves here.
 
     Returns:
@@ -200,7 +213,8 @@ def couple(
     if not isinstance(rule, AbstractCoupling):
         raise TypeError(f"rule={shown(rule)}: must be a coupling rule of sdesim.coupling")
     check_choice("order", order, ORDERS)
-    check_count("period", period, most=MAX_STEPS)
+    if not callable(period):
+        check_count("period", period, most=MAX_STEPS)
     check_sign("eta", eta)
     check_sign("clock", clock, zero=False)
     if mean is not None and not isinstance(mean, Mean):
@@ -215,9 +229,12 @@ def couple(
         shared = rule.init(params, coupled._mean(params))
         # Time needs more digits than bfloat16 parameters have.
         t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
-        return CoupleState(shared, Sum.of(t), jnp.zeros((), jnp.int32), step)
+        none = jnp.zeros((), jnp.int32)
+        return CoupleState(shared, Sum.of(t), none, step, none if callable(period) else None)
 
-    def update(updates: PyTree, state: PyTree, params: PyTree = None, *, eta: Any = None, **extra: Any):
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, *, eta: Any = None, descent: Any = None, **extra: Any
+    ):
         if params is None:
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
         rate = coupled._rate(eta, state)
@@ -225,13 +242,15 @@ def couple(
         pull = coupled._pull(params, state, rate)
         new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
         seen = _plus(params, new_updates) if order == "gauss-seidel" else params
+        exchanges = coupled._exchange(state)
+        state = coupled._met(state, common if descent is None else jnp.mean(descent))
         flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
         # See sdesim.steppers.Iteration: in Gauss-Seidel order the shared state follows at the end of a period.
-        collected = coupled._exchange(state, ahead=int(order == "gauss-seidel"))
+        collected = coupled._exchange(state, ahead=1) if order == "gauss-seidel" else exchanges
         tick = (common if coupled.clock is None else coupled.clock).astype(state.t.dtype)
         shared = moved(state.shared, weighted_tree(common * collected, flow))
         return new_updates, CoupleState(
-            shared, state.clock.plus(tick), state.count + 1, None if lookahead is None else updates
+            shared, state.clock.plus(tick), state.count + 1, None if lookahead is None else updates, state.next
         )
 
     coupled = Coupled(init, update)

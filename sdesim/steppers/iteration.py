@@ -13,6 +13,7 @@ from sdesim.coupling import Mean
 from sdesim.dynamics import Agents, Dynamics, State, weighted, weighted_tree
 from sdesim.fields import called_with, check_count, check_sign, concrete, is_traced, number_or_function, shown
 from sdesim.random import MAX_STEPS
+from sdesim.schedules import period_of
 from sdesim.steppers.base import AbstractStepper, Kick, descent, moved
 
 
@@ -56,8 +57,9 @@ class Iteration(AbstractStepper):
     in the whole period, and not in its first step, is what it collects.
 
     Attributes:
-        period: iterations between two communications (tau of Z, Alg. 1-2), at least 1: a number, or a function of the
-            step's number, which is asked at each communication, from that of step 0 on, how long it is to the next.
+        period: iterations between two communications (tau of Z, Alg. 1-2), at least 1: a number; or `schedules.QSR` or
+            `PostLocal`, or a function of the step's number, which are asked at each communication, from that of step 0
+            on, how long it is to the next.
         pace: the learning rate by which gains become weights of an exchange, pace k, whatever the model's own rates
             are: greater than 0, a number or a function of the step's number, in time. None for the model's rates, with
             which the weights then fall.
@@ -127,7 +129,7 @@ class Iteration(AbstractStepper):
         x, v, shared, velocity_shared, kept, clock, before = state
         t, clock, seidel = state.t, clock.plus(size.tick), self.order == "gauss-seidel"
         rule, of = model.coupling, lambda now, weight: jnp.where(now, weight, jnp.zeros_like(weight))
-        now, kept = self._meeting(n, x, kept)
+        now, kept = self._meeting(model, n, x, kept)
         met = x if kept is None or kept.own is None else kept.own  # where agents were when it began
         if seidel and self.late:  # what the others collect at the end of a period has come now
             shared = moved(shared, weighted_tree(of(now, exchange.tick), rule.flow(met, shared, t, mean)))
@@ -152,13 +154,13 @@ class Iteration(AbstractStepper):
             shared = moved(shared, weighted_tree(ends, rule.flow(x, shared, t, mean)))
         return State(x, v, shared, velocity_shared, kept, clock, before)
 
-    def _meeting(self, n: Array, x: Agents, kept: Between | None) -> tuple[Array, Between | None]:
+    def _meeting(self, model: Dynamics, n: Array, x: Agents, kept: Between | None) -> tuple[Array, Between | None]:
         """Whether what an exchange does comes at a step, and what is kept from then on."""
         begins = self.exchanges(n, kept)
         if kept is None:
             return begins, None
         if kept.next is not None:
-            after = n + jnp.asarray(self.period(n)).astype(n.dtype)
+            after = n + period_of(self.period, n, model.at_step(n).eta)
             return begins, kept._replace(next=jnp.where(begins, after, kept.next))
         assert kept.own is not None
         return (n - self.late) % self.period == 0, kept._replace(own=jnp.where(begins, x, kept.own))

@@ -23,6 +23,7 @@ from sdesim.coupling import (
     Filtered,
     LinearFilter,
     Order,
+    Outer,
     Quorum,
     SaturatingFilter,
     Spiking,
@@ -44,6 +45,7 @@ from sdesim.fields import (
 )
 from sdesim.interop.as_optax import Coupled, couple
 from sdesim.random import MAX_STEPS
+from sdesim.schedules import QSR, AbstractPeriod, PostLocal
 from sdesim.training.inner import Inner
 
 AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others
@@ -84,6 +86,8 @@ class Algorithm(Part):
         clock: time of an iteration for gains that depend on time, of `sdesim.couple`.
         order: of `sdesim.couple`, "jacobi" or "gauss-seidel".
         period: of `sdesim.couple`, iterations between two communications.
+        rounds: in place of the period one that changes, such as `schedules.QSR(alpha)`, by the agents' mean learning
+            rate, or `schedules.PostLocal`; None for the period.
         nesterov: take gradients ahead, at x + delta v; heavy ball otherwise.
         share: all agents step by the sum of their gradients (MDOWNPOUR, whose momentum is the master's).
         every: iterations between two centers that enter the average.
@@ -102,6 +106,7 @@ class Algorithm(Part):
     clock: Array | None = eqx.field(converter=optional_number, default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
+    rounds: AbstractPeriod | None = None
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
     every: int = eqx.field(static=True, default=1)
@@ -125,6 +130,10 @@ class Algorithm(Part):
         check_sign("clock", self.clock, zero=False)
         check_count("period", self.period, most=MAX_STEPS)
         check_count("every", self.every, most=MAX_STEPS)
+        if self.rounds is not None and not isinstance(self.rounds, AbstractPeriod):
+            raise TypeError(f"rounds={shown(self.rounds)}: must be None, or such as sdesim.schedules.QSR(0.1)")
+        if self.rounds is not None and self.period != 1:
+            raise ValueError(f"period={self.period}: must be left out beside rounds, which say it")
         if self.average is None and concrete(self.running, np.max):
             raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
         if self.inner is not None:
@@ -201,7 +210,8 @@ class Algorithm(Part):
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""
         lookahead = self.momentum if self.nesterov and self.inner is None else None
-        return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=self.period)
+        period = self.period if self.rounds is None else self.rounds
+        return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=period)
 
     def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
         """What stands for the agents of one run: their quorum, center variable or mean.
@@ -254,6 +264,10 @@ class NamedAlgorithm:
         relaxation: T_r of SD-QSGD's spike, in batches.
         fanout: children of a node at each level of the tree, leaves first.
         width: of the saturating filter.
+        lr: outer learning rate.
+        outer_momentum: of the outer optimizer.
+        alpha: growth coefficient of QSR, in time.
+        until: the iteration from which on agents step alone.
     """
 
     name: str
@@ -265,6 +279,10 @@ class NamedAlgorithm:
     relaxation: Any = None
     fanout: tuple[int, ...] | None = None
     width: Any = None
+    lr: Any = None
+    outer_momentum: Any = None
+    alpha: Any = None
+    until: int | None = None
 
     def __post_init__(self):
         name, average = self.name, self.average
@@ -289,7 +307,11 @@ class NamedAlgorithm:
             object.__setattr__(self, "fanout", tuple(check_count("fanout", f) for f in self.fanout))
             if (leaves := math.prod(self.fanout)) > MAX_AGENTS:
                 raise ValueError(f"fanout={self.fanout}: has {leaves} leaves, and must have at most {MAX_AGENTS}")
-        # Magnification and width are the rule's to check, which asks for no more than a rate and a number of agents.
+        if self.until is not None:
+            check_count("until", self.until, least=0, most=MAX_STEPS)
+            if self.alpha is not None:
+                raise ValueError(f"alpha={shown(self.alpha)}: must be left out beside until, or until beside alpha")
+        # Other numbers are the rule's to check, which asks for no more than a rate and a number of agents.
         self(agents=1 if self.fanout is None else math.prod(self.fanout), eta=1.0, batches=1)
 
     @property
@@ -394,6 +416,19 @@ class NamedAlgorithm:
             case "saturating-filter":
                 saturating = SaturatingFilter(gain(0.04, eta), 0.1 if width is None else width)
                 return Algorithm(Filtered(gain(0.04, eta), saturating), period=period)
+            case "local-sgd":
+                # Weights of 1, whatever becomes of the learning rates: a gain of 1 at a pace of 1.
+                jumps: dict[str, Any] = dict(pace=1.0, order="gauss-seidel")
+                if self.alpha is not None:
+                    return Algorithm(Quorum(1.0), momentum, rounds=QSR(self.alpha, period), **jumps)
+                if self.until is not None:
+                    return Algorithm(Quorum(1.0), momentum, rounds=PostLocal(self.until, period), **jumps)
+                return Algorithm(Quorum(1.0), momentum, period=period, **jumps)
+            case "diloco" | "slowmo" | "lookahead":
+                lr = _OUTER[self.name][0] if self.lr is None else self.lr
+                slow = _OUTER[self.name][1] if self.outer_momentum is None else self.outer_momentum
+                rule = Outer(1.0, lr, slow, nesterov=self.name != "slowmo")
+                return Algorithm(rule, momentum, pace=1.0, order="gauss-seidel", period=period)
             case "tree":
                 return Algorithm(Tree(gain(0.9 / (fanout[0] + 1), eta), fanout), momentum, period=period)
         raise AssertionError(self.name)
@@ -417,6 +452,12 @@ def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
             relaxation: T_r of SD-QSGD's spike, which lasts one epoch, in batches; 20 by default [C].
             fanout: children of a node at each level of the tree, leaves first; all agents under one root by default.
             width: of the saturating filter, 0.1 by default [C].
+            lr: outer learning rate of DiLoCo, 0.7 by default (2311.08105), SlowMo, 1 (1910.00643), and Lookahead, 0.5
+                (1907.08610).
+            outer_momentum: of DiLoCo, 0.9 by default, and SlowMo, 0.5 [C].
+            alpha: growth coefficient of QSR, in time: Local SGD's periods are the greater of `period` and
+                (alpha / eta)^2 (2310.14423).
+            until: the iteration from which on Local SGD steps alone for a period: post-local SGD (1808.07217).
 
     Returns:
         The algorithm, whose other numbers follow from a training's.
@@ -436,23 +477,30 @@ def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
 NAMES = (
     *("sgd", "msgd", "asgd", "mvasgd", "qsgd", "sd-qsgd", "easgd", "easgd-wm", "eamsgd"),
     *("downpour", "adownpour", "mvadownpour", "mdownpour", "filter", "saturating-filter", "tree"),
+    *("local-sgd", "diloco", "slowmo", "lookahead"),
 )
 """Algorithms that `algorithm` knows."""
 
 # Which algorithms have a number; those of one agent have no coupling, and DOWNPOUR's gains are fixed.
 _UNCOUPLED = ("sgd", "msgd", "asgd", "mvasgd")
-_GAINED = tuple(n for n in NAMES if n not in _UNCOUPLED and "downpour" not in n)
+_OUTER = {"diloco": (0.7, 0.9), "slowmo": (1.0, 0.5), "lookahead": (0.5, 0.0)}  # learning rate and momentum
+_JUMPS = ("local-sgd", *_OUTER)  # onto the center: of weight 1
+_GAINED = tuple(n for n in NAMES if n not in (*_UNCOUPLED, *_JUMPS) and "downpour" not in n)
 _FREE = tuple(n for n in _GAINED if n != "sd-qsgd")  # of the learning rate, once they have a gain
 _ELASTIC = ("easgd", "easgd-wm", "eamsgd")  # alpha = 0.9 / p
 _BY_AGENTS = ("downpour", "adownpour", "mvadownpour", "tree")  # whatever the gain
 _WITH = {
     "k": _GAINED,
-    "period": (*_GAINED, "downpour", "adownpour", "mvadownpour"),
+    "period": (*_GAINED, "downpour", "adownpour", "mvadownpour", *_JUMPS),
     "average": ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd"),
     "magnification": ("sd-qsgd",),
     "relaxation": ("sd-qsgd",),
     "fanout": ("tree",),
     "width": ("saturating-filter",),
+    "lr": tuple(_OUTER),
+    "outer_momentum": ("diloco", "slowmo"),
+    "alpha": ("local-sgd",),
+    "until": ("local-sgd",),
 }
 
 

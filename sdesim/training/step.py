@@ -303,7 +303,7 @@ def agents_step(
         gradients = jax.tree.map(lambda g: jnp.broadcast_to(jnp.sum(g, axis=0), g.shape), gradients)
     if algorithm.inner is None:
         gradients = jax.tree.map(lambda g: -per_agent(eta, g) * g, gradients)
-    updates, optimizer = chain.update(gradients, optimizer, params, eta=rate, point=point, losses=losses)
+    updates, optimizer = chain.update(gradients, optimizer, params, eta=rate, descent=eta, point=point, losses=losses)
     return optax.apply_updates(params, updates), optimizer, losses
 
 

@@ -110,6 +110,57 @@ def test_without_momentum_it_is_the_elastic_rule(order):
         np.testing.assert_allclose(one.center, other.center, rtol=0, atol=1e-12)
 
 
+def exchanged_at(period, etas):
+    """The steps at which agents that nothing drives come nearer to each other."""
+    model = sdesim.Dynamics(lambda x: 0 * jnp.sum(x), coupling.Quorum(0.5), eta=sdesim.schedules.PerStep(etas))
+    spread = sdesim.observe.Spread()
+    sizes = dict(agents=4, steps=len(etas), init=sdesim.init.Normal(), observe=spread, every=1)
+    run = sdesim.simulate(model, stepper=sdesim.Iteration(period, pace=1.0), **sizes)
+    seen = np.asarray(run.observed["spread"])[0]
+    return np.flatnonzero(np.diff(seen) < -0.5 * seen[:-1]).tolist()
+
+
+def test_qsr_asks_at_each_exchange_how_long_the_round_is():
+    """2310.14423, Alg. 2: H = max(H_0, floor((alpha / eta_t)^2)) by the rate of the step at which a round begins."""
+    etas = [0.1] * 10 + [0.05] * 20 + [0.025] * 50 + [0.0]
+    alpha, base = 0.151, 2
+    expected, n = [], 0
+    while n < len(etas):
+        expected.append(n)
+        n += max(base, int((alpha / etas[n]) ** 2)) if etas[n] else len(etas)
+    assert np.diff(expected).tolist() == [2] * 5 + [9] * 3 + [36]
+    assert exchanged_at(sdesim.schedules.QSR(alpha, base), etas) == expected
+
+
+def test_post_local_sgd_begins_with_all_steps():
+    found = exchanged_at(sdesim.schedules.PostLocal(7, 4), [0.1] * 20)
+    assert found == [*range(8), 11, 15, 19]
+
+
+@pytest.mark.filterwarnings("ignore:coupling. unstable")  # jumps of all at once, in order "jacobi"
+@pytest.mark.parametrize("order", coupling.ORDERS)
+@pytest.mark.parametrize("kind", ["qsr", "post", "function"])
+def test_periods_agree_with_optax(kind, order):
+    etas = jnp.asarray([0.05] * 12 + [0.025] * 20)
+    make = {
+        "qsr": lambda: sdesim.schedules.QSR(0.09, 2),
+        "post": lambda: sdesim.schedules.PostLocal(9, 5),
+        "function": lambda: lambda n: jnp.where(n < 10, 1, 4),
+    }
+    period, rule, (x, _) = make[kind](), coupling.Outer(1.0, LR, MU), started()
+    model = sdesim.Dynamics(loss, rule, eta=sdesim.schedules.PerStep(etas))
+    stepper = sdesim.Iteration(period, pace=1.0, order=order)
+    run = sdesim.simulate(model, agents=P, dims=D, steps=len(etas), init=x, stepper=stepper)
+    couple = sdesim.couple(rule, 1.0, order=order, period=period)
+    params, state = jnp.asarray(x), couple.init(jnp.asarray(x))
+    for eta in etas:
+        gradients = jax.vmap(jax.grad(loss))(couple.gradient_point(params, state))
+        updates, state = couple.update(-eta * gradients, state, params, descent=eta)
+        params = params + updates
+    np.testing.assert_allclose(run.agents[0], params, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(run.center[0], couple.center(params, state), rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("late", [1, 3])
 def test_late_exchanges_leave_what_was_done_meanwhile(late):
     """Agents go on while what they sent is under way; then they jump by as much as they would have jumped before."""
@@ -139,7 +190,6 @@ def test_late_exchanges_leave_what_was_done_meanwhile(late):
     [
         (dict(lr=-0.1), r"^lr=-0\.1: "),
         (dict(momentum=1.2), r"^momentum=1\.2: must be from 0 to 1"),
-        (dict(k=[1.0, 2.0]), r"^k=.*: must be one number"),
         (dict(nesterov=1), r"^nesterov=1: "),
     ],
 )

@@ -206,3 +206,60 @@ def test_workers_of_downpour_read_all_of_the_center_whatever_their_rates():
     rates, optimizer = jnp.array([0.05, 0.0125]), algorithm.optimizer().init(params)
     point = algorithm.coupling().gradient_point(params, optimizer, algorithm.coupling_rate(rates))
     np.testing.assert_allclose(point["w"], np.tile([2.0, 0.5], (2, 1)), rtol=1e-6)
+
+
+# -- outer optimizers and Local SGD, by hand ---------------------------------------------------------------------------
+
+
+def outer(lr, momentum, nesterov, inner, rounds, etas):
+    """Rounds of so many steps from the center, with Nesterov's momentum of each agent's own; then torch's SGD."""
+    center, buffer, v = STARTS.mean(axis=0), None, np.zeros_like(STARTS)
+    x, path = STARTS, [(STARTS, center)]
+    for t in range(TAKEN):
+        if t in rounds:
+            x = np.tile(center, (P, 1))
+        v = inner * v - etas[t] * gradient(x + inner * v, t)
+        x = x + v
+        if t + 1 in rounds:
+            slope = center - x.mean(axis=0)
+            buffer = slope if buffer is None else momentum * buffer + slope
+            center = center - lr * (slope + momentum * buffer if nesterov else buffer)
+        path.append((x, center))
+    return [np.stack(part) for part in zip(*path, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "expected"),
+    [
+        ("diloco", {}, (0.7, 0.9, True)),
+        ("diloco", {"lr": 0.4, "outer_momentum": 0.3}, (0.4, 0.3, True)),
+        ("slowmo", {}, (1.0, 0.5, False)),
+        ("lookahead", {}, (0.5, 0.0, True)),
+        ("local-sgd", {}, (1.0, 0.0, True)),
+    ],
+)
+@pytest.mark.parametrize("period", [1, 4])
+def test_outer_optimizers_are_torch_sgd_on_the_way_that_agents_came(name, numbers, expected, period):
+    algorithm = training.algorithm(name, momentum=DELTA, period=period, **numbers)(P, ETA, TAKEN)
+    rounds = range(0, TAKEN + 1, period)
+    agents, centers = outer(*expected, DELTA, rounds, [ETA] * TAKEN)
+    found = followed(algorithm)
+    assert_same(found[0], agents)
+    if name != "local-sgd":  # of which the agents' mean is tested at any time
+        assert_same(found[1], centers)
+    assert np.abs(agents[-1] - agents[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("numbers", [{"alpha": 2.05 * ETA}, {"until": 5}])
+def test_local_sgd_of_periods_that_change(numbers):
+    """QSR by the rates that the agents have, and post-local SGD."""
+    algorithm = training.algorithm("local-sgd", momentum=0.0, period=3, **numbers)(P, ETA, TAKEN)
+    period = (lambda t: 4) if "alpha" in numbers else (lambda t: 1 if t < 5 else 3)
+    rounds = [0]
+    while rounds[-1] <= TAKEN:
+        rounds.append(rounds[-1] + period(rounds[-1]))
+    assert_same(followed(algorithm)[0], outer(1.0, 0.0, True, 0.0, rounds, [ETA] * TAKEN)[0])
+    with pytest.raises(ValueError, match=r"^alpha=1.0: must be left out beside until"):
+        training.algorithm("local-sgd", alpha=1.0, until=3)
+    with pytest.raises(ValueError, match=r"^lr=0.5: local-sgd has none"):
+        training.algorithm("local-sgd", lr=0.5)
