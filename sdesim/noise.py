@@ -22,10 +22,24 @@ from jaxtyping import Array, Float
 
 from sdesim import random
 from sdesim.coupling import per_agent
-from sdesim.fields import Part, called_with, check_choice, check_per, check_sign, concrete, function, named, number
-from sdesim.random import Words
+from sdesim.fields import (
+    Part,
+    called_with,
+    check_choice,
+    check_per,
+    check_sign,
+    concrete,
+    function,
+    named,
+    number,
+    shown,
+)
+from sdesim.random import Stream, Words
 
 Agents = Float[Array, "agents dims"]
+
+MOST_WORD_PAIRS = int(Stream.POSITION - Stream.NOISE)
+"""Word pairs that a law may need for two agents, each of a stream of its own."""
 
 
 class AbstractNoise(Part):
@@ -400,6 +414,97 @@ def zhang_multiplicative(shape: float, rate: float):
     return Quadratic(shape / rate), GammaMultiplicative(shape)
 
 
+def svag_weights(level: Any) -> tuple[Any, Any]:
+    """What SVAG multiplies two fresh gradients by at a level l: (1 +- sqrt(2 l - 1)) / 2 (2102.12470).
+
+    Their sum is 1, that of their squares l: the combined gradient has the mean of one, and l times its variance.
+
+    Args:
+        level: l, one number, at least 1, without unit.
+
+    Returns:
+        The two weights, as the level; 1 and 0 at level 1.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for one below 1, or that is not finite.
+    """
+    _check_level(level)
+    root = (2 * level - 1) ** 0.5
+    return (1 + root) / 2, (1 - root) / 2
+
+
+def _check_level(level: Any) -> None:
+    level = named("level", number)(level)
+    check_sign("level", level, zero=False)
+    if jnp.shape(level) != ():
+        raise ValueError(f"level={shown(level)}: must be one number")
+    least = concrete(level, np.min)
+    if least is not None and least < 1:
+        raise ValueError(f"level={least:g}: must be at least 1")
+
+
+def _level(value: Any) -> Array:
+    return jnp.asarray(number(value), jnp.result_type(float))
+
+
+class Svag(AbstractNoise):
+    """The noise of SVAG at a level l, by which to see whether an SDE describes SGD (Li, Malladi and Arora 2102.12470).
+
+    At level l a step is l times shorter, and its gradient is combined of two fresh ones (`svag_weights`): mean and
+    covariance of what happens in a time stay, and all else of the noise's law fades as l grows, whose limit is the SDE.
+    By Euler-Maruyama with dt = h / l, h the matched step, this is SVAG, and at level 1 the iteration:
+    `analysis.validity` does it.
+
+    zeta = (w1 zeta1 + w2 zeta2) / sqrt(l), zeta1 and zeta2 two draws of a law. Of a Gaussian law it is that law.
+
+    Attributes:
+        law: of one sample's noise, a sum of its variates (`linear`), of at most eight word pairs.
+        level: l, one number, at least 1, without unit.
+    """
+
+    law: AbstractNoise
+    level: Array = eqx.field(converter=_level, default=1.0)
+
+    word_pairs: ClassVar[Any] = property(lambda self: 2 * self.law.word_pairs, doc="Of both draws.")
+    state_dependent: ClassVar[Any] = property(lambda self: self.law.state_dependent, doc="As the law.")
+    rejects: ClassVar[Any] = property(lambda self: self.law.rejects, doc="As the law.")
+    linear = True
+
+    def __check_init__(self):
+        if not isinstance(self.law, AbstractNoise):
+            raise TypeError(f"law={shown(self.law)}: must be one of sdesim.noise")
+        name = type(self.law).__name__
+        if not self.law.linear and self.law.word_pairs:
+            raise ValueError(f"law={name}: must be a sum of its variates, and say so by `linear = True`")
+        if self.law.word_pairs > MOST_WORD_PAIRS // 2:
+            right = f"must need at most {MOST_WORD_PAIRS // 2} word pairs, to be drawn twice"
+            raise ValueError(f"law={name}: {right}, and needs {self.law.word_pairs}")
+        _check_level(self.level)
+
+    @property
+    def diagonal(self):
+        return self.law.diagonal
+
+    def iteration_only(self):
+        return self.law.without_variance()
+
+    def check_run(self, dims: int):
+        self.law.check_run(dims)
+
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        half, (one, other) = self.law.word_pairs, svag_weights(self.level)
+        first, second = (self.law.variates(part, dtype, batch) for part in (words[:half], words[half:]))
+        root = jnp.sqrt(self.level)
+        return (one / root).astype(dtype) * first + (other / root).astype(dtype) * second
+
+    def apply(self, z: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
+        return self.law.apply(z, x, gradient, batch, scale)
+
+    def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
+        return self.law.diffuse(dw, x, gradient, batch, scale)
+
+
 LAWS: dict[str, type[AbstractNoise]] = {
     "silent": Silent,
     "uniform": Uniform,
@@ -407,5 +512,6 @@ LAWS: dict[str, type[AbstractNoise]] = {
     "student-t": StudentT,
     "diffusion": Diffusion,
     "gamma-multiplicative": GammaMultiplicative,
+    "svag": Svag,
 }
 """Every law by name."""

@@ -68,6 +68,7 @@ def laws(dims: int) -> Made:
         "diagonal": lambda: noise.Diffusion(lambda x: 0.5 * jnp.sqrt(1 + x * x)),
         "full": lambda: noise.Diffusion(lambda x: 0.3 * jnp.eye(dims) + 0.1 * x[:, None], "full"),
         "gamma": lambda: noise.GammaMultiplicative(2.0),
+        "svag": lambda: noise.Svag(noise.Uniform(1.2), 4.0),
     }
 
 

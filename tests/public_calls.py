@@ -37,6 +37,7 @@ ELSEWHERE = {
         "physical_velocity",
         "said_while_traced",
     ),
+    *("Validity", "validity"),
     *("best_k", "compare", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss"),
     *("stability_map", "Optimum", "optimize"),
     *("stationary_mean", "survival", "synchronization", "Job", "Timetable", "Computation", "Counts", "Discrete"),
@@ -100,6 +101,8 @@ good(noise.Gaussian, sigma=1.0)
 good(noise.StudentT, scale=1.0, freedom=3.0)
 good(noise.Diffusion, matrix=lambda x: x)
 good(noise.GammaMultiplicative, shape=2.0)
+good(noise.Svag, law=noise.Gaussian(1.0))
+good(noise.svag_weights, level=4.0)
 good(noise.zhang_multiplicative, shape=2.0, rate=1.0)
 good(init.Uniform, low=-1.0, high=1.0)
 good(init.Normal)

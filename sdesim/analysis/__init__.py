@@ -10,6 +10,7 @@ is random.
 - `linearize`: maps of means and second moments near a point, from the code that simulates; `stability_map`: the same
   over a grid of numbers, and the boundary of stability; `optimize`: the number at which they fall fastest or are
   least; `compare`: coupling rules side by side.
+- `validity`: whether the SDE describes the iteration at a learning rate.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
 
@@ -23,6 +24,7 @@ from sdesim.analysis.regions import Ball, Box, occupancy
 from sdesim.analysis.search import Search, best_k
 from sdesim.analysis.smoothing import smoothed_loss
 from sdesim.analysis.stability import stability_map
+from sdesim.analysis.svag import Validity, validity
 from sdesim.analysis.together import synchronization
 from sdesim.statistics import Estimate, stationary_mean
 
@@ -35,6 +37,7 @@ __all__ = [
     "Optimum",
     "Passages",
     "Search",
+    "Validity",
     "best_k",
     "compare",
     "contraction_rate",
@@ -47,4 +50,5 @@ __all__ = [
     "stationary_mean",
     "survival",
     "synchronization",
+    "validity",
 ]

@@ -11,6 +11,7 @@ outer: an outer optimizer on a quadratic, as DiLoCo and Local SGD have it.
 perturbation: the bias that the third derivative of a loss makes of the agents' noise.
 quadratic: SGD, momentum and EASGD on a quadratic under additive noise.
 rates: agents with different learning rates.
+refinement: from SGD to its SDE on a quadratic, and how far apart they are.
 renewals: how many arrivals of workers fall into a window, and the staleness that follows.
 smoothing: the noise that smooths the loss which the center of mass descends.
 stability: when momentum, EASGD, ADMM and DOWNPOUR are stable on a quadratic, and fastest.
@@ -37,6 +38,7 @@ from sdesim.theory import (
     perturbation,
     quadratic,
     rates,
+    refinement,
     renewals,
     smoothing,
     stability,
@@ -58,6 +60,7 @@ __all__ = [
     "perturbation",
     "quadratic",
     "rates",
+    "refinement",
     "renewals",
     "smoothing",
     "stability",

@@ -10,6 +10,7 @@ from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, sp
 from sdesim.training.inner import OPTIMIZERS, optimizer
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
+from sdesim.training.pairs import svag
 from sdesim.training.picture import summary
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 
@@ -39,6 +40,7 @@ __all__ = [
     "optimizer",
     "split",
     "summary",
+    "svag",
     "synthetic",
     "train",
 ]

@@ -24,6 +24,7 @@ CHAIN: dict[str, Any] = {"k": 3.0, "dt": 0.1}
 MOMENTUM: dict[str, Any] = {"k1": 2.0, "k2": 1.0, "mu": 1.5, **CONVEX}
 EASGD: dict[str, Any] = {"eta_h": 0.3, "alpha": 0.1, "beta": 0.4}
 OUTER: dict[str, Any] = {"a": 0.5, "lr": 0.7, "momentum": 0.5}
+REFINED: dict[str, Any] = {"eta": 0.1, "curvature": 1.0, "multiplicative": 0.5}
 GAMMA: dict[str, Any] = {"shape": 0.5, "rate": 0.5}
 SAMPLES: dict[str, Any] = {"eta": 0.1, "mean": 1.0, "variance": 2.0}
 BOUND: dict[str, Any] = {"workers": 4, "eta": 0.1, "alpha": 0.1, "beta": 0.4, "mu": 1.0, "smoothness": 2.0}
@@ -118,6 +119,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "stability.reduced_is_stable": EASGD,
     "stability.easgd_drift": {**EASGD, "workers": 4},
     "stability.eamsgd_drift": {**EASGD, "workers": 4, "delta_h": 0.5},
+    "refinement.second_moment": {**REFINED, "level": 4.0, "sigma": 1.0},
+    "refinement.path": {**REFINED, "level": 4.0, "steps": 3, "start": 1.0, "sigma": 1.0},
+    "refinement.stable_eta": {"level": 4.0, "curvature": 1.0, "multiplicative": 0.5},
+    "refinement.moved": REFINED,
+    "refinement.largest_eta": {"tolerance": 0.1, "curvature": 1.0, "multiplicative": 0.5},
     "stability.easgd_spectrum": EASGD,
     "stability.eamsgd_spectrum": {**EASGD, "delta_h": 0.5},
     "stability.best_reduced_alpha": {"eta_h": 0.3, "beta": 0.4},
@@ -208,7 +214,9 @@ SIGNED = {
     ),
 }
 # Infinity is taken, and NaN refused: the limit of many steps.
-INFINITE = {"quadratic.center_mean(steps)", "quadratic.center_variance(steps)", "quadratic.center_square(steps)"}
+INFINITE = {"quadratic.center_mean(steps)", "quadratic.center_variance(steps)", "quadratic.center_square(steps)"} | {
+    f"refinement.{of}(level)" for of in ("second_moment", "path", "stable_eta")
+}
 # Called by public functions, after checks of their own.
 INSIDE = {
     *("linear.system", "linear.check_stable", "synchronization.level", "synchronization.step"),
