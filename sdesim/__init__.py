@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
         SaturatingFilter,
         Spiking,
         StateDependent,
+        Streaming,
         Tree,
         Uncoupled,
     )
@@ -73,6 +74,7 @@ __all__ = [
     "Spiking",
     "StabilityWarning",
     "StateDependent",
+    "Streaming",
     "Tree",
     "Uncoupled",
     "__version__",
@@ -108,7 +110,7 @@ _HOME = {
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"
     ),
-    **dict.fromkeys(("Mixing", "Outer", "Spiking", "StateDependent", "Tree", "Uncoupled"), "coupling"),
+    **dict.fromkeys(("Mixing", "Outer", "Spiking", "StateDependent", "Streaming", "Tree", "Uncoupled"), "coupling"),
     "join": "ensembles.joining",
     "open": "ensembles.opening",
     "sweep": "ensembles.grids",

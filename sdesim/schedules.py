@@ -147,3 +147,34 @@ def period_of(period: Any, step: Array, eta: Array) -> Array:
     """
     said = period(step, eta) if isinstance(period, AbstractPeriod) else period(step)
     return jnp.asarray(said).astype(step.dtype)
+
+
+class Fading(Part):
+    """A pace that falls as a power of the learning rate, (eta / reference)^power (DSGD-AC, 2602.02899).
+
+    The variance of disagreement along a direction of no curvature is in proportion to eta^2 / pace: with a power of 2
+    it stays where learning rates fall, with a power of 1, as gains per time have it, it falls with them. Curvature
+    damps disagreement too, whatever the pace.
+
+    Attributes:
+        reference: the learning rate at which a gain of 1 is a whole exchange, greater than 0, in time.
+        power: at least 0, without unit; 0 is a pace of 1.
+    """
+
+    reference: Array = eqx.field(converter=number)
+    power: Array = eqx.field(converter=number, default=2.0)
+
+    def __check_init__(self):
+        check_sign("reference", self.reference, zero=False)
+        check_sign("power", self.power)
+
+    def __call__(self, eta: Array) -> Array:
+        """The pace at a learning rate.
+
+        Args:
+            eta: at least 0, in time.
+
+        Returns:
+            Of its shape.
+        """
+        return (eta / self.reference) ** self.power

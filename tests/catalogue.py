@@ -53,6 +53,7 @@ def rules(agents: int) -> Made:
         "outer-heavy-ball": lambda: coupling.Outer(1.5, 0.9, 0.4, nesterov=False),
         "mixing": lambda: coupling.Mixing(2.0, coupling.ring(agents)),
         "mixing-turns": lambda: coupling.Mixing(2.0, coupling.one_peer(agents), switch=20.0),
+        "streaming": lambda: coupling.Streaming(coupling.Outer(2.0, 0.7, 0.6), 2, switch=20.0),
         "tree-rates": lambda: coupling.Tree(1.0, (2, half), up=2.0, down=0.5),
     }
 

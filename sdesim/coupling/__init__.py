@@ -28,6 +28,7 @@ from sdesim.coupling.mixing import Mixing, complete, exponential, metropolis, on
 from sdesim.coupling.outer import Outer
 from sdesim.coupling.quorum import Quorum, Uncoupled
 from sdesim.coupling.senders import Spiking, StateDependent
+from sdesim.coupling.streaming import Streaming
 from sdesim.coupling.tree import Tree
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SaturatingFilter",
     "Spiking",
     "StateDependent",
+    "Streaming",
     "Tree",
     "Uncoupled",
     "complete",
@@ -70,5 +72,6 @@ RULES: dict[str, type[AbstractCoupling]] = {
     "tree": Tree,
     "outer": Outer,
     "mixing": Mixing,
+    "streaming": Streaming,
 }
 """Every coupling rule by name. Whatever is added here must pass the tests that hold for all rules."""

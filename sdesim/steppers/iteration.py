@@ -13,7 +13,7 @@ from sdesim.coupling import Mean
 from sdesim.dynamics import Agents, Dynamics, State, weighted, weighted_tree
 from sdesim.fields import called_with, check_count, check_sign, concrete, is_traced, number_or_function, shown
 from sdesim.random import MAX_STEPS
-from sdesim.schedules import period_of
+from sdesim.schedules import Fading, period_of
 from sdesim.steppers.base import AbstractStepper, Kick, descent, moved
 
 
@@ -61,8 +61,8 @@ class Iteration(AbstractStepper):
             `PostLocal`, or a function of the step's number, which are asked at each communication, from that of step 0
             on, how long it is to the next.
         pace: the learning rate by which gains become weights of an exchange, pace k, whatever the model's own rates
-            are: greater than 0, a number or a function of the step's number, in time. None for the model's rates, with
-            which the weights then fall.
+            are: greater than 0, a number or a function of the step's number, in time; or `schedules.Fading`, which asks
+            for the model's rate. None for the model's rates, with which the weights then fall.
         late: by how many iterations an exchange is late, less than the period; static. Agents go on while it is under
             way: pull and flow are of where they were when it began.
         order: see `sdesim.steppers.base`.
@@ -87,7 +87,8 @@ class Iteration(AbstractStepper):
 
     @property
     def cycle(self):
-        return None if callable(self.period) or callable(self.pace) else int(self.period)
+        changes = callable(self.pace) and not isinstance(self.pace, Fading)
+        return None if callable(self.period) or changes else int(self.period)
 
     @property
     def past(self):
@@ -107,7 +108,10 @@ class Iteration(AbstractStepper):
         size = self.sizes(model, n)
         if self.pace is None:
             return size
-        pace = jnp.asarray(self.pace(n) if callable(self.pace) else self.pace).astype(size.tick.dtype)
+        pace = self.pace
+        if callable(pace):
+            pace = pace(model.at_step(n).eta) if isinstance(pace, Fading) else pace(n)
+        pace = jnp.asarray(pace).astype(size.tick.dtype)
         return size._replace(weight=pace, tick=pace)
 
     def exchanges(self, n: Array, kept: Between | None = None) -> Array:

@@ -45,7 +45,7 @@ from sdesim.fields import (
 )
 from sdesim.interop.as_optax import Coupled, couple
 from sdesim.random import MAX_STEPS
-from sdesim.schedules import QSR, AbstractPeriod, PostLocal
+from sdesim.schedules import QSR, AbstractPeriod, Fading, PostLocal
 from sdesim.training.inner import Inner
 
 AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others
@@ -81,8 +81,8 @@ class Algorithm(Part):
         running: True for the plain average of all centers so far, the start among them, for as long as the past's
             weight n / (n + 1) in it is below gamma: with gamma = 1, always.
         pace: the learning rate by which gains become weights of a step, alpha = pace k, whatever the agents' own rates
-            are: the weights stay where those fall or differ. None: the agents' own rates, with which the weights then
-            fall.
+            are: the weights stay where those fall or differ; or `schedules.Fading` of the agents' own rates. None:
+            these, with which the weights then fall.
         clock: time of an iteration for gains that depend on time, of `sdesim.couple`.
         order: of `sdesim.couple`, "jacobi" or "gauss-seidel".
         period: of `sdesim.couple`, iterations between two communications.
@@ -102,7 +102,7 @@ class Algorithm(Part):
     momentum: Array = eqx.field(converter=number, default=0.0)
     average: Array | None = eqx.field(converter=optional_number, default=None)
     running: Array = eqx.field(converter=lambda r: _flags(r), default=False)
-    pace: Array | None = eqx.field(converter=optional_number, default=None)
+    pace: Any = eqx.field(converter=lambda p: p if isinstance(p, Fading) else optional_number(p), default=None)
     clock: Array | None = eqx.field(converter=optional_number, default=None)
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
@@ -126,7 +126,8 @@ class Algorithm(Part):
             check_sign(label, value)
             if (largest := concrete(value, np.max)) is not None and largest > most:
                 raise ValueError(f"{label}={shown(value)}: must be {'at most' if most == 1 else 'less than'} 1")
-        check_sign("pace", self.pace, zero=False)
+        if not isinstance(self.pace, Fading):
+            check_sign("pace", self.pace, zero=False)
         check_sign("clock", self.clock, zero=False)
         check_count("period", self.period, most=MAX_STEPS)
         check_count("every", self.every, most=MAX_STEPS)
@@ -203,9 +204,11 @@ class Algorithm(Part):
             eta: that the agents step by.
 
         Returns:
-            The pace, or `eta` where there is none.
+            The pace then, or `eta` where there is none.
         """
-        return eta if self.pace is None else self.pace
+        if self.pace is None:
+            return eta
+        return self.pace(eta) if isinstance(self.pace, Fading) else self.pace
 
     def coupling(self) -> Coupled:
         """The rule as an optax transformation, last in the chain."""

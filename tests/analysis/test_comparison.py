@@ -70,9 +70,9 @@ def test_momentum_is_that_of_theory(table):
 
 
 def test_what_is_compared_covers_the_registry():
-    """But for spikes, which come at epochs."""
+    """But for spikes, which come at epochs, and fragments that take turns."""
     compared = {type(model.coupling) for model in comparison.rules_compared().values()}
-    assert set(coupling.RULES.values()) - compared == {coupling.Spiking}
+    assert set(coupling.RULES.values()) - compared == {coupling.Spiking, coupling.Streaming}
 
 
 @pytest.mark.slow

@@ -155,3 +155,31 @@ def test_another_number_of_agents_is_refused():
         sdesim.simulate(model, agents=5, steps=1)
     with pytest.raises(ValueError, match=r"^adjacency=.*must be a symmetric"):
         coupling.metropolis(np.triu(np.ones((3, 3))))
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_a_pace_that_fades_keeps_disagreement(power):
+    """DSGD-AC: a mode of eigenvalue w has s^2 / (1 - (1 - pace (1 - w) - eta h)^2); flat directions keep it at 2."""
+    h, w, spreads = 1e-5, GRAPHS["ring"], []
+    for eta in (0.1, 0.025):
+        pace = sdesim.schedules.Fading(0.1, power)
+        model = sdesim.Dynamics(objectives.Quadratic(h), coupling.Mixing(0.5, w), noise.Gaussian(1.0), eta)
+        there = analysis.linearize(model, Iteration(pace=pace), agents=P).stationary()
+        modes = np.sort(np.linalg.eigvalsh(w))[:-1]
+        weight = 0.5 * (eta / 0.1) ** power
+        expected = np.sum(eta**2 / (1 - (1 - weight * (1 - modes) - eta * h) ** 2))
+        spreads.append((P - 1) * (there["own"] - there["pair"])[0, 0])
+        assert spreads[-1] == pytest.approx(expected, rel=1e-6)
+    kept = {0.0: (0.06, 0.07), 1.0: (0.15, 0.3), 2.0: (0.6, 1.1)}[power]
+    assert kept[0] < spreads[1] / spreads[0] < kept[1]
+
+
+def test_a_pace_that_fades_follows_a_schedule():
+    x = np.random.default_rng(1).normal(size=(P, 1))
+    etas = [0.1, 0.1, 0.05, 0.02]
+    model = sdesim.Dynamics(flat, coupling.Mixing(1.0, GRAPHS["ring"]), eta=sdesim.schedules.PerStep(etas))
+    stepper = Iteration(pace=sdesim.schedules.Fading(0.1, 2.0))
+    run = sdesim.simulate(model, agents=P, steps=4, init=x, stepper=stepper)
+    for eta in etas:
+        x = x + (eta / 0.1) ** 2 * (GRAPHS["ring"] @ x - x)
+    np.testing.assert_allclose(run.agents[0], x, rtol=1e-12)

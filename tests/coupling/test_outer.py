@@ -211,3 +211,40 @@ def test_bad_numbers_are_refused(arguments, says):
 def test_bad_exchanges_are_refused(arguments, says):
     with pytest.raises((TypeError, ValueError), match=says):
         sdesim.Iteration(**arguments)
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_streaming_exchanges_fragments_in_turn(fragments):
+    """Each coordinate has its own rounds, fragments * H steps long and staggered by H (2501.18512)."""
+    x, noise = started()
+    found = run(coupling.Streaming(coupling.Outer(1.0, LR, MU), fragments), x, noise)
+    agents, center, buffer, gradient = x, x.mean(0), np.zeros(D), jax.jit(jax.vmap(jax.grad(loss)))
+    of = np.arange(D) * fragments // D
+    agents = np.where(of == fragments - 1, center, agents)  # the turn before the first
+    for n in range(len(noise)):
+        agents = agents - ETA * (np.asarray(gradient(jnp.asarray(agents))) - noise[n])
+        if (n + 1) % H == 0:
+            now = of == n // H % fragments
+            moved, after = torch_sgd(center, center - agents.mean(0), buffer, LR, MU, True)
+            center, buffer, ends = np.where(now, moved, center), np.where(now, after, buffer), agents
+            agents = np.where(now, center, agents)  # which agents do at the head of the next step
+    np.testing.assert_allclose(found.agents[0], ends, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.center[0], center, rtol=0, atol=1e-12)
+
+
+def test_fragments_are_parts_of_all_coordinates_of_a_network():
+    rule, mean = coupling.Streaming(coupling.Quorum(1.0), 2), coupling.ArrayMean(2)
+    x = {"a": jnp.asarray([[0.0], [1.0]]), "b": jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 2)))}
+    shared = rule.init(x, mean)
+    first = rule.pull(x, shared, jnp.asarray(0.0), mean)
+    second = rule.pull(x, {**shared, "turn": jnp.asarray(1.0)}, jnp.asarray(0.0), mean)
+    whole = coupling.Quorum(1.0).pull(x, None, jnp.asarray(0.0), mean)
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a + b, c), first, second, whole)
+    counts = [int((np.asarray(a)[0] != 0).sum()) for a in jax.tree.leaves(second)]
+    assert counts == [1, 3]  # after the first turn, of 7 coordinates the first 4
+
+
+def test_what_does_not_stream_is_refused():
+    for rule, why in ((coupling.Spiking(1.0, 2.0, 1.0, 1.0), "jumps at epochs"), (3, "must be a coupling rule")):
+        with pytest.raises((TypeError, ValueError), match=why):
+            coupling.Streaming(rule, 2)

@@ -14,7 +14,18 @@ import numpy as np
 import pytest
 
 from sdesim import coupling, objectives, random
-from sdesim.coupling import Elastic, Filtered, Mixing, Outer, Quorum, SaturatingFilter, Spiking, StateDependent, Tree
+from sdesim.coupling import (
+    Elastic,
+    Filtered,
+    Mixing,
+    Outer,
+    Quorum,
+    SaturatingFilter,
+    Spiking,
+    StateDependent,
+    Streaming,
+    Tree,
+)
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import shape_of
@@ -451,7 +462,11 @@ def test_what_does_not_lower_is_refused_in_one_line(model, says):
 
 
 def test_all_rules_are_tested_or_refused():
-    tested = {type(make().coupling) for make, *_ in CASES.values()} | {Mixing, Spiking}  # refused below, and jumps
+    tested = {type(make().coupling) for make, *_ in CASES.values()} | {
+        Mixing,
+        Spiking,
+        Streaming,
+    }  # refused below, jumps, and takes turns
     assert tested == set(coupling.RULES.values())
     laws = {type(make().noise) for make, *_ in CASES.values()}
     assert laws == {Silent, Uniform, Gaussian, StudentT, Diffusion}

@@ -247,7 +247,7 @@ def test_derivative_rules_hold_for_who_differentiates_a_run(fn, paired):
 RULES = catalogue.some(
     catalogue.rules(6),
     *("uncoupled", "quorum", "quorum-each", "elastic-rates", "state-dependent", "spiking", "saturating", "tree"),
-    *("outer", "mixing", "mixing-turns"),
+    *("outer", "mixing", "mixing-turns", "streaming"),
 ) | {"quorum of (x, t)": lambda: coupling.Quorum(lambda x, t: 2 + jnp.sin(5 * x[0]) * jnp.exp(-t))}
 LAWS = catalogue.some(catalogue.laws(1), "silent", "uniform", "gaussian", "student-t") | {
     "a sine": lambda: noise.Diffusion(lambda x: 1 + jnp.sin(x) ** 2)

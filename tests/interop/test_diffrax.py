@@ -51,6 +51,7 @@ RULES = catalogue.some(
     "saturating",
     "tree",
     "outer",
+    "streaming",
     "mixing-turns",
 )
 LAWS = catalogue.some(catalogue.laws(DIMS), "gaussian", "uniform", "student-t", "diagonal", "full", "gamma")

@@ -30,6 +30,7 @@ RULES = {
     "outer-heavy-ball": coupling.Outer(K, 0.7, 0.6, nesterov=False),
     "mixing": coupling.Mixing(K, RING),
     "mixing-turns": coupling.Mixing(K, coupling.one_peer(P), switch=0.5),
+    "streaming": coupling.Streaming(coupling.Elastic(K), 2, switch=0.5),
     "tree": coupling.Tree(K, (3, 2)),
 }
 X = np.random.default_rng(5).normal(size=(P, D))
@@ -103,6 +104,10 @@ def test_of_some_agents(name, members):
         w = RING if name == "mixing" else coupling.one_peer(P)[0]
         pull = np.array([K * sum(w[i, j] * (X[j] - X[i]) for j in m) for i in m])
         c, flow = (shared, None) if name == "mixing" else (shared, {"turn": share * 0.5})
+    elif name == "streaming":  # the first coordinate of what is shared, after the turn of the agents' other one
+        c, now = {"rule": np.asarray(shared["rule"]), "turn": shared["turn"]}, np.array([1.0, 0.0])
+        pull = (1 - now) * K * (c["rule"] - those)
+        flow = {"rule": now * (K * (those - c["rule"])).sum(0), "turn": share * 0.5}
     elif name.startswith("outer"):  # whoever came, and not by their share
         pull, come = k * (c - those), mean - c
         by = 1.6 * come + 0.36 * speed if name == "outer" else come + 0.6 * speed

@@ -14,7 +14,7 @@ from catalogue import loss
 import sdesim
 from sdesim import coupling
 
-AGENTS, SHAPES, STEPS, ETA, DELTA = 6, {"w": (2, 2), "b": (1,)}, 20, 0.05, catalogue.DELTA
+AGENTS, SHAPES, STEPS, ETA, DELTA = 6, {"a": (2, 2), "b": (1,)}, 20, 0.05, catalogue.DELTA
 DIMS = sum(int(np.prod(s)) for s in SHAPES.values())
 
 RULES = catalogue.rules(AGENTS)
@@ -22,13 +22,13 @@ MOMENTA = catalogue.some(catalogue.MOMENTA, *catalogue.DISCRETE)
 
 
 def split(x):
-    """(agents, dims) -> a pytree of stacked parameters, as a trainer has them."""
-    w = int(np.prod(SHAPES["w"]))
-    return {"w": x[:, :w].reshape(-1, *SHAPES["w"]), "b": x[:, w:].reshape(-1, *SHAPES["b"])}
+    """(agents, dims) -> a pytree of stacked parameters, as a trainer has them; leaves in the order of the coordinates."""
+    w = int(np.prod(SHAPES["a"]))
+    return {"a": x[:, :w].reshape(-1, *SHAPES["a"]), "b": x[:, w:].reshape(-1, *SHAPES["b"])}
 
 
 def join(params):
-    return jnp.concatenate([a.reshape(a.shape[0], -1) for a in (params["w"], params["b"])], axis=1)
+    return jnp.concatenate([a.reshape(a.shape[0], -1) for a in (params["a"], params["b"])], axis=1)
 
 
 def train(rule, order, momentum, x, increments, epoch):

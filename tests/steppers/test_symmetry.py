@@ -53,6 +53,8 @@ def is_state(leaf):
 
 def moved(shared, by):
     """Shared states translated; indices, times and velocities stay."""
+    if isinstance(shared, dict) and "rule" in shared:
+        return {**shared, "rule": moved(shared["rule"], by)}
     if isinstance(shared, dict) and "velocity" in shared:
         return {**moved({k: v for k, v in shared.items() if k != "velocity"}, by), "velocity": shared["velocity"]}
     return jax.tree.map(lambda a: a + jnp.broadcast_to(by, a.shape) if is_state(a) else a, shared)

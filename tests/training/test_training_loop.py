@@ -45,7 +45,7 @@ def trained(name: str, agents: int, **changed):
 # -- one definition ----------------------------------------------------------------------------------------------------
 
 RULES = catalogue.some(
-    catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking", "outer", "mixing-turns"
+    catalogue.rules(4), "quorum", "elastic", "tree", "saturating", "spiking", "outer", "mixing-turns", "streaming"
 )
 
 
