@@ -22,7 +22,7 @@ MOMENTA = catalogue.some(catalogue.MOMENTA, *catalogue.DISCRETE)
 
 
 def split(x):
-    """(agents, dims) -> a pytree of stacked parameters, as a trainer has them; leaves in the order of the coordinates."""
+    """(agents, dims) -> a pytree of stacked parameters, as a trainer has them; leaves in the coordinates' order."""
     w = int(np.prod(SHAPES["a"]))
     return {"a": x[:, :w].reshape(-1, *SHAPES["a"]), "b": x[:, w:].reshape(-1, *SHAPES["b"])}
 
