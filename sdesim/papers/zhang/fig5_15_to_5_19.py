@@ -39,6 +39,19 @@ def _radius(workers: ArrayLike, eta: ArrayLike, alpha: ArrayLike, size: float) -
     return stability.radius(multiplicative.easgd_moments(workers, eta, alpha, BETA, *law))
 
 
+def _explain(panel: Axes, loc: str, best: str) -> None:
+    """Say what the line and the star of a map are.
+
+    Args:
+        panel: where to draw.
+        loc: as matplotlib has it.
+        best: where the eigenvalue is least.
+    """
+    panel.plot([], [], color="white", lw=1.4, label="border of stability")
+    panel.plot([], [], "*", ms=9, color="white", mec="0.2", ls="none", label=best)
+    shared.legend(panel, loc)
+
+
 def _points(
     names: tuple[str, ...],
     values: Iterable[tuple[float, ...]],
@@ -91,6 +104,7 @@ def _over_workers(number: int) -> Experiment:
         shared.radius_map(panel, eta, WORKERS, radius, "greatest eigenvalue of (5.34)", (best_eta, best_p))
         shared.mark(panel, data["eta"], data["workers"])
         panel.set(xlabel=r"learning rate $\eta$", ylabel="workers $p$", xlim=(0, edge), ylim=(1, 64))
+        _explain(panel, "upper right", f"least, {least:.4f}:\n$p={best_p}$, $\\eta={best_eta:.4f}$")
 
     said = lambda config: [
         # fails of another variance of the gamma law
@@ -112,7 +126,7 @@ def _over_workers(number: int) -> Experiment:
     ]
     return shared.experiment(
         f"5.{number}",
-        f"EASGD under multiplicative noise, $\\lambda=\\omega={size:g}$, $\\alpha=\\beta/p$",
+        f"EASGD under multiplicative noise, $\\lambda=\\omega={size:g}$, $\\alpha=\\beta/p$, $\\beta={BETA}$",
         "EASGD improves the optimal rate of convergence over momentum, and its best is achieved for some finite number "
         "of workers; the stability region in the learning rate remains that of SGD as p grows.",
         points,
@@ -130,7 +144,7 @@ FREE = _points(
     ((_ETA, _ALPHA), (_ETA, 0.009), (_ETA, 0.7), (0.2, 0.0), (0.6, 0.29), (0.6, -0.8), (0.9, 0.5)),
     lambda eta, alpha: (SIMULATED[-1], eta, alpha),
     _SIZE,
-    lambda eta, alpha: f"$\\eta={eta:.3g}$, $\\alpha={alpha:.3g}$",
+    lambda eta, alpha: f"$p={SIMULATED[-1]}$, $\\eta={eta:.3g}$, $\\alpha={alpha:.3g}$",
 )
 
 
@@ -146,7 +160,7 @@ def _draw_free(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.plot(widest[1], widest[0], "D", ms=5, color="white", mec="0.2", label=r"$\alpha=1-\sqrt{\lambda}$")
     shared.mark(panel, data["eta"], data["alpha"])
     panel.set(xlabel=r"learning rate $\eta$", ylabel=r"moving rate $\alpha$", xlim=(0, 1), ylim=(-1, 1))
-    shared.legend(panel, "lower left")
+    _explain(panel, "lower left", f"least, {_LEAST:.4f}")
 
 
 def _of_free(config: Config) -> list[Statement]:
@@ -196,7 +210,7 @@ EXPERIMENTS = (
     *(_over_workers(number) for number in PRINTED),
     shared.experiment(
         "5.19",
-        f"EASGD under multiplicative noise, $\\lambda=\\omega={_SIZE:g}$, $p={_P}$",
+        f"EASGD under multiplicative noise, $\\lambda=\\omega={_SIZE:g}$, $p={_P}$, $\\beta={BETA}$",
         "With a moving rate that is free of p the best one can be positive for many workers, and the stable range of "
         "learning rates is widest at alpha = 1 - sqrt(lambda).",
         FREE,
