@@ -62,8 +62,9 @@ SLOW = [
     *((f"z-fig5.{n}", "half the noise", {"moments"}) for n in (*range(10, 14), *range(15, 20))),
     *((f"z-fig5.{n}", "a greater learning rate", {"moments"}) for n in range(1, 20) if n != 9),
     *((f"z-fig5.{n}", "no coupling", {"moments"}) for n in (4, 5, 6, 7, 8, *range(15, 20))),
-    *((f"z-fig5.{n}", "less momentum", {"moments"}) for n in (10, 11, 12, 13)),
-    ("z-fig3.1", "no coupling", {"lemma-3.1.1", "variance-reduction"}),
+    *((f"z-fig5.{n}", "no momentum", {"moments"}) for n in (10, 11, 13)),  # 0.05 less is not seen at smoke size
+    ("z-fig5.12", "less momentum", {"moments"}),
+    ("z-fig3.1", "no coupling", {"lemma-3.1.1"}),  # the center stays at the workers' mean start, the better for many
     ("z-fig3.2", "a greater learning rate", {"moments"}),
 ]
 
