@@ -21,6 +21,7 @@ from sdesim.analysis.answers import Law, begun, coordinates, law_of, looked, pus
 from sdesim.analysis.moments import MOST, Event, Linear, Mode, moments_of
 from sdesim.asynchrony import AbstractProtocol, Asynchronous, Deterministic, Exponential
 from sdesim.asynchrony.events import Arrival, Discrete
+from sdesim.coupling import Spiking
 from sdesim.dynamics import Dynamics, Friction, State
 from sdesim.fields import check_count, named, number, shown
 from sdesim.steppers import AbstractStepper, Delayed, Iteration, stepper_of
@@ -116,11 +117,17 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
         name = type(model.noise).__name__
         raise ValueError(f"noise={name}: must be the same everywhere where agents, of losses of their own, do not meet")
     if callable(model.eta):
-        raise ValueError("eta: must be no function of the step, or steps are not alike")
+        frozen = "dataclasses.replace(model, eta=float(model.eta(n))) is the model as it is about step n"
+        raise ValueError(f"eta: must be no function of the step, or steps are not alike; {frozen}")
     if isinstance(model.momentum, Friction) and callable(model.momentum.mu):
-        raise ValueError("momentum: a friction of time makes every step another")
+        frozen = "Friction(mu(t)) is the one about time t"
+        raise ValueError(f"momentum: a friction of time makes every step another; {frozen}")
     if model.coupling.renews:
-        raise ValueError(f"coupling={type(model.coupling).__name__}: jumps at epochs, which are no steps")
+        # Not even locally: where all rest at one point no loss is the least, and whoever noise makes the leader then
+        # is no differentiable function of the agents.
+        why = "jumps at epochs to an agent of least loss, and where all rest at one point there is none"
+        right = "; between its jumps Spiking is Quorum(k)" if isinstance(model.coupling, Spiking) else ""
+        raise ValueError(f"coupling={type(model.coupling).__name__}: {why}{right}")
     for rule in (model.coupling, model.velocity_coupling):
         if rule is not None and (what := rule.unsteady()) is not None:
             raise ValueError(f"coupling={type(rule).__name__}: has {what}, so steps are not alike")
@@ -131,7 +138,8 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
     elif stepper.past and not isinstance(stepper, Iteration):
         raise ValueError(f"stepper={type(stepper).__name__}: its steps hang on more than the present state")
     if stepper.cycle is None:
-        raise ValueError("stepper: a period or a pace that is a function makes every step another")
+        frozen = "with period=int(period(n)), or pace=float(pace(n)), it is the one about step n"
+        raise ValueError(f"stepper: a period or a pace that is a function makes every step another; {frozen}")
     if not isinstance(stepper, Asynchronous):
         return
     protocol = stepper.protocol

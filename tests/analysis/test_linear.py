@@ -1,5 +1,6 @@
 """Maps of moments from the answers of a step: equal to what is derived by hand, and to what simulations do."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -465,7 +466,7 @@ class Alternating(AbstractServer):
         (Asynchronous(AsyncSGD(), compute=Gamma(2.0)), "compute="),
         (Asynchronous(KAsyncSGD(2), compute=Deterministic()), "in turn"),
         (Asynchronous(AsyncSGD(), failure=0.1), "failures"),
-        (Iteration(period=lambda n: 1 + n // 10), "period"),
+        (Iteration(period=lambda n: 1 + n // 10), r"period=int\(period\(n\)\)"),
     ],
 )
 def test_what_is_no_map_of_moments_is_refused(stepper, words):
@@ -477,17 +478,38 @@ def test_what_is_no_map_of_moments_is_refused(stepper, words):
 @pytest.mark.parametrize(
     "more, words",
     [
-        ({"eta": lambda n: 0.1 / (1 + n)}, "eta"),
+        ({"eta": lambda n: 0.1 / (1 + n)}, r"replace\(model, eta=float\(model.eta\(n\)\)\)"),
         ({"momentum": Friction(lambda t: 3 / t)}, "friction"),
         ({"noise": noise.StudentT(1.0, freedom=1.5)}, "variance"),
         ({"coupling": coupling.Quorum(lambda x, t: 1.0 + t)}, "hang on the time"),
-        ({"coupling": coupling.Spiking(1.0, magnification=2.0, relaxation=1.0, duration=2.0)}, "epochs"),
+        ({"coupling": coupling.Spiking(1.0, magnification=2.0, relaxation=1.0, duration=2.0)}, r"is Quorum\(k\)"),
     ],
 )
 def test_a_model_that_is_no_map_of_moments_is_refused(more, words):
     parts = {"objective": objectives.Quadratic(H), "noise": noise.Gaussian(1.0), "eta": 0.1, **more}
     with pytest.raises(ValueError, match=words):
         linearize(sdesim.Dynamics(**parts), Iteration(), agents=4)
+
+
+def test_a_schedule_has_a_map_at_each_step():
+    """As the refusal says."""
+    parts = {"objective": objectives.Quadratic(H), "coupling": coupling.Quorum(1.0), "noise": noise.Gaussian(1.0)}
+    model = sdesim.Dynamics(**parts, eta=lambda n: 0.4 / (1 + n))
+    frozen = dataclasses.replace(model, eta=float(model.eta(3)))
+    assert linearize(frozen, Iteration(), agents=4).radius() == pytest.approx((1 - 0.1 * H) ** 2)
+
+
+def test_spiking_between_its_jumps_is_quorum():
+    """As the refusal says: from where it is after the spike."""
+    start = np.linspace(-0.3, 0.3, 4)[:, None]
+    rule = coupling.Spiking(1.5, magnification=2.0, relaxation=0.1, duration=0.2)
+    model = lambda rule: sdesim.Dynamics(objectives.Quadratic(H), rule, noise.Gaussian(0.0), eta=0.1)
+    after = lambda rule, steps, start, **how: sdesim.iterate(
+        model(rule), agents=4, sims=1, steps=steps, init=start, **how
+    ).agents[0]
+    spiked = {steps: after(rule, steps, start, epoch=100) for steps in (1, 5, 9)}
+    np.testing.assert_allclose(after(coupling.Quorum(1.5), 4, spiked[5]), spiked[9], rtol=1e-5)
+    assert np.abs(after(coupling.Quorum(1.5), 4, spiked[1]) - spiked[5]).max() > 1e-2  # of which the second jumps
 
 
 def test_what_is_conserved_is_not_stationary():
