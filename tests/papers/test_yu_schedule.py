@@ -26,7 +26,7 @@ def test_claims_hold(smoke):
 def test_claims_fail_of_fresh_gradients_larger_thresholds_and_no_waiting(float32):
     assert broken("gradients fresh") >= {"unequal-mean", "unequal-roots", "slow-workers-hurt"}
     assert broken("thresholds x 8") >= {"threshold-helps", "threshold-rescues", "threshold-chosen-gamma"}
-    assert broken("no waiting") >= {"groups-help"}
+    assert broken("no waiting") >= {"waiting-helps"}
 
 
 def test_a_claim_fails_of_gamma_times(smoke):
@@ -60,7 +60,7 @@ def test_rates_of_known_paths():
     [
         ({"active": (2, 6, 28)}, "active=.*must have 4"),
         ({"active": (4, 28, 40)}, "active=.*end with 28"),
-        ({"groups": (1, 60)}, "groups=.*at most workers=48"),
+        ({"barriers": (1, 60)}, "barriers=.*at most workers=48"),
         ({"thresholds": (4, 4)}, "thresholds=.*increase"),
         ({"sims": 1}, "sims=1"),
         ({"slowness": 0.0}, "slowness=0"),

@@ -60,7 +60,7 @@ def _told(values: xr.DataArray) -> tuple[np.ndarray, int]:
 
 
 def rates(config: Config, data: xr.Dataset) -> xr.Dataset:
-    """Rates of all runs: `unequal` (law, active), `stale` (law, threshold) and `grouped` (group).
+    """Rates of all runs: `unequal` (law, active), `stale` (law, threshold) and `waited` (barrier).
 
     Args:
         config: constants of the experiment.
@@ -70,7 +70,7 @@ def rates(config: Config, data: xr.Dataset) -> xr.Dataset:
     for name, of, axes in (
         ("unequal", unequal_rate, ["long", "sim"]),
         ("stale", rate, ["what", "short", "sim"]),
-        ("grouped", rate, ["what", "short", "sim"]),
+        ("waited", rate, ["what", "short", "sim"]),
     ):
         values = data[name]
         grid = values.isel({axis: 0 for axis in axes}, drop=True)
@@ -149,7 +149,7 @@ def fluid_threshold(config: Config, law: str, threshold: float) -> float:
     return staleness.characteristic_roots(config.workers * config.a * used, delays).rate
 
 
-def fluid_group(config: Config, size: float) -> float:
+def fluid_barrier(config: Config, size: float) -> float:
     """The rate of gamma workers of which so many are waited for, in the limit of many more: of a learning rate eta / K.
 
     Args:
@@ -163,7 +163,7 @@ def fluid_group(config: Config, size: float) -> float:
 
 
 def statements(config: Config) -> list[Statement]:
-    return [*_unequal(config), *_thresholds(config), *_groups(config)]
+    return [*_unequal(config), *_thresholds(config), *_barriers(config)]
 
 
 def _unequal(config: Config) -> list[Statement]:
@@ -253,16 +253,16 @@ def _thresholds(config: Config) -> list[Statement]:
     ]
 
 
-def _groups(config: Config) -> list[Statement]:
-    of = lambda runs, size: rate(config, runs.data["grouped"].sel(group=size))
-    best = max(config.groups, key=lambda size: fluid_group(config, size))
+def _barriers(config: Config) -> list[Statement]:
+    of = lambda runs, size: rate(config, runs.data["waited"].sel(barrier=size))
+    best = max(config.barriers, key=lambda size: fluid_barrier(config, size))
     return [
         # fails where the server waits for none
         Statement(
-            "groups-help",
+            "waiting-helps",
             f"a server that waits for {best} gradients and steps by their mean decays faster than one that waits for "
-            f"{config.groups[0]} (difference of rates, gamma times)",
-            lambda runs: of(runs, best) - of(runs, config.groups[0]),
+            f"{config.barriers[0]} (difference of rates, gamma times)",
+            lambda runs: of(runs, best) - of(runs, config.barriers[0]),
             at_least(0.2, smoke=0.2),
         ),
     ]

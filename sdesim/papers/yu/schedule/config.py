@@ -26,7 +26,7 @@ class Config:
     """Equal workers, where gradients are discarded or waited for."""
     thresholds: tuple[int, ...] = (2, 4, 6, 8, 12, 16, 24, 32, 48, 96, 1000)
     """Staleness from which on gradients are discarded; the last discards none."""
-    groups: tuple[int, ...] = (1, 2, 4, 8, 16)
+    barriers: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Numbers of gradients that the server waits for."""
     curvature: float = 1.0
     """Curvature h of the loss."""
@@ -48,7 +48,7 @@ class Config:
     """Seed of all random numbers."""
 
     def __post_init__(self):
-        for name in ("active", "thresholds", "groups"):
+        for name in ("active", "thresholds", "barriers"):
             numbers = getattr(self, name)
             for n in numbers:
                 check_count(name, n)
@@ -61,8 +61,8 @@ class Config:
             check_sign(name, getattr(self, name), zero=False)
         if not {self.fast, self.fast + self.slow} <= set(self.active) or self.active[-1] > self.fast + self.slow:
             raise ValueError(f"active={self.active}: must have {self.fast} and end with {self.fast + self.slow}")
-        if self.groups[-1] > self.workers:
-            raise ValueError(f"groups={self.groups}: must be of at most workers={self.workers}")
+        if self.barriers[-1] > self.workers:
+            raise ValueError(f"barriers={self.barriers}: must be of at most workers={self.workers}")
         if self.long < 20 * self.every or self.short < 40 * self.often:
             raise ValueError(f"every={self.every}, often={self.often}: there must be many records")
 
@@ -78,7 +78,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(active=(2, 4, 6, 28), thresholds=(4, 12, 1000), groups=(1, 8), sims=300),
+    "smoke": Config(active=(2, 4, 6, 28), thresholds=(4, 12, 1000), barriers=(1, 8), sims=300),
     "default": Config(),
     "paper": Config(sims=10000),
 }

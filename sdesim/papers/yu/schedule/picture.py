@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sdesim import plotting
 from sdesim.papers.yu.schedule.claims import (
     exact_unequal,
-    fluid_group,
+    fluid_barrier,
     fluid_threshold,
     fluid_unequal,
     rate,
@@ -76,16 +76,16 @@ def _threshold(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.legend(fontsize=8, loc="upper left")
 
 
-def _group(panel: Axes, config: Config, data: xr.Dataset) -> None:
+def _barrier(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Against the number of gradients that are waited for."""
-    fine = np.geomspace(1, 1.3 * config.groups[-1], 120)
+    fine = np.geomspace(1, 1.3 * config.barriers[-1], 120)
     label = f"{_name(config, 'gamma')}, roots at $\\eta/K$"
-    panel.plot(fine, [fluid_group(config, k) for k in fine], "--", color=COLORS["gamma"], lw=1.2, label=label)
-    each = [data["grouped"].sel(group=k) for k in config.groups]
-    _points(panel, config.groups, each, lambda v: rate(config, v), "gamma", f"{_name(config, 'gamma')}, simulated")
+    panel.plot(fine, [fluid_barrier(config, k) for k in fine], "--", color=COLORS["gamma"], lw=1.2, label=label)
+    each = [data["waited"].sel(barrier=k) for k in config.barriers]
+    _points(panel, config.barriers, each, lambda v: rate(config, v), "gamma", f"{_name(config, 'gamma')}, simulated")
     panel.axhline(0, color="0.6", lw=0.8)
     panel.set(xscale="log", xlabel="gradients that are waited for $K$", ylabel="decay rate of $E\\,c$  $(1/m)$")
-    panel.set_xticks(config.groups, [f"{k}" for k in config.groups])
+    panel.set_xticks(config.barriers, [f"{k}" for k in config.barriers])
     panel.minorticks_off()
     panel.legend(fontsize=8, loc="upper left")
 
@@ -94,11 +94,11 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     figure, axes = pyplot.subplots(1, 3, figsize=(13.6, 4.4), layout="constrained")
     _unequal(axes[0], config, data)
     _threshold(axes[1], config, data)
-    _group(axes[2], config, data)
+    _barrier(axes[2], config, data)
     titles = (
         f"which workers: {config.fast} fast, {config.slow} slow",
         f"how stale: {config.workers} workers, stale discarded",
-        f"groups: {config.workers} workers, mean of $K$",
+        f"how many are waited for: {config.workers} workers",
     )
     for i, title in enumerate(titles):
         plotting.letter(axes[i], i, title)

@@ -60,7 +60,7 @@ def _path(
 
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
-    """Unequal workers, thresholds and groups.
+    """Unequal workers, thresholds and barriers.
 
     Args:
         config: constants of the experiment.
@@ -68,7 +68,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
 
     Returns:
         `unequal` (law, active, long, sim) of the server alone, `stale` (law, threshold, what, short, sim), and of
-        gamma times `grouped` (group, what, short, sim).
+        gamma times `waited` (barrier, what, short, sim).
     """
     long = lambda law, n: _path(
         config, config.means.size, config.long, config.every, stepper(config, law, AsyncSGD(), n), progress
@@ -81,11 +81,11 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     threshold = over(
         "law", LAWS, lambda law: over("threshold", config.thresholds, lambda most: short(law, Ringmaster(most)))
     )
-    group = over("group", config.groups, lambda size: short("gamma", KAsyncSGD(size)))
+    barrier = over("barrier", config.barriers, lambda size: short("gamma", KAsyncSGD(size)))
     return xr.Dataset(
         {
             "unequal": unequal.drop_vars("what").rename(time="long"),
             "stale": threshold.rename(time="short"),
-            "grouped": group.rename(time="short"),
+            "waited": barrier.rename(time="short"),
         }
-    ).transpose("law", "active", "threshold", "group", "what", "long", "short", "sim")
+    ).transpose("law", "active", "threshold", "barrier", "what", "long", "short", "sim")
