@@ -67,6 +67,8 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.setattr("sdesim.cli.figure._all_figures", work)
     monkeypatch.setattr("sdesim.cli.claims.run", work)
     monkeypatch.setattr("sdesim.cli.train.run", work)
+    for name in ("begin", "look", "write"):
+        monkeypatch.setattr(f"sdesim.cli.sweep.{name}", work)
     monkeypatch.setattr("sdesim.training.fetch_cifar10", work)
     monkeypatch.setattr("sdesim.cli.new.write_text", work)
     monkeypatch.setattr("sdesim.cli.bench.run", lambda options: work() or types.SimpleNamespace(rows=[1]))

@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -76,22 +77,43 @@ def _sweep(arguments: list[str]) -> int:
     file, *rest = rest or [""]
     if not file or file.startswith("--"):
         raise ValueError("sweep: name a FILE.py or FILE.toml first")
-    asked = asked_in(file, _overrides(rest))
     whole = lambda name, value: None if value is None else check_count(name, int(value) if value.isdecimal() else value)
-    of_file = {name: asked.pop(name, None) for name in ("store", "workers", "lanes", "memory")}
-    store = of_file["store"] if store is None else store
-    workers = of_file["workers"] if workers is None else whole("--workers", workers)
-    lanes = of_file["lanes"] if lanes is None else whole("--lanes", lanes)
-    memory = of_file["memory"] if memory is None else byte_count("--memory", memory)
-    mix = "--mix-versions" in flags or bool(asked.pop("mix_versions", False))
+    given = {
+        "store": store,
+        "workers": whole("--workers", workers),
+        "lanes": whole("--lanes", lanes),
+        "memory": None if memory is None else byte_count("--memory", memory),
+    }
+    if "--mix-versions" in flags:
+        given["mix_versions"] = True
+    return begin(file, _overrides(rest), given, flags)
+
+
+def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: set[str]) -> int:
+    """Estimate a sweep or run it.
+
+    Args:
+        file: that it is asked for in.
+        overrides: text by name, as for `asked_in`.
+        given: arguments of `run`, None for those of the file.
+        flags: --dry-run or --worker.
+
+    Returns:
+        The exit status.
+    """
+    asked = asked_in(file, overrides)
     asked.pop("progress", None)
+    names = ("store", "workers", "lanes", "memory", "mix_versions")
+    of_file = {name: asked.pop(name) for name in names if name in asked}
+    chosen = {name: given[name] if given.get(name) is not None else of_file.get(name) for name in names}
     sweep = asked_of(**asked)
     if "--dry-run" in flags:
-        print(estimate(sweep, lanes))
+        print(estimate(sweep, chosen["lanes"]))
         return 0
-    if store is None:
+    if chosen.get("store") is None:
         raise ValueError("--store: must be the folder that keeps what is done")
-    return run(sweep, store, workers, lanes, memory, mix, quiet="--worker" in flags)
+    mix, store = bool(chosen.pop("mix_versions")), chosen.pop("store")
+    return run(sweep, store, **chosen, mix_versions=mix, quiet="--worker" in flags)
 
 
 def run(
@@ -179,7 +201,19 @@ def _runs(arguments: list[str]) -> int:
     flags, rest = _flags(arguments, "--check", "--repair", "--prune", "--delete")
     if len(rest) != 1 or len(flags) > 1:
         raise ValueError("runs: takes the folder of one store, and one option at the most")
-    path = Path(rest[0])
+    return look(Path(rest[0]), flags)
+
+
+def look(path: Path, flags: set[str]) -> int:
+    """Say what there is of a store, or change it.
+
+    Args:
+        path: its folder.
+        flags: --check, --repair, --prune, --delete or nothing.
+
+    Returns:
+        The exit status.
+    """
     store = opened(path)
     if "--delete" in flags:
         store.delete()
@@ -227,10 +261,23 @@ def _export(arguments: list[str]) -> int:
     out, rest = take_option(arguments, "--out", None)
     if out is None or len(rest) != 1:
         raise ValueError("export: takes one store or file, and --out FILE.csv, FILE.nc or FILE.zarr")
+    return write(rest[0], out)
+
+
+def write(name: str, out: str) -> int:
+    """Write a store or a file as another kind of file.
+
+    Args:
+        name: of the store or file.
+        out: of the file.
+
+    Returns:
+        The exit status.
+    """
     began = time.perf_counter()
     if Path(out).suffix == ".zarr":
-        consolidate(rest[0], out)
+        consolidate(name, out)
     else:
-        export(_dataset(rest[0]), out)
+        export(_dataset(name), out)
     print(f"{out}: {time.perf_counter() - began:.1f} s")
     return 0
