@@ -110,9 +110,9 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     if "--dry-run" in flags:
         print(estimate(sweep, chosen["lanes"]))
         return 0
-    if chosen.get("store") is None:
-        raise ValueError("--store: must be the folder that keeps what is done")
     mix, store = bool(chosen.pop("mix_versions")), chosen.pop("store")
+    if store is None:
+        raise ValueError("--store: must be the folder that keeps what is done")
     return run(sweep, store, **chosen, mix_versions=mix, quiet="--worker" in flags)
 
 

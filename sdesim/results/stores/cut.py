@@ -241,6 +241,7 @@ class Rounds:
         self.axes, self.lanes, self.all = tuple(axes), lanes, tuple(rounds)
         self._boxes = [box for one in self.all for box in one.boxes]
         self._ends = np.cumsum([0, *(tasks_in(box, lanes) for box in self._boxes)])
+        self._counts = tuple(len(self.values(axis)) for axis in self.axes)
 
     def __len__(self) -> int:
         return len(self.all)
@@ -269,7 +270,7 @@ class Rounds:
     @property
     def counts(self) -> tuple[int, ...]:
         """How many values each axis has."""
-        return tuple(len(self.values(axis)) for axis in self.axes)
+        return self._counts
 
     @property
     def sims(self) -> int:

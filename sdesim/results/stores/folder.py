@@ -278,8 +278,12 @@ class Store:
         Raises:
             Damaged: where the card is lost and the file is damaged; a ValueError.
         """
+        shard, held = -1, {}
         for number in numbers:
-            blob = self._unpacked(number // SHARD).get(number)
+            if number // SHARD != shard:
+                shard = number // SHARD
+                held = self._unpacked(shard)
+            blob = held.get(number)
             try:
                 yield Card.from_bytes(read_sealed(self.card_path(number)) if blob is None else blob)
             except (FileNotFoundError, ValueError):
