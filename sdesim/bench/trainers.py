@@ -47,8 +47,8 @@ def _start(workload: TrainingWorkload):
     task = step.Task(_network(w), w.batch)
     pixels = step.Pixels(*map(jnp.asarray, (data.train_x, data.train_y, data.mean, data.std)))
     seed = random.seed_words(0)
-    runs, image = jnp.zeros(1, jnp.uint32), data.train_x.shape[1:]
-    state = eqx.filter_jit(step.start)(task, algorithm, seed, runs, jnp.full((1, w.agents), w.eta), image, False)
+    runs, form = jnp.zeros(1, jnp.uint32), step.form_of(task, data.train_x)
+    state = eqx.filter_jit(step.start)(task, algorithm, seed, runs, jnp.full((1, w.agents), w.eta), form, False)
     return task, algorithm, pixels, state
 
 

@@ -21,7 +21,8 @@ from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError
 
-Data = Literal["cifar10", "synthetic"]
+Data = Literal["cifar10", "synthetic", "text", "tabular"]
+NETWORK = {"text": "transformer", "tabular": "perceptron"}  # by default; of images the three-layer one
 AGENTS = 4  # of a run with a coupling
 _ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
 _OPTIMIZERS = (
@@ -38,7 +39,7 @@ def _shown(metavar: str, text: str | None = None) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train coupled agents on images, measure them each epoch, and draw a summary."""
+    """Train coupled agents on images, text or rows, measure them each epoch, and draw a summary."""
 
     algorithm: Annotated[str, tyro.conf.arg(help=f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}.")] = (
         "easgd"
@@ -83,14 +84,16 @@ class Options:
     """Seed of all random numbers."""
     same_start: bool = False
     """All agents of a run start at one point."""
-    network: str = "three-layer"
-    """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28) or low-rank (Z 6.1.2)."""
+    network: Annotated[str | None, _shown("NAME")] = None
+    """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28) or low-rank (Z 6.1.2) of images, transformer of text,
+    perceptron of rows; by default three-layer, or the only one."""
     data: Data = "cifar10"
-    """cifar10 (see `sdesim data cifar10`), or synthetic images."""
+    """cifar10 (see `sdesim data cifar10`), synthetic images, text (Genesis and Exodus, by characters), or tabular
+    (progression of diabetes from ten measurements)."""
     data_folder: Annotated[Path | None, _shown("DIR")] = None
     """Folder that holds CIFAR-10 in one of its authors' layouts; the cache by default."""
     images: Annotated[int | None, _shown("INT")] = None
-    """Use this many training and a fifth as many test images alone; all by default, 2000 of synthetic ones."""
+    """Use this many training and a fifth as many test samples alone; all by default, 2000 of synthetic images."""
     schedule: Literal["stall", "constant"] = "stall"
     """stall: divide an agent's rate by 5, 2, 2 when its validation loss stalls (BS 6.1)."""
     weight_decay: float = 0.0
@@ -154,11 +157,12 @@ def run(options: Options) -> xr.Dataset:
         FileExistsError: likewise.
         WriteError: if the last epochs could not be written.
     """
-    check_choice("network", options.network, training.NETWORKS)
+    name = NETWORK.get(options.data, "three-layer") if options.network is None else options.network
+    check_choice("network", name, training.NETWORKS)
     check_count("batch", options.batch)
     images = training.load(options.data, options.data_folder, options.images)
     data = training.split(images, options.seed)
-    network = training.NETWORKS[options.network](classes=images.classes)
+    network: Any = training.NETWORKS[name](images.outputs)
     given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
     algorithm = training.algorithm(options.algorithm, **given)
     out = Path("runs") / options.algorithm if options.out is None else options.out
@@ -248,10 +252,12 @@ def table(history: xr.Dataset) -> str:
     last = mean_over_runs(history).isel(epoch=-1)
     lines = []
     for name in ("train", "validation", "test"):
-        loss, accuracy = last[f"{name}_loss"], 100 * last[f"{name}_accuracy"]
+        loss, rows = last[f"{name}_loss"], f"{name}_r2" in last
+        score = last[f"{name}_r2"] if rows else 100 * last[f"{name}_accuracy"]
+        says = (lambda value: f"R2 {float(value):.4f}") if rows else (lambda value: f"accuracy {float(value):.2f} %")
         lines.append(
-            f"{name:>10}  center: loss {float(loss[-1]):.5g}, accuracy {float(accuracy[-1]):.2f} %"
-            f"   agents: loss {float(loss[:-1].mean()):.5g}, accuracy {float(accuracy[:-1].mean()):.2f} %"
+            f"{name:>10}  center: loss {float(loss[-1]):.5g}, {says(score[-1])}"
+            f"   agents: loss {float(loss[:-1].mean()):.5g}, {says(score[:-1].mean())}"
         )
     if (kept := int(last["runs"])) < (whole := history.sizes["run"]):
         lines.append(f"{'':>10}  means over {kept} of {whole} runs: the loss of the others is not finite")
@@ -260,7 +266,8 @@ def table(history: xr.Dataset) -> str:
 
 def _title(options: Options) -> str:
     many = f"{options.population} agents" if options.population > 1 else "one agent"
-    few = "" if options.images is None else f"{options.images} images of "
+    samples = {"text": "windows", "tabular": "rows"}.get(options.data, "images")
+    few = "" if options.images is None else f"{options.images} {samples} of "
     return f"{options.algorithm} on {few}{options.data}, {many}"
 
 

@@ -23,7 +23,9 @@ from sdesim.plot.given import (
 )
 
 PARTS = {"train": theme.PALETTE[0], "validation": theme.PALETTE[3], "test": theme.QUORUM}
-"""Of a training's images, with a color."""
+"""Of a training's data, with a color."""
+CURVES = {"loss": "cross-entropy", "accuracy": "accuracy (%)", "perplexity": "perplexity", "r2": "$R^2$"}
+"""What a training measures of each model, as an axis says it."""
 
 
 def trajectories(
@@ -187,7 +189,7 @@ def learning_curves(history: xr.Dataset, what: str = "loss", *, ax: Axes | None 
 
     Args:
         history: of `sdesim.training.train`.
-        what: "loss", on a logarithmic axis, or "accuracy", in percent.
+        what: "loss" or "perplexity", on a logarithmic axis, "accuracy", in percent, or "r2", of what the history has.
         ax: axes to draw into; new ones by default.
 
     Returns:
@@ -199,7 +201,7 @@ def learning_curves(history: xr.Dataset, what: str = "loss", *, ax: Axes | None 
         ValueError: for another `what`.
     """
     check_history("history", history)
-    check_choice("what", what, ("loss", "accuracy"))
+    check_choice("what", what, [n for n in CURVES if any(f"{part}_{n}" in history for part in PARTS)])
     mean, scale = mean_over_runs(history), 100.0 if what == "accuracy" else 1.0
     with theme.panel(ax) as axes:
         for name, color in PARTS.items():
@@ -210,11 +212,12 @@ def learning_curves(history: xr.Dataset, what: str = "loss", *, ax: Axes | None 
                 axes.plot(mean["epoch"], one, "-", color=color, lw=0.5, alpha=0.5)
             center, error = scale * values.sel(model="center"), scale * _error_of_kept(history, f"{name}_{what}")
             style: dict[str, Any] = dict(linestyle="-", color=color, lw=1.6, label=f"{name}, center")
-            draw_band(axes, mean["epoch"], center, error, log=what == "loss", **style)
-        if what == "loss":
+            draw_band(axes, mean["epoch"], center, error, log=what in ("loss", "perplexity"), **style)
+        if what in ("loss", "perplexity"):
             axes.set_yscale("log")
             theme.plain_ticks(axes.yaxis)
-        axes.set(ylabel="cross-entropy" if what == "loss" else "accuracy (%)")
+        rows = any(f"{part}_r2" in history for part in PARTS)
+        axes.set(ylabel="mean square error" if what == "loss" and rows else CURVES[what])
         if ax is None:
             axes.set_xlabel("epoch")
             theme.whole_ticks(axes.xaxis)

@@ -1,4 +1,4 @@
-"""Networks trained with the coupling rules that are simulated: real images, many agents, one definition of each rule.
+"""Networks trained with the coupling rules that are simulated: real data, many agents, one definition of each rule.
 
 data = training.split(training.cifar10())
 history = training.train(training.ThreeLayer(), data, training.algorithm("easgd"), agents=4, eta=0.05, epochs=10)
@@ -9,9 +9,10 @@ from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
 from sdesim.training.inner import OPTIMIZERS, optimizer
 from sdesim.training.loop import Training, train
-from sdesim.training.networks import NETWORKS, LowRank, SevenLayer, ThreeLayer
+from sdesim.training.networks import NETWORKS, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
 from sdesim.training.pairs import svag
 from sdesim.training.picture import summary
+from sdesim.training.samples import Rows, Tokens, diabetes, text
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 
 __all__ = [
@@ -26,15 +27,20 @@ __all__ = [
     "Keep",
     "LowRank",
     "NamedAlgorithm",
+    "Perceptron",
     "Progress",
+    "Rows",
     "SevenLayer",
     "ShowProgress",
     "Split",
     "Stall",
     "ThreeLayer",
+    "Tokens",
     "Training",
+    "Transformer",
     "algorithm",
     "cifar10",
+    "diabetes",
     "fetch_cifar10",
     "load",
     "optimizer",
@@ -42,5 +48,6 @@ __all__ = [
     "summary",
     "svag",
     "synthetic",
+    "text",
     "train",
 ]

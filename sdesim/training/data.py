@@ -16,7 +16,6 @@ import tarfile
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from sdesim.fields import check_choice, check_count, check_flags, check_sign, one_number, shown
@@ -24,6 +23,8 @@ from sdesim.interrupt import child
 from sdesim.memory import available_memory
 from sdesim.results.datasets import cache_folder
 from sdesim.results.files import check_writable, replacing, temporary_folder
+from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
+from sdesim.training.samples import Rows, Tokens, diabetes, text
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -50,7 +51,6 @@ PICKLE_MD5 = {
 _CACHE = "$SDESIM_CACHE/data (~/.cache/sdesim/data by default)"
 RECORD = 1 + 3 * 32 * 32  # a label and an image's three planes
 RECORDS = 10_000  # of a part
-MOST_CLASSES = (1 << 16) - 1
 Source = Literal["authors", "npm"]
 
 
@@ -73,6 +73,11 @@ class Images(NamedTuple):
     def classes(self) -> int:
         """One more than the largest label of both sets; 0 if there is none."""
         return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
+
+    @property
+    def outputs(self) -> int:
+        """Logits that a network gives of an image, one a class."""
+        return self.classes
 
 
 def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
@@ -319,17 +324,19 @@ def synthetic(
 
 
 class Split(NamedTuple):
-    """Data as the trainer holds them.
+    """Data as the trainer holds them: images, or windows of tokens, or rows, told apart by types and axes.
 
     Attributes:
-        train_x: images to train on, uint8 (n, height, width, channels).
-        train_y: their labels, int32 (n,).
-        validation_x: images kept apart from the training set, as `train_x`.
-        validation_y: their labels, int32 (n,).
-        test_x: images of the test set, as `train_x`.
-        test_y: their labels, int32 (n,).
-        mean: of each channel over the whole training set, by which images are standardized, float32 (channels,), in the
-            units of uint8.
+        train_x: what is trained on: images, uint8 (n, height, width, channels); tokens, whole numbers (n, length);
+            rows, float32 (n, columns).
+        train_y: labels, int32 (n,); next tokens, int32 (n, length); targets, float32 (n,) or (n, outputs), by the
+            training set's mean and standard deviation.
+        validation_x: samples kept apart from the training set, as `train_x`.
+        validation_y: what is to be said of them, as `train_y`.
+        test_x: samples of the test set, as `train_x`.
+        test_y: what is to be said of them, as `train_y`.
+        mean: of each channel or column over the whole training set, by which samples are standardized, float32; of
+            tokens a number that nothing depends on.
         std: standard deviation, likewise.
     """
 
@@ -343,21 +350,13 @@ class Split(NamedTuple):
     std: np.ndarray
 
 
-def _check_part(which: str, x: Any, y: Any, image: tuple[int, ...] | None = None) -> None:
-    """Refuse images and labels of one set that are not what is trained on. image: the shape that each must have."""
-    if not isinstance(x, np.ndarray | jax.Array) or x.ndim != 4 or x.dtype != np.uint8:
+def _check_part(which: str, x: Any, y: Any, kind: Kind, sample: tuple[int, ...] | None = None) -> None:
+    """Refuse one set that is not what is trained on. sample: the shape that each must have."""
+    kind.check(which, x, y)
+    if sample is not None and x.shape[1:] != sample:
         raise ValueError(
-            f"{which}_x={shown(x)}: must be an array of uint8, from 0 to 255, of shape (n, height, width, channels)"
+            f"{which}_x: is of shape {x.shape}, and must have {kind.samples} of shape {sample}, as the training set"
         )
-    if 0 in x.shape[1:] or (image is not None and x.shape[1:] != image):
-        right = "at least one pixel" if image is None else f"images of shape {image}, as the training set"
-        raise ValueError(f"{which}_x: is of shape {x.shape}, and must have {right}")
-    if not isinstance(y, np.ndarray | jax.Array) or y.shape != x.shape[:1]:
-        raise ValueError(f"{which}_y={shown(y)}: must be an array of one label an image, of shape ({len(x)},)")
-    if y.dtype.kind not in "iu":
-        raise ValueError(f"{which}_y: labels must be of an integer type, got {y.dtype}")
-    if y.size and not 0 <= int(y.min()) <= int(y.max()) <= MOST_CLASSES:
-        raise ValueError(f"{which}_y: labels must be from 0 to {MOST_CLASSES}, got {y.min()} to {y.max()}")
 
 
 def check_split(data: Any) -> None:
@@ -372,83 +371,93 @@ def check_split(data: Any) -> None:
     """
     if not isinstance(data, Split):
         raise TypeError(f"data={shown(data)}: must come from sdesim.training.split(images, seed)")
-    image = getattr(data.train_x, "shape", ())[1:]
+    sample, kind = getattr(data.train_x, "shape", ())[1:], kind_of(data.train_x)
     for which in ("train", "validation", "test"):
         x, y = getattr(data, f"{which}_x"), getattr(data, f"{which}_y")
-        _check_part(which, x, y, None if which == "train" else image)
+        _check_part(which, x, y, kind, None if which == "train" else sample)
     if not len(data.train_y):
-        raise ValueError("data: have no training images; a smaller share for validation leaves some")
+        raise ValueError(f"data: have no training {kind.samples}; a smaller share for validation leaves some")
+    quantities = () if kind is TOKENS else sample[-1:]
     for name, zero in (("mean", True), ("std", False)):
         value = np.asarray(getattr(data, name))
-        if value.shape != image[2:] or value.dtype.kind != "f" or not np.isfinite(value).all():
-            raise ValueError(f"{name}={shown(value)}: must be one finite number a channel, of shape {image[2:]}")
+        if value.shape != quantities or value.dtype.kind != "f" or not np.isfinite(value).all():
+            what = f"one finite number a {'column' if kind is ROWS else 'channel'}, of shape {quantities}"
+            raise ValueError(f"{name}={shown(value)}: must be {what}")
         if not zero:
             check_sign(name, value, zero=False)
 
 
-def split(images: Images, seed: int = 0, validation: float = 0.2) -> Split:
+def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2) -> Split:
     """A share of the training set kept apart for validation, drawn by seed.
 
     Args:
-        images: to train on and to test on; the test set may be empty.
+        images: to train on and to test on, or tokens or rows; the test set may be empty.
         seed: of the draw, at least 0.
         validation: the share, from 0 to less than 1.
 
     Returns:
-        The data as the trainer takes them.
+        The data as the trainer takes them. Targets of rows are standardized by those of the training set.
 
     Raises:
         ValueError: for a negative seed, a share outside [0, 1) or one that leaves nothing of a part, images that are
-            not uint8, and labels that are no whole numbers from 0 on, one an image.
+            not uint8, labels and tokens that are no whole numbers from 0 on, and rows that are not finite.
         TypeError: for an argument of another kind.
     """
     check_count("seed", seed, least=0)
     validation = one_number("validation", validation, below=1)
-    if not isinstance(images, Images):
-        raise TypeError(f"images={shown(images)}: must be a sdesim.training.Images of four arrays")
-    _check_part("train", images.train_x, images.train_y)
-    _check_part("test", images.test_x, images.test_y, images.train_x.shape[1:])
-    images = Images(*map(np.asarray, images))
-    order = np.random.default_rng(seed).permutation(len(images.train_x))
+    if not isinstance(images, Images | Tokens | Rows):
+        raise TypeError(f"images={shown(images)}: must be sdesim.training.Images, Tokens or Rows of four arrays")
+    kind = {Images: IMAGES, Tokens: TOKENS, Rows: ROWS}[type(images)]
+    _check_part("train", images.train_x, images.train_y, kind)
+    _check_part("test", images.test_x, images.test_y, kind, images.train_x.shape[1:])
+    train_x, train_y, test_x, test_y = map(np.asarray, images[:4])
+    order = np.random.default_rng(seed).permutation(len(train_x))
     held, kept = np.split(order, [round(validation * len(order))])
     if not len(kept) or (validation and not len(held)):
         part = "to validate on" if len(kept) else "to train on"
-        raise ValueError(f"validation={validation:g}: leaves none of the {len(order)} training images {part}")
-    pixels = images.train_x.reshape(-1, images.train_x.shape[-1])
-    mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
-    std = np.maximum(pixels.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
-    labels = lambda y: y.astype(np.int32)
-    return Split(
-        images.train_x[kept],
-        labels(images.train_y[kept]),
-        images.train_x[held],
-        labels(images.train_y[held]),
-        images.test_x,
-        labels(images.test_y),
-        mean,
-        std,
-    )
+        raise ValueError(f"validation={validation:g}: leaves none of the {len(order)} training {kind.samples} {part}")
+    if kind is TOKENS:
+        mean, std = np.zeros((), np.float32), np.ones((), np.float32)
+    else:
+        mean, std = _moments(train_x.reshape(-1, train_x.shape[-1]))
+    if kind is ROWS:
+        train_x, test_x = (a.astype(np.float32) for a in (train_x, test_x))
+        center, scale = _moments(train_y)
+        targets = lambda y: ((y - center) / scale).astype(np.float32)
+    else:
+        targets = lambda y: y.astype(np.int32)
+    held_out = train_x[held], targets(train_y[held])
+    return Split(train_x[kept], targets(train_y[kept]), *held_out, test_x, targets(test_y), mean, std)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the first axis."""
+    mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean, np.maximum(values.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
 
 
 def load(
-    data: Literal["cifar10", "synthetic"], folder: pathlib.Path | None = None, images: int | None = None
-) -> Images:
-    """Images by the name of the data set.
+    data: Literal["cifar10", "synthetic", "text", "tabular"],
+    folder: pathlib.Path | None = None,
+    images: int | None = None,
+) -> Images | Tokens | Rows:
+    """Data by their name.
 
     Args:
-        data: "cifar10" or "synthetic".
+        data: "cifar10", "synthetic" images, "text", as `text` cuts it, or "tabular", the rows of `diabetes`.
         folder: that holds CIFAR-10; the cache by default.
-        images: take the first so many of training, at least 10, and a fifth as many of testing; None for all.
+        images: take the first so many samples of training, at least 10, and a fifth as many of testing; None for all.
 
     Returns:
-        The images.
+        The images, tokens or rows.
     """
     if images is not None:
         check_count("images", images, least=10)
     if data == "synthetic":
         return synthetic(images or 2000, max(10, (images or 2000) // 5))
-    whole = cifar10(folder)
+    whole = {"cifar10": lambda: cifar10(folder), "text": text, "tabular": diabetes}[data]()
     if images is None:
         return whole
     test = max(10, images // 5)
-    return Images(whole.train_x[:images], whole.train_y[:images], whole.test_x[:test], whole.test_y[:test])
+    fewer = dict(train_x=whole.train_x[:images], train_y=whole.train_y[:images])
+    return whole._replace(**fewer, test_x=whole.test_x[:test], test_y=whole.test_y[:test])

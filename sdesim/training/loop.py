@@ -27,7 +27,7 @@ from sdesim.training import callbacks as calls
 from sdesim.training import programs
 from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.data import Split
-from sdesim.training.measure import LABELS, Record, dataset, latest
+from sdesim.training.measure import Record, dataset, labels, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
 from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
@@ -191,7 +191,9 @@ class Training:
         if self._rates_set:
             said[RATES_SET] = self._rates_set
         seconds = float(data["seconds"].sum())
-        return describe(data, "training", said, made, LABELS, seed=setup.seed_number, seconds=seconds)
+        return describe(
+            data, "training", said, made, labels(setup.pixels["train"].kind), seed=setup.seed_number, seconds=seconds
+        )
 
     @property
     def eta(self) -> np.ndarray:

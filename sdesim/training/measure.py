@@ -16,6 +16,7 @@ from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import Algorithm
+from sdesim.training.kinds import TOKENS, Kind
 from sdesim.training.step import Pixels, RunState, Task
 
 Record = dict[str, np.ndarray]
@@ -39,28 +40,26 @@ def tested(algorithm: Algorithm, state: RunState) -> PyTree:
 
 
 def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
-    """Mean cross-entropy and accuracy of every model over all images.
+    """Mean loss and score of every model over all samples.
 
-    Batches are of one size and in one order, because networks with batch statistics depend on them; images beyond the
+    Batches are of one size and in one order, because networks with batch statistics depend on them; samples beyond the
     last whole batch are left out.
 
     Args:
         task: what is static about the training.
         params: of the models, (runs, models, ...).
-        pixels: images and labels.
+        pixels: samples and what is to be said of them.
 
     Returns:
-        Cross-entropy in nats and share of images that are right, (runs, models) each.
+        Loss and score, (runs, models) each, as the data's `Kind` has them.
     """
     size = min(task.evaluation_batch, pixels.y.shape[0])
-    batches = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size)
+    batches, kind = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size), pixels.kind
 
     def one(params: PyTree, x: Array, y: Array):
         with steps.precision(task):
             said = modules.logits(task.network, params, x, False)
-        logits = said.astype(jnp.float32)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        return loss, (jnp.argmax(logits, axis=-1) == y).mean()
+        return kind.loss(said, y), kind.scored(said, y, pixels.y[batches.reshape(-1)])
 
     def body(total: tuple[Array, Array], index: Array):
         x = steps.prepared(task, pixels, index, None)
@@ -151,7 +150,10 @@ def measure(
     found = {}
     for name, pixels in (("train", train), ("validation", validation), ("test", test)):
         if pixels.y.shape[0]:
-            found[f"{name}_loss"], found[f"{name}_accuracy"] = evaluate(task, models, pixels)
+            loss, score = evaluate(task, models, pixels)
+            found[f"{name}_loss"], found[f"{name}_{pixels.kind.score}"] = loss, score
+            if pixels.kind is TOKENS:
+                found[f"{name}_perplexity"] = jnp.exp(loss)
     layers = spread_by_layer(state.params)
     found["spread_by_layer"] = jnp.stack(list(layers.values()), axis=-1)
     found["spread"] = found["spread_by_layer"].sum(axis=-1)
@@ -161,8 +163,9 @@ def measure(
 
 # -- as a history ------------------------------------------------------------------------------------------------------
 
+PARTS = ("train", "validation", "test")
 DIMS = {
-    **{f"{s}_{m}": ("run", "model") for s in ("train", "validation", "test") for m in ("loss", "accuracy")},
+    **{f"{s}_{m}": ("run", "model") for s in PARTS for m in ("loss", "accuracy", "r2", "perplexity")},
     "batch_loss": ("run", "agent"),
     "spread_by_layer": ("run", "layer"),
     "spread": ("run",),
@@ -172,12 +175,10 @@ DIMS = {
 }
 
 LABELS = {
-    **{f"{s}_loss": ("nats", f"mean cross-entropy on {s} images") for s in ("train", "validation", "test")},
-    **{f"{s}_accuracy": ("1", f"share of {s} images that are right") for s in ("train", "validation", "test")},
     "batch_loss": ("nats", "mean loss of the epoch's batches, as the agents trained on them"),
     "spread": ("parameters^2", "sum over agents of the squared distance from their mean"),
     "spread_by_layer": ("parameters^2", "spread of each layer's parameters"),
-    "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one image's gradient"),
+    "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one sample's gradient"),
     "eta": ("parameters^2 / nat", "learning rate of the epoch"),
     "seconds": ("s", "time that the epoch's steps took"),
     "diverged": ("1", "first step whose loss was not finite, or -1"),
@@ -187,6 +188,25 @@ LABELS = {
     "model": ("1", "an agent, or the center"),
     "layer": ("1", "layer of the network"),
 }
+
+
+def labels(kind: Kind) -> dict[str, tuple[str, str]]:
+    """Units and meaning of all that is measured.
+
+    Args:
+        kind: of the data.
+
+    Returns:
+        Both by name.
+    """
+    found = {}
+    for part in PARTS:
+        for name, (unit, says) in (("loss", kind.loss_is), (kind.score, kind.score_is)):
+            found[f"{part}_{name}"] = unit, f"{says} {part} {kind.samples}"
+        found[f"{part}_perplexity"] = "1", f"e to the loss on {part} {kind.samples}: as of so many tokens alike"
+    unit = kind.loss_is[0]
+    in_units = {n: (u.replace("nats", unit).replace("nat", unit), says) for n, (u, says) in LABELS.items()}
+    return {**in_units, **found}
 
 
 def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
@@ -204,8 +224,9 @@ def latest(history: Sequence[Record], agents: int) -> dict[str, float]:
         told["training loss"] = float(last["batch_loss"].mean())
     if "validation_loss" in last:
         told["validation loss"] = float(last["validation_loss"][:, :agents].mean())
-    if "test_accuracy" in last:
-        told["center's test accuracy"] = float(last["test_accuracy"][:, agents].mean())
+    for score in ("accuracy", "r2", "perplexity"):
+        if f"test_{score}" in last:
+            told[f"center's test {score}"] = float(last[f"test_{score}"][:, agents].mean())
     return {**told, "spread": float(last["spread"].mean())}
 
 

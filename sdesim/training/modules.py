@@ -1,4 +1,4 @@
-"""Flax modules of both kinds, as the trainer takes them: values of one agent drawn from a key, and logits of images.
+"""Flax modules of both kinds, as the trainer takes them: values of one agent drawn from a key, and logits of samples.
 
 A linen module is a recipe, which draws its parameters from a key. An nnx module holds its values: a *function of rngs*
 that makes one is the recipe, and a module that is made already is one start for all. Both are parameters as a plain
@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 
 from sdesim.fields import said_by, shown
+from sdesim.training.kinds import Form
 
 # What modules call the argument that says whether they train, and its value when they do.
 _MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
@@ -228,60 +229,61 @@ class Look(NamedTuple):
     convolves: bool
 
 
-def looked_at(taken: Taken, images: tuple[int, ...]) -> Look:
-    """A network traced in both modes.
+def looked_at(taken: Taken, form: Form) -> Look:
+    """A network traced in both modes, of two samples.
 
     Args:
         taken: the network.
-        images: their shape, (batch, height, width, channels).
+        form: of samples, as the network sees them.
 
     Returns:
-        What it is of such images.
+        What it is of such samples.
 
     Raises:
         ValueError: for one that fails, or keeps more than parameters.
     """
     if isinstance(taken.network, nn.Module):
-        return _linen(taken.network, images)
+        return _linen(taken.network, form)
     network, recipe = taken.network, taken.recipe
-    params = _attempt(network, images, lambda x: jax.eval_shape(recipe, _KEY, x))
-    return Look(params, *_traced(network, images, params))
+    params = _attempt(network, form, lambda x: jax.eval_shape(recipe, _KEY, x))
+    return Look(params, *_traced(network, form, params))
 
 
-def _linen(network: nn.Module, images: tuple[int, ...]) -> Look:
+def _linen(network: nn.Module, form: Form) -> Look:
     init = lambda key, x: network.init({"params": key}, x, **_mode(network, False))
-    variables = dict(_attempt(network, images, lambda x: jax.eval_shape(init, _KEY, x)))
+    variables = dict(_attempt(network, form, lambda x: jax.eval_shape(init, _KEY, x)))
     params = variables.pop("params", {})
     try:
-        return Look(params, *_traced(network, images, params))
+        return Look(params, *_traced(network, form, params))
     except ValueError as error:
         if variables:  # such as batch_stats, without which it cannot be called
             raise ValueError(_keeps(_name(network), variables)) from error
         raise
 
 
-def _traced(network: Network, images: tuple[int, ...], params: PyTree) -> tuple[tuple[int, ...], bool]:
+def _traced(network: Network, form: Form, params: PyTree) -> tuple[tuple[int, ...], bool]:
     leaves = jax.tree.leaves(params)
     if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         kinds = ", ".join(sorted({str(leaf.dtype) for leaf in leaves})) or "none"
         raise ValueError(f"network: {_name(network)} must have parameters that are real numbers, and has {kinds}")
     evaluate = lambda p, x: logits(network, p, x, False)
     train = lambda p, x, key: logits(network, p, x, True, key)
-    traced = _attempt(network, images, lambda x: jax.make_jaxpr(evaluate)(params, x))
-    _attempt(network, images, lambda x: jax.eval_shape(train, params, x, _KEY))
+    traced = _attempt(network, form, lambda x: jax.make_jaxpr(evaluate)(params, x))
+    _attempt(network, form, lambda x: jax.eval_shape(train, params, x, _KEY))
     said = traced.out_avals[0]
     if len(traced.out_avals) != 1 or not jnp.issubdtype(said.dtype, jnp.floating):
         raise ValueError(f"network: {_name(network)} must give one array of real logits, gives {traced.out_avals}")
     return said.shape, "conv_general_dilated" in str(traced)
 
 
-def _attempt(network: Network, images: tuple[int, ...], call: Callable[[Any], Any]) -> Any:
-    """What a user's network does with images, as shapes; what it raises is an argument's fault."""
+def _attempt(network: Network, form: Form, call: Callable[[Any], Any]) -> Any:
+    """What a user's network does with two samples, as shapes; what it raises is an argument's fault."""
+    samples = (2, *form.shape)
     try:
-        return call(jax.ShapeDtypeStruct(images, jnp.float32))
+        return call(jax.ShapeDtypeStruct(samples, form.dtype))
     except Exception as error:
         raise ValueError(
-            f"network: {_name(network)} cannot be evaluated on images of shape {images}: {said_by(error)}"
+            f"network: {_name(network)} cannot be evaluated on {form.samples} of shape {samples}: {said_by(error)}"
         ) from error
 
 

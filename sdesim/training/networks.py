@@ -1,4 +1,4 @@
-"""Networks of the papers, in Flax: modules of one agent, images (batch, height, width, channels) to logits.
+"""Networks in Flax, modules of one agent: the papers', of images (batch, height, width, channels), and two others.
 
 A trainer stacks the parameters of all agents and maps one module over them. A convolution mapped over its kernels is
 a grouped convolution, which XLA runs slowly on a CPU, and inside a loop very slowly. So a convolution here is a product
@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from sdesim.fields import check_choice, check_count, one_number, shown
 
@@ -136,13 +136,18 @@ class _Checked(nn.Module):
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if name in ("classes", "units"):
+            if name in ("classes", "units", "outputs", "tokens", "width", "layers", "heads", "length"):
                 check_count(name, value)
             elif name == "dropout":
                 one_number(name, value, below=1)
             elif name in ("channels", "sizes", "ranks"):
                 if not isinstance(value, list | tuple) or len(value) != 3:
                     raise TypeError(f"{name}={shown(value)}: must be three whole numbers")
+                for one in value:
+                    check_count(name, one)
+            elif name == "hidden":
+                if not isinstance(value, list | tuple):
+                    raise TypeError(f"hidden={shown(value)}: must be a tuple of whole numbers")
                 for one in value:
                     check_count(name, one)
             elif name == "weights":
@@ -236,8 +241,98 @@ class LowRank(_Checked):
         return nn.Dense(self.classes, kernel_init=nn.initializers.he_normal())(x)
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"three-layer": ThreeLayer, "seven-layer": SevenLayer, "low-rank": LowRank}
-"""The papers' networks by name."""
+class Perceptron(_Checked):
+    """Dense layers with tanh between them, for rows of numbers; without hidden units a linear regression.
+
+    Attributes:
+        outputs: numbers that are said of a row.
+        hidden: units of each hidden layer.
+    """
+
+    outputs: int = 1
+    hidden: tuple[int, ...] = (32,)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch columns"]) -> Array:
+        for units in self.hidden:
+            x = nn.tanh(nn.Dense(units)(x))
+        return nn.Dense(self.outputs)(x)
+
+
+class Transformer(_Checked):
+    """A decoder that says the next token at each of a window: causal attention, no look at what is to come.
+
+    Blocks as GPT-2's: layer norm first, attention and two dense layers with GELU beside the stream. Weights are normal
+    of width 0.02, in what writes into the stream divided by the root of how often that is done. It has about 12 layers
+    width^2 parameters.
+
+    Attributes:
+        tokens: of the vocabulary.
+        width: of the stream, a multiple of `heads`.
+        layers: blocks.
+        heads: of attention, in each block.
+        length: of the longest window.
+        dropout: share of what each part of a block adds that is left out in training.
+    """
+
+    tokens: int = 62
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    length: int = 64
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(f"width={self.width}: must be a multiple of heads={self.heads}")
+
+    @nn.compact
+    def __call__(self, x: Int[Array, "batch length"], train: bool = False) -> Array:
+        if x.shape[1] > self.length:
+            raise ValueError(f"length={self.length}: must be at least that of the windows, {x.shape[1]}")
+        embedding = nn.Embed(self.tokens, self.width, embedding_init=_NARROW, name="tokens_in")
+        places = self.param("places", _NARROW, (self.length, self.width))
+        stream = embedding(x) + places[: x.shape[1]]
+        for number in range(self.layers):
+            block = _Block(self.heads, self.dropout, (2 * self.layers) ** -0.5, name=f"block_{number}")
+            stream = block(stream, train)
+        return nn.Dense(self.tokens, kernel_init=_NARROW, name="tokens_out")(nn.LayerNorm(name="norm")(stream))
+
+
+_NARROW = nn.initializers.normal(0.02)
+
+
+class _Block(nn.Module):
+    """A block of the transformer; writes: by how much less is written into the stream at the start."""
+
+    heads: int
+    dropout: float
+    writes: float
+
+    @nn.compact
+    def __call__(self, stream: Float[Array, "batch length width"], train: bool) -> Array:
+        batch, length, width = stream.shape
+        dense = lambda units, scale, name: nn.Dense(units, kernel_init=nn.initializers.normal(0.02 * scale), name=name)
+        leave_out = nn.Dropout(self.dropout, deterministic=not train)
+        x = dense(3 * width, 1.0, "attend")(nn.LayerNorm(name="norm_attend")(stream))
+        q, k, v = x.reshape(batch, length, 3, self.heads, width // self.heads).transpose(2, 0, 3, 1, 4)
+        scores = q @ k.swapaxes(-1, -2) * (width // self.heads) ** -0.5
+        scores = jnp.where(jnp.tril(jnp.ones((length, length), bool)), scores, -jnp.inf)
+        seen = (jax.nn.softmax(scores, axis=-1) @ v).transpose(0, 2, 1, 3).reshape(batch, length, width)
+        stream = stream + leave_out(dense(width, self.writes, "write")(seen))
+        x = nn.gelu(dense(4 * width, 1.0, "widen")(nn.LayerNorm(name="norm_widen")(stream)))
+        return stream + leave_out(dense(width, self.writes, "narrow")(x))
+
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "three-layer": ThreeLayer,
+    "seven-layer": SevenLayer,
+    "low-rank": LowRank,
+    "transformer": Transformer,
+    "perceptron": Perceptron,
+}
+"""Networks by name: the papers', of images, one of text and one of rows. Each takes first how many numbers it gives."""
 
 
 def _bias_like(inputs: int) -> Any:

@@ -28,15 +28,16 @@ def summary(data: xr.Dataset, title: str) -> Figure:
         raise TypeError(f"title={shown(title)}: must be a string")
     figure, axes = pyplot.subplots(2, 2, figsize=(9.6, 6.0), sharex=True, layout="constrained")
     mean = mean_over_runs(data)
+    rows = any(f"{name}_r2" in mean for name in PARTS)
     learning_curves(data, "loss", ax=axes[0, 0])
     axes[0, 0].plot(
         mean["epoch"], mean["batch_loss"].mean("agent"), ":", color=PARTS["train"], label="training batches"
     )
-    learning_curves(data, "accuracy", ax=axes[0, 1])
+    learning_curves(data, "r2" if rows else "accuracy", ax=axes[0, 1])
     _spread(axes[1, 0], mean)
     _rates(axes[1, 1], mean)
     for i, (panel, name) in enumerate(
-        zip(axes.flat, ("loss", "accuracy", "distance between agents", "rates"), strict=True)
+        zip(axes.flat, ("loss", "explained" if rows else "accuracy", "distance between agents", "rates"), strict=True)
     ):
         theme.letter(panel, i, name)
         if panel.get_legend_handles_labels()[0]:  # of one agent there are no distances

@@ -48,8 +48,8 @@ def code_of(setup: TrainingSetup) -> TracedCode:
         The code.
     """
     task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
-    network, side = task.network, steps.image_shape(task, setup.image)[1:]
-    images = lambda batch: jax.ShapeDtypeStruct((batch, *side), jnp.float32)
+    network, form = task.network, setup.form
+    samples = lambda batch: jax.ShapeDtypeStruct((batch, *form.shape), form.dtype)
     most = max(part.y.shape[0] for part in setup.looked_at)
     key = jax.eval_shape(lambda: jax.random.key(0))
     train = lambda params, x, key: modules.logits(network, params, x, True, key)
@@ -65,9 +65,9 @@ def code_of(setup: TrainingSetup) -> TracedCode:
     agents = jax.tree.map(lambda a: jax.ShapeDtypeStruct((setup.agents, *a.shape), a.dtype), params)
     return TracedCode(
         (
-            as_key(train, params, images(task.batch), key),
-            as_key(test, params, images(min(task.evaluation_batch, most))),
-            as_key(draw, key, images(2)),
+            as_key(train, params, samples(task.batch), key),
+            as_key(test, params, samples(min(task.evaluation_batch, most))),
+            as_key(draw, key, samples(2)),
             as_key(step, algorithm, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
         )
     )

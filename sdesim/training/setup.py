@@ -33,6 +33,7 @@ from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
 from sdesim.training.data import Split, check_split
 from sdesim.training.inner import Inner, check_steps
+from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
 from sdesim.training.memory import check_fits, size_of
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Task
@@ -97,9 +98,9 @@ class TrainingSetup:
         return self.size // self.task.batch
 
     @property
-    def image(self) -> tuple[int, ...]:
-        """Height, width and channels of the data."""
-        return self.data.train_x.shape[1:]
+    def form(self) -> Form:
+        """Of samples, as the network sees them."""
+        return steps.form_of(self.task, self.data.train_x)
 
     @functools.cached_property
     def pixels(self) -> dict[str, Pixels]:
@@ -139,8 +140,8 @@ class TrainingSetup:
             return None
         if taken.values is not None:
             return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(runs), agents, *a.shape)), taken.values)
-        images, same = steps.image_shape(self.task, self.image), self.same_start
-        return jax.jit(lambda seed, runs: steps.draw(taken.recipe, seed, runs, agents, images, same))(self.seed, runs)
+        form, same = self.form, self.same_start
+        return jax.jit(lambda seed, runs: steps.draw(taken.recipe, seed, runs, agents, form, same))(self.seed, runs)
 
     @functools.cached_property
     def state(self) -> RunState:
@@ -151,7 +152,7 @@ class TrainingSetup:
     @property
     def start(self) -> tuple:
         """Arguments of `step.start` but for the parameters."""
-        return self.task, self.algorithm, self.seed, self.lanes, self.rates, self.image, self.same_start
+        return self.task, self.algorithm, self.seed, self.lanes, self.rates, self.form, self.same_start
 
     @functools.cached_property
     def held(self) -> dict[str, int]:
@@ -279,7 +280,7 @@ def checked(
         raise ValueError("algorithm: its rule looks at validation losses, and data have no validation images")
     made = over_runs(made, len(numbers))
     made.check_made_for(agents, rates, batches)
-    look = _look(taken, steps.image_shape(task, data.train_x.shape[1:]), data)
+    look = _look(taken, steps.form_of(task, data.train_x), data)
     if made.inner is not None:
         check_steps(made.inner, look.params)
     found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
@@ -298,8 +299,13 @@ def checked(
 def _said_of(data: Split) -> dict[str, Any]:
     """What a file says of the images: how many, of which form, and a hash that tells these from others."""
     counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
-    classes = 1 + max(int(y.max()) for y in (data.train_y, data.validation_y, data.test_y) if len(y))
-    return {**counts, "shape": data.train_x.shape[1:], "classes": classes, "sha256": hash_of((), data)}
+    kind = kind_of(data.train_x)
+    many = {"outputs" if kind is ROWS else "classes": kind.outputs(_targets(data))}
+    return {**counts, "shape": data.train_x.shape[1:], **many, "sha256": hash_of((), data)}
+
+
+def _targets(data: Split) -> tuple[Any, ...]:
+    return data.train_y, data.validation_y, data.test_y
 
 
 def _pixels(data: Split, part: str) -> Pixels:
@@ -322,6 +328,7 @@ def _run_numbers(runs: Any) -> np.ndarray:
 
 
 def _check(task: Task, data: Split, algorithm: Any, train_images: Any) -> None:
+    kind = kind_of(data.train_x)
     check_count("batch", task.batch)
     check_count("evaluation_batch", task.evaluation_batch)
     check_count("train_images", train_images)
@@ -334,11 +341,15 @@ def _check(task: Task, data: Split, algorithm: Any, train_images: Any) -> None:
         )
     if 2 * task.batch > len(data.train_y):
         raise ValueError(
-            f"batch={task.batch}: must be at most half of the {len(data.train_y)} training images, as two batches "
-            "tell the gradient noise"
+            f"batch={task.batch}: must be at most half of the {len(data.train_y)} training {kind.samples}, as two "
+            "batches tell the gradient noise"
         )
     if task.crop is not None:
         check_count("crop", task.crop, most=min(data.train_x.shape[1:3]))
+        if kind is not IMAGES:
+            raise ValueError(f"crop={task.crop}: must be None, as {kind.samples} are no images")
+    if kind is TOKENS and task.precision == "bfloat16":
+        raise ValueError("precision='bfloat16': must be float32 or tf32 beside tokens, which are whole numbers")
 
 
 def _schedule(given: Any, data: Split) -> AbstractSchedule:
@@ -351,15 +362,11 @@ def _schedule(given: Any, data: Split) -> AbstractSchedule:
     return schedule
 
 
-def _look(taken: modules.Taken, images: tuple[int, ...], data: Split) -> modules.Look:
-    """What a network is, if it fits the data's labels."""
-    look = modules.looked_at(taken, images)
-    largest = max(int(part.max(initial=0)) for part in (data.train_y, data.validation_y, data.test_y))
-    if len(look.logits) != 2 or look.logits[0] != images[0] or look.logits[1] <= largest:
-        raise ValueError(
-            f"network: must give (batch, classes) logits, for labels up to {largest}, and gives shape {look.logits} of "
-            f"a batch of {images[0]}"
-        )
+def _look(taken: modules.Taken, form: Form, data: Split) -> modules.Look:
+    """What a network is, if it fits what is to be said."""
+    look, kind = modules.looked_at(taken, form), kind_of(data.train_x)
+    if (right := kind.fits(look.logits, (2, *form.shape), kind.outputs(_targets(data)))) is not None:
+        raise ValueError(f"network: must give {right}, and gives shape {look.logits} of a batch of 2")
     if look.convolves and jax.default_backend() == "cpu":
         warn(
             "network: has convolutions of XLA's, which are some fifty times slower within a loop on a CPU; "

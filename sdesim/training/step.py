@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.typing import ArrayLike
@@ -23,6 +24,7 @@ from sdesim.coupling import per_agent
 from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training.algorithms import AGENT_BITS, Algorithm
+from sdesim.training.kinds import Form, Kind, kind_of
 
 MAX_RUNS = 1 << (32 - AGENT_BITS)
 
@@ -50,19 +52,24 @@ class Task:
 
 
 class Pixels(NamedTuple):
-    """Images as they lie on the device, and what standardizes them.
+    """Images, tokens or rows as they lie on the device, and what standardizes them; as in a `Split`.
 
     Attributes:
-        x: images, uint8 (n, height, width, channels).
-        y: labels, int32 (n,).
-        mean: of each channel, (channels,).
-        std: of each channel, (channels,).
+        x: samples, (n, ...).
+        y: what is to be said of each, (n, ...).
+        mean: of each channel or column.
+        std: of each channel or column.
     """
 
     x: Array
     y: Array
     mean: Array
     std: Array
+
+    @property
+    def kind(self) -> Kind:
+        """What they are."""
+        return kind_of(self.x)
 
 
 class RunState(NamedTuple):
@@ -128,22 +135,23 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> 
 
 
 def prepared(task: Task, pixels: Pixels, index: Array, key: Array | None) -> Array:
-    """Standardized images.
+    """Samples as the network sees them.
 
     Args:
         task: what is static about the training.
-        pixels: images and what standardizes them.
+        pixels: samples and what standardizes them.
         index: which of them, by number, (batch,).
-        key: of a random crop and flip of each; None for the middle crop.
+        key: of a random crop and flip of each image; None for the middle crop.
 
     Returns:
-        (batch, height, width, channels), bfloat16 where that is the task's precision, else float32.
+        (batch, ...): images and rows standardized, bfloat16 where that is the task's precision, else float32; tokens
+        as they are, int32.
     """
     x = pixels.x[index]
     if task.crop is not None:
         x = _middle(x, task.crop) if key is None else _cropped(x, task.crop, key)
-    dtype = jnp.bfloat16 if task.precision == "bfloat16" else jnp.float32
-    return ((x.astype(jnp.float32) - pixels.mean) / pixels.std).astype(dtype)
+    seen = pixels.kind.seen(x, pixels.mean, pixels.std)
+    return seen.astype(jnp.bfloat16) if task.precision == "bfloat16" else seen
 
 
 def _middle(x: Array, side: int) -> Array:
@@ -159,10 +167,9 @@ def _cropped(x: Array, side: int, key: Array) -> Array:
     return jnp.where(jax.random.bernoulli(flip, 0.5, (x.shape[0], 1, 1, 1)), cut[:, :, ::-1], cut)
 
 
-def _loss(task: Task, params: PyTree, x: Array, y: Array, key: Array) -> Array:
-    """Mean cross-entropy of a batch in training, plus the weight decay."""
-    said = modules.logits(task.network, params, x, True, key)
-    loss = optax.softmax_cross_entropy_with_integer_labels(said.astype(jnp.float32), y).mean()
+def _loss(task: Task, kind: Kind, params: PyTree, x: Array, y: Array, key: Array) -> Array:
+    """Mean loss of a batch in training, plus the weight decay."""
+    loss = kind.loss(modules.logits(task.network, params, x, True, key), y)
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 
@@ -189,31 +196,32 @@ def gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Arra
         key: of crops, flips and dropout.
 
     Returns:
-        Mean cross-entropy plus the weight decay, a scalar, and its gradient, as `params`.
+        Mean loss plus the weight decay, a scalar, and its gradient, as `params`.
     """
     crop, dropout = jax.random.split(key)
     x = prepared(task, pixels, index, crop)
     with precision(task):
-        return jax.value_and_grad(functools.partial(_loss, task))(params, x, pixels.y[index], dropout)
+        return jax.value_and_grad(functools.partial(_loss, task, pixels.kind))(params, x, pixels.y[index], dropout)
 
 
 # -- starts ------------------------------------------------------------------------------------------------------------
 
 
-def image_shape(task: Task, image: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of two images of a data set, as the network sees them.
+def form_of(task: Task, x: Array | np.ndarray) -> Form:
+    """What the network sees of samples.
 
     Args:
         task: for its crop.
-        image: height, width and channels of the data.
+        x: samples, as they lie on the device.
 
     Returns:
-        (2, height, width, channels).
+        Shape and type of one.
     """
-    return (2, *((task.crop, task.crop) if task.crop else image[:2]), image[2])
+    shape = x.shape[1:]
+    return kind_of(x).form((task.crop, task.crop, *shape[2:]) if task.crop else shape)
 
 
-def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: tuple[int, ...], same: bool) -> PyTree:
+def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, form: Form, same: bool) -> PyTree:
     """Initial parameters of all runs, drawn by (seed, run, agent).
 
     Args:
@@ -221,7 +229,7 @@ def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: 
         seed: two words.
         runs: their numbers, uint32 (runs,).
         agents: of a run.
-        images: shape of some, (batch, height, width, channels).
+        form: of samples, as the network sees them.
         same: whether all agents start as a run's first.
 
     Returns:
@@ -229,7 +237,8 @@ def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, images: 
     """
 
     def agent(run: Array, number: Array):
-        return recipe(agent_key(seed, random.Stream.POSITION, 0, run, number), jnp.zeros(images))
+        samples = jnp.zeros((2, *form.shape), form.dtype)
+        return recipe(agent_key(seed, random.Stream.POSITION, 0, run, number), samples)
 
     numbers = jnp.zeros(agents, jnp.uint32) if same else jnp.arange(agents, dtype=jnp.uint32)
     return lax.map(lambda run: lax.map(lambda n: agent(run, n), numbers), runs)  # compiled for one agent
@@ -241,7 +250,7 @@ def start(
     seed: Array,
     runs: Array,
     rates: Array,
-    image: tuple,
+    form: Form,
     same: bool,
     params: PyTree | None = None,
 ) -> RunState:
@@ -253,7 +262,7 @@ def start(
         seed: two words.
         runs: their numbers, uint32 (runs,).
         rates: learning rates, (runs, agents).
-        image: height, width and channels of the data.
+        form: of samples, as the network sees them.
         same: whether all agents start as a run's first.
         params: leaves (runs, agents, ...); None for those that the linen module draws.
 
@@ -263,7 +272,7 @@ def start(
     if params is None:
         assert not isinstance(task.network, modules.Nnx)
         recipe = functools.partial(modules.drawn, task.network)
-        params = draw(recipe, seed, runs, rates.shape[1], image_shape(task, image), same)
+        params = draw(recipe, seed, runs, rates.shape[1], form, same)
 
     def rest(algorithm: Algorithm, params: PyTree, eta: Array):
         optimizer = algorithm.optimizer(eta).init(params)

@@ -153,6 +153,19 @@ def test_an_optimizer_and_its_numbers(tmp_path):
         np.testing.assert_array_equal(found["batch_loss"], expected["batch_loss"])
 
 
+@pytest.mark.parametrize(("data", "samples", "score"), [("text", "windows", "accuracy"), ("tabular", "rows", "R2")])
+def test_text_and_rows(data, samples, score, tmp_path, monkeypatch, capsys):
+    small = functools.partial(training.Transformer, width=8, layers=1, heads=1)
+    monkeypatch.setitem(training.NETWORKS, "transformer", small)
+    options = ["--images", 60, "--batch", 12, "--epochs", 1, "--agents", 2, "--out", tmp_path]
+    assert sdesim("train", "--data", data, *options) == 0
+    told = capsys.readouterr().out
+    assert f"easgd on 60 {samples} of {data}, 2 agents: 1 epochs" in told and f", {score} " in told
+    with xr.open_dataset(tmp_path / "history.nc") as found:
+        assert ("test_perplexity" in found) == (data == "text") and ("test_r2" in found) == (data == "tabular")
+    assert (tmp_path / "summary.png").exists()
+
+
 def test_the_folder_by_default(tmp_path):
     assert sdesim("train", *TWO, "--schedule", "constant") == 0
     assert (tmp_path / "runs" / "easgd" / "history.nc").exists()

@@ -11,7 +11,7 @@ from flax import nnx
 
 import sdesim
 from sdesim import training
-from sdesim.training import modules
+from sdesim.training import kinds, modules
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -155,7 +155,7 @@ def test_how_modules_learn_whether_they_train(name):
 def test_lists_of_layers():
     """`nn.Sequential` keeps a list, which has no hash."""
     network = nn.Sequential([lambda x: x.reshape(x.shape[0], -1), nn.Dense(4)])
-    assert modules.looked_at(modules.taken(network), (2, 4, 4, 3)).logits == (2, 4)
+    assert modules.looked_at(modules.taken(network), kinds.Form((4, 4, 3), "float32", "images")).logits == (2, 4)
 
 
 class Statistics(nn.Module):

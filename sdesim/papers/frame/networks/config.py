@@ -101,15 +101,15 @@ class Config:
         """The network that is trained.
 
         Args:
-            classes: of the images.
+            classes: of the images, or how many numbers it is to give.
         """
         return training.ThreeLayer(classes=classes, channels=self.channels)
 
-    def split(self, images: training.Images) -> training.Split:
-        """The images as the trainer takes them.
+    def split(self, images: training.Images | training.Tokens | training.Rows) -> training.Split:
+        """The data as the trainer takes them.
 
         Args:
-            images: all that are used.
+            images: all samples that are used.
         """
         return training.split(images, self.seed)
 

@@ -45,7 +45,7 @@ def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
     if len(set(labels)) < len(labels):
         raise ValueError(f"arms: must have labels of their own, got {labels}")
     images = training.load(config.data, None, config.images)
-    data, network = config.split(images), config.network(images.classes)
+    data, network = config.split(images), config.network(images.outputs)
     found: dict[int, xr.Dataset] = {}
     for together in _programs(config, arms):
         trained = _train_together(config, network, data, [arms[i] for i in together], progress)
@@ -115,7 +115,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
-_TRAINER = ("algorithms", "networks", "schedule", "step", "measure", "programs", "setup", "loop")
+_TRAINER = ("algorithms", "inner", "kinds", "networks", "schedule", "step", "measure", "programs", "setup", "loop")
 
 _CODE = source.hash_of(
     source.modules("interop.as_optax", "coupling", "random", "steppers", *(f"training.{n}" for n in _TRAINER))

@@ -1,0 +1,234 @@
+"""What kinds of data networks are trained on: images with labels, tokens with those that come next, rows of numbers.
+
+A kind says how samples come to the network, which loss is trained and what is measured beside it. It shows in the types
+and axes of the arrays themselves, so that nothing has to carry it along.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from sdesim.fields import shown
+
+MOST_CLASSES = (1 << 16) - 1
+
+
+class Form(NamedTuple):
+    """What a network is called with, but for how many.
+
+    Attributes:
+        shape: of one sample.
+        dtype: name of its type.
+        samples: what they are called.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    samples: str
+
+
+class Kind:
+    """One kind of data.
+
+    Attributes:
+        samples: what they are called; of the class.
+        score: what is measured beside the loss, the more the better; of the class.
+        loss_is: unit of the loss, and what it is; of the class.
+        score_is: unit of the score, and what it is; of the class.
+    """
+
+    samples: ClassVar[str]
+    score: ClassVar[str]
+    loss_is: ClassVar[tuple[str, str]]
+    score_is: ClassVar[tuple[str, str]]
+
+    def check(self, which: str, x: Any, y: Any) -> None:
+        """Refuse arrays of another kind, or of wrong values.
+
+        Args:
+            which: the set that they are, such as "train".
+            x: samples.
+            y: what is to be said of each.
+
+        Raises:
+            ValueError: naming the array.
+        """
+        raise NotImplementedError
+
+    def form(self, shape: tuple[int, ...]) -> Form:
+        """What a network sees of samples.
+
+        Args:
+            shape: of one, as it lies on the device.
+
+        Returns:
+            Shape and type of one.
+        """
+        return Form(shape, "float32", self.samples)
+
+    def seen(self, x: Array, mean: Array, std: Array) -> Array:
+        """Samples as a network sees them.
+
+        Args:
+            x: as they lie on the device.
+            mean: of each channel or column.
+            std: of each channel or column.
+
+        Returns:
+            The same, standardized where they are quantities.
+        """
+        return (x.astype(jnp.float32) - mean) / std
+
+    def loss(self, said: Array, y: Array) -> Array:
+        """The loss of a batch.
+
+        Args:
+            said: by the network.
+            y: what was to be said.
+
+        Returns:
+            A mean.
+        """
+        return optax.softmax_cross_entropy_with_integer_labels(said.astype(jnp.float32), y.astype(jnp.int32)).mean()
+
+    def scored(self, said: Array, y: Array, all_of_y: Array) -> Array:
+        """The score of a batch, whose mean over batches is that of all.
+
+        Args:
+            said: by the network.
+            y: what was to be said.
+            all_of_y: of all batches.
+
+        Returns:
+            A mean.
+        """
+        return (jnp.argmax(said, axis=-1) == y).mean()
+
+    def outputs(self, targets: Sequence[Any]) -> int:
+        """How many numbers a network must give at least, for each label or row.
+
+        Args:
+            targets: what is to be said, of each set.
+
+        Returns:
+            One more than the largest label.
+        """
+        return 1 + max((int(y.max()) for y in targets if y.size), default=-1)
+
+    def fits(self, said: tuple[int, ...], samples: tuple[int, ...], outputs: int) -> str | None:
+        """What a network must give, if it gives something else.
+
+        Args:
+            said: shape of what it gives.
+            samples: shape of those that it was called with.
+            outputs: as `outputs` says.
+
+        Returns:
+            The words; None if all is well.
+        """
+        if said[:-1] == samples[: len(self._axes)] and said[-1] >= outputs:
+            return None
+        return f"({', '.join(self._axes)}, classes) logits, for labels up to {outputs - 1}"
+
+    _axes: ClassVar[tuple[str, ...]]  # of the logits before that of classes
+
+
+def _check_whole(name: str, y: Any, what: str) -> None:
+    """Refuse labels that are no whole numbers from 0 on."""
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"{name}: {what} must be of an integer type, got {y.dtype}")
+    if y.size and not 0 <= int(y.min()) <= int(y.max()) <= MOST_CLASSES:
+        raise ValueError(f"{name}: {what} must be from 0 to {MOST_CLASSES}, got {y.min()} to {y.max()}")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or hasattr(value, "aval")
+
+
+class _OfImages(Kind):
+    samples, score, _axes = "images", "accuracy", ("batch",)
+    loss_is, score_is = ("nats", "mean cross-entropy on"), ("1", "share that is right of")
+
+    def check(self, which: str, x: Any, y: Any) -> None:
+        if not _is_array(x) or x.ndim != 4 or x.dtype != np.uint8:
+            raise ValueError(
+                f"{which}_x={shown(x)}: must be an array of uint8, from 0 to 255, of shape (n, height, width, channels)"
+            )
+        if 0 in x.shape[1:]:
+            raise ValueError(f"{which}_x: is of shape {x.shape}, and must have at least one pixel")
+        if not _is_array(y) or y.shape != x.shape[:1]:
+            raise ValueError(f"{which}_y={shown(y)}: must be an array of one label an image, of shape ({len(x)},)")
+        _check_whole(f"{which}_y", y, "labels")
+
+
+class _OfTokens(Kind):
+    samples, score, _axes = "windows", "accuracy", ("batch", "length")
+    loss_is, score_is = ("nats", "mean cross-entropy of a token, on"), ("1", "share of tokens that are right, of")
+
+    def check(self, which: str, x: Any, y: Any) -> None:
+        for name, value in ((f"{which}_x", x), (f"{which}_y", y)):
+            if not _is_array(value) or value.ndim != 2:
+                raise ValueError(
+                    f"{name}={shown(value)}: must be an array of tokens by their numbers, of shape (n, length)"
+                )
+            _check_whole(name, value, "tokens")
+        if x.shape != y.shape:
+            raise ValueError(f"{which}_y: is of shape {y.shape}, and must have the next token of each of {x.shape}")
+
+    def form(self, shape: tuple[int, ...]) -> Form:
+        return Form(shape, "int32", self.samples)
+
+    def seen(self, x: Array, mean: Array, std: Array) -> Array:
+        return x.astype(jnp.int32)
+
+
+class _OfRows(Kind):
+    samples, score = "rows", "r2"
+    loss_is = ("1", "mean square error, in variances of the training set's targets, on")
+    score_is = ("1", "share of the targets' variance that is explained, of")
+
+    def check(self, which: str, x: Any, y: Any) -> None:
+        if not _is_array(x) or x.ndim != 2 or x.dtype.kind != "f" or not x.shape[1]:
+            raise ValueError(f"{which}_x={shown(x)}: must be an array of real numbers, of shape (n, columns)")
+        if not _is_array(y) or y.ndim not in (1, 2) or y.shape[:1] != x.shape[:1] or y.dtype.kind != "f":
+            raise ValueError(
+                f"{which}_y={shown(y)}: must be an array of real numbers, ({len(x)},) or ({len(x)}, outputs)"
+            )
+        for name, value in ((f"{which}_x", x), (f"{which}_y", y)):
+            if not np.isfinite(np.asarray(value)).all():
+                raise ValueError(f"{name}: must be finite")
+
+    def loss(self, said: Array, y: Array) -> Array:
+        return jnp.mean((said.astype(jnp.float32).reshape(y.shape) - y) ** 2)
+
+    def scored(self, said: Array, y: Array, all_of_y: Array) -> Array:
+        return 1 - self.loss(said, y) / jnp.mean((all_of_y - all_of_y.mean(axis=0)) ** 2)
+
+    def outputs(self, targets: Sequence[Any]) -> int:
+        return 1 if targets[0].ndim == 1 else targets[0].shape[1]
+
+    def fits(self, said: tuple[int, ...], samples: tuple[int, ...], outputs: int) -> str | None:
+        if said == (samples[0], outputs) or (outputs == 1 and said == samples[:1]):
+            return None
+        return f"(batch, {outputs}) numbers, one for each target of a row"
+
+
+IMAGES, TOKENS, ROWS = _OfImages(), _OfTokens(), _OfRows()
+
+
+def kind_of(x: Any) -> Kind:
+    """The kind of some data, which need not be right.
+
+    Args:
+        x: samples: whole numbers of two axes are tokens, real ones rows, and all else should be images.
+
+    Returns:
+        The kind.
+    """
+    if getattr(x, "ndim", None) != 2:
+        return IMAGES
+    return {"f": ROWS, "i": TOKENS, "u": TOKENS}.get(x.dtype.kind, IMAGES)
