@@ -17,6 +17,7 @@ from sdesim.asynchrony import (
     AbstractServer,
     Asynchronous,
     AsyncSGD,
+    DecoupledDiLoCo,
     Deterministic,
     Downpour,
     Exponential,
@@ -95,6 +96,7 @@ CASES: dict[str, tuple] = {
     "downpour-period": (Downpour(3), None, {}),
     "ringmaster": (Ringmaster(2), None, {}),
     "k-async": (KAsyncSGD(3), None, {}),
+    "decoupled-diloco": (DecoupledDiLoCo(2, 2, 1), coupling.Outer(1.0, 0.5, 0.375), {}),
 }
 
 

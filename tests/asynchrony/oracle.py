@@ -225,6 +225,30 @@ def barrier(world, k, size):
     return arrive
 
 
+def diloco(world, period, least, window, lr, momentum):
+    """Workers send the way since their read; the server's optimizer is torch's SGD, by the mean of those who sent."""
+    world.c = np.mean(world.x, axis=0)
+    world.x, world.read = [world.c] * world.p, [world.c] * world.p
+    world.buffer, world.inbox, world.since = None, {}, None
+
+    def arrive(w, i):
+        w.x[i] = w.x[i] + w.descent(i, w.x[i])
+        if (w.t[i] + 1) % period == 0:
+            w.inbox[i] = w.x[i]
+        if len(w.inbox) >= least and w.since is None:
+            w.since = w.arrivals
+        if w.since is None or w.arrivals - w.since < window:
+            return
+        slope = np.mean([w.read[j] - sent for j, sent in w.inbox.items()], axis=0)
+        w.buffer = slope if w.buffer is None else momentum * w.buffer + slope
+        w.c = w.c - lr * (slope + momentum * w.buffer)
+        for j, sent in w.inbox.items():
+            w.x[j], w.read[j] = w.c + (w.x[j] - sent), w.c
+        w.inbox, w.since = {}, None
+
+    return arrive
+
+
 class TreeWorld:
     """One simulation of EASGD Tree (Z, Alg. 6): leaves first, then level by level to the root.
 

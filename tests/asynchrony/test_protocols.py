@@ -14,7 +14,9 @@ from sdesim.asynchrony import (
     EASGD,
     Asynchronous,
     AsyncSGD,
+    DecoupledDiLoCo,
     DelayAdaptive,
+    Deterministic,
     Downpour,
     Gamma,
     Gossip,
@@ -66,6 +68,14 @@ CASES = {
     "gossip": (lambda: Gossip(), lambda: coupling.Quorum(K), None, lambda w: oracle.gossip(w, K), None),
     "rennala": (lambda: Rennala(4), coupling.Uncoupled, None, lambda w: oracle.rennala(w, 4), None),
     "ringmaster": (lambda: Ringmaster(3), coupling.Uncoupled, None, lambda w: oracle.ringmaster(w, 3), None),
+    "diloco": (
+        *(lambda: DecoupledDiLoCo(3, 2, 1), lambda: coupling.Outer(1.0, 0.7, 0.6), None),
+        *(lambda w: oracle.diloco(w, 3, 2, 1, 0.7, 0.6), None),
+    ),
+    "diloco-alone": (
+        *(lambda: DecoupledDiLoCo(2), lambda: coupling.Outer(1.0, 0.3, 0.8), None),
+        *(lambda w: oracle.diloco(w, 2, 1, 0, 0.3, 0.8), None),
+    ),
     "barrier": (
         *(lambda: PartialBarrier(4), lambda: coupling.Elastic(K), None),
         *(lambda w: oracle.barrier(w, K, 4), 4),
@@ -93,3 +103,27 @@ def test_a_protocol_does_what_its_paper_says(name, law):
         if hasattr(world, "c"):
             np.testing.assert_allclose(run.center[sim], world.c, rtol=0, atol=1e-11)
     assert np.ptp(np.asarray(run.agents)) > 0.1  # something happened
+
+
+def test_diloco_of_all_workers_in_step_is_the_iteration():
+    """All wait for all, of equal times: rounds of the synchronous algorithm, whose agents jump a moment later."""
+    period, rounds, rule = 4, 6, lambda: coupling.Outer(1.0, 0.7, 0.9)
+    model = model_of(rule)
+    sizes = dict(agents=P, dims=D, sims=SIMS, init=X, seed=SEED)
+    stepper = Asynchronous(DecoupledDiLoCo(period, P), compute=Deterministic())
+    found = sdesim.simulate(model, stepper=stepper, steps=P * period * rounds, **sizes)
+    iteration = sdesim.Iteration(period, pace=1.0, order="gauss-seidel")
+    together = sdesim.simulate(model, stepper=iteration, steps=period * rounds, **sizes)
+    np.testing.assert_allclose(found.center, together.center, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.agents, np.broadcast_to(together.center[:, None], X.shape), rtol=0, atol=1e-11)
+
+
+def test_diloco_counts_messages_and_refuses_other_rules():
+    stepper = Asynchronous(DecoupledDiLoCo(3, 2, 1), compute=Gamma(3.0))
+    model = model_of(lambda: coupling.Outer(1.0))
+    run = sdesim.simulate(model, stepper=stepper, agents=P, dims=D, steps=300, seed=SEED)
+    counts = stepper.counts(run.state, 300)
+    assert 300 // 3 - P <= int(np.max(counts.up)) <= 300 // 3
+    assert 0 < int(np.max(counts.updates)) <= int(np.max(counts.down)) // 2 <= 50
+    with pytest.raises(ValueError, match=r"^coupling=Quorum: must be Outer"):
+        sdesim.simulate(model_of(lambda: coupling.Quorum(K)), stepper=stepper, agents=P, dims=D, steps=1)

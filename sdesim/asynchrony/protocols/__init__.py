@@ -2,6 +2,7 @@
 
 from sdesim.asynchrony.protocols.admm import ADMM
 from sdesim.asynchrony.protocols.barrier import KAsyncSGD, PartialBarrier
+from sdesim.asynchrony.protocols.diloco import DecoupledDiLoCo
 from sdesim.asynchrony.protocols.downpour import Downpour, MomentumDownpour
 from sdesim.asynchrony.protocols.easgd import EASGD
 from sdesim.asynchrony.protocols.gossip import Gossip
@@ -16,6 +17,7 @@ __all__ = [
     "EASGD",
     "AsyncSGD",
     "ByLevel",
+    "DecoupledDiLoCo",
     "DelayAdaptive",
     "Downpour",
     "EASGDTree",
