@@ -51,7 +51,15 @@ def _commands() -> Any:
             "data": train.Fetch,
             "bench": bench.Options,
             "new": _first({kind: _options(kind, out=(Path, Path())) for kind in get_args(new.Kind)}),
-            "sweep": _options("sweep", store=(Path, Path()), workers=(int, 1), lanes=(int, 1), memory=(str, "")),
+            "sweep": _options(
+                "sweep",
+                store=(Path, Path()),
+                workers=(int, 1),
+                scheduler=(str, ""),
+                listen=(str, ""),
+                lanes=(int, 1),
+                memory=(str, ""),
+            ),
             "runs": _options(
                 "runs", check=(bool, False), repair=(bool, False), prune=(bool, False), delete=(bool, False)
             ),

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ import xarray as xr
 
 from sdesim.cli.usage import FAILS, take_option
 from sdesim.ensembles.asked import asked_in
-from sdesim.ensembles.durable import Durable, SweepError
+from sdesim.ensembles.durable import Durable, Engine, SweepError
+from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.estimates import estimate
 from sdesim.ensembles.exporting import consolidate, export
 from sdesim.ensembles.grids import asked_of
@@ -20,7 +20,6 @@ from sdesim.ensembles.joining import join
 from sdesim.ensembles.opening import Opened, opened
 from sdesim.ensembles.opening import open as open_store
 from sdesim.ensembles.points import Sweep
-from sdesim.ensembles.processes import work_in_processes
 from sdesim.fields import byte_count, check_count
 from sdesim.results.datasets import write_dataset
 from sdesim.results.stores.leases import Leases
@@ -28,7 +27,8 @@ from sdesim.results.stores.leases import Leases
 HELP = {
     "sweep": """\
 usage: sdesim sweep FILE.py|FILE.toml --store DIR [--workers N] [--lanes N] [--memory BYTES] [--mix-versions]
-                    [--NAME VALUE ...] [--model.NAME VALUE] [--grid.NAME VALUE ...]
+                    [--scheduler ADDRESS|local] [--listen ADDRESS] [--NAME VALUE ...]
+                    [--model.NAME VALUE] [--grid.NAME VALUE ...]
        sdesim sweep FILE --dry-run                 seconds, memory and bytes that it will take
        sdesim sweep FILE --store DIR --worker      the same, and says nothing: to be started n times by any launcher
 """,
@@ -72,6 +72,8 @@ def _sweep(arguments: list[str]) -> int:
     flags, rest = _flags(arguments, "--dry-run", "--worker", "--mix-versions")
     store, rest = take_option(rest, "--store", None)
     workers, rest = take_option(rest, "--workers", None)
+    scheduler, rest = take_option(rest, "--scheduler", None)
+    listen, rest = take_option(rest, "--listen", None)
     lanes, rest = take_option(rest, "--lanes", None)
     memory, rest = take_option(rest, "--memory", None)
     file, *rest = rest or [""]
@@ -81,6 +83,8 @@ def _sweep(arguments: list[str]) -> int:
     given = {
         "store": store,
         "workers": whole("--workers", workers),
+        "scheduler": scheduler,
+        "listen": listen,
         "lanes": whole("--lanes", lanes),
         "memory": None if memory is None else byte_count("--memory", memory),
     }
@@ -103,9 +107,10 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     """
     asked = asked_in(file, overrides)
     asked.pop("progress", None)
-    names = ("store", "workers", "lanes", "memory", "mix_versions")
+    names = ("store", "workers", "scheduler", "listen", "lanes", "memory", "mix_versions")
     of_file = {name: asked.pop(name) for name in names if name in asked}
     chosen = {name: given[name] if given.get(name) is not None else of_file.get(name) for name in names}
+    engine = engine_of(*(chosen.pop(name) for name in ("workers", "scheduler", "listen")))
     sweep = asked_of(**asked)
     if "--dry-run" in flags:
         print(estimate(sweep, chosen["lanes"]))
@@ -113,13 +118,13 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     mix, store = bool(chosen.pop("mix_versions")), chosen.pop("store")
     if store is None:
         raise ValueError("--store: must be the folder that keeps what is done")
-    return run(sweep, store, **chosen, mix_versions=mix, quiet="--worker" in flags)
+    return run(sweep, store, engine, **chosen, mix_versions=mix, quiet="--worker" in flags)
 
 
 def run(
     sweep: Sweep,
     store: str | Path,
-    workers: int | None,
+    engine: Engine | None,
     lanes: int | None,
     memory: int | str | None,
     mix_versions: bool,
@@ -130,7 +135,7 @@ def run(
     Args:
         sweep: what is asked for.
         store: its folder.
-        workers: processes that compute; None for this one alone.
+        engine: who computes; None for this process alone.
         lanes: as for `sdesim.sweep`.
         memory: likewise.
         mix_versions: likewise.
@@ -141,7 +146,6 @@ def run(
     """
     made = Durable.of(sweep, store, lanes=lanes, mix_versions=mix_versions, memory=memory)
     made.plan()
-    engine = None if workers is None else functools.partial(work_in_processes, workers=workers)
     try:
         made.work(progress=not quiet, engine=engine)
     except SweepError as error:

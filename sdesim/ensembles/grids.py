@@ -5,7 +5,6 @@ of their values compiles once. Noise depends on (seed, simulation, agent, step, 
 the same noise, and comparisons are paired.
 """
 
-import functools
 import inspect
 import os
 import time
@@ -17,8 +16,8 @@ import xarray as xr
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.durable import durable_sweep
+from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.points import SIZES, Sweep, combined, on_grid, product_of, run_points, with_errors
-from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
@@ -56,6 +55,8 @@ def sweep(
     lanes: int | None = None,
     mix_versions: bool = False,
     workers: int | None = None,
+    scheduler: str | None = None,
+    listen: str | None = None,
 ) -> xr.Dataset:
     """Simulate a model at every point of a grid; in a store, so that nothing is lost, if one is named.
 
@@ -99,6 +100,9 @@ def sweep(
         lanes: of a new store, simulations of a task at the most; about a second's work by default.
         mix_versions: whether a store that other versions of JAX began, or another kind of device, may be added to.
         workers: with a store, processes that compute, each with its share of the cores; by default this one alone.
+        scheduler: with a store, the address of a scheduler of dask.distributed, such as "tcp://10.0.0.1:8786", whose
+            workers compute; "local" for a cluster of this machine that ends with the call. See `docs/clusters.md`.
+        listen: the address at which a cluster that starts here can be reached; by default by this machine alone.
 
     Returns:
         A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
@@ -141,15 +145,14 @@ def sweep(
         exact=exact,
         fast=fast,
     )
-    if workers is not None:
-        workers = check_count("workers", workers)
+    engine = engine_of(workers, scheduler, listen)
     if store is None:
-        if workers is not None:
-            raise ValueError(f"workers={workers}: must have a store, in which processes meet; give store=")
+        if engine is not None:
+            name, value = ("scheduler", scheduler) if workers is None else ("workers", workers)
+            raise ValueError(f"{name}={value}: must have a store, in which processes meet; give store=")
         return in_memory(asked, memory, progress)
     if not isinstance(store, str | os.PathLike):
         raise TypeError(f"store={shown(store)}: must be the name of a folder")
-    engine = None if workers is None else functools.partial(work_in_processes, workers=workers)
     how: dict[str, Any] = dict(lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
     return durable_sweep(asked, store, engine=engine, **how)
 
@@ -170,7 +173,7 @@ def asked_of(model: Dynamics, grid: Mapping[str, Sequence], **arguments: Any) ->
         ValueError: likewise; and for an argument that there is not.
     """
     known = inspect.signature(sweep).parameters
-    apart = ("model", "grid", "memory", "progress", "store", "lanes", "mix_versions", "workers")
+    apart = ("model", "grid", "memory", "progress", "store", "lanes", "mix_versions", "workers", "scheduler", "listen")
     defaults = {name: p.default for name, p in known.items() if name not in apart}
     for name in arguments:
         check_choice("sweep", name, defaults)

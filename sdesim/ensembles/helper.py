@@ -24,11 +24,9 @@ def main() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    import cloudpickle
-
     from sdesim.ensembles.processes import help_with
 
-    help_with(*cloudpickle.loads(blob))
+    help_with(blob)
     os._exit(0)  # the other thread holds the input
 
 

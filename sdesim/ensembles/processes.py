@@ -6,23 +6,19 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cloudpickle
-import jax
-
-from sdesim.engine.run import SETTINGS
-from sdesim.ensembles.asked import MODULE
+from sdesim.engine.path import EngineWarning
 from sdesim.ensembles.durable import Durable
-from sdesim.ensembles.identity import programs
-from sdesim.ensembles.points import Sweep
+from sdesim.ensembles.handing import handed, received
+from sdesim.fields import warn
 from sdesim.interrupt import child
 from sdesim.memory import available_memory
-from sdesim.results.stores.folder import Store
 from sdesim.results.stores.work import work
 
 LOOK = 0.2  # seconds between two looks at how far all are
+LIVES = 3  # times that a process is replaced at the most
 
 
 def work_in_processes(made: Durable, watch: Callable[[set[int]], None], *, workers: int) -> None:
@@ -32,43 +28,51 @@ def work_in_processes(made: Durable, watch: Callable[[set[int]], None], *, worke
         made: the sweep and its store.
         watch: told now and then which tasks are done.
         workers: how many processes.
+
+    Warns:
+        EngineWarning: if one of them was killed.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     memory = made.memory
     if memory is None and (free := available_memory()) is not None:
         memory = free // workers
-    if MODULE in sys.modules:
-        cloudpickle.register_pickle_by_value(sys.modules[MODULE])
-    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
-    blob = cloudpickle.dumps((made.sweep, str(made.store.path), memory, settings, list(sys.path)))
+    blob = handed(made, memory)
+    shares = [cores[i::workers] or cores[i % len(cores) : i % len(cores) + 1] if cores else [] for i in range(workers)]
     with contextlib.ExitStack() as stack:
-        started = []
-        for i in range(workers):
-            mine = cores[i::workers] or cores[i % len(cores) : i % len(cores) + 1] if cores else []
-            command = [sys.executable, "-m", "sdesim.ensembles.helper", ",".join(map(str, mine))]
-            process = stack.enter_context(child(command, stdin=subprocess.PIPE))
-            given: Any = process.stdin  # which stays open: when it ends, so does the process
-            with contextlib.suppress(BrokenPipeError):
-                given.write(struct.pack("<Q", len(blob)) + blob)
-                given.flush()
-            started.append(process)
-        while any(process.poll() is None for process in started):
+        running = {i: stack.enter_context(_started(share, blob)) for i, share in enumerate(shares)}
+        lives = dict.fromkeys(running, LIVES)
+        while running:
             time.sleep(LOOK)
             watch(made.store.done())
+            for i, process in list(running.items()):
+                if (status := process.poll()) is None:
+                    continue
+                del running[i]
+                if status < 0 and lives[i]:  # by a signal: killed, as by a system that has no memory left
+                    lives[i] -= 1
+                    warn(
+                        f"a process of the sweep was killed (signal {-status}), and another one goes on", EngineWarning
+                    )
+                    running[i] = stack.enter_context(_started(shares[i], blob))
 
 
-def help_with(sweep: Sweep, path: str, memory: Any, settings: dict[str, Any], places: list[str]) -> None:
+@contextlib.contextmanager
+def _started(cores: Sequence[int], blob: bytes) -> Iterator[subprocess.Popen]:
+    """A process with cores of its own, which has been handed the sweep."""
+    command = [sys.executable, "-m", "sdesim.ensembles.helper", ",".join(map(str, cores))]
+    with child(command, stdin=subprocess.PIPE) as process:
+        given: Any = process.stdin  # which stays open: when it ends, so does the process
+        with contextlib.suppress(BrokenPipeError):
+            given.write(struct.pack("<Q", len(blob)) + blob)
+            given.flush()
+        yield process
+
+
+def help_with(blob: bytes) -> None:
     """What a process that was started does.
 
     Args:
-        sweep: what is asked for.
-        path: of its store.
-        memory: bytes that a task may use.
-        settings: of JAX, by name.
-        places: where modules are found.
+        blob: what it was handed.
     """
-    sys.path[:] = places
-    for name, value in settings.items():
-        jax.config.update(f"jax_{name}", value)
-    made = Durable(sweep, Store(path), programs(sweep), memory)
+    made = received(blob)
     work(made.store, made.compute)

@@ -48,6 +48,49 @@ Compute = Callable[[int], Made]
 """What computes a task by its number. It raises what is wrong with this task."""
 
 
+class Tried(NamedTuple):
+    """What became of a task.
+
+    Attributes:
+        first: whether what was computed here counts, and no other one's.
+        failed: what went wrong; None for nothing.
+    """
+
+    first: bool
+    failed: str | None = None
+
+
+def attempt(store: Store, leases: Leases, compute: Compute, number: int) -> Tried | None:
+    """Compute a task, unless it is done or somebody is at it.
+
+    Args:
+        store: the store.
+        leases: of the store, as this process takes them.
+        compute: computes one.
+        number: of the task.
+
+    Returns:
+        What became of it; None where nothing was begun.
+
+    Raises:
+        WriteError: where something cannot be written.
+    """
+    if store.has(number):
+        return None
+    with leases.held(number) as mine:
+        if not mine or store.has(number):
+            return None
+        try:
+            made = compute(number)
+        except WriteError:
+            raise
+        except Exception as error:
+            failed = f"{type(error).__name__}: {error}"
+            store.fail(number, failed)
+            return Tried(False, failed)
+        return Tried(store.put(number, made.blob, made.card))
+
+
 def work(
     store: Store,
     compute: Compute,
@@ -99,21 +142,13 @@ def work(
                 left = left[begin:] + left[:begin]
             before = computed + len(failed)
             for number in left:
-                if store.has(number):
+                tried = attempt(store, leases, compute, number)
+                if tried is None:
                     continue
-                with leases.held(number) as mine:
-                    if not mine or store.has(number):
-                        continue
-                    try:
-                        made = compute(number)
-                    except WriteError:
-                        raise
-                    except Exception as error:
-                        failed[number] = f"{type(error).__name__}: {error}"
-                        store.fail(number, failed[number])
-                        continue
-                    first = store.put(number, made.blob, made.card)
-                computed, twice = computed + first, twice + (not first)
+                if tried.failed is not None:
+                    failed[number] = tried.failed
+                    continue
+                computed, twice = computed + tried.first, twice + (not tried.first)
                 touched.add(number // SHARD)
                 if time.monotonic() - looked > LOOK:
                     look()

@@ -1,0 +1,64 @@
+"""A sweep on its way to another process of the same user: by cloudpickle, which is a program and no data.
+
+Functions that can be imported are handed on by name, and so must be found there, too; all others, as those of a
+notebook or of a sweep's file, by what they are.
+"""
+
+import os
+import pickle
+import sys
+
+import cloudpickle
+import jax
+
+from sdesim.engine.run import SETTINGS
+from sdesim.ensembles.asked import MODULE
+from sdesim.ensembles.durable import Durable
+from sdesim.results.stores.folder import Store
+
+
+def handed(made: Durable, memory: int | str | None) -> bytes:
+    """A sweep and its store, for another process.
+
+    Args:
+        made: both.
+        memory: bytes that a task may use there; what is free there by default.
+
+    Returns:
+        For `received`.
+
+    Raises:
+        TypeError: if one of its functions cannot be handed on.
+    """
+    if MODULE in sys.modules:
+        cloudpickle.register_pickle_by_value(sys.modules[MODULE])
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+    try:
+        sweep = cloudpickle.dumps((made.sweep, os.path.abspath(made.store.path), memory))
+        return cloudpickle.dumps((list(sys.path), settings, sweep))
+    except Exception as error:
+        how = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
+        why = f"{type(error).__name__}: {error}"
+        raise TypeError(f"{how}; it cannot take one of these ({why}): put it into a file") from error
+
+
+def received(blob: bytes) -> Durable:
+    """What another process has handed on, checked: that it is the store's sweep here, too.
+
+    Args:
+        blob: from `handed`, of a process that is trusted.
+
+    Returns:
+        The sweep and its store.
+
+    Raises:
+        FileNotFoundError: if the store cannot be seen from here.
+        StoreError: if the sweep computes something else here, or is computed by another version of JAX.
+    """
+    places, settings, blob = pickle.loads(blob)
+    sys.path[:] = dict.fromkeys([*places, *sys.path])
+    for name, value in settings.items():
+        jax.config.update(f"jax_{name}", value)
+    sweep, path, memory = pickle.loads(blob)
+    mixed = any(name.startswith("mixed-") for name in Store(path).notes())  # never made here: another folder's name
+    return Durable.of(sweep, path, mix_versions=mixed, memory=memory)

@@ -1,0 +1,211 @@
+"""Who computes a sweep: processes, clusters of dask.distributed, jobs of SLURM. Real ones; the numbers of memory."""
+
+import contextlib
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+
+import distributed
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from places import ROOT
+
+import sdesim
+from sdesim.engine.path import EngineWarning
+from sdesim.ensembles import cluster
+from sdesim.ensembles.cluster import work_on_cluster
+from sdesim.ensembles.durable import Durable
+from sdesim.ensembles.engines import engine_of
+from sdesim.ensembles.grids import asked_of
+from sdesim.ensembles.processes import work_in_processes
+
+pytestmark = pytest.mark.usefixtures("float32")
+
+with jax.enable_x64(False):
+    INIT = sdesim.init.Uniform(-1, 1)
+GRID = {"coupling.k": [0.0, 1.0, 2.0]}
+RUN = dict(agents=4, sims=40, steps=20, init=INIT, seed=5)
+TASKS = 12  # of at most 13 simulations
+
+
+def quartic(x):
+    return jnp.sum(0.25 * x**4 - 0.5 * x**2)
+
+
+def model(fn=quartic):
+    return sdesim.Dynamics(fn, coupling=sdesim.Quorum(1.0), noise=sdesim.noise.Uniform(1.0), eta=0.05)
+
+
+def same(data):
+    whole = sdesim.sweep(model(), GRID, exact=True, **RUN)
+    for name in ("agents", "quorum", "quorum_loss", "spread", "diverged"):
+        np.testing.assert_array_equal(data[name].values, whole[name].values, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", [work_in_processes, work_on_cluster])
+def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory(tmp_path, engine):
+    """Two workers are handed a function that no import finds; the first one to run it is killed. Nothing is left."""
+    mark, here = tmp_path / "killed", os.getpid()
+
+    def deadly(x):
+        if os.getpid() != here:
+            with contextlib.suppress(FileExistsError):
+                mark.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return jnp.sum(0.25 * x**4 - 0.5 * x**2)
+
+    made = Durable.of(asked_of(model(deadly), GRID, **RUN), tmp_path / "store", lanes=13)
+    made.plan()
+    seen = []
+    said = pytest.warns(EngineWarning, match="was killed") if engine is work_in_processes else contextlib.nullcontext()
+    with said:
+        engine(made, seen.append, workers=2)
+    assert mark.exists()
+    assert len(made.store.done()) == made.store.rounds().tasks == TASKS
+    assert not made.store.failures()
+    assert engine is work_on_cluster or seen[-1] == made.store.done()
+    same(made.data())
+
+
+def test_a_cluster_that_is_there(tmp_path):
+    """By its address; a task that fails is noted, and all others are done."""
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as there:
+        data = sdesim.sweep(model(), GRID, store=tmp_path / "store", lanes=13, scheduler=there.scheduler_address, **RUN)
+    same(data)
+
+
+def test_workers_of_several_threads_are_refused(tmp_path):
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as there,
+        pytest.raises(ValueError, match="has 2 threads; start workers with --nthreads 1"),
+    ):
+        sdesim.sweep(model(), GRID, store=tmp_path / "store", scheduler=there.scheduler_address, **RUN)
+
+
+@pytest.mark.parametrize(("listen", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_cluster_listens_to_this_machine_alone_unless_told_otherwise(listen, warns):
+    """What the system says of the ports that are open."""
+    said = pytest.warns(cluster.ClusterWarning, match="can run programs as you") if warns else contextlib.nullcontext()
+    with said, cluster._client("local", 1, listen, False) as client:
+        addresses = [client.scheduler.address, *client.scheduler_info()["workers"]]
+        ports = {int(address.rpartition(":")[2]) for address in addresses}
+        assert len(ports) == 2
+        found = listening(ports)
+    everyone = {"00000000", "0" * 32}
+    assert bool(found & everyone) == warns
+    assert warns or found == {"0100007F"}
+
+
+def listening(ports) -> set[str]:
+    """The addresses on which this machine listens at some ports, as Linux writes them."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(table) as lines:
+            for line in list(lines)[1:]:
+                _, local, _, state, *_ = line.split()
+                address, port = local.split(":")
+                if state == "0A" and int(port, 16) in ports:
+                    found.add(address)
+    return found
+
+
+def test_what_cannot_be_handed_on_is_said(tmp_path):
+    import threading
+
+    lock = threading.Lock()
+
+    def locked(x):
+        with lock:
+            return jnp.sum(x**2)
+
+    with pytest.raises(TypeError, match=r"functions reach other processes by import.*put it into a file"):
+        sdesim.sweep(model(locked), GRID, store=tmp_path / "store", workers=1, **RUN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(workers=0), ValueError, "workers=0: must be"),
+        (dict(scheduler=3), TypeError, "scheduler=3: must be an address"),
+        (dict(listen="0.0.0.0"), ValueError, "give scheduler='local'"),
+        (dict(scheduler="tcp://x:1", workers=2), ValueError, "leave workers out"),
+    ],
+)
+def test_engines_that_there_are_not(arguments, error, message):
+    with pytest.raises(error, match=message):
+        engine_of(**arguments)
+    with pytest.raises(ValueError, match="must have a store"):
+        sdesim.sweep(model(), GRID, scheduler="local", **RUN)
+
+
+# -- SLURM, of which there is none here: a stand-in starts the jobs on this machine ------------------------------------
+
+SBATCH = """#!{python}
+import os, re, subprocess, sys
+script = next((a for a in sys.argv[1:] if not a.startswith("-")), None)
+said = dict(a[2:].split("=", 1) for a in sys.argv[1:] if a.startswith("--") and "=" in a)
+command = said.get("wrap") or open(script).read()
+first, last = (int(n) for n in said.get("array", "1-1").split("-"))
+for i in range(first, last + 1):
+    environment = {{**os.environ, "SLURM_ARRAY_TASK_ID": str(i)}}
+    with open("slurm.out", "a") as out:
+        job = subprocess.Popen(["bash", "-c", command], env=environment, start_new_session=True, stdout=out, stderr=out)
+    with open(os.environ["JOBS"], "a") as jobs:
+        print(job.pid, file=jobs)
+print("Submitted batch job", job.pid)
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A folder with sbatch and scancel on the path; its jobs are ended."""
+    (tmp_path / "bin").mkdir()
+    cancel = f"#!{sys.executable}\nimport os, sys\nfor job in sys.argv[1:]:\n    os.killpg(int(job), 9)\n"
+    for name, text in (("sbatch", SBATCH.format(python=sys.executable)), ("scancel", cancel)):
+        path = tmp_path / "bin" / name
+        path.write_text(text)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    monkeypatch.setenv("JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for job in (tmp_path / "jobs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(job), signal.SIGKILL)
+
+
+PAGE = (ROOT / "docs" / "clusters.md").read_text()
+
+
+def test_the_array_of_jobs_of_the_page(slurm):
+    """Its commands, with two jobs in place of sixteen."""
+    (slurm / "phase.py").write_text(
+        "import sdesim, jax.numpy as jnp\n"
+        "loss = lambda x: jnp.sum(0.25 * x**4 - 0.5 * x**2)\n"
+        "model = sdesim.Dynamics(loss, sdesim.Quorum(1.0), sdesim.noise.Uniform(1.0), eta=0.05)\n"
+        f"SWEEP = dict(model=model, grid={GRID}, agents=4, sims=40, steps=20, init=sdesim.init.Uniform(-1, 1), seed=5,"
+        "lanes=13)\n"
+    )
+    (command,) = re.findall(r"^sbatch .*$", PAGE, re.MULTILINE)
+    (slurm / "runs").mkdir()
+    subprocess.run(command.replace("1-16", "1-2").replace("python -m", f"{sys.executable} -m"), shell=True, check=True)
+    for job in map(int, (slurm / "jobs").read_text().split()):
+        subprocess.run(["tail", f"--pid={job}", "-f", "/dev/null"], check=True, timeout=100)
+    same(sdesim.open("runs/phase"))
+
+
+@pytest.mark.slow
+def test_workers_that_dask_submits(slurm, monkeypatch):
+    """The page's own lines, with two jobs in place of sixteen."""
+    (lines,) = re.findall(r"```text\n(from dask_jobqueue.*?)```", PAGE, re.DOTALL)
+    lines = lines.replace("jobs=16", "jobs=2")
+    names = dict(sdesim=sdesim, model=model(), grid=GRID, run={**RUN, "store": slurm / "store", "lanes": 13})
+    exec(lines, names)
+    names["cluster"].close()
+    same(names["data"])
