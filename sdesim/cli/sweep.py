@@ -111,6 +111,7 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     of_file = {name: asked.pop(name) for name in names if name in asked}
     chosen = {name: given[name] if given.get(name) is not None else of_file.get(name) for name in names}
     engine = engine_of(*(chosen.pop(name) for name in ("workers", "scheduler", "listen")))
+    engine = None if "--worker" in flags else engine  # a launcher has started as many as there are to be
     sweep = asked_of(**asked)
     if "--dry-run" in flags:
         print(estimate(sweep, chosen["lanes"]))

@@ -30,9 +30,9 @@ def engine_of(workers: Any = None, scheduler: Any = None, listen: Any = None) ->
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name}={shown(value)}: must be an address")
     if listen is not None and scheduler != LOCAL:
-        raise ValueError(f"listen={shown(listen)}: is of a cluster that starts here; give scheduler={LOCAL!r}")
+        raise ValueError(f"listen={shown(listen)}: must be None, or scheduler {LOCAL!r}: another one listens already")
     if scheduler is None:
         return None if workers is None else functools.partial(work_in_processes, workers=workers)
     if scheduler != LOCAL and workers is not None:
-        raise ValueError(f"workers={workers}: a cluster that is there has its own; leave workers out")
+        raise ValueError(f"workers={workers}: must be None, since a cluster that is there has its own")
     return functools.partial(work_on_cluster, scheduler=scheduler, workers=workers, listen=listen or LOOPBACK)

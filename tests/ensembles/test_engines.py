@@ -132,8 +132,8 @@ def test_what_cannot_be_handed_on_is_said(tmp_path):
     [
         (dict(workers=0), ValueError, "workers=0: must be"),
         (dict(scheduler=3), TypeError, "scheduler=3: must be an address"),
-        (dict(listen="0.0.0.0"), ValueError, "give scheduler='local'"),
-        (dict(scheduler="tcp://x:1", workers=2), ValueError, "leave workers out"),
+        (dict(listen="0.0.0.0"), ValueError, "or scheduler 'local'"),
+        (dict(scheduler="tcp://x:1", workers=2), ValueError, "has its own"),
     ],
 )
 def test_engines_that_there_are_not(arguments, error, message):
