@@ -19,6 +19,7 @@ MOVED = {
     "sdesim.joining": "sdesim.ensembles.joining",
     "sdesim.kernel": "sdesim.engine.gpu",
     "sdesim.observe.monte_carlo": "sdesim.statistics.monte_carlo",
+    "sdesim.plotting": "sdesim.plot",
     "sdesim.recipe": "sdesim.results.recipe",
     "sdesim.result": "sdesim.results.result",
     "sdesim.steps": "sdesim.steppers",
@@ -32,6 +33,7 @@ MOVED = {
 # Python imports a package before what is in it, so that it alone is asked for.
 WITHIN = {
     "sdesim.cnn": "trainer is training.loop, checkpoints is training.store, command is cli.train",
+    "sdesim.plotting": "looks and letters are in plot.theme, density is statistics.kernel_density",
     "sdesim.experiments": "bs_fig1 is papers.boffi_slotine.fig1, z_chapter4 is papers.zhang, base is papers.frame",
 }
 

@@ -21,7 +21,7 @@ ROOMS = (
     "theory",
     "engine",
     "plot",
-    "claims ensembles plotting",
+    "claims ensembles",
     "run",
     "analysis training",
     "sdesim",

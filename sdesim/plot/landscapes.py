@@ -103,11 +103,12 @@ def loss_of(result: Result, loss: Any) -> Callable[[np.ndarray], np.ndarray]:
         objective = model.objective
     else:
         objective = as_objective(loss, "loss")
-    point = jax.ShapeDtypeStruct((result.agents.shape[-1],), jnp.result_type(float))
-    check_dims(objective, *point.shape)
+    dims = int(result.agents.shape[-1])
+    point = jax.ShapeDtypeStruct((dims,), jnp.result_type(float))
+    check_dims(objective, dims)
     traced = lambda form: (jax.eval_shape(lambda x: form(objective, x), point), form)
     try:
-        _, form = fitting_loss(objective, *point.shape, traced, lambda found: found[0])
+        _, form = fitting_loss(objective, dims, traced, lambda found: found[0])
     except ValueError as error:
         raise ValueError(f"loss: must be of a point: {str(error).removeprefix('objective: ')}") from error
     evaluate = jax.jit(jax.vmap(lambda x: form(objective, x)))

@@ -23,6 +23,7 @@ LOSS = "#f28e2b"  # true loss: orange, as in the paper
 SMOOTHED = "#1f77b4"  # smoothed loss: blue
 AGENTS = "#7f7f7f"
 QUORUM = "#b2182b"
+OTHER = "#56b4e9"  # sky: what is none of these
 
 PALETTE = ("#0072b2", "#e69f00", "#b2182b", "#56b4e9", "#000000", "#cc79a7")
 """Of lines that have no order: told apart also by who does not see red, or green, or blue."""

@@ -10,7 +10,7 @@ from sdesim.fields import check_count, check_less, one_number, shown
 from sdesim.plot import theme
 from sdesim.random import Stream, seed_words
 
-COMPUTING, SENDING, RECEIVING, WAITING, LOST = theme.SMOOTHED, theme.LOSS, "#1b9e77", "#d9d9d9", theme.QUORUM
+COMPUTING, SENDING, RECEIVING, WAITING, LOST = theme.SMOOTHED, theme.LOSS, theme.OTHER, "#d9d9d9", theme.QUORUM
 
 
 def timeline(

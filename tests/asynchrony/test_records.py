@@ -357,10 +357,10 @@ def bars_of(table, **more):
     """Of each kind, the seconds of each worker."""
     from matplotlib.figure import Figure
 
-    from sdesim import plotting
+    from sdesim import plot
 
     axes = Figure().subplots()
-    plotting.timeline(axes, table, **more)
+    plot.timeline(table, ax=axes, **more)
     found = {}
     for bars in axes.containers:
         seconds = np.zeros(table.workers)

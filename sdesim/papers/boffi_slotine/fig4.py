@@ -3,20 +3,21 @@
 Command: sdesim figure bs-fig4. One run feeds Figures 4, 5 and 6. All constants are chosen [C].
 """
 
-import matplotlib
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.claims import Condition, Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
-from sdesim.statistics import grid_error, grid_mean, least
+from sdesim.plot import band, theme
+from sdesim.statistics import least
 
 # Places of the gains in the configuration, by what the paper says of them.
 NONE, SMALL, LITTLE, GOOD, BEST, WORSE, SIMILAR, HIGH, HIGHER, HIGHEST, LAST = range(high.GAINS)
@@ -33,11 +34,11 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         grid, values = high.section(config, smoothed=smoothed)
         filled = high.draw_section(panels[name], grid, values, 14, cmap="viridis")
         panels[name].set(xlabel="$x_1$", ylabel="$x_2$")
-        plotting.letter(panels[name], "abc".index(name), f"{title}, other $x_i = {config.rest:.3f}$")
+        theme.letter(panels[name], "abc".index(name), f"{title}, other $x_i = {config.rest:.3f}$")
         figure.colorbar(filled, ax=panels[name], label="above its least value")
     _draw_losses(panels["c"], data)
     figure.legend(*panels["c"].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    plotting.letter(panels["c"], 2, f"loss of the quorum, {data.sizes['sim']} simulations, ± 2 standard errors")
+    theme.letter(panels["c"], 2, f"loss of the quorum, {data.sizes['sim']} simulations, ± 2 standard errors")
     figure.suptitle(
         f"QSGD with Nesterov momentum in {config.dims} dimensions, {config.agents} agents (Boffi & Slotine, Fig. 4)",
         fontsize=10.5,
@@ -49,11 +50,9 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 def _draw_losses(axes: Axes, data: xr.Dataset) -> None:
     """One curve a gain with its Monte Carlo band; the best gain stands out."""
     loss = data["quorum_loss"]
-    colors = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, loss.sizes["k"]))
-    for i, (k, color) in enumerate(zip(loss["k"].values, colors, strict=True)):
-        center, error = grid_mean(loss.isel(k=i)), 2 * grid_error(loss.isel(k=i))
-        axes.fill_between(loss["step"], center - error, center + error, color=color, alpha=0.2, lw=0)
-        axes.plot(loss["step"], center, color=color, lw=2.4 if i == BEST else 1.2, label=f"$k = {k:g}$")
+    for i, (k, color) in enumerate(zip(loss["k"].values, theme.shades(loss.sizes["k"]), strict=True)):
+        style: dict[str, Any] = dict(color=color, lw=2.4 if i == BEST else 1.2, label=f"$k = {k:g}$")
+        band(loss.isel(k=i), ax=axes, **style)
     axes.set(xlabel="iteration", ylabel=r"$f(\bar x)\,/\,d$", xlim=(0, loss["step"].values[-1]))
 
 

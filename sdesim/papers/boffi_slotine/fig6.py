@@ -7,12 +7,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.claims import Statement, at_least, at_most
 from sdesim.papers.boffi_slotine import high_dimensional as high
 from sdesim.papers.boffi_slotine.high_dimensional import PRESETS, Config
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
+from sdesim.plot import theme
 
 
 def run(config: Config, progress: bool = False) -> xr.Dataset:
@@ -22,7 +22,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
 def plot(config: Config, data: xr.Dataset) -> Figure:
     title = f"final quorum, QSGD with Nesterov momentum in {config.dims} dimensions (Boffi & Slotine, Fig. 6)"
     what = f"quorum of {data.sizes['sim']} simulations, all planes pooled"
-    style = dict(marker="o", ms=3.0, color=plotting.QUORUM, alpha=0.5)
+    style = dict(marker="o", ms=3.0, color=theme.QUORUM, alpha=0.5)
     return high.draw_panels(config, data, data["quorum"].values, title, what, style)
 
 

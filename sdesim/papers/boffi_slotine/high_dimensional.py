@@ -19,15 +19,16 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from sdesim import init, noise, objectives, observe, plotting
+from sdesim import init, noise, objectives, observe
 from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.frame.cache import cached
 from sdesim.papers.frame.measured import Runs
+from sdesim.plot import theme
+from sdesim.plot.landscapes import contours
 
 K = "coupling.k"
 GAINS, PANELS = 11, 6
@@ -350,9 +351,7 @@ def draw_section(axes: Axes, grid: np.ndarray, values: np.ndarray, steps: int, *
     Returns:
         The filled contours.
     """
-    levels = MaxNLocator(steps).tick_values(0.0, float(np.quantile(values, 0.95)))
-    filled = axes.contourf(grid, grid, values, levels=levels, extend="max", **options)
-    axes.contour(grid, grid, values, levels=levels, colors="black", linewidths=0.3, alpha=0.35)
+    filled = contours(axes, grid, grid, values, steps, **options)
     axes.set_aspect("equal")
     axes.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW))
     return filled
@@ -377,11 +376,11 @@ def draw_panels(
         filled = draw_section(panel, grid, values, 7, cmap="GnBu_r", alpha=0.55)
         first, second = planes(z[i])
         panel.plot(first.ravel(), second.ravel(), label=what, ls="none", mew=0, rasterized=True, **style)
-        plotting.letter(panel, i, f"$k = {k:g}$")
+        theme.letter(panel, i, f"$k = {k:g}$")
         bad = int((data["diverged"].sel(k=k).values >= 0).sum())
         if bad:
             text = f"{bad} of {data.sizes['sim']} diverged"
-            panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", color="red")
+            panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", color=theme.QUORUM)
     for panel in axes[1]:
         panel.set_xlabel("$x_1$ (pooled: $x_1, x_3, \\ldots$)")
     for panel in axes[:, 0]:

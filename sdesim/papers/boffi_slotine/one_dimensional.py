@@ -17,12 +17,15 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 
-from sdesim import init, noise, objectives, plotting
+from sdesim import init, noise, objectives
 from sdesim.coupling import AbstractCoupling, Quorum
 from sdesim.dynamics import AbstractMomentum, Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_count, check_sign
 from sdesim.papers.frame.measured import within
+from sdesim.plot import theme
+from sdesim.plot.landscapes import unit_range
+from sdesim.statistics import kernel_density, silverman
 
 K = "coupling.k"
 WINDOW = 3.0  # half width of the pictures
@@ -405,27 +408,27 @@ def plot(config: Config, data: xr.Dataset, title: str, signal: str = "quorum", s
     figure, axes = pyplot.subplots(2, 3, figsize=(9.6, 5.4), sharex=True, sharey=True, layout="constrained")
     for i, (panel, k) in enumerate(zip(axes.flat, config.k, strict=True)):
         one = data.isel({K: i})
-        agents = plotting.density(one["agents"].values, grid, 0.05)
+        agents = kernel_density(one["agents"].values, grid, 0.05)
         q = one[signal].values
-        quorum = plotting.density(q, grid, min(0.05, plotting.silverman(q)))
-        panel.plot(
-            grid, plotting.unit_range(true, inside), color=plotting.LOSS, lw=1.0, label="loss (scaled)", zorder=1
-        )
+        quorum = kernel_density(q, grid, min(0.05, silverman(q)))
+        panel.plot(grid, unit_range(true, inside), color=theme.LOSS, lw=1.0, label="loss (scaled)", zorder=1)
         panel.plot(
             grid,
-            plotting.unit_range(smoothed, inside),
-            color=plotting.SMOOTHED,
+            unit_range(smoothed, inside),
+            color=theme.SMOOTHED,
             lw=1.4,
             label="smoothed loss (scaled)",
             zorder=2,
         )
-        panel.fill_between(grid, agents / np.nanmax(agents), color=plotting.AGENTS, alpha=0.35, lw=0, zorder=0)
-        panel.plot(grid, agents / np.nanmax(agents), color=plotting.AGENTS, lw=1.0, label="agents", zorder=3)
-        panel.plot(grid, quorum / np.nanmax(quorum), color=plotting.QUORUM, lw=1.4, label=signal_name, zorder=4)
-        plotting.letter(panel, i, f"$k = {k:g}$")
+        panel.fill_between(grid, agents / np.nanmax(agents), color=theme.AGENTS, alpha=0.35, lw=0, zorder=0)
+        panel.plot(grid, agents / np.nanmax(agents), color=theme.AGENTS, lw=1.0, label="agents", zorder=3)
+        panel.plot(grid, quorum / np.nanmax(quorum), color=theme.QUORUM, lw=1.4, label=signal_name, zorder=4)
+        theme.letter(panel, i, f"$k = {k:g}$")
         bad = int((one["diverged"].values >= 0).sum())
         if bad:
-            panel.text(0.5, 0.5, f"{bad} of {q.size} diverged", transform=panel.transAxes, ha="center", color="red")
+            panel.text(
+                0.5, 0.5, f"{bad} of {q.size} diverged", transform=panel.transAxes, ha="center", color=theme.QUORUM
+            )
     axes[0, 0].set(xlim=(-WINDOW, WINDOW), ylim=(0, 1.08))
     for panel in axes[1]:
         panel.set_xlabel("$x$")

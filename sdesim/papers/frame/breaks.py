@@ -29,6 +29,8 @@ Say = Callable[[str], Any]
 def sources(module: str) -> list[str]:
     """The files of a figure and of what it shares with other figures of the papers, but for the frame of all.
 
+    A picture decides no claim, and is none of them.
+
     Args:
         module: that has its `EXPERIMENT`, dotted.
 
@@ -41,7 +43,7 @@ def sources(module: str) -> list[str]:
         if name.count(".") < 2 or name.startswith(f"{PAPERS}.frame."):
             continue
         for file in source.modules(name):
-            if file not in found:
+            if file not in found and not file.endswith("/picture.py"):
                 found.add(file)
                 tree = ast.parse((source.package() / file).read_text(encoding="utf-8"))
                 due += [_module(n) for n in _imported(tree) if n.startswith(f"sdesim.{PAPERS}.")]

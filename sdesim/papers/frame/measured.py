@@ -219,7 +219,7 @@ def exponent(
 # -- curves ------------------------------------------------------------------------------------------------------------
 
 
-def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: str, marker: str = "o") -> None:
+def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, color: Any, marker: str = "o") -> None:
     """Means over simulations with bars of two standard errors.
 
     Args:
@@ -236,7 +236,7 @@ def plot_measured(axes: Axes, measured: xr.DataArray, over: str, label: str, col
 
 
 def plot_formula(
-    axes: Axes, x: Sequence[float] | np.ndarray, y: Any, label: str, color: str, dashes: str = "--"
+    axes: Axes, x: Sequence[float] | np.ndarray, y: Any, label: str, color: Any, dashes: str = "--"
 ) -> None:
     """A formula's curve.
 

@@ -20,6 +20,7 @@ from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.mutations import Mutation, formula
 from sdesim.papers.zhang import points as shared
 from sdesim.papers.zhang.points import Config, Points
+from sdesim.plot import theme
 from sdesim.statistics import grid_mean
 from sdesim.steppers import Iteration
 from sdesim.theory import quadratic, stability
@@ -227,7 +228,14 @@ def _curves(points: Points, eta: float):
     def draw(panel: Axes, config: Config, data: xr.Dataset) -> None:
         alpha = np.linspace(-1, 1, 801)
         for i, (values, style) in enumerate(zip(_spectrum(eta, alpha).T, ("-", "--", "-."), strict=True)):
-            panel.plot(alpha, values, style, color=("#b2182b", "#1f77b4", "#1b9e77")[i], lw=1.4, label=f"$|z_{i + 1}|$")
+            panel.plot(
+                alpha,
+                values,
+                style,
+                color=(theme.QUORUM, theme.SMOOTHED, theme.OTHER)[i],
+                lw=1.4,
+                label=f"$|z_{i + 1}|$",
+            )
         best, radius = stability.best_alpha(eta, BETA)
         panel.axvline(_reduced(eta), color="0.6", lw=0.9, ls=":", label=r"$-(\sqrt{\beta}-\sqrt{\eta_h})^2$")
         panel.plot(best, radius, "*", ms=11, color="0.2", label="least radius")

@@ -4,24 +4,24 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps, pyplot
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.asynchrony import Timetable, timetable
 from sdesim.papers.asynchrony.race.claims import exact_loss, race_time, until
 from sdesim.papers.asynchrony.race.config import Config
 from sdesim.papers.asynchrony.race.run import stepper
-from sdesim.statistics import grid_error, grid_mean, jackknife
+from sdesim.plot import band, theme, timeline
+from sdesim.statistics import jackknife
 
 COLORS = {
-    "equal": "#7f7f7f",
-    "exponential": plotting.SMOOTHED,
-    "heavy tail": plotting.QUORUM,
-    "one slow": "#1b9e77",
-    "slow messages": plotting.LOSS,
+    "equal": theme.AGENTS,
+    "exponential": theme.SMOOTHED,
+    "heavy tail": theme.QUORUM,
+    "one slow": theme.OTHER,
+    "slow messages": theme.LOSS,
 }
 """Of each regime."""
 
@@ -31,14 +31,11 @@ SHOWN = ("synchronous", "Rennala", "AsyncSGD", "DOWNPOUR")
 
 def _losses(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """Mean losses with bands of two standard errors, with exponential times, and what is exact."""
-    colors = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
     time = data["time"].values
-    for protocol, color in zip(SHOWN, colors, strict=False):
+    for protocol, color in zip(SHOWN, theme.PALETTE, strict=False):
         runs = data.sel(protocol=protocol, regime="exponential")
-        mean, error = grid_mean(runs["loss"].astype(float)), 2 * grid_error(runs["loss"].astype(float))
         label = f"{protocol}, $\\eta={float(runs['eta']):.2g}$"
-        panel.plot(time, mean, color=color, lw=1.2, label=label)
-        panel.fill_between(time, np.maximum(mean - error, 1e-5), mean + error, color=color, alpha=0.25, linewidth=0)
+        band(runs["loss"], log=True, ax=panel, color=color, lw=1.2, label=label)
     eta = float(data["eta"].sel(protocol="AsyncSGD", regime="exponential"))
     panel.plot(time, exact_loss(config, eta, time), "--", color="k", lw=1.1, label="AsyncSGD, exact")
     panel.axhline(config.level, color="0.6", lw=0.8, ls=":")
@@ -109,7 +106,7 @@ def _who(panel: Axes, config: Config) -> None:
         made.compute, workers=config.workers, arrivals=12 * config.workers, seed=config.seed, barrier=config.workers
     )
     end = float(table.time[0, 5 * config.workers - 1])
-    plotting.timeline(panel, table, window=(0.0, end))
+    timeline(table, window=(0.0, end), ax=panel)
     panel.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, fontsize=7.5)
 
 
@@ -129,7 +126,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         "seconds, gradients used + discarded (g) and bytes to the level; color: seconds over the least of the regime",
     )
     for i, title in enumerate(titles):
-        plotting.letter(panels[i], i, title)
+        theme.letter(panels[i], i, title)
     words = f"{config.workers} workers on a noisy quadratic, each protocol at its fastest rate of those tried"
     figure.suptitle(words, fontsize=10.5)
     pyplot.close(figure)

@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.average.claims import differing_limit, limit, standardized
 from sdesim.papers.boffi_slotine.average.config import UNEQUAL, Config, K, alike, differing
 from sdesim.papers.boffi_slotine.average.run import SKEWNESS
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 
-SHORT_AND_LONG = (plotting.AGENTS, plotting.QUORUM)  # colors
+SHORT_AND_LONG = (theme.AGENTS, theme.QUORUM)  # colors
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -25,7 +25,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     titles = ("law of the average", "quantiles", "approach to the limit", "against the gain")
     for i, (panel, title) in enumerate(zip(panels.flat, titles, strict=True)):
         panel.legend(fontsize=8)
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
     figure.suptitle(
         r"Time average $z_n$ of the quorum on a quadratic loss (Boffi & Slotine, Lemma 5.5)",
         fontsize=10.5,
@@ -41,7 +41,7 @@ def _plot_law(config: Config, data: xr.Dataset, panel: Axes) -> None:
     for n, color in zip(config.iterations[:: len(config.iterations) - 1], SHORT_AND_LONG, strict=True):
         values = x.sel(n=n).values
         panel.hist(values, np.linspace(grid[0], grid[-1], 49), density=True, color=color, alpha=0.4, label=f"$n={n}$")
-    measured.plot_formula(panel, grid, stats.norm.pdf(grid, 0, deviation), "normal limit", plotting.SMOOTHED, "-")
+    measured.plot_formula(panel, grid, stats.norm.pdf(grid, 0, deviation), "normal limit", theme.SMOOTHED, "-")
     panel.set(xlabel=r"first coordinate of $\sqrt{n}\,z_n$", ylabel="density")
 
 
@@ -61,7 +61,7 @@ def _plot_quantiles(config: Config, data: xr.Dataset, panel: Axes) -> None:
 def _plot_approach(config: Config, data: xr.Dataset, panel: Axes) -> None:
     trace = np.trace(limit(config))
     fine = np.unique(np.geomspace(config.iterations[0], config.iterations[-1], 30).astype(int))
-    styles = {"none": (plotting.QUORUM, "o"), "common": (plotting.LOSS, "s")}
+    styles = {"none": (theme.QUORUM, "o"), "common": (theme.LOSS, "s")}
     for preconditioner, (color, marker) in styles.items():
         square = (data["alike"].sel(preconditioner=preconditioner) ** 2).sum("dim", skipna=False) / trace
         label = "no preconditioner" if preconditioner == "none" else "a common preconditioner"
@@ -80,13 +80,13 @@ def _plot_gains(config: Config, data: xr.Dataset, panel: Axes) -> None:
     which = ", ".join(f"{c:g}" for c in config.unequal)
     trace = np.trace(limit(config))
     square = (data["alike"].sel(preconditioner="common", n=n) ** 2).sum("dim", skipna=False) / trace
-    measured.plot_measured(panel, square, K, "a common preconditioner", plotting.LOSS, "s")
+    measured.plot_measured(panel, square, K, "a common preconditioner", theme.LOSS, "s")
     square = p * data["differing"].sel(n=n) ** 2
-    measured.plot_measured(panel, square, UNEQUAL, f"preconditioners {which}", plotting.QUORUM)
+    measured.plot_measured(panel, square, UNEQUAL, f"preconditioners {which}", theme.QUORUM)
     exact = [p * differing(config, k).covariance(n).item() for k in fine[::4]]
-    measured.plot_formula(panel, fine[::4], exact, f"exact, $n={n}$", plotting.QUORUM)
+    measured.plot_formula(panel, fine[::4], exact, f"exact, $n={n}$", theme.QUORUM)
     limits = [p * differing_limit(config, k) for k in fine]
-    measured.plot_formula(panel, fine, limits, "limit", plotting.SMOOTHED, "-")
+    measured.plot_formula(panel, fine, limits, "limit", theme.SMOOTHED, "-")
     panel.axhline(1, color="black", lw=0.6)
     panel.set(
         xlabel="coupling gain $k$", ylabel=f"covariance of $\\sqrt{{n}}\\,z_n$ at $n={n}$, over $A^{{-1}}SA^{{-T}}/p$"

@@ -6,7 +6,6 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.convex.claims import (
     easgd_bound,
     easgd_linearized,
@@ -17,9 +16,10 @@ from sdesim.papers.boffi_slotine.convex.claims import (
 )
 from sdesim.papers.boffi_slotine.convex.config import Config
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 from sdesim.theory import bounds
 
-COLORS = {"qsgd": "#1f77b4", "rotated": "#9467bd", "easgd": "#b2182b", "momentum": "#2ca02c"}
+COLORS = {"qsgd": theme.SMOOTHED, "rotated": theme.PALETTE[5], "easgd": theme.QUORUM, "momentum": theme.OTHER}
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -28,15 +28,13 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     by_qsgd, by_easgd, by_momentum, by_gain, by_ratio, by_limit = axes.flat
     sde, most = data["qsgd"].sel(refine=config.refine), config.k[-1]
     numbers, centers = list(config.agents), list(config.center_agents)
-    for gain, color in zip(
-        (0.0, *config.k), pyplot.colormaps["viridis"](np.linspace(0, 0.85, len(config.k) + 1)), strict=True
-    ):
+    for gain, color in zip((0.0, *config.k), theme.shades(len(config.k) + 1), strict=True):
         measured.plot_measured(by_qsgd, sde.sel(gain=gain), "n_agents", f"QSGD, $k={gain:g}$", color)
         measured.plot_formula(by_qsgd, numbers, qsgd_bound(config, data).sel(gain=gain), "", color)
     at = data.sel(k=most)
     beside = lambda values, factor: values.assign_coords(center_agents=values["center_agents"] * factor)
     measured.plot_measured(by_easgd, beside(at["easgd"], 0.9), "center_agents", r"mean $\bar x$", COLORS["easgd"])
-    measured.plot_measured(by_easgd, beside(at["center"], 1.1), "center_agents", r"center $\tilde x$", "#f28e2b", "s")
+    measured.plot_measured(by_easgd, beside(at["center"], 1.1), "center_agents", r"center $\tilde x$", theme.LOSS, "s")
     measured.plot_measured(by_easgd, at["both"], "center_agents", r"$(\bar x, \tilde x)$", "black", "D")
     measured.plot_formula(by_easgd, centers, easgd_bound(config, at), r"Thm 5.2, $(\bar x, \tilde x)$", "black")
     law = easgd_linearized(config, data).sel(point="easgd")
@@ -81,7 +79,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     titles = ("QSGD and Thm 5.1 (dashed)", f"EASGD, $k={most:g}$", f"with momentum, $k={most:g}$")
     titles += ("against gain, bounds dashed", f"looseness, $k={most:g}$", f"EASGD's iteration, $k={most:g}$")
     for i, (panel, title) in enumerate(zip(axes.flat, titles, strict=True)):
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
         panel.set(xscale="log", xticks=ticks[i], xticklabels=[f"{tick:g}" for tick in ticks[i]])
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_xlabel("gain $k$ [1/time]" if panel is by_gain else "agents $p$")

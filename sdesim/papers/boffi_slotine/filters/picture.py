@@ -6,17 +6,17 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.filters.claims import exact
 from sdesim.papers.boffi_slotine.filters.config import CONVERGING, FILTERS, Config, iteration
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 
 METHODS = {
-    "linear": ("linear filter", plotting.QUORUM),
-    "saturating": ("saturating filter", plotting.LOSS),
-    "sgd": ("SGD", "#4d4d4d"),
-    "heavy ball": ("heavy ball", plotting.SMOOTHED),
-    "nesterov": ("Nesterov", "#1b9e77"),
+    "linear": ("linear filter", theme.QUORUM),
+    "saturating": ("saturating filter", theme.LOSS),
+    "sgd": ("SGD", theme.AGENTS),
+    "heavy ball": ("heavy ball", theme.SMOOTHED),
+    "nesterov": ("Nesterov", theme.OTHER),
 }
 
 
@@ -30,9 +30,9 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         measured.plot_measured(shares, share, "k", label, color)
         shares.plot(share["k"], share.mean("sim"), color=color, lw=0.8)
     approach.set(yscale="log", xlabel="iteration $n$", ylabel=r"$E|c|$ (or $E|x|$)", xlim=(0, 0.5 * config.steps))
-    plotting.letter(approach, 1, f"approach on log cosh, $k={config.k_shown:g}$")
+    theme.letter(approach, 1, f"approach on log cosh, $k={config.k_shown:g}$")
     shares.set(xscale="log", xlabel="gain $k$", ylabel="share within 0.4", ylim=(0, None))
-    plotting.letter(shares, 4, "center at the deepest smoothed minimum")
+    theme.letter(shares, 4, "center at the deepest smoothed minimum")
     for method in CONVERGING:
         label, color = METHODS[method]
         speed.plot(data["k"], data["decay"].sel(converging=method), "o", ms=4, color=color, label=label)
@@ -40,7 +40,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         measured.plot_formula(speed, k, [iteration(config, method, one).decay() for one in k], "", color)
     speed.plot([], [], "k--", lw=1.2, label="eigenvalue")
     speed.set(xscale="log", yscale="log", xlabel="gain $k$", ylabel="rate per iteration")
-    plotting.letter(speed, 2, "convergence on a quadratic")
+    theme.letter(speed, 2, "convergence on a quadratic")
     for method, panel_color in (("sgd", METHODS["sgd"][1]), ("linear", METHODS["linear"][1])):
         if method == "linear":
             paths.plot(data["step"], data["x_path"].sel(algorithm=method)[0], color=panel_color, lw=0.4, alpha=0.5)
@@ -49,15 +49,15 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
             path = data["center_path"].sel(algorithm=method)[i]
             paths.plot(data["step"], path, color=panel_color, lw=1.0, label=label)
     paths.plot([], [], color=METHODS["linear"][1], lw=0.4, alpha=0.5, label="its agent")
-    paths.axhline(config.landmarks.right, color=plotting.SMOOTHED, lw=0.8, ls="--", label="deepest smoothed minimum")
+    paths.axhline(config.landmarks.right, color=theme.SMOOTHED, lw=0.8, ls="--", label="deepest smoothed minimum")
     paths.set(xlabel="iteration $n$", ylabel="$x$, $c$", ylim=(-4.2, 3))
-    plotting.letter(paths, 3, f"oscillating loss, $k={config.k_shown:g}$")
+    theme.letter(paths, 3, f"oscillating loss, $k={config.k_shown:g}$")
     for method in FILTERS:
         square = data["square"].sel(filter=method)
         measured.plot_measured(stable, square.dropna("rate"), "rate", METHODS[method][0], METHODS[method][1])
     stable.axvline(2 / config.eta - config.k_shown, color="k", ls=":", lw=1.0, label=r"$\eta(k+r)=2$")
     stable.set(yscale="log", xlabel="rate $r$ of the filter", ylabel="$E x^2$ on log cosh")
-    plotting.letter(stable, 5, "stability (what diverged is not shown)")
+    theme.letter(stable, 5, "stability (what diverged is not shown)")
     for panel in axes.flat:
         panel.legend(fontsize=7.5)
     figure.suptitle("One agent in feedback with a filter of itself (Boffi & Slotine, BS 64)", fontsize=10.5)
@@ -79,4 +79,4 @@ def _plot_variance(config: Config, data: xr.Dataset, panel: Axes) -> None:
             measured.plot_formula(panel, k, values, "", color)
     panel.plot([], [], "k--", lw=1.2, label="exact")
     panel.set(xscale="log", yscale="log", xlabel="gain $k$", ylabel=r"variance $/\ (\eta\sigma^2/2h)$")
-    plotting.letter(panel, 0, "variance on a quadratic")
+    theme.letter(panel, 0, "variance on a quadratic")

@@ -8,9 +8,10 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.boffi_slotine.meanfield.config import BINS, Config, P
+from sdesim.plot import theme
+from sdesim.plot.landscapes import unit_range
 
 
 def _densities(axes: np.ndarray, config: Config, data: xr.Dataset) -> None:
@@ -22,16 +23,16 @@ def _densities(axes: np.ndarray, config: Config, data: xr.Dataset) -> None:
         law = data["predicted_masses"].isel({one.K: i}).values / config.grid().width
         found = data["shares"].isel({one.K: i}).mean("sim").values / (edges[1] - edges[0])
         top = law.max()
-        loss = plotting.unit_range(smoothed, inside) * top
-        panel.plot(x, loss, color=plotting.SMOOTHED, lw=1.0, alpha=0.7, label="smoothed loss (scaled)", zorder=1)
-        panel.stairs(found, edges, fill=True, color=plotting.AGENTS, alpha=0.4, lw=0, label="simulated agents")
+        loss = unit_range(smoothed, inside) * top
+        panel.plot(x, loss, color=theme.SMOOTHED, lw=1.0, alpha=0.7, label="smoothed loss (scaled)", zorder=1)
+        panel.stairs(found, edges, fill=True, color=theme.AGENTS, alpha=0.4, lw=0, label="simulated agents")
         panel.plot(x, law, color="black", lw=1.0, label=r"predicted law, $p\to\infty$", zorder=3)
         mean = float(data["predicted_mean"].values[i, -1])
-        panel.axvline(mean, color=plotting.QUORUM, lw=1.2, ls="--", label="predicted mean", zorder=2)
+        panel.axvline(mean, color=theme.QUORUM, lw=1.2, ls="--", label="predicted mean", zorder=2)
         q = data["quorum_series"].isel({one.K: i, "step": -1}).values
-        style: dict[str, Any] = dict(color=plotting.QUORUM, ms=4, capsize=2, lw=1.2, zorder=4)
+        style: dict[str, Any] = dict(color=theme.QUORUM, ms=4, capsize=2, lw=1.2, zorder=4)
         panel.errorbar(q.mean(), 0.93 * top, xerr=2 * q.std(), fmt="o", label="simulated means (2 s.d.)", **style)
-        plotting.letter(panel, i, f"$k = {k:g}$")
+        theme.letter(panel, i, f"$k = {k:g}$")
         panel.set(xlim=(-one.WINDOW, one.WINDOW), ylim=(0, 1.08 * top), xlabel="$x$", ylabel="density")
 
 
@@ -40,7 +41,7 @@ def _means(panel: Axes, config: Config, data: xr.Dataset, colors: np.ndarray) ->
         series = data["quorum_series"].isel({one.K: i})
         panel.plot(data["predicted_mean"].isel({one.K: i}), color=colors[i], lw=1.2, label=f"$k={k:g}$")
         panel.plot(series["step"], series.mean("sim"), "o", color=colors[i], ms=2.2)
-    plotting.letter(panel, 6, f"mean: lines predicted, dots $p={config.agents}$")
+    theme.letter(panel, 6, f"mean: lines predicted, dots $p={config.agents}$")
     panel.set(xlabel="iteration", ylabel=r"mean of the agents $\bar x$")
 
 
@@ -59,7 +60,7 @@ def _errors(
         panel.plot(p, rms, "o", color=colors[i], ms=3)
         line = np.sqrt(factor[i] / p) if factor is not None else rms[-1] * np.sqrt(p[-1] / p)
         panel.plot(p, line, "-", color=colors[i], lw=1.0, label=f"$k={k:g}$")
-    plotting.letter(panel, index, title)
+    theme.letter(panel, index, title)
     panel.set(xscale="log", yscale="log", xlabel="number of agents $p$", ylabel=ylabel)
     panel.set_xticks(p, [f"{n:g}" for n in p])
     panel.minorticks_off()

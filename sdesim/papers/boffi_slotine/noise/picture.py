@@ -6,11 +6,11 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.log_cosh import COLORS, LOSSES, MARKERS
 from sdesim.papers.boffi_slotine.noise.claims import largest_disturbance, quorum_noise, stationary_variance, variance
 from sdesim.papers.boffi_slotine.noise.config import CONVEX, QUADRATIC, WELL, Config
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -51,7 +51,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         panel.set(ylabel=r"disturbance $E|\epsilon|$ [length/time]")
     titles = (f"$k={k:g}$", "stationary law, without and with coupling", f"$p={p}$", f"$k={k:g}$")
     for i, (panel, title) in enumerate(zip(axes.flat, titles, strict=True)):
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
         ticks = [k for k in config.k if k > 0] if panel is by_gain else numbers
         panel.set(xscale="log", yscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
         panel.xaxis.set_minor_locator(NullLocator())

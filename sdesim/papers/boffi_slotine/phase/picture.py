@@ -9,11 +9,12 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting, statistics
+from sdesim import statistics
 from sdesim.papers.boffi_slotine.one_dimensional import K
 from sdesim.papers.boffi_slotine.phase.config import GRID, Config, P, T
 from sdesim.papers.boffi_slotine.phase.run import consensus
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 from sdesim.theory.meanfield import SelfConsistency, linear_noise, quorum_moments
 
 
@@ -77,7 +78,7 @@ def _tilted(panel: Axes, config: Config, data: xr.Dataset) -> None:
         points = [(k, b.mean) for k, b in found if b.stable == stable]
         if points:
             panel.plot(*zip(*points, strict=True), ".", ms=2.2, color=marker, label=name)
-    for i, (start, color) in enumerate(((-2, "#1f77b4"), (2, "#b2182b"))):
+    for i, (start, color) in enumerate(((-2, theme.SMOOTHED), (2, theme.QUORUM))):
         mean = data["tilted"].isel(start=i)
         measured.plot_measured(panel, mean, "tilted_k", f"$p={config.agents}$ from {start}", color, "sv"[i])
     panel.set(xscale="log", xlabel="gain $k$ (1/time)", ylabel=r"mean $\bar x$")
@@ -99,7 +100,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         f"tilted well, $T={config.tilted_temperature:g}$: two agreements, or one",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     figure.suptitle("Phase diagram of consensus of coupled agents (QSGD) on a double well", fontsize=10.5)
     pyplot.close(figure)
     return figure

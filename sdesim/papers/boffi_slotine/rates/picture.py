@@ -5,17 +5,17 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.rates.config import Config
 from sdesim.papers.boffi_slotine.rates.run import exact
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 
 POPULATIONS = {
-    "equal": ("all at the mean rate", "#7f7f7f"),
-    "fine": ("all at the small rate", "#1b9e77"),
-    "noise": ("explorers, common drift", plotting.SMOOTHED),
-    "iteration": ("explorers, own steps", plotting.QUORUM),
-    "moving": ("explorers, own steps, one moving rate", plotting.LOSS),
+    "equal": ("all at the mean rate", theme.AGENTS),
+    "fine": ("all at the small rate", theme.OTHER),
+    "noise": ("explorers, common drift", theme.SMOOTHED),
+    "iteration": ("explorers, own steps", theme.QUORUM),
+    "moving": ("explorers, own steps, one moving rate", theme.LOSS),
 }
 """What each population is called in pictures, and its color."""
 
@@ -47,8 +47,8 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     axes[0, 0].set(yscale="log", ylabel=r"$E\sum_i(x^i-\bar x)^2\,/\,(p-1)\langle\eta_i/b_i\rangle C$")
     axes[0, 1].set_ylabel(r"$\mathrm{Var}\,\bar x\,/\,(\langle\eta_i/b_i\rangle C/p)$")
     axes[0, 1].set_ylim(0, 1.5 * axes[0, 1].get_ylim()[1])
-    plotting.letter(axes[0, 0], 0, "spread on a quadratic")
-    plotting.letter(axes[0, 1], 1, "noise of the quorum on a quadratic")
+    theme.letter(axes[0, 0], 0, "spread on a quadratic")
+    theme.letter(axes[0, 1], 1, "noise of the quorum on a quadratic")
     titles = {
         "quorum_share": "quorum at the deepest smoothed minimum",
         "fine_share": "agents there: those of small rate, or of equal rates",
@@ -59,7 +59,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
             measured.plot_measured(panel, share, "gain", label, color)
             panel.plot(share["gain"], share.mean("sim"), color=color, lw=1.0)
         panel.set(xscale="log", ylim=(-0.03, 1.05), xlabel="gain $k$", ylabel="share within 0.4")
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
     handles, labels = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle("QSGD with different learning rates (Boffi & Slotine, section 3.4)", fontsize=10.5)

@@ -6,13 +6,13 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.schedule.config import POWERS, SETTLED, Config
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 from sdesim.theory import bounds
 
 NAMES = {0.0: "constant", 0.5: r"$\propto\sqrt{t}$", 1.0: r"$\propto t$"}
-COLORS = {0.0: "#7f7f7f", 0.5: "#1f77b4", 1.0: "#b2182b"}
+COLORS = {0.0: theme.AGENTS, 0.5: theme.SMOOTHED, 1.0: theme.QUORUM}
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -31,12 +31,12 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     noise_term = bounds.sgd_distance(config.eta / config.agents, config.sigma**2, config.strength)
     axes[0, 0].axhline(noise_term, color="k", ls=":", lw=1.0, label=r"noise term $\sqrt{\eta C/2\lambda p}$")
     axes[0, 0].set(yscale="log", xlabel=r"time $t=\eta n$", ylabel=r"$E\,|\bar x-x^*|$")
-    plotting.letter(axes[0, 0], 0, rf"distance to the minimum, $p={config.agents}$, $\eta={config.eta:g}$")
+    theme.letter(axes[0, 0], 0, rf"distance to the minimum, $p={config.agents}$, $\eta={config.eta:g}$")
     axes[0, 1].plot([], [], "k--", lw=1.2, label="predicted from the third derivative")
     axes[0, 1].set(xscale="log", yscale="log", xlabel="time $t$", ylabel=r"bias $|E\bar x-x^*|$")
     axes[0, 1].xaxis.minorticks_off()
     axes[0, 1].set_xticks(ticks := [10 * 2**i for i in range(8) if 10 * 2**i <= time[-1]], [f"{t}" for t in ticks])
-    plotting.letter(axes[0, 1], 1, "its bias, which a growing gain removes")
+    theme.letter(axes[0, 1], 1, "its bias, which a growing gain removes")
     _plot_constant(config, data, axes[1, 0])
     for rate, dashes in (("constant", ":"), ("halved", "-")):
         for power in (0.0, 1.0):
@@ -45,7 +45,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
             label = rf"$\eta$ {rate}, $k$ {NAMES[power]}"
             axes[1, 1].plot(data["step"], smooth, dashes, color=COLORS[power], lw=1.4, label=label)
     axes[1, 1].set(yscale="log", xlabel="iteration $n$", ylabel=r"$E\,|\bar x-x^*|$")
-    plotting.letter(axes[1, 1], 3, rf"$\eta$ halved every {config.halve_every} iterations to {config.floor:g}")
+    theme.letter(axes[1, 1], 3, rf"$\eta$ halved every {config.halve_every} iterations to {config.floor:g}")
     for panel in axes.flat:
         panel.legend(fontsize=8)
     figure.suptitle("QSGD on a skewed loss: gains that grow in time (Boffi & Slotine, Theorem 5.1)", fontsize=10.5)
@@ -55,7 +55,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
 
 def _plot_constant(config: Config, data: xr.Dataset, panel: Axes) -> None:
     """Bias against constant gains, with the theorem's first term and its form for the iteration."""
-    for eta, color in zip(config.constant_eta, (plotting.QUORUM, plotting.SMOOTHED), strict=False):
+    for eta, color in zip(config.constant_eta, (theme.QUORUM, theme.SMOOTHED), strict=False):
         k = np.geomspace(
             min(config.constant_k), min(1.97 / eta - config.problem.smoothness, 2 * max(config.constant_k)), 200
         )
@@ -68,4 +68,4 @@ def _plot_constant(config: Config, data: xr.Dataset, panel: Axes) -> None:
     panel.plot([], [], "k:", lw=1.2, label=r"first term, $dt\to 0$")
     panel.set(xscale="log", yscale="log", xlabel="constant gain $k$", ylabel=r"bias $|E\bar x-x^*|$")
     panel.set_ylim(top=3 * float(data["constant_bias"].mean("sim").max()))
-    plotting.letter(panel, 2, r"constant gains help up to $k=1/\eta$ (lines)")
+    theme.letter(panel, 2, r"constant gains help up to $k=1/\eta$ (lines)")

@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import claims, plotting
+from sdesim import claims
 from sdesim.coupling import Order
 from sdesim.papers.boffi_slotine.smoothing.claims import (
     averaged_and_narrower,
@@ -21,6 +21,7 @@ from sdesim.papers.boffi_slotine.smoothing.config import WINDOW, Config
 from sdesim.papers.boffi_slotine.smoothing.run import factors, slope
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.measured import Runs
+from sdesim.plot import theme
 from sdesim.theory.smoothing import averaged, uniform
 
 COLORS = ("#d6604d", "#f4a582", "#4393c3", "#2166ac", "#053061")  # from one agent to many
@@ -40,7 +41,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     }
     for i, (panel, (title, draw)) in enumerate(zip(panels.flat, draws.items(), strict=True)):
         draw(config, data, panel)
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
     figure.suptitle("Smoothing of the loss that the center of mass descends (Boffi & Slotine, 4)", fontsize=10.5)
     pyplot.close(figure)
     return figure
@@ -50,7 +51,7 @@ def _plot_losses(config: Config, data: xr.Dataset, panel: Axes) -> None:
     y = np.linspace(-WINDOW, WINDOW, 2001)
     laws = {f"$p = {p}$": averaged(config.half_width, p) for p in config.agents}
     laws["no noise"] = uniform(0.0)
-    colors = [*COLORS[: len(config.agents)], plotting.LOSS]
+    colors = [*COLORS[: len(config.agents)], theme.LOSS]
     for i, ((label, law), color) in enumerate(zip(laws.items(), colors, strict=True)):
         slopes = slope(config.loss, y, factors(law, config.loss))
         loss = np.cumsum(slopes) * (y[1] - y[0])
@@ -87,7 +88,7 @@ def _plot_damping(
 
 def _plot_waves(config: Config, data: xr.Dataset, panel: Axes) -> None:
     fine = np.unique(np.geomspace(1, config.agents[-1], 60).round().astype(int))
-    waves = ((2, config.loss.w2, plotting.QUORUM, "fast"), (1, config.loss.w1, plotting.LOSS, "slow"))
+    waves = ((2, config.loss.w2, theme.QUORUM, "fast"), (1, config.loss.w1, theme.LOSS, "slow"))
     for factor, frequency, color, name in waves:
         label = lambda text, name=name: text if name == "fast" else None  # one wave stands for both
         for order, marker, text in SHOWN:
@@ -108,7 +109,7 @@ def _plot_waves(config: Config, data: xr.Dataset, panel: Axes) -> None:
 def _plot_gains(config: Config, data: xr.Dataset, panel: Axes) -> None:
     p, frequency = config.agents[len(config.agents) // 2], config.loss.w2
     fine = np.linspace(min(config.rates) / 2, 1, 60)
-    for (order, marker, text), color in zip(SHOWN, (plotting.SMOOTHED, plotting.AGENTS), strict=True):
+    for (order, marker, text), color in zip(SHOWN, (theme.SMOOTHED, theme.AGENTS), strict=True):
         models = {rate: data.sel(p=p, order=order, rate=rate) for rate in config.rates}
         _plot_damping(panel, models, 2, color, marker, f"measured, {text}")
         curve = [np.mean([law.damping(frequency) for law in config.agents_laws(p, order, rate)]) for rate in fine]

@@ -6,11 +6,11 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sdesim import plotting
 from sdesim.papers.boffi_slotine.log_cosh import COLORS, LOSSES, MARKERS
 from sdesim.papers.boffi_slotine.sync.claims import extrapolated, levels, rate_levels
 from sdesim.papers.boffi_slotine.sync.config import Config
 from sdesim.papers.frame import measured
+from sdesim.plot import theme
 
 
 def plot(config: Config, data: xr.Dataset) -> Figure:
@@ -59,7 +59,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         (f"a rate and a batch for each of {len(config.batches)} agents, $k={least:g}$", config.rate_spreads),
     )
     for i, (panel, (title, ticks)) in enumerate(zip(axes.flat, titles, strict=True)):
-        plotting.letter(panel, i, title)
+        theme.letter(panel, i, title)
         panel.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:.3g}" for tick in ticks])
         panel.xaxis.set_minor_locator(NullLocator())
         panel.legend(fontsize=7.5)

@@ -9,14 +9,14 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame.measured import plot_formula, plot_measured
 from sdesim.papers.regatti.adaptive.claims import best_rate, best_time, mean_excess, stable_rates
 from sdesim.papers.regatti.adaptive.config import ADAPTIVE, KINDS, Config
+from sdesim.plot import theme
 from sdesim.statistics import jackknife
 from sdesim.theory import generalization
 
-COLORS = dict(zip((*KINDS, ADAPTIVE), ("0.35", plotting.QUORUM, plotting.SMOOTHED, "#1b9e77"), strict=True))
+COLORS = dict(zip((*KINDS, ADAPTIVE), (theme.AGENTS, theme.QUORUM, theme.SMOOTHED, theme.OTHER), strict=True))
 MARKERS = dict(zip(COLORS, "osD^", strict=True))
 SAYS = {
     "constant": "constant",
@@ -24,14 +24,6 @@ SAYS = {
     "power 1": "$(1+s)^{-1}$",
     ADAPTIVE: "delay-adaptive",
 }
-
-
-def _decades(panel: Axes) -> None:
-    """Ticks at 1, 2 and 5 of each decade that is shown."""
-    low, high = panel.get_ylim()
-    ticks = [t * 10.0**k for k in range(-3, 4) for t in (1, 2, 5) if low <= t * 10.0**k <= high]
-    panel.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    panel.minorticks_off()
 
 
 def _loss(panel: Axes, config: Config, data: xr.Dataset) -> None:
@@ -69,7 +61,6 @@ def _limits(panel: Axes, config: Config, data: xr.Dataset) -> None:
     plot_formula(panel, many, limits, "constant, exact for fresh samples", COLORS["constant"], "--")
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel="greatest stable learning rate")
     panel.set_xticks(config.workers, [str(p) for p in config.workers])
-    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -99,7 +90,6 @@ def _times(panel: Axes, config: Config, data: xr.Dataset) -> None:
         )
     panel.set(xscale="log", yscale="log", xlabel="workers $p$", ylabel=f"time to an excess of {config.level:g}  $(m)$")
     panel.set_xticks(config.workers, [str(p) for p in config.workers])
-    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -118,7 +108,6 @@ def _gap(panel: Axes, config: Config, data: xr.Dataset) -> None:
     plot_formula(panel, config.counts, line, "$d\\,\\sigma^2/n$", "0.5")
     panel.set(xscale="log", yscale="log", xlabel="samples $n$", ylabel="gap, unseen less seen loss")
     panel.set_xticks(config.counts, [str(n) for n in config.counts])
-    _decades(panel)
     panel.legend(loc="lower left", fontsize=7.5)
 
 
@@ -133,7 +122,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     )
     for i, (draw, title) in enumerate(parts):
         draw(axes.flat[i], config, data)
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     figure.suptitle(
         f"AsyncSGD of memoryless workers on least squares, {config.arrivals} arrivals: rates that fall with "
         "the staleness $s$ (after Regatti et al.)",

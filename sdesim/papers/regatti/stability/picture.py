@@ -8,17 +8,17 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame.measured import plot_formula, plot_measured
 from sdesim.papers.regatti.stability.claims import TWINS, bound, exact
 from sdesim.papers.regatti.stability.config import Config
+from sdesim.plot import theme
 from sdesim.theory import staleness
 
-COLORS = {"equal": plotting.QUORUM, "exponential": plotting.SMOOTHED}
+COLORS = {"equal": theme.QUORUM, "exponential": theme.SMOOTHED}
 """Of each law of compute times."""
 MARKERS = {"equal": "D", "exponential": "o"}
 SAYS = {"equal": "in turn", "exponential": "memoryless"}
-FRESH = "0.35"
+FRESH = theme.AGENTS
 
 
 def _square(config: Config, law: str, p: int, n: int, eta: float) -> float:
@@ -84,7 +84,7 @@ def _rates(panel: Axes, config: Config, data: xr.Dataset) -> None:
     shades = dict(
         zip(
             shown,
-            (FRESH, "#e08214", COLORS["equal"])[-len(shown) :] if len(shown) > 2 else (FRESH, COLORS["equal"]),
+            (FRESH, theme.LOSS, COLORS["equal"])[-len(shown) :] if len(shown) > 2 else (FRESH, COLORS["equal"]),
             strict=True,
         )
     )
@@ -134,7 +134,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     )
     for i, (draw, title) in enumerate(parts):
         draw(axes.flat[i], config, data)
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     figure.suptitle(
         f"Twins of AsyncSGD that differ in one sample by $\\Delta$, after {config.arrivals} arrivals; lines are exact "
         "(after Regatti et al.)",

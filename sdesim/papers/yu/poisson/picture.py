@@ -6,18 +6,18 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame.measured import plot_formula, plot_measured
 from sdesim.papers.yu.poisson.claims import RANDOM, poisson_distance
 from sdesim.papers.yu.poisson.config import LAWS, Config
 from sdesim.papers.yu.poisson.run import law
+from sdesim.plot import theme
 from sdesim.theory import renewals
 
 COLORS = {
-    "exponential": plotting.SMOOTHED,
-    "gamma": "#1b9e77",
-    "log-normal": plotting.LOSS,
-    "equal": plotting.QUORUM,
+    "exponential": theme.SMOOTHED,
+    "gamma": theme.OTHER,
+    "log-normal": theme.LOSS,
+    "equal": theme.QUORUM,
 }
 """Of each law of compute times."""
 MARKERS = {"exponential": "o", "gamma": "s", "log-normal": "^", "equal": "D"}
@@ -119,7 +119,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         "staleness looks over a whole job: never Poisson",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     title = "Arrivals of $p$ workers together (after Yu, Chen & Poor), compute times of mean $m$"
     figure.suptitle(f"{title}; lines exact, points simulated", fontsize=10.5)
     pyplot.close(figure)

@@ -8,7 +8,6 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.yu.schedule.claims import (
     exact_unequal,
     fluid_barrier,
@@ -18,9 +17,10 @@ from sdesim.papers.yu.schedule.claims import (
     unequal_rate,
 )
 from sdesim.papers.yu.schedule.config import LAWS, Config
+from sdesim.plot import theme
 from sdesim.statistics import jackknife
 
-COLORS = {"exponential": plotting.SMOOTHED, "gamma": "#1b9e77"}
+COLORS = {"exponential": theme.SMOOTHED, "gamma": theme.OTHER}
 """Of each law of compute times."""
 
 
@@ -101,7 +101,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         f"how many are waited for: {config.workers} workers",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes[i], i, title)
+        theme.letter(axes[i], i, title)
     title = "Schedules of AsyncSGD on a quadratic (after Yu, Chen & Poor)"
     figure.suptitle(f"{title}, $\\eta h={config.a:g}$, compute times of mean $m$", fontsize=10.5)
     pyplot.close(figure)

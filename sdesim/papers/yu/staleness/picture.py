@@ -8,10 +8,10 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sdesim import plotting
 from sdesim.papers.frame import measured
 from sdesim.papers.yu.staleness.claims import exact_rate, exact_square, law_square, rates, relative
 from sdesim.papers.yu.staleness.config import Config
+from sdesim.plot import theme
 from sdesim.theory import staleness
 
 RANGE = TwoSlopeNorm(0.0, -0.5, 1.0)
@@ -23,12 +23,12 @@ def _speed(panel: Axes, config: Config, found: xr.DataArray) -> None:
     turns, late = np.linspace(0.02, 1.9, 300), config.longest + 0.5
     panel.plot(turns, turns, ":", color="0.4", lw=1.2, label="no staleness")
     fluid = [-staleness.delay_root(turn, 1.0).real for turn in turns]
-    panel.plot(turns, fluid, "--", color=plotting.SMOOTHED, lw=1.4, zorder=2.5, label="delay equation")
+    panel.plot(turns, fluid, "--", color=theme.SMOOTHED, lw=1.4, zorder=2.5, label="delay equation")
     exact = [late * exact_rate(config, config.longest, 0.0, turn / late, "mean") for turn in turns]
-    panel.plot(turns, exact, color=plotting.QUORUM, lw=1.2, label=f"iteration, {config.longest} steps")
+    panel.plot(turns, exact, color=theme.QUORUM, lw=1.2, label=f"iteration, {config.longest} steps")
     shown = found.sel(delay=config.longest, delta=0.0, what="mean")
     at = config.turns(config.etas(config.longest, tuple(shown["share"].values)) * config.curvature)
-    panel.plot(at, late * shown, "o", ms=4, color=plotting.QUORUM, label="simulated", zorder=3)
+    panel.plot(at, late * shown, "o", ms=4, color=theme.QUORUM, label="simulated", zorder=3)
     for turn, words in ((1 / np.e, "$1/e$"), (np.pi / 2, r"$\pi/2$")):
         panel.axvline(turn, color="0.6", lw=0.9, ls=":")
         panel.text(turn + 0.03, -0.23, words, color="0.4", fontsize=9)
@@ -41,17 +41,15 @@ def _variance(panel: Axes, config: Config, data: xr.Dataset) -> None:
     """The stationary variance against h tau."""
     top = 0.93
     turns = np.linspace(0.01, top * np.pi / 2, 200)
-    panel.plot(
-        turns, law_square(config, turns), "--", color=plotting.SMOOTHED, lw=1.4, zorder=2.5, label="delay equation"
-    )
+    panel.plot(turns, law_square(config, turns), "--", color=theme.SMOOTHED, lw=1.4, zorder=2.5, label="delay equation")
     shares = np.linspace(0.03, top, 60)
     exact = xr.DataArray(exact_square(config, shares), {"quiet": shares}, ("quiet",))
     at = lambda values: config.turns(config.etas(config.longest, tuple(values)) * config.curvature)
     label = f"iteration, {config.longest} steps"
-    panel.plot(at(shares), relative(config, exact), color=plotting.QUORUM, lw=1.2, label=label)
+    panel.plot(at(shares), relative(config, exact), color=theme.QUORUM, lw=1.2, label=label)
     shown = relative(config, data["square"])
     shown = shown.assign_coords(turns=("quiet", at(shown["quiet"].values))).swap_dims(quiet="turns")
-    measured.plot_measured(panel, shown, "turns", "simulated", plotting.QUORUM)
+    measured.plot_measured(panel, shown, "turns", "simulated", theme.QUORUM)
     panel.axhline(1, color="0.4", ls=":", lw=1.2, label="no staleness")
     panel.set(xlim=(0, np.pi / 2), yscale="log", xlabel=r"$h\tau$", ylabel=r"$\operatorname{Var}x\;/\;(\sigma^2/2h)$")
     panel.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
@@ -102,7 +100,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         f"{coupled}, momentum {config.delta:g}",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     figure.suptitle("Gradients that are stale, on a quadratic (after Yu, Chen & Poor)", fontsize=10.5)
     pyplot.close(figure)
     return figure

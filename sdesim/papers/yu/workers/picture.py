@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from sdesim import plotting
 from sdesim.papers.frame import measured
 from sdesim.papers.yu.workers.claims import exact_loss, mean_rate, race_time, square_rate
 from sdesim.papers.yu.workers.config import Config
+from sdesim.plot import theme
 from sdesim.statistics import jackknife
 from sdesim.theory import staleness
 
-COLORS = {"exponential": plotting.SMOOTHED, "gamma": "#1b9e77", "equal": plotting.QUORUM}
+COLORS = {"exponential": theme.SMOOTHED, "gamma": theme.OTHER, "equal": theme.QUORUM}
 """Of each law of compute times."""
 
 
@@ -151,7 +151,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         "the mean square over workers and learning rates",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     title = "AsyncSGD on a quadratic (after Yu, Chen & Poor)"
     figure.suptitle(f"{title}, $a=\\eta h={config.a:g}$, compute times of mean $m$", fontsize=10.5)
     pyplot.close(figure)

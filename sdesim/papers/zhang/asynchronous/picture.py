@@ -8,12 +8,12 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame import measured
 from sdesim.papers.zhang.asynchronous.claims import border, over_periods, over_plane, over_rates, over_workers, rates
 from sdesim.papers.zhang.asynchronous.config import ARMS, Config
+from sdesim.plot import theme
 
-COLORS = {"synchronous": plotting.LOSS, "memoryless": plotting.SMOOTHED, "in turn": plotting.QUORUM}
+COLORS = {"synchronous": theme.LOSS, "memoryless": theme.SMOOTHED, "in turn": theme.QUORUM}
 MARKERS = {"synchronous": "s", "memoryless": "o", "in turn": "D"}
 WORDS = {"synchronous": "together", "memoryless": "at random", "in turn": "in turn"}
 FINE = 16  # numbers of workers up to which all are computed, and moving rates of a curve
@@ -110,7 +110,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         *(f"{WORDS[arm]}: stability, $p={p}$" for arm in ARMS),
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     a = config.eta * config.curvature
     figure.suptitle(
         f"EASGD on a quadratic: workers together, at random, and in turn; $\\eta h={a:g}$ in (a) to (c); lines exact",

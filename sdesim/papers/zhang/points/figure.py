@@ -7,13 +7,13 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.claims import Statement
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.zhang.points import claims, picture
 from sdesim.papers.zhang.points.runs import Config, Points
+from sdesim.plot import theme
 
 REVERSED = {
     "points exchanged": Mutation(
@@ -58,9 +58,9 @@ def experiment(
             1, 2, figsize=(10.4 if len(points.values) <= 10 else 12.4, 4.2), layout="constrained"
         )
         draw(axes[0], config, data)
-        plotting.letter(axes[0], 0, title)
+        theme.letter(axes[0], 0, title)
         picture.paths(axes[1], points, data)
-        plotting.letter(axes[1], 1, "simulated squares, on the lines of theory")
+        theme.letter(axes[1], 1, "simulated squares, on the lines of theory")
         figure.suptitle(f"Zhang, Fig. {number}", fontsize=10.5)
         pyplot.close(figure)
         return figure

@@ -10,16 +10,18 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from sdesim.papers.zhang.points.runs import Points
+from sdesim.plot import theme
 from sdesim.statistics import grid_error, grid_mean
 
 
 def colors(count: int) -> list[Any]:
-    """Of so many points, told apart.
+    """Of so many points, told apart: of more than the palette has, from dark to light.
 
     Args:
         count: how many.
     """
-    return [colormaps["tab10" if count <= 10 else "tab20"](i % 20) for i in range(count)]
+    few = count <= len(theme.PALETTE)
+    return list(theme.PALETTE[:count]) if few else list(colormaps["plasma"](np.linspace(0, 0.92, count)))
 
 
 def legend(panel: Axes, loc: Any) -> None:

@@ -8,12 +8,12 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.zhang.tree.claims import exact_mean, exact_squares, reaches
 from sdesim.papers.zhang.tree.config import SCHEMES, Config
+from sdesim.plot import theme
 from sdesim.statistics import grid_error, grid_mean, jackknife
 
-COLORS = ("#1b9e77", "#7570b3", "#d95f02", "#e7298a")
+COLORS = theme.PALETTE
 NAMES = {SCHEMES[0]: r"first scheme, $\tau_1=1$", SCHEMES[1]: r"second scheme, $\tau_u=1$"}
 STYLE: dict[str, Any] = dict(ms=4, lw=1.0, capsize=2.0, zorder=3)
 
@@ -90,7 +90,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     )
     for i, (draw, title) in enumerate(zip((_mean, _squares, _times, _roots), titles, strict=True)):
         draw(axes.flat[i], config, data)
-        plotting.letter(axes.flat[i], i, title)
+        theme.letter(axes.flat[i], i, title)
     tree = r"$\times$".join(str(f) for f in reversed(config.fanout))
     title = (
         rf"EASGD Tree of {tree} leaves on a quadratic (after Z 6.1), $\eta h={config.a:g}$, $\alpha={config.alpha:g}$"
