@@ -146,9 +146,8 @@ def run(
         The exit status: 1 where tasks failed.
     """
     made = Durable.of(sweep, store, lanes=lanes, mix_versions=mix_versions, memory=memory)
-    made.plan()
     try:
-        made.work(progress=not quiet, engine=engine)
+        made.run(progress=not quiet, engine=engine)
     except SweepError as error:
         print(f"sdesim: {error}")
         return FAILS

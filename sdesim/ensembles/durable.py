@@ -172,6 +172,47 @@ class Durable:
             widths[key] = Blocks.of(1, setup.plan.rows, setup.plan.dims).width
         return {"labels": labels, "sizes": sizes, "programs": programmed, "widths": widths}
 
+    def plan_more(self) -> bool:
+        """Add what the rule asks for, of a store all of whose tasks are done.
+
+        Returns:
+            Whether there is anything to compute, added here or by another one.
+
+        Raises:
+            ValueError: if nothing of the rule's name is measured.
+            WriteError: if it cannot be written.
+        """
+        rule = self.sweep.rule
+        if rule is None:
+            return False
+        found = Opened(self.store)
+        if rule.name not in found.summaries:
+            raise ValueError(f"until='{rule}': must name what is measured: {', '.join(sorted(found.summaries))}")
+        sums, counts = found.summaries[rule.name], found.rounds.counts
+        shaped = lambda a: a.reshape(*counts, -1)
+        boxes = rule.boxes(found.rounds, found.done, shaped(sums.mean), shaped(sums.stderr))
+        if not boxes:
+            return False
+        said = {**self._said(found.rounds, {name: [] for name in found.rounds.axes}, boxes), "rule": str(rule)}
+        self.store.add({}, boxes, said, found.rounds)  # or another one has, by the same rule
+        return True
+
+    def run(self, progress: bool = False, engine: "Engine | None" = None) -> None:
+        """Compute what is asked for, round by round.
+
+        Args:
+            progress: as for `work`.
+            engine: likewise.
+
+        Raises:
+            SweepError: as `work`.
+            WriteError: likewise.
+        """
+        self.plan()
+        self.work(progress, engine)
+        while self.plan_more():
+            self.work(progress, engine)
+
     # -- how it is computed ----------------------------------------------------------------------------------------
 
     def compute(self, number: int) -> Made:
@@ -315,7 +356,7 @@ class Durable:
             places = [known[_key(np.asarray(v).tolist())] for v in values]
             if places != list(range(len(known))):
                 chosen[SIZES.get(name, name)] = places
-        if self.sweep.run["sims"] != rounds.sims:
+        if self.sweep.rule is None and self.sweep.run["sims"] != rounds.sims:
             chosen["sim"] = slice(0, self.sweep.run["sims"])
         attrs = data.attrs
         return data.isel(chosen).assign_attrs(attrs) if chosen else data
@@ -372,8 +413,7 @@ def durable_sweep(
         SweepError: as `Durable.work`.
     """
     made = Durable.of(sweep, path, lanes=lanes, mix_versions=mix_versions, memory=memory)
-    made.plan()
-    made.work(progress, engine)
+    made.run(progress, engine)
     return made.data()
 
 

@@ -30,7 +30,7 @@ def sweep(
     grid: Mapping[str, Sequence],
     *,
     steps: int | None = None,
-    until: float | None = None,
+    until: float | str | None = None,
     at: Any = None,
     agents: int | None = None,
     sims: int = 1,
@@ -57,6 +57,7 @@ def sweep(
     workers: int | None = None,
     scheduler: str | None = None,
     listen: str | None = None,
+    most: int | None = None,
 ) -> xr.Dataset:
     """Simulate a model at every point of a grid; in a store, so that nothing is lost, if one is named.
 
@@ -66,7 +67,9 @@ def sweep(
             the sizes "agents", "dims" and "steps", and any number of the stepper ("stepper.protocol.period"). Numbers
             of the model run in one compiled program, those of the stepper one after another, sizes compile anew.
         steps: number of steps, unless the grid has it; of workers in virtual time, arrivals of each simulation.
-        until: in place of steps, the second of virtual time at which runs of workers end.
+        until: in place of steps, the second of virtual time at which runs of workers end. Or with a store a rule, such
+            as "stderr(quorum_loss) < 0.01" (or "< 5%" of the mean): rounds of simulations are added to the points that
+            it does not hold for yet, planned from all results before; `sims` is the least number of each point.
         at: the moments at which such runs are recorded, in seconds, or how many, evenly spaced; 100 by default.
         agents: p of one simulation, unless the grid has it; 1 by default.
         sims: independent simulations at each point; 1 by default.
@@ -103,6 +106,7 @@ def sweep(
         scheduler: with a store, the address of a scheduler of dask.distributed, such as "tcp://10.0.0.1:8786", whose
             workers compute; "local" for a cluster of this machine that ends with the call. See `docs/clusters.md`.
         listen: the address at which a cluster that starts here can be reached; by default by this machine alone.
+        most: where `until` is a rule, simulations of a point that are not exceeded; 100 times `sims` by default.
 
     Returns:
         A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
@@ -144,9 +148,12 @@ def sweep(
         first_sim=first_sim,
         exact=exact,
         fast=fast,
+        most=most,
     )
     engine = engine_of(workers, scheduler, listen)
     if store is None:
+        if asked.rule is not None:
+            raise ValueError(f"until={until!r}: must have a store, whose rounds it plans; give store=")
         if engine is not None:
             name, value = ("scheduler", scheduler) if workers is None else ("workers", workers)
             raise ValueError(f"{name}={value}: must have a store, in which processes meet; give store=")

@@ -66,6 +66,8 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     several = watched if isinstance(watched, list | tuple) else (watched,)
     said["observe"] = [getattr(o, "name", shown(o)) for o in several]
     said["numbers of observe"] = _short_all(several)
+    rule = sweep.rule
+    said["rule"] = None if rule is None else f"{rule}, from {rule.least} to {rule.most} simulations"
     said |= {"grid": list(sweep.grid), "keep_agents": sweep.keep_agents, "generator": GENERATOR}
     said |= {"x64": jnp.result_type(float) == jnp.float64, **_precision()}
     return json.loads(json.dumps(said, default=_short))

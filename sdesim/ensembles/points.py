@@ -22,6 +22,7 @@ from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
 from sdesim.engine.run import Lanes
+from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
 from sdesim.init import AbstractInit
@@ -182,6 +183,7 @@ class Sweep:
         run: what else decides the numbers, by the names of `sdesim.sweep`'s arguments.
         how: the stepper as it was given.
         keep_agents: whether the final agents are kept.
+        rule: until when simulations are added; None for as many as `sims`.
     """
 
     model: Dynamics
@@ -191,6 +193,7 @@ class Sweep:
     run: dict[str, Any]
     how: dict[str, Any]
     keep_agents: bool
+    rule: Rule | None = None
 
     @classmethod
     def of(
@@ -209,6 +212,7 @@ class Sweep:
         first_sim: Any,
         exact: bool | None,
         fast: bool,
+        most: Any = None,
         **run: Any,
     ) -> "Sweep":
         """Check what is asked for.
@@ -227,6 +231,7 @@ class Sweep:
             first_sim: likewise.
             exact: likewise.
             fast: likewise.
+            most: likewise.
             **run: likewise: sims, until, at, init, velocity, epoch, observe, every, increments.
 
         Returns:
@@ -240,6 +245,11 @@ class Sweep:
         how = dict(stepper=stepper, dt=dt, order=order)
         stepper = stepper_of(stepper, dt, order)
         grid = checked_grid(model, stepper, grid)
+        rule = None
+        if isinstance(run["until"], str):
+            rule, run["until"] = Rule.of(run["until"], run["sims"], most), None
+        elif most is not None:
+            raise ValueError(f"most={shown(most)}: must be left out, unless until= is a rule of errors")
         given = {"steps": steps, "agents": agents, "dims": dims}
         for name in SIZES.keys() & grid.keys():
             if given[name] is not None:
@@ -259,7 +269,7 @@ class Sweep:
         seed = random.seed_number(random.seed_words(seed))
         run |= dict(fast=fast, seed=seed, first_sim=first_sim, exact=exact)
         given = {name: value for name, value in given.items() if name not in grid}
-        return cls(model, stepper, grid, given, run, how, bool(keep_agents))
+        return cls(model, stepper, grid, given, run, how, bool(keep_agents), rule)
 
     @property
     def sizes(self) -> dict[str, list]:
@@ -294,14 +304,19 @@ class Sweep:
     def settings(self) -> dict[str, Any]:
         """All numbers and choices: what a file says of it."""
         values = {name: np.asarray(v).tolist() for name, v in self.grid.items()}
-        return {**self.given, **self.how, **self.run, "grid": values, "model": described(self.model)}
+        return {**self.given, **self.how, **self.run, **self._ruled, "grid": values, "model": described(self.model)}
+
+    @property
+    def _ruled(self) -> dict[str, Any]:
+        return {} if self.rule is None else {"until": str(self.rule), "most": self.rule.most}
 
     @property
     def call(self) -> Call:
         """The call that makes it."""
         values = {name: np.asarray(v).tolist() for name, v in self.grid.items()}
         observe = self.run["observe"] or None
-        arguments = {"model": self.model, "grid": values, **self.given, **self.how, **self.run, "observe": observe}
+        run = {**self.run, **self._ruled, "observe": observe}
+        arguments = {"model": self.model, "grid": values, **self.given, **self.how, **run}
         return Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
 
 
