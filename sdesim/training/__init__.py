@@ -7,6 +7,7 @@ history = training.train(training.ThreeLayer(), data, training.algorithm("easgd"
 from sdesim.training.algorithms import NAMES, Algorithm, NamedAlgorithm, algorithm
 from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
+from sdesim.training.deal import AbstractDeal, Dirichlet
 from sdesim.training.inner import OPTIMIZERS, optimizer
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
@@ -19,10 +20,12 @@ __all__ = [
     "NAMES",
     "NETWORKS",
     "OPTIMIZERS",
+    "AbstractDeal",
     "AbstractSchedule",
     "Algorithm",
     "Callback",
     "Constant",
+    "Dirichlet",
     "Images",
     "Keep",
     "LowRank",

@@ -27,6 +27,7 @@ from sdesim.training import callbacks as calls
 from sdesim.training import programs
 from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.data import Split
+from sdesim.training.deal import AbstractDeal
 from sdesim.training.measure import Record, dataset, labels, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
 from sdesim.training.schedule import AbstractSchedule
@@ -97,6 +98,8 @@ class Training:
         evaluation_batch: images a batch in evaluation; results of networks with batch statistics depend on it.
         train_images: of the training set, the first so many are evaluated.
         memory: bytes that may be used beside what is now, a number or such as "4GB"; what is free by default.
+        deal: which agent trains on which samples, such as `Dirichlet(0.3)`; all on all by default. Those of an agent
+            come again and again, until it has seen as many in an epoch as there are.
 
     Raises:
         ValueError: for a bad argument: its name, its value and what would be right.
@@ -128,9 +131,12 @@ class Training:
         evaluation_batch: int = 250,
         train_images: int = 5000,
         memory: int | str | None = None,
+        deal: AbstractDeal | None = None,
     ):
         sizes = (eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision)
-        self._setup = checked(network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer)
+        self._setup = checked(
+            network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer, deal=deal
+        )
         self._now: _At | None = None
         self._planned: set[str] = set()
         self._rates_set: dict[str, Any] = {}
@@ -442,7 +448,7 @@ class Training:
     def _order(self, epoch: int, batches: int) -> Array:
         setup = self._setup
         whose = (setup.lanes, setup.agents, setup.size)
-        return programs.shuffled(setup.seed, jnp.uint32(epoch), *whose, batches, setup.task.batch)
+        return programs.shuffled(setup.seed, jnp.uint32(epoch), *whose, batches, setup.task.batch, setup.owners)
 
     def _measure(self, state: RunState, eta: Array, batch_loss: Array, seconds: float) -> Record:
         # Two batches of this measurement's own: epochs count from the other end of the numbers.

@@ -91,7 +91,9 @@ def start() -> Callable[..., RunState]:
 
 
 @eqx.filter_jit
-def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, batches: int, batch: int) -> Array:
+def shuffled(
+    seed: Array, epoch: Array, runs: Array, agents: int, size: int, batches: int, batch: int, owners: Array | None
+) -> Array:
     """An epoch's batches; what is left of the last one is left out.
 
     Args:
@@ -102,11 +104,12 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, bat
         size: images of the training set.
         batches: of the epoch.
         batch: images of each, by agent.
+        owners: of each image its agent, (runs, size); None where all see all.
 
     Returns:
         Images by number, (steps, runs, agents, batch).
     """
-    order = steps.shuffled(seed, epoch, runs, agents, size)[..., : batches * batch]
+    order = steps.shuffled(seed, epoch, runs, agents, size, owners)[..., : batches * batch]
     return jnp.moveaxis(order.reshape(*order.shape[:2], batches, batch), 2, 0)
 
 

@@ -32,6 +32,7 @@ from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
 from sdesim.training.data import Split, check_split
+from sdesim.training.deal import AbstractDeal
 from sdesim.training.inner import Inner, check_steps
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
 from sdesim.training.memory import check_fits, size_of
@@ -61,6 +62,7 @@ class TrainingSetup:
         memory: bytes, or None for what is free.
         params: of one agent, as shapes.
         given: what was given, to make it again.
+        deal: which agent trains on which samples; None for all on all.
     """
 
     taken: modules.Taken
@@ -76,6 +78,7 @@ class TrainingSetup:
     memory: int | None
     params: Any
     given: dict[str, Any]
+    deal: AbstractDeal | None = None
 
     @property
     def agents(self) -> int:
@@ -118,9 +121,20 @@ class TrainingSetup:
     def fingerprint(self) -> str:
         """What a training must share with the one that it continues."""
         others = (self.agents, self.same_start, self.schedule, self.train_images, self.seed_number)
+        if self.deal is not None:
+            others = (*others, self.deal)
         if self.taken.values is not None:
             others = (*others, hash_of((), jax.tree.leaves(self.taken.values)))
         return fingerprint(self.task, self.algorithm, self.data, self.rates, self.numbers, others)
+
+    @functools.cached_property
+    def owners(self) -> Array | None:
+        """Of each training sample its agent, int32 (runs, samples); None where all train on all."""
+        deal, labels = self.deal, self.data.train_y
+        if deal is None:
+            return None
+        of_runs = [deal.owners(labels, self.agents, self.seed_number, run) for run in self.numbers.tolist()]
+        return jnp.asarray(np.stack(of_runs), jnp.int32)
 
     @property
     def seed_number(self) -> int:
@@ -169,6 +183,8 @@ class TrainingSetup:
         task = self.task
         found = dict(agents=self.agents, batch=task.batch, runs=self.numbers.tolist(), seed=self.seed_number)
         found |= dict(same_start=self.same_start, schedule=self.schedule, weight_decay=task.weight_decay)
+        if self.deal is not None:
+            found["deal"] = self.deal
         return found | dict(
             crop=task.crop,
             precision=task.precision,
@@ -221,6 +237,7 @@ def checked(
     train_images: int,
     memory: int | str | None,
     optimizer: Any = None,
+    deal: AbstractDeal | None = None,
 ) -> TrainingSetup:
     """The settings that `Training` takes, checked, and what they warn of.
 
@@ -242,6 +259,7 @@ def checked(
         train_images: of the training set, the first so many are evaluated.
         memory: bytes that may be used beside what is now, a number or such as "4GB"; None for what is free.
         optimizer: each agent's own, as `inner.Inner` takes it; None for a step with the algorithm's momentum.
+        deal: which agent trains on which samples; None for all on all.
 
     Returns:
         The settings.
@@ -284,7 +302,10 @@ def checked(
     if made.inner is not None:
         check_steps(made.inner, look.params)
     found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
-    setup = TrainingSetup(*found, look.params, given)
+    if deal is not None and not isinstance(deal, AbstractDeal):
+        raise TypeError(f"deal={shown(deal)}: must be None, or such as sdesim.training.Dirichlet(0.3)")
+    setup = TrainingSetup(*found, look.params, given, deal)
+    _ = setup.owners  # what cannot be dealt is told now
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
     warn_of_stiffness(made, rates)
     if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:

@@ -111,7 +111,7 @@ def agent_key(seed: Array, stream: random.Stream, number: ArrayLike, run: Array,
     return jax.random.wrap_key_data(jnp.stack(words))
 
 
-def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> Array:
+def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, owners: Array | None = None) -> Array:
     """Each agent's order of the training set in an epoch: the ranks of random words.
 
     Args:
@@ -120,6 +120,8 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> 
         runs: their numbers, uint32 (runs,).
         agents: of a run.
         size: images of the training set.
+        owners: of each image its agent, (runs, size), who sees no others, and its own again and again until there are
+            so many; None where all see all.
 
     Returns:
         Images by number, int32 (runs, agents, size).
@@ -128,7 +130,13 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int) -> 
     lane = (runs[:, None] << AGENT_BITS) | jnp.arange(agents, dtype=jnp.uint32)
     index = jnp.arange(size, dtype=jnp.uint32)
     words, _ = random.threefry2x32(*key, jnp.broadcast_to(lane[..., None], (*lane.shape, size)), index[None, None])
-    return jnp.argsort(words, axis=-1).astype(jnp.int32)
+    if owners is None:
+        return jnp.argsort(words, axis=-1).astype(jnp.int32)
+    others = owners[:, None, :] != jnp.arange(agents, dtype=owners.dtype)[None, :, None]
+    order = jnp.lexsort((words, others), axis=-1).astype(jnp.int32)
+    own = size - jnp.sum(others, axis=-1, dtype=jnp.int32)
+    again = jnp.arange(size, dtype=jnp.int32)[None, None] % own[..., None]
+    return jnp.take_along_axis(order, again, axis=-1)
 
 
 # -- one agent ---------------------------------------------------------------------------------------------------------
