@@ -10,7 +10,7 @@ from sdesim.results.files import WriteError
 from sdesim.results.recipe import by_command
 
 SWEEPS = ("sweep", "runs", "join", "export")
-COMMANDS = ("figure", "claims", "train", "data", "bench", *SWEEPS, "new", "completion")
+COMMANDS = ("figure", "claims", "train", "data", "bench", *SWEEPS, "new", "view", "completion")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +80,11 @@ def _main(arguments: list[str]) -> int:
 
         with as_usage():
             return new.run(rest)
+    if command == "view":
+        from sdesim.cli import view
+
+        with as_usage():
+            return view.run(rest)
     if command == "completion":
         from sdesim.cli import completion
 

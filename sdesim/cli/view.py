@@ -1,0 +1,56 @@
+"""`sdesim view`: the run browser."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sdesim.results.files import write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Look at a store, a file or a folder in the browser: pictures with sliders, claims, how far a sweep is."""
+
+    path: tyro.conf.Positional[Path] = Path("figures")
+    """A store, a .nc file of sdesim, a timetable (.csv), or a folder of these."""
+    port: int = 0
+    """Port to listen at, on this machine alone; a free one by default."""
+    show: Annotated[bool, tyro.conf.arg(name="open")] = True
+    """Open the browser."""
+    export: Path | None = None
+    """Write one HTML file without scripts to this path instead."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`sdesim view PATH`.
+
+    Args:
+        arguments: after `sdesim view`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        FileNotFoundError: if there is nothing to look at.
+        ValueError: for a file of another kind, or a port that is none.
+        ModuleNotFoundError: without the packages of the extra `view`.
+    """
+    options = tyro.cli(Options, prog="sdesim view", args=list(arguments))
+    if not 0 <= options.port < 2**16:
+        raise ValueError(f"port={options.port}: must be from 0, for a free one, to {2**16 - 1}")
+    if options.export is not None:
+        from sdesim.view import markup
+        from sdesim.view.sheets import sheets
+
+        write_text(options.export, markup.page(str(options.path), sheets(options.path)))
+        print(f"wrote {options.export}")
+        return 0
+    try:
+        from sdesim.view.server import serve
+    except ModuleNotFoundError as error:
+        raise ValueError(f"view: needs {error.name}; `pip install 'sdesim[view]'` brings it") from error
+    serve(options.path, options.port, options.show)
+    return 0

@@ -1,0 +1,181 @@
+"""The page of the run browser: what is looked at, sliders over what it depends on, and its picture."""
+
+import html
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import panel as pn
+import xarray as xr
+
+from sdesim.view import drawing, markup
+from sdesim.view.sheets import Sheet
+
+LIVE = 2000  # milliseconds between two looks at a store that is not finished
+WIDGET = {"sizing_mode": "stretch_width", "max_width": 320}
+
+
+def page(title: str, found: Sequence[Sheet]) -> pn.viewable.Viewable:
+    """All of it, for one visitor.
+
+    Args:
+        title: of the page.
+        found: what there is to look at.
+
+    Returns:
+        What Panel serves.
+    """
+    body = pn.Column(sizing_mode="stretch_width")
+    choose = pn.widgets.Select(name="show", options={_label(s): i for i, s in enumerate(found)}, **WIDGET)
+
+    def show(event: Any = None) -> None:
+        body[:] = [_sheet(found[choose.value])]
+
+    choose.param.watch(show, "value")
+    show()
+    head = pn.pane.HTML(f"<style>{markup.STYLE}</style><h1>{html.escape(title)}</h1>", sizing_mode="stretch_width")
+    return pn.Column(head, *([choose] if len(found) > 1 else []), body, sizing_mode="stretch_width")
+
+
+def _label(sheet: Sheet) -> str:
+    return sheet.name if sheet.what == "figure" else f"{sheet.name} ({sheet.what})"
+
+
+def _sheet(sheet: Sheet) -> pn.viewable.Viewable:
+    """A sheet, or why it cannot be shown."""
+    try:
+        parts = [_text(markup.claims(sheet.claims()))] if sheet.what == "figure" else []
+        if (png := sheet.picture()) is not None:
+            parts.insert(0, _text(markup.image(png, sheet.name)))
+        if sheet.what == "training":
+            data = sheet.data()
+            parts += [_text(markup.image(drawing.draw_history(data, what), what)) for what in drawing.LEARNED]
+        elif sheet.what == "timetable":
+            parts.append(_timetable(sheet))
+        elif sheet.what == "store":
+            parts.append(_store(sheet))
+        elif sheet.what == "data":
+            parts.append(_data(sheet.data()))
+        made = pn.Card(_text(markup.provenance(sheet.said())), title="how it was made", collapsed=True)
+        made.sizing_mode = "stretch_width"
+        return pn.Column(*parts, made, sizing_mode="stretch_width")
+    except (ValueError, OSError) as error:
+        return _text(f"<p>{html.escape(str(error))}</p>")
+
+
+def _text(markup: str) -> pn.pane.HTML:
+    """Markup of our own, in which what comes from files is escaped."""
+    return pn.pane.HTML(markup, sizing_mode="stretch_width")
+
+
+class _Picture:
+    """A picture of data, and the widgets that choose it."""
+
+    def __init__(self, data: xr.Dataset):
+        self.data = data
+        self.shown = _text("")
+        self.widgets = pn.Column(sizing_mode="stretch_width", max_width=340)
+        self.name = pn.widgets.Select(name="variable", options=drawing.names(data), **WIDGET)
+        self.name.param.watch(lambda event: self._choose(), "value")
+        self._choose()
+
+    def _choose(self) -> None:
+        """Widgets for the variable."""
+        first = drawing.first(self.data, self.name.value)
+        if first is None:
+            self.shown.object = "<p>There is nothing to draw yet.</p>"
+            return
+        dims = drawing.dims(self.data, first.name)
+        others = [None, *dims]
+        self.x = pn.widgets.Select(name="along", options=dims, value=first.x, **WIDGET)
+        self.y = pn.widgets.Select(
+            name="and", options={d or "nothing": d for d in others}, value=first.y, disabled=len(dims) < 2, **WIDGET
+        )
+        self.as_map = pn.widgets.Checkbox(name="as a map", value=first.as_map)
+        self.log = pn.widgets.Checkbox(name="logarithmic", value=False)
+        self.at = {d: self._slider(d) for d in dims}
+        every = [self.x, self.y, self.as_map, self.log, *self.at.values()]
+        for widget in every:
+            widget.param.watch(lambda event: self.draw(), "value")
+        self.widgets[:] = [self.name, *every]
+        self.draw()
+
+    def _slider(self, dim: str) -> Any:
+        values = self.data[dim].values if dim in self.data.coords else range(self.data.sizes[dim])
+        labels = {f"{i}: {v:.4g}" if isinstance(v, float) else f"{i}: {v}": i for i, v in enumerate(values)}
+        return pn.widgets.DiscreteSlider(name=dim, options=labels, **WIDGET)
+
+    def beside(self) -> pn.viewable.Viewable:
+        """The widgets beside the picture; above it where there is no room."""
+        return pn.FlexBox(self.widgets, pn.Column(self.shown, sizing_mode="stretch_width", max_width=860))
+
+    def draw(self) -> None:
+        """The picture as it is chosen, or why there is none."""
+        y = self.y.value if self.y.value != self.x.value else None
+        for dim, slider in self.at.items():
+            slider.visible = dim not in (self.x.value, y)
+        at = {dim: slider.value for dim, slider in self.at.items()}
+        choice = drawing.Choice(self.name.value, self.x.value, y, self.as_map.value, self.log.value, at)
+        try:
+            self.shown.object = markup.image(drawing.draw(self.data, choice), str(choice.name))
+        except (ValueError, TypeError) as error:
+            self.shown.object = f"<p>{html.escape(str(error))}</p>"
+
+
+def _data(data: xr.Dataset) -> pn.viewable.Viewable:
+    if not drawing.names(data):
+        return _text("<p>It has no variable of numbers that can be drawn.</p>")
+    return _Picture(data).beside()
+
+
+def _store(sheet: Sheet) -> pn.viewable.Viewable:
+    """A store as it grows: how far it is, and the picture of what there is."""
+    store, began = sheet.store(), time.monotonic()
+    before = len(store.done())
+    far, body = _text(""), pn.Column(_text("<p>Nothing is done yet.</p>"), sizing_mode="stretch_width")
+    pictures: list[_Picture] = []
+    seen: list[int] = []
+
+    def look() -> None:
+        done, whole = len(store.done()), store.rounds().tasks
+        if seen and seen[-1] == done:
+            return
+        seen.append(done)
+        far.object = _progress(done, whole, len(store.failures()), (done - before) / (time.monotonic() - began))
+        data = sheet.data()
+        if pictures:
+            pictures[0].data = data
+            pictures[0].draw()
+        elif drawing.names(data):
+            pictures.append(_Picture(data))
+            body[:] = [pictures[0].beside()]
+
+    look()
+    if pn.state.curdoc is not None:
+        pn.state.add_periodic_callback(look, period=LIVE)
+    return pn.Column(far, body, sizing_mode="stretch_width")
+
+
+def _progress(done: int, whole: int, failed: int, rate: float) -> str:
+    left = f", about {(whole - done) / rate:.0f} s left" if rate > 0 and done < whole else ""
+    lost = f"; {failed} failed" if failed else ""
+    return f'<p><progress max="{whole}" value="{done}"></progress> {done} of {whole} tasks{left}{lost}</p>'
+
+
+def _timetable(sheet: Sheet) -> pn.viewable.Viewable:
+    table = sheet.timetable()
+    begin, end = drawing.beginning(table)
+    sim = pn.widgets.IntSlider(name="simulation", start=0, end=max(table.sims - 1, 1), disabled=table.sims < 2, **WIDGET)
+    span = pn.widgets.RangeSlider(name="seconds", start=0.0, end=float(table.time.max()), value=(begin, end), **WIDGET)
+    shown = _text("")
+
+    def draw(event: Any = None) -> None:
+        try:
+            shown.object = markup.image(drawing.draw_timetable(table, min(sim.value, table.sims - 1), span.value), "timeline")
+        except ValueError as error:
+            shown.object = f"<p>{html.escape(str(error))}</p>"
+
+    for widget in (sim, span):
+        widget.param.watch(draw, "value")
+    draw()
+    return pn.FlexBox(pn.Column(sim, span, max_width=340), shown)
