@@ -26,7 +26,7 @@ ROOMS = (
     "analysis training",
     "sdesim",
     "papers",
-    "bench",
+    "bench view",
     "cli",
     "__main__",
 )

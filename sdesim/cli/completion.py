@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from sdesim.cli import bench, claims, figure, new, train
+from sdesim.cli import bench, claims, figure, new, train, view
 from sdesim.fields import check_choice
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame.experiment import PRESETS, Experiment
@@ -65,6 +65,7 @@ def _commands() -> Any:
             ),
             "join": _options("join", out=(Path, Path())),
             "export": _options("export", out=(Path, Path())),
+            "view": view.Options,
             "completion": _first({shell: _options(shell) for shell in SHELLS}),
         }
     )

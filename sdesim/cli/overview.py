@@ -20,6 +20,7 @@ sweep FILE.py|FILE.toml --store DIR [--workers N] [--worker] [--dry-run] [--NAME
 runs DIR [--check|--repair|--prune|--delete]
 join DIR|FILE.nc ... --out FILE.nc
 export DIR|FILE.nc --out FILE.csv|FILE.nc|FILE.zarr
+view [STORE|FILE|FOLDER] [--port N] [--no-open] [--export FILE]
 new rule|loss|noise|observable|protocol|figure NAME [--out DIR]
 completion bash|zsh
 --version
@@ -48,6 +49,8 @@ data cifar10` fetches the images, and verifies them.
 
 `sdesim sweep` runs a sweep in a folder that loses nothing: the same command goes on after a crash, and started several
 times it is shared. `sdesim runs` says how far it is, `sdesim export` makes one file of it.
+`sdesim view` shows a sweep's store, a file or a folder in the browser, on this machine alone; --export writes one HTML
+file to send.
 
 `sdesim new` writes a commented part of your own that works as it stands, and its test.
 

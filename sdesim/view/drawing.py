@@ -1,12 +1,14 @@
 """A picture of labeled data, as chosen: a variable, along which dimensions, and where in all others."""
 
+import contextlib
 import dataclasses
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sdesim import plot
 from sdesim.asynchrony.tables import Timetable
@@ -112,21 +114,17 @@ def draw(data: xr.Dataset, choice: Choice) -> bytes:
     here = data.isel({d: choice.at.get(str(d), 0) for d in others})
     if choice.y is not None and not choice.as_map and (many := here.sizes.get(choice.y, 1)) > SHOWN:
         here = here.isel({choice.y: np.unique(np.linspace(0, many - 1, SHOWN).round().astype(int))})
-    with plot.looks():
-        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-        try:
-            if choice.y is not None and choice.as_map:
-                plot.heat_map(here, choice.name, x=choice.x, y=choice.y, log=choice.log, ax=axes)
-            else:
-                line = plot.band if choice.x in TIMES else plot.points
-                line(here, choice.name, over=choice.x, ax=axes)
-                if choice.y is not None:
-                    axes.legend(fontsize="small")
-                if choice.log:
-                    axes.set_yscale("log")
-            return _png(figure)
-        finally:
-            plt.close(figure)
+    with _drawn() as axes:
+        if choice.y is not None and choice.as_map:
+            plot.heat_map(here, choice.name, x=choice.x, y=choice.y, log=choice.log, ax=axes)
+        else:
+            line = plot.band if choice.x in TIMES else plot.points
+            line(here, choice.name, over=choice.x, ax=axes)
+            if choice.y is not None:
+                axes.legend(fontsize="small")
+            if choice.log:
+                axes.set_yscale("log")
+        return _png(axes)
 
 
 def draw_history(data: xr.Dataset, what: str) -> bytes:
@@ -142,12 +140,8 @@ def draw_history(data: xr.Dataset, what: str) -> bytes:
     Raises:
         ValueError: where it cannot be drawn, in words.
     """
-    with plot.looks():
-        axes = plot.learning_curves(data, what)
-        try:
-            return _png(axes.figure)
-        finally:
-            plt.close(axes.figure)
+    with _drawn() as axes:
+        return _png(plot.learning_curves(data, what, ax=axes))
 
 
 def draw_timetable(table: Timetable, sim: int, window: tuple[float, float]) -> bytes:
@@ -164,12 +158,8 @@ def draw_timetable(table: Timetable, sim: int, window: tuple[float, float]) -> b
     Raises:
         ValueError: where it cannot be drawn, in words.
     """
-    with plot.looks():
-        axes = plot.timeline(table, sim=sim, window=window)
-        try:
-            return _png(axes.figure)
-        finally:
-            plt.close(axes.figure)
+    with _drawn() as axes:
+        return _png(plot.timeline(table, sim=sim, window=window, ax=axes))
 
 
 def beginning(table: Timetable) -> tuple[float, float]:
@@ -186,7 +176,16 @@ def beginning(table: Timetable) -> tuple[float, float]:
     return 0.0, last * min(1.0, share)
 
 
-def _png(figure: plt.Figure) -> bytes:
+@contextlib.contextmanager
+def _drawn() -> Iterator[Axes]:
+    """Axes to draw into, which are nobody's else and gone afterwards; threads may draw at a time."""
+    with plot.looks():
+        yield Figure(figsize=(6.4, 4.2), layout="constrained").add_subplot()
+
+
+def _png(axes: Axes) -> bytes:
     blob = io.BytesIO()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.savefig(blob, format="png", dpi=130)
     return blob.getvalue()

@@ -87,7 +87,9 @@ def page(title: str, found: Sequence[Sheet]) -> str:
             parts.append(_body(sheet))
         except (ValueError, OSError) as error:
             parts.append(f"<p>{html.escape(str(error))}</p>")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    )
     return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 

@@ -15,7 +15,15 @@ LIVE = 2000  # milliseconds between two looks at a store that is not finished
 WIDGET = {"sizing_mode": "stretch_width", "max_width": 320}
 
 
-def page(title: str, found: Sequence[Sheet]) -> pn.viewable.Viewable:
+FRAME = """
+{% extends base %}
+{% block preamble %}<meta name="viewport" content="width=device-width, initial-scale=1">{% endblock %}
+{% block contents %}{{ embed(roots.body) }}{% endblock %}
+"""
+"""As wide as the screen, a phone's too."""
+
+
+def page(title: str, found: Sequence[Sheet]) -> pn.Template:
     """All of it, for one visitor.
 
     Args:
@@ -33,8 +41,8 @@ def page(title: str, found: Sequence[Sheet]) -> pn.viewable.Viewable:
 
     choose.param.watch(show, "value")
     show()
-    head = pn.pane.HTML(f"<style>{markup.STYLE}</style><h1>{html.escape(title)}</h1>", sizing_mode="stretch_width")
-    return pn.Column(head, *([choose] if len(found) > 1 else []), body, sizing_mode="stretch_width")
+    parts = [_text(f"<h1>{html.escape(title)}</h1>"), *([choose] if len(found) > 1 else []), body]
+    return pn.Template(FRAME, items={"body": pn.Column(*parts, sizing_mode="stretch_width")})
 
 
 def _label(sheet: Sheet) -> str:
@@ -44,7 +52,7 @@ def _label(sheet: Sheet) -> str:
 def _sheet(sheet: Sheet) -> pn.viewable.Viewable:
     """A sheet, or why it cannot be shown."""
     try:
-        parts = [_text(markup.claims(sheet.claims()))] if sheet.what == "figure" else []
+        parts: list[pn.viewable.Viewable] = [_text(markup.claims(sheet.claims()))] if sheet.what == "figure" else []
         if (png := sheet.picture()) is not None:
             parts.insert(0, _text(markup.image(png, sheet.name)))
         if sheet.what == "training":
@@ -63,9 +71,9 @@ def _sheet(sheet: Sheet) -> pn.viewable.Viewable:
         return _text(f"<p>{html.escape(str(error))}</p>")
 
 
-def _text(markup: str) -> pn.pane.HTML:
+def _text(text: str) -> pn.pane.HTML:
     """Markup of our own, in which what comes from files is escaped."""
-    return pn.pane.HTML(markup, sizing_mode="stretch_width")
+    return pn.pane.HTML(text, sizing_mode="stretch_width", stylesheets=[markup.STYLE])
 
 
 class _Picture:
@@ -165,13 +173,17 @@ def _progress(done: int, whole: int, failed: int, rate: float) -> str:
 def _timetable(sheet: Sheet) -> pn.viewable.Viewable:
     table = sheet.timetable()
     begin, end = drawing.beginning(table)
-    sim = pn.widgets.IntSlider(name="simulation", start=0, end=max(table.sims - 1, 1), disabled=table.sims < 2, **WIDGET)
+    sim = pn.widgets.IntSlider(
+        name="simulation", start=0, end=max(table.sims - 1, 1), disabled=table.sims < 2, **WIDGET
+    )
     span = pn.widgets.RangeSlider(name="seconds", start=0.0, end=float(table.time.max()), value=(begin, end), **WIDGET)
     shown = _text("")
 
     def draw(event: Any = None) -> None:
         try:
-            shown.object = markup.image(drawing.draw_timetable(table, min(sim.value, table.sims - 1), span.value), "timeline")
+            shown.object = markup.image(
+                drawing.draw_timetable(table, min(sim.value, table.sims - 1), span.value), "timeline"
+            )
         except ValueError as error:
             shown.object = f"<p>{html.escape(str(error))}</p>"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 import sys
 import webbrowser
 from typing import Any
@@ -26,7 +27,7 @@ class Token(AuthProvider):
 
     Attributes:
         token: the one that opens the first visit.
-        hosts: as given; filled once the port is known.
+        hosts: as given.
     """
 
     def __init__(self, hosts: set[str]):
@@ -104,22 +105,29 @@ def serve(path: Any, port: int = 0, show: bool = True) -> None:
     found, title = sheets(path), str(path)
     asyncio.set_event_loop(asyncio.new_event_loop())  # of this thread
     pn.config.design = None
-    hosts: set[str] = set()
-    auth = Token(hosts)
+    port = port or _free_port()
+    host = f"{LOOPBACK}:{port}"
+    auth = Token({host})
     server = pn.io.server.get_server(
         lambda: page(title, found),
         port=port,
         address=LOOPBACK,
-        websocket_origin=[f"{LOOPBACK}:{port}"] if port else ["127.0.0.1:*"],
+        websocket_origin=[host],
         title=f"{title} - sdesim",
         auth_provider=auth,
         xsrf_cookies=True,
         location=False,
     )
-    hosts.add(f"{LOOPBACK}:{server.port}")
-    address = f"http://{LOOPBACK}:{server.port}/?token={auth.token}"
+    address = f"http://{host}/?token={auth.token}"
     print(f"{title}: {address}\nCtrl-C ends it.", flush=True)
     if show and not webbrowser.open(address):
         print("open the address in a browser", file=sys.stderr)
     server.start()
     server.io_loop.start()
+
+
+def _free_port() -> int:
+    """A port that is free now: whom websockets may come from has to be known before the server is there."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return probe.getsockname()[1]

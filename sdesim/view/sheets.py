@@ -8,7 +8,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from sdesim.asynchrony.tables import Timetable
-from sdesim.ensembles.opening import open_store, opened
+from sdesim.ensembles.opening import header_of, open_store, opened
 from sdesim.papers import MODULES
 from sdesim.papers.frame import registry
 from sdesim.results.datasets import read_dataset
@@ -78,11 +78,13 @@ class Sheet:
         path = self.path.with_name(f"{self.name}.nc") if self.what == "figure" else self.path
         if self.what == "timetable" or not path.exists():
             return {}
-        data = open_store(path) if self.what == "store" else read_dataset(path)
-        kind = data.attrs.get(KIND)
-        header = Header.of(data.attrs, str(kind), f"path={str(path)!r}") if kind in KINDS else None
-        if header is None:
-            return {str(name): str(value) for name, value in data.attrs.items()}
+        if self.what == "store":
+            header = header_of(self.store())
+        else:
+            attributes = read_dataset(path).attrs
+            if (kind := attributes.get(KIND)) not in KINDS:
+                return {str(name): str(value) for name, value in attributes.items()}
+            header = Header.of(attributes, kind, f"path={str(path)!r}")
         return {"made by": header.made_by, "settings": json.dumps(header.settings, indent=1), **_plain(header)}
 
 
@@ -138,5 +140,3 @@ def _of_file(path: pathlib.Path) -> Sheet:
         raise ValueError(f"path={str(path)!r}: must be a .nc file of sdesim, a timetable .csv, or a .claims.json")
     kind = read_dataset(path).attrs.get(KIND)
     return Sheet(path.stem, "training" if kind == "training" else "data", path)
-
-
