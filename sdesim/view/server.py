@@ -24,15 +24,11 @@ class Token(AuthProvider):
     Args:
         hosts: names that the server may be asked by, "127.0.0.1:PORT"; a page of another name that leads here is
             refused, whatever it knows.
-
-    Attributes:
-        token: the one that opens the first visit.
-        hosts: as given.
     """
 
     def __init__(self, hosts: set[str]):
-        self.token: str | None = secrets.token_urlsafe(32)
-        self.hosts = hosts
+        self.first = secrets.token_urlsafe(32)
+        self._hosts, self._unused = hosts, True
         self._session = secrets.token_urlsafe(32)
         super().__init__()
 
@@ -41,13 +37,13 @@ class Token(AuthProvider):
         """Who asks: "you", or nobody."""
 
         def user(handler: RequestHandler) -> str | None:
-            if handler.request.host not in self.hosts:
+            if handler.request.host not in self._hosts:
                 raise HTTPError(403)
             if secrets.compare_digest(handler.get_cookie(COOKIE, "") or "", self._session):
                 return "you"
             given = handler.get_argument("token", "")
-            if self.token is not None and secrets.compare_digest(given, self.token):
-                self.token = None
+            if self._unused and secrets.compare_digest(given, self.first):
+                self._unused = False
                 handler.set_cookie(COOKIE, self._session, httponly=True, samesite="Strict")
                 return "you"
             return None
@@ -118,7 +114,7 @@ def serve(path: Any, port: int = 0, show: bool = True) -> None:
         xsrf_cookies=True,
         location=False,
     )
-    address = f"http://{host}/?token={auth.token}"
+    address = f"http://{host}/?token={auth.first}"
     print(f"{title}: {address}\nCtrl-C ends it.", flush=True)
     if show and not webbrowser.open(address):
         print("open the address in a browser", file=sys.stderr)

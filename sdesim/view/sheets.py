@@ -8,7 +8,8 @@ from typing import Any, Literal
 import xarray as xr
 
 from sdesim.asynchrony.tables import Timetable
-from sdesim.ensembles.opening import header_of, open_store, opened
+from sdesim.ensembles import opening
+from sdesim.ensembles.opening import header_of, opened
 from sdesim.papers import MODULES
 from sdesim.papers.frame import registry
 from sdesim.results.datasets import read_dataset
@@ -43,7 +44,7 @@ class Sheet:
             FileNotFoundError: if it is gone.
         """
         if self.what == "store":
-            data = open_store(self.path)
+            data = opening.open(self.path)
             return data.drop_vars([name for name, v in data.data_vars.items() if "sim" in v.dims])
         return read_dataset(self.path)
 

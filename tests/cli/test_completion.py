@@ -17,7 +17,7 @@ def test_bash_completes_commands_figures_and_options(tmp_path, capsys):
         ["sdesim", ""],
         ["sdesim", "figure", "bs-"],
         ["sdesim", "figure", "bs-fig1", "--"],
-        ["sdesim", "train", "--al"],
+        ["sdesim", "train", "--algo"],
     ]
     lines = ["source ./script"]
     for words in asked:
