@@ -41,7 +41,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": cycler(linestyle=STYLES) * cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "image.cmap": SHADES,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
@@ -196,12 +196,16 @@ def plain_number(value: float) -> str:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Round ticks with plain labels on a logarithmic axis that nobody has given others; any other stays as it is.
+    """Round ticks with plain labels on a logarithmic axis; ticks that somebody chose stay, without others between.
 
     Args:
         axis: `axes.xaxis` or `axes.yaxis`, or that of a color bar.
     """
-    if axis.get_scale() != "log" or not isinstance(axis.get_major_formatter(), LogFormatter):
+    if axis.get_scale() != "log":
+        return
+    if not isinstance(axis.get_major_formatter(), LogFormatter):
+        if isinstance(axis.get_minor_formatter(), LogFormatter):
+            axis.set_minor_formatter(NullFormatter())
         return
     axis.set_major_locator(PlainLog())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))

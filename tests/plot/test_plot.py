@@ -426,7 +426,18 @@ def test_ticks_that_someone_chose_stay():
     axes.set_xscale("log")
     axes.set_xticks([2, 7], ["two", "seven"])
     theme.plain(figure)
+    figure.canvas.draw()
     assert [t.get_text() for t in axes.get_xticklabels()] == ["two", "seven"]
+    assert not any(t.get_text() for t in axes.get_xticklabels(minor=True))
+
+
+def test_lines_of_a_color_are_solid():
+    """Of many lines with colors of their own none is dashed by the look."""
+    with theme.looks():
+        _, axes = pyplot.subplots()
+        for color in theme.shades(14):
+            axes.plot([0, 1], [0, 1], color=color)
+    assert {line.get_linestyle() for line in axes.lines} == {"-"}
 
 
 # What who lacks a kind of cone sees of linear red, green and blue: Machado, Oliveira & Fernandes (2009), severity 1.
