@@ -92,7 +92,8 @@ class Durable:
             lanes = check_count("lanes", lanes)
         who, now = identity(sweep), versions()
         header = Header.new("store", sweep.settings, sweep.call, identity=who, versions=now)
-        cut = {"axes": list(sweep.grid), "lanes": lanes or lanes_of_a_task(sweep, next(iter(setups.values())))}
+        cut = {"axes": list(sweep.grid), "design": None if sweep.design is None else list(sweep.design.names)}
+        cut["lanes"] = lanes or lanes_of_a_task(sweep, next(iter(setups.values())))
         store = Store.create(path, {**json.loads(json.dumps(header.attributes(), default=str)), **cut})
         found = cls(sweep, store, setups, memory)
         found._check(who, now, lanes, mix_versions)
@@ -233,7 +234,7 @@ class Durable:
         held = {name: rounds.values(name) for name in rounds.axes}
         at = {name: [held[name][i] for i in task.points[:, j]] for j, name in enumerate(rounds.axes)}
         here = {name: at[name][0] for name in self.sweep.sizes}
-        columns = {name: at[name] for name in self.sweep.numbers}
+        columns = self.sweep.columns_of(at)
         key = size_key(here)
         width = next(one.said["widths"][key] for one in rounds.all if key in one.said["widths"])
         with warnings.catch_warnings():

@@ -59,7 +59,8 @@ def estimate(sweep: Sweep, lanes: int | None = None) -> Estimate:
     setups = programs(sweep)
     here = sweep.choices()
     lanes = lanes_of_a_task(sweep, next(iter(setups.values()))) if lanes is None else lanes
-    points, sims = math.prod(len(v) for v in sweep.numbers.values()), int(sweep.run["sims"])
+    points = math.prod(len(values) for name, values in sweep.grid.items() if name not in sweep.sizes)
+    sims = int(sweep.run["sims"])
     per_task = max(1, lanes // sims)
     tasks = math.ceil(points / per_task) * math.ceil(sims / lanes) * len(setups)
     seconds = memory = size = 0.0

@@ -15,9 +15,10 @@ import xarray as xr
 
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
+from sdesim.ensembles.designs import Design
 from sdesim.ensembles.durable import durable_sweep
 from sdesim.ensembles.engines import engine_of
-from sdesim.ensembles.points import SIZES, Sweep, combined, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.points import SIZES, Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
@@ -27,7 +28,7 @@ from sdesim.steppers import AbstractStepper
 
 def sweep(
     model: Dynamics,
-    grid: Mapping[str, Sequence],
+    grid: Mapping[str, Sequence] | Design,
     *,
     steps: int | None = None,
     until: float | str | None = None,
@@ -65,7 +66,8 @@ def sweep(
         model: the dynamics.
         grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
             the sizes "agents", "dims" and "steps", and any number of the stepper ("stepper.protocol.period"). Numbers
-            of the model run in one compiled program, those of the stepper one after another, sizes compile anew.
+            of the model run in one compiled program, those of the stepper one after another, sizes compile anew. Or
+            a design of `sdesim.ensembles.designs`, whose points have a dimension "point".
         steps: number of steps, unless the grid has it; of workers in virtual time, arrivals of each simulation.
         until: in place of steps, the second of virtual time at which runs of workers end. Or with a store a rule, such
             as "stderr(quorum_loss) < 0.01" (or "< 5%" of the mean): rounds of simulations are added to the points that
@@ -164,7 +166,7 @@ def sweep(
     return durable_sweep(asked, store, engine=engine, **how)
 
 
-def asked_of(model: Dynamics, grid: Mapping[str, Sequence], **arguments: Any) -> Sweep:
+def asked_of(model: Dynamics, grid: Mapping[str, Sequence] | Design, **arguments: Any) -> Sweep:
     """A sweep by the arguments of `sweep`, checked.
 
     Args:
@@ -203,11 +205,11 @@ def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Data
         TypeError: likewise.
         MemoryError: likewise.
     """
-    sizes, numbers = sweep.sizes, sweep.numbers
-    columns, parts, began = product_of(numbers), [], time.perf_counter()
+    sizes, numbers, designed = sweep.sizes, sweep.numbers, sweep.design is not None
+    columns, parts, began = numbers if designed else product_of(numbers), [], time.perf_counter()
     for here in sweep.choices():
         ran = run_points(sweep, here, columns, of=numbers, memory=memory, progress=progress)
-        parts.append(with_errors(on_grid(ran, numbers)))
+        parts.append(with_errors(on_design(ran, numbers) if designed else on_grid(ran, numbers)))
     data = combined(parts, {SIZES.get(name, name): list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in sweep.grid), ...)
     remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]

@@ -55,7 +55,7 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     said: dict[str, Any] = {name: value for name, value in run.items() if name not in apart}
     for prefix, module in (("", sweep.model), (STEPPER, sweep.stepper)):
         numbers = {prefix + name: value for name, value in numeric_fields(module).items()}
-        said |= {name: _short(value) for name, value in numbers.items() if name not in sweep.grid}
+        said |= {name: _short(value) for name, value in numbers.items() if name not in {**sweep.grid, **sweep.numbers}}
     for name in ("init", "velocity", "increments"):
         given = run[name]
         if isinstance(given, AbstractInit):
@@ -66,9 +66,10 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     several = watched if isinstance(watched, list | tuple) else (watched,)
     said["observe"] = [getattr(o, "name", shown(o)) for o in several]
     said["numbers of observe"] = _short_all(several)
+    said["design"] = sweep.design is not None
     rule = sweep.rule
     said["rule"] = None if rule is None else f"{rule}, from {rule.least} to {rule.most} simulations"
-    said |= {"grid": list(sweep.grid), "keep_agents": sweep.keep_agents, "generator": GENERATOR}
+    said |= {"grid": list({**sweep.sizes, **sweep.numbers}), "keep_agents": sweep.keep_agents, "generator": GENERATOR}
     said |= {"x64": jnp.result_type(float) == jnp.float64, **_precision()}
     return json.loads(json.dumps(said, default=_short))
 

@@ -15,6 +15,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from sdesim.ensembles.designs import POINT
 from sdesim.ensembles.points import SIZES, has_mean
 from sdesim.fields import shown
 from sdesim.results.datasets import attributes, describe, from_bytes
@@ -317,6 +318,9 @@ class Opened:
         variables["done"] = xr.Variable(tuple(self.axes), self.done, said)
         data = xr.Dataset(variables, {name: values for name, values in self.labels.items()})
         data = data.drop_vars([d for d in self.labels if d not in data.dims])
+        if names := self.store.manifest.get("design"):
+            rows = np.asarray(self.rounds.values(POINT), float).reshape(-1, len(names))
+            data = data.assign_coords({str(name): (POINT, rows[:, i]) for i, name in enumerate(names)})
         header = header_of(self.store)
         grid = {name: self.rounds.values(name) for name in self.rounds.axes}
         settings = {**header.settings, "grid": grid, "sims": self.rounds.sims}

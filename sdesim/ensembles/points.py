@@ -22,6 +22,7 @@ from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
 from sdesim.engine.run import Lanes
+from sdesim.ensembles.designs import POINT, Design
 from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
@@ -184,6 +185,7 @@ class Sweep:
         how: the stepper as it was given.
         keep_agents: whether the final agents are kept.
         rule: until when simulations are added; None for as many as `sims`.
+        design: points in place of a grid, which are the values of its one axis, "point"; None for a grid.
     """
 
     model: Dynamics
@@ -194,12 +196,13 @@ class Sweep:
     how: dict[str, Any]
     keep_agents: bool
     rule: Rule | None = None
+    design: Design | None = None
 
     @classmethod
     def of(
         cls,
         model: Dynamics,
-        grid: Mapping[str, Sequence],
+        grid: Mapping[str, Sequence] | Design,
         *,
         steps: Any,
         agents: Any,
@@ -244,17 +247,21 @@ class Sweep:
         check_flags(keep_agents=keep_agents)
         how = dict(stepper=stepper, dt=dt, order=order)
         stepper = stepper_of(stepper, dt, order)
-        grid = checked_grid(model, stepper, grid)
+        design = grid if isinstance(grid, Design) else None
+        if isinstance(grid, Design):
+            axes = _checked_design(model, stepper, grid)
+        else:
+            axes = checked_grid(model, stepper, grid)
         rule = None
         if isinstance(run["until"], str):
             rule, run["until"] = Rule.of(run["until"], run["sims"], most), None
         elif most is not None:
             raise ValueError(f"most={shown(most)}: must be left out, unless until= is a rule of errors")
         given = {"steps": steps, "agents": agents, "dims": dims}
-        for name in SIZES.keys() & grid.keys():
+        for name in SIZES.keys() & axes.keys():
             if given[name] is not None:
                 raise ValueError(f"{name}={given[name]}: is in the grid already; leave it out")
-        if steps is None and run["until"] is None and run["at"] is None and "steps" not in grid:
+        if steps is None and run["until"] is None and run["at"] is None and "steps" not in axes:
             raise ValueError("steps=None: give the number of steps, or put them in the grid")
         init = run["init"]
         given["agents"] = 1 if agents is None else agents
@@ -268,8 +275,8 @@ class Sweep:
         first_sim = 0 if first_sim is None else first_sim
         seed = random.seed_number(random.seed_words(seed))
         run |= dict(fast=fast, seed=seed, first_sim=first_sim, exact=exact)
-        given = {name: value for name, value in given.items() if name not in grid}
-        return cls(model, stepper, grid, given, run, how, bool(keep_agents), rule)
+        given = {name: value for name, value in given.items() if name not in axes}
+        return cls(model, stepper, axes, given, run, how, bool(keep_agents), rule, design)
 
     @property
     def sizes(self) -> dict[str, list]:
@@ -279,7 +286,22 @@ class Sweep:
     @property
     def numbers(self) -> dict[str, list]:
         """Of the grid, numbers of the model."""
+        if self.design is not None:
+            return self.design.columns
         return {name: values for name, values in self.grid.items() if name not in self.sizes}
+
+    def columns_of(self, at: Mapping[str, list]) -> dict[str, list]:
+        """The numbers of the model that are swept, one a point.
+
+        Args:
+            at: of each axis the value at every point.
+
+        Returns:
+            By name.
+        """
+        if self.design is None:
+            return {name: at[name] for name in self.numbers}
+        return {name: [row[i] for row in at[POINT]] for i, name in enumerate(self.design.names)}
 
     def choices(self) -> list[dict[str, Any]]:
         """All choices of sizes and numbers of the stepper, by name, the last one varying fastest."""
@@ -316,7 +338,7 @@ class Sweep:
         values = {name: np.asarray(v).tolist() for name, v in self.grid.items()}
         observe = self.run["observe"] or None
         run = {**self.run, **self._ruled, "observe": observe}
-        arguments = {"model": self.model, "grid": values, **self.given, **self.how, **run}
+        arguments = {"model": self.model, "grid": self.design or values, **self.given, **self.how, **run}
         return Call("sdesim.sweep", {name: value for name, value in arguments.items() if value is not None})
 
 
@@ -333,6 +355,17 @@ def tail_bytes(sweep: Sweep, setup: Setup) -> int:
     for o in setup.observables:
         numbers += (records if isinstance(o, AbstractSeries) else 1) * o.numbers(plan.agents, plan.dims)
     return numbers * jnp.dtype(jnp.result_type(float)).itemsize
+
+
+def _checked_design(model: Dynamics, stepper: AbstractStepper, design: Design) -> dict[str, list]:
+    """The points of a design, as values of one axis."""
+    for name, column in design.columns.items():
+        if name in SIZES or name.startswith(STEPPER):
+            raise ValueError(f"grid: a design is of numbers of the model, and {name} is none; give a grid")
+        checked_grid(model, stepper, {name: list(dict.fromkeys(column))})
+    if len(set(design.rows)) < len(design.rows):
+        raise ValueError("grid: each point of a design must be there once")
+    return {POINT: [list(row) for row in design.rows]}
 
 
 def product_of(values: Mapping[str, Sequence]) -> dict[str, list]:
@@ -527,6 +560,20 @@ def with_errors(data: xr.Dataset) -> xr.Dataset:
         rest = tuple(a for a in value.dims if a != "sim")
         summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
     return data.assign(summaries)
+
+
+def on_design(data: xr.Dataset, columns: Mapping[str, Sequence]) -> xr.Dataset:
+    """Data of points with the numbers of each as coordinates.
+
+    Args:
+        data: (point, ...).
+        columns: by name, one a point.
+
+    Returns:
+        The data.
+    """
+    labels = {name: (POINT, np.asarray(values)) for name, values in columns.items()}
+    return data.assign_coords({POINT: np.arange(data.sizes[POINT]), **labels})
 
 
 def has_mean(name: str, dims: Iterable[Any]) -> bool:

@@ -1,8 +1,11 @@
 """`sdesim sweep` and what is done with its stores, as users call it."""
 
+import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -186,3 +189,22 @@ def test_mistakes_are_said(toml, capsys, arguments, message, status):
     assert message in said
     assert said.count("\n") == 1
     assert not pathlib.Path("s").exists()
+
+
+def test_an_interrupted_sweep_goes_on(python, users_environment):
+    """Ctrl-C in the middle, and the same command again: what was done is not done again."""
+    command = [sys.executable, "-m", "sdesim", "sweep", python, "--store", "store", "--steps", "20000", "--lanes", "2"]
+    stopped = subprocess.Popen(command, env=users_environment, stderr=subprocess.PIPE, text=True)
+    done = lambda: Store("store").done() if pathlib.Path("store/manifest.json").exists() else set()
+    while len(done()) < 2:
+        assert stopped.poll() is None
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGINT)
+    assert stopped.wait(30) == 130
+    assert "interrupted" in stopped.stderr.read()
+    before = {n: os.stat(Store("store").task_path(n)) for n in done()}
+    assert len(before) < 30
+    assert int(sdesim.open("store")["done"].sum()) == 2 * len(before)
+    subprocess.run(command, env=users_environment, check=True)
+    assert len(done()) == 30
+    assert {n: os.stat(Store("store").task_path(n)) for n in before} == before
