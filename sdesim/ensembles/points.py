@@ -248,10 +248,7 @@ class Sweep:
         how = dict(stepper=stepper, dt=dt, order=order)
         stepper = stepper_of(stepper, dt, order)
         design = grid if isinstance(grid, Design) else None
-        if isinstance(grid, Design):
-            axes = _checked_design(model, stepper, grid)
-        else:
-            axes = checked_grid(model, stepper, grid)
+        axes = _checked_design(model, stepper, grid) if isinstance(grid, Design) else checked_grid(model, stepper, grid)
         rule = None
         if isinstance(run["until"], str):
             rule, run["until"] = Rule.of(run["until"], run["sims"], most), None
