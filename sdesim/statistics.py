@@ -490,7 +490,7 @@ def worst(measured: xr.DataArray, expected: Any, sides: int = 2) -> Estimate:
     size = abs if sides == 2 else lambda signed: signed
     value = greatest(size(scores)) / most
     if not value > 1:
-        return Estimate(value, 0.0 * value)
+        return Estimate(value, 0.0 * abs(value))
     least = greatest(size(_less_skewness(scores, measured))) / most
     return Estimate(value, (value - least) / DECISIVE if least < 1 else 0.0)
 

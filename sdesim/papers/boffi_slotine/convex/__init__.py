@@ -26,5 +26,8 @@ EXPERIMENT = Experiment(
     picture.plot,
     lambda config, data: measured.Runs(data),
     claims.statements,
-    mutations={"noise x 10": noise("noise is ten times as large", 10.0)},
+    mutations={
+        "noise x 10": noise("noise is ten times as large", 10.0),
+        "noise x 1/10": noise("noise is a tenth as large", 0.1),
+    },
 )

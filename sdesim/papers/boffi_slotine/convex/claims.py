@@ -210,8 +210,22 @@ def statements(config: Config) -> list[Statement]:
             at_least(0.4, smoke=0.4),
         ),
         measured.ratio(
+            "easgd-order",
+            "with the fewest agents Theorem 5.2 is within a factor 10 of the error at the largest gain (error / bound)",
+            lambda d: d["both"].isel(center_agents=0, k=-1),
+            lambda d: easgd_bound(config, d).isel(center_agents=0, k=-1),
+            at_least(0.1, smoke=0.1),
+        ),
+        measured.ratio(
+            "momentum-order",
+            "so is Theorem 5.3 (error / bound)",
+            lambda d: d["momentum"].isel(n_agents=0, k=-1),
+            lambda d: momentum_bound(config, d).isel(n_agents=0, k=-1),
+            at_least(0.1, smoke=0.1),
+        ),
+        measured.ratio(
             "easgd-loose",
-            "Theorem 5.2 is loose with many agents (largest error / bound at the most agents)",
+            "with many agents Theorem 5.2 is loose (largest error / bound at the most agents)",
             lambda d: d["both"].isel(center_agents=-1),
             lambda d: easgd_bound(config, d).isel(center_agents=-1),
             at_most(0.2, smoke=0.4),
