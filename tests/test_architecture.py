@@ -23,7 +23,7 @@ ROOMS = (
     "plot",
     "claims ensembles",
     "run",
-    "analysis training",
+    "analysis sharding training",
     "sdesim",
     "papers",
     "bench view",
