@@ -181,7 +181,9 @@ class TrainingSetup:
     def options(self) -> dict[str, Any]:
         """Settings by their names, but for network, data, algorithm and rate."""
         task = self.task
-        found = dict(agents=self.agents, batch=task.batch, runs=self.numbers.tolist(), seed=self.seed_number)
+        found: dict[str, Any] = dict(
+            agents=self.agents, batch=task.batch, runs=self.numbers.tolist(), seed=self.seed_number
+        )
         found |= dict(same_start=self.same_start, schedule=self.schedule, weight_decay=task.weight_decay)
         if self.deal is not None:
             found["deal"] = self.deal
