@@ -85,7 +85,7 @@ def paths(panel: Axes, points: Points, data: xr.Dataset) -> None:
     some = slice(None, None, -(-len(steps) // 30))
     center, error = grid_mean(shown.isel(step=some)), 2 * grid_error(shown.isel(step=some))
     for i, (values, color) in enumerate(zip(points.values, colors(len(points.values)), strict=True)):
-        panel.plot(steps, points.exact(*values)[:, column], color=color, lw=1.2)
+        panel.plot(steps, points.exact(*values)[:, column], "-", color=color, lw=1.2)
         style: dict[str, Any] = dict(fmt="o", ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
         bars = dict(yerr=error.isel(point=i), label=points.label(*values))
         panel.errorbar(steps[some], center.isel(point=i), **bars, **style)
