@@ -40,7 +40,7 @@ class Validity:
         moved: sgd - limit, from the pairs of simulations with one noise where there are such.
         way: in which that was found, "svag" or "euler-maruyama".
         apart: how many standard errors the limits of the two ways are apart; NaN where there is one alone.
-        table: over `way` and `level`: `mean`, `stderr`.
+        table: over `way` and `level`: `mean`, `stderr`, and `value` of each simulation, over `sim` too.
     """
 
     eta: float
@@ -257,8 +257,9 @@ def _apart(limits: dict[str, Estimate]) -> float:
 
 def _table(found: dict[str, list[NDArray]], levels: list[int]) -> xr.Dataset:
     estimates = {way: [mean_of(values) for values in of] for way, of in found.items()}
-    variables = {
+    variables: dict[str, Any] = {
         name: (("way", "level"), [[getattr(e, what) for e in of] for of in estimates.values()])
         for name, what in (("mean", "value"), ("stderr", "stderr"))
     }
+    variables["value"] = ("way", "level", "sim"), list(found.values())
     return xr.Dataset(variables, {"way": list(estimates), "level": levels})

@@ -36,6 +36,34 @@ def second_moment(
     return (eta * s**2 / (2 * h - eta * h**2 / floats(level) - eta * c**2))[()]
 
 
+def fourth_moment(
+    eta: Numbers, level: Numbers, curvature: Numbers = 1.0, sigma: Numbers = 1.0, excess: Numbers = 0.0
+) -> Numbers:
+    """The stationary E x^4 at a level of SVAG, under additive noise of any law.
+
+    With r = 1 - eta h / l and V of `second_moment` it is (3 + g (1 - r^2) / (1 + r^2)) V^2, where
+    g = excess (w1^4 + w2^4) / l^2 is the excess kurtosis of two gradients with SVAG's weights w. Its limit is 3 V^2,
+    whatever the law.
+
+    Args:
+        eta: learning rate, greater than 0 and less than `stable_eta` of the level, in time.
+        level: l, at least 1, without unit; infinite for the SDE.
+        curvature: h, greater than 0, in 1/time.
+        sigma: s, the standard deviation of the noise, at least 0, in length/time.
+        excess: of one gradient's noise, E zeta^4 / s^4 - 3, at least -2, without unit.
+
+    Returns:
+        In length^4.
+    """
+    variance = second_moment(eta, level, curvature, sigma)
+    g = finite("excess", excess)
+    require(g >= -2, f"excess={show(excess)}: must be at least -2")
+    share = 1 / floats(level)
+    square = (1 - floats(eta) * floats(curvature) * share) ** 2
+    combined = g * (share**2 + 6 * share * (2 - share) + (2 - share) ** 2) / 8
+    return ((3 + combined * (1 - square) / (1 + square)) * variance**2)[()]
+
+
 def path(
     eta: Numbers,
     level: Numbers,

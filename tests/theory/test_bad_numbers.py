@@ -122,6 +122,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "refinement.second_moment": {**REFINED, "level": 4.0, "sigma": 1.0},
     "refinement.path": {**REFINED, "level": 4.0, "steps": 3, "start": 1.0, "sigma": 1.0},
     "refinement.stable_eta": {"level": 4.0, "curvature": 1.0, "multiplicative": 0.5},
+    "refinement.fourth_moment": {"eta": 0.1, "level": 4.0, "curvature": 1.0, "sigma": 1.0, "excess": 2.0},
     "refinement.moved": REFINED,
     "refinement.largest_eta": {"tolerance": 0.1, "curvature": 1.0, "multiplicative": 0.5},
     "stability.easgd_spectrum": EASGD,
@@ -198,6 +199,7 @@ SIGNED = {
     *("eta_h", "delta_h", "alpha", "beta", "b", "c", "center", "mean", "point", "start", "matrix", "covariance"),
     *(
         "third",
+        "excess",
         "concavity",
         "function",
         "slope",
@@ -215,7 +217,7 @@ SIGNED = {
 }
 # Infinity is taken, and NaN refused: the limit of many steps.
 INFINITE = {"quadratic.center_mean(steps)", "quadratic.center_variance(steps)", "quadratic.center_square(steps)"} | {
-    f"refinement.{of}(level)" for of in ("second_moment", "path", "stable_eta")
+    f"refinement.{of}(level)" for of in ("second_moment", "fourth_moment", "path", "stable_eta")
 }
 # Called by public functions, after checks of their own.
 INSIDE = {

@@ -21,6 +21,23 @@ def test_path_is_the_recursion(level):
     assert of.second_moment(ETA, level, H, S, C) == pytest.approx(recursion(level, 500, 1.69), rel=1e-12)
 
 
+@pytest.mark.parametrize("level", [1, 3, 16])
+def test_fourth_moment_is_the_recursion(level):
+    """Of E x^4 with the fourth moment of two weighted gradients, whose third moments are 0."""
+    from sdesim.noise import svag_weights
+
+    excess, e, r = 7.0, ETA / level, 1 - ETA * H / level
+    weights = np.array(svag_weights(level))
+    kick2 = level * S**2
+    kick4 = ((3 + excess) * np.sum(weights**4) + 6 * weights[0] ** 2 * weights[1] ** 2) * S**4
+    square, fourth = 0.0, 0.0
+    for _ in range(200 * level):
+        fourth = r**4 * fourth + 6 * r**2 * square * e**2 * kick2 + e**4 * kick4
+        square = r**2 * square + e**2 * kick2
+    assert of.fourth_moment(ETA, level, H, S, excess) == pytest.approx(fourth, rel=1e-10)
+    assert of.fourth_moment(ETA, np.inf, H, S, excess) == 3 * of.second_moment(ETA, np.inf, H, S) ** 2
+
+
 def test_the_limit_is_that_of_fine_levels():
     """And what is left of it halves where the level doubles."""
     for formula in (
