@@ -30,7 +30,7 @@ class Options:
     figures: tyro.conf.Positional[tuple[str, ...]] = ()
     """Figures by name; all by default."""
     paper: str | None = None
-    """Claims of one paper alone: asynchrony, boffi_slotine, regatti, yu or zhang."""
+    """Claims of one paper alone: asynchrony, boffi_slotine, modern, regatti, yu or zhang."""
     verdict: Verdict | None = None
     """Claims of one verdict alone."""
     folder: Path = Path("figures")

@@ -4,18 +4,13 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame import measured
 from sdesim.papers.modern.outer.claims import exact_path, limit
 from sdesim.papers.modern.outer.config import Config
+from sdesim.plot import theme
 from sdesim.theory import outer
-
-
-def _color(config: Config, i: int) -> str:
-    return to_hex(pyplot.get_cmap("viridis")(0.8 * i / max(len(config.momenta) - 1, 1)))
 
 
 def _radius(panel: Axes, config: Config) -> None:
@@ -23,7 +18,7 @@ def _radius(panel: Axes, config: Config) -> None:
     lrs = np.linspace(0.05, config.lrs[-1] * 1.2, 300)
     for i, mu in enumerate(config.momenta):
         of = [outer.radius(outer.curvature(config.eta * h, config.period), lrs, mu) for h in config.curvatures]
-        color = _color(config, i)
+        color = theme.shades(len(config.momenta))[i]
         panel.plot(lrs, np.max(of, axis=0), color=color, lw=1.4, label=rf"$\mu={mu:g}$")
         panel.axvline(limit(config, mu), color=color, lw=0.9, ls=":")
     panel.axhline(1, color="0.6", lw=0.8)
@@ -35,7 +30,7 @@ def _radius(panel: Axes, config: Config) -> None:
 def _distance(panel: Axes, config: Config, data: xr.Dataset, sigma: float) -> None:
     """The mean square after all rounds, exact and simulated."""
     for i, mu in enumerate(config.momenta):
-        color = _color(config, i)
+        color = theme.shades(len(config.momenta))[i]
         lrs = np.linspace(config.lrs[0] * 0.8, min(limit(config, mu) * 1.05, config.lrs[-1] * 1.05), 80)
         curve = [exact_path(config, lr, mu, sigma)[-1] for lr in lrs]
         measured.plot_formula(panel, lrs, curve, "_", color, "-")
@@ -59,7 +54,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
         rf"much, $\sigma={config.sigmas[1]:g}$",
     )
     for i, title in enumerate(titles):
-        plotting.letter(axes[i], i, title)
+        theme.letter(axes[i], i, title)
     what = f"{config.agents} workers, {config.period} inner steps a round"
     figure.suptitle(
         f"An outer optimizer on a quadratic, {what}: exact (lines, best marked) and simulated", fontsize=10.5

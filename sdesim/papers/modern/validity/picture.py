@@ -4,13 +4,12 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from sdesim import plotting
 from sdesim.papers.frame import measured
 from sdesim.papers.modern.validity.claims import share
 from sdesim.papers.modern.validity.config import Config
+from sdesim.plot import theme
 from sdesim.theory import refinement
 
 
@@ -20,7 +19,7 @@ def _levels(panel: Axes, config: Config, data: xr.Dataset, power: int) -> None:
     fine = np.geomspace(1, config.levels[-1], 60)
     shown = config.etas[-4:]
     for i, eta in enumerate(shown):
-        color = to_hex(pyplot.get_cmap("viridis")(0.85 * i / max(len(shown) - 1, 1)))
+        color = theme.shades(len(shown))[i]
         limit = refinement.second_moment(eta, np.inf)
         if power == 2:
             curve, scale = refinement.second_moment(eta, fine), limit
@@ -41,27 +40,27 @@ def _moved(panel: Axes, config: Config, data: xr.Dataset) -> None:
     etas = np.geomspace(config.etas[0] / 1.4, config.etas[-1] * 1.25, 200)
     at = data["eta"].values
     style = {
-        "rare": (plotting.SMOOTHED, "o", 0.0, "$E\\,x^2$, rare gradients"),
-        "growing": (plotting.LOSS, "s", config.growth, "$E\\,x^2$, growing noise"),
+        "rare": (theme.SMOOTHED, "o", 0.0, "$E\\,x^2$, rare gradients"),
+        "growing": (theme.LOSS, "s", config.growth, "$E\\,x^2$, growing noise"),
     }
     for law, (color, marker, growth, label) in style.items():
         measured.plot_formula(panel, etas, refinement.moved(etas, 1.0, growth), "_", color, "-")
         measured.plot_measured(panel, share(config, data, law), "eta", label, color, marker)
     fourth = lambda eta, level: refinement.fourth_moment(eta, level, excess=config.excess)
     curve = fourth(etas, 1) / fourth(etas, np.inf) - 1
-    measured.plot_formula(panel, etas, curve, "_", plotting.AGENTS, "-")
+    measured.plot_formula(panel, etas, curve, "_", theme.AGENTS, "-")
     sgd = data["square"].sel(law="rare", way="svag").isel(level=0) ** 2
     measured.plot_measured(
         panel,
         sgd / xr.DataArray(fourth(at, np.inf), {"eta": at}, ("eta",)) - 1,
         "eta",
         "$E\\,x^4$, rare gradients",
-        plotting.AGENTS,
+        theme.AGENTS,
         "D",
     )
     panel.axhline(config.tolerance, color="0.5", lw=0.9, ls=":")
     where = refinement.largest_eta(config.tolerance, 1.0, config.growth)
-    panel.axvline(where, color=plotting.LOSS, lw=0.9, ls=":")
+    panel.axvline(where, color=theme.LOSS, lw=0.9, ls=":")
     panel.text(etas[0] * 1.05, config.tolerance * 1.08, f"tolerance {config.tolerance:.0%}", color="0.4", fontsize=8)
     panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta h$", ylabel="SGD exceeds its SDE by (share)")
     panel.set_ylim(0.01, 20)
@@ -74,7 +73,7 @@ def plot(config: Config, data: xr.Dataset) -> Figure:
     _levels(axes[1], config, data, 4)
     _moved(axes[2], config, data)
     for i, title in enumerate(("refined to the SDE: variance", "fourth moment", "where the SDE breaks")):
-        plotting.letter(axes[i], i, title)
+        theme.letter(axes[i], i, title)
     figure.suptitle("Does the SDE describe SGD? A quadratic, simulated (points) and exact (lines)", fontsize=10.5)
     pyplot.close(figure)
     return figure
