@@ -86,7 +86,9 @@ def test_documents_show_commands():
 
 @page
 def test_links_lead_somewhere(page):
-    local = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    made = "reference/"  # by the site's own configuration
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not link.startswith(made)]
+    local = [link for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 

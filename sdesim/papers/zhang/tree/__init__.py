@@ -27,9 +27,11 @@ _HERE = "papers.zhang.tree.run"
 
 def _copying(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
     """In trees the greatest moving rate at all points."""
-    greatest = lambda k: jnp.full_like(k, jnp.max(k))
-    is_tree = isinstance(model.coupling, Tree)
-    return (eqx.tree_at(lambda m: m.coupling.k, model, greatest(model.coupling.k)) if is_tree else model), stepper
+    tree = model.coupling
+    if not isinstance(tree, Tree):
+        return model, stepper
+    alike = eqx.tree_at(lambda rule: rule.k, tree, jnp.full_like(tree.k, jnp.max(tree.k)))
+    return eqx.tree_at(lambda m: m.coupling, model, alike), stepper
 
 
 EXPERIMENT = Experiment(
