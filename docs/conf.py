@@ -47,7 +47,8 @@ napoleon_use_ivar = True
 
 MODULES = {
     "Models": "dynamics coupling objectives noise schedules init",
-    "Runs": "run steppers asynchrony ensembles.grids ensembles.joining sharding observe results.result statistics random",
+    "Runs": "run steppers asynchrony ensembles.grids ensembles.joining sharding observe results.result",
+    "Numbers": "statistics random",
     "Pictures": "plot",
     "Theory and analysis": "analysis theory",
     "Networks": "training interop.as_optax interop.as_diffrax",

@@ -87,6 +87,9 @@ class Durable:
             ValueError: as `sdesim.sweep`.
             WriteError: if the store cannot be written.
         """
+        if getattr(sweep.stepper, "timetable", None) is not None:
+            why = "a task is some simulations, each of which would take the rows of the first"
+            raise ValueError(f"timetable: must be left out with store=, since {why}; give laws, such as compute=")
         setups = programs(sweep)
         if lanes is not None:
             lanes = check_count("lanes", lanes)

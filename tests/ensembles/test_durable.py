@@ -352,3 +352,14 @@ def test_ten_kills_of_the_engine(tmp_path, whole, users_environment):
     assert [process.wait() for process in running] == [0, 0]
     assert kills >= 5
     same(sdesim.open(path), whole)
+
+
+def test_a_timetable_is_refused(tmp_path):
+    """Its rows are of the run's simulations, and a task is some of them."""
+    from sdesim.asynchrony import Asynchronous, AsyncSGD, Exponential, timetable
+
+    table = timetable(Exponential(), workers=4, arrivals=20, sims=20, seed=0)
+    given = {**RUN, "stepper": Asynchronous(AsyncSGD(), timetable=table)}
+    with pytest.raises(ValueError, match=r"timetable: must be left out with store="):
+        sdesim.sweep(model(coupling=sdesim.Uncoupled()), {"eta": [0.01, 0.1]}, **given, store=str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
