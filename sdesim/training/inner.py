@@ -18,6 +18,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim.contents import digest
 from sdesim.fields import check_choice, said_by, shown
+from sdesim.results.recipe import as_code
 from sdesim.tracing import each
 
 _RIGHT = (
@@ -26,7 +27,7 @@ _RIGHT = (
 )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Inner:
     """An optimizer of one agent. Equal for what computes the same, so that it compiles once however often it is made.
 
@@ -47,6 +48,9 @@ class Inner:
 
     def __hash__(self):
         return hash(self._digest)
+
+    def __repr__(self):
+        return f"Inner({as_code(self.given)}, {self._digest[:16]})"  # the same in every process
 
     def __eq__(self, other: object):
         return isinstance(other, Inner) and self._digest == other._digest

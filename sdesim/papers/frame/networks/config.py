@@ -5,7 +5,7 @@ The numbers of the paper's figures are lost in the available text, and are chose
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 
@@ -48,6 +48,8 @@ class Arm:
 class Config:
     """Sizes and constants [C] of a training experiment."""
 
+    DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")  # that it may be of
+
     data: Literal["cifar10", "synthetic"] = "cifar10"
     """The images; CIFAR-10 must have been fetched: sdesim data cifar10."""
     images: int | None = None
@@ -78,7 +80,7 @@ class Config:
             check_count(name, getattr(self, name))
         for name in ("eta", "momentum"):
             check_sign(name, getattr(self, name))
-        check_choice("data", self.data, ("cifar10", "synthetic"))
+        check_choice("data", self.data, self.DATA)
         if self.sims < 2:
             raise ValueError(f"sims={self.sims}: must be at least 2, for an error of the mean")
 

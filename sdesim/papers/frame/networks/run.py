@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from sdesim import source, training
+from sdesim.contents import without_addresses
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.networks.config import Arm, Config
 from sdesim.results.datasets import cache_folder
@@ -109,7 +110,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
     """Of all that decides a training but the number of its epochs, the code that trains included."""
     said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
     schedule = _source(type(settings.get("schedule")))
-    decides = repr((network, jax.tree.structure(algorithm), said, circumstances(), schedule))
+    decides = without_addresses(repr((network, jax.tree.structure(algorithm), said, circumstances(), schedule)))
     return hash_of((_CODE, decides), (*data, *jax.tree.leaves(algorithm)))[:24]
 
 
