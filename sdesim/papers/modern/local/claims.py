@@ -117,7 +117,7 @@ def statements(config: Config) -> list[Statement]:
         slowest, short, config.start, config.sigma, config.agents
     )
     end = lambda runs, rule: float(last(trace(runs.data["fallen"].sel(rule=rule))))
-    found = [
+    return [
         # fails of another noise, and of no coupling
         Statement(
             "slow",
@@ -152,25 +152,3 @@ def statements(config: Config) -> list[Statement]:
             at_least(1.2, smoke=1.1),
         ),
     ]
-    if len(config.etas) > 1:
-        least, most = config.etas[0], config.etas[-1]
-        ratio = round(most / least)
-        pair = next(((h, ratio * h) for h in config.periods[1:] if ratio * h in config.periods), None)
-        if pair is not None:
-
-            def rates(runs: Runs) -> float:
-                u = runs.data["u"]
-                drift = lambda eta, h: float(np.log(config.start / last(u.sel(eta=eta, period=h))))
-                return abs(drift(most, pair[0]) / drift(least, pair[1]) / ratio - 1)
-
-            found.append(
-                # fails of no coupling
-                Statement(
-                    "rate",
-                    f"at the same eta t and the same time eta H of a period the drift is proportional to eta: {most:g} "
-                    f"against {least:g} (relative difference of the ratio of log(start / u) from {ratio})",
-                    rates,
-                    at_most(0.35),
-                )
-            )
-    return found
