@@ -13,7 +13,7 @@ import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main
 
-WITHOUT_CODE = ("claims", "errata", "index", "learn", "more", "understand")
+WITHOUT_CODE = ("claims", "errata", "index", "learn", "more", "scaling", "understand")
 PROSE = [ROOT / "docs" / f"{name}.md" for name in WITHOUT_CODE]
 CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(PROSE)), ROOT / "README.md"]
 PAGES = [*CODE, *PROSE, ROOT / "CONTRIBUTING.md"]

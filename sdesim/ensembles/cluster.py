@@ -9,6 +9,7 @@ user has started, and a cluster that is started here listens to this machine alo
 import contextlib
 import ipaddress
 import itertools
+import logging
 import os
 import secrets
 import threading
@@ -134,13 +135,17 @@ def _local(workers: int, listen: str, on_gpu: bool) -> Any:
     for i in range(workers):
         own = {CORES: ",".join(map(str, cores[i::workers] or [cores[i % len(cores)]]))}
         options: dict[str, Any] = {"nthreads": 1, "host": listen, "dashboard": False}
+        options["silence_logs"] = logging.ERROR
         if on_gpu:
             own["CUDA_VISIBLE_DEVICES"] = str(i % jax.local_device_count())
             options["resources"] = {GPU: 1}
         specs[i] = {"cls": distributed.Nanny, "options": {**options, "env": own}}
     at = {"host": listen, "port": 0, "dashboard_address": f"{listen}:0"}
     return distributed.SpecCluster(
-        workers=specs, scheduler={"cls": distributed.Scheduler, "options": at}, name="sdesim", silence_logs=True
+        workers=specs,
+        scheduler={"cls": distributed.Scheduler, "options": at},
+        name="sdesim",
+        silence_logs=logging.ERROR,
     )
 
 

@@ -45,7 +45,8 @@ class Box:
             Their indices, (count, axes).
         """
         places = np.unravel_index(points, [len(along) for along in self.at]) if self.at else ()
-        columns = [np.asarray(along)[place] for along, place in zip(self.at, places, strict=True)]
+        # No array of all indices for each task: that would cost the square of their number.
+        columns = [np.array([along[i] for i in place], int) for along, place in zip(self.at, places, strict=True)]
         return np.stack(columns, -1) if columns else np.zeros((len(points), 0), int)
 
     def without(self, other: "Box") -> "Iterator[Box]":
