@@ -1,6 +1,7 @@
 """The refinements of m-validity, by `analysis.validity`, and models that are wrong in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +18,6 @@ from sdesim.papers.modern.validity.config import Config
 from sdesim.progress import each
 from sdesim.random import Words
 from sdesim.results.result import Result
-from sdesim.steppers import AbstractStepper
 
 LAWS = ("rare", "growing")
 
@@ -93,29 +93,36 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     return xr.Dataset({"square": along("law", LAWS, of)})
 
 
-def _instead(law: noise.AbstractNoise, model: Dynamics, batch: Array) -> Dynamics:
-    return eqx.tree_at(lambda m: (m.noise, m.batch), model, (law, batch))
+class _OneDraw(noise.Svag):
+    """Of one gradient a step, which is SGD at a smaller learning rate."""
+
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        first = self.law.variates(words[: self.law.word_pairs], dtype, batch)
+        return first / jnp.sqrt(self.level).astype(dtype)
 
 
-def _one_draw(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
-    """Steps that are l times shorter, of one gradient each."""
-    law = model.noise
-    return (_instead(law.law, model, model.batch * law.level) if isinstance(law, noise.Svag) else model), stepper
+class _OneLaw(noise.Svag):
+    """Of the law of one gradient, at the level's variance."""
+
+    def variates(self, words: Sequence[Words], dtype: DTypeLike, batch: Array):
+        return self.law.variates(words[: self.law.word_pairs], dtype, batch)
 
 
-def _same_law(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
-    law = model.noise
-    return (_instead(law.law, model, model.batch) if isinstance(law, noise.Svag) else model), stepper
-
-
-def _gaussian(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, AbstractStepper]:
-    law = model.noise
-    rare = isinstance(law.law if isinstance(law, noise.Svag) else law, Rare)
-    return (_instead(noise.Gaussian(1.0), model, model.batch) if rare else model), stepper
+def _in_place(name: str, wrong: Any) -> dict[str, Callable[[Any], Any]]:
+    return {name: lambda right: wrong}
 
 
 MUTATIONS = {
-    "one gradient a step": Mutation("finer levels are SGD at a smaller rate, of one gradient a step", _one_draw),
-    "noise of one draw": Mutation("gradients at finer levels have the law of one, and the level's variance", _same_law),
-    "rare gradients Gaussian": Mutation("the noise of rare gradients is Gaussian", _gaussian),
+    "one gradient a step": Mutation(
+        "finer levels are SGD at a smaller rate, of one gradient a step",
+        names=_in_place("analysis.svag.Svag", _OneDraw),
+    ),
+    "noise of one draw": Mutation(
+        "gradients at finer levels have the law of one, and the level's variance",
+        names=_in_place("analysis.svag.Svag", _OneLaw),
+    ),
+    "rare gradients Gaussian": Mutation(
+        "the noise of rare gradients is Gaussian",
+        names=_in_place("papers.modern.validity.run.Rare", lambda share: noise.Gaussian(1.0)),
+    ),
 }
