@@ -68,8 +68,7 @@ def test_the_limit_is_that_of_the_steepest_coordinate():
 
 WRONG = {
     (validity, "one gradient a step"): {"svag", "growing"},
-    (validity, "noise of one draw"): {"svag-fourth"},
-    (validity, "rare gradients Gaussian"): {"svag-fourth", "fourth-breaks"},
+    (validity, "rare gradients Gaussian"): {"svag-fourth"},
     (outer_figure, "outer momentum off"): {"path", "momentum-pays"},
     (outer_figure, "outer rate 0.7"): {"path", "best-above-1"},
     (local, "period 1"): {"slow", "longer-flatter", "qsr"},
