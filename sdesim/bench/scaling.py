@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> None:
     {"overhead": overhead, "engines": engines, "tasks": tasks, "open": opening}[what](*map(int, numbers))
 
 
+@dataclasses.dataclass
 class Cost:
     """Of the body of `measured`.
 
@@ -48,7 +49,8 @@ class Cost:
         processor: seconds of the processor, of this process and of those that it started and have ended.
     """
 
-    wall = processor = 0.0
+    wall: float = 0.0
+    processor: float = 0.0
 
 
 @contextmanager
