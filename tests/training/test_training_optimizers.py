@@ -79,10 +79,13 @@ def test_agents_have_optimizers_of_their_own(name):
     """To the rounding of two programs; a norm or a matrix over all agents would differ in the first digit."""
     make = OPTIMIZERS[name]
     together = coupled(training.Algorithm(coupling.Uncoupled(), inner=Inner(make)), 5)
+    # Muon's step of 0.02 comes of 15 products of matrices, of 6 terms and coefficients up to 5: in five steps the
+    # rounding of 6e-8 in each term grows to 5 * 0.02 * 15 * 6 * 5 * 6e-8.
+    rounding = 2.7e-6 if name == "muon" else 2e-7
     for agent in range(AGENTS):
         own = alone(make, agent, 5)
         for leaf in PARAMS:
-            np.testing.assert_allclose(together[leaf][agent], own[leaf], rtol=2e-6, atol=2e-7)
+            np.testing.assert_allclose(together[leaf][agent], own[leaf], rtol=2e-6, atol=rounding)
         assert max(float(jnp.abs(own[leaf] - PARAMS[leaf][agent]).max()) for leaf in PARAMS) > 1e-3
 
 
