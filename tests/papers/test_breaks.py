@@ -167,8 +167,6 @@ def test_every_claim_that_was_tried_is_broken_by_a_wrong_model(name):
     assert [id for id, of in kept["breaks"].items() if not of] == []
 
 
-
-
 def test_every_figure_without_training_has_a_record():
     assert {name for name, experiment in EXPERIMENTS.items() if not experiment.trains} <= set(RECORDED)
 
