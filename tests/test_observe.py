@@ -177,7 +177,7 @@ def test_labeled_data(path):
     dims, x, _ = path
     watch = [observe.Snapshot(2), observe.Spread(), observe.Moments(), observe.Quorum(), observe.Histogram(0.0, 1.0, 5)]
     data = run(watch, every=10, dims=dims, first_sim=3).to_xarray()
-    assert data.agents.dims == ("sim", "agent", "dim") and data.spread.dims == ("sim", "step")
+    assert data.agents.dims == ("sim", "agent", "dim") and data.spread_series.dims == ("sim", "step")
     np.testing.assert_array_equal(data.step, np.arange(0, 61, 10))
     np.testing.assert_array_equal(data.sim, np.arange(3, 3 + SIMS))
     assert data.quorum.dims == ("sim", "dim") and data.quorum_series.dims == ("sim", "step", "dim")

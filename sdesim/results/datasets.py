@@ -67,6 +67,8 @@ def label_by_name(name: str, labels: Mapping[str, tuple[str, str]] = LABELS) -> 
         if name.endswith(suffix):
             units, meaning = label_by_name(name.removesuffix(suffix), labels)
             return units, f"{what}: {meaning}"
+    if name.endswith("_bin"):
+        return "length", "where each bin begins"
     return "not stated", name.replace("_", " ")
 
 
