@@ -17,7 +17,7 @@ from places import ROOT
 
 import sdesim
 from sdesim.engine.path import EngineWarning
-from sdesim.ensembles import cluster
+from sdesim.ensembles import cluster, handing
 from sdesim.ensembles.cluster import work_on_cluster
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.engines import engine_of
@@ -25,6 +25,16 @@ from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.processes import work_in_processes
 
 pytestmark = pytest.mark.usefixtures("float32")
+
+
+@pytest.fixture(autouse=True)
+def own_settings():
+    """A worker within this process takes the settings of who hands it the sweep: here they are put back."""
+    before = {name: getattr(jax.config, f"jax_{name}") for name in handing.SETTINGS}
+    yield
+    for name, value in before.items():
+        jax.config.update(f"jax_{name}", value)
+
 
 with jax.enable_x64(False):
     INIT = sdesim.init.Uniform(-1, 1)
