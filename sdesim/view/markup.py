@@ -15,7 +15,6 @@ table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { text-align: left; padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f5; padding: 0.6rem; font-size: 0.8rem; }
 .scroll { overflow-x: auto; }
-.verdict { white-space: nowrap; }
 """
 MARKS = {"holds": "✓ holds", "undecided": "? undecided", "fails": "✗ fails"}
 

@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel as pn
@@ -76,6 +76,14 @@ def _text(text: str) -> pn.pane.HTML:
     return pn.pane.HTML(text, sizing_mode="stretch_width", stylesheets=[markup.STYLE])
 
 
+def _show(pane: pn.pane.HTML, draw: Callable[[], bytes], says: str) -> None:
+    """A picture, or why there is none."""
+    try:
+        pane.object = markup.image(draw(), says)
+    except (ValueError, TypeError) as error:
+        pane.object = f"<p>{html.escape(str(error))}</p>"
+
+
 class _Picture:
     """A picture of data, and the widgets that choose it."""
 
@@ -124,10 +132,7 @@ class _Picture:
             slider.visible = dim not in (self.x.value, y)
         at = {dim: slider.value for dim, slider in self.at.items()}
         choice = drawing.Choice(self.name.value, self.x.value, y, self.as_map.value, self.log.value, at)
-        try:
-            self.shown.object = markup.image(drawing.draw(self.data, choice), str(choice.name))
-        except (ValueError, TypeError) as error:
-            self.shown.object = f"<p>{html.escape(str(error))}</p>"
+        _show(self.shown, lambda: drawing.draw(self.data, choice), choice.name)
 
 
 def _data(data: xr.Dataset) -> pn.viewable.Viewable:
@@ -141,22 +146,23 @@ def _store(sheet: Sheet) -> pn.viewable.Viewable:
     store, began = sheet.store(), time.monotonic()
     before = len(store.done())
     far, body = _text(""), pn.Column(_text("<p>Nothing is done yet.</p>"), sizing_mode="stretch_width")
-    pictures: list[_Picture] = []
-    seen: list[int] = []
+    picture: _Picture | None = None
+    seen = -1
 
     def look() -> None:
+        nonlocal picture, seen
         done, whole = len(store.done()), store.rounds().tasks
-        if seen and seen[-1] == done:
+        if seen == done:
             return
-        seen.append(done)
+        seen = done
         far.object = _progress(done, whole, len(store.failures()), (done - before) / (time.monotonic() - began))
         data = sheet.data()
-        if pictures:
-            pictures[0].data = data
-            pictures[0].draw()
+        if picture is not None:
+            picture.data = data
+            picture.draw()
         elif drawing.names(data):
-            pictures.append(_Picture(data))
-            body[:] = [pictures[0].beside()]
+            picture = _Picture(data)
+            body[:] = [picture.beside()]
 
     look()
     if pn.state.curdoc is not None:
@@ -180,12 +186,8 @@ def _timetable(sheet: Sheet) -> pn.viewable.Viewable:
     shown = _text("")
 
     def draw(event: Any = None) -> None:
-        try:
-            shown.object = markup.image(
-                drawing.draw_timetable(table, min(sim.value, table.sims - 1), span.value), "timeline"
-            )
-        except ValueError as error:
-            shown.object = f"<p>{html.escape(str(error))}</p>"
+        one = min(sim.value, table.sims - 1)
+        _show(shown, lambda: drawing.draw_timetable(table, one, span.value), "timeline")
 
     for widget in (sim, span):
         widget.param.watch(draw, "value")
