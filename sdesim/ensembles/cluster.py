@@ -22,6 +22,7 @@ import jax
 
 from sdesim.ensembles.durable import Durable, SweepError
 from sdesim.ensembles.handing import handed, received
+from sdesim.ensembles.processes import cores, shares_of_cores
 from sdesim.fields import warn
 from sdesim.memory import available_memory
 from sdesim.results.stores.folder import SHARD
@@ -72,7 +73,7 @@ def work_on_cluster(
     distributed = _distributed()
     missing = sorted(set(range(made.store.rounds().tasks)) - made.store.done())
     on_gpu = jax.default_backend() == "gpu"
-    devices = jax.local_device_count() if on_gpu else len(_cores())
+    devices = jax.local_device_count() if on_gpu else len(cores())
     workers = workers or devices
     memory = made.memory
     if memory is None and scheduler == LOCAL and not on_gpu and (free := available_memory()) is not None:
@@ -98,11 +99,6 @@ def work_on_cluster(
         made.store.pack(shard)
     if lost:
         raise SweepError(f"{len(lost)} tasks were given up by the cluster, the first with {lost[0]}") from lost[0]
-
-
-def _cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _distributed() -> Any:
@@ -131,9 +127,9 @@ def _client(scheduler: str, workers: int, listen: str, on_gpu: bool) -> "Iterato
 def _local(workers: int, listen: str, on_gpu: bool) -> Any:
     """A cluster of this machine: workers of one thread, each with its own cores or GPU."""
     distributed = _distributed()
-    cores, specs = _cores(), {}
-    for i in range(workers):
-        own = {CORES: ",".join(map(str, cores[i::workers] or [cores[i % len(cores)]]))}
+    specs = {}
+    for i, share in enumerate(shares_of_cores(workers)):
+        own = {CORES: ",".join(map(str, share))}
         options: dict[str, Any] = {"nthreads": 1, "host": listen, "dashboard": False}
         options["silence_logs"] = logging.ERROR
         if on_gpu:
@@ -177,8 +173,8 @@ _ALONE = threading.Lock()  # a task uses all cores of its process
 def _compute(number: int, given: bytes) -> None:
     """A task, by its number, of the sweep that was handed on; what goes wrong with it alone is noted in the store."""
     with _ALONE:
-        if (cores := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, map(int, cores.split(",")))  # of this thread, and of those that it starts
+        if (own := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, map(int, own.split(",")))  # of this thread, and of those that it starts
         made, leases = _received(given)
         attempt(made.store, leases, made.compute, number)
 

@@ -32,12 +32,11 @@ def work_in_processes(made: Durable, watch: Callable[[set[int]], None], *, worke
     Warns:
         EngineWarning: if one of them was killed.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     memory = made.memory
     if memory is None and (free := available_memory()) is not None:
         memory = free // workers
     blob = handed(made, memory)
-    shares = [cores[i::workers] or cores[i % len(cores) : i % len(cores) + 1] if cores else [] for i in range(workers)]
+    shares = shares_of_cores(workers)
     with contextlib.ExitStack() as stack:
         running = {i: stack.enter_context(_started(share, blob)) for i, share in enumerate(shares)}
         lives = dict.fromkeys(running, LIVES)
@@ -54,6 +53,21 @@ def work_in_processes(made: Durable, watch: Callable[[set[int]], None], *, worke
                         f"a process of the sweep was killed (signal {-status}), and another one goes on", EngineWarning
                     )
                     running[i] = stack.enter_context(_started(shares[i], blob))
+
+
+def cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def shares_of_cores(workers: int) -> list[list[int]]:
+    """The numbers of each worker's own cores; where there are more workers than cores, some have the same one.
+
+    Args:
+        workers: how many there are, at least 1.
+    """
+    own = cores()
+    return [own[i::workers] or [own[i % len(own)]] for i in range(workers)]
 
 
 @contextlib.contextmanager
