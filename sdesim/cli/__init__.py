@@ -1,5 +1,6 @@
 """The command line, a file each: `figure`, `claims`, `train`, `data`, `bench`, `sweep` and stores, `new`, ..."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from sdesim.results.files import WriteError
 from sdesim.results.recipe import by_command
 
 SWEEPS = ("sweep", "runs", "join", "export")
-COMMANDS = ("figure", "claims", "train", "data", "bench", *SWEEPS, "new", "view", "completion")
+ALIKE = ("new", "view", "completion")  # a module of the name, with a `run`
+COMMANDS = ("figure", "claims", "train", "data", "bench", *SWEEPS, *ALIKE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,21 +77,9 @@ def _main(arguments: list[str]) -> int:
 
         with as_usage():
             return sweep.main(command, rest)
-    if command == "new":
-        from sdesim.cli import new
-
+    if command in ALIKE:
         with as_usage():
-            return new.run(rest)
-    if command == "view":
-        from sdesim.cli import view
-
-        with as_usage():
-            return view.run(rest)
-    if command == "completion":
-        from sdesim.cli import completion
-
-        with as_usage():
-            return completion.run(rest)
+            return importlib.import_module(f"sdesim.cli.{command}").run(rest)
     with as_usage():
         from sdesim.fields import check_choice
 

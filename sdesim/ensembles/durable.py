@@ -44,6 +44,11 @@ class MemoryWarning(UserWarning):
     """A task was computed in smaller blocks than its store was made with, and its bits may differ."""
 
 
+def _short_hash(text: str) -> str:
+    """By which files of a store call what is too long for a name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @dataclasses.dataclass
 class Durable:
     """A sweep and its store.
@@ -113,7 +118,7 @@ class Durable:
             if not mix_versions:
                 mix = "use those, or mix_versions=True (--mix-versions), after which its simulations may differ in bits"
                 raise StoreError(f"{said}: was begun with others: {'; '.join(other)}; {mix}")
-            self.store.note(f"mixed-{hashlib.sha256(json.dumps(now).encode()).hexdigest()[:16]}", now)
+            self.store.note(f"mixed-{_short_hash(json.dumps(now))}", now)
             return  # another version may call the same program by other names
         known = {key: p for one in self.store.rounds().all for key, p in one.said["programs"].items()}
         for key, setup in self.setups.items():
@@ -171,7 +176,7 @@ class Durable:
             places = {name: box.at[axes.index(name)][0] for name in self.sweep.sizes}
             key = size_key({name: held[name][i] for name, i in places.items()})
             setup = self.setups[key]
-            sizes[",".join(str(i) for i in places.values())] = hashlib.sha256(key.encode()).hexdigest()[:16]
+            sizes[",".join(str(i) for i in places.values())] = _short_hash(key)
             programmed[key] = program_of(self.sweep, setup)
             widths[key] = Blocks.of(1, setup.plan.rows, setup.plan.dims).width
         return {"labels": labels, "sizes": sizes, "programs": programmed, "widths": widths}
@@ -247,7 +252,7 @@ class Durable:
         data = data.assign_coords({name: ("point", values) for name, values in plain.items()})
         seconds = time.perf_counter() - began
         path = data.attrs["path"]
-        size = hashlib.sha256(key.encode()).hexdigest()[:16]
+        size = _short_hash(key)
         if self.store.noted(layout_name(size)) is None:
             self.store.note(layout_name(size), layout_of(data))
         settings = {"points": task.points.tolist(), "sims": list(task.sims)}
