@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+from sdesim.cache import keep_compiled
 from sdesim.interrupt import listen
 
 
@@ -20,6 +21,8 @@ def command() -> int:
 
     def work() -> None:
         try:
+            if sys.argv[1:2] != ["bench"]:  # which measures how long XLA takes
+                keep_compiled()
             from sdesim.cli import main
 
             status[0] = main()

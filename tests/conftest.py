@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from sdesim.results import datasets
+from sdesim.cache import cache_folder
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Figures keep their runs in a cache; those of tests are their own, one for all workers, and gone afterwards.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _SESSION = tempfile.TemporaryDirectory(prefix="sdesim-tests-")
     os.environ["SDESIM_TESTS"] = _SESSION.name
-    os.environ["SDESIM_TESTS_DATA"] = str(datasets.cache_folder() or "")
+    os.environ["SDESIM_TESTS_DATA"] = str(cache_folder() or "")
 _FOLDER, _USERS_CACHE = os.environ["SDESIM_TESTS"], os.environ["SDESIM_TESTS_DATA"]
 os.environ["SDESIM_CACHE"] = f"{_FOLDER}/sdesim"
 

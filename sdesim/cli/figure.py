@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from sdesim import claims
+from sdesim import claims, papers
 from sdesim.cli.usage import UsageError, as_usage, check_given, take_option
 from sdesim.fields import check_choice
-from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame.experiment import PRESETS, Experiment, Regenerated, Tell, kept_in, redraw, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.results.recipe import by_command
@@ -35,8 +34,8 @@ def run(arguments: list[str]) -> int:
         UsageError: for a mistake in the arguments.
     """
     if arguments[:1] in (["--list"], ["-l"]):
-        width = max(map(len, EXPERIMENTS))
-        for name, experiment in EXPERIMENTS.items():
+        width = max(map(len, papers.EXPERIMENTS))
+        for name, experiment in papers.EXPERIMENTS.items():
             print(f"{name.ljust(width)}  {experiment.title}")
         return 0
     name, *rest = arguments
@@ -60,8 +59,7 @@ def run(arguments: list[str]) -> int:
 def _experiment(name: str) -> Experiment:
     """One of the papers' by its name, or a user's own by its file."""
     if not name.endswith(".py"):
-        check_choice("figure", name, [*EXPERIMENTS, "all"])
-        return EXPERIMENTS[name]
+        return papers.experiment(name)
     path = Path(name).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"figure={name!r}: there is no such file")
@@ -87,7 +85,7 @@ def _all_figures(arguments: list[str]) -> int:
             wrong = rest[0] if rest else f"--seed {seed}"
             raise ValueError(f"{wrong}: `sdesim figure all` takes --preset, --seed (a whole number) and --out alone")
     statuses = {}
-    chosen = {name: e for name, e in EXPERIMENTS.items() if not e.trains}
+    chosen = {name: e for name, e in papers.EXPERIMENTS.items() if not e.trains}
     for i, (name, experiment) in enumerate(chosen.items(), 1):
         print(f"[{i} of {len(chosen)}] {name}", flush=True)
         config = dataclasses.replace(experiment.preset(preset), seed=int(seed))
@@ -99,7 +97,7 @@ def _all_figures(arguments: list[str]) -> int:
             statuses[name] = 2
         print(flush=True)
     bad = [name for name, status in statuses.items() if status]
-    print(f"{len(statuses)} figures; gallery: {write_gallery(EXPERIMENTS, Path(out))}")
+    print(f"{len(statuses)} figures; gallery: {write_gallery(papers.EXPERIMENTS, Path(out))}")
     if bad:
         print(f"not as the papers say, or not drawn: {', '.join(bad)}")
     return max(statuses.values())

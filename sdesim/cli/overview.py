@@ -57,6 +57,9 @@ file to send.
 `sdesim completion` prints a script that completes commands, figures and options. For bash: sdesim completion bash >
 ~/.local/share/bash-completion/completions/sdesim
 
+What commands compile, figures run and data are is kept in $SDESIM_CACHE, by default ~/.cache/sdesim, and nowhere if that
+is set to nothing; JAX_ENABLE_COMPILATION_CACHE=0 compiles anew.
+
 Exit status: 0; 1 if a claim fails at the default preset, is broken by nothing (--break), or nothing could be measured;
 2 for wrong usage; 3 for files that are missing, damaged or in the way, a full disk, data that cannot be fetched; 130 if
 interrupted.

@@ -2,7 +2,6 @@
 
 import io
 import os
-import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,19 +10,6 @@ import xarray as xr
 from sdesim.results.files import Damaged, read_sealed, write_sealed
 from sdesim.results.recipe import Call
 from sdesim.results.schema import Header
-
-
-def cache_folder() -> pathlib.Path | None:
-    """Where what can be had again is kept: $SDESIM_CACHE, or sdesim in $XDG_CACHE_HOME, or in ~/.cache.
-
-    Returns:
-        The folder, which need not be there; None, for nowhere, if SDESIM_CACHE is set to nothing.
-    """
-    if (named := os.environ.get("SDESIM_CACHE")) is not None:
-        return pathlib.Path(named).expanduser() if named else None
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "sdesim"
-
 
 # What files hold beside what is observed, by name: units and meaning. Lengths and times are those of the loss, see
 # docs/models.md.

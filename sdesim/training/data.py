@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from sdesim.cache import cache_folder
 from sdesim.fields import check_choice, check_count, check_flags, check_sign, one_number, shown
 from sdesim.interrupt import child
 from sdesim.memory import available_memory
-from sdesim.results.datasets import cache_folder
 from sdesim.results.files import check_writable, replacing, temporary_folder
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
 from sdesim.training.samples import Rows, Tokens, diabetes, text

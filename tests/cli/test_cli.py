@@ -79,7 +79,7 @@ def test_all_figures_and_their_gallery(tmp_path, float32, monkeypatch, capsys):
     """In process, on two small experiments, of which the first cannot be run."""
     import dataclasses
 
-    from sdesim.cli import figure
+    from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
     tiny = dict.fromkeys(("smoke", "default", "paper"), dataclasses.replace(fig1.preset("smoke"), sims=4, steps=5))
@@ -89,7 +89,7 @@ def test_all_figures_and_their_gallery(tmp_path, float32, monkeypatch, capsys):
 
     two = {"a": dataclasses.replace(fig1, name="a", presets=tiny, run=refuse)}
     two["b"] = dataclasses.replace(fig1, name="b", presets=tiny)
-    monkeypatch.setattr(figure, "EXPERIMENTS", two)
+    monkeypatch.setattr(papers, "EXPERIMENTS", two)
     assert main(["figure", "all", "--preset", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "agents=0" in told.err and "not drawn: a" in told.out and "seed 3" in told.out

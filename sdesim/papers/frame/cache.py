@@ -1,6 +1,6 @@
 """One run for several figures: a Dataset that is computed once for what decides it, in the process and on disk.
 
-The file lies in the folder `runs` of the cache (`results.datasets.cache_folder`); without a cache no file is read or
+The file lies in the folder `runs` of the cache (`sdesim.cache`); without a cache no file is read or
 written. Its name is a hash of everything that the numbers depend on: the settings, every source file of sdesim, and the
 versions, platform, device and precision that provenance names. A run is therefore found again only where it would come
 out the same, and an edit anywhere in the package makes another name. The commit is not in it: the same commit may have
@@ -23,9 +23,10 @@ from typing import Any
 import xarray as xr
 
 from sdesim import source
+from sdesim.cache import cache_folder
 from sdesim.ensembles.setup import changed
 from sdesim.fields import to_json, warn
-from sdesim.results.datasets import cache_folder, read_described, write_dataset
+from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import check_writable
 from sdesim.results.schema import Header, provenance
 

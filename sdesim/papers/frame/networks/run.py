@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 
 from sdesim import source, training
+from sdesim.cache import cache_folder
 from sdesim.contents import without_addresses
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.networks.config import Arm, Config
-from sdesim.results.datasets import cache_folder
 from sdesim.training.callbacks import tell
 from sdesim.training.store import hash_of
 
