@@ -24,6 +24,7 @@ from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.opening import open as open_store
 from sdesim.ensembles.processes import work_in_processes
+from sdesim.ensembles.simulations import Simulations
 from sdesim.results.stores.cards import Card
 from sdesim.results.stores.cut import Box
 from sdesim.results.stores.folder import SHARD, Store
@@ -117,7 +118,7 @@ def engines(tasks: int = 300) -> None:
         costs = []
         for count in (tasks // 10, tasks):
             with tempfile.TemporaryDirectory() as folder:
-                made = Durable.of(asked_of(**_asked(count)), f"{folder}/store", lanes=1)
+                made = Durable.of(Simulations(asked_of(**_asked(count))), f"{folder}/store", lanes=1)
                 made.plan()
                 with measured() as cost:
                     made.work(engine=engine)
@@ -161,7 +162,7 @@ def opening(*numbers: int) -> None:
     for number in numbers or (100, 1000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/store"
-            made = Durable.of(asked_of(**_asked(number, sims=100)), path, lanes=100)
+            made = Durable.of(Simulations(asked_of(**_asked(number, sims=100))), path, lanes=100)
             made.plan()
             one = made.compute(0)  # and all others are like it
             for n in range(number):

@@ -13,13 +13,13 @@ from sdesim.cli.usage import FAILS, take_option
 from sdesim.ensembles.asked import asked_in
 from sdesim.ensembles.durable import Durable, Engine, SweepError
 from sdesim.ensembles.engines import engine_of
-from sdesim.ensembles.estimates import estimate
 from sdesim.ensembles.exporting import consolidate, export
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.joining import join
 from sdesim.ensembles.opening import Opened, opened
 from sdesim.ensembles.opening import open as open_store
-from sdesim.ensembles.points import Sweep
+from sdesim.ensembles.simulations import Simulations
+from sdesim.ensembles.sweeps import AbstractSweep
 from sdesim.fields import byte_count, check_count
 from sdesim.results.datasets import write_dataset
 from sdesim.results.stores.leases import Leases
@@ -112,9 +112,9 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     chosen = {name: given[name] if given.get(name) is not None else of_file.get(name) for name in names}
     engine = engine_of(*(chosen.pop(name) for name in ("workers", "scheduler", "listen")))
     engine = None if "--worker" in flags else engine  # a launcher has started as many as there are to be
-    sweep = asked_of(**asked)
+    sweep = Simulations(asked_of(**asked))
     if "--dry-run" in flags:
-        print(estimate(sweep, chosen["lanes"]))
+        print(sweep.estimate(chosen["lanes"]))
         return 0
     mix, store = bool(chosen.pop("mix_versions")), chosen.pop("store")
     if store is None:
@@ -123,7 +123,7 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
 
 
 def run(
-    sweep: Sweep,
+    sweep: AbstractSweep,
     store: str | Path,
     engine: Engine | None,
     lanes: int | None,

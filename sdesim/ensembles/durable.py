@@ -1,28 +1,24 @@
 """A sweep in a store: what it is to compute, and how a task is computed.
 
-The numbers of a simulation depend on nothing but itself, so that a task finds what the whole sweep would have found, to
-the bit: lanes are computed in blocks of the width that the store was made with.
+What is swept, simulations or trainings, is `AbstractSweep`'s to say.
 """
 
 import dataclasses
 import hashlib
 import itertools
 import json
-import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from sdesim.engine.blocks import Blocks
-from sdesim.ensembles.identity import difference, identity, program_of, programs, size_key, versions
-from sdesim.ensembles.opening import Opened, card_of, header_of, layout_name, layout_of
-from sdesim.ensembles.points import SIZES, Sweep, coordinate, run_points, tail_bytes
-from sdesim.ensembles.setup import Setup
-from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
+from sdesim.ensembles.identity import difference, size_key, versions
+from sdesim.ensembles.opening import Opened, card_of, header_of, layout_name, layout_of, size_of
+from sdesim.ensembles.points import SIZES, coordinate
+from sdesim.ensembles.sweeps import AbstractSweep, Program
+from sdesim.ensembles.warnings import DivergenceWarning
 from sdesim.fields import check_count, warn
 from sdesim.progress import bar
 from sdesim.results.datasets import describe, to_bytes
@@ -30,10 +26,6 @@ from sdesim.results.schema import Header
 from sdesim.results.stores.cut import Box, Rounds, missing
 from sdesim.results.stores.folder import Store, StoreError
 from sdesim.results.stores.work import Made, Worked, work
-
-WORK = 2e8  # agent-steps times dimensions of a task: about a second or two of a core
-BYTES = 2**26  # that the values of a task may take
-LANES = 2**16  # of a task, at the most
 
 
 class SweepError(RuntimeError):
@@ -56,19 +48,19 @@ class Durable:
     Attributes:
         sweep: what is asked for.
         store: the store.
-        setups: the run at each choice of sizes, by `size_key`.
+        programs: what computes each choice of the axes that are computed apart, by `size_key`.
         memory: bytes that a task may use; what is free by default.
     """
 
-    sweep: Sweep
+    sweep: AbstractSweep
     store: Store
-    setups: dict[str, Setup]
+    programs: dict[str, Program]
     memory: int | str | None = None
 
     @classmethod
     def of(
         cls,
-        sweep: Sweep,
+        sweep: AbstractSweep,
         path: Any,
         *,
         lanes: int | None = None,
@@ -92,18 +84,15 @@ class Durable:
             ValueError: as `sdesim.sweep`.
             WriteError: if the store cannot be written.
         """
-        if getattr(sweep.stepper, "timetable", None) is not None:
-            why = "a task is some simulations, each of which would take the rows of the first"
-            raise ValueError(f"timetable: must be left out with store=, since {why}; give laws, such as compute=")
-        setups = programs(sweep)
+        programs = sweep.programs()
         if lanes is not None:
             lanes = check_count("lanes", lanes)
-        who, now = identity(sweep), versions()
+        who, now = sweep.identity(), versions()
         header = Header.new("store", sweep.settings, sweep.call, identity=who, versions=now)
         cut = {"axes": list(sweep.grid), "design": None if sweep.design is None else list(sweep.design.names)}
-        cut["lanes"] = lanes or lanes_of_a_task(sweep, next(iter(setups.values())))
+        cut |= {"apart": sweep.apart, "lanes": lanes or sweep.lanes()}
         store = Store.create(path, {**json.loads(json.dumps(header.attributes(), default=str)), **cut})
-        found = cls(sweep, store, setups, memory)
+        found = cls(sweep, store, programs, memory)
         found._check(who, now, lanes, mix_versions)
         return found
 
@@ -121,10 +110,10 @@ class Durable:
             self.store.note(f"mixed-{_short_hash(json.dumps(now))}", now)
             return  # another version may call the same program by other names
         known = {key: p for one in self.store.rounds().all for key, p in one.said["programs"].items()}
-        for key, setup in self.setups.items():
-            if key in known and known[key] != program_of(self.sweep, setup):
+        for key, program in self.programs.items():
+            if key in known and known[key] != program.hash:
                 where = "" if key == "{}" else f" at {key}"
-                why = f"the loss, the rule, the noise, an observable or a schedule computes something else{where}"
+                why = f"{self.sweep.parts} computes something else{where}"
                 raise StoreError(f"{said}: is of another sweep: {why}; name another folder")
 
     # -- what is to be computed ------------------------------------------------------------------------------------
@@ -149,13 +138,13 @@ class Durable:
             new[name] = [v for v in plain if _key(v) not in known]
             known |= {_key(v): len(known) + i for i, v in enumerate(new[name])}
             places.append(tuple(known[_key(v)] for v in plain))
-        sims = (0, check_count("sims", self.sweep.run["sims"]))
-        apart = [[(i,) for i in along] if name in self.sweep.sizes else [along] for name, along in self._named(places)]
-        wanted = [Box(tuple(at), sims) for at in itertools.product(*apart)]
+        sims = (0, check_count("sims", self.sweep.sims))
+        groups = [
+            [tuple(along[i] for i in group) for group in self.sweep.groups(name)]
+            for name, along in zip(self.sweep.grid, places, strict=True)
+        ]
+        wanted = [Box(tuple(at), sims) for at in itertools.product(*groups)]
         return new, missing(wanted, rounds.boxes)
-
-    def _named(self, places: Sequence[tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
-        return list(zip(self.sweep.grid, places, strict=True))
 
     def _said(self, rounds: Rounds, new: Mapping[str, list], boxes: Sequence[Box]) -> dict[str, Any]:
         """What a round says beside: labels of new values, and by what choices of sizes are known."""
@@ -172,13 +161,14 @@ class Durable:
         held = {name: [*rounds.values(name), *new[name]] for name in self.sweep.grid}
         axes = list(self.sweep.grid)
         sizes, programmed, widths = {}, {}, {}
-        for box in boxes:
-            places = {name: box.at[axes.index(name)][0] for name in self.sweep.sizes}
-            key = size_key({name: held[name][i] for name, i in places.items()})
-            setup = self.setups[key]
-            sizes[",".join(str(i) for i in places.values())] = _short_hash(key)
-            programmed[key] = program_of(self.sweep, setup)
-            widths[key] = Blocks.of(1, setup.plan.rows, setup.plan.dims).width
+        apart = self.sweep.apart
+        for places in itertools.chain.from_iterable(
+            itertools.product(*(box.at[axes.index(name)] for name in apart)) for box in boxes
+        ):
+            key = size_key({name: held[name][i] for name, i in zip(apart, places, strict=True)})
+            program = self.programs[key]
+            sizes[",".join(map(str, places))] = _short_hash(program.layout)
+            programmed[key], widths[key] = program.hash, program.width
         return {"labels": labels, "sizes": sizes, "programs": programmed, "widths": widths}
 
     def plan_more(self) -> bool:
@@ -241,18 +231,14 @@ class Durable:
         task = rounds.task(number)
         held = {name: rounds.values(name) for name in rounds.axes}
         at = {name: [held[name][i] for i in task.points[:, j]] for j, name in enumerate(rounds.axes)}
-        here = {name: at[name][0] for name in self.sweep.sizes}
-        columns = self.sweep.columns_of(at)
-        key = size_key(here)
+        key = size_key(self.sweep.here({name: values[0] for name, values in at.items()}))
         width = next(one.said["widths"][key] for one in rounds.all if key in one.said["widths"])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StabilityWarning)  # said once, of all points
-            data = self._run(here, columns, task.sims, width, width)
+        data = self._run(number, at, len(task.points), task.sims, width, width)
         plain = {SIZES.get(name, name): values for name, values in at.items() if np.ndim(values) == 1}
         data = data.assign_coords({name: ("point", values) for name, values in plain.items()})
         seconds = time.perf_counter() - began
         path = data.attrs["path"]
-        size = _short_hash(key)
+        size = size_of(rounds, task, self.sweep.apart)
         if self.store.noted(layout_name(size)) is None:
             self.store.note(layout_name(size), layout_of(data))
         settings = {"points": task.points.tolist(), "sims": list(task.sims)}
@@ -261,51 +247,34 @@ class Durable:
         return Made(to_bytes(data), card_of(number, data, {"seconds": seconds, "path": path}))
 
     def _run(
-        self, here: Mapping[str, Any], columns: Mapping[str, list], sims: tuple[int, int], width: int, usual: int
+        self, number: int, at: Mapping[str, list], points: int, sims: tuple[int, int], width: int, usual: int
     ) -> xr.Dataset:
-        """Some points and simulations, in as many parts as memory makes necessary."""
-        points = len(next(iter(columns.values()))) if columns else 1
+        """Some points and simulations of a task, in as many parts as memory makes necessary."""
         count = sims[1] - sims[0]
-        natural = self.setups_width(here)
+        natural = self.sweep.width(self.sweep.here({name: values[0] for name, values in at.items()}))
         try:
             given = None if width == natural else width
-            found = run_points(self.exact, here, columns, first=sims[0], sims=count, width=given, memory=self.memory)
+            folder = lambda: self.store.work_folder(number)
+            found = self.sweep.run(at, points, sims, width=given, memory=self.memory, folder=folder)
         except MemoryError:
-            run = lambda columns, sims, width: self._run(here, columns, sims, width, usual)
+            run = lambda at, points, sims, width: self._run(number, at, points, sims, width, usual)
             if points * count > width and points > 1:
                 cuts = ((0, points // 2), (points // 2, points))
-                halves = [{name: values[slice(*cut)] for name, values in columns.items()} for cut in cuts]
-                return xr.concat([run(half, sims, width) for half in halves], "point", combine_attrs="override")
+                halves = [({name: v[slice(*cut)] for name, v in at.items()}, cut[1] - cut[0]) for cut in cuts]
+                parts = [run(half, length, sims, width) for half, length in halves]
+                return xr.concat(parts, "point", combine_attrs="override")
             if points * count > width and count > 1:
                 middle = (sims[0] + sims[1]) // 2
-                parts = [run(columns, part, width) for part in ((sims[0], middle), (middle, sims[1]))]
+                parts = [run(at, points, part, width) for part in ((sims[0], middle), (middle, sims[1]))]
                 return xr.concat(parts, "sim", combine_attrs="override")
             if width == 1:
                 raise
-            return run(columns, sims, width // 2)
+            return run(at, points, sims, width // 2)
         if width != usual:
             small = f"blocks of {width} lanes in place of {usual}, for want of memory"
             warn(f"a task was computed in {small}; its simulations may differ in bits", MemoryWarning)
             found.attrs["path"] += f"; {small}"
         return found
-
-    def setups_width(self, here: Mapping[str, Any]) -> int:
-        """Lanes of a block by what the sizes say.
-
-        Args:
-            here: the choice of sizes.
-        """
-        plan = self.setups[size_key(here)].plan if size_key(here) in self.setups else None
-        if plan is None:  # a choice that somebody else asked for
-            stepper, run = self.sweep.at(here)
-            rows = run["agents"] if stepper.lockstep else 1
-            return Blocks.of(1, rows, run["dims"]).width
-        return Blocks.of(1, plan.rows, plan.dims).width
-
-    @property
-    def exact(self) -> Sweep:
-        """The sweep, each of whose simulations depends on nothing but itself."""
-        return dataclasses.replace(self.sweep, run={**self.sweep.run, "exact": True})
 
     # -- all of it -------------------------------------------------------------------------------------------------
 
@@ -365,8 +334,8 @@ class Durable:
             places = [known[_key(np.asarray(v).tolist())] for v in values]
             if places != list(range(len(known))):
                 chosen[SIZES.get(name, name)] = places
-        if self.sweep.rule is None and self.sweep.run["sims"] != rounds.sims:
-            chosen["sim"] = slice(0, self.sweep.run["sims"])
+        if self.sweep.rule is None and self.sweep.sims != rounds.sims:
+            chosen["sim"] = slice(0, self.sweep.sims)
         attrs = data.attrs
         return data.isel(chosen).assign_attrs(attrs) if chosen else data
 
@@ -376,25 +345,8 @@ Engine = Callable[[Durable, Callable[[set[int]], None]], None]
 of some numbers. It is told what to tell of those that are done, and returns when nobody computes any more."""
 
 
-def lanes_of_a_task(sweep: Sweep, setup: Setup) -> int:
-    """Simulations of a task, about a second or two of work: whole blocks of them.
-
-    Args:
-        sweep: what is asked for.
-        setup: the run at its first choice of sizes.
-
-    Returns:
-        Lanes, at the most.
-    """
-    plan = setup.plan
-    width = Blocks.of(1, plan.rows, plan.dims).width
-    per_lane = max(1, plan.rows * plan.dims * max(1, setup.steps))
-    most = min(WORK / per_lane, BYTES / tail_bytes(sweep, setup), LANES)
-    return width * max(1, math.floor(most / width))
-
-
 def durable_sweep(
-    sweep: Sweep,
+    sweep: AbstractSweep,
     path: Any,
     *,
     lanes: int | None,

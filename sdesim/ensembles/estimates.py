@@ -1,53 +1,28 @@
-"""What a sweep will take, before it runs: seconds, memory and bytes."""
+"""What a sweep of simulations will take, before it runs."""
 
 import dataclasses
 import math
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from sdesim.engine.blocks import Blocks
 from sdesim.engine.run import cores
-from sdesim.ensembles.durable import lanes_of_a_task
-from sdesim.ensembles.identity import programs
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
+from sdesim.ensembles.setup import Setup
+from sdesim.ensembles.sweeps import Estimate
 
 TRIED = 2e7  # agent-steps times dimensions that are run to know the speed
 OVERHEAD = 5000  # bytes of a task beside its values
 
 
-class Estimate(NamedTuple):
-    """What a sweep will take.
-
-    Attributes:
-        points: of the grid.
-        lanes: simulations of all points.
-        tasks: that they are cut into.
-        seconds: of this machine, all of its cores; NaN of runs by seconds of virtual time, which take what they take.
-        memory: bytes that a task needs.
-        bytes: of the store.
-    """
-
-    points: int
-    lanes: int
-    tasks: int
-    seconds: float
-    memory: int
-    bytes: int
-
-    def __str__(self) -> str:
-        """In one line."""
-        took = "an unknown time" if math.isnan(self.seconds) else f"about {_duration(self.seconds)} on this machine"
-        sizes = f"{_size(self.memory)} of memory a task, {_size(self.bytes)} of disk"
-        return f"{self.points} points, {self.lanes} simulations in {self.tasks} tasks: {took}, {sizes}"
-
-
-def estimate(sweep: Sweep, lanes: int | None = None) -> Estimate:
-    """What a sweep will take; a few steps of one block at each choice of sizes are run for that.
+def estimate(sweep: Sweep, setups: Mapping[str, Setup], lanes: int) -> Estimate:
+    """What a sweep of simulations will take; a few steps of one block at each choice of sizes are run for that.
 
     Args:
         sweep: what is asked for.
-        lanes: of a task at the most; about a second's work by default.
+        setups: from `identity.programs`.
+        lanes: of a task at the most.
 
     Returns:
         The estimate.
@@ -56,9 +31,7 @@ def estimate(sweep: Sweep, lanes: int | None = None) -> Estimate:
         ValueError: as `sdesim.sweep`.
         TypeError: likewise.
     """
-    setups = programs(sweep)
     here = sweep.choices()
-    lanes = lanes_of_a_task(sweep, next(iter(setups.values()))) if lanes is None else lanes
     points = math.prod(len(values) for name, values in sweep.grid.items() if name not in sweep.sizes)
     sims = int(sweep.run["sims"])
     per_task = max(1, lanes // sims)
@@ -92,17 +65,3 @@ def _seconds(sweep: Sweep, here: dict, width: int) -> float:
         run_points(short, choice, columns, first=0, sims=1)  # which is filled up to a block
         took = time.perf_counter() - began
     return took / width * run["steps"] / steps
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}"
-    return f"{seconds:.2g} seconds"
-
-
-def _size(count: int) -> str:
-    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= length:
-            return f"{count / length:.3g} {unit}"
-    return f"{count} bytes"

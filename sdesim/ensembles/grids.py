@@ -19,6 +19,7 @@ from sdesim.ensembles.designs import Design
 from sdesim.ensembles.durable import durable_sweep
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.points import SIZES, Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
@@ -163,7 +164,7 @@ def sweep(
     if not isinstance(store, str | os.PathLike):
         raise TypeError(f"store={shown(store)}: must be the name of a folder")
     how: dict[str, Any] = dict(lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
-    return durable_sweep(asked, store, engine=engine, **how)
+    return durable_sweep(Simulations(asked), store, engine=engine, **how)
 
 
 def asked_of(model: Dynamics, grid: Mapping[str, Sequence] | Design, **arguments: Any) -> Sweep:

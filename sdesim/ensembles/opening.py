@@ -114,6 +114,21 @@ def layout_of(data: xr.Dataset) -> dict[str, Any]:
     return {"variables": variables, "labels": {n: v for n, v in labels.items() if (n,) == data[n].dims}}
 
 
+def size_of(rounds: Rounds, task: Task, apart: Sequence[str]) -> str:
+    """By what a store's notes know the choice of a task among the axes that are computed apart.
+
+    Args:
+        rounds: all there are.
+        task: the task.
+        apart: those axes.
+
+    Returns:
+        A hash.
+    """
+    places = ",".join(str(task.points[0, rounds.axes.index(name)]) for name in apart)
+    return next(str(one.said["sizes"][places]) for one in rounds.all if places in one.said["sizes"])
+
+
 def card_of(number: int, data: xr.Dataset, said: Mapping[str, Any]) -> Card:
     """The card of a task.
 
@@ -149,8 +164,8 @@ class Opened:
     def __init__(self, store: Store):
         self.store, self.rounds = store, store.rounds()
         self.tasks = [self.rounds.task(n) for n in sorted(store.done()) if n < self.rounds.tasks]
-        self.sizes: dict[str, str] = {k: str(v) for one in self.rounds.all for k, v in one.said["sizes"].items()}
-        layouts = {size: store.noted(layout_name(size)) for size in dict.fromkeys(self.sizes.values())}
+        sizes = dict.fromkeys(str(size) for one in self.rounds.all for size in one.said["sizes"].values())
+        layouts = {size: store.noted(layout_name(size)) for size in sizes}
         self.layouts: dict[str, dict] = {size: layout for size, layout in layouts.items() if layout is not None}
         self._read = functools.lru_cache(KEPT)(self._dataset)
 
@@ -185,12 +200,12 @@ class Opened:
         Returns:
             A hash.
         """
-        places = [int(task.points[0, self.rounds.axes.index(name)]) for name in self._size_axes]
-        return self.sizes[",".join(map(str, places))]
+        return size_of(self.rounds, task, self._apart)
 
     @functools.cached_property
-    def _size_axes(self) -> list[str]:
-        return [name for name in self.rounds.axes if name in SIZES or name.startswith("stepper.")]
+    def _apart(self) -> list[str]:
+        of_simulations = lambda name: name in SIZES or name.startswith("stepper.")  # of stores that do not say it
+        return self.store.manifest.get("apart") or list(filter(of_simulations, self.rounds.axes))
 
     @functools.cached_property
     def done(self) -> np.ndarray:

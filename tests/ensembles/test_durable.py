@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import sdesim
-from sdesim.ensembles import durable, identity
+from sdesim.ensembles import durable, identity, simulations
 from sdesim.ensembles.durable import Durable, MemoryWarning, SweepError
 from sdesim.ensembles.points import Sweep
+from sdesim.ensembles.simulations import Simulations
 from sdesim.results.files import Damaged
 from sdesim.results.stores.folder import Store, StoreError
 
@@ -124,7 +125,7 @@ def test_more_simulations_and_values_run_alone(tmp_path):
 
 def test_what_is_not_done_is_nan(tmp_path, whole):
     asked = Sweep.of(model(), GRID, **{**SIGNATURE, **RUN})
-    made = Durable.of(asked, tmp_path / "store", lanes=7)
+    made = Durable.of(Simulations(asked), tmp_path / "store", lanes=7)
     assert len(sdesim.open(tmp_path / "store").data_vars) == 1
     made.plan()
     empty = sdesim.open(tmp_path / "store")
@@ -247,7 +248,7 @@ def test_other_versions_are_mixed_on_request_alone(tmp_path, monkeypatch):
 
 
 def test_too_little_memory_computes_the_same_in_parts(tmp_path, whole, monkeypatch):
-    run = durable.run_points
+    run = simulations.run_points
     most = {"lanes": 40}
 
     def small(sweep, here, columns, *, sims, width=None, **rest):
@@ -256,7 +257,7 @@ def test_too_little_memory_computes_the_same_in_parts(tmp_path, whole, monkeypat
             raise MemoryError("no room")
         return run(sweep, here, columns, sims=sims, width=width, **rest)
 
-    monkeypatch.setattr(durable, "run_points", small)
+    monkeypatch.setattr(simulations, "run_points", small)
     most["lanes"] = 128
     data = sdesim.sweep(model(), GRID, store=tmp_path / "a", lanes=200, **{**RUN, "sims": 50})
     same(data, sdesim.sweep(model(), GRID, **{**RUN, "sims": 50}))
@@ -277,7 +278,7 @@ def test_damage_is_said_when_it_is_read(tmp_path):
 
 
 def test_failed_tasks_are_told_and_tried_again(tmp_path, whole, monkeypatch):
-    run = durable.run_points
+    run = simulations.run_points
 
     def broken(sweep, here, columns, **rest):
         if columns["coupling.k"][0] == 1.0:
@@ -285,7 +286,7 @@ def test_failed_tasks_are_told_and_tried_again(tmp_path, whole, monkeypatch):
         return run(sweep, here, columns, **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "run_points", broken)
+        patch.setattr(simulations, "run_points", broken)
         with pytest.raises(SweepError, match="2 of 6 tasks failed, the first, task 2, with ArithmeticError: no root"):
             sdesim.sweep(model(), GRID, store=tmp_path / "store", lanes=20, **RUN)
     assert sdesim.open(tmp_path / "store")["done"].sum() == 80

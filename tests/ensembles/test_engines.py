@@ -23,6 +23,7 @@ from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.processes import work_in_processes
+from sdesim.ensembles.simulations import Simulations
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -69,7 +70,7 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory(tmp_pat
                 os.kill(os.getpid(), signal.SIGKILL)
         return jnp.sum(0.25 * x**4 - 0.5 * x**2)
 
-    made = Durable.of(asked_of(model(deadly), GRID, **RUN), tmp_path / "store", lanes=13)
+    made = Durable.of(Simulations(asked_of(model(deadly), GRID, **RUN)), tmp_path / "store", lanes=13)
     made.plan()
     seen = []
     said = pytest.warns(EngineWarning, match="was killed") if engine is work_in_processes else contextlib.nullcontext()

@@ -8,6 +8,7 @@ import sdesim
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.rules import Rule
+from sdesim.ensembles.simulations import Simulations
 from sdesim.results.stores.folder import Store, StoreError
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -51,7 +52,7 @@ def test_points_have_what_they_need(tmp_path):
 
 def test_a_round_follows_from_results_alone(tmp_path):
     """Two drivers, of which one stops after each round: the rounds are those of one alone."""
-    asked = asked_of(model(), GRID, sims=20, until=RULE, **RUN)
+    asked = Simulations(asked_of(model(), GRID, sims=20, until=RULE, **RUN))
     alone = Durable.of(asked, tmp_path / "alone", lanes=30)
     alone.run()
     made = Durable.of(asked, tmp_path / "many", lanes=30)
