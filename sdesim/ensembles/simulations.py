@@ -10,16 +10,14 @@ import math
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import xarray as xr
 
 from sdesim.engine.blocks import Blocks
-from sdesim.ensembles.designs import Design
 from sdesim.ensembles.estimates import estimate
 from sdesim.ensembles.identity import identity, program_of, programs, size_key
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
-from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.setup import Setup
 from sdesim.ensembles.sweeps import AbstractSweep, Estimate, Program
 from sdesim.ensembles.warnings import StabilityWarning
@@ -30,36 +28,19 @@ BYTES = 2**26  # that the values of a task may take
 LANES = 2**16  # of a task, at the most
 
 
-@dataclasses.dataclass(frozen=True)
 class Simulations(AbstractSweep):
     """A sweep of simulations.
 
-    Attributes:
+    Args:
         sweep: what is asked for.
     """
 
-    parts: ClassVar[str] = "the loss, the rule, the noise, an observable or a schedule"
-    sweep: Sweep
+    parts = "the loss, the rule, the noise, an observable or a schedule"
 
-    @property
-    def grid(self) -> dict[str, list]:
-        return self.sweep.grid
-
-    @property
-    def sims(self) -> int:
-        return self.sweep.run["sims"]
-
-    @property
-    def first_sim(self) -> int:
-        return self.sweep.run["first_sim"]
-
-    @property
-    def rule(self) -> Rule | None:
-        return self.sweep.rule
-
-    @property
-    def design(self) -> Design | None:
-        return self.sweep.design
+    def __init__(self, sweep: Sweep):
+        self.sweep = sweep
+        self.grid, self.rule, self.design = sweep.grid, sweep.rule, sweep.design
+        self.sims, self.first_sim = sweep.run["sims"], sweep.run["first_sim"]
 
     @property
     def settings(self) -> dict[str, Any]:
