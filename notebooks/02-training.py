@@ -71,7 +71,7 @@ histories = {
         batch=32,
         evaluation_batch=100,
         schedule=training.Constant(),
-    )
+    ).history
     for name, rule in rules.items()
 }
 print(histories["QSGD"]["spread"].transpose("run", "epoch").shape)

@@ -169,7 +169,7 @@ def run(options: Options) -> xr.Dataset:
     passed = ("eta", "epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "memory")
     began = time.perf_counter()
     with _in_words_of_the_command_line():
-        history = training.train(
+        trained = training.train(
             network,
             data,
             algorithm,
@@ -181,6 +181,7 @@ def run(options: Options) -> xr.Dataset:
             folder=out,
             progress=True,
         )
+    history = trained.history
     print(f"{_title(options)}: {history.sizes['epoch'] - 1} epochs, {time.perf_counter() - began:.0f} s now")
     print(table(history))
     for run_number, step in enumerate(history["diverged"].values):

@@ -155,7 +155,12 @@ KINDS = {
     "training": Kind(
         "a training",
         "xarray.open_dataset(FILE)",
-        {"seed": SEED, "fingerprint": _ANY_TEXT, "checkpoint": Field(_whole, needed=False)},
+        {
+            "seed": SEED,
+            "fingerprint": _ANY_TEXT,
+            "checkpoint": Field(_whole, needed=False),
+            "checkpoint_parts": Field(_whole, needed=False),  # 2 where it does not say
+        },
     ),
     "cache": Kind("a run that figures keep", "xarray.open_dataset(FILE)", {"warnings": _json(list)}),
     "store": Kind("a sweep in a folder", "sdesim.open(FOLDER)", {"identity": _json(dict), "versions": _json(dict)}),

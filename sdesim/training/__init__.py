@@ -1,7 +1,7 @@
 """Networks trained with the coupling rules that are simulated: real data, many agents, one definition of each rule.
 
 data = training.split(training.cifar10())
-history = training.train(training.ThreeLayer(), data, training.algorithm("easgd"), agents=4, eta=0.05, epochs=10)
+trained = training.train(training.ThreeLayer(), data, training.algorithm("easgd"), agents=4, eta=0.05, epochs=10)
 """
 
 from sdesim.training.algorithms import NAMES, Algorithm, NamedAlgorithm, algorithm
@@ -15,6 +15,7 @@ from sdesim.training.pairs import svag
 from sdesim.training.picture import summary
 from sdesim.training.samples import Rows, Tokens, diabetes, text
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
+from sdesim.training.trained import Trained
 
 __all__ = [
     "NAMES",
@@ -39,6 +40,7 @@ __all__ = [
     "Stall",
     "ThreeLayer",
     "Tokens",
+    "Trained",
     "Training",
     "Transformer",
     "algorithm",

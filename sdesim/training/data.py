@@ -338,6 +338,8 @@ class Split(NamedTuple):
         mean: of each channel or column over the whole training set, by which samples are standardized, float32; of
             tokens a number that nothing depends on.
         std: standard deviation, likewise.
+        target_mean: of rows' targets in the training set, by which they are standardized, float32; 0 of others.
+        target_std: standard deviation, likewise; 1 of others.
     """
 
     train_x: np.ndarray
@@ -348,6 +350,13 @@ class Split(NamedTuple):
     test_y: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    target_mean: np.ndarray = np.zeros((), np.float32)
+    target_std: np.ndarray = np.ones((), np.float32)
+
+    @property
+    def trained_on(self) -> tuple[np.ndarray, ...]:
+        """The arrays that a training's numbers depend on: all but what tells in which units targets were."""
+        return self[:-2]
 
 
 def _check_part(which: str, x: Any, y: Any, kind: Kind, sample: tuple[int, ...] | None = None) -> None:
@@ -422,12 +431,13 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
         mean, std = _moments(train_x.reshape(-1, train_x.shape[-1]))
     if kind is ROWS:
         train_x, test_x = (a.astype(np.float32) for a in (train_x, test_x))
-        center, scale = _moments(train_y)
-        targets = lambda y: ((y - center) / scale).astype(np.float32)
+        scale = _moments(train_y)
+        targets = lambda y: ((y - scale[0]) / scale[1]).astype(np.float32)
     else:
+        scale = ()
         targets = lambda y: y.astype(np.int32)
     held_out = train_x[held], targets(train_y[held])
-    return Split(train_x[kept], targets(train_y[kept]), *held_out, test_x, targets(test_y), mean, std)
+    return Split(train_x[kept], targets(train_y[kept]), *held_out, test_x, targets(test_y), mean, std, *scale)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

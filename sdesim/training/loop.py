@@ -34,6 +34,7 @@ from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
 from sdesim.training.step import RunState
 from sdesim.training.store import Store
+from sdesim.training.trained import SCALES, Best, Trained, best_of, with_center
 
 CHUNK_SECONDS = 2.0  # of work between two looks
 RATES_SET = "eta set after epoch"  # the name of a setting
@@ -50,6 +51,8 @@ class _At(NamedTuple):
         done: its steps so far.
         seconds: that they took.
         losses: theirs, summed, (runs, agents).
+        models: what was measured last, (runs, agents + 1, ...).
+        best: the best of what was measured.
     """
 
     state: RunState
@@ -59,6 +62,8 @@ class _At(NamedTuple):
     done: int = 0
     seconds: float = 0.0
     losses: Array | None = None
+    models: PyTree = None
+    best: Best | None = None
 
 
 class Training:
@@ -174,6 +179,14 @@ class Training:
     def models(self) -> PyTree:
         """What is tested: parameters of each run's agents and, last, of its center, (runs, agents + 1, ...)."""
         return programs.tested(self._code, self._setup.algorithm, self._at.state)
+
+    @property
+    def trained(self) -> Trained:
+        """History and networks as they were measured last, and at the best epoch of each run."""
+        at, split = self._measured, self._setup.data
+        assert at.best is not None
+        scales = {name: np.asarray(getattr(split, name)) for name in SCALES}
+        return Trained(self.history, self._setup.task, at.models, at.best, scales)
 
     @property
     def latest(self) -> dict[str, float]:
@@ -327,7 +340,7 @@ class Training:
             Damaged: as `Store.read`.
             WriteError: as `Store.write`.
         """
-        kept = store.read(resume, self._drawn if self._now is None else lambda: (self._at.state, self._at.rates))
+        kept = store.read(resume, self._form)
         if self._now is None or not self._now.records:
             if kept is not None:
                 self._go_on_from(*kept)
@@ -345,10 +358,18 @@ class Training:
         if self._now.order is None:
             self.write(store)
 
-    def _go_on_from(self, data: xr.Dataset, state: tuple[RunState, Any]) -> None:
+    def _go_on_from(self, data: xr.Dataset, kept: tuple) -> None:
         names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
         records = [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])]
-        self._now, self._rates_set = _At(*state, tuple(records)), _rates_set(data)
+        state, rates, *networks = kept
+        if networks:
+            models = with_center(state.params, networks[0]["center"])
+            best = Best(**jax.tree.map(np.asarray, networks[0]["best"]))
+        else:  # of before they were kept: the best from now on
+            models = jax.tree.map(np.asarray, programs.tested(self._code, self._setup.algorithm, state))
+            best = best_of(None, len(records) - 1, records[-1], models)
+        self._now = _At(state, rates, tuple(records), models=models, best=best)
+        self._rates_set = _rates_set(data)
 
     def write(self, store: Store) -> None:
         """Write history and checkpoint.
@@ -360,7 +381,7 @@ class Training:
             WriteError: as `save`.
         """
         at = self._between_epochs("folder")
-        store.write(self.epochs_done, (at.state, at.rates), self.history)
+        store.write(self.epochs_done, self._kept(at), self.history)
 
     # -- inside
 
@@ -405,6 +426,21 @@ class Training:
         setup = self._setup
         return programs.start()(self._code, *setup.start, setup.starting_values()), setup.schedule.start(setup.rates)
 
+    def _kept(self, at: _At) -> tuple:
+        """What a checkpoint keeps: what goes on, the rates, and the networks that `Trained.load` shows."""
+        assert at.best is not None
+        center = jax.tree.map(lambda leaf: leaf[:, -1], at.models)
+        scales = {name: np.asarray(getattr(self._setup.data, name)) for name in SCALES}
+        return at.state, at.rates, {"center": center, "best": at.best._asdict(), **scales}
+
+    def _form(self) -> tuple:
+        """A checkpoint of such a training, as far as its form goes."""
+        state, rates = self._drawn() if self._now is None else (self._at.state, self._at.rates)
+        runs, agents = self._setup.rates.shape
+        form = lambda *lead: jax.tree.map(lambda a: np.zeros((*lead, *a.shape[2:]), a.dtype), state.params)
+        best = Best(np.zeros(runs, np.int32), np.zeros(runs, np.float32), form(runs, agents + 1))
+        return self._kept(_At(state, rates, models=best.models, best=best))
+
     def _prepare(self, trains: bool, callbacks: Sequence[calls.Callback] = ()) -> None:
         """Compile what is going to run, and refuse what does not fit; and measure the start."""
         at, setup = self._at, self._setup
@@ -412,7 +448,7 @@ class Training:
         if trains:
             plans["a step"] = self._plan_of_steps
         if any(callback.copies_state for callback in callbacks):
-            plans["a checkpoint"] = lambda: size_of((at.state, at.rates))  # a copy
+            plans["a checkpoint"] = lambda: size_of((at.state, at.rates))  # a copy of what is on the device
         if new := plans.keys() - self._planned:
             what, most = max(((n, plan()) for n, plan in plans.items() if n in new), key=lambda w: w[1])
             left = None if setup.memory is None else max(0, setup.memory - sum(setup.held.values()))
@@ -420,7 +456,8 @@ class Training:
             self._planned |= new
         if not at.records:
             nan = jnp.full(setup.rates.shape, jnp.nan)
-            self._now = at._replace(records=(self._measure(at.state, at.rates.eta, nan, 0.0),))
+            record, models = self._measure(at.state, at.rates.eta, nan, 0.0)
+            self._now = at._replace(records=(record,), models=models, best=best_of(None, 0, record, models))
             for callback in callbacks:
                 callback.after_epoch(self)
 
@@ -438,7 +475,8 @@ class Training:
 
     def _to_measure(self, state: RunState, order: Any) -> tuple:
         setup = self._setup
-        return setup.task, setup.algorithm, state, *setup.looked_at, setup.seed, setup.lanes, order
+        whole = setup.pixels["train"], *setup.looked_at
+        return setup.task, setup.algorithm, state, *whole, setup.seed, setup.lanes, order
 
     def _to_step(self, at: _At, count: int) -> tuple:
         setup, first, end = self._setup, jnp.int32(at.done), jnp.int32(at.done + count)
@@ -450,12 +488,14 @@ class Training:
         whose = (setup.lanes, setup.agents, setup.size)
         return programs.shuffled(setup.seed, jnp.uint32(epoch), *whose, batches, setup.task.batch, setup.owners)
 
-    def _measure(self, state: RunState, eta: Array, batch_loss: Array, seconds: float) -> Record:
+    def _measure(self, state: RunState, eta: Array, batch_loss: Array, seconds: float) -> tuple[Record, PyTree]:
+        """What is measured, and of which parameters."""
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
         number = 0 if self._now is None else len(self._now.records)
         found = programs.measure(self._code, *self._to_measure(state, self._order(2**32 - 1 - number, 2)))
+        models = jax.tree.map(np.asarray, found.pop("models"))
         found = {**found, "batch_loss": batch_loss, "eta": eta, "seconds": np.float64(seconds)}
-        return {name: np.asarray(value) for name, value in found.items()}
+        return {name: np.asarray(value) for name, value in found.items()}, models
 
     def _within_epoch(self) -> _At:
         """Where it is in the epoch that is under way; one begins if none is."""
@@ -466,7 +506,8 @@ class Training:
             if validation is not None:
                 state = programs.renew(self._code, setup.algorithm, state, jnp.asarray(validation[:, : setup.agents]))
             order, losses = self._order(len(at.records), self.steps_an_epoch), jnp.zeros(setup.rates.shape)
-            self._now = _At(state, at.rates, at.records, order, 0, time.perf_counter() - clock, losses)
+            clocked = dict(order=order, seconds=time.perf_counter() - clock, losses=losses)
+            self._now = at._replace(state=state, done=0, **clocked)
         return self._at
 
     def _take(self, count: int) -> float:
@@ -484,12 +525,14 @@ class Training:
         """Measure the epoch, whose steps are done, and let the schedule look at it."""
         at, setup = self._at, self._setup
         assert at.losses is not None
-        record = self._measure(at.state, at.rates.eta, at.losses / self.steps_an_epoch, at.seconds)
+        record, models = self._measure(at.state, at.rates.eta, at.losses / self.steps_an_epoch, at.seconds)
         validation = record.get("validation_loss")
         # Without validation images a schedule sees no loss: those that need none go on.
         nan = jnp.full(setup.rates.shape, jnp.nan)
         losses = nan if validation is None else jnp.asarray(validation[:, : setup.agents])
-        self._now = _At(at.state, setup.schedule.after_epoch(at.rates, losses), (*at.records, record))
+        best = best_of(at.best, len(at.records), record, models)
+        rates = setup.schedule.after_epoch(at.rates, losses)
+        self._now = _At(at.state, rates, (*at.records, record), models=models, best=best)
 
     def _to_its_end(self, callbacks: Sequence[calls.Callback]) -> None:
         """The epoch, in chunks between which callbacks look on; or to where one of them stops it."""
@@ -543,8 +586,8 @@ def train(
     progress: bool | Callable[[calls.Progress], Any] = False,
     callbacks: Iterable[calls.Callback | Callable[[Training], Any]] = (),
     **settings: Any,
-) -> xr.Dataset:
-    """Make a `Training`, run it, and return its history.
+) -> Trained:
+    """Make a `Training`, run it, and return its history and its networks.
 
     Args:
         network: of `Training`.
@@ -559,7 +602,7 @@ def train(
         **settings: the others of `Training`.
 
     Returns:
-        `Training.history`.
+        `Training.trained`: its `history`, parameters of every network and what they `predict`.
 
     Raises:
         ValueError: as `Training`; for a folder in which anything is damaged, with what to do.
@@ -580,4 +623,5 @@ def train(
     if progress is not False:
         watching.append(calls.ShowProgress() if progress is True else calls.ShowProgress(progress))
     training = Training(network, data, algorithm, **settings)
-    return training.run(epochs, [*watching, *calls.checked(callbacks)])
+    training.run(epochs, [*watching, *calls.checked(callbacks)])
+    return training.trained

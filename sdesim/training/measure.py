@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -124,19 +125,21 @@ def measure(
     algorithm: Algorithm,
     state: RunState,
     train: Pixels,
+    seen: Pixels,
     validation: Pixels,
     test: Pixels,
     seed: Array,
     runs: Array,
     order: Array,
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """All that is measured of a state but what the loop knows: rates, the losses of batches, seconds.
 
     Args:
         task: what is static about the training.
         algorithm: with a leading axis of runs.
         state: of all runs.
-        train: images of the training set that are measured on.
+        train: images of the training set.
+        seen: those of them that losses are measured on.
         validation: images for validation, of which there may be none.
         test: images of the test set, of which there may be none.
         seed: two words.
@@ -144,11 +147,11 @@ def measure(
         order: images of two batches by number, (2, runs, agents, batch), for the gradient noise.
 
     Returns:
-        By name, of the axes that `DIMS` says.
+        By name, of the axes that `DIMS` says; and as "models" what was tested, as `tested`.
     """
     models = tested(algorithm, state)
-    found = {}
-    for name, pixels in (("train", train), ("validation", validation), ("test", test)):
+    found: dict = {"models": models}
+    for name, pixels in (("train", seen), ("validation", validation), ("test", test)):
         if pixels.y.shape[0]:
             loss, score = evaluate(task, models, pixels)
             found[f"{name}_loss"], found[f"{name}_{pixels.kind.score}"] = loss, score

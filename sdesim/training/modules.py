@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import nnx, traverse_util
 from jaxtyping import Array, PyTree
 
 from sdesim.fields import said_by, shown
@@ -64,11 +64,27 @@ class Nnx:
                 found[layer] = value
         return found
 
-    def __call__(self, params: PyTree, x: Array, train: bool, key: Array | None) -> Array:
-        state: dict[tuple, Any] = {}
+    def _by_path(self, params: PyTree) -> dict[tuple, Any]:
+        """`params` of the form of `values`, each by its path in the module."""
+        found = {}
         for path in self.parameters:
             layer, *rest = map(str, path)
-            state[path] = params[layer]["/".join(rest)] if rest else params[layer]
+            found[path] = params[layer]["/".join(rest)] if rest else params[layer]
+        return found
+
+    def nested(self, params: PyTree) -> PyTree:
+        """Parameters as nnx nests them.
+
+        Args:
+            params: of the form of `values`.
+
+        Returns:
+            Nested dictionaries, a level for each part of a path.
+        """
+        return traverse_util.unflatten_dict(self._by_path(params))
+
+    def __call__(self, params: PyTree, x: Array, train: bool, key: Array | None) -> Array:
+        state = self._by_path(params)
         key = jax.random.key(0) if key is None else key  # which a module that is not training does not look at
         for number, (path, is_key) in enumerate(self.streams):
             state[path] = jax.random.fold_in(key, number) if is_key else jnp.zeros((), jnp.uint32)

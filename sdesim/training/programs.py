@@ -143,7 +143,7 @@ def renew(code: TracedCode, *args: Any) -> RunState:
 
 
 @eqx.filter_jit
-def measure(code: TracedCode, *args: Any) -> dict[str, Array]:
+def measure(code: TracedCode, *args: Any) -> dict[str, Any]:
     """`measure.measure`, compiled.
 
     Args:

@@ -171,9 +171,12 @@ class TrainingSetup:
     @functools.cached_property
     def held(self) -> dict[str, int]:
         """Bytes that a training holds from its start on, by what they are for."""
+        networks = self.rates.shape[0] * (self.agents + 1) * size_of(self.params)
+        own = jax.default_backend() == "cpu"  # else they are not where the training is
         return {
             "images": size_of(self.data),
             "parameters and their optimizer": size_of(self.state),
+            **({"the networks as measured last and at their best": 2 * networks} if own else {}),
             "the order of batches": 5 * 4 * self.size * self.rates.size,  # with what sorting takes
         }
 
@@ -324,7 +327,7 @@ def _said_of(data: Split) -> dict[str, Any]:
     counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
     kind = kind_of(data.train_x)
     many = {"outputs" if kind is ROWS else "classes": kind.outputs(_targets(data))}
-    return {**counts, "shape": data.train_x.shape[1:], **many, "sha256": hash_of((), data)}
+    return {**counts, "shape": data.train_x.shape[1:], **many, "sha256": hash_of((), data.trained_on)}
 
 
 def _targets(data: Split) -> tuple[Any, ...]:

@@ -18,10 +18,10 @@ from typing import Any
 import filelock
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from sdesim.contents import contents
-from sdesim.fields import said_by, warn
+from sdesim.fields import said_by, shown, warn
 from sdesim.interrupt import undone
 from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import (
@@ -33,11 +33,12 @@ from sdesim.results.files import (
     temporary_folder,
     write_sealed,
 )
+from sdesim.results.schema import Header
 from sdesim.training.algorithms import Algorithm
 from sdesim.training.data import Split
 from sdesim.training.step import Task
 
-SUMS = "sums.json"
+HISTORY, SUMS = "history.nc", "sums.json"
 
 
 def hash_of(said: Iterable[str], arrays: Iterable) -> str:
@@ -70,7 +71,7 @@ def fingerprint(task: Task, algorithm: Algorithm, data: Split, rates: Array, num
     Returns:
         SHA-256 in hexadecimal digits.
     """
-    return hash_of([contents(said) for said in (task, algorithm, rates, others)], (numbers, *data))
+    return hash_of([contents(said) for said in (task, algorithm, rates, others)], (numbers, *data.trained_on))
 
 
 class Store:
@@ -91,10 +92,7 @@ class Store:
     @property
     def history(self) -> pathlib.Path:
         """The file of the history."""
-        return self.folder / "history.nc"
-
-    def _checkpoint(self, epoch: int) -> pathlib.Path:
-        return self.folder / f"checkpoint-{epoch}"
+        return self.folder / HISTORY
 
     def refusal(self, what: str) -> str:
         """What is said of this folder in an error.
@@ -105,7 +103,7 @@ class Store:
         Returns:
             The text, the folder's name before it.
         """
-        return f"folder={str(self.folder)!r}: {what}"
+        return _refusal(self.folder, what)
 
     @contextlib.contextmanager
     def lock(self, resume: bool) -> Iterator[None]:
@@ -139,15 +137,15 @@ class Store:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def read(self, resume: bool, form: Callable[[], Any]) -> tuple[xr.Dataset, Any] | None:
+    def read(self, resume: bool, form: Callable[[], tuple]) -> tuple[xr.Dataset, tuple] | None:
         """The history and the state that the folder keeps.
 
         Args:
             resume: go on with a training that it keeps; one is refused otherwise.
-            form: makes a state of the kind that is read.
+            form: makes a state of the kind that is read: what goes on, the rates, and the networks to look at.
 
         Returns:
-            Both; None if it keeps nothing.
+            Both; None if it keeps nothing. Of a checkpoint of before they were kept, the state without the networks.
 
         Raises:
             FileExistsError: if the folder holds a training and `resume` is not set, or another training.
@@ -162,39 +160,18 @@ class Store:
         if not resume:
             what = "holds a training already; resume=True goes on with it, or name another"
             raise FileExistsError(self.refusal(what))
-        read = lambda: read_described(self.history, "training", needs=("fingerprint", "checkpoint"))
-        data, header = self._sound("history.nc", read)
+        data, header = _history(self.folder)
         if header.own["fingerprint"] != self.fingerprint:
             what = "holds a training with other arguments or data; name another folder"
             raise FileExistsError(self.refusal(what))
-        kept = self._checkpoint(header.own["checkpoint"])
-        self._sound(kept.name, lambda: _verify(kept))
-        import orbax.checkpoint as ocp
+        return data, _restored(self.folder, header, form()[: header.own.get("checkpoint_parts", 2)])
 
-        try:
-            with ocp.StandardCheckpointer() as checkpointer:
-                state = checkpointer.restore(kept, form())
-        except Exception as error:  # its bytes are those that were written: another version wrote them
-            why = f"cannot be read by this version of orbax ({said_by(error)})"
-            raise Damaged(
-                self.refusal(kept.name), why, "go on with the version before, or name another folder"
-            ) from error
-        return data, state
-
-    def _sound(self, part: str, read: Callable[[], Any]) -> Any:
-        """What `read` gives; what is wrong with it, as a refusal of the folder that says what to do."""
-        try:
-            return read()
-        except Damaged as error:
-            advice = f"put back a copy of {part}, or delete the folder to start over, or name another"
-            raise Damaged(self.refusal(part), error.why, advice) from error
-
-    def write(self, epoch: int, state: PyTree, data: xr.Dataset) -> None:
+    def write(self, epoch: int, state: tuple, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
 
         Args:
             epoch: its number.
-            state: after it.
+            state: after it, of three parts, as `read`.
             data: the history up to it.
 
         Raises:
@@ -202,7 +179,7 @@ class Store:
         """
         import orbax.checkpoint as ocp
 
-        kept = self._checkpoint(epoch)
+        kept = _checkpoint(self.folder, epoch)
         with temporary_folder(self.folder, kept.name) as temporary:
             new = temporary / kept.name
             try:
@@ -217,10 +194,74 @@ class Store:
                 why = said_by(error)
                 refused = WriteError(f"path={str(kept)!r}: could not be written ({why}); the epoch before is kept")
                 raise refused from error
-        write_dataset(data.assign_attrs(fingerprint=self.fingerprint, checkpoint=epoch), self.history)
+        own = dict(fingerprint=self.fingerprint, checkpoint=epoch, checkpoint_parts=len(state))
+        write_dataset(data.assign_attrs(own), self.history)
         for old in self.folder.glob("checkpoint-*"):
             if old != kept:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def kept_in(folder: str | os.PathLike) -> tuple[xr.Dataset, list]:
+    """The history and the state that a folder keeps, for whoever only looks.
+
+    Args:
+        folder: its name.
+
+    Returns:
+        The history, and the three parts of the state as nested dictionaries of arrays.
+
+    Raises:
+        FileNotFoundError: if there is no training in it.
+        Damaged: if anything in it is damaged or missing, or was written before networks were kept; a ValueError.
+        TypeError: for what is no name of a folder.
+    """
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise TypeError(f"folder={shown(folder)}: must be the name of a folder that keeps a training")
+    path = pathlib.Path(folder).resolve()
+    if not os.path.lexists(path / HISTORY):
+        raise FileNotFoundError(_refusal(path, f"must keep a training, and there is no {HISTORY} in it"))
+    data, header = _history(path)
+    if header.own.get("checkpoint_parts", 2) < 3:
+        advice = "an epoch more, with resume=True, writes them"
+        raise Damaged(_refusal(path, "its checkpoint"), "is of before networks were kept to be looked at", advice)
+    return data, _restored(path, header)
+
+
+def _checkpoint(folder: pathlib.Path, epoch: int) -> pathlib.Path:
+    return folder / f"checkpoint-{epoch}"
+
+
+def _refusal(folder: pathlib.Path, what: str) -> str:
+    return f"folder={str(folder)!r}: {what}"
+
+
+def _history(folder: pathlib.Path) -> tuple[xr.Dataset, Header]:
+    read = lambda: read_described(folder / HISTORY, "training", needs=("fingerprint", "checkpoint"))
+    return _sound(folder, HISTORY, read)
+
+
+def _restored(folder: pathlib.Path, header: Header, form: tuple | None = None) -> Any:
+    """What the checkpoint of a history keeps, of a form, or as it lies there."""
+    kept = _checkpoint(folder, header.own["checkpoint"])
+    _sound(folder, kept.name, lambda: _verify(kept))
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(kept, form)
+    except Exception as error:  # its bytes are those that were written: another version wrote them
+        why = f"cannot be read by this version of orbax ({said_by(error)})"
+        advice = "go on with the version before, or name another folder"
+        raise Damaged(_refusal(folder, kept.name), why, advice) from error
+
+
+def _sound(folder: pathlib.Path, part: str, read: Callable[[], Any]) -> Any:
+    """What `read` gives; what is wrong with it, as a refusal of the folder that says what to do."""
+    try:
+        return read()
+    except Damaged as error:
+        advice = f"put back a copy of {part}, or delete the folder to start over, or name another"
+        raise Damaged(_refusal(folder, part), error.why, advice) from error
 
 
 def _say_who(holder: pathlib.Path) -> None:

@@ -51,7 +51,7 @@ def sdesim(*arguments):
 def history() -> xr.Dataset:
     """Two runs of two agents, three epochs."""
     images = training.split(training.synthetic(60, 12))
-    return training.train(Small(), images, training.algorithm("easgd"), agents=2, runs=2, epochs=3, batch=12)
+    return training.train(Small(), images, training.algorithm("easgd"), agents=2, runs=2, epochs=3, batch=12).history
 
 
 def diverged(run: int, epoch: int) -> xr.Dataset:
@@ -148,7 +148,7 @@ def test_an_optimizer_and_its_numbers(tmp_path):
     images = training.split(training.load("synthetic", None, 60), 0)
     own = training.optimizer("adamw", b2=0.5, weight_decay=0.1)
     options = dict(agents=2, runs=2, epochs=1, batch=12, optimizer=own, eta=0.003)
-    expected = training.train(Small(), images, training.algorithm("easgd"), **options)
+    expected = training.train(Small(), images, training.algorithm("easgd"), **options).history
     with xr.open_dataset(tmp_path / "history.nc") as found:
         np.testing.assert_array_equal(found["batch_loss"], expected["batch_loss"])
 

@@ -185,13 +185,13 @@ def test_decaying_rates_of_the_trainer_without_validation_images():
     data = training.split(training.synthetic(60, 20, classes=4, size=6), validation=0.0)
     run = dict(runs=[0, 0], agents=2, batch=20, epochs=3, evaluation_batch=20, eta=np.array([0.05, 0.02]))
     algorithm = training.algorithm("eamsgd", k=9.0, momentum=0.5)
-    found = training.train(Dense(), data, algorithm, schedule=zhang.Decay((0.0, 0.5), 3), **run)
+    found = training.train(Dense(), data, algorithm, schedule=zhang.Decay((0.0, 0.5), 3), **run).history
     t = 3 * np.arange(4)
     expected = np.stack([np.full(4, 0.05), 0.02 / np.sqrt(1 + 0.5 * t)], axis=1)
     # a measurement after an epoch tells the rate that the epoch had
     np.testing.assert_allclose(found.eta.values[1:, :, 0], expected[:-1], rtol=1e-6)
     assert "validation_loss" not in found
-    plain = training.train(Dense(), data, algorithm, **run)
+    plain = training.train(Dense(), data, algorithm, **run).history
     np.testing.assert_array_equal(plain.eta.values[-1], plain.eta.values[0])
     with pytest.raises(ValueError, match="schedule: Stall looks at validation losses"):
         training.train(Dense(), data, algorithm, schedule=training.Stall(), **run)

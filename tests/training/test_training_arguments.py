@@ -70,14 +70,16 @@ def test_what_looks_at_validation_images_needs_some():
             training.train(Small(), ALONE, training.algorithm("sgd"), schedule=schedule, **RUN)
     with pytest.raises(ValueError, match="algorithm: its rule looks at validation losses"):
         training.train(Small(), ALONE, training.algorithm("sd-qsgd"), agents=2, **RUN)
-    history = training.train(Small(), ALONE, training.algorithm("qsgd"), agents=2, **RUN)  # rates stay by default
+    history = training.train(
+        Small(), ALONE, training.algorithm("qsgd"), agents=2, **RUN
+    ).history  # rates stay by default
     assert "validation_loss" not in history and float(history.eta.min()) == pytest.approx(0.05)
 
 
 def test_numpy_numbers_will_do():
     history = training.train(
         Small(), DATA, training.algorithm("sgd"), **{**RUN, "runs": np.int64(2), "epochs": np.int64(0)}
-    )
+    ).history
     assert history.sizes["run"] == 2
 
 

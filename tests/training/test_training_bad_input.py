@@ -25,7 +25,7 @@ QUORUM = training.Algorithm(sdesim.Quorum(1.0))
 
 
 def train(network=None, data=DATA, algorithm=QUORUM, **options):
-    return training.train(network, data, algorithm, **{"batch": 16, **options})
+    return training.train(network, data, algorithm, **{"batch": 16, **options}).history
 
 
 def algorithm(of, **options):

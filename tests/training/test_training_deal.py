@@ -67,16 +67,18 @@ def test_agents_see_their_own_again_and_again():
 def test_agents_of_few_classes_forget_the_others_until_they_meet(tmp_path):
     """Alone each is right on its own classes; Local SGD of them is right on all. An interrupted training goes on."""
     deal = training.Dirichlet(0.01)
-    alone = training.train(Small(), DATA, training.algorithm("msgd", momentum=0.5), deal=deal, **{**RUN, "epochs": 4})
+    alone = training.train(
+        Small(), DATA, training.algorithm("msgd", momentum=0.5), deal=deal, **{**RUN, "epochs": 4}
+    ).history
     local = training.algorithm("local-sgd", momentum=0.5, period=4)
-    together = training.train(Small(), DATA, local, deal=deal, **{**RUN, "epochs": 4}, same_start=True)
+    together = training.train(Small(), DATA, local, deal=deal, **{**RUN, "epochs": 4}, same_start=True).history
     last = dict(epoch=-1, run=0)
     assert float(alone.test_accuracy.isel(last)[:4].mean()) < 0.6
     assert float(together.test_accuracy.isel(last)[-1]) > 0.8
     training.train(Small(), DATA, local, deal=deal, folder=tmp_path, **RUN, same_start=True)
     on = training.train(
         Small(), DATA, local, deal=deal, folder=tmp_path, resume=True, **{**RUN, "epochs": 4}, same_start=True
-    )
+    ).history
     np.testing.assert_array_equal(on["test_loss"], together["test_loss"])
     with pytest.raises(FileExistsError):
         training.train(Small(), DATA, local, folder=tmp_path, resume=True, **{**RUN, "epochs": 4}, same_start=True)

@@ -55,7 +55,7 @@ def taught(history, name="validation_loss"):
 
 
 def train(network, **options):
-    return training.train(network, DATA, training.Algorithm(sdesim.Quorum(1.0), 0.5), **{**RUN, **options})
+    return training.train(network, DATA, training.Algorithm(sdesim.Quorum(1.0), 0.5), **{**RUN, **options}).history
 
 
 def test_both_styles_take_the_same_steps():

@@ -39,7 +39,7 @@ RUN = dict(eta=0.05, epochs=2, batch=16, evaluation_batch=20, schedule=training.
 @functools.cache
 def trained(name: str, agents: int, **changed):
     options = {**RUN, **changed}
-    return training.train(Small(), DATA, training.algorithm(name), agents=agents, **options)
+    return training.train(Small(), DATA, training.algorithm(name), agents=agents, **options).history
 
 
 # -- one definition ----------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_averages_of_one_agent_leave_it_alone_and_are_averages():
 
 
 def test_agents_without_coupling_are_single_runs():
-    together = training.train(Small(), DATA, training.algorithm("qsgd", k=0.0), agents=3, **RUN)
+    together = training.train(Small(), DATA, training.algorithm("qsgd", k=0.0), agents=3, **RUN).history
     alone = trained("msgd", 1)
     np.testing.assert_allclose(together.batch_loss.isel(agent=0), alone.batch_loss.isel(agent=0), rtol=1e-4)
     assert np.ptp(together.batch_loss.values[1]) > 1e-3  # the others start elsewhere and see other batches
@@ -138,7 +138,7 @@ def test_agents_without_coupling_are_single_runs():
 
 def test_a_run_does_not_depend_on_which_others_there_are():
     two = trained("easgd", 2, runs=2)
-    other = training.train(Small(), DATA, training.algorithm("easgd"), agents=2, runs=[1], **RUN)
+    other = training.train(Small(), DATA, training.algorithm("easgd"), agents=2, runs=[1], **RUN).history
     np.testing.assert_allclose(two.batch_loss.isel(run=1), other.batch_loss.isel(run=0), rtol=1e-4)
     assert np.abs(two.batch_loss.isel(run=0) - two.batch_loss.isel(run=1)).max() > 1e-3
 
@@ -147,11 +147,11 @@ def test_runs_may_differ_in_numbers():
     """A sweep of gains and rates is one program; each run is the one of its own numbers."""
     gains, rates = np.array([0.0, 4.0]), np.array([0.02, 0.05])
     algorithm = training.Algorithm(coupling.Quorum(gains), 0.5)
-    both = training.train(Small(), DATA, algorithm, agents=2, runs=[0, 0], **{**RUN, "eta": rates})
+    both = training.train(Small(), DATA, algorithm, agents=2, runs=[0, 0], **{**RUN, "eta": rates}).history
     for i, (k, eta) in enumerate(zip(gains, rates, strict=True)):
         one = training.train(
             Small(), DATA, training.Algorithm(coupling.Quorum(k), 0.5), agents=2, **{**RUN, "eta": eta}
-        )
+        ).history
         np.testing.assert_allclose(both.validation_loss.isel(run=i), one.validation_loss.isel(run=0), rtol=2e-4)
         np.testing.assert_allclose(both.eta.isel(run=i), eta, rtol=1e-6)
     assert both.spread.isel(run=1, epoch=-1) < 0.5 * both.spread.isel(run=0, epoch=-1)
@@ -159,7 +159,7 @@ def test_runs_may_differ_in_numbers():
 
 def test_a_diverging_run_ends_alone():
     rates = np.array([0.05, 1e38])
-    both = training.train(Small(), DATA, training.algorithm("sgd"), runs=[0, 0], **{**RUN, "eta": rates})
+    both = training.train(Small(), DATA, training.algorithm("sgd"), runs=[0, 0], **{**RUN, "eta": rates}).history
     alone = trained("sgd", 1)
     assert both.diverged.values[0] == -1
     assert 0 < both.diverged.values[1] <= 20
@@ -170,11 +170,11 @@ def test_a_diverging_run_ends_alone():
 def test_an_agent_of_rate_0_stands_still_alone():
     """No gradient, no pull, no push: the others go on as if it had a rate."""
     rule = training.Algorithm(coupling.Quorum(2.0), 0.9)
-    history = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": np.array([[0.05, 0.0]])})
+    history = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": np.array([[0.05, 0.0]])}).history
     goes, still, _ = history.train_loss.values[:, 0].T
     assert np.ptp(still) == 0 and float(goes[-1]) < 0.5 * float(goes[0])
     assert int(history.diverged[0]) == -1
-    none = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": 0.0})
+    none = training.train(Small(), DATA, rule, agents=2, **{**RUN, "eta": 0.0}).history
     assert np.ptp(none.spread.values) == 0 and np.ptp(none.test_loss.values, axis=0).max() == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -208,7 +208,8 @@ def test_gradient_noise_is_the_trace_of_the_covariance():
         def __call__(self, x, train: bool = False):
             return nn.Dense(4, kernel_init=nn.initializers.zeros)(x.reshape(x.shape[0], -1))
 
-    history = training.train(Linear(), DATA, training.algorithm("sgd"), runs=40, **{**RUN, "epochs": 0})
+    few = dict(train_images=20)  # that losses are measured on
+    history = training.train(Linear(), DATA, training.algorithm("sgd"), runs=40, **few, **{**RUN, "epochs": 0}).history
     x = ((DATA.train_x - DATA.mean) / DATA.std).reshape(len(DATA.train_y), -1)
     residual = 0.25 - np.eye(4)[DATA.train_y]
     gradients = np.concatenate([(x[:, :, None] * residual[:, None]).reshape(len(x), -1), residual], axis=1)
@@ -225,7 +226,7 @@ def test_gradient_noise_is_the_trace_of_the_covariance():
 def test_resume_equals_no_interruption(tmp_path):
     options = dict(agents=2, runs=2, **{**RUN, "schedule": training.Stall(patience=1, tolerance=10.0)})
     algorithm = training.algorithm("sd-qsgd")
-    go = lambda **more: training.train(Small(), DATA, algorithm, **{**options, **more})
+    go = lambda **more: training.train(Small(), DATA, algorithm, **{**options, **more}).history
     whole = go(epochs=4)
     go(epochs=2, folder=tmp_path)
     with pytest.raises(FileExistsError, match="holds a training already"):
@@ -256,8 +257,10 @@ def test_an_interrupted_epoch_is_done_again(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         training.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, progress=stop, **{**RUN, "epochs": 3})
-    resumed = training.train(Small(), DATA, algorithm, agents=2, folder=tmp_path, resume=True, **{**RUN, "epochs": 3})
-    whole = training.train(Small(), DATA, algorithm, agents=2, **{**RUN, "epochs": 3})
+    resumed = training.train(
+        Small(), DATA, algorithm, agents=2, folder=tmp_path, resume=True, **{**RUN, "epochs": 3}
+    ).history
+    whole = training.train(Small(), DATA, algorithm, agents=2, **{**RUN, "epochs": 3}).history
     np.testing.assert_array_equal(resumed["validation_loss"], whole["validation_loss"])
 
 
@@ -276,14 +279,14 @@ def test_every_algorithm_learns(name):
     more = dict(average=0.9) if name in ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd") else {}
     algorithm = training.algorithm(name, momentum=0.8, **more)
     epochs = 6 if name in ("asgd", "filter", "saturating-filter") else 3  # their averages remember the start for longer
-    history = training.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": epochs})
+    history = training.train(Small(), DATA, algorithm, agents=agents, **{**RUN, "eta": eta, "epochs": epochs}).history
     assert float(history.test_accuracy.isel(epoch=0).max()) < 0.6
     assert float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.9
     assert int(history.diverged[0]) == -1
 
 
 def test_a_tree_of_two_levels_learns():
-    history = training.train(Small(), DATA, training.algorithm("tree", fanout=(2, 2)), agents=4, **RUN)
+    history = training.train(Small(), DATA, training.algorithm("tree", fanout=(2, 2)), agents=4, **RUN).history
     start = history.test_loss.isel(epoch=0, run=0).values
     assert np.isfinite(start).all() and float(history.test_accuracy.isel(epoch=-1, model=-1, run=0)) > 0.8
 

@@ -38,7 +38,7 @@ def made(**changed) -> training.Training:
 
 @functools.cache
 def whole(epochs=4):
-    return training.train(Small(), DATA, RULE, epochs=epochs, **RUN)
+    return training.train(Small(), DATA, RULE, epochs=epochs, **RUN).history
 
 
 def assert_same(found, expected):
@@ -219,7 +219,7 @@ def test_what_a_callback_raises_loses_nothing(error, tmp_path):
     with pytest.raises(error, match="of the user's"):
         training.train(Small(), DATA, RULE, epochs=4, folder=tmp_path, callbacks=[fails], **RUN)
     assert datasets.read_dataset(tmp_path / "history.nc").sizes["epoch"] == 3
-    assert_same(training.train(Small(), DATA, RULE, epochs=4, folder=tmp_path, resume=True, **RUN), whole())
+    assert_same(training.train(Small(), DATA, RULE, epochs=4, folder=tmp_path, resume=True, **RUN).history, whole())
     one = made()
     with pytest.raises(error):
         one.run(4, [fails])
@@ -350,8 +350,8 @@ class Pulls(coupling.Quorum):
 @pytest.mark.parametrize("of", SCALE)
 def test_a_training_sees_what_functions_read_today(of, monkeypatch):
     """A value that a network or a rule reads, and that changed: as a process that has never seen the other."""
-    go = lambda network, rule: training.train(
-        network, DATA, training.Algorithm(rule(3.0), 0.5), agents=2, batch=16, epochs=1
+    go = lambda network, rule: (
+        training.train(network, DATA, training.Algorithm(rule(3.0), 0.5), agents=2, batch=16, epochs=1).history
     )
     before = go(Scaled(), Pulls)
     monkeypatch.setitem(SCALE, of, 0.25)

@@ -146,7 +146,7 @@ RUN = dict(eta=0.01, batch=16, evaluation_batch=20, schedule=training.Constant()
 def trained(optimizer, name="easgd", agents=2, **more):
     return training.train(
         Small(), DATA, training.algorithm(name), optimizer=optimizer, agents=agents, **{**RUN, **more}
-    )
+    ).history
 
 
 def test_sgd_is_the_trainers_own_step():

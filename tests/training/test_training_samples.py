@@ -33,7 +33,9 @@ ADAMW = training.optimizer("adamw", b2=0.95)
 @functools.cache
 def trained(name="easgd", agents=2, epochs=6, **more):
     options = dict(optimizer=ADAMW, eta=0.01, **RUN)
-    return training.train(SMALL, TEXT, training.algorithm(name), agents=agents, epochs=epochs, **options, **more)
+    return training.train(
+        SMALL, TEXT, training.algorithm(name), agents=agents, epochs=epochs, **options, **more
+    ).history
 
 
 def entropy(counts):
@@ -210,7 +212,7 @@ def test_a_linear_network_of_rows_finds_the_least_squares():
     options = dict(eta=0.02, batch=16, evaluation_batch=1000, schedule=training.Constant(), train_images=1000)
     history = training.train(
         training.Perceptron(hidden=()), ROWS, training.algorithm("qsgd"), agents=4, epochs=60, **options
-    )
+    ).history
     x = np.column_stack([np.ones(len(ROWS.train_x)), (ROWS.train_x - ROWS.mean) / ROWS.std])
     best = np.linalg.lstsq(x, ROWS.train_y, rcond=None)[0]
     left = ((ROWS.train_y - x @ best) ** 2).mean()
@@ -228,7 +230,7 @@ def test_r2_is_of_all_batches():
     network = training.Perceptron(hidden=(3,))
     options = dict(batch=16, epochs=0, eta=0.01, schedule=training.Constant())
     found = [
-        training.train(network, ordered, training.algorithm("sgd"), evaluation_batch=size, **options).test_r2
+        training.train(network, ordered, training.algorithm("sgd"), evaluation_batch=size, **options).history.test_r2
         for size in (11, 44)
     ]
     np.testing.assert_allclose(*found, rtol=1e-5)
@@ -242,7 +244,7 @@ def test_several_targets():
     options = dict(eta=0.1, batch=16, epochs=20, evaluation_batch=50, schedule=training.Constant())
     history = training.train(
         training.Perceptron(2, hidden=()), training.split(two), training.algorithm("sgd"), **options
-    )
+    ).history
     assert float(history.test_r2.isel(epoch=-1, model=-1, run=0)) > 0.99  # the targets are two of the columns
 
 

@@ -29,7 +29,7 @@ DATA = training.split(training.synthetic(64, 16, classes=4, size=8))
 
 def train(folder, **changes):
     options = {"agents": 2, "batch": 16, "epochs": 1, "resume": True, **changes}
-    return training.train(Small(), DATA, training.algorithm("easgd"), folder=folder, **options)
+    return training.train(Small(), DATA, training.algorithm("easgd"), folder=folder, **options).history
 
 
 _TRAINED = []

@@ -37,7 +37,7 @@ def test_a_network_trains_with_it(float32):
         history = training.train(
             training.ThreeLayer(channels=(2, 2, 2)), data, training.algorithm("sgd"), agents=1, eta=0.05, epochs=1,
             batch=8, optimizer=chain,
-        )  # fmt: skip
+        ).history  # fmt: skip
         losses.append(float(np.ravel(history["train_loss"])[-1]))
     assert np.isfinite(losses).all() and losses[0] != losses[1]
 

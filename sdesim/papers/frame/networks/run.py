@@ -92,7 +92,7 @@ def _train_together(
     )
     cache = cache_folder()
     name = f"{first.algorithm}-{_hash(network, data, algorithm, settings)}"
-    history = training.train(
+    trained = training.train(
         network,
         data,
         algorithm,
@@ -102,7 +102,7 @@ def _train_together(
         progress=progress and (lambda p: tell(p, f"{first.algorithm}, {len(arms)} arms: ")),
         **settings,
     )
-    history = _whole(history, config.epochs)
+    history = _whole(trained.history, config.epochs)
     return [_one_arm(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(arms))]
 
 
@@ -111,7 +111,7 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
     said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
     schedule = _source(type(settings.get("schedule")))
     decides = without_addresses(repr((network, jax.tree.structure(algorithm), said, circumstances(), schedule)))
-    return hash_of((_CODE, decides), (*data, *jax.tree.leaves(algorithm)))[:24]
+    return hash_of((_CODE, decides), (*data.trained_on, *jax.tree.leaves(algorithm)))[:24]
 
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
