@@ -243,13 +243,45 @@ def numeric_fields(module: Any, prefix: str = "") -> dict[str, Any]:
         The arrays by name; None of a number that may be absent and is.
     """
     found: dict[str, Any] = {}
+    for name, field, value in _fields(module, prefix):
+        if eqx.is_array(value) or (value is None and _is_optional(field)):
+            found[name] = value
+    return found
+
+
+def static_numbers(module: Any, prefix: str = "") -> dict[str, int | float]:
+    """Every number of a model that shapes its program, and so is no array, by its dotted name: "weak_order".
+
+    Args:
+        module: a model, or a part of one.
+        prefix: what all names begin with.
+
+    Returns:
+        The numbers by name.
+    """
+    found: dict[str, int | float] = {}
+    for name, field, value in _fields(module, prefix):
+        if field.metadata.get("static") and field.init and type(value) in (int, float):
+            found[name] = value
+    return found
+
+
+def field_names(module: Any) -> set[str]:
+    """The dotted names of all that a model is made of, numbers or not.
+
+    Args:
+        module: a model, or a part of one.
+    """
+    return {name for name, _, _ in _fields(module, "")}
+
+
+def _fields(module: Any, prefix: str) -> Iterator[tuple[str, dataclasses.Field, Any]]:
+    """All fields of a model and of its parts, by dotted names."""
     for field in dataclasses.fields(module):
         value = getattr(module, field.name)
+        yield prefix + field.name, field, value
         if isinstance(value, eqx.Module):
-            found.update(numeric_fields(value, f"{prefix}{field.name}."))
-        elif eqx.is_array(value) or (value is None and _is_optional(field)):
-            found[prefix + field.name] = value
-    return found
+            yield from _fields(value, f"{prefix}{field.name}.")
 
 
 def _is_optional(field: dataclasses.Field) -> bool:

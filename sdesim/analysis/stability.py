@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
 from sdesim.dynamics import Dynamics
-from sdesim.ensembles.points import SIZES, STEPPER, checked_grid, coordinate, with_value
+from sdesim.ensembles.points import SIZES, STEPPER, checked_grid, coordinate, with_number
 from sdesim.fields import check_choice, numeric_fields, shown
 from sdesim.steppers import AbstractStepper, stepper_of
 
@@ -111,15 +111,14 @@ def step_of(model: Dynamics, stepper: AbstractStepper, values: Mapping[str, Any]
     Returns:
         The map.
     """
+    parts = {"": model, STEPPER: stepper}
     with jax.enable_x64(True):
         for name, value in values.items():
             if name == "agents":
                 agents = value
-            elif name.startswith(STEPPER):
-                stepper = with_value(stepper, name.removeprefix(STEPPER), value)
             else:
-                model = with_value(model, name, value)
-        return linearize(model, stepper, agents=agents, at=at)
+                parts = with_number(parts, name, value)
+        return linearize(parts[""], parts[STEPPER], agents=agents, at=at)
 
 
 # -- the boundary -----------------------------------------------------------------------------------------------------

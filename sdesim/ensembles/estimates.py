@@ -42,26 +42,29 @@ def estimate(sweep: Sweep, setups: Mapping[str, Setup], lanes: int) -> Estimate:
         run = (plan, setup.stepper, setup.model, of_task, setup.steps, setup.observables, 2**62)
         memory = max(memory, check_memory(*run, exact=True))
         size += tail_bytes(sweep, setup) * points * sims
-        seconds += _seconds(sweep, choice, Blocks.of(1, plan.rows, plan.dims).width) * points * sims / cores()
+        seconds += _seconds(sweep, choice, setup) * points * sims / cores()
     points *= len(setups)
     return Estimate(points, points * sims, tasks, seconds, int(memory), int(size + OVERHEAD * tasks))
 
 
-def _seconds(sweep: Sweep, here: dict, width: int) -> float:
-    """Of one simulation on one core."""
-    _, run = sweep.at(here)
-    if run["steps"] is None:
-        return math.nan
-    work = max(1, run["agents"] * run["dims"] * width)
-    steps = min(run["steps"], max(1, int(TRIED / work)))
-    every = (sweep.run["every"] or max(1, math.ceil(run["steps"] / 100))) if sweep.run["observe"] else None
-    run_on = {**sweep.run, "exact": True, "every": every}
-    short = dataclasses.replace(sweep, given={**sweep.given, "steps": steps}, run=run_on)
-    choice = {name: value for name, value in here.items() if name != "steps"}
+def _seconds(sweep: Sweep, here: dict, setup: Setup) -> float:
+    """Of one simulation on one core: by a short run of one block, the beginning of the whole one."""
+    plan = setup.plan
+    width = Blocks.of(1, plan.rows, plan.dims).width
+    share = min(1.0, TRIED / max(1, plan.rows * plan.dims * width * setup.steps))
+    run = {**sweep.run, "exact": True, "every": plan.every}
+    given, choice = dict(sweep.given), {name: v for name, v in here.items() if name not in ("steps", "until")}
+    if setup.until is None:
+        given["steps"] = max(1, int(setup.steps * share))
+        share = given["steps"] / max(1, setup.steps)
+    else:  # with records about as far apart
+        records = 1 if plan.every is None else setup.steps // plan.every
+        run |= {"until": setup.until * share, "at": max(1, round(records * share)), "every": None}
+    short = dataclasses.replace(sweep, given=given, run=run)
     columns = {name: values[:1] for name, values in sweep.numbers.items()}
     took = math.inf
     for _ in range(2):  # the first one compiles
         began = time.perf_counter()
         run_points(short, choice, columns, first=0, sims=1)  # which is filled up to a block
         took = time.perf_counter() - began
-    return took / width * run["steps"] / steps
+    return took / width / share

@@ -65,10 +65,12 @@ def sweep(
 
     Args:
         model: the dynamics.
-        grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"),
-            the sizes "agents", "dims" and "steps", and any number of the stepper ("stepper.protocol.period"). Numbers
-            of the model run in one compiled program, those of the stepper one after another, sizes compile anew. Or
-            a design of `sdesim.ensembles.designs`, whose points have a dimension "point".
+        grid: values by name: any number of the model by its dotted name ("coupling.k", "eta", "noise.half_width"); of
+            the stepper ("stepper.protocol.period", "stepper.compute.mean"); of a law of where agents start
+            ("init.low"); and "agents", "dims", "steps", "dt", "epoch" and "until". Numbers of the model that are traced
+            run in one compiled program, all else one value after another, and what is static (sizes,
+            "stepper.protocol.size") compiles anew. Or a design of `sdesim.ensembles.designs`, whose points have a
+            dimension "point".
         steps: number of steps, unless the grid has it; of workers in virtual time, arrivals of each simulation.
         until: in place of steps, the second of virtual time at which runs of workers end. Or with a store a rule, such
             as "stderr(quorum_loss) < 0.01" (or "< 5%" of the mean): rounds of simulations are added to the points that
@@ -208,11 +210,14 @@ def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Data
     """
     sizes, numbers, designed = sweep.sizes, sweep.numbers, sweep.design is not None
     columns, parts, began = numbers if designed else product_of(numbers), [], time.perf_counter()
+    shaped = lambda ran: ran if designed and numbers else on_grid(ran, numbers)
     for here in sweep.choices():
         ran = run_points(sweep, here, columns, of=numbers, memory=memory, progress=progress)
-        parts.append(with_errors(on_design(ran, numbers) if designed else on_grid(ran, numbers)))
+        parts.append(with_errors(shaped(ran)))
     data = combined(parts, {SIZES.get(name, name): list(values) for name, values in sizes.items()})
     data = data.transpose(*(SIZES.get(name, name) for name in sweep.grid), ...)
+    if sweep.design is not None:
+        data = on_design(data, sweep.design.columns)
     remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]
     warn_of_divergence(data["diverged"].values, sweep.run["first_sim"], "; ".join(dict.fromkeys(remedies)))
     paths = "; ".join(dict.fromkeys(part.attrs["path"] for part in parts))

@@ -20,9 +20,9 @@ from sdesim import random
 from sdesim.contents import digest, program
 from sdesim.dynamics import Dynamics
 from sdesim.engine.plan import view_of
-from sdesim.ensembles.points import FINALS, STEPPER, Sweep, of_sims, stiffest
+from sdesim.ensembles.points import FINALS, LAWS, STEPPER, Sweep, of_sims, stiffest
 from sdesim.ensembles.setup import Setup
-from sdesim.fields import numeric_fields, shown
+from sdesim.fields import form, numeric_fields, shown
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractAccumulator, AbstractSeries
 from sdesim.random import Stream
@@ -36,7 +36,7 @@ def size_key(here: Mapping[str, Any]) -> str:
     """A choice of sizes as text.
 
     Args:
-        here: sizes and numbers of the stepper that are swept, by name.
+        here: what is swept and is no traced number of the model, by name.
     """
     return json.dumps({name: np.asarray(value).tolist() for name, value in here.items()}, sort_keys=True)
 
@@ -51,17 +51,17 @@ def identity(sweep: Sweep) -> dict[str, Any]:
         By name, as JSON holds it.
     """
     run = {**sweep.given, **sweep.run}
-    apart = ("sims", "exact", "init", "velocity", "increments", "observe")
+    apart = ("sims", "exact", *LAWS, "increments", "observe")
     said: dict[str, Any] = {name: value for name, value in run.items() if name not in apart}
-    for prefix, module in (("", sweep.model), (STEPPER, sweep.stepper)):
-        numbers = {prefix + name: value for name, value in numeric_fields(module).items()}
-        said |= {name: _short(value) for name, value in numbers.items() if name not in {**sweep.grid, **sweep.numbers}}
-    for name in ("init", "velocity", "increments"):
+    parts = {"": sweep.model, STEPPER: sweep.stepper}
+    for name in (*LAWS, "increments"):
         given = run[name]
         if isinstance(given, AbstractInit):
-            said |= {f"{name}.{n}": _short(value) for n, value in numeric_fields(given).items()}
+            parts[f"{name}."] = given
         else:
             said[name] = _short(given)
+    numbers = {prefix + name: v for prefix, part in parts.items() for name, v in numeric_fields(part).items()}
+    said |= {name: _short(value) for name, value in numbers.items() if name not in sweep.names}
     watched = sweep.run["observe"]
     several = watched if isinstance(watched, list | tuple) else (watched,)
     said["observe"] = [getattr(o, "name", shown(o)) for o in several]
@@ -69,7 +69,7 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     said["design"] = sweep.design is not None
     rule = sweep.rule
     said["rule"] = None if rule is None else f"{rule}, from {rule.least} to {rule.most} simulations"
-    said |= {"grid": list({**sweep.sizes, **sweep.numbers}), "keep_agents": sweep.keep_agents, "generator": GENERATOR}
+    said |= {"grid": sweep.names, "keep_agents": sweep.keep_agents, "generator": GENERATOR}
     said |= {"x64": jnp.result_type(float) == jnp.float64, **_precision()}
     return json.loads(json.dumps(said, default=_short))
 
@@ -100,40 +100,51 @@ def programs(sweep: Sweep) -> dict[str, Setup]:
     """
     found = {}
     for here in sweep.choices():
-        stepper, run = sweep.at(here)
+        model, stepper, run = sweep.at(here)
         one = {**run, **of_sims(run, 0, 1)}
-        found[size_key(here)] = Setup.of(stiffest(sweep.model, sweep.numbers), stepper, **one)
+        found[size_key(here)] = Setup.of(stiffest(model, sweep.numbers), stepper, **one)
     return found
 
 
-def program_of(sweep: Sweep, setup: Setup) -> str:
-    """A hash of what is done to one simulation: its start, a step, and what is looked at.
+def hashes(setups: Mapping[str, Setup]) -> dict[str, str]:
+    """Of each choice of sizes a hash of what is done to one simulation: its start, a step, and what is looked at.
 
     Args:
-        sweep: that it is of.
-        setup: from `programs`.
+        setups: from `programs`.
 
     Returns:
-        SHA-256 in hexadecimal digits.
+        SHA-256 in hexadecimal digits, by `size_key`.
     """
-    plan = setup.plan
-    law = setup.init if isinstance(setup.init, AbstractInit) else Point(0.0)
-    stepper = setup.stepper.bare(setup.feed)
-    parts, static = eqx.partition((setup.model, stepper, setup.observables, law), eqx.is_array)
+    traced: dict[Any, str] = {}  # of choices that differ in traced numbers alone the program is traced once
+    found = {}
+    for key, setup in setups.items():
+        law = setup.init if isinstance(setup.init, AbstractInit) else Point(0.0)
+        stepper = setup.stepper.bare(setup.feed)
+        parts = (setup.model, stepper, setup.observables, law)
+        like = (form(parts), setup.plan, setup.increments is None, setup.velocity is None)
+        if like not in traced:
+            traced[like] = _program_of(setup, parts)
+        said = [traced[like], str((setup.plan.every, setup.plan.epoch, setup.plan.fast))]
+        if setup.feed is not None:  # what is drawn on the host is known by its code alone
+            said.append(digest(setup.stepper))
+        found[key] = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    return found
 
-    def simulation(parts: Any, seed: Array, sim: Array, n: Array, dw: Array | None):
-        model, stepper, observables, law = eqx.combine(parts, static)
+
+def _program_of(setup: Setup, parts: tuple) -> str:
+    """A hash of what is traced. parts: the model, the stepper, the observables and the law of the start."""
+    plan = setup.plan
+    numbers, static = eqx.partition(parts, eqx.is_array)
+
+    def simulation(numbers: Any, seed: Array, sim: Array, n: Array, dw: Array | None):
+        model, stepper, observables, law = eqx.combine(numbers, static)
         return _simulated(setup, model, stepper, observables, law, seed, sim, n, dw)
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     dtype = jnp.result_type(float)
     dw = None if setup.increments is None else jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
     words = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    closed = jax.make_jaxpr(simulation)(parts, words, jax.ShapeDtypeStruct((), jnp.uint32), number, dw)
-    said = [program(closed), str((plan.every, plan.epoch, plan.fast))]
-    if setup.feed is not None:  # what is drawn on the host is known by its code alone
-        said.append(digest(sweep.stepper))
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+    return program(jax.make_jaxpr(simulation)(numbers, words, jax.ShapeDtypeStruct((), jnp.uint32), number, dw))
 
 
 def _simulated(

@@ -1,7 +1,8 @@
 """The points of a sweep: what is asked for, checked, and how simulations of some points are run.
 
 Each (grid point, simulation) is a lane of the integrator. Points that differ in numbers of the model run in one
-compiled program; those that differ in sizes or in numbers of the stepper run one after another.
+compiled program; those that differ in anything else, in sizes, in numbers of the stepper or of where agents start, or
+in what is static, run one after another.
 """
 
 import dataclasses
@@ -25,7 +26,17 @@ from sdesim.engine.run import Lanes
 from sdesim.ensembles.designs import POINT, Design
 from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
-from sdesim.fields import check_choice, check_flags, described, named, number, numeric_fields, shown
+from sdesim.fields import (
+    check_choice,
+    check_flags,
+    described,
+    field_names,
+    named,
+    number,
+    numeric_fields,
+    shown,
+    static_numbers,
+)
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
 from sdesim.results.datasets import attributes
@@ -36,6 +47,8 @@ from sdesim.steppers import AbstractStepper, stepper_of
 from sdesim.sums import plain
 
 STEPPER = "stepper."  # before the name of a number of the stepper
+LAWS = ("init", "velocity")  # arguments that may be laws with numbers, "init.low"
+RUN = ("dt", "epoch", "until")  # arguments that are numbers of the run
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
 FINALS = (Quorum(), Center(), Spread(), QuorumLoss())
@@ -110,13 +123,24 @@ def _on_lanes(model: Dynamics, columns: Mapping[str, Sequence], sims: int):
     return model, axes
 
 
-def checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, Sequence]) -> dict[str, list]:
+def checked_grid(
+    model: Dynamics,
+    stepper: AbstractStepper,
+    grid: Mapping[str, Sequence],
+    *,
+    laws: Mapping[str, AbstractInit] | None = None,
+    run: Iterable[str] = (),
+    alone: Iterable[str] = (),
+) -> dict[str, list]:
     """The grid with its values as lists, of whatever they were a sequence, series or array.
 
     Args:
         model: the dynamics.
         stepper: what one step is.
         grid: values by name, as for `sweep`.
+        laws: whose numbers it may name too, by the name of the argument.
+        run: of `RUN`, those that it may name too.
+        alone: arguments that are the same for all points, unless they are among these.
 
     Returns:
         Values by name.
@@ -129,8 +153,15 @@ def checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, S
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     if not isinstance(grid, Mapping):
         raise TypeError(f"grid={shown(grid)}: must be values by name, such as {{'coupling.k': [0, 1, 2]}}")
-    known, checked = [*numeric_fields(model), *SIZES, *(STEPPER + name for name in numeric_fields(stepper))], {}
+    parts = {"": model, STEPPER: stepper, **{f"{name}.": law for name, law in (laws or {}).items()}}
+    known = [prefix + name for prefix, part in parts.items() for name in (*numeric_fields(part), *static_numbers(part))]
+    no_numbers = {prefix + name for prefix, part in parts.items() for name in field_names(part)} - set(known)
+    known, checked = [*known, *SIZES, *run], {}
     for name, given in grid.items():
+        if name in no_numbers:
+            raise ValueError(f"grid={name!r}: is no number, and a grid has no other values; make a sweep of each")
+        if name in alone and name not in known:
+            raise ValueError(f"grid={name!r}: is one for all points; give {name}= beside the grid")
         check_choice("grid", name, known)
         what = f"grid[{name!r}]={shown(given)}"
         sequence = hasattr(given, "__len__") and hasattr(given, "__iter__") and getattr(given, "ndim", 1) > 0
@@ -142,16 +173,35 @@ def checked_grid(model: Dynamics, stepper: AbstractStepper, grid: Mapping[str, S
             raise ValueError(f"{what}: must be numbers; leave {name} out for its default")
         if name in SIZES:
             values = [check_sizes({name: v})[name] for v in values]
-        elif name.startswith(STEPPER):
-            for value in values:
-                with_value(stepper, name.removeprefix(STEPPER), value)
-        else:
+        elif name in numeric_fields(model) or name in run:
             named(f"grid[{name!r}]", number)(values)
+        else:
+            for value in values:
+                with_number(parts, name, value)
         plain = np.asarray(values, float).reshape(len(values), -1)
         if len(np.unique(plain, axis=0)) < len(values):
             raise ValueError(f"{what}: each value must be there once")
         checked[name] = values
     return checked
+
+
+def with_number(parts: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Parts of which one has another number.
+
+    Args:
+        parts: by what the names of their numbers begin with: "" the model, "stepper." the stepper, ...
+        name: of the number.
+        value: what it is to be.
+
+    Returns:
+        All parts.
+
+    Raises:
+        ValueError: for a value that does not fit.
+        TypeError: likewise.
+    """
+    prefix = next((p for p in parts if p and name.startswith(p)), "")
+    return {**parts, prefix: with_value(parts[prefix], name.removeprefix(prefix), value)}
 
 
 def coordinate(values: list) -> np.ndarray:
@@ -248,17 +298,24 @@ class Sweep:
         how = dict(stepper=stepper, dt=dt, order=order)
         stepper = stepper_of(stepper, dt, order)
         design = grid if isinstance(grid, Design) else None
-        axes = _checked_design(model, stepper, grid) if isinstance(grid, Design) else checked_grid(model, stepper, grid)
+        laws = {name: run[name] for name in LAWS if isinstance(run[name], AbstractInit)}
+        more: dict[str, Any] = dict(laws=laws, run=[name for name in RUN if name != "dt" or how["stepper"] is None])
+        more["alone"] = {*run, *how, "seed", "first_sim", "exact", "fast", "keep_agents"}
+        if isinstance(grid, Design):
+            axes, swept = _checked_design(model, stepper, grid, more), set(grid.names)
+        else:
+            axes = checked_grid(model, stepper, grid, **more)
+            swept = set(axes)
         rule = None
         if isinstance(run["until"], str):
             rule, run["until"] = Rule.of(run["until"], run["sims"], most), None
         elif most is not None:
             raise ValueError(f"most={shown(most)}: must be left out, unless until= is a rule of errors")
         given = {"steps": steps, "agents": agents, "dims": dims}
-        for name in SIZES.keys() & axes.keys():
-            if given[name] is not None:
-                raise ValueError(f"{name}={given[name]}: is in the grid already; leave it out")
-        if steps is None and run["until"] is None and run["at"] is None and "steps" not in axes:
+        for name, value in {**given, **{name: run[name] for name in RUN if name != "dt"}, "dt": dt}.items():
+            if name in swept and value is not None:
+                raise ValueError(f"{name}={shown(value)}: is in the grid already; leave it out")
+        if steps is None and run["until"] is None and run["at"] is None and not swept & {"steps", "until"}:
             raise ValueError("steps=None: give the number of steps, or put them in the grid")
         init = run["init"]
         given["agents"] = 1 if agents is None else agents
@@ -272,20 +329,29 @@ class Sweep:
         first_sim = 0 if first_sim is None else first_sim
         seed = random.seed_number(random.seed_words(seed))
         run |= dict(fast=fast, seed=seed, first_sim=first_sim, exact=exact)
-        given = {name: value for name, value in given.items() if name not in axes}
+        given = {name: value for name, value in given.items() if name not in swept}
         return cls(model, stepper, axes, given, run, how, bool(keep_agents), rule, design)
 
     @property
+    def names(self) -> list[str]:
+        """Of all that is swept."""
+        return list(self.grid if self.design is None else self.design.names)
+
+    @property
     def sizes(self) -> dict[str, list]:
-        """Of the grid, sizes and numbers of the stepper."""
-        return {name: values for name, values in self.grid.items() if name in SIZES or name.startswith(STEPPER)}
+        """Of the grid, what is no traced number of the model, and of which each choice is a run of its own."""
+        if self.design is not None:
+            return {} if set(self.design.names) <= set(numeric_fields(self.model)) else self.grid
+        numbers = self.numbers
+        return {name: values for name, values in self.grid.items() if name not in numbers}
 
     @property
     def numbers(self) -> dict[str, list]:
-        """Of the grid, numbers of the model."""
+        """Of the grid, traced numbers of the model; of a design one value a point."""
         if self.design is not None:
-            return self.design.columns
-        return {name: values for name, values in self.grid.items() if name not in self.sizes}
+            return {} if self.sizes else self.design.columns
+        known = numeric_fields(self.model)
+        return {name: values for name, values in self.grid.items() if name in known}
 
     def columns_of(self, at: Mapping[str, list]) -> dict[str, list]:
         """The numbers of the model that are swept, one a point.
@@ -298,26 +364,33 @@ class Sweep:
         """
         if self.design is None:
             return {name: at[name] for name in self.numbers}
-        return {name: [row[i] for row in at[POINT]] for i, name in enumerate(self.design.names)}
+        return {name: [row[i] for row in at[POINT]] for i, name in enumerate(self.numbers)}
 
     def choices(self) -> list[dict[str, Any]]:
-        """All choices of sizes and numbers of the stepper, by name, the last one varying fastest."""
+        """All choices of what is no traced number of the model, by name, the last one varying fastest."""
         return [dict(zip(self.sizes, point, strict=True)) for point in itertools.product(*self.sizes.values())]
 
-    def at(self, here: Mapping[str, Any]) -> tuple[AbstractStepper, dict[str, Any]]:
-        """The run at one choice of sizes and numbers of the stepper.
+    def at(self, here: Mapping[str, Any]) -> tuple[Dynamics, AbstractStepper, dict[str, Any]]:
+        """The run at one choice of what is no traced number of the model.
 
         Args:
             here: the choice, by name.
 
         Returns:
-            The stepper, and arguments of `Setup.of`.
+            The model, the stepper, and arguments of `Setup.of`.
         """
-        stepper = self.stepper
-        for name in here.keys() - SIZES.keys():
-            stepper = with_value(stepper, name.removeprefix(STEPPER), here[name])
-        sized = {name: value for name, value in here.items() if name in SIZES}
-        return stepper, {"steps": None, **self.given, **sized, **self.run}
+        if self.design is not None:
+            here = dict(zip(self.design.names, here[POINT], strict=True)) if here else {}
+        run = {"steps": None, **self.given, **self.run}
+        parts = {"": self.model, STEPPER: self.stepper, **{f"{name}.": run[name] for name in LAWS}}
+        for name, value in here.items():
+            if name == "dt":
+                parts = with_number(parts, f"{STEPPER}dt", value)
+            elif name in SIZES or name in RUN:
+                run[name] = value
+            else:
+                parts = with_number(parts, name, value)
+        return parts[""], parts[STEPPER], {**run, **{name: parts[f"{name}."] for name in LAWS}}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -351,15 +424,16 @@ def tail_bytes(sweep: Sweep, setup: Setup) -> int:
     records = 1 if plan.every is None else 1 + setup.steps // plan.every
     for o in setup.observables:
         numbers += (records if isinstance(o, AbstractSeries) else 1) * o.numbers(plan.agents, plan.dims)
-    return numbers * jnp.dtype(jnp.result_type(float)).itemsize
+    times = 8 * records if setup.feed is not None and setup.until is None and plan.every is not None else 0
+    return times + numbers * jnp.dtype(jnp.result_type(float)).itemsize  # each of its own: workers' clocks, in float64
 
 
-def _checked_design(model: Dynamics, stepper: AbstractStepper, design: Design) -> dict[str, list]:
-    """The points of a design, as values of one axis."""
+def _checked_design(
+    model: Dynamics, stepper: AbstractStepper, design: Design, more: Mapping[str, Any]
+) -> dict[str, list]:
+    """The points of a design, as values of one axis. more: what `checked_grid` is told beside."""
     for name, column in design.columns.items():
-        if name in SIZES or name.startswith(STEPPER):
-            raise ValueError(f"grid: a design is of numbers of the model, and {name} is none; give a grid")
-        checked_grid(model, stepper, {name: list(dict.fromkeys(column))})
+        checked_grid(model, stepper, {name: list(dict.fromkeys(column))}, **more)
     if len(set(design.rows)) < len(design.rows):
         raise ValueError("grid: each point of a design must be there once")
     return {POINT: [list(row) for row in design.rows]}
@@ -394,7 +468,7 @@ def run_points(
 
     Args:
         sweep: that they are of.
-        here: the choice of sizes and of numbers of the stepper, by name.
+        here: the choice of what is no traced number of the model, by name.
         columns: the numbers of the model that are swept, by name, one a point.
         of: the different values of each, which are checked; `columns` by default.
         first: which of the sweep's simulations is the first, from 0.
@@ -413,18 +487,18 @@ def run_points(
     """
     of = columns if of is None else of
     points = len(next(iter(columns.values()))) if columns else 1
-    stepper, run = sweep.at(here)
+    model, stepper, run = sweep.at(here)
     run |= {"memory": memory, "width": width, **of_sims(run, first, sims)}
-    setup = Setup.of(stiffest(sweep.model, of), stepper, **run, points=points)
+    setup = Setup.of(stiffest(model, of), stepper, **run, points=points)
     for name, values in of.items():  # the largest value may have an SDE where another has none
         for value in _telling(values):
-            changed = with_value(sweep.model, name, value)
+            changed = with_value(model, name, value)
             try:
                 stepper.check(changed)
             except ValueError as error:
                 raise ValueError(f"{name}={value}: {error}") from error
             check_rates(changed, stepper, setup.plan.agents, 0, setup.steps)
-    on_lanes, axes = _on_lanes(sweep.model, columns, setup.sims)
+    on_lanes, axes = _on_lanes(model, columns, setup.sims)
     with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
         last = Partial(_finals, ran.stepper, ArrayMean(setup.plan.agents))
         finals = blocks.sims_first(ran.of_lanes(last, ran.lanes.state))
@@ -476,7 +550,7 @@ def combined(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
     """
     for name, values in reversed(sizes.items()):
         groups = [parts[i : i + len(values)] for i in range(0, len(parts), len(values))]
-        along = xr.IndexVariable(name, values)
+        along = xr.IndexVariable(name, coordinate(values))
         parts = [xr.concat(group, dim=along, join="outer", combine_attrs="override") for group in groups]
     return parts[0]
 

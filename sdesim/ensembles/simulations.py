@@ -16,7 +16,7 @@ import xarray as xr
 
 from sdesim.engine.blocks import Blocks
 from sdesim.ensembles.estimates import estimate
-from sdesim.ensembles.identity import identity, program_of, programs, size_key
+from sdesim.ensembles.identity import hashes, identity, programs, size_key
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
 from sdesim.ensembles.setup import Setup
 from sdesim.ensembles.sweeps import AbstractSweep, Estimate, Program
@@ -66,9 +66,8 @@ class Simulations(AbstractSweep):
         return programs(self.sweep)
 
     def programs(self) -> dict[str, Program]:
-        width = lambda setup: Blocks.of(1, setup.plan.rows, setup.plan.dims).width
-        hashed = lambda setup: program_of(self.sweep, setup)
-        return {key: Program(hashed(setup), key, width(setup)) for key, setup in self.setups.items()}
+        width = lambda plan: Blocks.of(1, plan.rows, plan.dims).width
+        return {key: Program(said, key, width(self.setups[key].plan)) for key, said in hashes(self.setups).items()}
 
     def lanes(self) -> int:
         """Whole blocks of about a second or two of work."""
@@ -82,7 +81,7 @@ class Simulations(AbstractSweep):
     def width(self, here: Mapping[str, Any]) -> int:
         plan = self.setups[size_key(here)].plan if size_key(here) in self.setups else None
         if plan is None:  # a choice that somebody else asked for
-            stepper, run = self.sweep.at(here)
+            _, stepper, run = self.sweep.at(here)
             rows = run["agents"] if stepper.lockstep else 1
             return Blocks.of(1, rows, run["dims"]).width
         return Blocks.of(1, plan.rows, plan.dims).width

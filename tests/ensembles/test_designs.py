@@ -75,7 +75,7 @@ def test_designs_that_are_none(change, message):
 
 def test_what_no_design_can_sweep():
     for design, message in (
-        (Design(("agents",), ((3.0,),)), "and agents is none; give a grid"),
+        (Design(("agents",), ((3.0,),)), "agents=3.0: must be an integer from 1"),
         (Design(("coupling.kk",), ((3.0,),)), "did you mean 'coupling.k'"),
         (Design(("eta",), ((-1.0,),)), "eta=-1.0: must be finite and at least 0"),
         (Design(("eta",), ((0.1,), (0.1,))), "each point of a design must be there once"),

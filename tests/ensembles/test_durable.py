@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 import sdesim
+from sdesim.asynchrony import Asynchronous, Gamma, KAsyncSGD
 from sdesim.ensembles import durable, identity, simulations
 from sdesim.ensembles.durable import Durable, MemoryWarning, SweepError
+from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.points import Sweep
 from sdesim.ensembles.simulations import Simulations
 from sdesim.results.files import Damaged
@@ -93,11 +95,23 @@ def test_arrays_of_simulations_are_cut_with_them(tmp_path):
 
 
 def test_workers_in_virtual_time(tmp_path):
-    protocol = sdesim.asynchrony.Asynchronous(sdesim.asynchrony.AsyncSGD(), compute=sdesim.asynchrony.Exponential())
-    run = dict(agents=3, sims=20, until=5.0, at=4, stepper=protocol, init=1.0, observe=sdesim.observe.QuorumLoss())
+    """Traced numbers of the protocol and of a law, one that is static, and one of where agents start."""
+    barrier = Asynchronous(KAsyncSGD(2), compute=Gamma(2.0))
+    run = dict(agents=3, sims=4, until=2.0, at=2, exact=True, stepper=barrier, init=INIT)
+    run["observe"] = sdesim.observe.QuorumLoss()
     asynchronous = model(coupling=sdesim.Uncoupled())
-    data = sdesim.sweep(asynchronous, {"eta": [0.01, 0.1]}, store=tmp_path / "store", lanes=9, **run)
-    same(data, sdesim.sweep(asynchronous, {"eta": [0.01, 0.1]}, **run))
+    grid = {"stepper.compute.shape": [1.0, 4.0], "eta": [0.01, 0.1], "stepper.protocol.size": [3], "init.low": [-2, 0]}
+    data = sdesim.sweep(asynchronous, grid, store=tmp_path / "store", lanes=8, **run)
+    same(data, sdesim.sweep(asynchronous, grid, **run))
+    with pytest.raises(StoreError, match=r"stepper\.compute\.mean is 1.0 there and 2.0 here"):
+        other = {**run, "stepper": Asynchronous(KAsyncSGD(2), compute=Gamma(2.0, mean=2.0))}
+        sdesim.sweep(asynchronous, grid, store=tmp_path / "store", **other)
+    swept = {**run, "stepper": Asynchronous(KAsyncSGD(3), compute=Gamma(9.0)), "init": sdesim.init.Uniform(-3, 1)}
+    same(sdesim.sweep(asynchronous, grid, store=tmp_path / "store", **swept), data)  # what is swept does not matter
+    told = Simulations(asked_of(asynchronous, {**grid, "stepper.compute.shape": [1.0]}, **run)).estimate(8)
+    assert told.tasks == 2
+    assert 0 < told.seconds < 60
+    assert 0 < told.bytes - 2 * 5000 < sum(p.stat().st_size for p in (tmp_path / "store" / "tasks").rglob("*.nc"))
 
 
 # -- growth ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Sweeps: a grid point is the simulation that `simulate` would run, labeled, paired and with Monte Carlo errors."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 import xarray as xr
 
 import sdesim
+from sdesim.ensembles.designs import Design, sobol
 from sdesim.ensembles.points import numeric_fields, with_value
 
 TRACES = []
@@ -94,6 +97,35 @@ def test_sizes_nest_in_the_order_of_the_grid():
             np.testing.assert_allclose(one["quorum"].values[:, :dims], r.quorum, rtol=1e-12)
 
 
+def test_numbers_of_the_run_and_of_what_is_static_are_axes():
+    """Each point is the simulation that it names."""
+    point = lambda **at: sdesim.simulate(
+        model(weak_order=at["weak_order"], noise=sdesim.noise.Gaussian(1.0)),
+        agents=2,
+        **{**RUN, "init": sdesim.init.Uniform(at["low"], 1)},
+        dt=at["dt"],
+    )
+    grid = {"weak_order": [1, 2], "dt": [0.05, 0.02], "init.low": [-1.0, -3.0]}
+    data = sdesim.sweep(model(noise=sdesim.noise.Gaussian(1.0)), grid, agents=2, **RUN)
+    assert data["quorum"].dims == (*grid, "sim", "dim")
+    for order, dt, low in itertools.product(*grid.values()):
+        here = data["quorum"].sel({"weak_order": order, "dt": dt, "init.low": low})
+        np.testing.assert_allclose(here, point(weak_order=order, dt=dt, low=low).quorum, rtol=1e-10)
+
+
+def test_a_design_may_name_them_too():
+    ranges = {"coupling.k": (0.1, 1.0), "stepper.period": (1, 3)}
+    stepper = sdesim.Iteration(period=1)
+    with pytest.raises(ValueError, match=r"period=.*must be an integer"):
+        sdesim.sweep(model(), sobol(ranges, 4), agents=2, stepper=stepper, **RUN)
+    design = Design(tuple(ranges), ((0.1, 1), (0.7, 3)))
+    data = sdesim.sweep(model(), design, agents=2, stepper=stepper, **RUN)
+    for i, (k, period) in enumerate(design.rows):
+        alone = sdesim.iterate(model(coupling=sdesim.Quorum(k)), agents=2, period=period, **RUN)
+        np.testing.assert_allclose(data["quorum"].isel(point=i), alone.quorum, rtol=1e-10)
+    assert data["stepper.period"].values.tolist() == [1, 3]
+
+
 def test_divergence_is_marked_at_its_grid_point():
     with pytest.warns(sdesim.DivergenceWarning, match="3 of 6 simulations"):
         data = sdesim.sweep(model(), {"eta": [0.05, 5.0]}, agents=4, **{**RUN, "init": sdesim.init.Point(3.0)})
@@ -120,6 +152,11 @@ def test_numeric_fields_and_values():
         ({"eta": [0.1, -1.0]}, "eta=-1.0: must be finite and at least 0"),
         ({"noise.half_width": [-1.0]}, "half_width=-1.0"),
         ({"agents": [4, 0]}, "agents=0: must be an integer from 1"),
+        ({"sims": [1, 2]}, "grid='sims': is one for all points; give sims= beside the grid"),
+        ({"rates": ["noise"]}, "grid='rates': is no number, and a grid has no other values; make a sweep of each"),
+        ({"weak_order": [1, 3]}, "weak_order=3: must be 1 or 2"),
+        ({"init.high": [1, -2]}, "low must be less than high"),
+        ({"dt": [0.1, -0.1]}, "dt=-0.1: must be finite and greater than 0"),
         ({"steps": [5]}, "steps=25: is in the grid already"),
     ],
 )
