@@ -63,9 +63,7 @@ def test_networks_say_what_was_measured_of_them_and_are_kept(tmp_path):
         equal(one.best, whole.best)
         equal(one.last, whole.last)
         equal(one.predict(IMAGES.test_x), whole.predict(IMAGES.test_x))
-    with pytest.raises(
-        ValueError, match=r"^network: must be that of the training, .* \(16, 4\), .* \(5, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"^network: must be that of the training, .* \(16, 4\), .* \(5, 4\)"):
         training.Trained.load(tmp_path, Small(5))
 
     # A checkpoint of before networks were kept: it goes on, and what comes is compared from then on.
