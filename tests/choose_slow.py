@@ -5,6 +5,8 @@
 
 Of each test the cheapest case stays in the ordinary run if it is affordable, and every case that is cheap; so that
 nothing but what is dear throughout is left to `-m slow`. Without a cache of compiled programs, as in a fresh clone.
+What a fixture takes is counted for the case that asks first: where cases share the runs of a dear figure, look at the
+sum, and name all of them.
 """
 
 import collections
@@ -14,10 +16,15 @@ import sys
 
 CHEAP = 1.2  # seconds of a case that always stays
 AFFORDABLE = 4.0  # seconds of a test's cheapest case that stays
-# What stays whatever it costs: each is the one test of its kind that a newcomer's first hour relies on.
+# What stays whatever it costs: each is the one test of its kind that a newcomer's first hour or a store's safety needs.
 STAY = (
     "tests/cli/test_cli.py::test_main_job_at_smoke_size",
+    "tests/cli/test_new.py::test_parts_pass_their_own_tests_and_those_fail_of_a_wrong_one",
     "tests/cli/test_train_command.py::test_train_writes_and_resume_goes_on",
+    "tests/ensembles/test_durable.py::test_ten_kills_of_the_engine",
+    "tests/ensembles/test_engines.py::test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory[work_on_cluster]",
+    "tests/ensembles/test_engines.py::test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory[work_in_processes]",
+    "tests/ensembles/test_sharding.py::test_processes[2-1]",
     "tests/papers/test_yu_staleness.py::test_claims_hold",
     "tests/papers/test_regatti_stability.py::test_claims_hold",
     "tests/test_docs.py::test_code_runs[docs/models.md]",
