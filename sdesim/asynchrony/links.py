@@ -8,7 +8,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sdesim.asynchrony.compute import AbstractCompute
-from sdesim.fields import check_per, check_sign, number, shown, whole_number
+from sdesim.fields import check_per, check_sign, number, optional_number, shown, whole_number
 
 
 def due(number: Any, period: Any) -> Any:
@@ -34,14 +34,15 @@ class Link(AbstractCompute):
     `mean` follows from these; leave it out.
 
     Attributes:
-        size: of a message > 0, in bytes: a number, or one a worker, (workers,).
+        size: of a message > 0, in bytes: a number, or one a worker, (workers,); None for that of all parameters, in a
+            training of networks.
         bandwidth: > 0, in bytes a second, likewise.
         latency: the law of the time that a message takes beside; None for no time.
         period: jobs of a worker between two messages, at least 1; the others send nothing. None for the `period` of the
             protocol, and 1 in a timetable without one.
     """
 
-    size: Array = eqx.field(converter=number)
+    size: Array | None = eqx.field(converter=optional_number)
     bandwidth: Array = eqx.field(converter=number)
     latency: AbstractCompute | None = None
     period: Array | None = eqx.field(converter=_optional, default=None)
@@ -56,6 +57,8 @@ class Link(AbstractCompute):
             raise ValueError(f"mean={shown(self.mean)}: must be left out: size, bandwidth and latency say it")
 
     def check_run(self, workers: int):
+        if self.size is None:
+            raise ValueError("size=None: must be given, in bytes; a training alone knows how large its messages are")
         for name in ("size", "bandwidth"):
             check_per(name, getattr(self, name), workers, "workers")
         if self.latency is not None:
@@ -68,7 +71,7 @@ class Link(AbstractCompute):
     @property
     def _transfer(self) -> NDArray:
         """Seconds of the bytes alone, of all workers or of each."""
-        return np.asarray(self.size, float) / np.asarray(self.bandwidth, float)
+        return np.asarray(np.nan if self.size is None else self.size, float) / np.asarray(self.bandwidth, float)
 
     @property
     def average(self) -> NDArray:

@@ -14,8 +14,10 @@ import tyro
 import xarray as xr
 
 from sdesim import training
+from sdesim.asynchrony import Asynchronous
+from sdesim.cli import workers
 from sdesim.cli.usage import check_given
-from sdesim.fields import check_choice, check_count
+from sdesim.fields import check_choice, check_count, shown
 from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
@@ -29,6 +31,12 @@ _OPTIMIZERS = (
     "Each agent's own optimizer, of optax, in place of a step with the algorithm's momentum: "
     f"{', '.join(training.OPTIMIZERS[:-1])} or {training.OPTIMIZERS[-1]}."
 )
+_NAMED = f"{_ALGORITHMS} easgd by default, or what goes with the protocol."
+_PROTOCOLS = (
+    "Agents as workers in virtual time, who meet by this protocol: "
+    f"{', '.join([*workers.PROTOCOLS][:-1])} or {[*workers.PROTOCOLS][-1]}; all in step by default."
+)
+_COMPUTE = f"Law of the times of workers' jobs: {', '.join([*workers.LAWS][:-1])} or {[*workers.LAWS][-1]}."
 _POPULATION = f"Agents p of a run; by default {AGENTS}, or 1 of an algorithm without coupling."
 
 
@@ -41,9 +49,7 @@ def _shown(metavar: str, text: str | None = None) -> Any:
 class Options:
     """Train coupled agents on images, text or rows, measure them each epoch, and draw a summary."""
 
-    algorithm: Annotated[str, tyro.conf.arg(help=f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}.")] = (
-        "easgd"
-    )
+    algorithm: Annotated[str | None, _shown("NAME", _NAMED)] = None
     agents: Annotated[int | None, _shown("INT", _POPULATION)] = None
     k: Annotated[float | None, _shown("FLOAT")] = None
     """Coupling gain, in 1/time: eta * k is the weight of the pull in one step. By default the algorithm's own."""
@@ -55,7 +61,7 @@ class Options:
     momentum: Annotated[float | None, _shown("FLOAT")] = None
     """Momentum delta, of the algorithms that have one; 0.9 by default, and 0 beside an optimizer."""
     period: Annotated[int | None, _shown("INT")] = None
-    """Steps between two communications, tau, of the algorithms that have one; 1 by default."""
+    """Steps between two communications, tau, of the algorithms and protocols that have one; 1 by default."""
     average: Annotated[float | None, _shown("FLOAT")] = None
     """Weight of the past, below 1, in the moving average that is tested. By default the algorithm's own."""
     magnification: Annotated[float | None, _shown("FLOAT")] = None
@@ -74,6 +80,16 @@ class Options:
     """Growth coefficient of local-sgd's periods, at least (alpha / eta)^2 steps (QSR); none by default."""
     until: Annotated[int | None, _shown("INT")] = None
     """The step from which on local-sgd steps alone for a period (post-local SGD); from the start by default."""
+    protocol: Annotated[str | None, _shown("NAME", _PROTOCOLS)] = None
+    protocol_numbers: Annotated[tuple[str, ...] | None, _shown("NAME=NUMBER [NAME=NUMBER ...]")] = None
+    """Numbers of the protocol by their names, such as threshold=4; of the tree up=1 down=10, or leaves=1 above=10."""
+    compute: Annotated[str, tyro.conf.arg(metavar="NAME", help=_COMPUTE)] = "exponential"
+    compute_numbers: Annotated[tuple[str, ...] | None, _shown("NAME=NUMBER [NAME=NUMBER ...]")] = None
+    """Numbers of that law, such as shape=4 mean=0.03; its mean is 1 second by default."""
+    bandwidth: Annotated[float | None, _shown("FLOAT")] = None
+    """Bytes a second of workers' messages, which are as large as the network; no time by default."""
+    latency: Annotated[float | None, _shown("FLOAT")] = None
+    """Seconds that each message takes beside; none by default."""
     epochs: int = 10
     """Passes through the training set."""
     batch: int = 128
@@ -110,6 +126,18 @@ class Options:
     """Go on with the training in that folder."""
 
     @property
+    def name(self) -> str:
+        """Of the algorithm: as given, or what goes with the protocol.
+
+        Raises:
+            ValueError: for an unknown protocol.
+        """
+        if self.algorithm is not None or self.protocol is None:
+            return self.algorithm or "easgd"
+        check_choice("protocol", self.protocol, workers.PROTOCOLS)
+        return workers.PROTOCOLS[self.protocol][1]
+
+    @property
     def population(self) -> int:
         """Agents of a run: as given, or what the algorithm makes sense with.
 
@@ -118,9 +146,24 @@ class Options:
         """
         if self.agents is not None:
             return self.agents
-        if training.algorithm(self.algorithm).couples:
-            return math.prod(self.fanout) if self.fanout and self.algorithm == "tree" else AGENTS
+        if training.algorithm(self.name).couples or self.protocol is not None:
+            return math.prod(self.fanout) if self.fanout and self.name == "tree" else AGENTS
         return 1
+
+    @property
+    def stepper(self) -> Asynchronous | None:
+        """Workers in virtual time, if a protocol is given.
+
+        Raises:
+            ValueError: for what is given beside no protocol, or does not fit it.
+        """
+        if self.protocol is not None:
+            numbers = self.protocol_numbers, self.period, self.compute, self.compute_numbers
+            return workers.stepper(self.protocol, *numbers, self.bandwidth, self.latency)
+        for name in ("protocol_numbers", "compute_numbers", "bandwidth", "latency"):
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(f"{name}={shown(value)}: needs a --protocol, by which workers take their time")
+        return None
 
 
 OWN = (
@@ -164,8 +207,10 @@ def run(options: Options) -> xr.Dataset:
     data = training.split(images, options.seed)
     network: Any = training.NETWORKS[name](images.outputs)
     given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
-    algorithm = training.algorithm(options.algorithm, **given)
-    out = Path("runs") / options.algorithm if options.out is None else options.out
+    if options.protocol is not None:
+        given.pop("period", None)  # the protocol's
+    algorithm = training.algorithm(options.name, **given)
+    out = Path("runs") / options.name if options.out is None else options.out
     passed = ("eta", "epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "memory")
     began = time.perf_counter()
     with _in_words_of_the_command_line():
@@ -175,6 +220,7 @@ def run(options: Options) -> xr.Dataset:
             algorithm,
             agents=options.population,
             optimizer=_optimizer(options),
+            stepper=options.stepper,
             resume=options.resume,
             **{name: getattr(options, name) for name in passed},
             schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
@@ -204,13 +250,7 @@ def _optimizer(options: Options) -> Any:
         if options.optimizer_numbers:
             raise ValueError(f"optimizer_numbers={options.optimizer_numbers}: need an --optimizer whose they are")
         return None
-    numbers = {}
-    for said in options.optimizer_numbers or ():
-        name, _, value = said.partition("=")
-        try:
-            numbers[name] = int(value) if value.lstrip("-").isdigit() else float(value)
-        except ValueError:
-            raise ValueError(f"optimizer_numbers={said!r}: must be such as b2=0.95") from None
+    numbers = workers.numbers_of("optimizer_numbers", options.optimizer_numbers)
     return training.optimizer(options.optimizer, **numbers)
 
 
@@ -269,7 +309,8 @@ def _title(options: Options) -> str:
     many = f"{options.population} agents" if options.population > 1 else "one agent"
     samples = {"text": "windows", "tabular": "rows"}.get(options.data, "images")
     few = "" if options.images is None else f"{options.images} {samples} of "
-    return f"{options.algorithm} on {few}{options.data}, {many}"
+    by = "" if options.protocol is None else f", workers by {options.protocol}"
+    return f"{options.name} on {few}{options.data}, {many}{by}"
 
 
 @dataclasses.dataclass(frozen=True)

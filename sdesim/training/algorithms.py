@@ -230,6 +230,18 @@ class Algorithm(Part):
             return jax.tree.map(lambda a: jnp.mean(a, axis=0), params)
         return self.coupling().center(params, optimizer)
 
+    def begun(self, params: PyTree, rates: Array) -> tuple[PyTree, Any]:
+        """Agents before their first step.
+
+        Args:
+            params: where they start, leaves (agents, ...).
+            rates: learning rates, (agents,).
+
+        Returns:
+            Their parameters, and the state of the chain that `optimizer` makes.
+        """
+        return params, self.optimizer(rates).init(params)
+
     def optimizer(self, rates: Array | None = None) -> optax.GradientTransformationExtraArgs:
         """What makes updates, and then couples them.
 

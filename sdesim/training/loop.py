@@ -20,12 +20,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PyTree
 
+from sdesim.asynchrony import Asynchronous
 from sdesim.fields import check_count, check_flags, shown
 from sdesim.random import MAX_STEPS
 from sdesim.results.datasets import describe
 from sdesim.training import callbacks as calls
 from sdesim.training import programs
 from sdesim.training.algorithms import Algorithm, NamedAlgorithm
+from sdesim.training.arriving import Arriving, Epoch
 from sdesim.training.data import Split
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.measure import Record, dataset, labels, latest
@@ -35,6 +37,7 @@ from sdesim.training.setup import checked, rates_of, warn_of_stiffness
 from sdesim.training.step import RunState
 from sdesim.training.store import Store
 from sdesim.training.trained import SCALES, Best, Trained, best_of, with_center
+from sdesim.training.workers import Workers, grown
 
 CHUNK_SECONDS = 2.0  # of work between two looks
 RATES_SET = "eta set after epoch"  # the name of a setting
@@ -47,7 +50,8 @@ class _At(NamedTuple):
         state: of all runs.
         rates: of the schedule.
         records: the measurements, of the start and of each epoch.
-        order: of the batches of the epoch that is under way, (steps, runs, agents, batch); None if none is.
+        order: of the batches of the epoch that is under way, (steps, runs, agents, batch), or of workers its arrivals;
+            None if none is.
         done: its steps so far.
         seconds: that they took.
         losses: theirs, summed, (runs, agents).
@@ -58,7 +62,7 @@ class _At(NamedTuple):
     state: RunState
     rates: Any
     records: tuple[Record, ...] = ()
-    order: Array | None = None
+    order: Any = None
     done: int = 0
     seconds: float = 0.0
     losses: Array | None = None
@@ -105,6 +109,10 @@ class Training:
         memory: bytes that may be used beside what is now, a number or such as "4GB"; what is free by default.
         deal: which agent trains on which samples, such as `Dirichlet(0.3)`; all on all by default. Those of an agent
             come again and again, until it has seen as many in an epoch as there are.
+        stepper: agents as workers in virtual time, `sdesim.asynchrony.Asynchronous`, whose jobs are a batch each: its
+            protocol says when they meet, and how, of the algorithm's rule. A step is then the end of a job, and an
+            epoch as many jobs of all together as agents that step together would have. A `Link` without a size has
+            that of the network's parameters. None of agents that step together.
 
     Raises:
         ValueError: for a bad argument: its name, its value and what would be right.
@@ -137,15 +145,17 @@ class Training:
         train_images: int = 5000,
         memory: int | str | None = None,
         deal: AbstractDeal | None = None,
+        stepper: Asynchronous | None = None,
     ):
         sizes = (eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision)
         self._setup = checked(
-            network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer, deal=deal
+            network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer, deal, stepper
         )
         self._now: _At | None = None
         self._planned: set[str] = set()
         self._rates_set: dict[str, Any] = {}
         self._chunk, self._stopped = 1, False
+        self._slots = 1  # for messages under way
         self.goal = 0  # epochs that `run` was asked for
 
     # -- to look at it
@@ -157,8 +167,8 @@ class Training:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Batches of an epoch, each of them one step."""
-        return self._setup.batches
+        """Batches of an epoch, each of them one step: of all agents at once, or of one worker in virtual time."""
+        return self._setup.steps
 
     @property
     def steps_done(self) -> int:
@@ -168,7 +178,8 @@ class Training:
     @property
     def images_a_step(self) -> int:
         """Images of one step, of all runs and agents."""
-        return self._setup.rates.size * self._setup.task.batch
+        together = self._setup.rates.size if self._setup.stepper is None else len(self._setup.numbers)
+        return together * self._setup.task.batch
 
     @property
     def all_diverged(self) -> bool:
@@ -178,7 +189,7 @@ class Training:
     @property
     def models(self) -> PyTree:
         """What is tested: parameters of each run's agents and, last, of its center, (runs, agents + 1, ...)."""
-        return programs.tested(self._code, self._setup.algorithm, self._at.state)
+        return programs.tested(self._code, self._stepping, self._at.state)
 
     @property
     def trained(self) -> Trained:
@@ -359,14 +370,14 @@ class Training:
             self.write(store)
 
     def _go_on_from(self, data: xr.Dataset, kept: tuple) -> None:
-        names = [str(n) for n in data.data_vars if "epoch" in data[n].dims]
+        names = [str(n) for n in data.variables if n != "epoch" and "epoch" in data[n].dims]
         records = [{n: data[n].values[e] for n in names} for e in range(data.sizes["epoch"])]
         state, rates, *networks = kept
         if networks:
             models = with_center(state.params, networks[0]["center"])
             best = Best(**jax.tree.map(np.asarray, networks[0]["best"]))
         else:  # of before they were kept: the best from now on
-            models = jax.tree.map(np.asarray, programs.tested(self._code, self._setup.algorithm, state))
+            models = jax.tree.map(np.asarray, programs.tested(self._code, self._stepping, state))
             best = best_of(None, len(records) - 1, records[-1], models)
         self._now = _At(state, rates, tuple(records), models=models, best=best)
         self._rates_set = _rates_set(data)
@@ -394,7 +405,7 @@ class Training:
     def _at(self) -> _At:
         """Where it is; drawn at the start if it is not anywhere yet."""
         if self._now is None:
-            self._now = _At(*self._drawn())
+            self._now = _At(*self._drawn(0))
         if any(leaf.is_deleted() for leaf in jax.tree.leaves(self._now.state)):
             raise RuntimeError(
                 "this training was interrupted within a step, and its state is gone; make it anew, or resume it from a "
@@ -421,10 +432,27 @@ class Training:
         if epochs * batches > MAX_STEPS:
             raise ValueError(f"{name}={given}: of {batches} steps each, must be at most {MAX_STEPS // batches}")
 
-    def _drawn(self) -> tuple[RunState, Any]:
-        """The state before the first step."""
+    @functools.cached_property
+    def _arriving(self) -> Arriving:
         setup = self._setup
-        return programs.start()(self._code, *setup.start, setup.starting_values()), setup.schedule.start(setup.rates)
+        stepper = setup.stepper
+        assert stepper is not None
+        images = lambda epoch: np.asarray(self._order(epoch, setup.batches))
+        whose = (setup.numbers, setup.agents, setup.seed, setup.batches)
+        return Arriving(stepper, setup.of_workers, *whose, images)
+
+    @property
+    def _stepping(self) -> Algorithm | Workers:
+        """What steps the agents, with room for the messages that are under way."""
+        return self._setup.stepping(self._slots)
+
+    def _drawn(self, epoch: int) -> tuple[RunState, Any]:
+        """The state before the first step, of the shape that it has after an epoch."""
+        setup = self._setup
+        if setup.stepper is not None and setup.stepper.protocol.messages:
+            self._slots = self._arriving.epoch(max(1, epoch)).slots
+        given = (*setup.start(self._slots), setup.starting_values())
+        return programs.start()(self._code, *given), setup.schedule.start(setup.rates)
 
     def _kept(self, at: _At) -> tuple:
         """What a checkpoint keeps: what goes on, the rates, and the networks that `Trained.load` shows."""
@@ -433,9 +461,9 @@ class Training:
         scales = {name: np.asarray(getattr(self._setup.data, name)) for name in SCALES}
         return at.state, at.rates, {"center": center, "best": at.best._asdict(), **scales}
 
-    def _form(self) -> tuple:
-        """A checkpoint of such a training, as far as its form goes."""
-        state, rates = self._drawn() if self._now is None else (self._at.state, self._at.rates)
+    def _form(self, epoch: int) -> tuple:
+        """A checkpoint of such a training after an epoch, as far as its form goes."""
+        state, rates = self._drawn(epoch) if self._now is None else (self._at.state, self._at.rates)
         runs, agents = self._setup.rates.shape
         form = lambda *lead: jax.tree.map(lambda a: np.zeros((*lead, *a.shape[2:]), a.dtype), state.params)
         best = Best(np.zeros(runs, np.int32), np.zeros(runs, np.float32), form(runs, agents + 1))
@@ -468,33 +496,44 @@ class Training:
 
     def _plan_of_steps(self) -> int:
         setup, at = self._setup, self._at
-        order = stand_in((self.steps_an_epoch, *setup.rates.shape, setup.task.batch), np.int32)
-        return work_of(
-            programs.take_steps, *self._to_step(at._replace(order=order, losses=jnp.zeros(setup.rates.shape)), 0)
-        )
+        order: Any = stand_in((self.steps_an_epoch, *setup.rates.shape, setup.task.batch), np.int32)
+        if setup.stepper is not None:
+            order = self._arriving.epoch(len(at.records) or 1)
+        program = programs.take_steps if setup.stepper is None else programs.take_arrivals
+        return work_of(program, *self._to_step(at._replace(order=order, losses=jnp.zeros(setup.rates.shape)), 1))
 
     def _to_measure(self, state: RunState, order: Any) -> tuple:
         setup = self._setup
         whole = setup.pixels["train"], *setup.looked_at
-        return setup.task, setup.algorithm, state, *whole, setup.seed, setup.lanes, order
+        return setup.task, self._stepping, state, *whole, setup.seed, setup.lanes, order
 
     def _to_step(self, at: _At, count: int) -> tuple:
-        setup, first, end = self._setup, jnp.int32(at.done), jnp.int32(at.done + count)
-        static = (self._code, setup.task, setup.algorithm, setup.pixels["train"], setup.seed, setup.lanes)
-        return (*static, at.rates.eta, at.order, first, end, at.losses), at.state
+        setup, first, end, order = self._setup, at.done, at.done + count, at.order
+        stepping = self._stepping
+        static = (self._code, setup.task, stepping, setup.pixels["train"], setup.seed, setup.lanes)
+        if isinstance(stepping, Workers):
+            assert isinstance(order, Epoch)
+            bounds, windows = order.windows(first, end, stepping.together, stepping.own)
+            return (*static, at.rates.eta, order.plan, jnp.asarray(bounds), jnp.int32(windows), at.losses), at.state
+        return (*static, at.rates.eta, order, jnp.int32(first), jnp.int32(end), at.losses), at.state
 
     def _order(self, epoch: int, batches: int) -> Array:
         setup = self._setup
         whose = (setup.lanes, setup.agents, setup.size)
         return programs.shuffled(setup.seed, jnp.uint32(epoch), *whose, batches, setup.task.batch, setup.owners)
 
-    def _measure(self, state: RunState, eta: Array, batch_loss: Array, seconds: float) -> tuple[Record, PyTree]:
+    def _measure(
+        self, state: RunState, eta: Array, batch_loss: Array, seconds: float, order: Any = None
+    ) -> tuple[Record, PyTree]:
         """What is measured, and of which parameters."""
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
         number = 0 if self._now is None else len(self._now.records)
         found = programs.measure(self._code, *self._to_measure(state, self._order(2**32 - 1 - number, 2)))
         models = jax.tree.map(np.asarray, found.pop("models"))
         found = {**found, "batch_loss": batch_loss, "eta": eta, "seconds": np.float64(seconds)}
+        if self._setup.stepper is not None:
+            begins = Epoch.begins(*self._setup.rates.shape)
+            found |= dict(zip(("time", "jobs"), begins if order is None else (order.time, order.jobs), strict=True))
         return {name: np.asarray(value) for name, value in found.items()}, models
 
     def _within_epoch(self) -> _At:
@@ -503,9 +542,12 @@ class Training:
         if at.order is None:
             clock, state = time.perf_counter(), at.state
             validation = at.records[-1].get("validation_loss")
-            if validation is not None:
-                state = programs.renew(self._code, setup.algorithm, state, jnp.asarray(validation[:, : setup.agents]))
-            order, losses = self._order(len(at.records), self.steps_an_epoch), jnp.zeros(setup.rates.shape)
+            if validation is not None and setup.stepper is None:
+                state = programs.renew(self._code, self._stepping, state, jnp.asarray(validation[:, : setup.agents]))
+            number, losses = len(at.records), jnp.zeros(setup.rates.shape)
+            order = self._order(number, setup.batches) if setup.stepper is None else self._arriving.epoch(number)
+            if isinstance(order, Epoch) and order.slots > self._slots:
+                state, self._slots = grown(state, order.slots), order.slots
             clocked = dict(order=order, seconds=time.perf_counter() - clock, losses=losses)
             self._now = at._replace(state=state, done=0, **clocked)
         return self._at
@@ -513,7 +555,8 @@ class Training:
     def _take(self, count: int) -> float:
         """Take steps within the epoch; the seconds that they took."""
         at, clock = self._within_epoch(), time.perf_counter()
-        state, losses = programs.take_steps(*self._to_step(at, count))
+        program = programs.take_steps if self._setup.stepper is None else programs.take_arrivals
+        state, losses = program(*self._to_step(at, count))
         # The state before is given up to the program: at no moment may it be the one that is held.
         self._now = at._replace(state=state, losses=losses, done=at.done + count)
         jax.block_until_ready((state, losses))
@@ -525,7 +568,8 @@ class Training:
         """Measure the epoch, whose steps are done, and let the schedule look at it."""
         at, setup = self._at, self._setup
         assert at.losses is not None
-        record, models = self._measure(at.state, at.rates.eta, at.losses / self.steps_an_epoch, at.seconds)
+        steps = at.order.jobs if isinstance(at.order, Epoch) else self.steps_an_epoch
+        record, models = self._measure(at.state, at.rates.eta, at.losses / steps, at.seconds, at.order)
         validation = record.get("validation_loss")
         # Without validation images a schedule sees no loss: those that need none go on.
         nan = jnp.full(setup.rates.shape, jnp.nan)

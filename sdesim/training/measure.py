@@ -175,6 +175,8 @@ DIMS = {
     "gradient_noise": ("run", "agent"),
     "eta": ("run", "agent"),
     "seconds": (),
+    "time": ("run",),
+    "jobs": ("run", "agent"),
 }
 
 LABELS = {
@@ -184,6 +186,8 @@ LABELS = {
     "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one sample's gradient"),
     "eta": ("parameters^2 / nat", "learning rate of the epoch"),
     "seconds": ("s", "time that the epoch's steps took"),
+    "time": ("s", "virtual time of the workers at the epoch's end"),
+    "jobs": ("1", "jobs that each worker ended in the epoch"),
     "diverged": ("1", "first step whose loss was not finite, or -1"),
     "epoch": ("1", "passes through the training set"),
     "run": ("1", "place of the run"),
@@ -256,4 +260,6 @@ def dataset(history: Sequence[Record], state: RunState, numbers: np.ndarray, age
         "layer": list(state.params),
     }
     data = xr.Dataset(variables, coordinates)
+    if "time" in data:
+        data = data.set_coords("time")
     return data.assign(diverged=("run", np.asarray(state.diverged)))

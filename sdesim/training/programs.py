@@ -20,9 +20,11 @@ from sdesim.functions import as_key
 from sdesim.training import measure as measurements
 from sdesim.training import modules
 from sdesim.training import step as steps
+from sdesim.training import workers as replay
 from sdesim.training.algorithms import Algorithm
 from sdesim.training.setup import TrainingSetup
 from sdesim.training.step import RunState
+from sdesim.training.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,7 @@ def code_of(setup: TrainingSetup) -> TracedCode:
     Returns:
         The code.
     """
-    task, algorithm, params = setup.task, _of_one_run(setup.algorithm), setup.params
+    task, stepping, params = setup.task, _of_one_run(setup.stepping()), setup.params
     network, form = task.network, setup.form
     samples = lambda batch: jax.ShapeDtypeStruct((batch, *form.shape), form.dtype)
     most = max(part.y.shape[0] for part in setup.looked_at)
@@ -56,7 +58,9 @@ def code_of(setup: TrainingSetup) -> TracedCode:
     test = lambda params, x: modules.logits(network, params, x, False)
     draw = lambda key, x: modules.drawn(network, key, x) if isinstance(network, nn.Module) else None
 
-    def step(algorithm: Algorithm, params: PyTree, eta: Array):
+    def step(algorithm: Algorithm | Workers, params: PyTree, eta: Array):
+        if isinstance(algorithm, Workers):
+            return algorithm.one_arrival(params, eta)
         optimizer = algorithm.optimizer(eta).init(params)
         params, optimizer, _ = steps.agents_step(algorithm, lambda at: (at, eta), params, optimizer, eta)
         renewed = algorithm.coupling().renew(params, optimizer, eta) if algorithm.renews else None
@@ -68,13 +72,13 @@ def code_of(setup: TrainingSetup) -> TracedCode:
             as_key(train, params, samples(task.batch), key),
             as_key(test, params, samples(min(task.evaluation_batch, most))),
             as_key(draw, key, samples(2)),
-            as_key(step, algorithm, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
+            as_key(step, stepping, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
         )
     )
 
 
-def _of_one_run(algorithm: Algorithm) -> Algorithm:
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, algorithm)
+def _of_one_run(stepping: Algorithm | Workers) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, stepping)
 
 
 @functools.cache
@@ -126,6 +130,21 @@ def take_steps(kept: tuple, state: RunState) -> tuple[RunState, Array]:
     """
     _, task, algorithm, pixels, seed, runs, eta, order, first, end, total = kept
     return steps.take_steps(task, algorithm, pixels, state, seed, runs, eta, order, first, end, total)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def take_arrivals(kept: tuple, state: RunState) -> tuple[RunState, Array]:
+    """`workers.take_arrivals`, compiled.
+
+    Args:
+        kept: the `TracedCode`, and the arguments of `workers.take_arrivals` but for the state.
+        state: of all runs, which is given up.
+
+    Returns:
+        As `workers.take_arrivals`.
+    """
+    _, task, workers, pixels, seed, runs, eta, plan, bounds, windows, total = kept
+    return replay.take_arrivals(task, workers, pixels, state, seed, runs, eta, plan, bounds, windows, total)
 
 
 @eqx.filter_jit

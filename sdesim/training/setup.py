@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from sdesim import random
+from sdesim.asynchrony import Asynchronous, Link
+from sdesim.dynamics import Dynamics
 from sdesim.ensembles.warnings import warn_if_unstable
 from sdesim.fields import (
     byte_count,
@@ -20,9 +22,11 @@ from sdesim.fields import (
     check_count,
     check_flags,
     check_sign,
+    concrete,
     described,
     named,
     number,
+    of_part,
     one_number,
     shown,
     warn,
@@ -39,9 +43,11 @@ from sdesim.training.memory import check_fits, size_of
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Task
 from sdesim.training.store import fingerprint, hash_of
+from sdesim.training.workers import Given, Workers
 
 ETA = 0.05  # without an optimizer
 PRECISIONS = ("float32", "tf32", "bfloat16")
+TOGETHER = 16  # gradients of workers at a time, at most, on a GPU
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +69,7 @@ class TrainingSetup:
         params: of one agent, as shapes.
         given: what was given, to make it again.
         deal: which agent trains on which samples; None for all on all.
+        stepper: of workers in virtual time; None of agents that step together.
     """
 
     taken: modules.Taken
@@ -79,6 +86,7 @@ class TrainingSetup:
     params: Any
     given: dict[str, Any]
     deal: AbstractDeal | None = None
+    stepper: Asynchronous | None = None
 
     @property
     def agents(self) -> int:
@@ -97,8 +105,33 @@ class TrainingSetup:
 
     @property
     def batches(self) -> int:
-        """Steps of an epoch."""
+        """Of an agent in an epoch."""
         return self.size // self.task.batch
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch: batches of all agents at once, or of workers in virtual time one after another."""
+        return self.batches * (1 if self.stepper is None else self.agents)
+
+    def stepping(self, slots: int = 1) -> Algorithm | Workers:
+        """What steps the agents.
+
+        Args:
+            slots: values that messages under way carry at a time, of workers.
+
+        Returns:
+            The algorithm, or it with workers, with a leading axis of runs.
+        """
+        if self.stepper is None:
+            return self.algorithm
+        return workers_of(self.algorithm, self.stepper, len(self.numbers), slots)
+
+    @property
+    def of_workers(self) -> Dynamics:
+        """The dynamics of the first run's workers, as the host knows them."""
+        workers = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, self.stepping())
+        assert isinstance(workers, Workers)
+        return workers.model(self.rates[0], Given())
 
     @property
     def form(self) -> Form:
@@ -121,8 +154,7 @@ class TrainingSetup:
     def fingerprint(self) -> str:
         """What a training must share with the one that it continues."""
         others = (self.agents, self.same_start, self.schedule, self.train_images, self.seed_number)
-        if self.deal is not None:
-            others = (*others, self.deal)
+        others = (*others, *(part for part in (self.deal, self.stepper) if part is not None))
         if self.taken.values is not None:
             others = (*others, hash_of((), jax.tree.leaves(self.taken.values)))
         return fingerprint(self.task, self.algorithm, self.data, self.rates, self.numbers, others)
@@ -161,12 +193,15 @@ class TrainingSetup:
     def state(self) -> RunState:
         """The state of all runs, as shapes."""
         stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*self.rates.shape, *a.shape), a.dtype), self.params)
-        return eqx.filter_eval_shape(steps.start, *self.start, stacked)
+        return eqx.filter_eval_shape(steps.start, *self.start(), stacked)
 
-    @property
-    def start(self) -> tuple:
-        """Arguments of `step.start` but for the parameters."""
-        return self.task, self.algorithm, self.seed, self.lanes, self.rates, self.form, self.same_start
+    def start(self, slots: int = 1) -> tuple:
+        """Arguments of `step.start` but for the parameters.
+
+        Args:
+            slots: of `stepping`.
+        """
+        return self.task, self.stepping(slots), self.seed, self.lanes, self.rates, self.form, self.same_start
 
     @functools.cached_property
     def held(self) -> dict[str, int]:
@@ -188,8 +223,9 @@ class TrainingSetup:
             agents=self.agents, batch=task.batch, runs=self.numbers.tolist(), seed=self.seed_number
         )
         found |= dict(same_start=self.same_start, schedule=self.schedule, weight_decay=task.weight_decay)
-        if self.deal is not None:
-            found["deal"] = self.deal
+        for name in ("deal", "stepper"):
+            if (given := getattr(self, name)) is not None:
+                found[name] = given
         return found | dict(
             crop=task.crop,
             precision=task.precision,
@@ -243,6 +279,7 @@ def checked(
     memory: int | str | None,
     optimizer: Any = None,
     deal: AbstractDeal | None = None,
+    stepper: Asynchronous | None = None,
 ) -> TrainingSetup:
     """The settings that `Training` takes, checked, and what they warn of.
 
@@ -265,6 +302,7 @@ def checked(
         memory: bytes that may be used beside what is now, a number or such as "4GB"; None for what is free.
         optimizer: each agent's own, as `inner.Inner` takes it; None for a step with the algorithm's momentum.
         deal: which agent trains on which samples; None for all on all.
+        stepper: of workers in virtual time; None of agents that step together.
 
     Returns:
         The settings.
@@ -309,10 +347,18 @@ def checked(
     found = (taken, task, data, made, rates, numbers, words, same_start, schedule, train_images, limit)
     if deal is not None and not isinstance(deal, AbstractDeal):
         raise TypeError(f"deal={shown(deal)}: must be None, or such as sdesim.training.Dirichlet(0.3)")
-    setup = TrainingSetup(*found, look.params, given, deal)
+    if stepper is not None:
+        stepper = _of_parameters(stepper, size_of(look.params))
+        _check_workers(made, stepper)
+    setup = TrainingSetup(*found, look.params, given, deal, stepper)
     _ = setup.owners  # what cannot be dealt is told now
+    if stepper is not None:
+        with of_part("algorithm"):
+            stepper.check(setup.of_workers)
+            setup.of_workers.coupling.check_run(agents)
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
-    warn_of_stiffness(made, rates)
+    if stepper is None:
+        warn_of_stiffness(made, rates)
     if taken.values is not None and not same_start and agents * len(set(numbers.tolist())) > 1:
         warn(
             "network: all agents and runs start at the values of this nnx module; a function of rngs that makes one, "
@@ -320,6 +366,62 @@ def checked(
             UserWarning,
         )
     return setup
+
+
+def workers_of(algorithm: Algorithm, stepper: Asynchronous, runs: int, slots: int) -> Workers:
+    """Workers as programs take them.
+
+    Args:
+        algorithm: with a leading axis of runs.
+        stepper: theirs.
+        runs: how many there are.
+        slots: values that messages under way carry at a time.
+
+    Returns:
+        The workers, with a leading axis of runs.
+    """
+    protocol = stepper.protocol
+    if protocol.messages:
+        protocol = dataclasses.replace(protocol, slots=max(1, slots))
+    bare = eqx.tree_at(lambda s: s.protocol, stepper, protocol).bare()
+    # Gradients that are taken together are so many batches at once: on a CPU one of them fills the cores already.
+    together = 1 if jax.default_backend() == "cpu" else TOGETHER
+    moves = concrete(algorithm.momentum, np.max) != 0
+    return Workers(algorithm, over_runs(bare, runs), moves, together)
+
+
+def _of_parameters(stepper: Any, size: int) -> Asynchronous:
+    """The stepper, whose messages are as large as a network unless they have a size of their own."""
+    if not isinstance(stepper, Asynchronous):
+        raise TypeError(
+            f"stepper={shown(stepper)}: must be None, or workers in virtual time, sdesim.asynchrony.Asynchronous"
+        )
+    for name in ("uplink", "downlink"):
+        law = getattr(stepper, name)
+        if isinstance(law, Link) and law.size is None:
+            law = dataclasses.replace(law, size=size)
+            stepper = dataclasses.replace(stepper, **{name: law})
+    return stepper
+
+
+def _check_workers(algorithm: Algorithm, stepper: Asynchronous) -> None:
+    """Refuse an algorithm of agents that step together: when workers meet, and how, is their protocol's to say."""
+    protocol = type(stepper.protocol).__name__
+    if algorithm.inner is not None:
+        raise ValueError(f"optimizer: must be left out beside stepper={protocol}, whose workers step against gradients")
+    if algorithm.renews:
+        raise ValueError(f"algorithm: its rule jumps at epochs, and workers of {protocol} have none of their own")
+    if algorithm.period != 1 or algorithm.rounds is not None:
+        raise ValueError(f"period: must be given to the protocol, as {protocol}(period=...), and not to the algorithm")
+    pace = getattr(stepper.protocol, "pace", None)
+    together = (
+        algorithm.order != "jacobi" or algorithm.share or algorithm.clock is not None or algorithm.pace is not None
+    )
+    if together and (pace is None or algorithm.share or not np.all(np.asarray(algorithm.pace) == np.asarray(pace))):
+        raise ValueError(
+            f"algorithm: is one of agents that step together; beside stepper={protocol} give the rule and the momentum "
+            "alone, such as 'easgd' for EASGD, 'qsgd' for Gossip, and 'sgd', 'asgd' or 'msgd' where there is a server"
+        )
 
 
 def _said_of(data: Split) -> dict[str, Any]:

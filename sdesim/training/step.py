@@ -283,10 +283,10 @@ def start(
         params = draw(recipe, seed, runs, rates.shape[1], form, same)
 
     def rest(algorithm: Algorithm, params: PyTree, eta: Array):
-        optimizer = algorithm.optimizer(eta).init(params)
-        return optimizer, algorithm.center(params, optimizer) if algorithm.averages else None
+        params, optimizer = algorithm.begun(params, eta)
+        return params, optimizer, algorithm.center(params, optimizer) if algorithm.averages else None
 
-    optimizer, average = jax.vmap(rest)(algorithm, params, rates)
+    params, optimizer, average = jax.vmap(rest)(algorithm, params, rates)
     return RunState(params, optimizer, average, jnp.zeros((), jnp.int32), jnp.full(runs.shape, -1, jnp.int32))
 
 

@@ -137,12 +137,13 @@ class Store:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def read(self, resume: bool, form: Callable[[], tuple]) -> tuple[xr.Dataset, tuple] | None:
+    def read(self, resume: bool, form: Callable[[int], tuple]) -> tuple[xr.Dataset, tuple] | None:
         """The history and the state that the folder keeps.
 
         Args:
             resume: go on with a training that it keeps; one is refused otherwise.
-            form: makes a state of the kind that is read: what goes on, the rates, and the networks to look at.
+            form: makes a state of the kind that is read, after an epoch by its number: what goes on, the rates, and the
+                networks to look at.
 
         Returns:
             Both; None if it keeps nothing. Of a checkpoint of before they were kept, the state without the networks.
@@ -164,7 +165,8 @@ class Store:
         if header.own["fingerprint"] != self.fingerprint:
             what = "holds a training with other arguments or data; name another folder"
             raise FileExistsError(self.refusal(what))
-        return data, _restored(self.folder, header, form()[: header.own.get("checkpoint_parts", 2)])
+        kept = form(header.own["checkpoint"])[: header.own.get("checkpoint_parts", 2)]
+        return data, _restored(self.folder, header, kept)
 
     def write(self, epoch: int, state: tuple, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
