@@ -92,4 +92,5 @@ def _figure(experiment: Experiment) -> type:
     """The options of a figure, and those that `sdesim figure` takes beside them."""
     presets, file = Literal[tuple(experiment.presets)], Annotated[Path, tyro.conf.arg(name="from")]
     own = figure.options_of(experiment.preset("default"))
-    return _options(experiment.name, *own, preset=(presets, "default"), from_=(file, Path()))
+    kept = dict(store=(Path, Path()), processes=(int, 1), scheduler=(str, ""))
+    return _options(experiment.name, *own, preset=(presets, "default"), from_=(file, Path()), **kept)

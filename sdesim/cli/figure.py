@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import tyro
 
 from sdesim import claims, papers
-from sdesim.cli.usage import UsageError, as_usage, check_given, take_option
+from sdesim.cli.usage import FAILS, UsageError, as_usage, check_given, take_count, take_option
+from sdesim.ensembles.durable import SweepError
+from sdesim.ensembles.grids import stored_in
 from sdesim.fields import check_choice
 from sdesim.papers.frame.experiment import PRESETS, Experiment, Regenerated, Tell, kept_in, redraw, regenerate
 from sdesim.papers.frame.gallery import write_gallery
@@ -51,9 +53,21 @@ def run(arguments: list[str]) -> int:
         return _redraw(experiment, path, rest)
     with as_usage():
         preset, rest = take_option(rest, "--preset", "default")
+        store, rest = take_option(rest, "--store", None)
+        processes, rest = take_count(rest, "--processes")
+        scheduler, rest = take_option(rest, "--scheduler", None)
+        if store is None and (processes, scheduler) != (None, None):
+            raise ValueError("--store: must be the folder in which those who compute meet")
         config = experiment.preset(preset)
     out, config = _parse(experiment, config, preset, rest)
-    return _regenerate(experiment, config, preset, out)
+    if store is None:
+        return _regenerate(experiment, config, preset, out)
+    try:
+        with as_usage(), stored_in(store, processes, scheduler):
+            return _regenerate(experiment, config, preset, out)
+    except SweepError as error:
+        print(f"sdesim: {error}", file=sys.stderr)
+        return FAILS
 
 
 def _experiment(name: str) -> Experiment:
@@ -122,7 +136,9 @@ def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str
     description = (
         f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "
         "paper's own numbers are lost, these are chosen; put those in if you have them. With --from FILE, which takes "
-        "--out alone, nothing is run: a NAME.nc that was written before is judged and drawn again."
+        "--out alone, nothing is run: a NAME.nc that was written before is judged and drawn again. With --store DIR "
+        "its sweeps are kept there as they run: the same command goes on after a crash, and --processes N or "
+        "--scheduler ADDRESS have others compute."
     )
     with as_usage():
         parsed: Any = tyro.cli(

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from sdesim.cli.usage import FAILS, take_option
+from sdesim.cli.usage import FAILS, take_count, take_option
 from sdesim.ensembles.asked import asked_in
 from sdesim.ensembles.durable import Durable, Engine, SweepError
 from sdesim.ensembles.engines import engine_of
@@ -20,7 +20,7 @@ from sdesim.ensembles.opening import Opened, opened
 from sdesim.ensembles.opening import open as open_store
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.sweeps import AbstractSweep
-from sdesim.fields import byte_count, check_count
+from sdesim.fields import byte_count
 from sdesim.results.datasets import write_dataset
 from sdesim.results.stores.leases import Leases
 
@@ -71,21 +71,20 @@ def _flags(arguments: list[str], *names: str) -> tuple[set[str], list[str]]:
 def _sweep(arguments: list[str]) -> int:
     flags, rest = _flags(arguments, "--dry-run", "--worker", "--mix-versions")
     store, rest = take_option(rest, "--store", None)
-    workers, rest = take_option(rest, "--workers", None)
+    workers, rest = take_count(rest, "--workers")
     scheduler, rest = take_option(rest, "--scheduler", None)
     listen, rest = take_option(rest, "--listen", None)
-    lanes, rest = take_option(rest, "--lanes", None)
+    lanes, rest = take_count(rest, "--lanes")
     memory, rest = take_option(rest, "--memory", None)
     file, *rest = rest or [""]
     if not file or file.startswith("--"):
         raise ValueError("sweep: name a FILE.py or FILE.toml first")
-    whole = lambda name, value: None if value is None else check_count(name, int(value) if value.isdecimal() else value)
     given = {
         "store": store,
-        "workers": whole("--workers", workers),
+        "workers": workers,
         "scheduler": scheduler,
         "listen": listen,
-        "lanes": whole("--lanes", lanes),
+        "lanes": lanes,
         "memory": None if memory is None else byte_count("--memory", memory),
     }
     if "--mix-versions" in flags:

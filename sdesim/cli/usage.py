@@ -70,6 +70,25 @@ def take_option(arguments: list[str], option: str, default: Default) -> tuple[st
     return value, kept
 
 
+def take_count(arguments: list[str], option: str) -> tuple[int | None, list[str]]:
+    """As `take_option`, of a whole number of at least 1.
+
+    Args:
+        arguments: of the command line.
+        option: its name, with its dashes.
+
+    Returns:
+        The number, None where it is not given; and the arguments without the option.
+
+    Raises:
+        ValueError: for an option without a value, and for another value.
+    """
+    from sdesim.fields import check_count  # and with it JAX, for which --help does not wait
+
+    text, rest = take_option(arguments, option, None)
+    return None if text is None else check_count(option, int(text) if text.isdecimal() else text), rest
+
+
 def check_given(options: Any, prefix: str = "--") -> None:
     """Refuse lists without a value and numbers that are not finite, of which no option has a use.
 

@@ -12,7 +12,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -386,16 +386,32 @@ SETTINGS = (
 """What a user may have set for a stretch of code, which JAX keeps for each thread."""
 
 
+def settings() -> dict[str, Any]:
+    """What is set for the thread under way, by name."""
+    return {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+
+
+@contextlib.contextmanager
+def under(given: Mapping[str, Any]) -> Iterator[None]:
+    """Within, another thread's settings are those of this one.
+
+    Args:
+        given: as `settings` says them.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, value in given.items():
+            stack.enter_context(getattr(jax, name)(value))
+        yield
+
+
 def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     """All groups, one thread a core; XLA releases Python's lock while it computes."""
-    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+    here = settings()
     # XLA's compiler is not safe in several threads at once: no steps of one group compile what all groups run.
     _run_group(run, groups[0], count, compile=True)
 
     def as_here(group: _Group) -> _Ended:
-        with contextlib.ExitStack() as stack:
-            for name, value in settings.items():
-                stack.enter_context(getattr(jax, name)(value))
+        with under(here):
             return _run_group(run, group, count)
 
     with concurrent.futures.ThreadPoolExecutor(len(groups)) as pool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from sdesim.ensembles.durable import Durable, SweepError
-from sdesim.ensembles.handing import handed, received
+from sdesim.ensembles.handing import as_there, handed, received
 from sdesim.ensembles.processes import cores, shares_of_cores
 from sdesim.fields import warn
 from sdesim.memory import available_memory
@@ -175,8 +175,9 @@ def _compute(number: int, given: bytes) -> None:
     with _ALONE:
         if (own := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, map(int, own.split(",")))  # of this thread, and of those that it starts
-        made, leases = _received(given)
-        attempt(made.store, leases, made.compute, number)
+        with as_there(given) as inner:
+            made, leases = _received(inner)
+            attempt(made.store, leases, made.compute, number)
 
 
 @lru_cache(1)

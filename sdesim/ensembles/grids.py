@@ -5,20 +5,25 @@ of their values compiles once. Noise depends on (seed, simulation, agent, step, 
 the same noise, and comparisons are paired.
 """
 
+import contextlib
+import contextvars
 import inspect
 import os
+import pathlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import xarray as xr
 
+from sdesim.contents import digest
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.designs import Design
-from sdesim.ensembles.durable import durable_sweep
+from sdesim.ensembles.durable import Engine, durable_sweep
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.points import SIZES, Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.setup import changed
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
@@ -156,6 +161,8 @@ def sweep(
         most=most,
     )
     engine = engine_of(workers, scheduler, listen)
+    if store is None and engine is None and (keeping := _keeping.get()) is not None and keeping.takes(asked):
+        return keeping.swept(asked, memory, progress)
     if store is None:
         if asked.rule is not None:
             raise ValueError(f"until={until!r}: must have a store, whose rounds it plans; give store=")
@@ -167,6 +174,54 @@ def sweep(
         raise TypeError(f"store={shown(store)}: must be the name of a folder")
     how: dict[str, Any] = dict(lanes=lanes, mix_versions=mix_versions, memory=memory, progress=progress)
     return durable_sweep(Simulations(asked), store, engine=engine, **how)
+
+
+class _Keeping(NamedTuple):
+    """Where sweeps that name no store are kept.
+
+    Attributes:
+        folder: of their stores.
+        engine: who computes; None for this process alone.
+    """
+
+    folder: pathlib.Path
+    engine: Engine | None
+
+    def takes(self, asked: Sweep) -> bool:
+        """Whether a sweep can be in a store, and is what it says: of no wrong model, and of no timetable."""
+        return not changed() and getattr(asked.stepper, "timetable", None) is None
+
+    def swept(self, asked: Sweep, memory: int | str | None, progress: bool) -> xr.Dataset:
+        """The sweep, as one in memory: without what a store says beside."""
+        sweep = Simulations(asked)
+        name = digest([sweep.identity(), {key: program.hash for key, program in sweep.programs().items()}])[:16]
+        how: dict[str, Any] = dict(lanes=None, mix_versions=False, memory=memory, progress=progress)
+        return durable_sweep(sweep, self.folder / name, engine=self.engine, **how).drop_vars("done")
+
+
+_keeping: contextvars.ContextVar[_Keeping | None] = contextvars.ContextVar("keeping", default=None)
+
+
+@contextlib.contextmanager
+def stored_in(folder: str | os.PathLike, workers: int | None = None, scheduler: str | None = None) -> Iterator[None]:
+    """Within, every sweep that names no store has one of its own in a folder, found again by what is computed.
+
+    So that what is made of several sweeps, such as a figure, goes on where it was killed.
+
+    Args:
+        folder: made if it is not there.
+        workers: as for `sweep`.
+        scheduler: likewise.
+
+    Raises:
+        TypeError: as `sweep`.
+        ValueError: likewise.
+    """
+    token = _keeping.set(_Keeping(pathlib.Path(folder), engine_of(workers, scheduler)))
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
 
 
 def asked_of(model: Dynamics, grid: Mapping[str, Sequence] | Design, **arguments: Any) -> Sweep:

@@ -4,14 +4,15 @@ Functions that can be imported are handed on by name, and so must be found there
 notebook or of a sweep's file, by what they are.
 """
 
+import contextlib
 import os
 import pickle
 import sys
+from collections.abc import Iterator
 
 import cloudpickle
-import jax
 
-from sdesim.engine.run import SETTINGS
+from sdesim.engine.run import settings, under
 from sdesim.ensembles.asked import MODULE
 from sdesim.ensembles.durable import Durable
 from sdesim.results.stores.folder import Store
@@ -32,21 +33,40 @@ def handed(made: Durable, memory: int | str | None) -> bytes:
     """
     if MODULE in sys.modules:
         cloudpickle.register_pickle_by_value(sys.modules[MODULE])
-    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
     try:
         sweep = cloudpickle.dumps((made.sweep, os.path.abspath(made.store.path), memory))
-        return cloudpickle.dumps((list(sys.path), settings, sweep))
+        return cloudpickle.dumps((list(sys.path), settings(), sweep))
     except Exception as error:
         how = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
         why = f"{type(error).__name__}: {error}"
         raise TypeError(f"{how}; it cannot take one of these ({why}): put it into a file") from error
 
 
+@contextlib.contextmanager
+def as_there(blob: bytes) -> Iterator[bytes]:
+    """Within, this thread finds modules where another process does, and has its settings of JAX; then its own again.
+
+    Args:
+        blob: from `handed`, of a process that is trusted.
+
+    Yields:
+        What is for `received`.
+    """
+    places, given, blob = pickle.loads(blob)
+    own = list(sys.path)
+    with under(given):
+        sys.path[:] = dict.fromkeys([*places, *own])
+        try:
+            yield blob
+        finally:
+            sys.path[:] = own
+
+
 def received(blob: bytes) -> Durable:
     """What another process has handed on, checked: that it is the store's sweep here, too.
 
     Args:
-        blob: from `handed`, of a process that is trusted.
+        blob: of `as_there`, within it.
 
     Returns:
         The sweep and its store.
@@ -55,10 +75,6 @@ def received(blob: bytes) -> Durable:
         FileNotFoundError: if the store cannot be seen from here.
         StoreError: if the sweep computes something else here, or is computed by another version of JAX.
     """
-    places, settings, blob = pickle.loads(blob)
-    sys.path[:] = dict.fromkeys([*places, *sys.path])
-    for name, value in settings.items():
-        jax.config.update(f"jax_{name}", value)
     sweep, path, memory = pickle.loads(blob)
     mixed = any(name.startswith("mixed-") for name in Store(path).notes())  # never made here: another folder's name
     return Durable.of(sweep, path, mix_versions=mixed, memory=memory)

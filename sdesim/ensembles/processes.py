@@ -11,7 +11,7 @@ from typing import Any
 
 from sdesim.engine.path import EngineWarning
 from sdesim.ensembles.durable import Durable
-from sdesim.ensembles.handing import handed, received
+from sdesim.ensembles.handing import as_there, handed, received
 from sdesim.fields import warn
 from sdesim.interrupt import child
 from sdesim.memory import available_memory
@@ -88,5 +88,6 @@ def help_with(blob: bytes) -> None:
     Args:
         blob: what it was handed.
     """
-    made = received(blob)
-    work(made.store, made.compute)
+    with as_there(blob) as inner:
+        made = received(inner)
+        work(made.store, made.compute)

@@ -1,5 +1,6 @@
 """The command line, as a user runs it: subprocesses, exit status, files, one-line errors, Ctrl-C."""
 
+import dataclasses
 import importlib
 import json
 import signal
@@ -8,10 +9,12 @@ import sys
 import time
 
 import pytest
+import xarray as xr
 
 import sdesim as package
 from sdesim import __version__, _moved
 from sdesim.cli import main
+from sdesim.ensembles import simulations
 from sdesim.papers import EXPERIMENTS
 
 
@@ -60,10 +63,36 @@ def test_configuration_fields_are_options(tmp_path, float32, capsys):
     assert "seed 7" in told
 
 
+def test_the_sweeps_of_a_figure_are_kept(tmp_path, float32, monkeypatch):
+    """Killed after a task, and the same command again: what was done is not done again, the data are the same."""
+    changes, fig1 = ["--sims", 4, "--steps", 30], EXPERIMENTS["bs-fig1"]
+    kept = ["--store", tmp_path / "store", "--out", tmp_path / "kept"]
+    run, done = simulations.run_points, []
+
+    def killed(*arguments, **options):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(run(*arguments, **options))
+        return done[-1]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(simulations, "run_points", killed)
+        patch.setattr(simulations.Simulations, "lanes", lambda self: 8)
+        in_process("figure", "bs-fig1", *changes, *kept)
+    (store,) = (tmp_path / "store").iterdir()
+    first = (store / "tasks/000/000000.nc").stat().st_mtime_ns
+    assert len(list(store.glob("tasks/000/*.nc"))) == 1
+    assert in_process("figure", "bs-fig1", *changes, *kept) == 0
+    assert list((tmp_path / "store").iterdir()) == [store]
+    assert len(list(store.glob("tasks/000/*.nc"))) == 3
+    assert (store / "tasks/000/000000.nc").stat().st_mtime_ns == first
+    found = xr.load_dataset(tmp_path / "kept/bs-fig1.nc", engine="h5netcdf").drop_attrs()
+    whole = fig1.run(dataclasses.replace(fig1.preset("default"), sims=4, steps=30), False)
+    xr.testing.assert_identical(found, whole.drop_attrs())
+
+
 def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, float32, monkeypatch, capsys):
     """In process, on an experiment that is the default preset and whose statements cannot hold."""
-    import dataclasses
-
     from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
@@ -77,8 +106,6 @@ def test_failing_claims_at_the_default_preset_exit_with_1(tmp_path, float32, mon
 
 def test_all_figures_and_their_gallery(tmp_path, float32, monkeypatch, capsys):
     """In process, on two small experiments, of which the first cannot be run."""
-    import dataclasses
-
     from sdesim import papers
 
     fig1 = EXPERIMENTS["bs-fig1"]
@@ -123,6 +150,7 @@ ERRORS = {
     "zero size": (["figure", "bs-fig1", "--steps", "0"], "steps=0"),
     "not a number": (["figure", "bs-fig1", "--eta", "fast"], "fast"),
     "negative rate": (["figure", "bs-fig1", "--eta", "-1"], "eta=-1.0: must be finite and greater than 0"),
+    "no store": (["figure", "bs-fig1", "--processes", "2"], "--store: must be the folder"),
     "negative seed": (["figure", "bs-fig1", "--preset", "smoke", "--seed", "-1"], "seed=-1"),
     "too few gains": (["figure", "bs-fig1", "--k", "1", "2"], "six gains"),
     "too much memory": (["figure", "bs-fig1", "--sims", "1000000000", "--steps", "3"], "GiB"),

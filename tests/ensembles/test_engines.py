@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import distributed
 import jax
@@ -17,7 +18,8 @@ from places import ROOT
 
 import sdesim
 from sdesim.engine.path import EngineWarning
-from sdesim.ensembles import cluster, handing
+from sdesim.engine.run import settings
+from sdesim.ensembles import cluster
 from sdesim.ensembles.cluster import work_on_cluster
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.engines import engine_of
@@ -26,15 +28,6 @@ from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.simulations import Simulations
 
 pytestmark = pytest.mark.usefixtures("float32")
-
-
-@pytest.fixture(autouse=True)
-def own_settings():
-    """A worker within this process takes the settings of who hands it the sweep: here they are put back."""
-    before = {name: getattr(jax.config, f"jax_{name}") for name in handing.SETTINGS}
-    yield
-    for name, value in before.items():
-        jax.config.update(f"jax_{name}", value)
 
 
 with jax.enable_x64(False):
@@ -84,9 +77,14 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory(tmp_pat
 
 
 def test_a_cluster_that_is_there(tmp_path):
-    """By its address; a task that fails is noted, and all others are done."""
+    """By its address. Its worker is of this process, whose own settings and places stay what they are."""
+    places = lambda: [p for p in sys.path if "dask-" not in p]  # dask has folders of its own there
+    now = lambda: (places(), *ThreadPoolExecutor(1).map(lambda _: settings(), [0]))
+    before = now()
+    assert before[1] != settings()  # those of this thread alone are handed on
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as there:
         data = sdesim.sweep(model(), GRID, store=tmp_path / "store", lanes=13, scheduler=there.scheduler_address, **RUN)
+        assert now() == before
     same(data)
 
 
