@@ -75,7 +75,7 @@ axes[0].plot(x, jax.vmap(loss)(x), color="tab:orange")
 axes[0].set(xlabel="$x$", ylabel="loss (line)")
 density = axes[0].twinx()
 for k, color in ((0.0, "tab:gray"), (2.0, "tab:blue")):
-    agents = data.agents.sel({"coupling.k": k}).values.ravel()
+    agents = data.agents.sel(coupling_k=k).values.ravel()
     density.hist(agents, bins=60, density=True, alpha=0.5, color=color, label=f"$k$ = {k:g}")
 density.set(ylabel="density of agents")
 density.legend()

@@ -96,7 +96,7 @@ def test_a_sweep_over_its_numbers():
     for k in (0.0, 2.0):
         own = eqx.tree_at(lambda m: m.coupling.k, model, jnp.asarray(k))
         one = sdesim.simulate(own, agents=2, dims=2, sims=2, steps=20, init=1.0)
-        np.testing.assert_allclose(swept["agents"].sel({"coupling.k": k}), one.agents, rtol=1e-12)
+        np.testing.assert_allclose(swept["agents"].sel(coupling_k=k), one.agents, rtol=1e-12)
 
 
 @pytest.mark.parametrize("period", [1, 4, 40])

@@ -10,6 +10,7 @@ import xarray as xr
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.fields import check_choice, check_count, numeric_fields
+from sdesim.results.datasets import dimension, grid_axis
 from sdesim.statistics import Estimate, standard_error
 
 Observable = str | Callable[[xr.Dataset], Any]
@@ -24,9 +25,9 @@ class Search:
         bracket: (low, high), between which the optimum lies if the observable has one optimum: the nearest values on
             either side that are worse by more than their errors, or the end of the first bracket.
         value: the observable's mean at `best`, and its standard error.
-        table: all that was evaluated, over the number's values in ascending order: `mean`, `stderr`; `difference` from
-            the best and its standard error `difference_stderr`, from the pairs with the same noise; `sims`, the
-            simulations.
+        table: all that was evaluated, along the number's dimension (`coupling_k`), over its values in ascending order:
+            `mean`, `stderr`; `difference` from the best and its standard error `difference_stderr`, from the pairs with
+            the same noise; `sims`, the simulations.
         reason: why the search ended.
         at_edge: whether `best` is an end of the first bracket.
     """
@@ -64,7 +65,7 @@ def best_k(
     Args:
         model: the dynamics.
         observable: the name of a variable of `sweep`'s Dataset with one number a simulation ("quorum_loss", "spread"),
-            or a function of that Dataset to a DataArray with the dimensions `name` and "sim".
+            or a function of that Dataset to a DataArray with the number's dimension, such as "coupling_k", and "sim".
         bracket: (low, high), where to look.
         goal: "min" or "max".
         name: the number that is searched, by its dotted name.
@@ -98,10 +99,11 @@ def best_k(
             raise ValueError(f"{label}={value!r}: must be greater than 0")
     sign = 1.0 if goal == "min" else -1.0
     seen: dict[float, np.ndarray] = {}
+    along = dimension(name)
 
     def evaluate(values: Iterable[float]) -> None:
         data = sweep(model, {name: list(values)}, sims=sims, keep_agents=callable(observable), **run)
-        for value, each in zip(values, _each(observable, data, name, sims), strict=True):
+        for value, each in zip(values, _each(observable, data, along, sims), strict=True):
             seen[float(value)] = each
 
     evaluate(np.linspace(low, high, points))
@@ -128,12 +130,12 @@ def best_k(
     values = np.stack([seen[k] for k in at])
     table = xr.Dataset(
         {
-            "mean": (name, values.mean(axis=1)),
-            "stderr": (name, standard_error(values, -1)),
-            "difference": (name, sign * difference),
-            "difference_stderr": (name, error),
+            "mean": (along, values.mean(axis=1)),
+            "stderr": (along, standard_error(values, -1)),
+            "difference": (along, sign * difference),
+            "difference_stderr": (along, error),
         },
-        {name: at},
+        {along: grid_axis(name, at)},
         {"goal": goal, "sims": sims},
     )
     value = Estimate(float(table["mean"][best]), float(table["stderr"][best]))
@@ -149,18 +151,18 @@ def _between(at: np.ndarray, best: int, neighbors: list[int]) -> list[float]:
     return [at[best] + (at[widest] - at[best]) * share for share in (1 / 3, 2 / 3)]
 
 
-def _each(observable: Observable, data: xr.Dataset, name: str, sims: int) -> np.ndarray:
+def _each(observable: Observable, data: xr.Dataset, along: str, sims: int) -> np.ndarray:
     """The observable of each simulation, (values, sims)."""
     if callable(observable):
         found = observable(data)
     else:
         check_choice("observable", observable, [str(v) for v in data.data_vars if "sim" in data[v].dims])
         found = data[observable]
-    if isinstance(found, xr.DataArray) and set(found.dims) == {name, "sim"}:
-        return found.transpose(name, "sim").values.astype(float)
+    if isinstance(found, xr.DataArray) and set(found.dims) == {along, "sim"}:
+        return found.transpose(along, "sim").values.astype(float)
     shape = dict(found.sizes) if isinstance(found, xr.DataArray) else type(found).__name__
     raise ValueError(
-        f"observable: gives {shape}; it must be a DataArray of one number a simulation, with the dimensions {name!r} "
+        f"observable: gives {shape}; it must be a DataArray of one number a simulation, with the dimensions {along!r} "
         "and 'sim' (choose a dim or a step, or average over them)"
     )
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
 from sdesim.dynamics import Dynamics
-from sdesim.ensembles.points import SIZES, STEPPER, checked_grid, coordinate, with_number
+from sdesim.ensembles.points import STEPPER, checked_grid, coordinate, with_number
 from sdesim.fields import check_choice, numeric_fields, shown
+from sdesim.results.datasets import SIZES, dimension
 from sdesim.steppers import AbstractStepper, stepper_of
 
 WORDS = {
@@ -59,11 +60,12 @@ def stability_map(
         at: the point at which all rest, a number or (dims,), of all points of the grid.
 
     Returns:
-        A Dataset whose dimensions are the grid's names ("agents" as n_agents), then the coordinates: `radius`, `rate`,
-        `mean_rate` and `stable`, and the stationary mean squares `own` of an agent, `pair` of two different ones (none
-        for one), `quorum` of their mean, (..., dim), and `shared` of what they share, (..., coordinate), if anything.
+        A Dataset whose dimensions are the grid's names as of `sweep` (`coupling_k`, `n_agents`), then the coordinates:
+        `radius`, `rate`, `mean_rate` and `stable`, and the stationary mean squares `own` of an agent, `pair` of two
+        different ones (none for one), `quorum` of their mean, (..., dim), and `shared` of what they share, (...,
+        coordinate), if anything.
         NaN where nothing is stationary. Rates are in units as of `Linear`. Of a plane too `boundary`, (piece, end,
-        number): both ends of each piece, of which `number` names the coordinates.
+        number): both ends of each piece, of which `number` names the dimensions.
 
     Raises:
         TypeError: as `linearize` and `sweep`.
@@ -80,7 +82,7 @@ def stability_map(
     p = 1 if agents is None else agents
     of = lambda *point: step_of(model, stepper, dict(zip(values, point, strict=True)), p, at)
     found = [said_of(of(*point), np.size(at)) for point in itertools.product(*values.values())]
-    names = [SIZES.get(name, name) for name in values]
+    names = [dimension(name) for name in values]
     counts = [len(v) for v in values.values()]
     ends = {1: (), 2: ("dim",)}
     variables = {}
@@ -88,7 +90,7 @@ def stability_map(
         each = np.array([one[name] for one in found])
         axes = ("coordinate",) if name == "shared" else ends[each.ndim]
         variables[name] = ((*names, *axes), each.reshape(*counts, *each.shape[1:]), {"long_name": WORDS[name]})
-    coordinates = {name: coordinate(v) for name, v in zip(names, values.values(), strict=True)}
+    coordinates: dict[str, Any] = {dimension(name): coordinate(name, v) for name, v in values.items()}
     if plane is not None:
         excess = lambda *point: of(*point).radius() - 1
         first, second = (np.asarray(v, float) for v in values.values())

@@ -174,7 +174,7 @@ def opening(*numbers: int) -> None:
             with measured() as means:
                 data["quorum_mean"].values.mean()
             with measured() as point:
-                data["quorum"].isel({"coupling.k": number // 2}).values.mean()
+                data["quorum"].isel(coupling_k=number // 2).values.mean()
             said = {"opened": opened, "means": means, "a point": point}
             took = ", ".join(f"{k} {c.processor:.2f} s of the processor ({c.wall:.2f})" for k, c in said.items())
             print(f"{number} files, {100 * number} results: {took}")

@@ -16,12 +16,12 @@ import xarray as xr
 
 from sdesim.ensembles.identity import difference, size_key, versions
 from sdesim.ensembles.opening import Opened, card_of, header_of, layout_name, layout_of, size_of
-from sdesim.ensembles.points import SIZES, coordinate
+from sdesim.ensembles.points import coordinate
 from sdesim.ensembles.sweeps import AbstractSweep, Program
 from sdesim.ensembles.warnings import DivergenceWarning
 from sdesim.fields import check_count, warn
 from sdesim.progress import bar
-from sdesim.results.datasets import describe, to_bytes
+from sdesim.results.datasets import describe, dimension, to_bytes
 from sdesim.results.schema import Header
 from sdesim.results.stores.cut import Box, Rounds, missing
 from sdesim.results.stores.folder import Store, StoreError
@@ -150,9 +150,8 @@ class Durable:
         """What a round says beside: labels of new values, and by what choices of sizes are known."""
         labels = {}
         for name, values in self.sweep.grid.items():
-            by_value = {
-                _key(np.asarray(v).tolist()): label for v, label in zip(values, coordinate(values), strict=True)
-            }
+            found = coordinate(name, values).values
+            by_value = {_key(np.asarray(v).tolist()): label for v, label in zip(values, found, strict=True)}
             count = len(rounds.values(name))
             vectors = bool(np.ndim(values[0]))
             labels[name] = [
@@ -234,7 +233,7 @@ class Durable:
         key = size_key(self.sweep.here({name: values[0] for name, values in at.items()}))
         width = next(one.said["widths"][key] for one in rounds.all if key in one.said["widths"])
         data = self._run(number, at, len(task.points), task.sims, width, width)
-        plain = {SIZES.get(name, name): values for name, values in at.items() if np.ndim(values) == 1}
+        plain = {dimension(name): values for name, values in at.items() if np.ndim(values) == 1}
         data = data.assign_coords({name: ("point", values) for name, values in plain.items()})
         seconds = time.perf_counter() - began
         path = data.attrs["path"]
@@ -333,7 +332,7 @@ class Durable:
             known = {_key(v): i for i, v in enumerate(rounds.values(name))}
             places = [known[_key(np.asarray(v).tolist())] for v in values]
             if places != list(range(len(known))):
-                chosen[SIZES.get(name, name)] = places
+                chosen[dimension(name)] = places
         if self.sweep.rule is None and self.sweep.sims != rounds.sims:
             chosen["sim"] = slice(0, self.sweep.sims)
         attrs = data.attrs

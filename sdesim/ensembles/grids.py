@@ -22,13 +22,13 @@ from sdesim.dynamics import Dynamics
 from sdesim.ensembles.designs import Design
 from sdesim.ensembles.durable import Engine, durable_sweep
 from sdesim.ensembles.engines import engine_of
-from sdesim.ensembles.points import SIZES, Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
 from sdesim.ensembles.setup import changed
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
-from sdesim.results.datasets import describe
+from sdesim.results.datasets import describe, dimension
 from sdesim.steppers import AbstractStepper
 
 
@@ -119,7 +119,8 @@ def sweep(
         most: where `until` is a rule, simulations of a point that are not exceeded; 100 times `sims` by default.
 
     Returns:
-        A Dataset whose dimensions are the grid's names (sizes as n_agents, n_dims, n_steps), then sim, agent, dim.
+        A Dataset whose dimensions are the grid's names as identifiers ("coupling.k" is `coupling_k`; sizes are
+        `n_agents`, `n_dims`, `n_steps`), then sim, agent, dim.
         Variables: `agents`, `quorum`, `center`, `spread` (sum_i |x^i - quorum|^2) and `quorum_loss` at the end, what
         `observe` recorded, `diverged` (first non-finite step or -1); and of each that has no agent axis its mean over
         simulations `NAME_mean` and Monte Carlo standard error `NAME_stderr`. Where sizes differ, what a point does not
@@ -269,8 +270,8 @@ def in_memory(sweep: Sweep, memory: int | str | None, progress: bool) -> xr.Data
     for here in sweep.choices():
         ran = run_points(sweep, here, columns, of=numbers, memory=memory, progress=progress)
         parts.append(with_errors(shaped(ran)))
-    data = combined(parts, {SIZES.get(name, name): list(values) for name, values in sizes.items()})
-    data = data.transpose(*(SIZES.get(name, name) for name in sweep.grid), ...)
+    data = combined(parts, sizes)
+    data = data.transpose(*map(dimension, sweep.grid), ...)
     if sweep.design is not None:
         data = on_design(data, sweep.design.columns)
     remedies = [part.attrs["remedy"] for part in parts if (part["diverged"] >= 0).any()]

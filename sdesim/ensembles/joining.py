@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sdesim.ensembles.points import SIZES, with_errors
+from sdesim.ensembles.points import with_errors
 from sdesim.fields import shown
-from sdesim.results.datasets import describe
+from sdesim.results.datasets import as_now, describe, dimension
 from sdesim.results.schema import Header
 
 
@@ -42,7 +42,7 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
             raise ValueError(f"parts[{i}]: must have the settings of parts[0], and differs in {', '.join(differing)}")
         if sorted(map(str, parts[i].data_vars)) != sorted(map(str, parts[0].data_vars)):
             raise ValueError(f"parts[{i}]: must have the variables of parts[0]")
-    names = {name: SIZES.get(name, name) for name in first["grid"]}
+    names = {name: dimension(name) for name in first["grid"]}
     # Of each part, what it has of every number: values as they were given, which may be one an agent, and simulations.
     held = [
         {**{name: [_key(v) for v in s["grid"][name]] for name in names}, "sim": part["sim"].values.tolist()}
@@ -60,7 +60,7 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         hole = {name: shown(r[p]) for (name, r), p in zip(ranges.items(), missing[0], strict=True)}
         raise ValueError(f"parts: must fill the grid, and none has {', '.join(f'{n} {v}' for n, v in hole.items())}")
     grid = {name: _values(name, ranges[name], held, settings) for name in names}
-    data = _nested([_bare(part) for part in parts], at, [*map(str, names.values()), "sim"], ())
+    data = _nested([_bare(as_now(part)) for part in parts], at, [*map(str, names.values()), "sim"], ())
     for name, values in grid.items():
         if np.ndim(values) > 1:  # numbered within each part
             data = data.assign_coords({names[name]: np.arange(len(values))})

@@ -16,9 +16,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from sdesim.ensembles.designs import POINT
-from sdesim.ensembles.points import SIZES, has_mean
+from sdesim.ensembles.points import has_mean
 from sdesim.fields import shown
-from sdesim.results.datasets import attributes, describe, from_bytes
+from sdesim.results.datasets import SIZES, attributes, describe, dimension, from_bytes, grid_axis
 from sdesim.results.files import Damaged
 from sdesim.results.schema import Header
 from sdesim.results.stores.cards import Card, Sums
@@ -175,7 +175,7 @@ class Opened:
     def labels(self) -> dict[str, np.ndarray]:
         """Labels of all dimensions that have any, by name; those of choices of sizes together."""
         first = int(header_of(self.store).settings["first_sim"])
-        found = {SIZES.get(name, name): np.asarray(self._labels(name)) for name in self.rounds.axes}
+        found = {dimension(name): np.asarray(self._labels(name)) for name in self.rounds.axes}
         found["sim"] = first + np.arange(self.rounds.sims)
         for layout in self.layouts.values():
             for name, values in layout["labels"].items():
@@ -189,7 +189,7 @@ class Opened:
     @property
     def axes(self) -> list[str]:
         """The dimensions of a point."""
-        return [SIZES.get(name, name) for name in self.rounds.axes]
+        return [dimension(name) for name in self.rounds.axes]
 
     def size_of(self, task: Task) -> str:
         """By what rounds know the choice of sizes of a task.
@@ -331,11 +331,15 @@ class Opened:
                 variables[f"{name}_{suffix}"] = _variable(dims, _Values(shape, np.dtype(float), read), {})
         said = attributes(("1", "number of simulations that are done"))
         variables["done"] = xr.Variable(tuple(self.axes), self.done, said)
-        data = xr.Dataset(variables, {name: values for name, values in self.labels.items()})
+        labels: dict[str, Any] = dict(self.labels)
+        for name, axis in zip(self.rounds.axes, self.axes, strict=True):
+            labels[axis] = grid_axis(name, labels[axis], numbered=np.ndim(self.rounds.values(name)) > 1)
+        data = xr.Dataset(variables, labels)
         data = data.drop_vars([d for d in self.labels if d not in data.dims])
         if names := self.store.manifest.get("design"):
             rows = np.asarray(self.rounds.values(POINT), float).reshape(-1, len(names))
-            data = data.assign_coords({str(name): (POINT, rows[:, i]) for i, name in enumerate(names)})
+            columns = {dimension(name): grid_axis(name, rows[:, i], along=POINT) for i, name in enumerate(names)}
+            data = data.assign_coords(columns)
         header = header_of(self.store)
         grid = {name: self.rounds.values(name) for name in self.rounds.axes}
         settings = {**header.settings, "grid": grid, "sims": self.rounds.sims}

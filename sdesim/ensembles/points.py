@@ -39,7 +39,7 @@ from sdesim.fields import (
 )
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
-from sdesim.results.datasets import attributes
+from sdesim.results.datasets import SIZES, attributes, dimension, grid_axis
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
 from sdesim.statistics import monte_carlo
@@ -49,8 +49,6 @@ from sdesim.sums import plain
 STEPPER = "stepper."  # before the name of a number of the stepper
 LAWS = ("init", "velocity")  # arguments that may be laws with numbers, "init.low"
 RUN = ("dt", "epoch", "until")  # arguments that are numbers of the run
-SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
-"""Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
 FINALS = (Quorum(), Center(), Spread(), QuorumLoss())
 """What is said of the end of each lane."""
 FEW = 100  # values of a number, of which each is put into the model to be checked
@@ -147,7 +145,8 @@ def checked_grid(
 
     Raises:
         TypeError: for values that are no numbers.
-        ValueError: for unknown names, and for values that do not fit, or the same twice.
+        ValueError: for unknown names, and for values that do not fit, or the same twice; for two names of one
+            dimension.
     """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
@@ -182,6 +181,7 @@ def checked_grid(
         if len(np.unique(plain, axis=0)) < len(values):
             raise ValueError(f"{what}: each value must be there once")
         checked[name] = values
+    check_dimensions(checked)
     return checked
 
 
@@ -204,22 +204,39 @@ def with_number(parts: Mapping[str, Any], name: str, value: Any) -> dict[str, An
     return {**parts, prefix: with_value(parts[prefix], name.removeprefix(prefix), value)}
 
 
-def coordinate(values: list) -> np.ndarray:
+def check_dimensions(names: Iterable[str]) -> None:
+    """Refuse two names whose dimensions would be one: "noise.a_b" and "noise.a.b".
+
+    Args:
+        names: of a grid or a design.
+
+    Raises:
+        ValueError: naming both.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(dimension(name), name)) != name:
+            both = f"{other!r} and {name!r} would both be the dimension {dimension(name)}"
+            raise ValueError(f"grid: {both}; must be names of different ones, rename a field")
+
+
+def coordinate(name: str, values: list) -> xr.Variable:
     """Values of a grid as labels: of float32 the decimals that they are but for rounding, so that 0.1 is found.
 
     Args:
-        values: of one number, from `checked_grid`.
+        name: of the number.
+        values: of it, from `checked_grid`.
 
     Returns:
-        (values,).
+        (values,), the coordinate; of values that are not single numbers it counts them.
     """
     flat = np.asarray(values)
     if flat.ndim > 1:
-        return np.arange(len(values))
+        return grid_axis(name, np.arange(len(values)), numbered=True)
     if flat.dtype.kind == "f" and flat.dtype.itemsize < 8:
         short = np.array([float(f"{v:.6g}") for v in flat])
         flat = np.where(np.abs(short - flat) <= 4 * np.spacing(np.abs(flat)), short, flat.astype(float))
-    return flat
+    return grid_axis(name, flat)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -434,6 +451,7 @@ def _checked_design(
     """The points of a design, as values of one axis. more: what `checked_grid` is told beside."""
     for name, column in design.columns.items():
         checked_grid(model, stepper, {name: list(dict.fromkeys(column))}, **more)
+    check_dimensions(design.names)
     if len(set(design.rows)) < len(design.rows):
         raise ValueError("grid: each point of a design must be there once")
     return {POINT: [list(row) for row in design.rows]}
@@ -543,14 +561,14 @@ def combined(parts: list[xr.Dataset], sizes: dict[str, list]) -> xr.Dataset:
 
     Args:
         parts: one a choice of sizes.
-        sizes: values by the names of the dimensions.
+        sizes: values by name.
 
     Returns:
         One Dataset.
     """
     for name, values in reversed(sizes.items()):
         groups = [parts[i : i + len(values)] for i in range(0, len(parts), len(values))]
-        along = xr.IndexVariable(name, coordinate(values))
+        along = coordinate(name, values).to_index_variable()
         parts = [xr.concat(group, dim=along, join="outer", combine_attrs="override") for group in groups]
     return parts[0]
 
@@ -583,7 +601,7 @@ def _label(
         variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
     for name, value in final.items():
         variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value), attributes(labels[name]))
-    taken = {*variables, *LABELS, *names}
+    taken = {*variables, *LABELS, *map(dimension, names)}
     for name, value in lanes.observed.items():
         value = plain(value)
         axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)
@@ -608,9 +626,9 @@ def on_grid(data: xr.Dataset, numbers: Mapping[str, list]) -> xr.Dataset:
         The data, with a dimension for each name in place of "point".
     """
     counts = tuple(len(values) for values in numbers.values())
-    shaped = lambda v: ((*numbers, *v.dims[1:]), v.values.reshape(*counts, *v.shape[1:]), v.attrs)
+    labels = {dimension(name): coordinate(name, values) for name, values in numbers.items()}
+    shaped = lambda v: ((*labels, *v.dims[1:]), v.values.reshape(*counts, *v.shape[1:]), v.attrs)
     variables = {name: shaped(v) for name, v in data.data_vars.items()}
-    labels = {name: coordinate(values) for name, values in numbers.items()}
     return xr.Dataset(variables, {**data.coords, **labels}, data.attrs)
 
 
@@ -643,8 +661,8 @@ def on_design(data: xr.Dataset, columns: Mapping[str, Sequence]) -> xr.Dataset:
     Returns:
         The data.
     """
-    labels = {name: (POINT, np.asarray(values)) for name, values in columns.items()}
-    return data.assign_coords({POINT: np.arange(data.sizes[POINT]), **labels})
+    labels = {dimension(name): grid_axis(name, np.asarray(values), along=POINT) for name, values in columns.items()}
+    return data.assign_coords({POINT: grid_axis(POINT, np.arange(data.sizes[POINT])), **labels})
 
 
 def has_mean(name: str, dims: Iterable[Any]) -> bool:

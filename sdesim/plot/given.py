@@ -220,7 +220,7 @@ def named_value(variable: xr.DataArray, dim: str, value: Any) -> str:
     Returns:
         Such as "k = 3".
     """
-    short = dim.rpartition(".")[2]
+    short = variable[dim].attrs.get("grid_name", dim).rpartition(".")[2]
     shown_value = f"{value:.4g}" if isinstance(value, int | float | np.number) else str(value)
     return shown_value if variable[dim].dtype.kind in "UO" else f"{short} = {shown_value}"
 

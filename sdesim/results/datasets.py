@@ -5,11 +5,28 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from sdesim.results.files import Damaged, read_sealed, write_sealed
 from sdesim.results.recipe import Call
-from sdesim.results.schema import Header
+from sdesim.results.schema import VERSION, VERSIONED, Header
+
+SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
+"""Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
+
+
+def dimension(name: str) -> str:
+    """The dimension of what a grid names, an identifier: "coupling.k" is `coupling_k`, for `data.sel(coupling_k=3)`.
+
+    Args:
+        name: of a number of the model, dotted, or of the stepper, or of a size.
+
+    Returns:
+        The dimension's name.
+    """
+    return SIZES.get(name, name.replace(".", "_"))
+
 
 # What files hold beside what is observed, by name: units and meaning. Lengths and times are those of the loss, see
 # docs/models.md.
@@ -21,10 +38,11 @@ LABELS = {
     "diverged": ("1", "first step after which it was not finite, or -1"),
     "eta": ("time", "learning rate"),
     "k": ("1 / time", "gain of the coupling"),
-    "momentum.delta": ("1", "momentum"),
-    "momentum.mu": ("1 / time", "friction"),
-    "noise.half_width": ("length / time", "half width of the gradients' noise"),
-    "noise.sigma": ("length / time", "standard deviation of the gradients' noise"),
+    "coupling_k": ("1 / time", "gain of the coupling"),
+    "momentum_delta": ("1", "momentum"),
+    "momentum_mu": ("1 / time", "friction"),
+    "noise_half_width": ("length / time", "half width of the gradients' noise"),
+    "noise_sigma": ("length / time", "standard deviation of the gradients' noise"),
     "time": ("time", "time since the start"),
     "step": ("1", "number of the step"),
     "sim": ("1", "number of the simulation"),
@@ -41,13 +59,13 @@ def label_by_name(name: str, labels: Mapping[str, tuple[str, str]] = LABELS) -> 
     """Units and meaning of a variable by its name.
 
     Args:
-        name: of the variable, dotted if it is a number of a part.
+        name: of the variable.
         labels: units and meaning of names.
 
     Returns:
         Units and meaning; of a name that nobody has described "not stated", and the name.
     """
-    if name in labels or (name := name.rpartition(".")[2]) in labels:
+    if name in labels:
         return labels[name]
     for suffix, what in _SUFFIXES.items():
         if name.endswith(suffix):
@@ -68,6 +86,26 @@ def attributes(label: tuple[str, str] | None) -> dict[str, str]:
         Its attributes.
     """
     return {} if label is None else dict(zip(("units", "long_name"), label, strict=True))
+
+
+def grid_axis(name: str, values: Any, *, along: str | None = None, numbered: bool = False) -> xr.Variable:
+    """The labels of the dimension of what a grid names, with units, meaning, and the name in the grid.
+
+    Args:
+        name: in the grid.
+        values: of it, one a place.
+        along: the dimension that they lie along; by default their own.
+        numbered: whether they count values that are no single numbers.
+
+    Returns:
+        The coordinate. Its attribute `grid_name` is the name; of what nobody has described the meaning is, too.
+    """
+    units, meaning = label_by_name(dimension(name))
+    if numbered:
+        units, meaning = "1", f"number of the values of {name}"
+    elif units == "not stated":
+        meaning = name
+    return xr.Variable(along or dimension(name), values, {"units": units, "long_name": meaning, "grid_name": name})
 
 
 def label_of(variable: xr.Variable | xr.DataArray) -> tuple[str, str] | None:
@@ -175,6 +213,21 @@ def from_bytes(blob: bytes, said: str) -> xr.Dataset:
         raise Damaged(said, "is no netCDF file", "name another file") from error
 
 
+def as_now(data: xr.Dataset) -> xr.Dataset:
+    """Data of a file with the names of this version of the schema.
+
+    Args:
+        data: as it was written, with its header if it is one of ours.
+
+    Returns:
+        The data; until format 4 a dimension of a grid was called as in the grid, "coupling.k".
+    """
+    version = data.attrs.get(VERSIONED, VERSION)
+    if not isinstance(version, int | np.integer) or version >= 4:  # what is no version, the header's reader says
+        return data
+    return data.rename({name: dimension(str(name)) for name in {*data.dims, *data.coords} if "." in str(name)})
+
+
 def read_dataset(path: str | os.PathLike, name: str = "path") -> xr.Dataset:
     """What `write_dataset` wrote, its checksum verified before HDF5 sees a byte of it.
 
@@ -183,13 +236,13 @@ def read_dataset(path: str | os.PathLike, name: str = "path") -> xr.Dataset:
         name: how errors call the path.
 
     Returns:
-        The data, in memory.
+        The data, in memory, as `as_now` names it.
 
     Raises:
         FileNotFoundError: as `sdesim.results.files.read_sealed`.
         Damaged: likewise, and for bytes that are no netCDF file; a ValueError.
     """
-    return from_bytes(read_sealed(path, name), f"{name}={str(path)!r}")
+    return as_now(from_bytes(read_sealed(path, name), f"{name}={str(path)!r}"))
 
 
 def read_described(

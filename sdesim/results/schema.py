@@ -27,7 +27,7 @@ from sdesim.results.files import Damaged
 from sdesim.results.recipe import Call, made_by
 
 KIND, VERSIONED = "sdesim_kind", "sdesim_format"  # the names of two fields, by which a header is known
-VERSION = 3  # of the schema; another one where a field gets another name or meaning, with what to do in _NEXT
+VERSION = 4  # of the schema; another one where a field gets another name or meaning, with what to do in _NEXT
 
 
 # -- provenance --------------------------------------------------------------------------------------------------------
@@ -189,7 +189,12 @@ def _from_2(old: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-_NEXT = {1: _from_1, 2: _from_2}
+def _from_3(old: dict[str, Any]) -> dict[str, Any]:
+    """In data, the dimension of what a grid names was called "coupling.k" and is `coupling_k`: `datasets.as_now`."""
+    return old
+
+
+_NEXT = {1: _from_1, 2: _from_2, 3: _from_3}
 """From a version, the header as the next one has it."""
 
 

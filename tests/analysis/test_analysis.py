@@ -81,9 +81,9 @@ def test_synchronization_keeps_the_grid_of_a_sweep():
             observe=sdesim.observe.Spread(), every=10,
         )  # fmt: skip
     found = analysis.synchronization(data, after=100)
-    assert found["level"].dims == ("coupling.k", "sim")
+    assert found["level"].dims == ("coupling_k", "sim")
     for i, k in enumerate(gains[:2]):
-        point = found.isel({"coupling.k": i})
+        point = found.isel(coupling_k=i)
         close(analysis.Estimate(float(point["level_mean"]), float(point["level_stderr"])), spread_level(k, 20))
     assert np.isnan(found["level_mean"].values[2]) and np.isnan(found["time_mean"].values[2])
 
@@ -126,7 +126,7 @@ RUN: dict[str, Any] = dict(agents=AGENTS, steps=40, init=0.0)
 
 def costly_spread(data):
     """Expected: (p - 1) (eta sigma)^2 (1 - q^2n) / (1 - q^2) + cost k, with one minimum in k."""
-    return data["spread"] + COST * data["coupling.k"]
+    return data["spread"] + COST * data["coupling_k"]
 
 
 def best_gain():
@@ -144,12 +144,12 @@ def test_best_k_is_the_minimum_of_the_expectation():
     assert low < best_gain() < high
     assert low <= found.best <= high and not found.at_edge
     assert high - low < 0.4 * 12
-    assert found.table.sizes["coupling.k"] <= 40
-    best = found.table.sel({"coupling.k": found.best})
+    assert found.table.sizes["coupling_k"] <= 40
+    best = found.table.sel(coupling_k=found.best)
     assert best["difference"] == 0 and best["mean"] == found.value.value
     assert (found.table["difference"] >= 0).all()
     # The same noise at every gain: neighbors differ far less than independent runs would.
-    near = found.table.sortby(abs(found.table["coupling.k"] - found.best)).isel({"coupling.k": 1})
+    near = found.table.sortby(abs(found.table["coupling_k"] - found.best)).isel(coupling_k=1)
     assert near["difference_stderr"] < 0.3 * np.sqrt(2) * near["stderr"]
 
 
@@ -176,7 +176,7 @@ def test_what_does_not_depend_on_k_ends_at_once():
     """The quorum of a quadratic is the same for every gain."""
     observable = lambda data: data["quorum"].isel(dim=0)
     found = analysis.best_k(ornstein_uhlenbeck(), observable, (0.0, 12.0), sims=SIMS, **RUN)
-    assert found.reason == "noise" and found.table.sizes["coupling.k"] == 5
+    assert found.reason == "noise" and found.table.sizes["coupling_k"] == 5
     assert found.bracket == (0.0, 12.0)
 
 

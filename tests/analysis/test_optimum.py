@@ -27,8 +27,8 @@ def test_the_boundary_of_momentum():
         stepper=Iteration(),
     )
     line = found["boundary"]
-    assert line.dims == ("piece", "end", "number") and line["number"].values.tolist() == ["eta", "momentum.delta"]
-    assert found["radius"].dims == ("eta", "momentum.delta")
+    assert line.dims == ("piece", "end", "number") and line["number"].values.tolist() == ["eta", "momentum_delta"]
+    assert found["radius"].dims == ("eta", "momentum_delta")
     eta, delta = line.values.reshape(-1, 2).T
     np.testing.assert_allclose(eta, 2 * (1 + delta * (1 - eta)), rtol=1e-10)
     assert delta.min() == 0 and delta.max() == 0.9  # from edge to edge

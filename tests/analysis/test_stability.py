@@ -19,10 +19,10 @@ def test_every_point_is_that_of_linearize():
     model, stepper = model_of(coupling.Elastic(2.0)), Asynchronous(EASGD())
     grid = {"coupling.k": [1.0, 2.0], "agents": [1, 3], "stepper.protocol.period": [1, 2]}
     found = stability_map(model, grid, stepper=stepper)
-    assert found["radius"].dims == ("coupling.k", "n_agents", "stepper.protocol.period")
+    assert found["radius"].dims == ("coupling_k", "n_agents", "stepper_protocol_period")
     assert found["own"].dims[-1] == "dim" and found["shared"].dims[-1] == "coordinate"
     for k, p, period in [(1.0, 3, 2), (2.0, 1, 1)]:
-        here = found.sel({"coupling.k": k, "n_agents": p, "stepper.protocol.period": period})
+        here = found.sel(coupling_k=k, n_agents=p, stepper_protocol_period=period)
         alone = linearize(model_of(coupling.Elastic(k)), Asynchronous(EASGD(period)), agents=p)
         there = alone.stationary()
         assert float(here["radius"]) == alone.radius() and float(here["mean_rate"]) == alone.mean_rate()

@@ -354,7 +354,7 @@ def test_sweeps_take_numbers_of_model_protocol_and_law():
     data = sdesim.sweep(model_of(), grid, stepper=stepper, steps=60, sims=4, init=1.0, seed=3)
     there = Asynchronous(Downpour(3), compute=Gamma(4.0))
     alone = sdesim.simulate(model_of(eta=0.02), stepper=there, agents=2, steps=60, sims=4, init=1.0, seed=3)
-    picked = data.sel({"stepper.protocol.period": 3, "eta": 0.02, "stepper.compute.shape": 4.0, "n_agents": 2})
+    picked = data.sel(stepper_protocol_period=3, eta=0.02, stepper_compute_shape=4.0, n_agents=2)
     np.testing.assert_allclose(picked["center"], alone.center, rtol=0, atol=1e-12)
 
 

@@ -205,7 +205,7 @@ def test_sweeps_take_periods_and_gains():
     sizes = dict(agents=6, sims=4, dims=D, init=1.0, seed=SEED)
     data = sdesim.sweep(model, grid, stepper=stepper, until=5.0, **sizes)
     alone = simulate(model, stepper, until=5.0, **sizes)
-    picked = data.sel({"stepper.protocol.scheme.above": 3, "coupling.k": K}, method="nearest")
+    picked = data.sel(stepper_protocol_scheme_above=3, coupling_k=K, method="nearest")
     np.testing.assert_allclose(picked["center"], alone.center, rtol=0, atol=1e-12)
 
 

@@ -84,7 +84,7 @@ def test_a_file_is_a_call(toml):
     whole, data = sdesim.sweep(model, grid, **run), sdesim.open("store")
     np.testing.assert_array_equal(data["agents"], whole["agents"])
     np.testing.assert_array_equal(data["spread_series"], whole["spread_series"])
-    assert data["noise.half_width"].values.tolist() == pytest.approx([0.1, 1.0, 10.0])
+    assert data["noise_half_width"].values.tolist() == pytest.approx([0.1, 1.0, 10.0])
 
 
 def test_what_is_given_changes_the_file(toml):

@@ -84,7 +84,7 @@ def test_a_point_of_a_sweep_has_the_bits_of_its_own_run(float32):
     whole = sdesim.sweep(model, grid, sims=20, **sizes)
     part = sdesim.sweep(model, {"coupling.k": [1.0], "eta": [0.05]}, sims=2, first_sim=7, **sizes)
     for name in ("agents", "quorum", "spread", "quorum_loss"):
-        chosen = whole[name].sel({"coupling.k": [1.0], "eta": [0.05], "sim": [7, 8]})
+        chosen = whole[name].sel(coupling_k=[1.0], eta=[0.05], sim=[7, 8])
         np.testing.assert_array_equal(part[name], chosen, err_msg=name)
     assert whole.attrs["path"].startswith("blocks of 128 lanes")
 

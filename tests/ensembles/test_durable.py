@@ -130,7 +130,7 @@ def test_more_simulations_and_values_run_alone(tmp_path):
     assert len(fresh) == 2
     assert sum(fresh.task(n).lanes for n in range(fresh.tasks)) == 6 * 20
     same(data, sdesim.sweep(model(), GRID, **RUN))
-    assert sdesim.open(path)["coupling.k"].values.tolist() == [2.0, 0.0, 1.0]  # in the order in which they came
+    assert sdesim.open(path)["coupling_k"].values.tolist() == [2.0, 0.0, 1.0]  # in the order in which they came
     again = sdesim.sweep(model(), small, store=path, **{**RUN, "sims": 9})  # asks for less, and runs nothing
     assert len(Store(path).rounds()) == 2
     whole = sdesim.sweep(model(), small, exact=True, **{**RUN, "sims": 9})
@@ -176,7 +176,7 @@ def test_opening_reads_no_task(tmp_path, whole, monkeypatch):
     data = sdesim.open(tmp_path / "store")
     np.testing.assert_allclose(data["quorum_loss_mean"], whole["quorum_loss_mean"], rtol=1e-12)
     assert read == []
-    data["agents"].isel({"coupling.k": 1, "eta": 0, "sim": 3}).load()
+    data["agents"].isel(coupling_k=1, eta=0, sim=3).load()
     assert len(read) == 1
 
 

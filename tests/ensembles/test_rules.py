@@ -38,7 +38,7 @@ def test_points_have_what_they_need(tmp_path):
     assert len(rounds) > 2
     assert {one.said.get("rule") for one in rounds.all[1:]} == {RULE}
     # Errors go with one over the root of the number: what is needed is met without waste.
-    worst = float(data["quorum_loss_stderr"].isel({"noise.sigma": 2, "eta": 1}))
+    worst = float(data["quorum_loss_stderr"].isel(noise_sigma=2, eta=1))
     assert worst > 0.001
     # The numbers are those of the sweep with that many simulations.
     whole = sdesim.sweep(model(), GRID, sims=int(done.max()), exact=True, **RUN)

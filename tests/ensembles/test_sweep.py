@@ -10,7 +10,7 @@ import xarray as xr
 
 import sdesim
 from sdesim.ensembles.designs import Design, sobol
-from sdesim.ensembles.points import numeric_fields, with_value
+from sdesim.ensembles.points import check_dimensions, numeric_fields, with_value
 
 TRACES = []
 
@@ -31,11 +31,15 @@ RUN = dict(sims=3, steps=25, init=sdesim.init.Uniform(-1, 1), seed=5)
 def test_each_point_is_the_simulation_at_that_point():
     grid = {"coupling.k": [0.0, 2.0], "noise.half_width": [0.5, 1.0, 3.0], "agents": [3, 4]}
     data = sdesim.sweep(model(), grid, dims=2, observe=sdesim.observe.Spread(), every=5, **RUN)
-    assert data["agents"].dims == ("coupling.k", "noise.half_width", "n_agents", "sim", "agent", "dim")
+    assert data["agents"].dims == ("coupling_k", "noise_half_width", "n_agents", "sim", "agent", "dim")
+    assert data.coupling_k.attrs == {
+        "units": "1 / time", "long_name": "gain of the coupling", "grid_name": "coupling.k",
+    }  # fmt: skip
+    assert data.n_agents.attrs["grid_name"] == "agents"
     for k in grid["coupling.k"]:
         for w in grid["noise.half_width"]:
             for p in grid["agents"]:
-                one = data.sel({"coupling.k": k, "noise.half_width": w, "n_agents": p})
+                one = data.sel(coupling_k=k, noise_half_width=w, n_agents=p)
                 alone = model(coupling=sdesim.Quorum(k), noise=sdesim.noise.Uniform(w))
                 r = sdesim.simulate(alone, agents=p, dims=2, observe=sdesim.observe.Spread(), every=5, **RUN)
                 np.testing.assert_allclose(one["agents"].values[:, :p], r.agents, rtol=1e-12)
@@ -82,7 +86,7 @@ def test_optional_rates_momentum_and_steps_can_be_swept():
             for steps in (3, 6):
                 alone = model(coupling=sdesim.Elastic(1.0, rate), momentum=sdesim.Nesterov(delta))
                 r = sdesim.simulate(alone, agents=4, **{**RUN, "steps": steps})
-                one = data.sel({"coupling.center_rate": rate, "momentum.delta": delta, "n_steps": steps})
+                one = data.sel(coupling_center_rate=rate, momentum_delta=delta, n_steps=steps)
                 np.testing.assert_allclose(one["center"], r.center, rtol=1e-12)
 
 
@@ -107,9 +111,9 @@ def test_numbers_of_the_run_and_of_what_is_static_are_axes():
     )
     grid = {"weak_order": [1, 2], "dt": [0.05, 0.02], "init.low": [-1.0, -3.0]}
     data = sdesim.sweep(model(noise=sdesim.noise.Gaussian(1.0)), grid, agents=2, **RUN)
-    assert data["quorum"].dims == (*grid, "sim", "dim")
+    assert data["quorum"].dims == ("weak_order", "dt", "init_low", "sim", "dim")
     for order, dt, low in itertools.product(*grid.values()):
-        here = data["quorum"].sel({"weak_order": order, "dt": dt, "init.low": low})
+        here = data["quorum"].sel(weak_order=order, dt=dt, init_low=low)
         np.testing.assert_allclose(here, point(weak_order=order, dt=dt, low=low).quorum, rtol=1e-10)
 
 
@@ -123,7 +127,7 @@ def test_a_design_may_name_them_too():
     for i, (k, period) in enumerate(design.rows):
         alone = sdesim.iterate(model(coupling=sdesim.Quorum(k)), agents=2, period=period, **RUN)
         np.testing.assert_allclose(data["quorum"].isel(point=i), alone.quorum, rtol=1e-10)
-    assert data["stepper.period"].values.tolist() == [1, 3]
+    assert data["stepper_period"].values.tolist() == [1, 3]
 
 
 def test_divergence_is_marked_at_its_grid_point():
@@ -140,6 +144,11 @@ def test_numeric_fields_and_values():
     changed = with_value(model(), "noise.half_width", 2.0)
     assert changed.noise.half_width == 2.0
     assert changed.coupling.k == 1.0
+
+
+def test_two_names_of_one_dimension_are_refused():
+    with pytest.raises(ValueError, match=r"'noise.a_b' and 'noise.a.b' would both be the dimension noise_a_b"):
+        check_dimensions(["noise.a", "noise.a_b", "noise.a.b"])
 
 
 @pytest.mark.parametrize(
@@ -196,4 +205,4 @@ def test_grids_of_other_libraries():
     for grid in (series, jnp.asarray(single), xr.DataArray([0.0, 0.1, 0.2])):
         data = sdesim.sweep(model(), {"coupling.k": grid}, **run)
         np.testing.assert_allclose(data["quorum"], given["quorum"], rtol=1e-6, atol=1e-6)
-        assert data.sel({"coupling.k": 0.1})["spread"].shape == given["spread"].shape[1:]
+        assert data.sel(coupling_k=0.1)["spread"].shape == given["spread"].shape[1:]

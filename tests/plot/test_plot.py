@@ -103,7 +103,7 @@ def test_a_band_for_each_swept_value(swept):
     assert [line.get_label() for line in axes.lines] == ["k = 0.5", "k = 1", "k = 2", "k = 4"]
     assert axes.get_yscale() == "log"
     assert min(p.vertices[:, 1].min() for c in axes.collections for p in c.get_paths()) > 0
-    with pytest.raises(ValueError, match=r"coupling\.k, eta beside; must have 1"):
+    with pytest.raises(ValueError, match=r"coupling_k, eta beside; must have 1"):
         plot.band(swept, "spread")
 
 
@@ -220,12 +220,12 @@ def made(errors, means=((0.0, 1.0), (2.0, 10.0))):
 
 def test_a_heat_map_is_of_means(swept):
     axes = plot.heat_map(swept, "spread")
-    mean = swept["spread"].mean("sim").transpose("eta", "coupling.k")
+    mean = swept["spread"].mean("sim").transpose("eta", "coupling_k")
     np.testing.assert_allclose(np.asarray(mesh_of(axes).get_array()).reshape(mean.shape), mean, rtol=1e-12)
     assert axes.get_xscale() == "log"  # gains double
     edges = mesh_of(axes).get_coordinates()[0, :, 0]
     np.testing.assert_allclose(edges[1:-1], np.sqrt(np.array([0.5, 1, 2]) * [1, 2, 4]), rtol=1e-9)
-    error = 2 * standard_error(swept["spread"].transpose("sim", "eta", "coupling.k").values)
+    error = 2 * standard_error(swept["spread"].transpose("sim", "eta", "coupling_k").values)
     expected = int((error > 0.1 * (mean.max() - mean.min()).item()).sum())
     assert len(hatched(axes)) == expected > 0
 
@@ -296,7 +296,7 @@ def test_a_phase_diagram_has_the_traced_boundary(plane):
     assert known.sum() >= 2
     np.testing.assert_allclose(ends[known, 0], 2 * (1 + ends[known, 1]), rtol=1e-6)
     mesh = mesh_of(axes).get_array()
-    stable = plane["stable"].transpose("momentum.delta", "eta").values
+    stable = plane["stable"].transpose("momentum_delta", "eta").values
     np.testing.assert_array_equal(np.ma.getmaskarray(mesh).reshape(stable.shape), ~stable)
     assert axes.get_legend().get_texts()[-1].get_text() == "not stable"
     assert axes.get_xlabel() == "learning rate (time)"

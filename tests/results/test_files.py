@@ -191,7 +191,7 @@ def test_what_is_not_ours_is_one_line(tmp_path):
     data = xr.open_dataset(io.BytesIO(whole), engine="h5netcdf").load()
     for attributes, said in (
         ({"sdesim_kind": "sweep"}, "is a sweep, and not a run of simulate or iterate"),
-        ({"sdesim_format": 99}, "is of format 99, written by sdesim .*, and this version, .*, reads up to 3"),
+        ({"sdesim_format": 99}, "is of format 99, written by sdesim .*, and this version, .*, reads up to 4"),
     ):
         datasets.write_dataset(data.assign_attrs(attributes), path)
         with pytest.raises(ValueError, match=said):

@@ -1,4 +1,4 @@
-"""Files that version 1 of the schema wrote, with the numbers that it wrote into them."""
+"""Files that earlier versions of the schema wrote, with the numbers that they wrote into them."""
 
 import json
 import pathlib
@@ -13,13 +13,14 @@ from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame.experiment import kept_in, redraw
 from sdesim.results.datasets import read_dataset, read_described
 from sdesim.results.schema import VERSION, Header
+from sdesim.view.sheets import Sheet
 
 OLD = pathlib.Path(__file__).parent / "old"
 NUMBERS = json.loads((OLD / "numbers.json").read_text())
 
 
 def test_they_are_old():
-    versions = {"run": 1, "sweep": 1, "figure": 1, "training": 1, "run_2": 2}
+    versions = {"run": 1, "sweep": 1, "figure": 1, "training": 1, "run_2": 2, "sweep_3": 3}
     for name, version in versions.items():
         data = xr.load_dataset(OLD / f"{name}.nc", engine="h5netcdf")
         assert data.attrs["sdesim_format"] == version < VERSION
@@ -74,8 +75,19 @@ def test_a_run_of_format_2_has_its_series_and_what_it_is_at_the_end(float32):
 def test_a_sweep_is_joined():
     data = sdesim.join([xr.load_dataset(OLD / "sweep.nc", engine="h5netcdf")])
     for name, values in NUMBERS["sweep"].items():
-        np.testing.assert_allclose(data[name], values, rtol=1e-6)
+        np.testing.assert_allclose(data[name.replace(".", "_")], values, rtol=1e-6)
     assert Header.of(data.attrs, "sweep", "").settings["grid"] == {"coupling.k": [0.5, 1.5]}
+
+
+def test_dimensions_of_format_3_are_identifiers():
+    """There a dimension had the dotted name that the grid has."""
+    as_it_was = xr.load_dataset(OLD / "sweep_3.nc", engine="h5netcdf")
+    assert as_it_was["quorum_mean"].dims == ("coupling.k", "n_agents", "dim")
+    files = [read_dataset(OLD / "sweep_3.nc"), sdesim.join([as_it_was]), Sheet("", "data", OLD / "sweep_3.nc").data()]
+    for data in (*files, sdesim.open(OLD / "store_3")):
+        assert data["quorum_mean"].dims == ("coupling_k", "n_agents", "dim")
+        np.testing.assert_allclose(data["quorum_mean"], NUMBERS["sweep of format 3"], rtol=1e-6)
+        assert data.sel(coupling_k=1.5, n_agents=3).sizes["sim"] == 2
 
 
 def test_a_figure_is_drawn_and_judged(tmp_path):

@@ -30,7 +30,7 @@ def run(k=1.0, steps=20, model=None, **more):
 def test_a_result_and_a_sweep_have_the_same_names_for_the_same():
     result = run().to_xarray()
     how = dict(agents=3, sims=8, seed=5, init=sdesim.init.Normal(), observe=WATCHED, every=4)
-    swept = sdesim.sweep(model_of(), {"coupling.k": [1.0, 2.0]}, steps=20, **how).isel({"coupling.k": 0}, drop=True)
+    swept = sdesim.sweep(model_of(), {"coupling.k": [1.0, 2.0]}, steps=20, **how).isel(coupling_k=0, drop=True)
     shared = [name for name in result if not str(name).startswith("shared")]
     assert {"spread", "quorum_loss", "spread_series", "quorum_loss_series", "mean_loss", "quorum_series"} <= set(shared)
     for name in shared:
@@ -184,7 +184,7 @@ def test_of_independent_runs_both_errors_agree():
 
 def test_points_of_a_sweep_are_paired():
     data = sdesim.sweep(model_of(), {"coupling.k": [1.0, 1.1]}, agents=3, sims=50, steps=20, init=sdesim.init.Normal())
-    found = paired(data.isel({"coupling.k": 1}), data.isel({"coupling.k": 0}))
+    found = paired(data.isel(coupling_k=1), data.isel(coupling_k=0))
     assert found["spread_stderr"] < 0.5 * found["spread_apart"]
     np.testing.assert_allclose(found["spread"], data["spread"][1] - data["spread"].values[0])
 

@@ -465,13 +465,13 @@ def test_a_sweep_over_delays():
         one = sdesim.simulate(
             model_of(law=noise.Gaussian(1.0), eta=0.2), steps=20, stepper=sdesim.Delayed(delay, DT), **sized()
         )
-        got = data["agents"].sel({"stepper.delay": delay, "eta": 0.2})
+        got = data["agents"].sel(stepper_delay=delay, eta=0.2)
         np.testing.assert_allclose(got, one.agents, rtol=1e-11, atol=1e-11)
     law = sdesim.Delayed(Gamma(2.0, mean=0.1), DT, longest=0.5, distributed=True)
     data = sdesim.sweep(model, {"stepper.delay.mean": [0.1, 0.2]}, steps=20, stepper=law, **sized())
     two = sdesim.Delayed(Gamma(2.0, mean=0.2), DT, longest=0.5, distributed=True)
     one = sdesim.simulate(model, steps=20, stepper=two, **sized()).agents
-    np.testing.assert_allclose(data["agents"].sel({"stepper.delay.mean": 0.2}), one, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(data["agents"].sel(stepper_delay_mean=0.2), one, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("delay", [0.1, 0.17, 0.5])

@@ -74,14 +74,14 @@ def test_a_sweep_takes_every_stepper(name):
     swept = sdesim.sweep(model(), {"coupling.k": gains}, sims=20, steps=15, stepper=stepper, **sized())
     for k in gains:
         one = sdesim.simulate(model(rule=coupling.Elastic(k, 2.0)), sims=20, steps=15, stepper=stepper, **sized())
-        np.testing.assert_allclose(swept["agents"].sel({"coupling.k": k}), one.agents, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(swept["agents"].sel(coupling_k=k), one.agents, rtol=1e-12, atol=1e-12)
 
 
 def test_a_sweep_takes_increments():
     dw = np.random.default_rng(0).normal(size=(6, 3, 4, 2)) * 0.1
     swept = sdesim.sweep(model(), {"coupling.k": [0.5, 2.0]}, sims=3, steps=6, increments=dw, **sized())
     one = sdesim.simulate(model(rule=coupling.Elastic(2.0, 2.0)), sims=3, steps=6, increments=dw, **sized())
-    np.testing.assert_allclose(swept["agents"].sel({"coupling.k": 2.0}), one.agents, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(swept["agents"].sel(coupling_k=2.0), one.agents, rtol=1e-12, atol=1e-12)
 
 
 class Midpoint(steppers.AbstractStepper):

@@ -50,16 +50,14 @@ def test_a_picture_is_of_what_was_chosen(store, monkeypatch):
     drawn = []
     png = drawing._png
     monkeypatch.setattr(drawing, "_png", lambda axes: drawn.append(axes) or png(axes))
-    drawing.draw(data, drawing.Choice("quorum_series", "coupling.k", "eta", as_map=True, at={"step": 2}))
+    drawing.draw(data, drawing.Choice("quorum_series", "coupling_k", "eta", as_map=True, at={"step": 2}))
     shown = drawn[-1].collections[0].get_array().reshape(len(ETA), len(K))
     np.testing.assert_allclose(shown, data["quorum_series_mean"].isel(step=2, dim=0).values.T)
     step = drawing.dims(data, "quorum_series")[0]
-    drawing.draw(data, drawing.Choice("quorum_series", step, "coupling.k", at={"eta": 1}))
+    drawing.draw(data, drawing.Choice("quorum_series", step, "coupling_k", at={"eta": 1}))
     lines = drawn[-1].lines
     assert len(lines) == len(K)
-    np.testing.assert_allclose(
-        lines[2].get_ydata(), data["quorum_series_mean"].isel({"coupling.k": 2, "eta": 1, "dim": 0})
-    )
+    np.testing.assert_allclose(lines[2].get_ydata(), data["quorum_series_mean"].isel(coupling_k=2, eta=1, dim=0))
 
 
 def test_a_folder_has_its_figures_with_their_claims():

@@ -46,7 +46,7 @@ def run(config, progress=False):
 def plot(config, data):
     """The picture, of the data alone."""
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-    plot_measured(axes, data["spread"], "coupling.k", "spread", "black")
+    plot_measured(axes, data["spread"], "coupling_k", "spread", "black")
     axes.set(xlabel="gain $k$ (1/time)", ylabel="spread (length²)", yscale="log")
     return figure
 
@@ -54,7 +54,7 @@ def plot(config, data):
 def closer(runs):
     """In which simulations the strongest coupling left less than half of the spread that none left."""
     spread = runs.data["spread"]
-    return (spread.isel({"coupling.k": -1}) < spread.isel({"coupling.k": 0}) / 2).values
+    return (spread.isel(coupling_k=-1) < spread.isel(coupling_k=0) / 2).values
 
 
 def statements(config):

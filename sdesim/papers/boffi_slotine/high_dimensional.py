@@ -30,7 +30,7 @@ from sdesim.papers.frame.measured import Runs
 from sdesim.plot import theme
 from sdesim.plot.landscapes import contours
 
-K = "coupling.k"
+K = "coupling_k"
 GAINS, PANELS = 11, 6
 WINDOW = 2.2  # half width of the pictures
 NEAR = 0.4  # half width of a cluster in each coordinate
@@ -172,7 +172,7 @@ def _run(config: Config, progress: bool) -> xr.Dataset:
     )
     all_gains = sweep(
         model,
-        {K: list(config.k)},
+        {"coupling.k": list(config.k)},
         agents=config.agents,
         dims=config.dims,
         sims=config.sims,

@@ -27,7 +27,7 @@ from sdesim.plot import theme
 from sdesim.plot.landscapes import unit_range
 from sdesim.statistics import kernel_density, silverman
 
-K = "coupling.k"
+K = "coupling_k"
 WINDOW = 3.0  # half width of the pictures
 NEAR = 0.4  # a basin of the smoothed loss, about each of its minima
 
@@ -254,7 +254,7 @@ def final_points(config: Config, dynamics: Dynamics, k: tuple[float, ...], progr
     """
     data = sweep(
         dynamics,
-        {K: list(k)},
+        {"coupling.k": list(k)},
         agents=config.agents,
         sims=config.sims,
         steps=config.steps,

@@ -36,6 +36,7 @@ from sdesim.ensembles.grids import sweep
 from sdesim.papers.asynchrony.race.claims import typical
 from sdesim.papers.asynchrony.race.config import PROTOCOLS, Config
 from sdesim.papers.frame import measured
+from sdesim.results.datasets import dimension
 
 MAKERS: dict[str, Callable[[Config], AbstractProtocol]] = {
     "synchronous": lambda c: KAsyncSGD(c.workers),
@@ -121,7 +122,7 @@ def _swept(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dat
     )
     names = {"center_series": "center", "gradients": "gradients", "bytes": "megabytes"}
     kept = data[list(names)].rename(names).drop_attrs()
-    return kept.stack(point=list(grid), create_index=False)
+    return kept.stack(point=[*map(dimension, grid)], create_index=False)
 
 
 def fastest(config: Config, loss: xr.DataArray) -> int:

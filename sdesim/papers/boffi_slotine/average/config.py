@@ -10,7 +10,7 @@ from sdesim.theory.averages import Chain, quorum_chain
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
-K, UNEQUAL = "coupling.k", "unequal.k"
+K, UNEQUAL = "coupling_k", "unequal_k"
 ALIKE = ("none", "common")
 
 

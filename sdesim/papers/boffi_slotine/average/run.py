@@ -120,13 +120,13 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
             Exponential(matrix @ np.array(config.noise)),
             config.eta,
         )
-        parts.append(scaled(sweep(model, {K: list(config.k)}, agents=config.agents, dims=2, **settings)))
+        parts.append(scaled(sweep(model, {"coupling.k": list(config.k)}, agents=config.agents, dims=2, **settings)))
     # An agent's own learning rate multiplies its gradient, its noise and its coupling: dividing the gain by it leaves
     # the coupling of all agents alike, and the rest preconditioned.
     own = np.array(config.unequal)
     gains = [k / own for k in config.unequal_k]
     model = Dynamics(objectives.Quadratic(1.0), Quorum(gains[0]), Exponential(np.eye(1)), config.eta * own)
-    differ = scaled(sweep(model, {K: gains}, agents=own.size, dims=1, **settings)).isel(dim=0, drop=True)
+    differ = scaled(sweep(model, {"coupling.k": gains}, agents=own.size, dims=1, **settings)).isel(dim=0, drop=True)
     return xr.Dataset(
         {
             "alike": xr.concat(parts, xr.IndexVariable("preconditioner", list(ALIKE)), combine_attrs="drop"),

@@ -76,7 +76,7 @@ def _late(
         keep_agents=False,
         progress=progress,
     )
-    return data.isel(step=data["step"].values > steps / 3).rename({"coupling.k": "k"}).astype(float)
+    return data.isel(step=data["step"].values > steps / 3).rename({"coupling_k": "k"}).astype(float)
 
 
 def _distance(*points: xr.DataArray) -> xr.DataArray:

@@ -16,6 +16,7 @@ from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
 from sdesim.papers.boffi_slotine import one_dimensional as one
 from sdesim.papers.boffi_slotine.filters.config import CONVERGING, FILTERS, Config, effective_rate
 from sdesim.papers.frame import measured
+from sdesim.results.datasets import dimension
 
 EVERY = 20  # iterations between two records
 DIVERGED = 1e6  # farther than this an agent has diverged
@@ -70,7 +71,7 @@ def _runs(
         name = "coupling.k" if method in FILTERS else "eta"
         values = list(config.k) if method in FILTERS else [scale * effective_rate(config, k) for k in config.k]
         series = _series(config, model, {**further, name: values}, start, progress)
-        parts.append(series.rename({name: "k"}).assign_coords(k=list(config.k)))
+        parts.append(series.rename({dimension(name): "k"}).assign_coords(k=list(config.k)))
     return xr.concat(parts, dim=xr.IndexVariable("algorithm", list(models)))
 
 
@@ -90,7 +91,7 @@ def _convex(config: Config, models: dict[str, Dynamics], progress: bool) -> xr.D
     """On the quadratic, which is log cosh of weight 0, and on log cosh, over the second half of each run."""
     weights = {"objective.weight": [0.0, config.weight]}
     series = _runs(config, models, weights, config.start, progress)
-    quadratic, convex = (series.isel({"objective.weight": i}, drop=True) for i in (0, 1))
+    quadratic, convex = (series.isel({"objective_weight": i}, drop=True) for i in (0, 1))
     late = dict(step=slice(config.steps // 2, None))
     energy = convex["x"] ** 2 + convex["k"] / config.rate * convex["center"] ** 2
     shown = convex["center"].sel(k=config.k_shown, drop=True)
@@ -127,7 +128,7 @@ def _decays(config: Config, models: dict[str, Dynamics], progress: bool) -> xr.D
     quiet = {m: dataclasses.replace(models[m], noise=noise.Gaussian(0.0)) for m in CONVERGING}
     # of the form and the size of the runs with noise, whose programs serve again
     series = _runs(config, quiet, {"objective.weight": [0.0, config.weight]}, config.start, progress)
-    x = series["center"].isel({"objective.weight": 0, "sim": 0}).values
+    x = series["center"].isel({"objective_weight": 0, "sim": 0}).values
     early, late = ((x < level * config.start).argmax(-1) for level in (1e-1, 1e-3))
     if (late == 0).any():
         raise ValueError(f"steps={config.steps}: too few to converge at all gains k={config.k}; use more")
@@ -147,5 +148,5 @@ def _stability(config: Config, models: dict[str, Dynamics], progress: bool) -> x
             grid = {"coupling.filter.rate": list(config.rates)}
             x = _series(config, models[method], grid, 0.0, progress)["x"]
         x = x.where(abs(x) < DIVERGED).sel(step=slice(config.steps // 2, None))
-        parts.append((x**2).mean("step", skipna=False).rename({"coupling.filter.rate": "rate"}))
+        parts.append((x**2).mean("step", skipna=False).rename({"coupling_filter_rate": "rate"}))
     return xr.Dataset({"square": xr.concat(parts, dim=xr.IndexVariable("filter", list(FILTERS)))})

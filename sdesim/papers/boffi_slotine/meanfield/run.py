@@ -53,7 +53,9 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
 
     def simulated(agents: int, steps: int, **further: Any) -> xr.Dataset:
         settings: dict[str, Any] = dict(sims=config.sims, seed=config.seed, init=config.start, progress=progress)
-        found = sweep(one.model(config), {one.K: list(config.k)}, agents=agents, steps=steps, **settings, **further)
+        found = sweep(
+            one.model(config), {"coupling.k": list(config.k)}, agents=agents, steps=steps, **settings, **further
+        )
         return found.isel(dim=0, drop=True)
 
     every = max(1, config.steps // 60)

@@ -76,7 +76,7 @@ def _on_loss(config: Config, loss: str, progress: bool) -> xr.Dataset:
         keep_agents=False,
         progress=progress,
     )
-    data = data.rename({"coupling.k": "k"})
+    data = data.rename({"coupling_k": "k"})
     late = data.isel(step=data["step"].values > steps / 3, dim=0, drop=True).astype(float)
     quorum = late["quorum_series"]
     return xr.Dataset(

@@ -6,7 +6,6 @@ from sdesim.fields import check_count, check_sign
 from sdesim.objectives import LogCosh
 from sdesim.theory.meanfield import Grid, SelfConsistency
 
-SIGMA = "noise.sigma"
 T = "temperature"
 P = "n_agents"
 ETA = 0.1  # sets the unit of sigma alone: T = eta sigma^2 / 2

@@ -10,7 +10,7 @@ from sdesim.coupling import Quorum
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
 from sdesim.papers.boffi_slotine.one_dimensional import K
-from sdesim.papers.boffi_slotine.phase.config import BARRIER, ETA, GRID, SIGMA, START, Config, P, T
+from sdesim.papers.boffi_slotine.phase.config import BARRIER, ETA, GRID, START, Config, P, T
 from sdesim.theory.meanfield import SelfConsistency, fokker_planck, quorum_moments
 
 
@@ -26,7 +26,7 @@ def _second_moments(
     every = max(1, round(0.1 / config.dt))
     data = sweep(
         model,
-        {K: list(k), SIGMA: [_sigma(t) for t in temperatures]},
+        {"coupling.k": list(k), "noise.sigma": [_sigma(t) for t in temperatures]},
         agents=agents,
         sims=config.sims,
         steps=steps,
@@ -47,7 +47,7 @@ def _tilted_means(config: Config, start: float, progress: bool) -> np.ndarray:
     steps = int(np.ceil((config.burn_in + config.time) / config.dt))
     data = sweep(
         Dynamics(config.well(config.tilt), Quorum(1.0), noise.Gaussian(sigma), ETA),
-        {K: list(config.tilted_k)},
+        {"coupling.k": list(config.tilted_k)},
         agents=config.agents,
         sims=config.sims,
         steps=steps,

@@ -71,7 +71,7 @@ def _convex(config: Config, progress: bool) -> xr.Dataset:
             keep_agents=False,
             progress=progress,
         )
-        half = data.rename({"eta": "contrast", "coupling.k": "k"}).sel(step=slice(config.steps // 2, None))
+        half = data.rename({"eta": "contrast", "coupling_k": "k"}).sel(step=slice(config.steps // 2, None))
         half = half.assign_coords(contrast=list(config.contrast))
         found[f"{kind}_spread"] = half["spread_series"].mean("step", skipna=False).astype(float)
         found[f"{kind}_quorum"] = (
@@ -162,5 +162,5 @@ def explore(config: Explorers, eta: float, sims: int, seed: int, progress: bool)
                 "explored": explored,
             }
         )
-        parts.append(part.rename({"coupling.k": "gain"}).assign_coords(gain=list(config.k)))
+        parts.append(part.rename({"coupling_k": "gain"}).assign_coords(gain=list(config.k)))
     return xr.concat(parts, dim=xr.IndexVariable("population", list(kinds)))

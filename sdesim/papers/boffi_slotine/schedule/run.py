@@ -57,10 +57,10 @@ def _scheduled(config: Config, progress: bool) -> xr.Dataset:
     floors, every = [config.eta, config.floor], max(config.steps // 400, 1)
     rates = Halving(config.eta, config.halve_every, config.eta)
     model, control = _pair(config, Quorum(Growth(config.gain, config.growth_time, 0.0)), rates)
-    names = {"eta.floor": "rate", "coupling.k.power": "power"}
+    names = {"eta_floor": "rate", "coupling_k_power": "power"}
     size = (config.steps, every, config.start, progress)
     x = _quorum(config, model, {"eta.floor": floors, "coupling.k.power": list(POWERS)}, *size).rename(names)
-    z = _quorum(config, control, {"eta.floor": floors}, *size).rename({"eta.floor": "rate"})
+    z = _quorum(config, control, {"eta.floor": floors}, *size).rename({"eta_floor": "rate"})
     labels = {"rate": ["constant", "halved"], "step": x["step"].values}
     x, z = x.assign_coords(labels), z.assign_coords(labels)
     steps = x["step"].values
@@ -91,7 +91,7 @@ def _constant(config: Config, progress: bool) -> xr.Dataset:
     grid = {"eta": list(config.constant_eta), "coupling.k": list(config.constant_k)}
     model, control = _pair(config, Quorum(config.constant_k[0]), config.constant_eta[0])
     size = (config.constant_steps, 10, 0.0, progress)
-    x = _quorum(config, model, grid, *size).rename({"coupling.k": "k"})
+    x = _quorum(config, model, grid, *size).rename({"coupling_k": "k"})
     z = _quorum(config, control, {"eta": grid["eta"]}, *size)
     settled = x["step"] * x["eta"] >= SETTLED
     bias = -(x - z).where(settled, 0.0).sum("step", skipna=False) / settled.sum("step")

@@ -27,7 +27,7 @@ def _spread(config: Config, model: Dynamics, grid: dict, agents: int, refine: in
         keep_agents=False,
         progress=progress,
     )
-    series = data["spread_series"].rename({"objective.weight": "loss", "coupling.k": "k"}).astype(float)
+    series = data["spread_series"].rename({"objective_weight": "loss", "coupling_k": "k"}).astype(float)
     return series.assign_coords(loss=list(LOSSES), time=("step", data["step"].values * config.eta / refine))
 
 

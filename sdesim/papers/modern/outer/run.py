@@ -47,7 +47,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         keep_agents=False,
         progress=progress,
     )
-    names = {"coupling.lr": "lr", "coupling.momentum": "momentum", "noise.sigma": "sigma", "step": "round"}
+    names = {"coupling_lr": "lr", "coupling_momentum": "momentum", "noise_sigma": "sigma", "step": "round"}
     square = (data["center_series"].astype(float) ** 2).sum("dim", skipna=False).drop_attrs().rename(names)
     square = square.assign_coords(round=np.arange(config.rounds + 1))
     return xr.Dataset({"square": square.transpose("lr", "momentum", "sigma", "round", "sim")})

@@ -92,7 +92,7 @@ def _swept(config: Config, stepping: Asynchronous, workers: int, etas: tuple[flo
             progress=progress,
         )
     seen = data["center_series"].drop_attrs().astype(float)
-    seen = seen.rename({"noise.count": "samples", "noise.first": "set"})
+    seen = seen.rename({"noise_count": "samples", "noise_first": "set"})
     return _losses(config, seen.transpose("samples", "set", "eta", "sim", "step", "dim"))
 
 

@@ -48,7 +48,7 @@ def servers(config: Config, law: str, progress: bool = False) -> xr.DataArray:
         keep_agents=False,
         progress=progress,
     )
-    names = {"n_agents": "workers", "noise.count": "samples", "noise.twin": "twin"}
+    names = {"n_agents": "workers", "noise_count": "samples", "noise_twin": "twin"}
     return data["center"].drop_attrs().astype(float).rename(names)
 
 

@@ -59,7 +59,7 @@ def quiet(config: Config, delay: int, progress: bool) -> xr.DataArray:
         progress=progress,
     )
     seen = data[First.name].drop_attrs().astype(float)
-    seen = seen.rename({"sim": "what", "momentum.delta": "delta", "eta": "share"})
+    seen = seen.rename({"sim": "what", "momentum_delta": "delta", "eta": "share"})
     seen = seen.assign_coords(what=["mean", "difference"], share=list(config.learning), delta=[0.0, config.delta])
     return seen.transpose("delta", "share", "step", "what")
 

@@ -64,7 +64,7 @@ def _swept(
         progress=progress,
     )
     seen = data[ServerAndWorkers.name].drop_attrs().astype(float)
-    seen = seen.rename({f"{ServerAndWorkers.name}_what": "what", "noise.sigma": "sigma"})
+    seen = seen.rename({f"{ServerAndWorkers.name}_what": "what", "noise_sigma": "sigma"})
     seen = seen.assign_coords(what=["server", "workers", "square"])
     return seen.transpose("n_agents", "sigma", "eta", "time", "what", "sim")
 

@@ -15,6 +15,7 @@ from sdesim.ensembles.points import with_value
 from sdesim.papers.frame import measured
 from sdesim.papers.zhang.asynchronous.config import ARMS, Config
 from sdesim.papers.zhang.asynchronous.run import gains, model, period_of, stepper
+from sdesim.results.datasets import dimension
 
 WHAT = {"center": "shared", "agents": "own"}
 """What a stability map calls the squares that are measured."""
@@ -47,7 +48,7 @@ def over_rates(config: Config, arm: str, rates: tuple[float, ...]) -> xr.Dataset
     """
     grid = {"coupling.k": gains(config, rates)}
     found = stability_map(model(config), grid, stepper=stepper(arm), agents=config.many)
-    return found.rename({"coupling.k": "moving_rate"}).assign_coords(moving_rate=list(rates))
+    return found.rename({"coupling_k": "moving_rate"}).assign_coords(moving_rate=list(rates))
 
 
 @functools.cache
@@ -59,7 +60,7 @@ def over_periods(config: Config, arm: str) -> xr.Dataset:
         arm: a name of `ARMS`.
     """
     found = stability_map(model(config), {period_of(arm): config.periods}, stepper=stepper(arm), agents=config.few)
-    return found.rename({period_of(arm): "period"})
+    return found.rename({dimension(period_of(arm)): "period"})
 
 
 @functools.cache
@@ -75,7 +76,7 @@ def over_plane(config: Config, arm: str) -> xr.DataArray:
         "coupling.k": gains(config, config.plane_rates),
     }
     rate = stability_map(model(config), grid, stepper=stepper(arm), agents=config.few)["rate"]
-    rate = rate.rename({"objective.curvature": "a", "coupling.k": "alpha"})
+    rate = rate.rename({"objective_curvature": "a", "coupling_k": "alpha"})
     return rate.assign_coords(a=list(config.plane), alpha=list(config.plane_rates))
 
 

@@ -14,6 +14,7 @@ from sdesim.ensembles.grids import sweep
 from sdesim.ensembles.warnings import DivergenceWarning, StabilityWarning
 from sdesim.papers.yu.workers.run import ServerAndWorkers
 from sdesim.papers.zhang.asynchronous.config import ARMS, Config
+from sdesim.results.datasets import dimension
 from sdesim.steppers import AbstractStepper, Iteration
 
 
@@ -82,16 +83,7 @@ def _swept(
     seen = data[ServerAndWorkers.name].drop_attrs().astype(float)
     names = {f"{ServerAndWorkers.name}_what": "what", "time" if "time" in seen.dims else "step": "record"}
     seen = seen.rename(names).assign_coords(what=["server", "workers", "square"])
-    return seen.transpose(*grid_names(grid), "record", "what", "sim")
-
-
-def grid_names(grid: Mapping[str, Sequence]) -> list[str]:
-    """The dimensions of a grid's data.
-
-    Args:
-        grid: values by name.
-    """
-    return ["n_agents" if name == "agents" else name for name in grid]
+    return seen.transpose(*map(dimension, grid), "record", "what", "sim")
 
 
 def _squares(seen: xr.DataArray) -> dict[str, xr.DataArray]:
@@ -125,7 +117,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         lasting = _lasting(config, arm)
         grid = {"agents": config.workers, "coupling.k": gains(config, config.rates)}
         seen = _swept(config, arm, grid, config.sims, progress, **lasting)
-        axes = {"n_agents": "workers", "coupling.k": "moving_rate"}
+        axes = {"n_agents": "workers", "coupling_k": "moving_rate"}
         both = seen.rename(axes).assign_coords(workers=list(config.workers), moving_rate=list(config.rates))
         if arm != "synchronous":  # by arrivals, so that all phases of all workers are met as often
             steps = config.few * config.settle + config.stride * config.records
@@ -135,7 +127,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
         panels = {
             "workers": both.sel(moving_rate=config.rate, drop=True),
             "rates": both.sel(workers=config.many, drop=True),
-            "periods": seen.rename({period_of(arm): "period"}).assign_coords(period=list(config.periods)),
+            "periods": seen.rename({dimension(period_of(arm)): "period"}).assign_coords(period=list(config.periods)),
         }
         for panel, values in panels.items():
             for what, squares in _squares(values.isel(record=slice(-config.records, None))).items():
@@ -163,5 +155,5 @@ def over_plane(config: Config, arm: str, progress: bool = False) -> xr.DataArray
     seen = _swept(config, arm, grid, config.sims, progress, model=quiet, agents=config.few, **lasting)
     seen = seen.sel(record=moments) if arm == "synchronous" else seen.isel(record=slice(-2, None))
     squares = seen.sel(what="server", drop=True) ** 2 + seen.sel(what="square", drop=True)
-    squares = squares.rename({"objective.curvature": "a", "coupling.k": "alpha", "record": "moment"})
+    squares = squares.rename({"objective_curvature": "a", "coupling_k": "alpha", "record": "moment"})
     return squares.assign_coords(a=list(config.plane), alpha=list(config.plane_rates), moment=moments)

@@ -85,7 +85,7 @@ def _swept(config: Config, made: Asynchronous, progress: bool) -> xr.DataArray:
         progress=progress,
     )
     seen = data[Levels.name].drop_attrs().astype(float)
-    seen = seen.rename({"levels_level": "level", "levels_what": "what", "noise.sigma": "sigma", "coupling.k": "alpha"})
+    seen = seen.rename({"levels_level": "level", "levels_what": "what", "noise_sigma": "sigma", "coupling_k": "alpha"})
     levels = config.levels if tree else ["leaves", "root"]
     seen = seen.assign_coords(alpha=list(config.alphas), level=levels, what=["mean", "first"])
     return seen.transpose("sigma", "alpha", "time", "level", "what", "sim")
