@@ -24,8 +24,12 @@ from sdesim.progress import bar
 from sdesim.results.datasets import describe, dimension, to_bytes
 from sdesim.results.schema import Header
 from sdesim.results.stores.cut import Box, Rounds, missing
-from sdesim.results.stores.folder import Store, StoreError
+from sdesim.results.stores.folder import MANIFEST, Store, StoreError
 from sdesim.results.stores.work import Made, Worked, work
+
+MADE_BY = (
+    f"# a task of a store, whose {MANIFEST} says how, with all values of its grid: too many for every file"
+)
 
 
 class SweepError(RuntimeError):
@@ -241,8 +245,7 @@ class Durable:
         if self.store.noted(layout_name(size)) is None:
             self.store.note(layout_name(size), layout_of(data))
         settings = {"points": task.points.tolist(), "sims": list(task.sims)}
-        made_by = header_of(self.store).made_by
-        describe(data, "task", settings, made_by, path=path, seconds=seconds, number=number)
+        describe(data, "task", settings, MADE_BY, path=path, seconds=seconds, number=number)
         return Made(to_bytes(data), card_of(number, data, {"seconds": seconds, "path": path}))
 
     def _run(

@@ -137,6 +137,17 @@ def test_more_simulations_and_values_run_alone(tmp_path):
     np.testing.assert_array_equal(again["agents"], whole["agents"])
 
 
+def test_a_task_is_as_large_in_a_large_grid(tmp_path):
+    """Else files grow with the square of the number of points."""
+    few, many = (
+        Durable.of(Simulations(asked_of(model(), {"eta": np.linspace(0, 0.1, n)}, **RUN)), tmp_path / str(n), lanes=20)
+        for n in (2, 2000)
+    )
+    few.plan()
+    many.plan()
+    assert abs(len(few.compute(0).blob) - len(many.compute(0).blob)) < 200
+
+
 def test_what_is_not_done_is_nan(tmp_path, whole):
     asked = Sweep.of(model(), GRID, **{**SIGNATURE, **RUN})
     made = Durable.of(Simulations(asked), tmp_path / "store", lanes=7)

@@ -242,7 +242,8 @@ class Rounds:
         self.axes, self.lanes, self.all = tuple(axes), lanes, tuple(rounds)
         self._boxes = [box for one in self.all for box in one.boxes]
         self._ends = np.cumsum([0, *(tasks_in(box, lanes) for box in self._boxes)])
-        self._counts = tuple(len(self.values(axis)) for axis in self.axes)
+        self._values = {axis: tuple(v for one in self.all for v in one.values.get(axis, ())) for axis in self.axes}
+        self._counts = tuple(len(self._values[axis]) for axis in self.axes)
 
     def __len__(self) -> int:
         return len(self.all)
@@ -257,7 +258,7 @@ class Rounds:
         """What all rounds are to compute."""
         return self._boxes
 
-    def values(self, axis: str) -> list:
+    def values(self, axis: str) -> tuple:
         """The values of an axis, in the order in which they were added.
 
         Args:
@@ -266,7 +267,7 @@ class Rounds:
         Returns:
             Values as JSON holds them.
         """
-        return [value for one in self.all for value in one.values.get(axis, ())]
+        return self._values[axis]
 
     @property
     def counts(self) -> tuple[int, ...]:

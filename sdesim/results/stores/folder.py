@@ -71,7 +71,7 @@ class Store:
         if not named or not isinstance(lanes, int) or lanes < 1:
             raise StoreError(f"{said}: its manifest names no axes, or no size of a task")
         self._axes: list[str] = axes  # pyright: ignore[reportAttributeAccessIssue]
-        self._rounds: list[Round] = []
+        self._rounds = Rounds(self._axes, lanes)
         self._packs: dict[int, tuple[int, dict[int, memoryview]]] = {}
         self._whole: set[int] = set()  # folders of which every task is done, which need no second look
 
@@ -116,12 +116,13 @@ class Store:
             Damaged: for one that is not what was written, or does not follow those before; a ValueError.
         """
         while (path := self._round(len(self._rounds))).exists():
-            before = Rounds(self._axes, self.manifest["lanes"], self._rounds)
+            before = self._rounds
             try:
-                self._rounds.append(Round.of(_json(path), self._axes, before))
+                new = Round.of(_json(path), self._axes, before)
             except ValueError as error:
                 raise error if isinstance(error, Damaged) else Damaged(_said(path), str(error)) from error
-        return Rounds(self._axes, self.manifest["lanes"], self._rounds)
+            self._rounds = Rounds(self._axes, before.lanes, [*before.all, new])
+        return self._rounds
 
     def add(self, values: Mapping[str, list], boxes: Sequence[Box], said: Mapping[str, Any], after: Rounds) -> bool:
         """Add a round, unless another one has been added since.
