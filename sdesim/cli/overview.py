@@ -57,7 +57,7 @@ file to send.
 `sdesim completion` prints a script that completes commands, figures and options. For bash: sdesim completion bash >
 ~/.local/share/bash-completion/completions/sdesim
 
-What commands compile, figures run and data are is kept in $SDESIM_CACHE, by default ~/.cache/sdesim, and nowhere if that
+Data, runs of figures and what was compiled are kept in $SDESIM_CACHE, by default ~/.cache/sdesim, and nowhere if that
 is set to nothing; JAX_ENABLE_COMPILATION_CACHE=0 compiles anew.
 
 Exit status: 0; 1 if a claim fails at the default preset, is broken by nothing (--break), or nothing could be measured;

@@ -7,6 +7,8 @@ engine's business.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -96,7 +98,7 @@ def advance_lanes(
             model, state, n, seed=seed, sim=sim, **here
         )
         if paired:
-            state = state._replace(x=_halves(state.x), v=None if state.v is None else _halves(state.v))
+            state = _of_agents(_halves, state)
         elif tight:
             state = unpack(state)
         state = over(one, None, axes, -1, -1, None, None, -1)(stepper, model, state, sims, seed, step, here)
@@ -154,20 +156,28 @@ def _tight(state: State) -> State:
     return jax.tree.map(lambda a: a.reshape(*(n for n in a.shape[:-1] if n != 1), a.shape[-1]), state)
 
 
+def _of_agents(change: Callable[[Any], Any], state: State) -> State:
+    """A state with its positions and velocities changed."""
+    return state._replace(x=change(state.x), v=None if state.v is None else change(state.v))
+
+
 def _halves(z: Array) -> Halves:
-    """Complex numbers (pairs, lanes) as agents in one dimension."""
-    return Halves(z.real[:, None], z.imag[:, None])
+    """Complex numbers (pairs, dims, lanes), without dims where it is 1, as agents."""
+    loose = (z.shape[0], math.prod(z.shape[1:-1]), z.shape[-1])
+    return Halves(z.real.reshape(loose), z.imag.reshape(loose))
 
 
 def _complex(a: Array | Halves) -> Array:
-    """An array of agents in one dimension, in halves or not, as complex numbers (pairs, lanes)."""
+    """An array of agents, in halves or not, as complex numbers (pairs, dims, lanes), without dims where it is 1."""
     a = a if isinstance(a, Halves) else Halves.split(a)
-    return lax.complex(a.even[:, 0], a.odd[:, 0])
+    pairs, dims, lanes = a.even.shape
+    tight = (pairs, lanes) if dims == 1 else (pairs, dims, lanes)
+    return lax.complex(a.even.reshape(tight), a.odd.reshape(tight))
 
 
 def _packed(state: State) -> State:
     """Positions and velocities as one complex number a pair of agents."""
-    return state._replace(x=_complex(state.x), v=None if state.v is None else _complex(state.v))
+    return _of_agents(_complex, state)
 
 
 def _repacked(state: State) -> State:
@@ -178,5 +188,4 @@ def _repacked(state: State) -> State:
 
 def _unpacked(state: State) -> State:
     """A state from what `_packed` makes of it."""
-    unpack = lambda a: None if a is None else _halves(a).merged()
-    return state._replace(x=unpack(state.x), v=unpack(state.v))
+    return _of_agents(lambda a: _halves(a).merged(), state)

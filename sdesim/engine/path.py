@@ -9,14 +9,16 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from sdesim.dynamics import Dynamics
-from sdesim.engine import gpu
+from sdesim.engine import blocks, gpu
 from sdesim.engine.blocks import VECTOR, Blocks
 from sdesim.engine.plan import Plan
+from sdesim.engine.vectorize import mixes
 from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractObservable, looking_at_every_step
 from sdesim.steppers import AbstractStepper
@@ -140,7 +142,7 @@ def choose(
         EngineWarning: once for each reason, where the GPU kernel cannot take the run.
     """
     traced = is_traced(arrays) or inside_a_trace()
-    alone = _why_not_in_pairs(plan, stepper, model, observables, increments, dtype)
+    alone = _why_not_in_pairs(plan, stepper, model, axes, observables, increments, dtype)
     layout = None if traced else layout_of(plan, lanes, exact)
     path = Path(traced, layout, None, alone is None)
     if traced or jax.default_backend() != "gpu":
@@ -162,6 +164,7 @@ def _why_not_in_pairs(
     plan: Plan,
     stepper: AbstractStepper,
     model: Dynamics,
+    axes: PyTree,
     observables: tuple[AbstractObservable, ...],
     increments: bool,
     dtype: Any,
@@ -172,7 +175,6 @@ def _why_not_in_pairs(
         "of workers in virtual time": not stepper.lockstep,
         "of steps that look back": stepper.past > 0,
         "with fast=False": not plan.fast,
-        f"in {plan.dims} dimensions": plan.dims != 1,
         f"of {plan.agents} agents": plan.agents % 2 == 1,
         f"with a look at every step ({', '.join(watching)})": bool(watching),
         "with the caller's increments": increments,
@@ -180,9 +182,26 @@ def _why_not_in_pairs(
         "of variates drawn by rejection": model.noise.rejects,
         f"in {dtype}": dtype != jnp.float32,
     }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+    reason = next((reason for reason, holds in reasons.items() if holds), None)
+    if reason is None and plan.dims > 1 and _mixes_coordinates(plan, stepper, model, axes):
+        return "of coordinates that depend on each other"  # whose sums XLA does not vectorize over complex numbers
+    return reason
 
 
+def _mixes_coordinates(plan: Plan, stepper: AbstractStepper, model: Dynamics, axes: PyTree) -> bool:
+    """Whether a step looks from one coordinate at another."""
+    program = (plan, form((stepper, model)), tuple(jax.tree.leaves(axes, is_leaf=is_none)))
+    if program not in _MIXING:
+        swept, kept = blocks.swept_and_kept(model, axes)
+        one = eqx.combine(kept, jax.tree.map(lambda a: a[..., 0], swept))
+        x = jnp.zeros((plan.agents, plan.dims), jnp.float32)
+        state = jax.eval_shape(lambda x: stepper.init(one, x), x)
+        jaxpr = jax.make_jaxpr(lambda state, n: stepper.step(one, state, n))(state, jnp.zeros((), jnp.int32)).jaxpr
+        _MIXING[program] = mixes(jaxpr, plan.agents, plan.dims)
+    return _MIXING[program]
+
+
+_MIXING: dict[Any, bool] = {}  # by program: a step takes 25 ms to trace
 _KERNELS: dict[Any, gpu.Choice] = {}  # by program: half a second to find, and what this machine made of it
 
 

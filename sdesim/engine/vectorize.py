@@ -37,10 +37,12 @@ def _sine_from(x: Array, n: Array, odd: Array) -> Array:
     """sin(x - n pi) for |x - n pi| up to about pi / 2, with its sign flipped where the lowest bit of `odd` is set."""
     r = (x - n * PI[0]) - n * PI[1]
     r = jnp.maximum(jnp.minimum(r, _REACH), -_REACH)  # far out the reduction fails, and a sine must stay bounded still
-    s = r * r
-    y = r + r * s * (SINE[0] + s * (SINE[1] + s * (SINE[2] + s * SINE[3])))
+    # The sign first, so that the sum comes last: what a sum over agents or coordinates and another kernel both need is
+    # stored by XLA if its last operation has two arrays, and computed in both kernels if that has one.
     sign = lax.bitcast_convert_type(odd, jnp.uint32) << np.uint32(31)
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(y, jnp.uint32) ^ sign, jnp.float32)
+    r = lax.bitcast_convert_type(lax.bitcast_convert_type(r, jnp.uint32) ^ sign, jnp.float32)
+    s = r * r
+    return r + r * s * (SINE[0] + s * (SINE[1] + s * (SINE[2] + s * SINE[3])))
 
 
 @jax.custom_jvp
@@ -231,6 +233,47 @@ def unproven(jaxpr: Jaxpr) -> str | None:
     return None
 
 
+def mixes(jaxpr: Jaxpr, agents: int, dims: int) -> bool:
+    """Whether a program looks from one coordinate of an agent at another.
+
+    Args:
+        jaxpr: the program, of one lane.
+        agents: of one simulation, more than 1.
+        dims: of one agent, more than 1.
+
+    Returns:
+        False if on the way to its results all is elementwise, but for sums over the agents alone.
+    """
+    apart = ELEMENTWISE | {"broadcast_in_dim", "expand_dims", "iota", "optimization_barrier", "squeeze"}
+
+    def needed(jaxpr: Jaxpr, results: Sequence[bool]) -> list[bool] | None:
+        """Which arguments are needed for the results that are; None if coordinates are mixed on the way."""
+        used = {v for v, need in zip(jaxpr.outvars, results, strict=True) if need and not isinstance(v, Literal)}
+        for eqn in reversed(jaxpr.eqns):
+            wanted = [v in used for v in eqn.outvars]
+            if not any(wanted):
+                continue
+            name = eqn.primitive.name
+            arguments: list[bool] | None = [True] * len(eqn.invars)
+            of_all = any(getattr(v.aval, "size", 0) >= agents * dims for v in (*eqn.invars, *eqn.outvars))
+            if name in INLINED:
+                arguments = needed(_called(eqn).jaxpr, wanted)
+            elif of_all and name not in apart and not (name in _COMBINE and eqn.params["axes"] == (0,)):
+                arguments = None
+            if arguments is None:
+                return None
+            used.update(v for v, need in zip(eqn.invars, arguments, strict=True) if need and not isinstance(v, Literal))
+        return [v in used for v in jaxpr.invars]
+
+    return needed(jaxpr, [True] * len(jaxpr.outvars)) is None
+
+
+def _called(eqn: Any) -> ClosedJaxpr:
+    """The program of a call."""
+    inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
+    return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+
+
 def inner_programs(params: dict[str, Any]) -> Iterator[Any]:
     """The programs of loops, branches and calls among an equation's parameters.
 
@@ -411,8 +454,7 @@ class _Program(NamedTuple):
         return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
 
     def inlined(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
-        inner = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
-        inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+        inner = _called(eqn)
         return self.evaluate(inner.jaxpr, [_constant(c) for c in inner.consts], inputs)
 
     def with_rule(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
@@ -474,7 +516,7 @@ class _Program(NamedTuple):
         if name in _COMBINE and 0 in eqn.params["axes"]:  # the two halves into one first, so that one array is reduced
             value = inputs[0]
             shape = (agents // 2, *value.shape[1:])
-            if name == "reduce_sum" and _is_pairs_of_lanes(value):
+            if name == "reduce_sum" and _is_sum_of_pairs(eqn, value):
                 return [_Value(_sum_of_pairs(value.array, value.odd), out.shape, True)]
             one = _Value(_COMBINE[name](value.array, value.odd), shape, value.mapped)
             return self.apply(eqn, [one], eqn.params, out.shape)
@@ -589,22 +631,25 @@ _COMBINE = {
 }
 
 
-def _is_pairs_of_lanes(value: _Value) -> bool:
-    """Whether the halves have no axes but those of the pairs and of the lanes."""
-    numbers = math.prod(value.shape) == value.shape[0]
-    return numbers and value.mapped and jnp.ndim(value.array) == 2 and value.array.dtype == jnp.float32
+def _is_sum_of_pairs(eqn: Any, value: _Value) -> bool:
+    """Whether a sum is over the pairs alone, of what makes complex numbers; one pair has no axis to sum over."""
+    alone = value.shape[0] > 2 and math.prod(value.shape[d] for d in eqn.params["axes"]) == value.shape[0]
+    return alone and value.mapped and value.array.dtype == jnp.float32
 
 
 def _sum_of_pairs(even: Array, odd: Array) -> Array:
-    """The sum of both over the pairs of agents, (lanes,).
+    """The sum of both over the pairs of agents, (lanes,) or (dims, lanes).
 
-    On a CPU as a product with ones: that kernel reads complex numbers as they lie in memory, where for a reduction XLA
-    writes their real and imaginary parts into an array of their own first.
+    On a CPU of complex numbers as they lie in memory, where XLA would write their real and imaginary parts into an
+    array of their own first. In one dimension as a product with ones.
     """
     if jax.default_backend() != "cpu":
         return jnp.sum(even + odd, axis=0)
     pairs = lax.complex(even, odd)
-    total = jnp.dot(jnp.ones(pairs.shape[0], pairs.dtype), pairs, precision=lax.Precision.HIGHEST)
+    if pairs.ndim == 2:
+        total = jnp.dot(jnp.ones(pairs.shape[0], pairs.dtype), pairs, precision=lax.Precision.HIGHEST)
+    else:
+        total = jnp.sum(pairs, axis=0)
     return total.real + total.imag
 
 

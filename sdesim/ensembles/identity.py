@@ -19,6 +19,7 @@ from jaxtyping import Array
 from sdesim import random
 from sdesim.contents import digest, program
 from sdesim.dynamics import Dynamics
+from sdesim.engine import ROUNDING
 from sdesim.engine.plan import view_of
 from sdesim.ensembles.points import FINALS, LAWS, STEPPER, Sweep, of_sims, stiffest
 from sdesim.ensembles.setup import Setup
@@ -82,7 +83,7 @@ def _precision() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """What decides how programs are rounded, beside themselves."""
     packages = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
-    return {**packages, "device": jax.devices()[0].platform}
+    return {**packages, "device": jax.devices()[0].platform, "rounding": ROUNDING}
 
 
 def programs(sweep: Sweep) -> dict[str, Setup]:

@@ -60,7 +60,7 @@ def arguments(kind, name, agents, dims, dtype):
 
 def both(kind, name, agents, dims, dtype, fast, x, shared, t):
     """What the engine makes of a program, and what jax.vmap makes of it."""
-    paired = fast and dtype == "float32" and dims == 1 and agents % 2 == 0  # as the engine decides
+    paired = fast and dtype == "float32" and agents % 2 == 0
     of_lane = program(kind, name, ArrayMean(agents))
     got = lanes(of_lane, (-1, -1, -1), fast=fast)(Halves.split(x) if paired else x, shared, t)
     merged = lambda a: a.merged() if isinstance(a, Halves) else a

@@ -21,6 +21,14 @@ def printing(x):
     return bowl(x)
 
 
+def chain(x):
+    return jnp.sum((x[1:] - x[:-1]) ** 2)
+
+
+def norm(x):
+    return jnp.sum(x**2) ** 2
+
+
 def taken(loss=bowl, law=lambda: noise.Uniform(1.0), agents=4, sims=40, steps=3, **options):
     model = sdesim.Dynamics(loss, sdesim.Quorum(1.0), law(), eta=0.1)
     return sdesim.simulate(model, agents=agents, sims=sims, steps=steps, **options).run["path"]
@@ -38,7 +46,9 @@ BLOCKS, WHOLE, PAIRS = "blocks of 128 lanes", "one program of all lanes", ", age
         (dict(sims=3, exact=True), BLOCKS + PAIRS),
         (dict(sims=3, first_sim=7), BLOCKS + PAIRS),
         (dict(agents=5), BLOCKS + ": no pairs of 5 agents"),
-        (dict(dims=2), "blocks of 64 lanes: no pairs in 2 dimensions"),
+        (dict(dims=2), "blocks of 64 lanes" + PAIRS),
+        (dict(dims=2, loss=chain), "blocks of 64 lanes: no pairs of coordinates that depend on each other"),
+        (dict(dims=2, loss=norm), "blocks of 64 lanes: no pairs of coordinates that depend on each other"),
         (dict(fast=False), BLOCKS + ": no pairs with fast=False"),
         (dict(law=lambda: noise.GammaMultiplicative(2.0)), BLOCKS + ": no pairs of variates drawn by rejection"),
         (dict(law=noise.Silent), BLOCKS + ": no pairs without random words"),

@@ -84,18 +84,27 @@ def test_agents_in_halves_give_the_same():
     close(merge(halved), whole)
 
 
-def test_simple_steps_stay_in_halves(compiled_here):
+@pytest.mark.parametrize(("dims", "state"), [(1, "4,64"), pytest.param(3, "4,3,32", marks=pytest.mark.slow)])
+def test_simple_steps_stay_in_halves(dims, state, compiled_here):
     """No interleaving in the hot step, which would cost more than the halves save."""
-    loss = lambda x: x**4 - jnp.cos(3 * x)
+    loss = lambda x: jnp.sum(x**4 - jnp.cos(3 * x))
     with jax.enable_x64(False):
         model = sdesim.Dynamics(loss, coupling.Elastic(0.1), noise.Gaussian(1.0), 0.01, sdesim.Nesterov(0.5))
-        program = compiled_text(model, agents=8)
+        program = compiled_text(model, agents=8, dims=dims)
     steps = [line for line in program.splitlines() if " fusion(" in line and "while/body/while/body/while/body" in line]
-    assert sum("= c64[4,64]" in line for line in steps) == 2  # one kernel each for velocities and positions
+    assert sum(f"= c64[{state}]" in line for line in steps) == 2  # one kernel each for velocities and positions
     assert not any("= f32[8," in line for line in steps)  # and the whole state nowhere in the loop
 
 
-def compiled_text(model, agents, sims=64):
+def test_a_cosine_that_is_summed_and_used_is_computed_once(compiled_here):
+    """A kernel for the cosines, one for the gradient with its sines, and the sum between."""
+    with jax.enable_x64(False):
+        gradient = lanes(jax.vmap(jax.grad(sdesim.objectives.CoupledDoubleWells().loss)), (-1,))
+        program = jax.jit(gradient).lower(jnp.ones((50, 10, 32), jnp.float32)).compile().as_text()
+    assert program.count(" round-nearest-even(") == 2
+
+
+def compiled_text(model, agents, sims=64, dims=1):
     texts = []
     advance = engine._compiled()
 
@@ -105,7 +114,7 @@ def compiled_text(model, agents, sims=64):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_compiled", lambda *_: spy)
-        sdesim.simulate(model, agents=agents, sims=sims, steps=3)
+        sdesim.simulate(model, agents=agents, sims=sims, dims=dims, steps=3)
     return texts[0]
 
 
