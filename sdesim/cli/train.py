@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import sys
 import time
+import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ import tyro
 import xarray as xr
 
 from sdesim import training
+from sdesim._version import __version__
 from sdesim.asynchrony import Asynchronous
 from sdesim.cli import workers
 from sdesim.cli.usage import check_given
@@ -21,11 +24,12 @@ from sdesim.fields import check_choice, check_count, shown
 from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
-from sdesim.results.files import WriteError
+from sdesim.results.files import WriteError, write_text
 
 Data = Literal["cifar10", "synthetic", "text", "tabular"]
 NETWORK = {"text": "transformer", "tabular": "perceptron"}  # by default; of images the three-layer one
 AGENTS = 4  # of a run with a coupling
+OPTIONS = "training.toml"
 _ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
 _OPTIMIZERS = (
     "Each agent's own optimizer, of optax, in place of a step with the algorithm's momentum: "
@@ -121,9 +125,11 @@ class Options:
     memory: Annotated[str | None, _shown("BYTES")] = None
     """Memory that may be used, such as 4GB; what is free by default."""
     out: Annotated[Path | None, _shown("DIR")] = None
-    """Folder for history.nc, summary.png and checkpoints; runs/ALGORITHM by default."""
+    """Folder for history.nc, summary.png, training.toml and checkpoints; runs/ALGORITHM by default."""
     resume: bool = False
     """Go on with the training in that folder."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard to that folder too."""
 
     @property
     def name(self) -> str:
@@ -177,12 +183,71 @@ def parse(arguments: Sequence[str]) -> Options:
     """Options from the command line; tyro ends the process on a mistake, with what would be right.
 
     Args:
-        arguments: after `sdesim train`.
+        arguments: after `sdesim train`; the first may be a file of options, over which the others go.
 
     Returns:
         The options.
+
+    Raises:
+        FileNotFoundError: for a file that is not there.
+        ValueError: for one that is no TOML, or has what is no option.
     """
-    return tyro.cli(Options, prog="sdesim train", args=list(arguments))
+    file, rest = [], list(arguments)
+    if rest and rest[0].endswith(".toml"):
+        file, rest = options_in(rest[0]), rest[1:]
+    about = f"{Options.__doc__} FILE.toml as the first argument has options by their names; those after it go over it."
+    return tyro.cli(Options, prog="sdesim train [FILE.toml]", description=about, args=[*file, *rest])
+
+
+def options_in(path: str) -> list[str]:
+    """The options of a file, as the command line has them.
+
+    Args:
+        path: of the file: TOML, of options by their names.
+
+    Returns:
+        Arguments.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no TOML, or has what is no option.
+    """
+    try:
+        said = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no TOML: {error}") from error
+    names, found = [field.name for field in dataclasses.fields(Options)], []
+    for name, value in said.items():
+        try:
+            check_choice("option", name.replace("-", "_"), names)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            found += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+    return found
+
+
+def as_file(options: Options) -> str:
+    """Options as a file, from which `sdesim train` makes the training again.
+
+    Args:
+        options: of the training.
+
+    Returns:
+        TOML, without what is left to the algorithm or the network to choose, and without whether to resume.
+    """
+    lines = [f"# Made by sdesim {__version__}; `sdesim train THIS_FILE --out ELSEWHERE` makes it again."]
+    for field in dataclasses.fields(Options):
+        value = getattr(options, field.name)
+        if value is not None and field.name != "resume":
+            plain = str(value) if isinstance(value, Path) else value
+            lines.append(f"{field.name.replace('_', '-')} = {json.dumps(plain, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
 
 
 def run(options: Options) -> xr.Dataset:
@@ -211,6 +276,12 @@ def run(options: Options) -> xr.Dataset:
         given.pop("period", None)  # the protocol's
     algorithm = training.algorithm(options.name, **given)
     out = Path("runs") / options.name if options.out is None else options.out
+
+    def keep_options(run: training.Training) -> None:  # once the folder is this training's
+        with contextlib.suppress(OSError):  # of a full disk, which ends no training
+            write_text(out / OPTIONS, as_file(options))
+
+    callbacks = [keep_options, *([training.TensorBoard(out)] if options.tensorboard else [])]
     passed = ("eta", "epochs", "batch", "runs", "seed", "same_start", "weight_decay", "crop", "precision", "memory")
     began = time.perf_counter()
     with _in_words_of_the_command_line():
@@ -226,6 +297,7 @@ def run(options: Options) -> xr.Dataset:
             schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
             folder=out,
             progress=True,
+            callbacks=callbacks,
         )
     history = trained.history
     print(f"{_title(options)}: {history.sizes['epoch'] - 1} epochs, {time.perf_counter() - began:.0f} s now")

@@ -9,6 +9,7 @@ from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
 from sdesim.training.deal import AbstractDeal, Dirichlet
 from sdesim.training.inner import OPTIMIZERS, optimizer
+from sdesim.training.logs import TensorBoard
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
 from sdesim.training.pairs import svag
@@ -38,6 +39,7 @@ __all__ = [
     "ShowProgress",
     "Split",
     "Stall",
+    "TensorBoard",
     "ThreeLayer",
     "Tokens",
     "Trained",

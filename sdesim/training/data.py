@@ -379,7 +379,10 @@ def check_split(data: Any) -> None:
         ValueError: naming the part.
     """
     if not isinstance(data, Split):
-        raise TypeError(f"data={shown(data)}: must come from sdesim.training.split(images, seed)")
+        raise TypeError(
+            f"data={shown(data)}: must come from sdesim.training.split(images, seed), or be arrays (x, y) or (x, y, "
+            "test_x, test_y)"
+        )
     sample, kind = getattr(data.train_x, "shape", ())[1:], kind_of(data.train_x)
     for which in ("train", "validation", "test"):
         x, y = getattr(data, f"{which}_x"), getattr(data, f"{which}_y")
@@ -438,6 +441,33 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
         targets = lambda y: y.astype(np.int32)
     held_out = train_x[held], targets(train_y[held])
     return Split(train_x[kept], targets(train_y[kept]), *held_out, test_x, targets(test_y), mean, std, *scale)
+
+
+_SETS = {IMAGES: Images, TOKENS: Tokens, ROWS: Rows}
+
+
+def as_split(data: Any) -> Split:
+    """What a training takes as its data.
+
+    Args:
+        data: a `Split`; or what `split` takes, or arrays: samples and what is to be said of them, and the same of the
+            test set if there is one.
+
+    Returns:
+        The data, which were checked.
+
+    Raises:
+        TypeError: for what is none of these.
+        ValueError: as `check_split` and `split`.
+    """
+    if isinstance(data, Images | Tokens | Rows):
+        return split(data)
+    if not isinstance(data, Split) and isinstance(data, tuple | list) and len(data) in (2, 4):
+        x, y = data[:2]
+        none = data[2:] if len(data) == 4 else (x[:0], y[:0])
+        return split(_SETS[kind_of(x)](x, y, *none))
+    check_split(data)
+    return data
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

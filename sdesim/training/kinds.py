@@ -83,6 +83,18 @@ class Kind:
         """
         return (x.astype(jnp.float32) - mean) / std
 
+    def compared(self, said: Array, y: Array) -> Array:
+        """What a network said, as it is compared with what was to be said.
+
+        Args:
+            said: by the network.
+            y: what was to be said.
+
+        Returns:
+            Logits, or numbers of the shape of `y`; float32.
+        """
+        return said.astype(jnp.float32)
+
     def loss(self, said: Array, y: Array) -> Array:
         """The loss of a batch.
 
@@ -93,7 +105,8 @@ class Kind:
         Returns:
             A mean.
         """
-        return optax.softmax_cross_entropy_with_integer_labels(said.astype(jnp.float32), y.astype(jnp.int32)).mean()
+        said = self.compared(said, y)
+        return optax.softmax_cross_entropy_with_integer_labels(said, y.astype(jnp.int32)).mean()
 
     def scored(self, said: Array, y: Array, all_of_y: Array) -> Array:
         """The score of a batch, whose mean over batches is that of all.
@@ -202,8 +215,11 @@ class _OfRows(Kind):
             if not np.isfinite(np.asarray(value)).all():
                 raise ValueError(f"{name}: must be finite")
 
+    def compared(self, said: Array, y: Array) -> Array:
+        return said.astype(jnp.float32).reshape(y.shape)
+
     def loss(self, said: Array, y: Array) -> Array:
-        return jnp.mean((said.astype(jnp.float32).reshape(y.shape) - y) ** 2)
+        return jnp.mean((self.compared(said, y) - y) ** 2)
 
     def scored(self, said: Array, y: Array, all_of_y: Array) -> Array:
         return 1 - self.loss(said, y) / jnp.mean((all_of_y - all_of_y.mean(axis=0)) ** 2)

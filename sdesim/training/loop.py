@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -28,13 +28,14 @@ from sdesim.training import callbacks as calls
 from sdesim.training import programs
 from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.arriving import Arriving, Epoch
-from sdesim.training.data import Split
+from sdesim.training.data import Images, Split
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.measure import Record, dataset, labels, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
+from sdesim.training.samples import Rows, Tokens
 from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
-from sdesim.training.step import RunState
+from sdesim.training.step import RunState, Said
 from sdesim.training.store import Store
 from sdesim.training.trained import SCALES, Best, Trained, best_of, with_center
 from sdesim.training.workers import Workers, grown
@@ -82,7 +83,8 @@ class Training:
             width, channels), and with train, training or deterministic where it has such an argument, to logits
             (batch, classes). Linen's random numbers, if it wants them, are under the name "dropout". State beside
             parameters is refused.
-        data: from `sdesim.training.data.split`.
+        data: from `sdesim.training.split`; or arrays, of samples and of what is to be said of them, (x, y) or (x, y,
+            test_x, test_y), of which `split` keeps a fifth for validation.
         algorithm: from `sdesim.training.algorithm`, whose numbers follow from agents, eta and batch here; or an
             `Algorithm` of your own with any coupling rule. Its numbers may lead with an axis of runs, and differ
             between them.
@@ -113,6 +115,10 @@ class Training:
             protocol says when they meet, and how, of the algorithm's rule. A step is then the end of a job, and an
             epoch as many jobs of all together as agents that step together would have. A `Link` without a size has
             that of the network's parameters. None of agents that step together.
+        loss: in place of the data's, a function of what the network says of a batch and of what was to be said, to
+            one number or one a sample, whose mean is trained, such as optax.losses.huber_loss.
+        metrics: what is measured beside loss and score: functions like a loss by their names, of which train_NAME,
+            validation_NAME and test_NAME are the means.
 
     Raises:
         ValueError: for a bad argument: its name, its value and what would be right.
@@ -127,7 +133,7 @@ class Training:
     def __init__(
         self,
         network: Any,
-        data: Split,
+        data: Split | Images | Tokens | Rows | tuple,
         algorithm: Algorithm | NamedAlgorithm,
         *,
         optimizer: Any = None,
@@ -146,11 +152,12 @@ class Training:
         memory: int | str | None = None,
         deal: AbstractDeal | None = None,
         stepper: Asynchronous | None = None,
+        loss: Said | None = None,
+        metrics: Mapping[str, Said] | None = None,
     ):
         sizes = (eta, agents, batch, runs, seed, same_start, schedule, weight_decay, crop, precision)
-        self._setup = checked(
-            network, data, algorithm, *sizes, evaluation_batch, train_images, memory, optimizer, deal, stepper
-        )
+        more = (evaluation_batch, train_images, memory, optimizer, deal, stepper, loss, metrics)
+        self._setup = checked(network, data, algorithm, *sizes, *more)
         self._now: _At | None = None
         self._planned: set[str] = set()
         self._rates_set: dict[str, Any] = {}
@@ -222,7 +229,13 @@ class Training:
             said[RATES_SET] = self._rates_set
         seconds = float(data["seconds"].sum())
         return describe(
-            data, "training", said, made, labels(setup.pixels["train"].kind), seed=setup.seed_number, seconds=seconds
+            data,
+            "training",
+            said,
+            made,
+            labels(setup.pixels["train"].kind, setup.task),
+            seed=setup.seed_number,
+            seconds=seconds,
         )
 
     @property
@@ -621,7 +634,7 @@ def _with_settings_of(taker: Callable) -> Callable[[F], F]:
 @_with_settings_of(Training)
 def train(
     network: Any,
-    data: Split,
+    data: Split | Images | Tokens | Rows | tuple,
     algorithm: Algorithm | NamedAlgorithm,
     *,
     epochs: int = 10,

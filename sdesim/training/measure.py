@@ -40,8 +40,8 @@ def tested(algorithm: Algorithm, state: RunState) -> PyTree:
     return jax.tree.map(lambda p, c: jnp.concatenate([p, c[:, None]], axis=1), state.params, center)
 
 
-def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
-    """Mean loss and score of every model over all samples.
+def evaluate(task: Task, params: PyTree, pixels: Pixels) -> dict[str, Array]:
+    """Mean loss, score and metrics of every model over all samples.
 
     Batches are of one size and in one order, because networks with batch statistics depend on them; samples beyond the
     last whole batch are left out.
@@ -52,7 +52,7 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
         pixels: samples and what is to be said of them.
 
     Returns:
-        Loss and score, (runs, models) each, as the data's `Kind` has them.
+        By name, (runs, models) each: the loss, the score as the data's `Kind` has it, and the task's metrics.
     """
     size = min(task.evaluation_batch, pixels.y.shape[0])
     batches, kind = jnp.arange(pixels.y.shape[0] // size * size).reshape(-1, size), pixels.kind
@@ -60,15 +60,18 @@ def evaluate(task: Task, params: PyTree, pixels: Pixels) -> tuple[Array, Array]:
     def one(params: PyTree, x: Array, y: Array):
         with steps.precision(task):
             said = modules.logits(task.network, params, x, False)
-        return kind.loss(said, y), kind.scored(said, y, pixels.y[batches.reshape(-1)])
+        own = {name: steps.mean_of(function, kind, said, y) for name, function in task.metrics or ()}
+        score = kind.scored(said, y, pixels.y[batches.reshape(-1)])
+        return {"loss": task.loss_of(kind, said, y), kind.score: score, **own}
 
-    def body(total: tuple[Array, Array], index: Array):
+    def body(total: dict[str, Array], index: Array):
         x = steps.prepared(task, pixels, index, None)
         found = each(each(lambda p: one(p, x, pixels.y[index])))(params)
         return jax.tree.map(jnp.add, total, found), None
 
+    names = ("loss", kind.score, *dict(task.metrics or ()))
     zeros = jnp.zeros(jax.tree.leaves(params)[0].shape[:2])
-    total, _ = lax.scan(body, (zeros, zeros), batches)
+    total, _ = lax.scan(body, dict.fromkeys(names, zeros), batches)
     return jax.tree.map(lambda t: t / batches.shape[0], total)
 
 
@@ -153,10 +156,10 @@ def measure(
     found: dict = {"models": models}
     for name, pixels in (("train", seen), ("validation", validation), ("test", test)):
         if pixels.y.shape[0]:
-            loss, score = evaluate(task, models, pixels)
-            found[f"{name}_loss"], found[f"{name}_{pixels.kind.score}"] = loss, score
-            if pixels.kind is TOKENS:
-                found[f"{name}_perplexity"] = jnp.exp(loss)
+            means = evaluate(task, models, pixels)
+            found |= {f"{name}_{what}": mean for what, mean in means.items()}
+            if pixels.kind is TOKENS and task.loss is None:
+                found[f"{name}_perplexity"] = jnp.exp(means["loss"])
     layers = spread_by_layer(state.params)
     found["spread_by_layer"] = jnp.stack(list(layers.values()), axis=-1)
     found["spread"] = found["spread_by_layer"].sum(axis=-1)
@@ -197,21 +200,24 @@ LABELS = {
 }
 
 
-def labels(kind: Kind) -> dict[str, tuple[str, str]]:
+def labels(kind: Kind, task: Task) -> dict[str, tuple[str, str]]:
     """Units and meaning of all that is measured.
 
     Args:
         kind: of the data.
+        task: for its loss and metrics.
 
     Returns:
         Both by name.
     """
     found = {}
+    loss_is = kind.loss_is if task.loss is None else ("1", "mean of the training's own loss on")
+    own = [(name, ("1", f"mean {name} on")) for name, _ in task.metrics or ()]
     for part in PARTS:
-        for name, (unit, says) in (("loss", kind.loss_is), (kind.score, kind.score_is)):
+        for name, (unit, says) in (("loss", loss_is), (kind.score, kind.score_is), *own):
             found[f"{part}_{name}"] = unit, f"{says} {part} {kind.samples}"
         found[f"{part}_perplexity"] = "1", f"e to the loss on {part} {kind.samples}: as of so many tokens alike"
-    unit = kind.loss_is[0]
+    unit = loss_is[0]
     in_units = {n: (u.replace("nats", unit).replace("nat", unit), says) for n, (u, says) in LABELS.items()}
     return {**in_units, **found}
 
@@ -247,10 +253,11 @@ def dataset(history: Sequence[Record], state: RunState, numbers: np.ndarray, age
         agents: of a run.
 
     Returns:
-        The measurements by name, with an axis of epochs before their own (`DIMS`), and `diverged`.
+        The measurements by name, with an axis of epochs before their own (`DIMS`; metrics are of models), and
+        `diverged`.
     """
     names = history[0].keys()
-    variables = {n: (("epoch", *DIMS[n]), np.stack([h[n] for h in history])) for n in names}
+    variables = {n: (("epoch", *DIMS.get(n, ("run", "model"))), np.stack([h[n] for h in history])) for n in names}
     coordinates = {
         "epoch": np.arange(len(history)),
         "run": np.arange(len(numbers)),

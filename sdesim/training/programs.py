@@ -32,7 +32,8 @@ class TracedCode:
     """What a network and a rule were traced to, with all that their functions closed over; no pytree.
 
     Attributes:
-        keys: of the network in training and in evaluation, of its parameters' draw, and of the agents' step.
+        keys: of the network in training and in evaluation, of its parameters' draw, of the agents' step, and of the
+            user's loss and metrics.
     """
 
     keys: tuple[Hashable, ...]
@@ -58,6 +59,10 @@ def code_of(setup: TrainingSetup) -> TracedCode:
     test = lambda params, x: modules.logits(network, params, x, False)
     draw = lambda key, x: modules.drawn(network, key, x) if isinstance(network, nn.Module) else None
 
+    def own(said: Array, y: Array):
+        functions = (task.loss, *dict(task.metrics or ()).values())
+        return [f(said, y) for f in functions if f is not None]
+
     def step(algorithm: Algorithm | Workers, params: PyTree, eta: Array):
         if isinstance(algorithm, Workers):
             return algorithm.one_arrival(params, eta)
@@ -73,6 +78,7 @@ def code_of(setup: TrainingSetup) -> TracedCode:
             as_key(test, params, samples(min(task.evaluation_batch, most))),
             as_key(draw, key, samples(2)),
             as_key(step, stepping, agents, jax.ShapeDtypeStruct((setup.agents,), jnp.float32)),
+            as_key(own, *setup.said_of(task.batch)),
         )
     )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +28,7 @@ from sdesim.fields import (
     number,
     of_part,
     one_number,
+    said_by,
     shown,
     warn,
 )
@@ -35,13 +36,13 @@ from sdesim.results.recipe import Call, Code, as_code
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
-from sdesim.training.data import Split, check_split
+from sdesim.training.data import Split, as_split
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.inner import Inner, check_steps
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
 from sdesim.training.memory import check_fits, size_of
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
-from sdesim.training.step import Pixels, RunState, Task
+from sdesim.training.step import Pixels, RunState, Said, Task
 from sdesim.training.store import fingerprint, hash_of
 from sdesim.training.workers import Given, Workers
 
@@ -67,6 +68,7 @@ class TrainingSetup:
         train_images: of the training set, the first so many are evaluated.
         memory: bytes, or None for what is free.
         params: of one agent, as shapes.
+        says: shape of what the network says of two samples.
         given: what was given, to make it again.
         deal: which agent trains on which samples; None for all on all.
         stepper: of workers in virtual time; None of agents that step together.
@@ -84,6 +86,7 @@ class TrainingSetup:
     train_images: int
     memory: int | None
     params: Any
+    says: tuple[int, ...]
     given: dict[str, Any]
     deal: AbstractDeal | None = None
     stepper: Asynchronous | None = None
@@ -144,6 +147,19 @@ class TrainingSetup:
         parts = {n: _pixels(self.data, n) for n in ("train", "validation", "test")}
         train, seen = parts["train"], self.train_images
         return {**parts, "seen": train._replace(x=train.x[:seen], y=train.y[:seen])}
+
+    def said_of(self, batch: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """What the user's loss and metrics get.
+
+        Args:
+            batch: how many samples.
+
+        Returns:
+            What the network says of them and what was to be said, as shapes.
+        """
+        y = jax.ShapeDtypeStruct((batch, *self.data.train_y.shape[1:]), self.data.train_y.dtype)
+        said = jax.ShapeDtypeStruct((batch, *self.says[1:]), jnp.float32)
+        return jax.eval_shape(kind_of(self.data.train_x).compared, said, y), y
 
     @property
     def looked_at(self) -> tuple[Pixels, Pixels, Pixels]:
@@ -226,6 +242,10 @@ class TrainingSetup:
         for name in ("deal", "stepper"):
             if (given := getattr(self, name)) is not None:
                 found[name] = given
+        if task.loss is not None:
+            found["loss"] = task.loss
+        if task.metrics is not None:
+            found["metrics"] = dict(task.metrics)
         return found | dict(
             crop=task.crop,
             precision=task.precision,
@@ -262,7 +282,7 @@ class TrainingSetup:
 
 def checked(
     network: Any,
-    data: Split,
+    data: Any,
     algorithm: Algorithm | NamedAlgorithm,
     eta: Any,
     agents: int,
@@ -280,12 +300,14 @@ def checked(
     optimizer: Any = None,
     deal: AbstractDeal | None = None,
     stepper: Asynchronous | None = None,
+    loss: Said | None = None,
+    metrics: Mapping[str, Said] | None = None,
 ) -> TrainingSetup:
     """The settings that `Training` takes, checked, and what they warn of.
 
     Args:
         network: a module of flax.linen, one of flax.nnx, or a function of rngs that makes one of flax.nnx.
-        data: from `split`.
+        data: from `split`, or what `as_split` takes.
         algorithm: by its name, or one of the user's own.
         eta: learning rate: a number, one a run (runs,), or one an agent (runs, agents); None for 0.05.
         agents: of a run, p.
@@ -303,6 +325,8 @@ def checked(
         optimizer: each agent's own, as `inner.Inner` takes it; None for a step with the algorithm's momentum.
         deal: which agent trains on which samples; None for all on all.
         stepper: of workers in virtual time; None of agents that step together.
+        loss: in place of the data's; None for that.
+        metrics: what is measured besides, by name; None for nothing.
 
     Returns:
         The settings.
@@ -318,9 +342,10 @@ def checked(
     """
     numbers = _run_numbers(runs)
     check_count("agents", agents, most=MAX_AGENTS)
-    check_split(data)
+    data = as_split(data)
     taken = modules.taken(network)
-    task = Task(taken.network, batch, evaluation_batch, crop, weight_decay, precision)
+    measured = _metrics(metrics)
+    task = Task(taken.network, batch, evaluation_batch, crop, weight_decay, precision, loss, measured)
     _check(task, data, algorithm, train_images)
     check_flags(same_start=same_start)
     schedule = _schedule(schedule, data)
@@ -350,12 +375,16 @@ def checked(
     if stepper is not None:
         stepper = _of_parameters(stepper, size_of(look.params))
         _check_workers(made, stepper)
-    setup = TrainingSetup(*found, look.params, given, deal, stepper)
+    setup = TrainingSetup(*found, look.params, look.logits, given, deal, stepper)
     _ = setup.owners  # what cannot be dealt is told now
     if stepper is not None:
         with of_part("algorithm"):
             stepper.check(setup.of_workers)
             setup.of_workers.coupling.check_run(agents)
+    if loss is not None:
+        _check_said("loss", loss, setup)
+    for name, function in measured or ():
+        _check_said(f"metrics: {name}", function, setup)
     check_fits(len(numbers), agents, setup.held, limit, shared=setup.held["images"])
     if stepper is None:
         warn_of_stiffness(made, rates)
@@ -488,6 +517,34 @@ def _schedule(given: Any, data: Split) -> AbstractSchedule:
         name = type(schedule).__name__
         raise ValueError(f"schedule: {name} looks at validation losses, and data have no validation images")
     return schedule
+
+
+def _metrics(given: Any) -> tuple[tuple[str, Said], ...] | None:
+    right = "must be functions by their names, such as {'top3': mine}"
+    if given is None or given == {}:
+        return None
+    if not isinstance(given, Mapping):
+        raise TypeError(f"metrics={shown(given)}: {right}")
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier() or name in ("loss", "accuracy", "r2", "perplexity"):
+            raise ValueError(f"metrics: {right}, and {shown(name)} is no name that is free")
+    return tuple(given.items())
+
+
+def _check_said(name: str, function: Any, setup: TrainingSetup) -> None:
+    """Refuse a loss or a metric that is no function of what a network says, to real numbers."""
+    if not callable(function):
+        raise TypeError(f"{name}={shown(function)}: must be a function of what a network says and what was to be said")
+    said, y = setup.said_of(setup.task.batch)
+    try:
+        found = jax.eval_shape(function, said, y)
+        real = isinstance(found, jax.ShapeDtypeStruct) and not jnp.issubdtype(found.dtype, jnp.complexfloating)
+    except Exception as error:
+        raise ValueError(
+            f"{name}: fails on what the network says, {said.shape}, and targets {y.shape}: {said_by(error)}"
+        ) from error
+    if not real:
+        raise ValueError(f"{name}: must give real numbers, and gives {shown(found)}")
 
 
 def _look(taken: modules.Taken, form: Form, data: Split) -> modules.Look:

@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.contents import LATER
 from sdesim.coupling import per_agent
 from sdesim.tracing import each
 from sdesim.training import modules
@@ -27,6 +28,8 @@ from sdesim.training.algorithms import AGENT_BITS, Algorithm
 from sdesim.training.kinds import Form, Kind, kind_of
 
 MAX_RUNS = 1 << (32 - AGENT_BITS)
+Said = Callable[[Array, Array], Array]
+"""A function of what a network said of a batch, and of what was to be said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Task:
             whole images.
         weight_decay: lambda of lambda/2 |x|^2, added to the loss (Z 4.1).
         precision: of the forward and backward pass, "float32", "tf32" or "bfloat16"; parameters are float32.
+        loss: of the user's own, in place of the data's; None for that.
+        metrics: what is measured besides, by name; None for nothing.
     """
 
     network: modules.Network
@@ -49,6 +54,36 @@ class Task:
     crop: int | None = None
     weight_decay: float = 0.0
     precision: str = "float32"
+    loss: Said | None = dataclasses.field(default=None, metadata=LATER)
+    metrics: tuple[tuple[str, Said], ...] | None = dataclasses.field(default=None, metadata=LATER)
+
+    def loss_of(self, kind: Kind, said: Array, y: Array) -> Array:
+        """The loss of a batch.
+
+        Args:
+            kind: of the data.
+            said: by the network.
+            y: what was to be said.
+
+        Returns:
+            A mean.
+        """
+        return kind.loss(said, y) if self.loss is None else mean_of(self.loss, kind, said, y)
+
+
+def mean_of(function: Said, kind: Kind, said: Array, y: Array) -> Array:
+    """The mean of a function of the user's over a batch.
+
+    Args:
+        function: of what was said and what was to be said.
+        kind: of the data.
+        said: by the network.
+        y: what was to be said.
+
+    Returns:
+        The mean, float32.
+    """
+    return jnp.mean(jnp.asarray(function(kind.compared(said, y), y), jnp.float32))
 
 
 class Pixels(NamedTuple):
@@ -177,7 +212,7 @@ def _cropped(x: Array, side: int, key: Array) -> Array:
 
 def _loss(task: Task, kind: Kind, params: PyTree, x: Array, y: Array, key: Array) -> Array:
     """Mean loss of a batch in training, plus the weight decay."""
-    loss = kind.loss(modules.logits(task.network, params, x, True, key), y)
+    loss = task.loss_of(kind, modules.logits(task.network, params, x, True, key), y)
     return loss + 0.5 * task.weight_decay * optax.tree.norm(params, squared=True) if task.weight_decay else loss
 
 

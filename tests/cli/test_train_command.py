@@ -73,7 +73,8 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
     arguments = ("train", *TWO, "--out", out)
     assert sdesim(*arguments) == 0
     told = capsys.readouterr()
-    assert {p.name for p in out.glob("[!.]*")} == {"history.nc", "summary.png", "checkpoint-1"}
+    assert {p.name for p in out.glob("[!.]*")} == {"history.nc", "summary.png", "training.toml", "checkpoint-1"}
+    assert command.parse([str(out / "training.toml")]) == command.parse([str(a) for a in arguments[1:]])
     assert (out / "summary.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     with xr.open_dataset(out / "history.nc") as saved:
         first = saved.load()
@@ -151,6 +152,25 @@ def test_an_optimizer_and_its_numbers(tmp_path):
     expected = training.train(Small(), images, training.algorithm("easgd"), **options).history
     with xr.open_dataset(tmp_path / "history.nc") as found:
         np.testing.assert_array_equal(found["batch_loss"], expected["batch_loss"])
+
+
+def test_options_in_a_file(tmp_path, capsys):
+    """What is given behind a file goes over it, and what a training writes of its options is read as the same."""
+    path = tmp_path / "mine.toml"
+    path.write_text('algorithm = "tree"\nfanout = [4, 2]\nsame_start = true\neta = 1e-5\ndata-folder = "a b"\n')
+    options = command.parse([str(path), "--epochs", "3", "--no-same-start", "--optimizer-numbers", "b2=0.5", "b1=0"])
+    assert (options.algorithm, options.fanout, options.eta, options.epochs) == ("tree", (4, 2), 1e-5, 3)
+    assert not options.same_start and str(options.data_folder) == "a b"
+    (tmp_path / "again.toml").write_text(command.as_file(options))
+    assert command.parse([str(tmp_path / "again.toml")]) == options
+    for text, status, said in (
+        ("epoch = 3", 2, "mine.toml: option='epoch': did you mean 'epochs'"),
+        ("epochs =", 2, "mine.toml: is no TOML"),
+        (None, 3, "mine.toml: there is no such file"),
+    ):
+        path.unlink() if text is None else path.write_text(text)
+        assert sdesim("train", path) == status
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("data", "samples", "score"), [("text", "windows", "accuracy"), ("tabular", "rows", "R2")])

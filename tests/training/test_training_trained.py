@@ -2,7 +2,9 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -108,3 +110,77 @@ def test_networks_of_nnx_and_rows_in_their_own_units(tmp_path):
             trained.predict(**{"samples": rows.test_x, **bad})
     with pytest.raises(FileNotFoundError, match=r"^folder=.*: must keep a training"):
         training.Trained.load(tmp_path / "none", Other)
+
+
+def test_a_loss_metrics_and_arrays_of_ones_own():
+    """What is trained and measured, against the same by hand of what the network says."""
+    rows = training.diabetes()
+    close = lambda said, y: jnp.abs(said - y) < 0.5
+    own = dict(loss=optax.losses.huber_loss, metrics={"close": close, "bias": lambda said, y: (said - y).mean()})
+    options = dict(
+        epochs=2, batch=32, evaluation_batch=len(rows.test_y), weight_decay=0.0, schedule=training.Constant()
+    )
+    go = lambda data, **more: training.train(
+        training.Perceptron(hidden=()), data, training.algorithm("sgd"), **options, **more
+    )
+    trained = go(tuple(rows[:4]), **own)
+    data, measured = training.split(rows), trained.history.isel(epoch=-1, run=0).sel(model="center")
+    said, y = (
+        (v - data.target_mean) / data.target_std for v in (trained.predict(rows.test_x, epoch="last"), rows.test_y)
+    )
+    wrong = np.abs(said - y)
+    by_hand = {"loss": np.where(wrong < 1, wrong**2 / 2, wrong - 0.5), "close": wrong < 0.5, "bias": said - y}
+    for name, values in by_hand.items():
+        assert float(measured[f"test_{name}"]) == pytest.approx(values.mean(), rel=1e-4, abs=1e-6)
+    assert trained.history["validation_close"].attrs["long_name"] == "mean close on validation rows"
+
+    # Of half the squares the gradient is half: half the loss at twice the rate is the same training.
+    half = go(data, loss=lambda said, y: (said - y) ** 2 / 2, eta=0.04)
+    plain = go(data, eta=0.02)
+    np.testing.assert_allclose(2 * half.history["test_loss"], plain.history["test_loss"], rtol=1e-5)
+    for bad, said in (
+        ({"loss": 3}, "^loss=3: must be a function"),
+        ({"loss": lambda said: said}, "^loss: fails on what the network says"),
+        ({"metrics": close}, "^metrics=.*: must be functions by their names"),
+        ({"metrics": {"loss": close}}, "^metrics: .*'loss' is no name that is free"),
+        ({"metrics": {"a": lambda said, y: "text"}}, "^metrics: a: fails"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            go(data, **bad)
+
+
+def test_event_files_have_the_history(tmp_path):
+    """Written by two runs of a training, the second of which repeats what a crash had left ahead of the checkpoint."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    class Crash(training.Callback):
+        def after_epoch(self, one):
+            if one.epochs_done == 2:
+                raise RuntimeError("power is gone")
+
+    log = lambda: training.TensorBoard(tmp_path / "log")
+    one = training.Training(Small(), DATA, training.algorithm("easgd"), **RUN)
+    one.run(1, [training.Keep(tmp_path / "kept"), log()])
+    with pytest.raises(RuntimeError):
+        one.run(2, [log(), Crash()])
+    history = train(3, folder=tmp_path / "kept", resume=True, callbacks=[log()]).history
+    found = {}
+    for path in sorted((tmp_path / "log" / "run-1").iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        blob = path.read_bytes()
+        while blob:  # length, its checksum, the event, its checksum
+            length = int.from_bytes(blob[:8], "little")
+            event, blob = Event.FromString(blob[12 : 12 + length]), blob[16 + length :]
+            if event.session_log.status == event.session_log.START:  # what was written of later epochs is void
+                found = {at: value for at, value in found.items() if at[1] < event.step}
+            for value in event.summary.value:
+                assert (value.tag, event.step) not in found
+                found[value.tag, event.step] = value.simple_value
+    of_run = history.isel(run=1)
+    for epoch in range(4):
+        here = of_run.sel(epoch=epoch)
+        assert found["test_loss/center", epoch] == here["test_loss"].sel(model="center")
+        assert found["test_loss/agents", epoch] == pytest.approx(float(here["test_loss"][:2].mean()), rel=1e-6)
+        assert found["spread_by_layer/Dense_0", epoch] == here["spread_by_layer"].sel(layer="Dense_0")
+    assert ("batch_loss/agents", 1) in found and ("batch_loss/agents", 0) not in found  # which is not a number
+    with pytest.raises(TypeError, match=r"^folder=3: must be the name of a folder"):
+        training.TensorBoard(3)
