@@ -11,7 +11,7 @@ from places import ROOT
 
 import sdesim
 from sdesim import coupling, noise, objectives
-from sdesim.cli import main
+from sdesim.cli import main, train
 
 WITHOUT_CODE = ("claims", "errata", "index", "learn", "more", "scaling", "understand")
 PROSE = [ROOT / "docs" / f"{name}.md" for name in WITHOUT_CODE]
@@ -72,6 +72,10 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.setattr("sdesim.training.fetch_cifar10", work)
     monkeypatch.setattr("sdesim.cli.new.write_text", work)
     monkeypatch.setattr("sdesim.cli.bench.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
+    for word in shlex.split(line):
+        if word.endswith("training.toml"):  # which a training has left
+            (tmp_path / word).parent.mkdir(parents=True)
+            (tmp_path / word).write_text(train.as_file(train.Options()))
     try:
         status = main(shlex.split(line)[1:])
     except SystemExit as stopped:  # of --help

@@ -462,7 +462,7 @@ def as_split(data: Any) -> Split:
     """
     if isinstance(data, Images | Tokens | Rows):
         return split(data)
-    if not isinstance(data, Split) and isinstance(data, tuple | list) and len(data) in (2, 4):
+    if type(data) in (tuple, list) and len(data) in (2, 4) and all(np.ndim(a) and hasattr(a, "shape") for a in data):
         x, y = data[:2]
         none = data[2:] if len(data) == 4 else (x[:0], y[:0])
         return split(_SETS[kind_of(x)](x, y, *none))

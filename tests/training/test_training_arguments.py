@@ -57,7 +57,7 @@ def test_unfit_arguments_are_refused(change, message):
 
 def test_unfit_data_and_networks_are_refused():
     with pytest.raises(TypeError, match=r"^data=.*must come from"):
-        training.train(Small(), IMAGES, training.algorithm("sgd"))
+        training.train(Small(), IMAGES.train_x, training.algorithm("sgd"))
     with pytest.raises(TypeError, match="algorithm='sgd': must be"):
         training.train(Small(), DATA, "sgd")
     with pytest.raises(ValueError, match=r"labels up to 3, and gives shape \(2, 3\)"):

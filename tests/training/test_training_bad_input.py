@@ -57,6 +57,7 @@ TRAIN = {
     "folder": ("folder", {}),
     "resume": ("flag", {}),
     "memory": ("count", dict(takes=(None, 0, HUGE), also=("much",))),
+    "loss": ("object", dict(takes=(None,))),
     "progress": ("flag", dict(takes=(FUNCTION,))),
 }
 OTHERS = {
