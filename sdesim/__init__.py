@@ -49,13 +49,15 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `_HOME` say
     from sdesim.interop.as_optax import couple
     from sdesim.results.result import Result, load
     from sdesim.run import iterate, simulate
-    from sdesim.steppers import AbstractStepper, Delayed, EulerMaruyama, Iteration
+    from sdesim.steppers import AbstractStepper, Adam, AdamSDE, Delayed, EulerMaruyama, Iteration
 
 announce()
 
 __all__ = [
     "AbstractCoupling",
     "AbstractStepper",
+    "Adam",
+    "AdamSDE",
     "Delayed",
     "DivergenceWarning",
     "Dynamics",
@@ -107,7 +109,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Dynamics", "Friction", "HeavyBall", "Nesterov"), "dynamics"),
     **dict.fromkeys(("DivergenceWarning", "StabilityWarning"), "ensembles.warnings"),
-    **dict.fromkeys(("AbstractStepper", "Delayed", "EulerMaruyama", "Iteration"), "steppers"),
+    **dict.fromkeys(("AbstractStepper", "Adam", "AdamSDE", "Delayed", "EulerMaruyama", "Iteration"), "steppers"),
     **dict.fromkeys(("iterate", "simulate"), "run"),
     **dict.fromkeys(
         ("AbstractCoupling", "Elastic", "Filtered", "LinearFilter", "Quorum", "SaturatingFilter"), "coupling"

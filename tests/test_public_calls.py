@@ -25,6 +25,8 @@ TAKEN = {
     "Density(bins)": {"huge"},
     "Tree(fanout)": {"huge"},
     "Box(high)": NUMBER | {"inf"},
+    "Adam(b1)": {"fraction", "none"},
+    "AdamSDE(b1)": {"fraction", "none"},
     "HeavyBall(delta)": {"fraction", "shape"},
     "Nesterov(delta)": {"fraction", "shape"},
     "Histogram(low)": {"fraction", "negative"},

@@ -4,13 +4,24 @@ from jax.typing import ArrayLike
 
 from sdesim.coupling import Order
 from sdesim.fields import shown
+from sdesim.steppers.adaptive import Adam, AdamSDE
 from sdesim.steppers.base import AbstractStepper, Kick
 from sdesim.steppers.delayed import Delayed
 from sdesim.steppers.euler_maruyama import EulerMaruyama
 from sdesim.steppers.exchanges import exchange
 from sdesim.steppers.iteration import Iteration
 
-__all__ = ["AbstractStepper", "Delayed", "EulerMaruyama", "Iteration", "Kick", "exchange", "stepper_of"]
+__all__ = [
+    "AbstractStepper",
+    "Adam",
+    "AdamSDE",
+    "Delayed",
+    "EulerMaruyama",
+    "Iteration",
+    "Kick",
+    "exchange",
+    "stepper_of",
+]
 
 
 def stepper_of(

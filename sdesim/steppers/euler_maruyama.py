@@ -42,6 +42,24 @@ def step_length(dt: Any) -> Array | None:
     return jnp.asarray(dt, jnp.result_type(float))
 
 
+def check_below(model: Dynamics, dt: Array | None) -> None:
+    """Refuse steps of another length than an iteration's, of a law that has no SDE there.
+
+    Args:
+        model: the dynamics.
+        dt: length of a step, in time; None for the matched one.
+
+    Raises:
+        ValueError: naming dt.
+    """
+    if dt is None or (reason := model.noise.iteration_only()) is None:
+        return
+    matched = concrete(model.matched_step(), np.max)
+    fits = matched is not None and math.isclose(concrete(dt, np.max) or 0, matched, rel_tol=1e-6)
+    if callable(model.eta) or not fits:
+        raise ValueError(f"dt={dt}: {reason}, so it runs at the matched step alone: leave dt out")
+
+
 class EulerMaruyama(AbstractStepper):
     """Steps of length `dt` of the SDE; with momentum the new velocity moves the positions, as in the iterations.
 
@@ -59,11 +77,7 @@ class EulerMaruyama(AbstractStepper):
 
     def check(self, model: Dynamics):
         super().check(model)
-        if self.dt is not None and (reason := model.noise.iteration_only()) is not None:
-            matched = concrete(model.matched_step(), np.max)
-            fits = matched is not None and math.isclose(concrete(self.dt, np.max) or 0, matched, rel_tol=1e-6)
-            if callable(model.eta) or not fits:
-                raise ValueError(f"dt={self.dt}: {reason}, so it runs at the matched step alone: leave dt out")
+        check_below(model, self.dt)
 
     def sizes(self, model: Dynamics, n: Array):
         return model.sizes(model.at_step(n), self.dt)
