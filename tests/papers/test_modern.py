@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import wrong_models
 
-from sdesim.papers.modern import local, validity
+from sdesim import random
+from sdesim.asynchrony.compute import job_times
+from sdesim.papers.modern import disagreement, local, race, validity
 from sdesim.papers.modern import outer as outer_figure
+from sdesim.papers.modern.disagreement.claims import moments
 from sdesim.papers.modern.local.claims import push, slow, slow_fallen
 from sdesim.papers.modern.outer.claims import exact_path, limit
+from sdesim.papers.modern.race.run import law, rounds, way
 from sdesim.theory import outer, refinement
 
 
@@ -66,11 +70,41 @@ def test_the_limit_is_that_of_the_steepest_coordinate():
     assert not grows(0.7)
 
 
+def test_disagreement_along_a_direction_is_that_of_the_modes_of_its_graph():
+    """By the covariance of all agents, which the whole matrix of an iteration moves."""
+    config = dataclasses.replace(disagreement.PRESETS["smoke"], agents=5)
+    h, w, now, rule = 0.3, config.matrix(), np.zeros((5, 5)), "as its square"
+    for eta, weight in zip(config.rates(), config.weights(rule), strict=True):
+        step = (1 - weight - eta * h) * np.eye(5) + weight * w
+        now = step @ now @ step.T + (eta * config.sigma) ** 2 * np.eye(5)
+    spread = np.trace(now) - now.sum() / 5
+    assert moments(config, rule, h)[-1, 1:].sum() == pytest.approx(spread, rel=1e-12)
+
+
+@pytest.mark.parametrize("regime", ["stragglers", "slow messages"])
+def test_who_waits_after_each_period_begins_when_the_last_has_its_answer(regime):
+    """One simulation, a worker and a job at a time, by the times that all protocols share."""
+    config = dataclasses.replace(race.PRESETS["smoke"], sims=2, workers=3, period=2, quorum=2, time=8.0)
+    table, h, p = rounds(config, regime), config.period, config.workers
+    times = job_times(law(config, regime), random.seed_words(0), np.arange(2), np.zeros((2, p), int), 8)
+    for sim in range(2):
+        begin, seen = 0.0, table.time[sim]
+        for n in range(4):
+            ends = begin + np.cumsum(times[sim, :, n * h : (n + 1) * h], axis=1)
+            ends[:, -1] += way(config, regime)
+            here = slice(n * p * h, (n + 1) * p * h)
+            np.testing.assert_allclose(seen[here], np.sort(ends.ravel()), rtol=1e-12)
+            assert (np.bincount(table.worker[sim, here]) == h).all()
+            begin = ends.max() + way(config, regime)
+
+
 WRONG = {
     (validity, "one gradient a step"): {"svag", "growing"},
     (validity, "rare gradients Gaussian"): {"svag-fourth"},
     (outer_figure, "outer momentum off"): {"path", "momentum-pays"},
     (outer_figure, "outer rate 0.7"): {"path", "best-above-1"},
+    (disagreement, "weights stay"): {"spectrum", "kept", "flatter"},
+    (race, "messages free"): {"messages-rare"},
     (local, "period 1"): {"slow", "longer-flatter", "qsr"},
 }
 FAST = (outer_figure, "outer rate 0.7")
