@@ -113,3 +113,12 @@ def test_models_page_states_the_chosen_constants(loss):
     assert {key: float(value) for key, value in pairs.items()} == pytest.approx(
         {field: float(getattr(loss, field)) for field in type(loss).__dataclass_fields__}, rel=1e-6
     )
+
+
+def test_readme_states_the_speed_on_record():
+    """That of a user's loss on one core, in the newest row."""
+    stated = re.search(r"runs (\d+) times as fast", (ROOT / "README.md").read_text(encoding="utf-8"))
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").splitlines()]
+    names = next(row for row in rows if "x naive" in row)
+    found = [row for row in rows if len(row) == len(names) and row[3] == "user-loss" and row[5] == "sdesim"]
+    assert stated and int(stated[1]) == round(float(found[-1][names.index("x naive")]))
