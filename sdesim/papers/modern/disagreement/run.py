@@ -35,7 +35,7 @@ def _swept(
         keep_agents=False,
         **run,
     )
-    named = data.drop_attrs().rename({"stepper.pace.power": "rule"})
+    named = data.drop_attrs().rename({"stepper_pace_power": "rule"})
     return named.assign_coords(rule=list(POWERS))
 
 
@@ -55,7 +55,7 @@ def run(config: Config, progress: bool = False) -> xr.Dataset:
     quadratic = _swept(
         config, objectives.Quadratic(1.0), np.array([config.sigma]), of, observe=observe.Spread(), progress=progress
     )
-    spread = quadratic["spread_series"].rename({"objective.curvature": "curvature"}).astype(float)
+    spread = quadratic["spread_series"].rename({"objective_curvature": "curvature"}).astype(float)
     begin = np.array([config.start, 0.0])
     valley = _swept(
         config, Valley(), np.array([0.0, config.sigma]), {}, init=begin, observe=observe.Quorum(), progress=progress

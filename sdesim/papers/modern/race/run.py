@@ -34,6 +34,7 @@ from sdesim.papers.frame import measured
 from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.modern.race.config import PROTOCOLS, REGIMES, Config
 from sdesim.progress import each
+from sdesim.results.datasets import dimension
 
 MAKERS: dict[str, Callable[[Config], tuple[AbstractProtocol, AbstractCoupling]]] = {
     "synchronous": lambda c: (KAsyncSGD(c.workers), Uncoupled()),
@@ -154,7 +155,11 @@ def raced(config: Config, protocol: str, regime: str) -> xr.Dataset:
         observe=[observe.Center(), Gradients(), Bytes(up=config.megabytes, down=config.megabytes)],
         keep_agents=False,
     )
-    data = data[["center_series", "gradients", "bytes"]].drop_attrs().stack(point=list(grid), create_index=False)
+    data = (
+        data[["center_series", "gradients", "bytes"]]
+        .drop_attrs()
+        .stack(point=[*map(dimension, grid)], create_index=False)
+    )
     share = xr.DataArray(curvatures / curvatures.sum(), dims="dim")
     loss = (share * data["center_series"].astype(float) ** 2).sum("dim", skipna=False)
     best = fastest(config.race, loss)
@@ -165,8 +170,8 @@ def raced(config: Config, protocol: str, regime: str) -> xr.Dataset:
         "used": counts["gradients"].isel(gradients_fate=0),
         "megabytes": counts["bytes"].sum("bytes_way"),
         "eta": here["eta"],
-        "lr": here.coords.get("coupling.lr", xr.DataArray(np.nan)),
-        "momentum": here.coords.get("coupling.momentum", xr.DataArray(np.nan)),
+        "lr": here.coords.get("coupling_lr", xr.DataArray(np.nan)),
+        "momentum": here.coords.get("coupling_momentum", xr.DataArray(np.nan)),
     }
     bare = lambda value: value.astype(np.float32).drop_vars([name for name in value.coords if name != "time"])
     return xr.Dataset({name: bare(value) for name, value in found.items()})
