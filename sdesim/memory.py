@@ -1,22 +1,33 @@
 """How much memory there is."""
 
+import functools
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 
 import jax
+
+LOOK = 100_000_000  # nanoseconds for which what is free is taken to be the same
 
 
 def available_memory() -> int | None:
     """Bytes of memory free for arrays on the default device, or None where that is not known.
 
     On a CPU the least of what the system has and of what the control groups of this process, such as those of a
-    container or of a batch job, still allow.
+    container or of a batch job, still allow, as it was at most a tenth of a second ago: to look takes longer than the
+    rest of a short run.
     """
     device = jax.devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    return _left_now(time.monotonic_ns() // LOOK)
+
+
+@functools.lru_cache(maxsize=1)
+def _left_now(look: int) -> int | None:
+    """What is left on a CPU; look: a number that another look has."""
     free = _free_in_system()
     left = [free] if free is not None else []
     left.extend(_left_in_groups())

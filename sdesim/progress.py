@@ -30,11 +30,13 @@ def bar(total: int, label: str, shown: bool, unit: str = "step") -> Any:
         unit: what is counted.
 
     Returns:
-        tqdm's bar, or lines where a line cannot be overwritten.
+        tqdm's bar, lines where a line cannot be overwritten, or what says nothing.
     """
-    if shown and not in_place():
+    if not shown:
+        return _Silence()
+    if not in_place():
         return _Lines(total, label)
-    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, delay=DELAY, disable=not shown)
+    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, delay=DELAY)
 
 
 def each(items: Sequence, label: str, shown: bool) -> Iterator:
@@ -69,7 +71,20 @@ def line(text: str, last: bool) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-class _Lines:
+class _Silence:
+    """No bar: of a short run, tqdm's own would be a twentieth of the time, shown or not."""
+
+    def update(self, count: int) -> None:
+        """`count` more is done."""
+
+    def __enter__(self) -> "_Silence":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
+class _Lines(_Silence):
     """What a bar says, as lines."""
 
     def __init__(self, total: int, label: str):
@@ -88,9 +103,3 @@ class _Lines:
             left = (now - self.began) * (self.total / self.done - 1)
             said = f"{self.label}: {self.done / self.total:.0%}, {datetime.timedelta(seconds=round(left))} left"
             print(said, file=sys.stderr, flush=True)
-
-    def __enter__(self) -> "_Lines":
-        return self
-
-    def __exit__(self, *_) -> None:
-        pass

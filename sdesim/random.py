@@ -147,7 +147,8 @@ def seed_number(words: Array) -> int:
     Returns:
         The integer, from 0 to 2**64 - 1.
     """
-    return int(words[0]) | int(words[1]) << 32
+    low, high = np.asarray(words).tolist()
+    return low | high << 32
 
 
 def sim_numbers(first: int, count: int, times: int = 1) -> Array:

@@ -105,7 +105,7 @@ class Blocks(NamedTuple):
         Returns:
             Leaves (..., lanes), arrays of JAX.
         """
-        return jax.tree.map(lambda leaf: jax.device_put(in_a_row(leaf)[..., : self.count]), tree)
+        return jax.device_put(jax.tree.map(lambda leaf: in_a_row(leaf)[..., : self.count], tree))
 
 
 def moving(a: Array | np.ndarray) -> tuple[Any, Any]:
@@ -167,9 +167,9 @@ def sims_first(tree: PyTree) -> PyTree:
 
     def one(leaf: Array | np.ndarray):
         a, xp = moving(leaf)
-        return jax.device_put(xp.moveaxis(a, -1, 0))
+        return xp.moveaxis(a, -1, 0)
 
-    return jax.tree.map(one, tree)
+    return jax.device_put(jax.tree.map(one, tree))
 
 
 def of_block(tree: PyTree, block: Array) -> PyTree:
@@ -247,7 +247,7 @@ def each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree
     Returns:
         Leaves (blocks, ...).
     """
-    return _each_block(fn, kept, axes, parts, jnp.asarray(number, jnp.int32))
+    return _each_block(fn, kept, axes, parts, np.int32(number))
 
 
 @eqx.filter_jit
@@ -267,7 +267,7 @@ def at_once(fn: Callable[..., Any], model: PyTree, axes: PyTree, lanes: Sequence
 
 
 @eqx.filter_jit
-def _each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: Array):
+def _each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: np.int32):
     def one(block: Array):
         swept, lanes = of_block(parts, block)
         return fn(eqx.combine(kept, swept), axes, *lanes)

@@ -142,7 +142,7 @@ def _groups(
     for i, n in enumerate(needed):
         if n:
             mine = slice(i * each, (i + 1) * each)
-            own, begin, numbers = jax.tree.map(lambda leaf, mine=mine: jax.device_put(leaf[mine]), parts)
+            own, begin, numbers = jax.device_put(jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts))
             handed = None if given is None else _part_of(given, layout, mine)
             groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, handed))
     return groups
@@ -455,7 +455,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     diverged = np.zeros(group.sims.size, bool)
     diverged[mine:] = True  # copies of the last lane: nobody asks
     lost: list[_Lost] = []
-    number = (lambda n: n) if run.path.traced else (lambda n: jnp.asarray(n, jnp.int32))
+    number = (lambda n: n) if run.path.traced else np.int32
     needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
     target = run.steps if run.path.traced and group.given is None else max(1, first_chunk() // state.x.size)

@@ -27,9 +27,7 @@ from sdesim.results.stores.cut import Box, Rounds, missing
 from sdesim.results.stores.folder import MANIFEST, Store, StoreError
 from sdesim.results.stores.work import Made, Worked, work
 
-MADE_BY = (
-    f"# a task of a store, whose {MANIFEST} says how, with all values of its grid: too many for every file"
-)
+MADE_BY = f"# a task of a store, whose {MANIFEST} says how, with all values of its grid: too many for every file"
 
 
 class SweepError(RuntimeError):
