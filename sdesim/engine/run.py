@@ -161,7 +161,7 @@ def _advance(
     stepper: AbstractStepper,
     axes: PyTree,
     observables: tuple[AbstractObservable, ...],
-    needed: Array | int | None,
+    needed: Array | np.int32 | int | None,
     kept: Dynamics,
     swept: Dynamics,
     sims: Array,
