@@ -14,6 +14,7 @@ from sdesim.claims import Verdict
 from sdesim.fields import check_choice, check_count
 from sdesim.papers import EXPERIMENTS, MODULES
 from sdesim.papers.frame import breaks, registry
+from sdesim.papers.frame.experiment import kept_in
 from sdesim.results.files import check_writable, write_text
 
 PAPERS = {name: module.split(".")[2] for name, module in MODULES.items()}
@@ -41,6 +42,8 @@ class Options:
     """File to write them to as a page in Markdown."""
     break_: Annotated[bool, tyro.conf.arg(name="break"), tyro.conf.FlagCreatePairsOff] = False
     """Run the named figures at smoke size under every wrong model that applies, and print which claims fail."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """NAME.nc of the one named figure, that --break is to try all on that needs no run: at its size, in no time."""
     seeds: int | None = None
     """Run the named figures at so many other seeds, and print at how many each claim holds."""
     judge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -72,6 +75,8 @@ class Options:
                 EXPERIMENTS[name].preset(self.preset)
         if self.runs and not self.figures:
             raise ValueError("figures: name those that --break, --seeds and --judge are to run")
+        if self.from_ is not None and (not self.break_ or len(self.figures) != 1):
+            raise ValueError(f"--from {self.from_}: is the file of one figure for --break; give both, and one name")
         if self.record and not self.runs:
             raise ValueError("--record: writes what --break, --seeds or --judge found; give one of them")
         if self.runs and self.record:
@@ -134,7 +139,8 @@ def _tried(name: str, options: Options) -> int:
     experiment, new, status = EXPERIMENTS[name], {}, 0
     say = lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
     if options.break_:
-        broken = breaks.under_wrong_models(experiment, say=say)
+        kept = None if options.from_ is None else kept_in(experiment, options.from_)
+        broken = breaks.under_wrong_models(experiment, kept=kept, say=say)
         print(f"{name}\n{breaks.table(broken)}\n", flush=True)
         new |= breaks.as_record(broken)
         status = int(not all(broken.breaks().values()))

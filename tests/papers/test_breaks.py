@@ -16,7 +16,7 @@ from sdesim.dynamics import HeavyBall
 from sdesim.ensembles.setup import changed, instead
 from sdesim.papers import EXPERIMENTS, MODULES
 from sdesim.papers.frame import breaks, cache, formulas, registry
-from sdesim.papers.frame.experiment import judged
+from sdesim.papers.frame.experiment import Kept, judged
 from sdesim.papers.frame.mutations import MUTATIONS
 from sdesim.steppers.delayed import Delayed
 from sdesim.theory import bounds
@@ -24,7 +24,7 @@ from sdesim.theory import bounds
 FIGURES = ROOT / "figures"
 RECORDED = [name for name in EXPERIMENTS if breaks.path_of(name, FIGURES).is_file()]
 JUDGED = {
-    name: wrong for name, e in EXPERIMENTS.items() if (wrong := [w for w, m in e.mutations.items() if not m.runs])
+    name: wrong for name, e in EXPERIMENTS.items() if (wrong := [w for w, m in e.mutations.items() if m.misjudges])
 }
 RULE = coupling.Elastic(2.0, center_rate=3.0)
 MODEL = sdesim.Dynamics(
@@ -177,7 +177,7 @@ def test_wrong_formulas_break_what_the_record_says(name, smoke):
     experiment, config, data = smoke(name)
     kept = breaks.read(name, FIGURES)["breaks"]
     for wrong in JUDGED[name]:
-        found = breaks.mutated(experiment, config, experiment.mutations[wrong], data)
+        found = breaks.mutated(experiment, experiment.mutations[wrong], Kept(config, "smoke", data))
         assert {c.id for c in claims.failed(found)} == {id for id, of in kept.items() if wrong in of} != set()
 
 
@@ -238,6 +238,8 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
     held = {"a": 10, "b": 8}
     record = {
         "breaks": {"a": {"wrong": 0.1, "other": 0.2}, "b": {}},
+        "preset": "small",
+        "untried": {"c": "undecided"},
         "tried": {"other": "", "wrong": ""},
         "predictions": ["b"],
         "seeds": {"preset": "default", "count": 10, "held": held},
@@ -246,7 +248,7 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
     breaks.path_of("bs-fig1", tmp_path).write_text(json.dumps(record))
     found = registry.entries({"bs-fig1": "boffi_slotine", "bs-fig2": "boffi_slotine"}, tmp_path)
     assert [e.verdict for e in found] == ["holds", "undecided", "holds", "holds"]  # at nine of ten other seeds
-    assert [e.breaking for e in found] == ["other, wrong", "nothing", "not tried", ""]
+    assert [e.breaking for e in found] == ["other, wrong", "nothing", "not tried: undecided at small size", ""]
     assert [e.seeds for e in found] == [(10, 10, "default"), (8, 10, "default"), None, None]
     assert "3 counted of 4: 2 hold, 1 undecided, 0 fail; wrong models were tried on 2, and break 1" in registry.tally(
         found

@@ -7,9 +7,14 @@ import pytest
 import xarray as xr
 
 from sdesim import claims
+from sdesim.cli import claims as cli
+from sdesim.cli import main
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import fig7 as bs_fig7
 from sdesim.papers.boffi_slotine import table1 as bs_table1
+from sdesim.papers.frame import breaks
+from sdesim.papers.frame import networks as net
+from sdesim.papers.frame.experiment import Kept
 from sdesim.papers.frame.measured import Runs
 
 
@@ -56,38 +61,13 @@ def coupled(arm):
     return float(np.log2(arm.agents))
 
 
-def exchanged(of, one, other):
-    """Each of two kinds of arms as the other is."""
-    names = {one: other, other: one}
-
-    def partner(arm):
-        kind, rest = arm.label.split(",", 1)
-        return made[f"{names.get(kind, kind)},{rest}"]
-
-    made = {}
-
-    def wrong(arms):
-        made.update({arm.label: of(arm) for arm in arms})
-        return partner
-
-    return wrong
-
-
 def fig7(i):
     # the weakest gain's center is no average; of the others the accuracy falls with the gain
     return dict(accuracy=83.0 - i if i else 15.0, agents=75.0, spread=0.3**i)
 
 
-def fig7_wrong(i):
-    return dict(accuracy=74.0 + 0.2 * i, agents=70.0, spread=0.1 * 2.0**i)
-
-
 def fig8(arm):
     return dict(accuracy=70 + coupled(arm) + 0.3 * arm.label.startswith("SD"))
-
-
-def fig8_wrong(arm):
-    return dict(accuracy=70 - coupled(arm) - 5.0 * arm.label.startswith("SD"), spread=90.0)
 
 
 def fig9(arm):
@@ -110,46 +90,83 @@ def fig12(arm):
     return dict(accuracy=70 + coupled(arm) * (0.5 if arm.same_start else 2.0), spread=1.0 if arm.same_start else 2.0)
 
 
-FIGURES = {
-    "bs-fig7": (gains(fig7), lambda arms: gains(fig7_wrong), {"7-learns"}),
-    "bs-fig8": (fig8, lambda arms: fig8_wrong, {"8-same-start", "8-learns"}),
-    "bs-fig9": (
-        fig9,
-        exchanged(fig9, "QSGD", "EASGD"),
-        {"9-same-start", "9-learns", "9-synchronized-qsgd", "9-synchronized-easgd"},
-    ),
-    "bs-fig10": (fig10, exchanged(fig10, "EASGD-WM", "MSGD"), {"10-same-start", "10-learns"}),
-    "bs-fig11": (fig11, exchanged(fig11, "QSGD", "EASGD"), {"11-same-start"}),
-    "bs-fig12": (
-        fig12,
-        exchanged(fig12, "own starts", "one start"),
-        {"12-learns", "12-one-start-is-one", "12-noise-parts-them"},
-    ),
+AS_SAID = {
+    "bs-fig7": gains(fig7),
+    "bs-fig8": fig8,
+    "bs-fig9": fig9,
+    "bs-fig10": fig10,
+    "bs-fig11": fig11,
+    "bs-fig12": fig12,
 }
-"""Curves as the paper says, the same the other way round, and what holds of those too."""
+"""Curves as the paper says."""
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_counted_claims_hold_of_what_the_paper_says_and_fail_of_the_contrary(name):
-    experiment, (as_said, wrong, keep) = EXPERIMENTS[name], FIGURES[name]
+def as_said(name):
+    """A figure, its default configuration, and data as the paper says."""
+    experiment = EXPERIMENTS[name]
     config = experiment.preset("default")
     arms = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").arms(config)
-    found = {c.id: c.verdict for c in judged(experiment, config, made_up(arms, as_said)) if c.counted}
+    return experiment, config, made_up(arms, AS_SAID[name])
+
+
+@pytest.mark.parametrize("name", AS_SAID)
+def test_counted_claims_hold_of_what_the_paper_says_and_fail_of_wrong_trainings(name):
+    """Each of one at least: at the size where all are asked."""
+    experiment, config, data = as_said(name)
+    found = {c.id: c.verdict for c in judged(experiment, config, data) if c.counted}
     assert found == dict.fromkeys(found, "holds")
-    assert len(found) > len(keep)
-    other = {c.id: c.verdict for c in judged(experiment, config, made_up(arms, wrong(arms))) if c.counted}
-    assert other == {id: "holds" if id in keep else "fails" for id in found}
+    under = breaks.under_wrong_models(experiment, kept=Kept(config, "default", data)).breaks()
+    assert {id for id, wrong in under.items() if wrong} == set(found)
+
+
+def test_a_figure_is_tried_from_its_file(tmp_path, monkeypatch, capsys):
+    """At the size of the file, with nothing run; what does not hold there is not tried, and that is said."""
+    _, config, data = as_said("bs-fig12")
+    worse = data["test_accuracy"].where(data["arm"] != "own starts, 4 agents", 20.0)
+    kept = Kept(config, "default", data.assign(test_accuracy=worse))
+    monkeypatch.setattr(cli, "kept_in", lambda experiment, path: kept)
+    assert main(["claims", "bs-fig12", "--break", "--from", "bs-fig12.nc", "--record", "--folder", str(tmp_path)]) == 0
+    assert "not tried: 12-one-start-is-worse-4 is fails without any" in capsys.readouterr().out
+    found = breaks.read("bs-fig12", tmp_path)
+    assert found["preset"] == "default" and found["untried"] == {"12-one-start-is-worse-4": "fails"}
+    assert "12-one-start-is-worse-8" in found["breaks"] and set(found["tried"]) == set(net.MUTATIONS)
+
+
+def test_wrong_trainings_are_what_they_say():
+    rng, dims = np.random.default_rng(0), ("arm", "epoch", "sim")
+    names = ("train_loss", "test_loss", "test_accuracy", "spread")
+    names += ("agents_train_loss", "agents_test_loss", "agents_test_accuracy")
+    right = xr.Dataset({name: (dims, rng.uniform(1, 2, size=(5, 3, 2))) for name in names}, {"arm": list("abcde")})
+    right = right.assign_coords(epoch=range(3), sim=range(2))
+    wrong = {name: mutation.data(right) for name, mutation in net.MUTATIONS.items()}
+    loss = lambda name: wrong[name]["test_loss"].values
+    own = right["test_loss"].values
+    np.testing.assert_array_equal(loss("arms alike"), np.broadcast_to(own[:1], own.shape))
+    np.testing.assert_array_equal(loss("arms reversed"), own[::-1])
+    np.testing.assert_array_equal(loss("arms swapped"), own[[1, 0, 3, 2, 4]])
+    np.testing.assert_array_equal(loss("nothing learned"), np.broadcast_to(own[:, :1], own.shape))
+    np.testing.assert_array_equal(loss("one epoch"), own[:, [0, 1, 1]])
+    for name, stays in (("half learn", [1, 3]), ("other half learn", [0, 2, 4]), ("one learns", [1, 2, 3, 4])):
+        assert [i for i in range(5) if (loss(name)[i] == own[i, :1]).all()] == stays
+        assert all((loss(name)[i] == own[i]).all() for i in set(range(5)) - set(stays))
+    np.testing.assert_array_equal(loss("agents tested"), right["agents_test_loss"])
+    np.testing.assert_array_equal(wrong["tested in training"]["agents_train_loss"], right["agents_test_loss"])
+    np.testing.assert_array_equal(wrong["distances kept"]["spread"][:, 2], right["spread"][:, 0])
+    np.testing.assert_array_equal(wrong["distances inverted"]["spread"] * right["spread"], 1.0)
+    np.testing.assert_array_equal(loss("runs unpaired")[:4], own[:4])
+    np.testing.assert_array_equal(loss("runs unpaired")[4], own[4, :, ::-1])
+    np.testing.assert_array_equal(loss("runs alike"), np.broadcast_to(own[..., :1], own.shape))
+    for name, mutation in net.MUTATIONS.items():
+        assert mutation.concerns([], right) and not mutation.concerns([], xr.ones_like(right)) and not mutation.runs
+        xr.testing.assert_identical(wrong[name].coords.to_dataset(), right.coords.to_dataset())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", AS_SAID)
 def test_no_claim_holds_of_a_run_that_is_not_finite(name, value):
     """In any of its curves, from the start on. What a run that diverges later was at its best before, counts."""
-    experiment, (as_said, *_) = EXPERIMENTS[name], FIGURES[name]
-    config = experiment.preset("default")
-    arms = importlib.import_module(f"sdesim.papers.boffi_slotine.{name.removeprefix('bs-')}").arms(config)
-    data = made_up(arms, as_said)
+    experiment, config, data = as_said(name)
     lost = {n: v.where(v["sim"] != 1, value) for n, v in data.assign_coords(sim=np.arange(3)).items()}
     found = judged(experiment, config, data.assign(lost).drop_vars("sim"))
     assert {c.id for c in found if c.counted and c.verdict == "holds"} == set()

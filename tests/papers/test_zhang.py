@@ -74,7 +74,7 @@ def made_up(config, floors):
     path[averaged, 1] = 2.0  # an average is of the plain method's path
     spread = np.stack([np.full((101, 3), distance) for *_, distance in floors.values()])
     found = dict(train_loss=loss, test_loss=loss, agents_train_loss=loss, agents_test_loss=path)
-    found |= dict(test_accuracy=100 - error, spread=spread)
+    found |= dict(test_accuracy=100 - error, agents_test_accuracy=100 - error, spread=spread)
     arrays = {name: (("arm", "epoch", "sim"), values) for name, values in found.items()}
     return measured.Runs(xr.Dataset(arrays, {"arm": [arm.label for arm in arms], "epoch": epoch}))
 

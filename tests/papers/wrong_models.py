@@ -7,6 +7,7 @@ import xarray as xr
 
 from sdesim import claims
 from sdesim.papers.frame import breaks, mutations
+from sdesim.papers.frame.experiment import Kept
 
 
 def failed(figure: ModuleType, data: xr.Dataset, config: Any = None) -> set[str]:
@@ -21,4 +22,6 @@ def broken(figure: ModuleType, mutation: str) -> set[str]:
     """Counted claims of the smoke preset that fail under a mutation, by its name."""
     experiment = figure.EXPERIMENT
     wrong = mutations.tried(experiment.mutations)[mutation]
-    return {c.id for c in claims.failed(breaks.mutated(experiment, experiment.preset("smoke"), wrong))}
+    config = experiment.preset("smoke")
+    right = Kept(config, "smoke", xr.Dataset() if wrong.runs else experiment.run(config, False))
+    return {c.id for c in claims.failed(breaks.mutated(experiment, wrong, right))}

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sdesim import source
-from sdesim.claims import Claim, failed
+from sdesim.claims import Claim, Verdict, failed
 from sdesim.ensembles.setup import instead
 from sdesim.papers.frame import formulas, mutations
-from sdesim.papers.frame.experiment import Experiment, judged
+from sdesim.papers.frame.experiment import Experiment, Kept, judged
 from sdesim.papers.frame.mutations import Mutation
 from sdesim.results.files import write_text
 
@@ -77,17 +77,21 @@ def hash_of(module: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Broken:
-    """What became of a figure's counted claims under wrong models, at smoke size.
+    """What became of a figure's counted claims under wrong models.
 
     Attributes:
+        preset: the size at which they were tried.
         right: what was found of them without any, of those that hold.
+        untried: the verdict of those that do not, of which nothing can be learned.
         wrong: what was found under each, by the name of what is wrong.
         says: what is wrong, by name.
         refused: the wrong models that the figure does not run or judge, and why.
         misjudged: those in which formulas alone are wrong, and no run.
     """
 
+    preset: str
     right: list[Claim]
+    untried: dict[str, Verdict]
     wrong: dict[str, list[Claim]]
     says: dict[str, str]
     refused: dict[str, str]
@@ -118,25 +122,25 @@ def _quiet() -> Iterator[None]:
 
 
 def under_wrong_models(
-    experiment: Experiment, *, only: tuple[str, ...] = (), config: Any = None, say: Say = lambda text: None
+    experiment: Experiment, *, only: tuple[str, ...] = (), kept: Kept | None = None, say: Say = lambda text: None
 ) -> Broken:
-    """Run and judge a figure at smoke size under every mutation that applies.
+    """Judge a figure under every mutation that applies, of its own run at smoke size or of what a file keeps.
 
-    A formula of theory is wrong in the judgment alone, unless the run asks for it too. Of a figure that trains networks
-    no mutation is tried that needs another training.
+    A formula of theory is wrong in the judgment alone, unless the run asks for it too. Of a figure that trains, and of
+    what a file keeps, no mutation is tried that needs another run.
 
     Args:
         experiment: the figure.
         only: names of what is tried alone; all by default.
-        config: what is run; the smoke preset by default.
+        kept: what is judged; by default what the smoke preset gives, which is run.
         say: is told how far it is.
 
     Returns:
         What was found.
     """
-    config = experiment.preset("smoke") if config is None else config
     ran: list[tuple[Any, Any]] = []
     asked: dict[str, set[str]] = {"run": set(), "judgment": set()}
+    rerun = kept is None and not experiment.trains
 
     def noted(phase: str) -> Callable[[str, Any], Any]:
         return lambda name, value: (asked[phase].add(name), value)[1]
@@ -146,10 +150,13 @@ def under_wrong_models(
         return model, stepper
 
     with _quiet():
-        with instead(note), formulas.changed(noted("run")):
-            data = experiment.run(config, False)
+        if kept is None:
+            config = experiment.preset("smoke")
+            with instead(note), formulas.changed(noted("run")):
+                kept = Kept(config, "smoke", experiment.run(config, False))
         with formulas.changed(noted("judgment")):
-            right = [c for c in judged(experiment, config, data, "smoke") if c.counted and c.verdict == "holds"]
+            counted = [c for c in judged(experiment, kept.config, kept.data, kept.preset) if c.counted]
+    right = [c for c in counted if c.verdict == "holds"]
     found, says, refused, misjudged = {}, {}, {}, set()
 
     def attempt(name: str, text: str, make: Callable[[], list[Claim]]) -> None:
@@ -163,43 +170,43 @@ def under_wrong_models(
                 refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
     for name, mutation in mutations.tried(experiment.mutations).items():
-        if experiment.trains and mutation.runs:
-            continue
-        if mutation.always or any(mutation.applies(*each) for each in ran):
-            misjudged |= set() if mutation.runs else {name}
-            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, config, m, None if m.runs else data))
+        if (rerun or not mutation.runs) and mutation.concerns(ran, kept.data):
+            misjudged |= {name} if mutation.misjudges else set()
+            attempt(name, mutation.says, lambda m=mutation: mutated(experiment, m, kept))
     for formula in sorted(asked["run"] | asked["judgment"]):
-        if experiment.trains and formula in asked["run"]:
+        if formula in asked["run"] and not rerun:
             continue
         for words, factor in formulas.FACTORS.items():
             again = formula in asked["run"]
             wrong = formulas.wrong(formula, factor)
-            make = lambda wrong=wrong, again=again: _misjudged(experiment, config, None if again else data, wrong)
+            make = lambda wrong=wrong, again=again: _misjudged(experiment, kept, wrong, again)
             misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
-    return Broken(right, found, says, refused, frozenset(misjudged))
+    untried = {c.id: c.verdict for c in counted if c.verdict != "holds"}
+    return Broken(kept.preset, right, untried, found, says, refused, frozenset(misjudged))
 
 
-def mutated(experiment: Experiment, config: Any, mutation: Mutation, data: Any = None) -> list[Claim]:
-    """What is found of a figure's statements at smoke size where something is wrong.
+def mutated(experiment: Experiment, mutation: Mutation, kept: Kept) -> list[Claim]:
+    """What is found of a figure's statements where something is wrong.
 
     Args:
         experiment: the figure.
-        config: that judges.
         mutation: what is wrong.
-        data: of the right runs, where none is wrong; what is wrong is run by default.
+        kept: the right configuration, its preset, and what it left, which is run anew where the run is wrong.
     """
-    if data is None:
+    config, data = kept.config, kept.data
+    if mutation.runs:
         with mutation.wrong():
             data = experiment.run(config if mutation.config is None else mutation.config(config), False)
+    data = data if mutation.data is None else mutation.data(data)
     with mutation.misjudged():
-        return judged(experiment, config, data, "smoke")
+        return judged(experiment, config, data, kept.preset)
 
 
-def _misjudged(experiment: Experiment, config: Any, data: Any, wrong: Callable[[str, Any], Any]) -> list[Claim]:
+def _misjudged(experiment: Experiment, kept: Kept, wrong: Callable[[str, Any], Any], again: bool) -> list[Claim]:
     with formulas.changed(wrong), instead(lambda model, stepper: (model, stepper)):
-        data = experiment.run(config, False) if data is None else data
-        return judged(experiment, config, data, "smoke")
+        data = experiment.run(kept.config, False) if again else kept.data
+        return judged(experiment, kept.config, data, kept.preset)
 
 
 def table(broken: Broken) -> str:
@@ -217,6 +224,7 @@ def table(broken: Broken) -> str:
     lines.append("")
     lines += [f"{i:>3}  {c.id}: {c.statement}" for i, c in enumerate(broken.right, 1)]
     lines += [f"refused: {name}: {why}" for name, why in broken.refused.items()]
+    lines += [f"not tried: {id} is {verdict} without any" for id, verdict in broken.untried.items()]
     left = [c.id for c, v in zip(broken.right, values, strict=True) if not v]
     lines.append(f"nothing breaks {', '.join(left)}" if left else "each of them is broken by something")
     return "\n".join(lines)
@@ -320,8 +328,10 @@ def as_record(broken: Broken) -> dict[str, Any]:
     return {
         "breaks": breaks,
         "predictions": broken.predictions,
+        "preset": broken.preset,
         "refused": sorted(broken.refused),
         "tried": broken.says,
+        "untried": broken.untried,
     }
 
 

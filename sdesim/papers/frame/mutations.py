@@ -3,7 +3,8 @@
 A mutation changes the model and the stepper of every run of a figure, whatever its code (`ensembles.setup.instead`); or
 what is run is of another configuration than what it is judged by. So no figure needs code for the wrong models that all
 have, and may add some (`Experiment.mutations`). Beside these stand formulas of theory that are wrong by a factor:
-`frame.formulas`; what no factor makes wrong is said as a mutation of what is judged.
+`frame.formulas`; what no factor makes wrong is said as a mutation of what is judged. Where a run is too dear to be run
+again, as a training, the data of the right run are changed to what a wrong one would have left.
 """
 
 import contextlib
@@ -11,13 +12,14 @@ import dataclasses
 import functools
 import pkgutil
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, PyTree
 
 from sdesim.asynchrony import AbstractCompute, AbstractProtocol, Asynchronous, AsyncSGD
@@ -65,6 +67,7 @@ class Mutation:
         config: of the configuration that judges, the one that is run; None for the same.
         names: of what is called so in sdesim, as "papers.yu.poisson.run.law", what stands in its place while it runs.
         judged: the same, as "theory.stability.best_alpha", while what was run is judged.
+        data: of what the right model left, what is judged in its place; None for the same.
     """
 
     says: str
@@ -72,16 +75,17 @@ class Mutation:
     config: Callable[[Any], Any] | None = None
     names: Names = dataclasses.field(default_factory=dict)
     judged: Names = dataclasses.field(default_factory=dict)
-
-    @property
-    def always(self) -> bool:
-        """Whether it applies whatever is run."""
-        return self.config is not None or bool(self.names) or bool(self.judged)
+    data: Callable[[xr.Dataset], xr.Dataset] | None = None
 
     @property
     def runs(self) -> bool:
-        """Whether what is run is wrong, and not its judgment alone."""
+        """Whether it needs a run of its own."""
         return self.config is not None or bool(self.names) or self.change is not _right
+
+    @property
+    def misjudges(self) -> bool:
+        """Whether formulas alone are wrong, and neither a run nor what it left."""
+        return bool(self.judged) and not self.runs and self.data is None
 
     @contextlib.contextmanager
     def wrong(self) -> Iterator[None]:
@@ -94,6 +98,18 @@ class Mutation:
         """Within, what runs are set beside is wrong."""
         with _in_place(self.judged):
             yield
+
+    def concerns(self, ran: Iterable[tuple[Dynamics, AbstractStepper]], data: xr.Dataset) -> bool:
+        """Whether it changes anything of a figure.
+
+        Args:
+            ran: the model and the stepper of each run.
+            data: what they left.
+        """
+        if self.data is not None and not self.data(data).equals(data):
+            return True
+        always = self.config is not None or bool(self.names) or bool(self.judged)
+        return always or any(self.applies(*each) for each in ran)
 
     def applies(self, model: Dynamics, stepper: AbstractStepper) -> bool:
         """Whether it makes another run of one.

@@ -21,8 +21,9 @@ class Entry:
         paper: the folder of its paper.
         claim: as it was found.
         verdict: that of the claim; of one that holds, but not at nine of ten other seeds, "undecided".
-        broken: the wrong models that break it at smoke size, the most telling first.
+        broken: the wrong models that break it, the most telling first.
         tried: whether wrong models were tried on it.
+        untried: why not, where that is known.
         prediction: whether it is on predictions alone, which no run changes.
         seeds: at how many of how many other seeds it holds, and of which preset; None where none was tried.
         judged: value, verdict and preset of one run at another size; None where there was none.
@@ -34,6 +35,7 @@ class Entry:
     verdict: Verdict
     broken: tuple[str, ...]
     tried: bool
+    untried: str
     prediction: bool
     seeds: tuple[int, int, str] | None
     judged: tuple[float | None, Verdict, str] | None
@@ -44,7 +46,7 @@ class Entry:
         if not self.claim.counted:
             return ""
         if not self.tried:
-            return "not tried"
+            return f"not tried: {self.untried}" if self.untried else "not tried"
         more = f" and {len(self.broken) - 3} more" if len(self.broken) > 3 else ""
         return ", ".join(self.broken[:3]) + more if self.broken else "nothing"
 
@@ -102,7 +104,14 @@ def _entry(name: str, paper: str, claim: Claim, kept: dict[str, Any]) -> Entry:
         judged = other["values"][claim.id], other["verdicts"][claim.id], other["preset"]
     telling = sorted(broken.get(claim.id, ()), key=lambda wrong: list(kept["tried"]).index(wrong))
     on = claim.id in kept.get("predictions", ())
-    return Entry(name, paper, claim, verdict, tuple(telling), claim.id in broken, on, seeds, judged)
+    return Entry(name, paper, claim, verdict, tuple(telling), claim.id in broken, _why(claim, kept), on, seeds, judged)
+
+
+def _why(claim: Claim, kept: dict[str, Any]) -> str:
+    """Why no wrong model was tried on a claim; empty where some were, and where the record does not say."""
+    if "untried" not in kept or claim.id in kept["breaks"]:
+        return ""
+    return f"{kept['untried'].get(claim.id, 'not asked')} at {kept['preset']} size"
 
 
 def as_json(found: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -183,9 +192,10 @@ _HEAD = """\
 Written by `sdesim claims --page FILE`, from `figures/`: every statement about a figure with what was found, and the
 wrong models that break it. `sdesim claims` prints the same and chooses by `--paper` and `--verdict`; what a claim, its
 error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
-Wrong models are run at smoke size, where some claims are not asked: those are not tried. "Nothing" means that none of
-those that were tried makes the claim fail decidedly. "Paper size" is what one run of the `paper` preset found
-(`sdesim claims NAME --judge --preset paper`).
+Wrong models are run at smoke size, where some claims are not asked, or do not hold: those are not tried. Of what was
+trained no wrong model is trained again: what it left is changed to what a wrong training would have left. "Nothing"
+means that none of those that were tried makes the claim fail decidedly. "Paper size" is what one run of the `paper`
+preset found (`sdesim claims NAME --judge --preset paper`).
 
 """
 

@@ -26,6 +26,7 @@ from sdesim.papers.frame.networks.claims import (
     same_starts,
 )
 from sdesim.papers.frame.networks.config import SMALL, Arm, Config, check_growing, presets
+from sdesim.papers.frame.networks.mutations import MUTATIONS
 from sdesim.papers.frame.networks.picture import METRICS, heading, plot
 from sdesim.papers.frame.networks.run import train
 
@@ -62,7 +63,7 @@ def experiment(
     metrics: Sequence[str] = METRICS,
     size: Callable[[Any], str] = lambda config: config.size,
 ) -> Experiment:
-    """An experiment that trains arms.
+    """An experiment that trains arms, with the wrong trainings that are tried on each.
 
     Args:
         name: that the command line knows it by.
@@ -89,4 +90,5 @@ def experiment(
         lambda config, data: Runs(data),
         lambda config: [dataclasses.replace(s, measured_on=size(config)) for s in statements(config)],
         trains=True,
+        mutations=MUTATIONS,
     )

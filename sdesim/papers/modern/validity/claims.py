@@ -113,6 +113,6 @@ def statements(config: Config) -> list[Statement]:
             f"moment moves by {gap:.0%}, and under rare gradients the fourth by more than "
             "half (share)",
             lambda runs: float(statistics.grid_mean(first(runs.data) ** 2)) / sde - 1,
-            at_least(0.5, smoke=0.4),
+            at_least(0.5, smoke=0.45),
         ),
     ]

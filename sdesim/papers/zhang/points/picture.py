@@ -21,7 +21,7 @@ def colors(count: int) -> list[Any]:
         count: how many.
     """
     few = count <= len(theme.PALETTE)
-    return list(theme.PALETTE[:count]) if few else list(colormaps["plasma"](np.linspace(0, 0.92, count)))
+    return list(theme.PALETTE[:count]) if few else list(colormaps["plasma"](np.linspace(0, 0.75, count)))
 
 
 def legend(panel: Axes, loc: Any) -> None:

@@ -1,0 +1,101 @@
+"""What a wrong training would have left: changes of the data of a right one, for to train again is too dear.
+
+Each is an error that a comparison of trained arms must see: an algorithm without effect, arms in each other's place,
+nothing learned, a model that is not the one that is meant, runs that are not paired or not independent.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from sdesim.papers.frame.mutations import Mutation
+
+Change = Callable[[xr.Dataset], xr.Dataset]
+
+
+def some(arms: slice, change: Change) -> Change:
+    """A change of some arms alone.
+
+    Args:
+        arms: which.
+        change: of data.
+    """
+
+    def changed(data: xr.Dataset) -> xr.Dataset:
+        wrong = xr.zeros_like(data["arm"], bool)
+        wrong[arms] = True
+        return xr.where(wrong, change(data), data, keep_attrs=True).transpose(*data.dims)
+
+    return changed
+
+
+def histories(order: Callable[[int], Sequence[int]]) -> Change:
+    """Arms that have the histories of others.
+
+    Args:
+        order: of how many arms there are, the number of the one whose history each has.
+    """
+    return lambda data: data.isel(arm=list(order(data.sizes["arm"]))).assign_coords(arm=data["arm"])
+
+
+def until(epoch: int) -> Change:
+    """Nothing changes after an epoch.
+
+    Args:
+        epoch: the last that counts.
+    """
+    numbers = lambda data: np.minimum(np.arange(data.sizes["epoch"]), epoch)
+    return lambda data: data.isel(epoch=numbers(data)).assign_coords(epoch=data["epoch"])
+
+
+def metrics(instead: Mapping[str, str]) -> Change:
+    """Metrics that are others.
+
+    Args:
+        instead: by the name of a metric, that of the one in its place.
+    """
+    return lambda data: data.assign({name: data[other] for name, other in instead.items()})
+
+
+def _runs(order: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """Each run is another: of the numbers of the runs, which."""
+    return lambda data: data.isel(sim=order(np.arange(data.sizes["sim"])))
+
+
+MUTATIONS = {
+    "arms alike": Mutation("every arm does what the first does", data=histories(lambda n: [0] * n)),
+    "arms reversed": Mutation(
+        "the first arm does what the last does, and so on", data=histories(lambda n: range(n)[::-1])
+    ),
+    "arms swapped": Mutation(
+        "each two neighbors among the arms are swapped", data=histories(lambda n: [min(i ^ 1, n - 1) for i in range(n)])
+    ),
+    "nothing learned": Mutation("nothing changes from the start on", data=until(0)),
+    "one epoch": Mutation("nothing changes after the first epoch", data=until(1)),
+    "half learn": Mutation("nothing changes in every second arm", data=some(slice(1, None, 2), until(0))),
+    "other half learn": Mutation(
+        "nothing changes in the first arm, the third, ...", data=some(slice(0, None, 2), until(0))
+    ),
+    "one learns": Mutation("nothing changes but in the first arm", data=some(slice(1, None), until(0))),
+    "agents tested": Mutation(
+        "the agents are tested, and not their center or mean",
+        data=metrics({"test_loss": "agents_test_loss", "test_accuracy": "agents_test_accuracy"}),
+    ),
+    "tested in training": Mutation(
+        "training losses are those of the test set",
+        data=metrics({"train_loss": "test_loss", "agents_train_loss": "agents_test_loss"}),
+    ),
+    "distances kept": Mutation(
+        "agents are as far apart as at the start", data=lambda d: d.assign(spread=until(0)(d)["spread"])
+    ),
+    "distances inverted": Mutation(
+        "agents that are far from each other are near, and those that are near are far",
+        data=lambda d: d.assign(spread=1 / d["spread"]),
+    ),
+    "runs unpaired": Mutation(
+        "the last arm starts its runs at other points", data=some(slice(-1, None), _runs(lambda n: np.roll(n, 1)))
+    ),
+    "runs alike": Mutation("all runs of an arm are its first", data=_runs(np.zeros_like)),
+}
+"""Those that are tried on every figure that trains."""
