@@ -89,7 +89,6 @@ def test_it_judges_a_figure_at_another_size(folder, capsys, float32):
         (("bs-fig1", "--judge", "--preset", "smoky"), "preset='smoky'"),
         (("--judge",), "figures: name those"),
         (("bs-fig7", "--from", "x.nc"), "--from x.nc: is the file of one figure for --break"),
-        (("bs-fig7", "--break", "--from", "no.nc"), "no.nc"),
         (("--json", "no/such/x.json"), "json='no/such/x.json'"),
     ],
 )

@@ -152,7 +152,7 @@ def test_wrong_trainings_are_what_they_say():
     np.testing.assert_array_equal(loss("agents tested"), right["agents_test_loss"])
     np.testing.assert_array_equal(wrong["tested in training"]["agents_train_loss"], right["agents_test_loss"])
     np.testing.assert_array_equal(wrong["distances kept"]["spread"][:, 2], right["spread"][:, 0])
-    np.testing.assert_array_equal(wrong["distances inverted"]["spread"] * right["spread"], 1.0)
+    np.testing.assert_array_equal(wrong["distances inverted"]["spread"], 1 / right["spread"])
     np.testing.assert_array_equal(loss("runs unpaired")[:4], own[:4])
     np.testing.assert_array_equal(loss("runs unpaired")[4], own[4, :, ::-1])
     np.testing.assert_array_equal(loss("runs alike"), np.broadcast_to(own[..., :1], own.shape))

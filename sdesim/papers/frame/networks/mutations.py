@@ -4,7 +4,7 @@ Each is an error that a comparison of trained arms must see: an algorithm withou
 nothing learned, a model that is not the one that is meant, runs that are not paired or not independent.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -30,13 +30,14 @@ def some(arms: slice, change: Change) -> Change:
     return changed
 
 
-def histories(order: Callable[[int], Sequence[int]]) -> Change:
-    """Arms that have the histories of others.
+def others(dim: str, order: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """Arms, epochs or runs that have what others have.
 
     Args:
-        order: of how many arms there are, the number of the one whose history each has.
+        dim: "arm", "epoch" or "sim".
+        order: of their numbers, the number of the one whose data each has.
     """
-    return lambda data: data.isel(arm=list(order(data.sizes["arm"]))).assign_coords(arm=data["arm"])
+    return lambda data: data.isel({dim: order(np.arange(data.sizes[dim]))}).assign_coords(data.coords)
 
 
 def until(epoch: int) -> Change:
@@ -45,8 +46,7 @@ def until(epoch: int) -> Change:
     Args:
         epoch: the last that counts.
     """
-    numbers = lambda data: np.minimum(np.arange(data.sizes["epoch"]), epoch)
-    return lambda data: data.isel(epoch=numbers(data)).assign_coords(epoch=data["epoch"])
+    return others("epoch", lambda n: np.minimum(n, epoch))
 
 
 def metrics(instead: Mapping[str, str]) -> Change:
@@ -58,18 +58,11 @@ def metrics(instead: Mapping[str, str]) -> Change:
     return lambda data: data.assign({name: data[other] for name, other in instead.items()})
 
 
-def _runs(order: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """Each run is another: of the numbers of the runs, which."""
-    return lambda data: data.isel(sim=order(np.arange(data.sizes["sim"])))
-
-
 MUTATIONS = {
-    "arms alike": Mutation("every arm does what the first does", data=histories(lambda n: [0] * n)),
-    "arms reversed": Mutation(
-        "the first arm does what the last does, and so on", data=histories(lambda n: range(n)[::-1])
-    ),
+    "arms alike": Mutation("every arm does what the first does", data=others("arm", np.zeros_like)),
+    "arms reversed": Mutation("the first arm does what the last does, and so on", data=others("arm", np.flip)),
     "arms swapped": Mutation(
-        "each two neighbors among the arms are swapped", data=histories(lambda n: [min(i ^ 1, n - 1) for i in range(n)])
+        "each two neighbors among the arms are swapped", data=others("arm", lambda n: np.minimum(n ^ 1, n[-1]))
     ),
     "nothing learned": Mutation("nothing changes from the start on", data=until(0)),
     "one epoch": Mutation("nothing changes after the first epoch", data=until(1)),
@@ -94,8 +87,9 @@ MUTATIONS = {
         data=lambda d: d.assign(spread=1 / d["spread"]),
     ),
     "runs unpaired": Mutation(
-        "the last arm starts its runs at other points", data=some(slice(-1, None), _runs(lambda n: np.roll(n, 1)))
+        "the last arm starts its runs at other points",
+        data=some(slice(-1, None), others("sim", lambda n: np.roll(n, 1))),
     ),
-    "runs alike": Mutation("all runs of an arm are its first", data=_runs(np.zeros_like)),
+    "runs alike": Mutation("all runs of an arm are its first", data=others("sim", np.zeros_like)),
 }
 """Those that are tried on every figure that trains."""
