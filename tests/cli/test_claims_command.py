@@ -36,7 +36,7 @@ def test_it_prints_the_registry_and_chooses(folder, capsys):
     for chosen in (("--paper", "yu"), ("y-poisson",)):
         assert command(*chosen, "--folder", folder) == 0
         told = capsys.readouterr().out
-        assert "y-poisson" in told and "bs-fig1" not in told and "[broken by: not tried]" in told
+        assert "y-poisson" in told and "bs-fig1" not in told and "a holds [not tried]" in told
     assert command("--verdict", "fails", "--folder", folder) == 0
     told = capsys.readouterr().out
     assert "b fails" in told and "a holds" not in told

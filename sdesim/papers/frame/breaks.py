@@ -81,6 +81,7 @@ class Broken:
 
     Attributes:
         preset: the size at which they were tried.
+        settings: those numbers of the configuration that are not the preset's.
         right: what was found of them without any, of those that hold.
         untried: the verdict of those that do not, of which nothing can be learned.
         wrong: what was found under each, by the name of what is wrong.
@@ -90,6 +91,7 @@ class Broken:
     """
 
     preset: str
+    settings: dict[str, Any]
     right: list[Claim]
     untried: dict[str, Verdict]
     wrong: dict[str, list[Claim]]
@@ -183,7 +185,9 @@ def under_wrong_models(
             misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
     untried = {c.id: c.verdict for c in counted if c.verdict != "holds"}
-    return Broken(kept.preset, right, untried, found, says, refused, frozenset(misjudged))
+    usual = dataclasses.asdict(experiment.preset(kept.preset))
+    settings = {name: v for name, v in dataclasses.asdict(kept.config).items() if v != usual[name]}
+    return Broken(kept.preset, settings, right, untried, found, says, refused, frozenset(misjudged))
 
 
 def mutated(experiment: Experiment, mutation: Mutation, kept: Kept) -> list[Claim]:
@@ -330,6 +334,7 @@ def as_record(broken: Broken) -> dict[str, Any]:
         "predictions": broken.predictions,
         "preset": broken.preset,
         "refused": sorted(broken.refused),
+        "settings": broken.settings,
         "tried": broken.says,
         "untried": broken.untried,
     }

@@ -133,15 +133,16 @@ def as_text(found: Sequence[Entry]) -> str:
     Args:
         found: of a folder.
     """
-    head = ("figure", "found", "needs", "verdict", "claim")
-    rows = [(e.figure, e.found, e.needs, e.shown, f"{e.claim.statement}{_aside(e)}") for e in found]
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
-    pad = lambda row: "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+    head = ("paper", "figure", "found", "needs", "verdict", "claim")
+    rows = [(e.paper, e.figure, e.found, e.needs, e.shown, f"{e.claim.statement}{_aside(e)}") for e in found]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(5)]
+    pad = lambda row: "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]])
     return "\n".join([*map(pad, (head, *rows)), tally(found)])
 
 
 def _aside(entry: Entry) -> str:
-    return f" [broken by: {entry.breaking}]" if entry.breaking else ""
+    broken = "broken by: " * entry.tried
+    return f" [{broken}{entry.breaking}]" if entry.breaking else ""
 
 
 def tally(found: Sequence[Entry]) -> str:
@@ -178,8 +179,12 @@ def _cell(entry: Entry) -> str:
     parts = [entry.breaking]
     if entry.prediction and entry.claim.counted:
         parts.append("on predictions alone")
-    if entry.seeds is not None and entry.claim.counted:
-        parts.append(f"at {entry.seeds[0]} of {entry.seeds[1]} other seeds ({entry.seeds[2]})")
+    if entry.claim.counted:
+        parts.append(
+            "one seed"
+            if entry.seeds is None
+            else f"at {entry.seeds[0]} of {entry.seeds[1]} other seeds ({entry.seeds[2]})"
+        )
     if entry.judged is not None and entry.claim.counted:
         value, verdict, preset = entry.judged
         parts.append(f"{preset} size: {verdict}, {'not finite' if value is None else f'{value:.4g}'}")
@@ -194,8 +199,8 @@ wrong models that break it. `sdesim claims` prints the same and chooses by `--pa
 error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
 Wrong models are run at smoke size, where some claims are not asked, or do not hold: those are not tried. Of what was
 trained no wrong model is trained again: what it left is changed to what a wrong training would have left. "Nothing"
-means that none of those that were tried makes the claim fail decidedly. "Paper size" is what one run of the `paper`
-preset found (`sdesim claims NAME --judge --preset paper`).
+means that none of those that were tried makes the claim fail decidedly. "One seed" is of a claim that was looked at with
+no other; "paper size" is what one run of the `paper` preset found (`sdesim claims NAME --judge --preset paper`).
 
 """
 

@@ -33,6 +33,7 @@ from sdesim.papers.frame.networks.run import train
 __all__ = [
     "GUESS_ERROR",
     "GUESS_LOSS",
+    "MUTATIONS",
     "SMALL",
     "Arm",
     "Config",
