@@ -199,8 +199,8 @@ wrong models that break it. `sdesim claims` prints the same and chooses by `--pa
 error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
 Wrong models are run at smoke size, where some claims are not asked, or do not hold: those are not tried. Of what was
 trained no wrong model is trained again: what it left is changed to what a wrong training would have left. "Nothing"
-means that none of those that were tried makes the claim fail decidedly. "One seed" is of a claim that was looked at with
-no other; "paper size" is what one run of the `paper` preset found (`sdesim claims NAME --judge --preset paper`).
+means that none of those that were tried makes the claim fail decidedly. "One seed" is of a claim that no other seed was
+asked of; "paper size" is what one run of the `paper` preset found (`sdesim claims NAME --judge --preset paper`).
 
 """
 
