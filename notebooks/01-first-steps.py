@@ -28,7 +28,7 @@ import numpy as np
 import sdesim
 
 # Independent simulations: they give the error bars. The environment variable makes a quick run of it.
-SIMS = int(os.environ.get("SDESIM_NOTEBOOK_SIMS", "64"))
+SIMS = 3 if os.environ.get("SDESIM_SMOKE") else 64
 AGENTS = 100
 
 # %% [markdown]

@@ -28,7 +28,7 @@ import sdesim
 from sdesim import training
 
 # Independent runs: they give the error bars. The environment variable makes a quick run of it.
-RUNS = int(os.environ.get("SDESIM_NOTEBOOK_SIMS", "4"))
+RUNS = 3 if os.environ.get("SDESIM_SMOKE") else 4
 AGENTS, EPOCHS, ETA = 4, 6, 0.02
 
 # %% [markdown]

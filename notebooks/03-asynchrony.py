@@ -40,7 +40,7 @@ from sdesim.asynchrony import (
 from sdesim.theory import renewals, staleness
 
 # Independent simulations: they give the error bars. The environment variable makes a quick run of it.
-SIMS = int(os.environ.get("SDESIM_NOTEBOOK_SIMS", "200"))
+SIMS = 3 if os.environ.get("SDESIM_SMOKE") else 200
 A = 0.1  # learning rate times curvature
 
 # %% [markdown]

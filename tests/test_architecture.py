@@ -26,7 +26,7 @@ ROOMS = (
     "analysis sharding training",
     "sdesim",
     "papers",
-    "bench view",
+    "bench notebook view",
     "cli",
     "__main__",
 )

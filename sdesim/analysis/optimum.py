@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sdesim.analysis.stability import check_real, said_of, step_of
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count, shown
+from sdesim.results.datasets import grid_axis
 from sdesim.steppers import AbstractStepper, stepper_of
 
 Goal = Literal["radius", "own", "quorum", "shared"]
@@ -25,7 +26,8 @@ class Optimum:
         best: the value at which the goal is least.
         value: the goal there.
         at_edge: whether `best` is an end of the bracket.
-        table: what was looked at first, over values of the number: the goal, infinite where nothing is stationary.
+        table: what was looked at first, along the number's dimension (`coupling_k`): the goal, infinite where nothing
+            is stationary.
     """
 
     best: float
@@ -92,7 +94,7 @@ def optimize(
         raise ValueError(
             f"bracket={shown(bracket)}: must hold a stable {name}; at none of {points} values is it stable"
         )
-    return Optimum(best, value, best in (low, high), xr.DataArray(goals, {name: values}, (name,), name=goal))
+    return Optimum(best, value, best in (low, high), xr.DataArray(goals, [grid_axis(name, values)], name=goal))
 
 
 def least_of(of: Callable[[float], float], values: NDArray) -> tuple[float, float, NDArray]:

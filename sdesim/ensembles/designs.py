@@ -57,7 +57,7 @@ def random_design(ranges: Ranges, count: int, seed: int = 0) -> Design:
     Raises:
         ValueError: for ranges that are none, and what is no count.
     """
-    ends, count, seed = _checked(ranges, count, seed)
+    ends, count, seed = ends_of(ranges), check_count("count", count), check_count("seed", seed, least=0)
     return _scaled(ends, np.random.Generator(np.random.Philox(seed)).random((count, len(ends))))
 
 
@@ -77,12 +77,23 @@ def sobol(ranges: Ranges, count: int, seed: int = 0) -> Design:
     """
     from scipy.stats import qmc  # half a second to import
 
-    ends, count, seed = _checked(ranges, count, seed)
+    ends, count, seed = ends_of(ranges), check_count("count", count), check_count("seed", seed, least=0)
     whole = qmc.Sobol(len(ends), scramble=True, rng=seed).random_base2(int(count - 1).bit_length())
     return _scaled(ends, whole[:count])
 
 
-def _checked(ranges: Any, count: int, seed: int) -> tuple[dict[str, tuple[float, float, str]], int, int]:
+def ends_of(ranges: Any) -> dict[str, tuple[float, float, str]]:
+    """Ranges, checked.
+
+    Args:
+        ranges: as `Ranges`.
+
+    Returns:
+        By name the least value, the greatest, and one of `SCALES`.
+
+    Raises:
+        ValueError: for ranges that are none.
+    """
     if not isinstance(ranges, Mapping) or not ranges:
         raise ValueError(f"ranges={shown(ranges)}: must be ends by name, such as {{'coupling.k': (0.1, 10, 'log')}}")
     found = {}
@@ -96,7 +107,7 @@ def _checked(ranges: Any, count: int, seed: int) -> tuple[dict[str, tuple[float,
         if scale == "log" and low <= 0:
             raise ValueError(f"{what}={shown(given)}: must begin above 0 on a logarithmic scale")
         found[str(name)] = low, high, scale
-    return found, check_count("count", count), check_count("seed", seed, least=0)
+    return found
 
 
 def _scaled(ends: Mapping[str, tuple[float, float, str]], unit: np.ndarray) -> Design:

@@ -16,6 +16,9 @@ from sdesim.objectives import as_objective, check_dims, fitting_loss
 from sdesim.plot import theme
 from sdesim.results.result import Result
 
+Loss = Callable[[np.ndarray], np.ndarray]
+"""A loss at points, (points, dims) to (points,)."""
+POINTS = 600  # of a curve
 MARGIN = 0.15  # of the range of agents, to either side
 HIGH = 0.95  # of the loss' values in the picture, those above which walls are cut off
 
@@ -83,7 +86,7 @@ def ended(result: Any, sims: int | None) -> np.ndarray:
     return positions
 
 
-def loss_of(result: Result, loss: Any) -> Callable[[np.ndarray], np.ndarray]:
+def loss_of(result: Result, loss: Any) -> Loss:
     """The loss at points, (points, dims) to (points,).
 
     Args:
@@ -145,7 +148,7 @@ def window(values: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def draw_curve(axes: Axes, of: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> None:
+def draw_curve(axes: Axes, of: Loss, low: float, high: float) -> None:
     """The curve of a loss of one coordinate.
 
     Args:
@@ -154,12 +157,12 @@ def draw_curve(axes: Axes, of: Callable[[np.ndarray], np.ndarray], low: float, h
         low: left end.
         high: right end.
     """
-    grid = np.linspace(low, high, 600)
+    grid = np.linspace(low, high, POINTS)
     axes.plot(grid, of(grid[:, None]), "-", color=theme.LOSS, lw=1.4, label="loss", zorder=1)
     axes.set(xlim=(low, high), xlabel="$x$  (length)", ylabel="loss  (length$^2$ / time)")
 
 
-def mark(axes: Axes, of: Callable[[np.ndarray], np.ndarray], positions: np.ndarray) -> tuple[Any, Any]:
+def mark(axes: Axes, of: Loss, positions: np.ndarray) -> tuple[Any, Any]:
     """Agents on the curve, and their means.
 
     Args:
@@ -182,7 +185,7 @@ def mark(axes: Axes, of: Callable[[np.ndarray], np.ndarray], positions: np.ndarr
 
 def draw_plane(
     axes: Axes,
-    of: Callable[[np.ndarray], np.ndarray],
+    of: Loss,
     middle: np.ndarray,
     plane: tuple[int, int],
     limits: list[tuple[float, float]],
