@@ -31,6 +31,8 @@ usage: sdesim sweep FILE.py|FILE.toml --store DIR [--workers N] [--lanes N] [--m
                     [--model.NAME VALUE] [--grid.NAME VALUE ...]
        sdesim sweep FILE --dry-run                 seconds, memory and bytes that it will take
        sdesim sweep FILE --store DIR --worker      the same, and says nothing: to be started n times by any launcher
+
+A FILE with data, network and algorithm in place of a model is a sweep of trainings.
 """,
     "runs": """\
 usage: sdesim runs DIR               what is done, failed, and how long it took and will take
@@ -111,7 +113,7 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     chosen = {name: given[name] if given.get(name) is not None else of_file.get(name) for name in names}
     engine = engine_of(*(chosen.pop(name) for name in ("workers", "scheduler", "listen")))
     engine = None if "--worker" in flags else engine  # a launcher has started as many as there are to be
-    sweep = Simulations(asked_of(**asked))
+    sweep = _swept(asked)
     if "--dry-run" in flags:
         print(sweep.estimate(chosen["lanes"]))
         return 0
@@ -119,6 +121,15 @@ def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: se
     if store is None:
         raise ValueError("--store: must be the folder that keeps what is done")
     return run(sweep, store, engine, **chosen, mix_versions=mix, quiet="--worker" in flags)
+
+
+def _swept(asked: dict[str, Any]) -> AbstractSweep:
+    """What a file asks for."""
+    if "data" not in asked:
+        return Simulations(asked_of(**asked))
+    from sdesim.training.asked import trainings_of  # what else trains is not needed for simulations
+
+    return trainings_of(asked)
 
 
 def run(

@@ -25,9 +25,9 @@ from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError, write_text
+from sdesim.training.asked import BY_DATA, SCHEDULES
 
 Data = Literal["cifar10", "synthetic", "text", "tabular"]
-NETWORK = {"text": "transformer", "tabular": "perceptron"}  # by default; of images the three-layer one
 AGENTS = 4  # of a run with a coupling
 OPTIONS = "training.toml"
 _ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
@@ -265,7 +265,7 @@ def run(options: Options) -> xr.Dataset:
         FileExistsError: likewise.
         WriteError: if the last epochs could not be written.
     """
-    name = NETWORK.get(options.data, "three-layer") if options.network is None else options.network
+    name = BY_DATA.get(options.data, "three-layer") if options.network is None else options.network
     check_choice("network", name, training.NETWORKS)
     check_count("batch", options.batch)
     images = training.load(options.data, options.data_folder, options.images)
@@ -294,7 +294,7 @@ def run(options: Options) -> xr.Dataset:
             stepper=options.stepper,
             resume=options.resume,
             **{name: getattr(options, name) for name in passed},
-            schedule=training.Stall() if options.schedule == "stall" else training.Constant(),
+            schedule=SCHEDULES[options.schedule](),
             folder=out,
             progress=True,
             callbacks=callbacks,

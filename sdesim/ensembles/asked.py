@@ -1,7 +1,8 @@
 """Sweeps that are asked for in a file: Python, which makes a model of one's own, or TOML, which is data.
 
 A Python file has a dictionary `SWEEP` of arguments of `sdesim.sweep`. A TOML file has them by name; parts of a model,
-the start, observables and the stepper are tables that name a class of sdesim as their `kind`, beside its numbers.
+the start, observables and the stepper are tables that name a class of sdesim as their `kind`, beside its numbers. With
+`data` in place of a model they are arguments of `sdesim.training.sweep`, which `sdesim.training.asked` makes of them.
 """
 
 import importlib.util
@@ -25,6 +26,8 @@ from sdesim.results.files import Damaged
 
 MODULE = "sdesim_sweep_file"  # what a Python file is called when it is imported
 SIGNATURE = ("model", "grid")
+OF_TRAININGS = ("data", "algorithm", "grid")
+NAMED = ("algorithm", "network", "optimizer")  # of trainings: names, or tables of a name and numbers
 _ROOMS = {
     "model": (dynamics,),
     "objective": (objectives,),
@@ -41,7 +44,7 @@ _ROOMS = {
 
 
 def asked_in(file: str | os.PathLike, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The arguments of `sdesim.sweep` that a file has.
+    """The arguments of `sdesim.sweep`, or of `sdesim.training.sweep`, that a file has.
 
     Args:
         file: its name, which ends in .py or .toml.
@@ -63,7 +66,8 @@ def asked_in(file: str | os.PathLike, overrides: Mapping[str, str] | None = None
     if not path.is_file():
         raise FileNotFoundError(f"{said}: there is no such file")
     arguments = _python(path, said) if path.suffix == ".py" else _toml(path, said)
-    if missing := [name for name in SIGNATURE if name not in arguments]:
+    needed = OF_TRAININGS if "data" in arguments else SIGNATURE
+    if missing := [name for name in needed if name not in arguments]:
         raise ValueError(f"{said}: must have {' and '.join(missing)}")
     for name, text in (overrides or {}).items():
         _override(arguments, name, _value(text))
@@ -91,6 +95,8 @@ def _toml(path: pathlib.Path, said: str) -> dict[str, Any]:
     if not isinstance(grid, Mapping):
         raise ValueError(f"{said}: grid must be a table of values by name")
     read["grid"] = {name: _axis(f"{said}: grid.{name}", values) for name, values in _flat(grid).items()}
+    if "data" in read:
+        return read
     if isinstance(read.get("model"), Mapping):
         read["model"] = {"kind": "Dynamics", **read["model"]}
     return {
@@ -175,5 +181,8 @@ def _override(arguments: dict[str, Any], name: str, value: Any) -> None:
             raise TypeError(f"model={shown(arguments['model'])}: must be a sdesim.Dynamics")
         numbers = list(numeric_fields(arguments["model"]))
         arguments["model"] = with_value(arguments["model"], check_choice(name, rest, numbers), value)
+    elif head in NAMED and rest and isinstance(arguments.get(head), str | Mapping):
+        given = arguments[head]
+        arguments[head] = {**(given if isinstance(given, Mapping) else {"name": given}), rest: value}
     else:
         arguments[name] = value

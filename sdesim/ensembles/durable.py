@@ -254,7 +254,7 @@ class Durable:
         natural = self.sweep.width(self.sweep.here({name: values[0] for name, values in at.items()}))
         try:
             given = None if width == natural else width
-            folder = lambda: self.store.work_folder(number)
+            folder = self.store.work_folder(number)
             found = self.sweep.run(at, points, sims, width=given, memory=self.memory, folder=folder)
         except MemoryError:
             run = lambda at, points, sims, width: self._run(number, at, points, sims, width, usual)

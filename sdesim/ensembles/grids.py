@@ -25,6 +25,7 @@ from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
 from sdesim.ensembles.setup import changed
 from sdesim.ensembles.simulations import Simulations
+from sdesim.ensembles.sweeps import AbstractSweep
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
@@ -162,8 +163,9 @@ def sweep(
         most=most,
     )
     engine = engine_of(workers, scheduler, listen)
-    if store is None and engine is None and (keeping := _keeping.get()) is not None and keeping.takes(asked):
-        return keeping.swept(asked, memory, progress)
+    stored = store is None and engine is None and getattr(asked.stepper, "timetable", None) is None
+    if stored and (found := kept(Simulations(asked), memory, progress)) is not None:
+        return found
     if store is None:
         if asked.rule is not None:
             raise ValueError(f"until={until!r}: must have a store, whose rounds it plans; give store=")
@@ -188,19 +190,31 @@ class _Keeping(NamedTuple):
     folder: pathlib.Path
     engine: Engine | None
 
-    def takes(self, asked: Sweep) -> bool:
-        """Whether a sweep can be in a store, and is what it says: of no wrong model, and of no timetable."""
-        return not changed() and getattr(asked.stepper, "timetable", None) is None
-
-    def swept(self, asked: Sweep, memory: int | str | None, progress: bool) -> xr.Dataset:
-        """The sweep, as one in memory: without what a store says beside."""
-        sweep = Simulations(asked)
-        name = digest([sweep.identity(), {key: program.hash for key, program in sweep.programs().items()}])[:16]
-        how: dict[str, Any] = dict(lanes=None, mix_versions=False, memory=memory, progress=progress)
-        return durable_sweep(sweep, self.folder / name, engine=self.engine, **how).drop_vars("done")
-
 
 _keeping: contextvars.ContextVar[_Keeping | None] = contextvars.ContextVar("keeping", default=None)
+
+
+def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.Dataset | None:
+    """A sweep in the folder of `stored_in`.
+
+    Args:
+        sweep: what is asked for.
+        memory: as for `sweep`.
+        progress: likewise.
+
+    Returns:
+        Its data, as those of one in memory: without what a store says beside. None where no folder is named, or a wrong
+        model runs in place of the one that is asked for.
+
+    Raises:
+        SweepError: as `sweep`.
+    """
+    keeping = _keeping.get()
+    if keeping is None or changed():
+        return None
+    name = digest([sweep.identity(), {key: program.hash for key, program in sweep.programs().items()}])[:16]
+    how: dict[str, Any] = dict(lanes=None, mix_versions=False, memory=memory, progress=progress)
+    return durable_sweep(sweep, keeping.folder / name, engine=keeping.engine, **how).drop_vars("done")
 
 
 @contextlib.contextmanager

@@ -60,9 +60,9 @@ def identity(sweep: Sweep) -> dict[str, Any]:
         if isinstance(given, AbstractInit):
             parts[f"{name}."] = given
         else:
-            said[name] = _short(given)
+            said[name] = short(given)
     numbers = {prefix + name: v for prefix, part in parts.items() for name, v in numeric_fields(part).items()}
-    said |= {name: _short(value) for name, value in numbers.items() if name not in sweep.names}
+    said |= {name: short(value) for name, value in numbers.items() if name not in sweep.names}
     watched = sweep.run["observe"]
     several = watched if isinstance(watched, list | tuple) else (watched,)
     said["observe"] = [getattr(o, "name", shown(o)) for o in several]
@@ -70,14 +70,15 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     said["design"] = sweep.design is not None
     rule = sweep.rule
     said["rule"] = None if rule is None else f"{rule}, from {rule.least} to {rule.most} simulations"
-    said |= {"grid": sweep.names, "keep_agents": sweep.keep_agents, "generator": GENERATOR}
-    said |= {"x64": jnp.result_type(float) == jnp.float64, **_precision()}
-    return json.loads(json.dumps(said, default=_short))
+    said |= {"grid": sweep.names, "keep_agents": sweep.keep_agents, **numerics()}
+    return json.loads(json.dumps(said, default=short))
 
 
-def _precision() -> dict[str, Any]:
-    precision: Any = jax.config
-    return {"products": precision.jax_default_matmul_precision}
+def numerics() -> dict[str, Any]:
+    """How numbers are drawn and rounded, beside versions and devices."""
+    settings: Any = jax.config
+    double = jnp.result_type(float) == jnp.float64
+    return {"generator": GENERATOR, "x64": double, "products": settings.jax_default_matmul_precision}
 
 
 def versions() -> dict[str, str]:
@@ -193,8 +194,12 @@ def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {shown(theirs.get(name))} there and {shown(mine.get(name))} here" for name in names]
 
 
-def _short(value: Any) -> Any:
-    """Numbers one by one, where they are few; else a hash of their bytes."""
+def short(value: Any) -> Any:
+    """A value as JSON holds it: numbers one by one, where they are few; else a hash of their bytes, or of what it is.
+
+    Args:
+        value: anything.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list) and np.size(value) <= _LONG:
@@ -206,4 +211,4 @@ def _short(value: Any) -> Any:
 
 
 def _short_all(tree: Any) -> list:
-    return [_short(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
+    return [short(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]

@@ -7,6 +7,7 @@ who asks for single simulations has files of tasks opened, those that hold them.
 import functools
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from sdesim.results.stores.cards import Card, Sums
 from sdesim.results.stores.cut import Rounds, Task
 from sdesim.results.stores.folder import MANIFEST, Store
 
+_PARTS = re.compile(r"\d+|\D+")
 KEPT = 8  # tasks whose files stay in memory, for the next variable of them
 
 
@@ -180,7 +182,7 @@ class Opened:
         for layout in self.layouts.values():
             for name, values in layout["labels"].items():
                 known = found.get(name)
-                found[name] = np.asarray(values) if known is None else np.union1d(known, values)
+                found[name] = np.asarray(values) if known is None else _union(known, values)
         return found
 
     def _labels(self, axis: str) -> list:
@@ -299,8 +301,11 @@ class Opened:
         """Where of all places of these dimensions those of one choice of sizes are."""
         layout = self.layouts[size]
         said = layout["variables"][name]
+        place = lambda dim: {label: i for i, label in enumerate(self.labels[dim].tolist())}
         return [
-            np.searchsorted(self.labels[dim], layout["labels"][dim]) if dim in layout["labels"] else np.arange(length)
+            np.array([place(dim)[label] for label in layout["labels"][dim]], int)
+            if dim in layout["labels"]
+            else np.arange(length)
             for dim, length in zip(said["dims"], said["shape"], strict=True)
         ]
 
@@ -382,6 +387,14 @@ class Opened:
                 raise Damaged(f"task {task.number}", f"has no {name}")
             out[np.ix_(*spots)] = data[name].values[np.ix_(*picks)]
         return out.reshape(here)[np.ix_(*back)]
+
+
+def _union(known: np.ndarray, more: Sequence) -> np.ndarray:
+    """Labels of both, in the order of numbers, also of those in a text: agent 2 comes before agent 10."""
+    number = lambda part: (part.isdecimal(), int(part) if part.isdecimal() else part)
+    numbers = lambda text: list(map(number, _PARTS.findall(text)))
+    both = np.union1d(known, more)
+    return np.array(sorted(both.tolist(), key=numbers)) if both.dtype.kind == "U" else both
 
 
 class _Values(BackendArray):

@@ -9,7 +9,7 @@ import functools
 import math
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -94,7 +94,7 @@ class Simulations(AbstractSweep):
         *,
         width: int | None,
         memory: int | str | None,
-        folder: Callable[[], pathlib.Path],
+        folder: pathlib.Path,
     ) -> xr.Dataset:
         here = self.here({name: values[0] for name, values in at.items()})
         columns, first, count = self.sweep.columns_of(at), sims[0], sims[1] - sims[0]

@@ -7,7 +7,7 @@ apart: each of their values, or each group of them, by a program of its own.
 import abc
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import xarray as xr
@@ -154,7 +154,7 @@ class AbstractSweep(abc.ABC):
         *,
         width: int | None,
         memory: int | str | None,
-        folder: Callable[[], pathlib.Path],
+        folder: pathlib.Path,
     ) -> xr.Dataset:
         """Simulations of some points, of one group of each axis that is computed apart.
 
@@ -164,7 +164,7 @@ class AbstractSweep(abc.ABC):
             sims: numbers of the first simulation and of the one after the last, counted from the sweep's first.
             width: lanes of a block; None for what the sizes say.
             memory: bytes that may be used; what is free by default.
-            folder: makes the folder that keeps what the same simulations of these points can go on with after a kill.
+            folder: that keeps what this task can go on with after a kill; it may not be there yet.
 
         Returns:
             The data, (point, sim, ...), with an attribute `path`.

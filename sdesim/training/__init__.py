@@ -16,6 +16,7 @@ from sdesim.training.pairs import svag
 from sdesim.training.picture import summary
 from sdesim.training.samples import Rows, Tokens, diabetes, text
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
+from sdesim.training.sweeps import sweep
 from sdesim.training.trained import Trained
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "split",
     "summary",
     "svag",
+    "sweep",
     "synthetic",
     "text",
     "train",

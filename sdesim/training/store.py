@@ -168,6 +168,12 @@ class Store:
         kept = form(header.own["checkpoint"])[: header.own.get("checkpoint_parts", 2)]
         return data, _restored(self.folder, header, kept)
 
+    def clear(self) -> None:
+        """Forget what the folder keeps."""
+        self.history.unlink(missing_ok=True)
+        for kept in self.folder.glob("checkpoint-*"):
+            shutil.rmtree(kept, ignore_errors=True)
+
     def write(self, epoch: int, state: tuple, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
 

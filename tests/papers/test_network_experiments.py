@@ -9,6 +9,8 @@ import pytest
 import xarray as xr
 
 from sdesim import claims, training
+from sdesim.cli import main
+from sdesim.ensembles.grids import stored_in
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.boffi_slotine import fig7 as bs_fig7
 from sdesim.papers.boffi_slotine import fig8 as bs_fig8
@@ -18,13 +20,14 @@ from sdesim.papers.boffi_slotine import fig12 as bs_fig12
 from sdesim.papers.boffi_slotine import table1 as bs_table1
 from sdesim.papers.frame import breaks, cache
 from sdesim.papers.frame import networks as net
-from sdesim.papers.frame.experiment import PRESETS, Kept, regenerate
+from sdesim.papers.frame.experiment import PRESETS, Kept, kept_in, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks import picture, run
 from sdesim.papers.zhang import chapter4 as zhang
 from sdesim.plot import theme
 from sdesim.results.schema import provenance
+from sdesim.results.stores.folder import Store
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -157,6 +160,33 @@ def test_an_interrupted_experiment_goes_on_where_it_was(kept, monkeypatch):
     xr.testing.assert_identical(net.train(TINY, ARMS, False), found)  # a shorter one than is there
     kept("another")
     xr.testing.assert_identical(net.train(TINY, ARMS, False), found)
+
+
+def test_a_store_has_the_figure(kept, tmp_path):
+    """Each arm a task of its own, of the bits that it has beside others; another number under its name is another."""
+    kept()
+    config, folder = dataclasses.replace(TINY, epochs=1), tmp_path / "stores"
+    with stored_in(folder):
+        stored = net.train(config, ARMS[:2], False)
+    xr.testing.assert_identical(stored, net.train(config, ARMS[:2], False))
+    (store,) = folder.iterdir()
+    assert len(Store(store).done()) == 2
+    identity = lambda arms: {key: said.hash for key, said in run.Comparison(config, arms).programs().items()}
+    one, other = identity(ARMS[:2]), identity([dataclasses.replace(ARMS[0], k=2.0), ARMS[1]])
+    assert [one[key] == other[key] for key in one] == [False, True]
+
+
+@pytest.mark.slow  # three processes that compile
+def test_table_1_from_a_store_that_two_processes_share_is_the_table(smoke, tmp_path):
+    experiment, config, data = smoke("bs-table1")
+    options = ["--preset", "smoke", "--store", str(tmp_path / "stores"), "--processes", "2", "--out", str(tmp_path)]
+    assert main(["figure", "bs-table1", *options]) == 0
+    (store,) = (tmp_path / "stores").iterdir()
+    assert len(Store(store).done()) == 12
+    found = kept_in(experiment, tmp_path / "bs-table1.nc")
+    assert found.config == config
+    for name, values in data.data_vars.items():
+        np.testing.assert_array_equal(found.data[name].values, values.values, err_msg=str(name))
 
 
 def test_another_number_is_another_training(kept):

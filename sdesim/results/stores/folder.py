@@ -217,6 +217,7 @@ class Store:
         if first:  # the card of this very file, and not that of another one's
             write_sealed(card.to_bytes(), card_path)
             (self.path / "failed" / f"{number:06d}").unlink(missing_ok=True)
+            shutil.rmtree(self.work_folder(number), ignore_errors=True)
         return first
 
     def get(self, number: int) -> bytes:
@@ -394,7 +395,7 @@ class Store:
         return self.path / "notes" / f"{name}.json"
 
     def work_folder(self, number: int) -> pathlib.Path:
-        """Where a long task keeps what it can go on with, made if it is not there.
+        """Where a long task keeps what it can go on with, whether it is there or not.
 
         Args:
             number: of the task.
@@ -402,9 +403,7 @@ class Store:
         Returns:
             The folder.
         """
-        folder = self.path / "work" / f"{number:06d}"
-        folder.mkdir(exist_ok=True)
-        return folder
+        return self.path / "work" / f"{number:06d}"
 
     def tidy(self) -> None:
         """Remove what killed processes left half written, and what is left of the work on tasks that are done."""
@@ -418,7 +417,7 @@ class Store:
                 (self.path / "leases" / f"{number:06d}").unlink(missing_ok=True)
         for number in _in_shard(self.path / "work", ""):
             if self.has(number):
-                shutil.rmtree(self.path / "work" / f"{number:06d}", ignore_errors=True)
+                shutil.rmtree(self.work_folder(number), ignore_errors=True)
 
     def delete(self) -> None:
         """Remove the store and nothing else: a file of anybody else's in its folder stays, and so does the folder."""

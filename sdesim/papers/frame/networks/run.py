@@ -6,28 +6,35 @@ goes on from those that it has.
 """
 
 import contextlib
+import copy
+import dataclasses
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from sdesim import source, training
 from sdesim.cache import cache_folder
 from sdesim.contents import without_addresses
+from sdesim.ensembles.grids import kept
+from sdesim.ensembles.identity import numerics, short, size_key
+from sdesim.ensembles.sweeps import Program
+from sdesim.fields import numeric_fields
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.networks.config import Arm, Config
+from sdesim.results.recipe import Call
 from sdesim.training.callbacks import tell
 from sdesim.training.store import hash_of
+from sdesim.training.sweeps import Trainings, said_by, side_by_side, traced, whole
 
 
 def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
-    """Train all arms, or find what is kept of their training.
+    """Train all arms, or find what is kept of their training: in the cache, or in the folder of `stored_in`.
 
     Args:
         config: size and constants of the training.
@@ -42,17 +49,116 @@ def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
         ValueError: for two arms of one label.
         FileNotFoundError: if the images are not there, with what to do.
     """
-    labels = [arm.label for arm in arms]
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"arms: must have labels of their own, got {labels}")
-    images = training.load(config.data, None, config.images)
-    data, network = config.split(images), config.network(images.outputs)
+    comparison = Comparison(config, arms)
+    if (stored := kept(comparison, None, progress)) is not None:
+        names = [name for name in stored.data_vars if "sim" in stored[name].dims]
+        return stored[names].load().drop_vars("sim").transpose("arm", "epoch", "sim").drop_attrs()
     found: dict[int, xr.Dataset] = {}
     for together in _programs(config, arms):
-        trained = _train_together(config, network, data, [arms[i] for i in together], progress)
+        trained = _train_together(comparison, [arms[i] for i in together], progress)
         found.update(zip(together, trained, strict=True))
     ordered = [found[i] for i in range(len(arms))]
-    return xr.concat(ordered, xr.Variable("arm", labels), join="exact", combine_attrs="drop")
+    return xr.concat(ordered, xr.Variable("arm", comparison.grid["arm"]), join="exact", combine_attrs="drop")
+
+
+class Comparison(Trainings):
+    """Arms as the points of a sweep.
+
+    Args:
+        config: size and constants of the training.
+        arms: what is compared.
+
+    Raises:
+        ValueError: for two arms of one label.
+        FileNotFoundError: if the images are not there, with what to do.
+    """
+
+    rule = design = None
+
+    def __init__(self, config: Config, arms: Sequence[Arm]):
+        labels = [arm.label for arm in arms]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"arms: must have labels of their own, got {labels}")
+        images = training.load(config.data, None, config.images)
+        super().__init__(config.network(images.outputs), config.split(images), config.epochs)
+        self.config, self.arms = config, dict(zip(labels, arms, strict=True))
+        self.grid, self.sims = {"arm": labels}, config.sims
+
+    @property
+    def apart(self) -> list[str]:
+        return list(self.grid)
+
+    def groups(self, name: str) -> list[list[int]]:
+        return _alike(self.config, list(self.arms.values()))
+
+    @property
+    def most_agents(self) -> int:
+        return max(arm.agents for arm in self.arms.values())
+
+    def lanes(self) -> int:
+        together = 1 if jax.default_backend() == "cpu" else self.config.stacked // self.most_agents
+        return max(self.sims, together)
+
+    def block(self, points: Sequence[Mapping[str, Any]], sims: tuple[int, int]) -> dict[str, Any]:
+        config, arms, count = self.config, [self.arms[point["arm"]] for point in points], sims[1] - sims[0]
+        batches = max(1, len(self.data.train_y) // config.batch)
+        if count == config.sims:
+            settings = config.settings(arms)
+        else:  # a part of each arm's runs: also a single one, which no comparison may have
+            part = copy.copy(config)
+            object.__setattr__(part, "sims", count)
+            settings = part.settings(arms)
+        return dict(
+            algorithm=side_by_side([config.algorithm(arm, batches) for arm in arms], count),
+            eta=np.repeat([config.starting_rate(arm) for arm in arms], count),
+            agents=arms[0].agents,
+            batch=config.batch,
+            runs=[arm.first + i for arm in arms for i in range(*sims)],
+            seed=config.seed,
+            same_start=arms[0].same_start,
+            precision=config.precision,
+            train_images=config.train_images,
+            **settings,
+            evaluation_batch=min(250, len(self.data.test_y)),
+        )
+
+    def measured(self, history: xr.Dataset) -> xr.Dataset:
+        return _one_arm(history).rename(sim="run")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        arms = [dataclasses.asdict(arm) for arm in self.arms.values()]
+        return {**dataclasses.asdict(self.config), "arms": arms, "first_sim": self.first_sim}
+
+    @property
+    def call(self) -> Call:
+        arms = list(self.arms.values())
+        return Call("sdesim.papers.frame.networks.train", {"config": self.config, "arms": arms, "progress": False})
+
+    def identity(self) -> dict[str, Any]:
+        of_config = ("images", "train_images", "channels", "epochs", "batch", "precision", "seed")
+        said = {name: short(getattr(self.config, name)) for name in of_config}
+        return {**said, "data": hash_of((), self.data.trained_on), "grid": list(self.grid), **numerics()}
+
+    def programs(self) -> dict[str, Program]:
+        found = {}
+        for group in self.groups("arm"):
+            points = [{"arm": self.grid["arm"][i]} for i in group]
+            computed = traced(self.checked(points[0]))
+            for point in points:
+                numbers = self.block([point], (0, 1))
+                numbers["algorithm"] = numeric_fields(numbers["algorithm"])
+                hashed = hash_of((computed, said_by(numbers)), ())
+                found[size_key(point)] = Program(hashed, "arms")
+        return found
+
+
+def _alike(config: Config, arms: Sequence[Arm]) -> list[list[int]]:
+    """Numbers of the arms that are alike but for numbers."""
+    alike: dict[Any, list[int]] = {}
+    for i, arm in enumerate(arms):
+        alike.setdefault(config.alike(arm), []).append(i)
+    return list(alike.values())
 
 
 def _programs(config: Config, arms: Sequence[Arm]) -> list[list[int]]:
@@ -60,36 +166,18 @@ def _programs(config: Config, arms: Sequence[Arm]) -> list[list[int]]:
 
     Programs of one kind are as equal in size as can be, because each size is compiled by itself.
     """
-    alike: dict[Any, list[int]] = {}
-    for i, arm in enumerate(arms):
-        alike.setdefault(config.alike(arm), []).append(i)
     programs = []
-    for members in alike.values():
+    for members in _alike(config, arms):
         most = max(1, config.stacked // (arms[members[0]].agents * config.sims))
         programs += [part.tolist() for part in np.array_split(members, -(-len(members) // most))]
     return programs
 
 
-def _train_together(
-    config: Config, network: nn.Module, data: training.Split, arms: list[Arm], progress: bool
-) -> list[xr.Dataset]:
+def _train_together(comparison: Comparison, arms: list[Arm], progress: bool) -> list[xr.Dataset]:
+    config, network, data = comparison.config, comparison.network, comparison.data
     first, repeats = arms[0], config.sims
-    batches = max(1, len(data.train_y) // config.batch)
-    made = [config.algorithm(arm, batches) for arm in arms]
-    # One value a run: each arm's, as often as it is repeated.
-    algorithm = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *made)
-    settings: dict[str, Any] = dict(
-        eta=np.repeat([config.starting_rate(arm) for arm in arms], repeats),
-        agents=first.agents,
-        batch=config.batch,
-        runs=[arm.first + i for arm in arms for i in range(repeats)],
-        seed=config.seed,
-        same_start=first.same_start,
-        precision=config.precision,
-        train_images=config.train_images,
-        **config.settings(arms),
-        evaluation_batch=min(250, len(data.test_y)),
-    )
+    settings = comparison.block([{"arm": arm.label} for arm in arms], (0, repeats))
+    algorithm = settings.pop("algorithm")
     cache = cache_folder()
     name = f"{first.algorithm}-{_hash(network, data, algorithm, settings)}"
     trained = training.train(
@@ -102,7 +190,7 @@ def _train_together(
         progress=progress and (lambda p: tell(p, f"{first.algorithm}, {len(arms)} arms: ")),
         **settings,
     )
-    history = _whole(trained.history, config.epochs)
+    history = whole(trained.history, config.epochs)
     return [_one_arm(history.isel(run=slice(i * repeats, (i + 1) * repeats))) for i in range(len(arms))]
 
 
@@ -129,15 +217,6 @@ def _source(kind: type) -> str:
     with contextlib.suppress(OSError, TypeError):
         return inspect.getsource(kind)
     return ""
-
-
-def _whole(history: xr.Dataset, epochs: int) -> xr.Dataset:
-    """Epochs 0 to `epochs`: an earlier, longer training has more, and one whose every run diverged ends before.
-
-    What diverged stays as it was found last.
-    """
-    numbers = np.arange(epochs + 1)
-    return history.isel(epoch=np.minimum(numbers, history.sizes["epoch"] - 1)).assign_coords(epoch=numbers)
 
 
 def _one_arm(history: xr.Dataset) -> xr.Dataset:
