@@ -5,8 +5,6 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-import tyro
-
 from sdesim import source
 from sdesim.bench import against, interleaved, native, report
 from sdesim.bench import gpu as gpus
@@ -22,6 +20,7 @@ from sdesim.bench.workloads import (
     over_cores,
     scaling,
 )
+from sdesim.cli.overview import parse_options
 from sdesim.fields import check_choice, check_count
 from sdesim.results.files import check_writable
 
@@ -100,7 +99,7 @@ def parse(arguments: Sequence[str]) -> Options:
             if (root := source.checkout()) is None:
                 raise ValueError("--record: sdesim does not run from its source here; give a file")
             arguments[i] = f"--record={root / 'docs' / 'benchmarks.md'}"
-    options = tyro.cli(Options, prog="sdesim bench", args=arguments)
+    options = parse_options(Options, "bench", arguments)
     options.check()
     return options
 

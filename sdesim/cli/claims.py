@@ -11,6 +11,7 @@ import tyro
 
 from sdesim import claims
 from sdesim.claims import Verdict
+from sdesim.cli.overview import parse_options
 from sdesim.fields import check_choice, check_count
 from sdesim.papers import EXPERIMENTS, MODULES
 from sdesim.papers.frame import breaks, registry
@@ -99,7 +100,7 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         ValueError: for options that do not go together.
     """
-    options = tyro.cli(Options, prog="sdesim claims", args=list(arguments))
+    options = parse_options(Options, "claims", arguments)
     options.check()
     return options
 

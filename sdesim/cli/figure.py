@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from sdesim import claims, papers
+from sdesim.cli.overview import parse_options
 from sdesim.cli.usage import FAILS, UsageError, as_usage, check_given, take_count, take_option
 from sdesim.ensembles.durable import SweepError
 from sdesim.ensembles.grids import stored_in
@@ -141,9 +142,7 @@ def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str
         "--scheduler ADDRESS have others compute."
     )
     with as_usage():
-        parsed: Any = tyro.cli(
-            command, prog=f"sdesim figure {experiment.name}", description=description, args=arguments
-        )
+        parsed: Any = parse_options(command, f"figure {experiment.name}", arguments, description)
         check_given(parsed.config)
     return parsed.out, parsed.config
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
+from sdesim.cli.overview import parse_options
 from sdesim.fields import check_choice
 from sdesim.results.files import check_writable, write_text
 
@@ -29,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         ValueError: as `new`.
         FileExistsError: as `new`.
     """
-    return tyro.cli(new, prog="sdesim new", args=list(arguments))
+    return parse_options(new, "new", arguments)
 
 
 def new(
@@ -60,7 +61,7 @@ def new(
     check_writable(out)
     for path, text in files.items():
         write_text(path, text)
-    print(f"wrote {part} and {test}; `pytest {test}` tries it")
+    print(f"wrote {part} and {test}; `pytest {test}` tries it (`pip install pytest`)")
     if kind == "figure":
         print(f"`sdesim figure {part} --preset smoke` makes the figure, `sdesim figure {part} --help` says its numbers")
     return 0

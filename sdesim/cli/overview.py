@@ -1,7 +1,10 @@
-"""What `sdesim --help` says: all commands, as wide as the terminal."""
+"""What `sdesim --help` says: all commands, as wide as the terminal; and options, whose help is so too."""
 
+import inspect
 import shutil
 import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 FORMS = """
 figure NAME [--preset smoke|small|default|paper] [--seed N] [--out DIR] [any field of the configuration]
@@ -13,7 +16,7 @@ figure NAME --help
 claims [NAME ...] [--paper PAPER] [--verdict holds|undecided|fails] [--folder DIR] [--json FILE] [--page FILE]
 claims NAME --break [--record]
 claims NAME --seeds N [--preset smoke|default|paper] [--record]
-train [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
+train [FILE.toml] [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
 data cifar10 [--folder DIR]
 bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
 sweep FILE.py|FILE.toml --store DIR [--workers N] [--worker] [--dry-run] [--NAME VALUE ...]
@@ -72,12 +75,47 @@ def overview(width: int | None = None) -> str:
     Args:
         width: columns; by default those of the terminal, at most 120.
     """
-    width = min(shutil.get_terminal_size().columns, 120) if width is None else width
-    wrap = lambda text, **indents: textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, **indents)
     begins = ["usage: ", *[" " * 7] * (len(FORMS.splitlines()) - 2)]
     forms = [
-        wrap(f"sdesim {form}", initial_indent=begin, subsequent_indent=" " * 11)
+        wrapped(f"sdesim {form}", width, first=begin, others=" " * 11)
         for begin, form in zip(begins, FORMS.strip().splitlines(), strict=True)
     ]
-    says = [wrap(" ".join(part.split())) for part in SAYS.strip().split("\n\n")]
+    says = [wrapped(" ".join(part.split()), width) for part in SAYS.strip().split("\n\n")]
     return "\n".join(forms) + "\n\n" + "\n\n".join(says)
+
+
+def wrapped(text: str, width: int | None = None, *, first: str = "", others: str = "") -> str:
+    """A paragraph as wide as the terminal, with words and options whole.
+
+    Args:
+        text: the paragraph.
+        width: columns; by default those of the terminal, at most 120.
+        first: what the first line begins with.
+        others: what the others begin with.
+
+    Returns:
+        The lines.
+    """
+    width = min(shutil.get_terminal_size().columns, 120) if width is None else width
+    wrapper = textwrap.TextWrapper(width, first, others, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(text)
+
+
+def parse_options(form: Any, command: str, arguments: Sequence[str], about: str | None = None) -> Any:
+    """Options by tyro, which ends the process on a mistake, with what would be right, and after --help.
+
+    Args:
+        form: a dataclass of options, or a function of them.
+        command: whose they are, without sdesim.
+        arguments: of the command.
+        about: what the help says first; by default what the form does.
+
+    Returns:
+        The options, or what the function returns.
+    """
+    import tyro  # here: `sdesim --help` need not wait for it
+
+    said = (inspect.getdoc(form) or "").partition("\n\n")[0] if about is None else about
+    # Lines that begin with a letter tyro joins to one, however long.
+    description = wrapped(" ".join(said.split()), others=" ")
+    return tyro.cli(form, prog=f"sdesim {command}", description=description, args=list(arguments))

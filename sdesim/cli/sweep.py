@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from sdesim.cli.overview import wrapped
 from sdesim.cli.usage import FAILS, take_count, take_option
 from sdesim.ensembles.asked import asked_in
 from sdesim.ensembles.durable import Durable, Engine, SweepError
@@ -60,7 +61,8 @@ def main(command: str, arguments: Sequence[str]) -> int:
         ValueError: for a mistake in the arguments.
     """
     if {"-h", "--help"} & set(arguments) or not arguments:
-        print(HELP[command], end="")
+        for line in HELP[command].splitlines():
+            print(wrapped(line, others=" " * 20))
         return 0 if arguments else 2
     return {"sweep": _sweep, "runs": _runs, "join": _join, "export": _export}[command](list(arguments))
 

@@ -19,6 +19,7 @@ from sdesim import training
 from sdesim._version import __version__
 from sdesim.asynchrony import Asynchronous
 from sdesim.cli import workers
+from sdesim.cli.overview import parse_options
 from sdesim.cli.usage import check_given
 from sdesim.fields import check_choice, check_count, shown
 from sdesim.plot import theme
@@ -196,7 +197,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if rest and rest[0].endswith(".toml"):
         file, rest = options_in(rest[0]), rest[1:]
     about = f"{Options.__doc__} FILE.toml as the first argument has options by their names; those after it go over it."
-    return tyro.cli(Options, prog="sdesim train [FILE.toml]", description=about, args=[*file, *rest])
+    return parse_options(Options, "train [FILE.toml]", [*file, *rest], about)
 
 
 def options_in(path: str) -> list[str]:
@@ -413,7 +414,7 @@ def fetch(arguments: Sequence[str]) -> Path:
         rest = [name]
     else:
         check_choice("data", name, ("cifar10",))
-    options = tyro.cli(Fetch, prog="sdesim data cifar10", args=rest)
+    options = parse_options(Fetch, "data cifar10", rest)
     return training.fetch_cifar10(options.folder, progress=sys.stderr.isatty())
 
 

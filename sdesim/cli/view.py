@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from sdesim.cli.overview import parse_options
 from sdesim.results.files import write_text
 
 
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         ValueError: for a file of another kind, or a port that is none.
         ModuleNotFoundError: without the packages of the extra `view`.
     """
-    options = tyro.cli(Options, prog="sdesim view", args=list(arguments))
+    options = parse_options(Options, "view", arguments)
     if not 0 <= options.port < 2**16:
         raise ValueError(f"port={options.port}: must be from 0, for a free one, to {2**16 - 1}")
     if options.export is not None:

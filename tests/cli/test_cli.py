@@ -1,5 +1,6 @@
 """The command line, as a user runs it: subprocesses, exit status, files, one-line errors, Ctrl-C."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -249,3 +250,12 @@ def test_what_type_checkers_see_is_what_there_is():
     seen = {name.name: part.module for part in block.body for name in part.names}
     assert {*seen, "__version__"} == set(sdesim.__all__)
     assert {n: f"sdesim.{home}" for n, home in sdesim._HOME.items()} == {n: m for n, m in seen.items() if m != "sdesim"}
+
+
+@pytest.mark.parametrize("command", ["sweep", "runs", "train", "new"])
+def test_help_is_as_wide_as_the_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    with contextlib.suppress(SystemExit):  # how tyro ends what it has printed
+        main([command, "--help"])
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("usage:")]  # tyro's own
+    assert len(said) > 3 and max(map(len, said)) <= 60 and not any("\x1b" in line for line in said)
