@@ -37,6 +37,8 @@ def as_usage() -> Iterator[None]:
     """Bad values, which name themselves, as errors of usage; what is wrong with files as such."""
     try:
         yield
+    except BrokenPipeError:  # whoever reads what is printed has read enough, and that is no mistake
+        raise
     except (ValueError, TypeError, MemoryError, OSError) as error:
         of_files = isinstance(error, OSError | Damaged) or isinstance(error.__cause__, OSError)
         raise (FileError if of_files else UsageError)(" ".join(str(error).split())) from error
