@@ -184,7 +184,7 @@ def under_wrong_models(
             make = lambda wrong=wrong, again=again: _misjudged(experiment, kept, wrong, again)
             misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
-    untried = {c.id: c.verdict for c in counted if c.verdict != "holds"}
+    untried: dict[str, Verdict] = {c.id: c.verdict for c in counted if c.verdict != "holds"}
     usual = dataclasses.asdict(experiment.preset(kept.preset))
     settings = {name: v for name, v in dataclasses.asdict(kept.config).items() if v != usual[name]}
     return Broken(kept.preset, settings, right, untried, found, says, refused, frozenset(misjudged))
