@@ -175,6 +175,7 @@ def _why_not_in_pairs(
         "of workers in virtual time": not stepper.lockstep,
         "of steps that look back": stepper.past > 0,
         "with fast=False": not plan.fast,
+        f"in {plan.dims} dimensions on a GPU": plan.dims > 1 and jax.default_backend() != "cpu",  # not measured
         f"of {plan.agents} agents": plan.agents % 2 == 1,
         f"with a look at every step ({', '.join(watching)})": bool(watching),
         "with the caller's increments": increments,
