@@ -21,14 +21,14 @@ from sdesim.asynchrony import Asynchronous
 from sdesim.cli import workers
 from sdesim.cli.overview import parse_options
 from sdesim.cli.usage import check_given
-from sdesim.fields import check_choice, check_count, shown
+from sdesim.fields import check_choice, check_count, one_number, shown
 from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError, write_text
 from sdesim.training.asked import BY_DATA, SCHEDULES
 
-Data = Literal["cifar10", "synthetic", "text", "tabular"]
+Data = Literal["cifar10", "synthetic", "imagenet", "text", "tabular"]
 AGENTS = 4  # of a run with a coupling
 OPTIONS = "training.toml"
 _ALGORITHMS = f"{', '.join(training.NAMES[:-1])} or {training.NAMES[-1]}."
@@ -106,13 +106,16 @@ class Options:
     same_start: bool = False
     """All agents of a run start at one point."""
     network: Annotated[str | None, _shown("NAME")] = None
-    """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28) or low-rank (Z 6.1.2) of images, transformer of text,
-    perceptron of rows; by default three-layer, or the only one."""
+    """three-layer (BS 6.1), seven-layer (Z 4.1; add --crop 28), eleven-layer (Z 4.1; add --crop 221) or low-rank (Z
+    6.1.2) of images, transformer of text, perceptron of rows; by default three-layer, or the only one."""
     data: Data = "cifar10"
-    """cifar10 (see `sdesim data cifar10`), synthetic images, text (Genesis and Exodus, by characters), or tabular
-    (progression of diabetes from ten measurements)."""
+    """cifar10 (see `sdesim data cifar10`), synthetic images, imagenet (photographs of --data-folder), text (Genesis and
+    Exodus, by characters), or tabular (progression of diabetes from ten measurements)."""
     data_folder: Annotated[Path | None, _shown("DIR")] = None
-    """Folder that holds CIFAR-10 in one of its authors' layouts; the cache by default."""
+    """Folder that holds CIFAR-10 in one of its authors' layouts, the cache by default; or train/CLASS/*.JPEG and val
+    likewise."""
+    deal: Annotated[float | None, _shown("ALPHA")] = None
+    """Deal each class to the agents by a Dirichlet law of this concentration; by default all have all samples."""
     images: Annotated[int | None, _shown("INT")] = None
     """Use this many training and a fifth as many test samples alone; all by default, 2000 of synthetic images."""
     schedule: Literal["stall", "constant"] = "stall"
@@ -293,6 +296,7 @@ def run(options: Options) -> xr.Dataset:
             agents=options.population,
             optimizer=_optimizer(options),
             stepper=options.stepper,
+            deal=_deal(options),
             resume=options.resume,
             **{name: getattr(options, name) for name in passed},
             schedule=SCHEDULES[options.schedule](),
@@ -311,6 +315,11 @@ def run(options: Options) -> xr.Dataset:
     _check_kept(history, out)
     print(f"wrote {out / 'history.nc'}, {out / 'summary.png'}")
     return history
+
+
+def _deal(options: Options) -> training.Dirichlet | None:
+    """Who trains on which samples."""
+    return None if options.deal is None else training.Dirichlet(one_number("deal", options.deal, zero=False))
 
 
 def _optimizer(options: Options) -> Any:

@@ -6,15 +6,16 @@ trained = training.train(training.ThreeLayer(), data, training.algorithm("easgd"
 
 from sdesim.training.algorithms import NAMES, Algorithm, NamedAlgorithm, algorithm
 from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
-from sdesim.training.data import Images, Split, cifar10, fetch_cifar10, load, split, synthetic
+from sdesim.training.data import Split, cifar10, fetch_cifar10, load, split, synthetic
 from sdesim.training.deal import AbstractDeal, Dirichlet
 from sdesim.training.inner import OPTIMIZERS, optimizer
 from sdesim.training.logs import TensorBoard
 from sdesim.training.loop import Training, train
-from sdesim.training.networks import NETWORKS, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
+from sdesim.training.networks import NETWORKS, ElevenLayer, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
 from sdesim.training.pairs import svag
+from sdesim.training.photos import imagenet
 from sdesim.training.picture import summary
-from sdesim.training.samples import Rows, Tokens, diabetes, text
+from sdesim.training.samples import Images, Rows, Tokens, diabetes, text
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.sweeps import sweep
 from sdesim.training.trained import Trained
@@ -29,6 +30,7 @@ __all__ = [
     "Callback",
     "Constant",
     "Dirichlet",
+    "ElevenLayer",
     "Images",
     "Keep",
     "LowRank",
@@ -50,6 +52,7 @@ __all__ = [
     "cifar10",
     "diabetes",
     "fetch_cifar10",
+    "imagenet",
     "load",
     "optimizer",
     "split",

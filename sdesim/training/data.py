@@ -24,7 +24,8 @@ from sdesim.interrupt import child
 from sdesim.memory import available_memory
 from sdesim.results.files import check_writable, replacing, temporary_folder
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
-from sdesim.training.samples import Rows, Tokens, diabetes, text
+from sdesim.training.photos import imagenet
+from sdesim.training.samples import Images, Rows, Tokens, diabetes, text
 
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -48,36 +49,11 @@ PICKLE_MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+_MANY = 1 << 28  # values of images, as doubles 2 GiB
 _CACHE = "$SDESIM_CACHE/data (~/.cache/sdesim/data by default)"
 RECORD = 1 + 3 * 32 * 32  # a label and an image's three planes
 RECORDS = 10_000  # of a part
 Source = Literal["authors", "npm"]
-
-
-class Images(NamedTuple):
-    """Labelled images, of the training and of the test set.
-
-    Attributes:
-        train_x: images, uint8 (n, height, width, channels).
-        train_y: labels from 0 on, uint8 (n,).
-        test_x: images, uint8 (n, height, width, channels).
-        test_y: labels from 0 on, uint8 (n,).
-    """
-
-    train_x: np.ndarray
-    train_y: np.ndarray
-    test_x: np.ndarray
-    test_y: np.ndarray
-
-    @property
-    def classes(self) -> int:
-        """One more than the largest label of both sets; 0 if there is none."""
-        return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
-
-    @property
-    def outputs(self) -> int:
-        """Logits that a network gives of an image, one a class."""
-        return self.classes
 
 
 def folder_of_data(given: str | os.PathLike | None) -> pathlib.Path:
@@ -472,20 +448,28 @@ def as_split(data: Any) -> Split:
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over the first axis."""
+    if values.dtype == np.uint8 and values.size >= _MANY:  # by how often each value is there: no array of doubles
+        counts, levels = np.zeros((values.shape[1], 256), np.int64), np.arange(256)
+        for i in range(0, len(values), _MANY >> 4):
+            counts += [np.bincount(column, minlength=256) for column in values[i : i + (_MANY >> 4)].T]
+        mean = counts @ levels / len(values)
+        std = np.sqrt(np.sum(counts * (levels - mean[:, None]) ** 2, axis=1) / len(values))
+        return mean.astype(np.float32), np.maximum(std, 1e-3).astype(np.float32)
     mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean, np.maximum(values.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
 
 
 def load(
-    data: Literal["cifar10", "synthetic", "text", "tabular"],
+    data: Literal["cifar10", "synthetic", "imagenet", "text", "tabular"],
     folder: pathlib.Path | None = None,
     images: int | None = None,
 ) -> Images | Tokens | Rows:
     """Data by their name.
 
     Args:
-        data: "cifar10", "synthetic" images, "text", as `text` cuts it, or "tabular", the rows of `diabetes`.
-        folder: that holds CIFAR-10; the cache by default.
+        data: "cifar10", "synthetic" images, "imagenet", "text", as `text` cuts it, or "tabular", the rows of
+            `diabetes`.
+        folder: that holds CIFAR-10, the cache by default; or photographs as `imagenet` takes them, to be named.
         images: take the first so many samples of training, at least 10, and a fifth as many of testing; None for all.
 
     Returns:
@@ -493,6 +477,10 @@ def load(
     """
     if images is not None:
         check_count("images", images, least=10)
+    if data == "imagenet":
+        if folder is None:
+            raise ValueError("folder=None: must be the folder that has the photographs, train and val")
+        return imagenet(folder, images, progress=True)
     if data == "synthetic":
         return synthetic(images or 2000, max(10, (images or 2000) // 5))
     whole = {"cifar10": lambda: cifar10(folder), "text": text, "tabular": diabetes}[data]()

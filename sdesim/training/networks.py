@@ -41,30 +41,32 @@ def fan_in_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.floa
     return jax.random.uniform(key, shape, dtype, -reach, reach)
 
 
-def patches(x: Float[Array, "batch height width channels"], rows: int, columns: int) -> Array:
+def patches(x: Float[Array, "batch height width channels"], rows: int, columns: int, stride: int = 1) -> Array:
     """All windows of rows x columns pixels.
 
     Args:
         x: maps.
         rows: of a window.
         columns: of a window.
+        stride: pixels from one window to the next, either way.
 
     Returns:
-        (batch, height - rows + 1, width - columns + 1, pixels * channels).
+        (batch, (height - rows) // stride + 1, (width - columns) // stride + 1, pixels * channels).
 
     Raises:
         ValueError: for maps that are smaller than a window.
     """
-    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    height, width = (x.shape[1] - rows) // stride + 1, (x.shape[2] - columns) // stride + 1
     if height < 1 or width < 1:
         raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are smaller than a {rows} x {columns} kernel")
     # First along rows, then along columns: rows + columns slices, not rows * columns.
-    x = jnp.concatenate([x[:, :, j : j + width] for j in range(columns)], axis=-1)
-    return jnp.concatenate([x[:, i : i + height] for i in range(rows)], axis=-1)
+    along = lambda first, count: slice(first, first + stride * (count - 1) + 1, stride)
+    x = jnp.concatenate([x[:, :, along(j, width)] for j in range(columns)], axis=-1)
+    return jnp.concatenate([x[:, along(i, height)] for i in range(rows)], axis=-1)
 
 
 class Convolution(nn.Module):
-    """A convolution of stride 1, as a product with patches.
+    """A convolution, as a product with patches.
 
     Attributes:
         features: channels of its result.
@@ -72,6 +74,8 @@ class Convolution(nn.Module):
         same: pad with zeros, so that the map keeps its size.
         bias: add one a feature.
         kernel_init: law of the kernel's numbers; Kaiming's by default.
+        bias_init: law of what is added; zeros by default.
+        stride: pixels from one window to the next, either way.
     """
 
     features: int
@@ -79,6 +83,8 @@ class Convolution(nn.Module):
     same: bool = False
     bias: bool = True
     kernel_init: Initializer = nn.initializers.he_normal()
+    bias_init: Initializer = nn.initializers.zeros
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch height width channels"]) -> Array:
@@ -86,26 +92,27 @@ class Convolution(nn.Module):
             border = [(n // 2, (n - 1) // 2) for n in self.size]
             x = jnp.pad(x, ((0, 0), *border, (0, 0)))
         kernel = self.param("kernel", self.kernel_init, (*self.size, x.shape[-1], self.features))
-        y = patches(x, *self.size) @ kernel.reshape(-1, self.features).astype(x.dtype)
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype) if self.bias else y
+        y = patches(x, *self.size, self.stride) @ kernel.reshape(-1, self.features).astype(x.dtype)
+        return y + self.param("bias", self.bias_init, (self.features,)).astype(x.dtype) if self.bias else y
 
 
-def max_pool(x: Float[Array, "batch height width channels"]) -> Array:
-    """The largest of each 2 x 2 square; an odd last row or column is left out.
+def max_pool(x: Float[Array, "batch height width channels"], side: int = 2) -> Array:
+    """The largest of each square of pixels; a last row or column that fills none is left out.
 
     Args:
         x: maps.
+        side: of a square.
 
     Returns:
-        (batch, height // 2, width // 2, channels).
+        (batch, height // side, width // side, channels).
 
     Raises:
         ValueError: for maps of less than one square.
     """
-    rows, columns = x.shape[1] // 2, x.shape[2] // 2
+    rows, columns = x.shape[1] // side, x.shape[2] // side
     if not rows or not columns:
-        raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are too small for a pool of 2 x 2")
-    squares = x[:, : 2 * rows, : 2 * columns].reshape(x.shape[0], rows, 2, columns, 2, x.shape[3])
+        raise ValueError(f"images: maps of {x.shape[1]} x {x.shape[2]} are too small for a pool of {side} x {side}")
+    squares = x[:, : side * rows, : side * columns].reshape(x.shape[0], rows, side, columns, side, x.shape[3])
     return squares.max(axis=(2, 4))
 
 
@@ -131,6 +138,9 @@ class BatchNorm(nn.Module):
         return (normal * scale + bias).astype(x.dtype)
 
 
+NUMBERS = {3: "three", 4: "four"}
+
+
 class _Checked(nn.Module):
     """A network whose fields are checked when it is made."""
 
@@ -141,8 +151,9 @@ class _Checked(nn.Module):
             elif name == "dropout":
                 one_number(name, value, below=1)
             elif name in ("channels", "sizes", "ranks"):
-                if not isinstance(value, list | tuple) or len(value) != 3:
-                    raise TypeError(f"{name}={shown(value)}: must be three whole numbers")
+                count = len(type(self).__dataclass_fields__[name].default)
+                if not isinstance(value, list | tuple) or len(value) != count:
+                    raise TypeError(f"{name}={shown(value)}: must be {NUMBERS[count]} whole numbers")
                 for one in value:
                     check_count(name, one)
             elif name == "hidden":
@@ -210,6 +221,40 @@ class SevenLayer(_Checked):
         x = nn.relu(nn.Dense(self.units, kernel_init=law)(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.classes, kernel_init=law)(x)
+
+
+class ElevenLayer(_Checked):
+    """The network of Z 4.1 for 221 x 221 crops of ImageNet: four convolutions, three max-pools, three dense layers.
+
+    221 x 221 crops give maps of 108, 36, 32, 16, 14, 12 and 6 pixels a side. Biases start at 0.1 (Z 4.1).
+
+    Attributes:
+        classes: of the images.
+        channels: of each convolution's result.
+        units: of either hidden dense layer.
+        dropout: share of their results that is left out in training.
+        weights: their law, "torch" or "kaiming".
+    """
+
+    classes: int = 1000
+    channels: tuple[int, int, int, int] = (96, 256, 384, 256)
+    units: int = 4096
+    dropout: float = 0.5
+    weights: str = "torch"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch height width channels"], train: bool = False) -> Array:
+        laws: dict[str, Any] = dict(kernel_init=WEIGHTS[self.weights], bias_init=nn.initializers.constant(0.1))
+        convolved = lambda x, i, side, stride=1: nn.relu(
+            Convolution(self.channels[i], (side, side), stride=stride, **laws)(x)
+        )
+        x = max_pool(convolved(x, 0, 7, 2), 3)
+        x = max_pool(convolved(x, 1, 5))
+        x = max_pool(convolved(convolved(x, 2, 3), 3, 3)).reshape(x.shape[0], -1)
+        for _ in range(2):
+            x = nn.relu(nn.Dense(self.units, **laws)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.classes, **laws)(x)
 
 
 class LowRank(_Checked):
@@ -328,6 +373,7 @@ class _Block(nn.Module):
 NETWORKS: dict[str, type[nn.Module]] = {
     "three-layer": ThreeLayer,
     "seven-layer": SevenLayer,
+    "eleven-layer": ElevenLayer,
     "low-rank": LowRank,
     "transformer": Transformer,
     "perceptron": Perceptron,

@@ -1,4 +1,4 @@
-"""Data that are no images: tokens, each to be said from those before it, and rows of numbers. Two sets come along."""
+"""What is trained on: images, tokens, each to be said from those before it, rows of numbers. Two sets come along."""
 
 import pathlib
 from typing import NamedTuple
@@ -9,6 +9,32 @@ from sdesim.fields import check_count, shown
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled"  # with SOURCES.md
 TESTED = 10  # the last of so many parts of a text, and of so many rows, is tested on
+
+
+class Images(NamedTuple):
+    """Labelled images, of the training and of the test set.
+
+    Attributes:
+        train_x: images, uint8 (n, height, width, channels).
+        train_y: labels from 0 on, uint8 (n,).
+        test_x: images, uint8 (n, height, width, channels).
+        test_y: labels from 0 on, uint8 (n,).
+    """
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """One more than the largest label of both sets; 0 if there is none."""
+        return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
+
+    @property
+    def outputs(self) -> int:
+        """Logits that a network gives of an image, one a class."""
+        return self.classes
 
 
 class Tokens(NamedTuple):

@@ -389,3 +389,14 @@ def test_the_picture_of_one_agent_has_no_distances():
         figure = training.summary(history().isel(agent=[0], model=[0, 2]), "one agent")
     assert figure.get_suptitle() == "one agent"
     assert not figure.axes[2].lines
+
+
+def test_classes_are_dealt_to_agents(tmp_path, capsys):
+    assert sdesim("train", *TWO, "--deal", 0.1, "--out", tmp_path / "dealt") == 0
+    said = xr.load_dataset(tmp_path / "dealt" / "history.nc").attrs["settings"]
+    assert "Dirichlet(alpha=0.1)" in said
+    capsys.readouterr()
+    assert sdesim("train", *TWO, "--deal", -1) == 2
+    assert "deal=-1.0: must be" in capsys.readouterr().err
+    assert sdesim("train", "--data", "imagenet") == 2
+    assert "must be the folder that has the photographs" in capsys.readouterr().err

@@ -1,0 +1,174 @@
+"""Photographs of a folder, such as ImageNet's: decoded by several threads into squares of one size.
+
+    FOLDER/train/CLASS/*    FOLDER/val/CLASS/*    of any names that end as images do; .JPEG as ImageNet's
+
+A JPEG is decoded at the least scale that its format has and that is large enough, an eighth to all of it, which saves
+most of the time of large ones.
+"""
+
+import itertools
+import os
+import pathlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdesim.engine.run import cores
+from sdesim.fields import check_count, shown
+from sdesim.memory import available_memory
+from sdesim.progress import bar
+from sdesim.training.samples import Images
+
+SIDE = 256
+"""Pixels to which Z 4.1 scales the lesser side."""
+ENDINGS = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm")
+
+
+def imagenet(
+    folder: str | os.PathLike,
+    images: int | None = None,
+    *,
+    side: int = SIDE,
+    threads: int | None = None,
+    progress: bool = False,
+) -> Images:
+    """The photographs of a folder in ImageNet's layout, in memory.
+
+    Each is scaled so that its lesser side is `side`, of which the square in the middle is kept; random crops come from
+    that while training (`crop=221`), by the seed, the run, the agent and the step, so that a training that goes on sees
+    the same. Z 4.1 crops from all of the image [C].
+
+    Args:
+        folder: that holds `train` and `val`, with a folder of images for each class in both.
+        images: take so many to train on and a fifth as many to test on, one of each class in turn; all by default.
+        side: of the squares, in pixels.
+        threads: that decode; one a core by default.
+        progress: whether to show how far it is.
+
+    Returns:
+        The images, and their classes as numbers in the order of their names.
+
+    Raises:
+        FileNotFoundError: naming the folder that is not there, and the layout.
+        ValueError: for one without images, a class of `val` that `train` has not, and an image that cannot be read:
+            the file is named.
+        MemoryError: for more images than fit, with how many do.
+    """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"folder={shown(folder)}: must be the name of a folder")
+    check_count("side", side)
+    if images is not None:
+        check_count("images", images, least=10)
+    if threads is not None:
+        check_count("threads", threads)
+    root = pathlib.Path(folder)
+    train, val = (_classes(root / part) for part in ("train", "val"))
+    if unknown := sorted(set(val) - set(train)):
+        raise ValueError(f"folder={str(root)!r}: val has the class {unknown[0]!r}, which train must have too")
+    names = sorted(train)
+    parts = [_in_turn(train, names, images), _in_turn(val, names, None if images is None else max(10, images // 5))]
+    _check_room(sum(len(paths) for paths, _ in parts), side)
+    squares = [decoded([str(path) for path in paths], side, threads, progress) for paths, _ in parts]
+    return Images(squares[0], parts[0][1], squares[1], parts[1][1])
+
+
+def decoded(
+    paths: Sequence[str | os.PathLike], side: int = SIDE, threads: int | None = None, progress: bool = False
+) -> NDArray:
+    """Images as squares of one size, by several threads.
+
+    Args:
+        paths: of the files.
+        side: of the squares, in pixels.
+        threads: that decode; one a core by default.
+        progress: whether to show how far it is.
+
+    Returns:
+        uint8 (images, side, side, 3).
+
+    Raises:
+        ValueError: for a file that is missing, or no image, or damaged: it is named.
+    """
+    check_count("side", side)
+    if threads is not None:
+        check_count("threads", threads)
+    found = np.empty((len(paths), side, side, 3), np.uint8)
+
+    def one(i: int) -> None:
+        found[i] = square(paths[i], side)
+
+    with bar(len(paths), "images", progress) as told:
+        pool = ThreadPoolExecutor(cores() if threads is None else threads)
+        try:
+            for _ in pool.map(one, range(len(paths))):
+                told.update(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
+
+
+def square(path: str | os.PathLike, side: int = SIDE) -> NDArray:
+    """An image, scaled so that its lesser side is `side`, and of that the square in the middle.
+
+    Args:
+        path: of the file.
+        side: in pixels.
+
+    Returns:
+        uint8 (side, side, 3).
+
+    Raises:
+        ValueError: for a file that is missing, or no image, or damaged: it is named.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (side, side))
+            least = min(image.size)
+            left, top = ((n - least) / 2 for n in image.size)
+            box = (left, top, left + least, top + least)
+            whole = image.convert("RGB")
+            return np.asarray(whole.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        said = " ".join(str(error).split())[:150]
+        raise ValueError(f"{os.fspath(path)}: must be an image that can be read whole: {said}") from error
+
+
+def _classes(part: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """The images of each class, by names in their order."""
+    layout = "must have a folder of images for each class, as ImageNet's train/n01440764/*.JPEG and val likewise"
+    if not part.is_dir():
+        raise FileNotFoundError(f"folder: {part} is not there; {part.parent} {layout}")
+    found = {}
+    for place in sorted(p for p in part.iterdir() if p.is_dir()):
+        files = sorted(p for p in place.iterdir() if p.suffix.lower() in ENDINGS)
+        if not files:
+            raise ValueError(f"folder: {place} has no images; {part} {layout}")
+        found[place.name] = files
+    if not found:
+        raise ValueError(f"folder: {part} has no classes; it {layout}")
+    return found
+
+
+def _in_turn(
+    classes: dict[str, list[pathlib.Path]], names: list[str], most: int | None
+) -> tuple[list[pathlib.Path], NDArray]:
+    """Images, one of each class in turn, and their classes as numbers."""
+    rows = [[(path, names.index(name)) for path in paths] for name, paths in classes.items()]
+    turns = (one for turn in itertools.zip_longest(*rows) for one in turn if one is not None)
+    taken = list(itertools.islice(turns, most))
+    kind = np.uint8 if len(names) <= 256 else np.uint16
+    return [path for path, _ in taken], np.array([label for _, label in taken], kind)
+
+
+def _check_room(count: int, side: int) -> None:
+    need, have = count * side * side * 3, available_memory()
+    if have is not None and 1.5 * need > have:
+        fit = int(have / 1.5 / (side * side * 3) / 1.2)
+        raise MemoryError(
+            f"images: {count} of {side} x {side} pixels need about {1.5 * need / 2**30:.3g} GiB, and "
+            f"{have / 2**30:.3g} GiB are free; images={fit} fit"
+        )
