@@ -1,30 +1,38 @@
-"""What a store and the engines of a sweep cost: `python -m sdesim.bench.scaling WHAT [NUMBER ...]`.
+"""What a store and the engines of a sweep cost: `python -m sdesim.bench.scaling [WHAT [NUMBER ...]]`.
 
-Seconds of the processor, of all threads and processes, unless it says otherwise: they are the same on a busy machine.
+All of it takes some eight minutes of two cores that nobody else uses. Seconds of the processor are of all threads and
+processes: they are about the same on a busy machine, and those of the wall are not.
 """
 
 import dataclasses
 import math
+import os
+import pathlib
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
+from jax import lax
 
 import sdesim
 from sdesim.ensembles.cluster import work_on_cluster
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.grids import asked_of
-from sdesim.ensembles.opening import open as open_store
+from sdesim.ensembles.opening import Opened
 from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.simulations import Simulations
+from sdesim.ensembles.sweeps import AbstractSweep, Estimate, Program
+from sdesim.results.recipe import Call
 from sdesim.results.stores.cards import Card
 from sdesim.results.stores.cut import Box
 from sdesim.results.stores.folder import SHARD, Store
@@ -32,13 +40,36 @@ from sdesim.results.stores.work import Made, work
 
 
 def main(arguments: list[str]) -> None:
-    """Measure and print.
+    """Measure and print, as tables of Markdown.
 
     Args:
-        arguments: what, and numbers of tasks.
+        arguments: what, all by default, and numbers of tasks.
     """
-    what, *numbers = arguments
-    {"overhead": overhead, "engines": engines, "tasks": tasks, "open": opening}[what](*map(int, numbers))
+    everything: dict[str, Callable] = {
+        "overhead": overhead,
+        "engines": engines,
+        "gain": gain,
+        "tasks": tasks,
+        "scheduler": scheduler,
+        "open": opening,
+    }
+    for what in arguments[:1] or everything:
+        began, load = time.perf_counter(), os.getloadavg()[0]
+        print(f"\n`python -m sdesim.bench.scaling {' '.join([what, *arguments[1:]])}`, load {load:.1f} when it began\n")
+        everything[what](*map(int, arguments[1:]))
+        print(f"\n({time.perf_counter() - began:.0f} s)", flush=True)
+
+
+def table(*rows: tuple) -> None:
+    """Print a table.
+
+    Args:
+        *rows: of texts and numbers, the first one its head.
+    """
+    for i, row in enumerate(rows):
+        print("| " + " | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row) + " |", flush=True)
+        if not i:
+            print("|" + "---|" * len(row))
 
 
 @dataclasses.dataclass
@@ -78,87 +109,219 @@ def _asked(points: int, **changes: int) -> dict[str, Any]:
     return dict(model=model, grid=grid, **sizes, init=1.0, keep_agents=False)
 
 
-def overhead(tasks: int = 8, repeats: int = 3) -> None:
-    """A sweep of tasks of a second or so in a store, beside the same sweep in memory, in turns.
+def overhead(tasks: int = 3, repeats: int = 5) -> None:
+    """A sweep of tasks of a second or so in a store, beside the same in memory, and beside the same steps by hand.
+
+    By hand they are a `scan` under `vmap` and `jit`, and nothing else; all three find the same, and run in turns.
 
     Args:
         tasks: how many.
-        repeats: how often both are run.
+        repeats: how often all are run.
     """
-    asked = _asked(tasks, agents=50, sims=512, steps=20_000)
-    shares = []
+    sims, agents, steps = 512, 50, 20_000
+    asked = _asked(tasks, agents=agents, sims=sims, steps=steps)
+    model, k, stepper = asked["model"], jnp.asarray(asked["grid"]["coupling.k"]), sdesim.EulerMaruyama()
+
+    def one(k: Any, sim: Any) -> Any:
+        mine = dataclasses.replace(model, coupling=sdesim.Quorum(k))
+        state = stepper.init(mine, jnp.ones((agents, 1)))
+        return lax.scan(lambda s, n: (stepper.step(mine, s, n, sim=sim), None), state, jnp.arange(steps))[0].x
+
+    by_hand = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
+    rows: list[tuple] = []
+    more: list[list[float]] = [[], []]
     with tempfile.TemporaryDirectory() as folder:
-        sdesim.sweep(**{**asked, "steps": 10})
-        for i in range(repeats + 1):
+        for i in range(repeats + 1):  # the first one compiles
+            with measured() as hand:
+                found = np.asarray(by_hand(k, jnp.arange(sims)))
             with measured() as memory:
                 sdesim.sweep(**asked)
             with measured() as store:
-                sdesim.sweep(**asked, store=f"{folder}/{i}", lanes=512)
-            if i:  # the first one compiles
-                shares.append(store.processor / memory.processor - 1)
-                said = f"{tasks} tasks of {store.processor / tasks:.2f} s: {shares[-1]:+.1%} over memory"
-                print(f"{said}; of the wall {store.wall / memory.wall - 1:+.1%}")
-    print(f"median {statistics.median(shares):+.1%}")
+                data = sdesim.sweep(**asked, store=f"{folder}/{i}", lanes=sims)
+            if not i:
+                np.testing.assert_allclose(data["quorum"].values, found.mean(2), rtol=0.01, atol=0.01)
+                continue
+            for share, cost in zip(more, (hand, memory), strict=True):
+                share.append(store.processor / cost.processor - 1)
+            costs = [cost.processor / tasks for cost in (hand, memory, store)]
+            rows.append((*costs, *(f"{share[-1]:+.1%}" for share in more), f"{store.wall / hand.wall - 1:+.1%}"))
+    head = (
+        "by hand, processor s a task",
+        "in memory",
+        "in a store",
+        "over by hand",
+        "over memory",
+        "wall over by hand",
+    )
+    table(head, *rows)
+    print(f"\nmedians: {statistics.median(more[0]):+.1%} over by hand, {statistics.median(more[1]):+.1%} over memory")
 
 
-def engines(tasks: int = 300) -> None:
+ENGINES: dict[str, Callable | None] = {
+    "this process": None,
+    "1 process": lambda *a: work_in_processes(*a, workers=1),
+    "2 processes": lambda *a: work_in_processes(*a, workers=2),
+    "dask, 1 worker": lambda *a: work_on_cluster(*a, workers=1),
+    "dask, 2 workers": lambda *a: work_on_cluster(*a, workers=2),
+}
+
+
+def _worked(sweep: AbstractSweep, engine: Callable | None) -> Cost:
+    """What an engine takes for a sweep of tasks of one simulation."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Durable.of(sweep, f"{folder}/store", lanes=1)
+        made.plan()
+        with measured() as cost:
+            made.work(engine=engine)
+    return cost
+
+
+def engines(tasks: int = 200) -> None:
     """Tasks that take next to nothing, by each engine: what an engine costs at its start, and of each task.
 
     Args:
         tasks: how many.
     """
-    everyone: dict[str, Callable | None] = {
-        "this process": None,
-        "1 process": lambda *a: work_in_processes(*a, workers=1),
-        "2 processes": lambda *a: work_in_processes(*a, workers=2),
-        "dask, 1 worker": lambda *a: work_on_cluster(*a, workers=1),
-        "dask, 2 workers": lambda *a: work_on_cluster(*a, workers=2),
-    }
-    for name, engine in everyone.items():
-        costs = []
-        for count in (tasks // 10, tasks):
-            with tempfile.TemporaryDirectory() as folder:
-                made = Durable.of(Simulations(asked_of(**_asked(count))), f"{folder}/store", lanes=1)
-                made.plan()
-                with measured() as cost:
-                    made.work(engine=engine)
-                costs.append(cost)
+    rows = []
+    for name, engine in ENGINES.items():
+        costs = [_worked(Simulations(asked_of(**_asked(count))), engine) for count in (tasks // 10, tasks)]
         more = tasks - tasks // 10
         wall, processor = ((getattr(costs[1], a) - getattr(costs[0], a)) / more for a in ("wall", "processor"))
-        start = costs[0].wall - wall * (tasks // 10)
-        said = f"{processor * 1e3:7.1f} ms of the processor a task, {wall * 1e3:7.1f} ms of the wall"
-        print(f"{name:16s} {said}; start {start:.1f} s")
+        rows.append((name, processor * 1e3, wall * 1e3, costs[0].wall - wall * (tasks // 10)))
+    table(("engine", "processor, ms a task", "wall, ms a task", "start, s of the wall"), *rows)
+
+
+def gain(tasks: int = 8) -> None:
+    """Tasks of two seconds or so by one process on one core, and by 1, 2 and 4 on all.
+
+    Args:
+        tasks: how many.
+    """
+    own = sorted(os.sched_getaffinity(0))
+    rows: list[tuple] = []
+    for workers, cores in ((1, own[:1]), (1, own), (2, own), (4, own)):
+        os.sched_setaffinity(0, cores)
+        sweep = Simulations(asked_of(**_asked(tasks, agents=50, sims=512, steps=20_000)))
+        with tempfile.TemporaryDirectory() as folder:
+            made = Durable.of(sweep, f"{folder}/store", lanes=512)
+            made.plan()
+            with measured() as cost:
+                made.work(engine=lambda *a, n=workers: work_in_processes(*a, workers=n))
+            cards = Opened(made.store).cards()
+        busy = sum(card.said["seconds"] for card in cards)
+        rows.append((workers, len(cores), cost.wall, cost.processor, busy, rows[0][2] / cost.wall if rows else 1.0))
+    os.sched_setaffinity(0, own)
+    table(("processes", "cores", "wall, s", "processor, s", "seconds of tasks", "times as fast"), *rows)
 
 
 def tasks(*numbers: int) -> None:
-    """A store of tasks whose computation takes nothing.
+    """A store of tasks whose computation takes nothing, in memory and on the disk of the folder one is in.
 
     Args:
         *numbers: of tasks.
     """
     blob, values = bytes(2000), {"quorum": np.zeros((1, 1, 1))}
     compute = lambda n: Made(blob, Card.of(n, {}, values, 1))
-    for number in numbers or (1000, 10_000, 100_000):
-        with tempfile.TemporaryDirectory() as folder:
+    shm = pathlib.Path("/dev/shm")
+    places = {"memory": str(shm) if shm.is_dir() else None, "this disk": "."}
+    rows = []
+    for place, number in [("memory", n) for n in numbers or (1000, 10_000, 100_000)] + [("this disk", 1000)]:
+        with tempfile.TemporaryDirectory(dir=places[place]) as folder:
             store = Store.create(f"{folder}/store", {"axes": ["a"], "lanes": 1})
             store.add({"a": list(range(number))}, [Box((tuple(range(number)),), (0, 1))], {}, store.rounds())
             with measured() as cost:
                 work(store, compute)
             with measured() as again:
                 work(Store(f"{folder}/store"), compute)
-            size = sum(p.stat().st_blocks * 512 for p in Path(folder).rglob("*")) / number / 1e3
-            each = (
-                f"{cost.processor / number * 1e3:.2f} ms of the processor, {cost.wall / number * 1e3:.2f} of the wall"
-            )
-            print(f"{number} tasks: {each}, {size:.1f} kB each; a start with nothing to do {again.processor:.2f} s")
+            size = sum(p.stat().st_blocks * 512 for p in pathlib.Path(folder).rglob("*")) / number / 1e3
+        rows.append((place, number, *(c / number * 1e3 for c in (cost.processor, cost.wall)), size, again.processor))
+    head = ("where", "tasks", "processor, ms a task", "wall, ms a task", "kB a task", "a start that finds all done, s")
+    table(head, *rows)
+    if len(rows) > 2:
+        growth = math.log(rows[-2][2] * rows[-2][1] / (rows[0][2] * rows[0][1])) / math.log(rows[-2][1] / rows[0][1])
+        print(f"\ncost grows as the number of tasks to the power {growth:.2f}")
+
+
+class Nothing(AbstractSweep):
+    """A sweep whose tasks compute nothing, of some points.
+
+    Args:
+        points: how many.
+    """
+
+    parts = "nothing"
+
+    def __init__(self, points: int):
+        self.grid, self.sims, self.first_sim, self.rule, self.design = {"k": list(range(points))}, 1, 0, None, None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"grid": self.grid, "first_sim": 0}
+
+    @property
+    def call(self) -> Call:
+        return Call("sdesim.bench.scaling.Nothing", {"points": len(self.grid["k"])})
+
+    @property
+    def apart(self) -> list[str]:
+        return []
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def programs(self) -> dict[str, Program]:
+        return {"{}": Program("", "")}
+
+    def lanes(self) -> int:
+        return 1
+
+    def estimate(self, lanes: int | None = None) -> Estimate:
+        raise NotImplementedError("nothing is estimated of what takes nothing")
+
+    def width(self, here: Mapping[str, Any]) -> int:
+        return 1
+
+    def run(self, at: Mapping[str, list], points: int, sims: tuple[int, int], **how: Any) -> xr.Dataset:
+        return xr.Dataset({"quorum": (("point", "sim"), np.zeros((points, sims[1] - sims[0])))}, attrs={"path": "none"})
+
+
+def scheduler(*numbers: int) -> None:
+    """Tasks that compute nothing, handed out by dask to one worker, and by nobody.
+
+    Args:
+        *numbers: of tasks.
+    """
+    rows = []
+    for number in numbers or (1000, 10_000):
+        alone, dask = (_worked(Nothing(number), ENGINES[name]) for name in ("this process", "dask, 1 worker"))
+        each = [cost / number * 1e3 for cost in (alone.processor, dask.processor, alone.wall, dask.wall)]
+        rows.append((number, *each))
+    head = ("tasks", "processor, ms a task", "by dask", "wall, ms a task", "by dask")
+    table(head, *rows)
+    if len(rows) > 1:
+        growth = math.log(rows[-1][2] * rows[-1][0] / (rows[0][2] * rows[0][0])) / math.log(rows[-1][0] / rows[0][0])
+        print(f"\ndask's grows as the number of tasks to the power {growth:.2f}, with its start")
+
+
+FRESH = """
+import resource, sdesim
+data = sdesim.open({path!r})
+{then}
+"""
 
 
 def opening(*numbers: int) -> None:
-    """Opening stores of 100 simulations a file, each a copy of one that was computed.
+    """Opening stores of 100 simulations a file, each a copy of one that was computed, by a new process.
 
     Args:
         *numbers: of files.
     """
+    asks = {
+        "opened": "",
+        "and means of all points": "data['quorum_mean'].values.mean()",
+        "and one point": "data['quorum'].isel(coupling_k=1).values.mean()",
+    }
+    rows: list[tuple] = []
     for number in numbers or (100, 1000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/store"
@@ -169,15 +332,16 @@ def opening(*numbers: int) -> None:
                 made.store.put(n, one.blob, dataclasses.replace(one.card, number=n))
             for shard in range(math.ceil(number / SHARD)):
                 made.store.pack(shard)
-            with measured() as opened:
-                data = open_store(path)
-            with measured() as means:
-                data["quorum_mean"].values.mean()
-            with measured() as point:
-                data["quorum"].isel(coupling_k=number // 2).values.mean()
-            said = {"opened": opened, "means": means, "a point": point}
-            took = ", ".join(f"{k} {c.processor:.2f} s of the processor ({c.wall:.2f})" for k, c in said.items())
-            print(f"{number} files, {100 * number} results: {took}")
+            row: list[Any] = [number, 100 * number]
+            for program in (
+                "import sdesim; sdesim.open",
+                *(FRESH.format(path=path, then=then) for then in asks.values()),
+            ):
+                with measured() as cost:
+                    subprocess.run([sys.executable, "-c", program], check=True)
+                row.append(f"{cost.wall:.2f} ({cost.processor:.2f})")
+        rows.append(tuple(row))
+    table(("files", "results", "Python and its imports alone, s (processor)", *asks), *rows)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def work_on_cluster(
 
     Raises:
         ImportError: if dask.distributed is not installed.
-        SweepError: if a task ended one worker after another, or a worker could not begin.
+        SweepError: if a task ended one worker after another, a worker could not begin, or the scheduler was lost.
         ValueError: if a worker has several threads.
 
     Warns:
@@ -89,6 +89,9 @@ def work_on_cluster(
         running: Any = distributed.as_completed()
         running.update(client.map(_compute, list(itertools.islice(left, WINDOW)), **options))
         for batch in running.batches():
+            if any(future.cancelled() for future in batch):  # as all are when nobody answers any more
+                right = "what is done is kept, and the same call goes on, with another one or without"
+                raise SweepError(f"scheduler={scheduler!r}: was lost; {right}")
             lost.extend(future.exception() for future in batch if future.status == "error")
             if more := list(itertools.islice(left, len(batch))):
                 running.update(client.map(_compute, more, **options))

@@ -4,6 +4,7 @@ What there is follows from the manifest, the rounds and the names of files; mean
 who asks for single simulations has files of tasks opened, those that hold them.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -19,7 +20,7 @@ from xarray.core import indexing
 from sdesim.ensembles.designs import POINT
 from sdesim.ensembles.points import has_mean
 from sdesim.fields import shown
-from sdesim.results.datasets import SIZES, attributes, describe, dimension, from_bytes, grid_axis
+from sdesim.results.datasets import SIZES, attributes, dimension, from_bytes, grid_axis, labeled
 from sdesim.results.files import Damaged
 from sdesim.results.schema import Header
 from sdesim.results.stores.cards import Card, Sums
@@ -348,7 +349,9 @@ class Opened:
         header = header_of(self.store)
         grid = {name: self.rounds.values(name) for name in self.rounds.axes}
         settings = {**header.settings, "grid": grid, "sims": self.rounds.sims}
-        return describe(data, "sweep", settings, header.made_by)
+        # As it was made, and not as it is read, which would start JAX to say by which device.
+        labeled(data).attrs = dataclasses.replace(header, kind="sweep", settings=settings, own={}).attributes()
+        return data
 
     def _summary(
         self, name: str, shape: tuple, of: Callable[[Sums], np.ndarray], places: list[np.ndarray]

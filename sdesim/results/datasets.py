@@ -146,11 +146,24 @@ def describe(
     Raises:
         TypeError: as `Header.new`.
     """
+    labeled(data, labels).attrs = Header.new(kind, settings, call, **more).attributes()
+    return data
+
+
+def labeled(data: xr.Dataset, labels: Mapping[str, tuple[str, str]] | None = None) -> xr.Dataset:
+    """The data with units and meaning of every variable.
+
+    Args:
+        data: what is described, in place.
+        labels: as for `describe`.
+
+    Returns:
+        `data`.
+    """
     says = {str(name): label for name, v in data.variables.items() if (label := label_of(v)) is not None}
     known = {**LABELS, **(labels or {}), **says}
     for name in data.variables:
         data[name].attrs = {**attributes(label_by_name(str(name), known)), **data[name].attrs}
-    data.attrs = Header.new(kind, settings, call, **more).attributes()
     return data
 
 

@@ -143,18 +143,18 @@ def test_one_zarr(python):
     assert main(["export", "store", "--out", "store.zarr"]) == 3  # is there already
 
 
-def test_processes_of_one_machine(python, users_environment):
-    """Two processes that were started by hand at the same time, and then two that a third one starts, for more."""
-    command = [sys.executable, "-m", "sdesim", "sweep", python, "--store", "store"]
-    workers = [subprocess.Popen([*command, "--worker"], env=users_environment) for _ in range(2)]
-    assert [w.wait() for w in workers] == [0, 0]
-    assert sdesim.open("store")["done"].values.tolist() == [20, 20, 20]
-    subprocess.run([*command, "--sims", "40", "--workers", "2"], env=users_environment, check=True)
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_of_one_machine(python, users_environment, count):
+    """Some that were started by hand at the same time."""
+    command = [sys.executable, "-m", "sdesim", "sweep", python, "--store", "store", "--worker"]
+    workers = [subprocess.Popen(command, env=users_environment) for _ in range(count)]
+    assert [w.wait() for w in workers] == [0] * count
     data = sdesim.open("store")
+    assert data["done"].values.tolist() == [20, 20, 20]
     asked = asked_in(python)
     asked.pop("lanes")
     with jax.enable_x64(False):
-        whole = sdesim.sweep(**{**asked, "sims": 40})
+        whole = sdesim.sweep(**asked)
     np.testing.assert_array_equal(data["agents"], whole["agents"])
 
 
@@ -191,17 +191,25 @@ def test_mistakes_are_said(toml, capsys, arguments, message, status):
     assert not pathlib.Path("s").exists()
 
 
-def test_an_interrupted_sweep_goes_on(python, users_environment):
-    """Ctrl-C in the middle, and the same command again: what was done is not done again."""
+ENGINES = {"alone": [], "processes": ["--workers", "2"], "dask": ["--scheduler", "local", "--workers", "2"]}
+
+
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=[] if name == "alone" else pytest.mark.slow) for name in ENGINES]
+)
+def test_an_interrupted_sweep_goes_on(python, users_environment, engine):
+    """Ctrl-C in the middle, and the same command again: what was done is not done again, and nobody is left."""
     command = [sys.executable, "-m", "sdesim", "sweep", python, "--store", "store", "--steps", "20000", "--lanes", "2"]
-    stopped = subprocess.Popen(command, env=users_environment, stderr=subprocess.PIPE, text=True)
+    command += ENGINES[engine]
+    group = dict(start_new_session=True)
+    stopped = subprocess.Popen(command, env=users_environment, stderr=subprocess.PIPE, text=True, **group)
     done = lambda: Store("store").done() if pathlib.Path("store/manifest.json").exists() else set()
     while len(done()) < 2:
         assert stopped.poll() is None
         time.sleep(0.01)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(30) == 130
-    assert "interrupted" in stopped.stderr.read()
+    assert "interrupted" in stopped.stderr.read()  # to its end: all that had it too are gone
     said = lambda n: (os.stat(path := Store("store").task_path(n)).st_ino, os.stat(path).st_mtime_ns)
     before = {n: said(n) for n in done()}
     assert len(before) < 30

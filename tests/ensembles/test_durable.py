@@ -351,6 +351,7 @@ sdesim.sweep(t.model(), t.GRID, store=sys.argv[1], lanes=2, **t.RUN)
 """
 
 
+@pytest.mark.slow
 def test_ten_kills_of_the_engine(tmp_path, whole, users_environment):
     """Two processes that compile and simulate, killed at any moment."""
     script = tmp_path / "drive.py"

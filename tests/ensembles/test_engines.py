@@ -1,13 +1,16 @@
 """Who computes a sweep: processes, clusters of dask.distributed, jobs of SLURM. Real ones; the numbers of memory."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from subprocess import DEVNULL, PIPE
 
 import distributed
 import jax
@@ -26,6 +29,7 @@ from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.simulations import Simulations
+from sdesim.results.stores.folder import Store
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -35,6 +39,15 @@ with jax.enable_x64(False):
 GRID = {"coupling.k": [0.0, 1.0, 2.0]}
 RUN = dict(agents=4, sims=40, steps=20, init=INIT, seed=5)
 TASKS = 12  # of at most 13 simulations
+
+
+FILE = f"""
+import sdesim, jax.numpy as jnp
+loss = lambda x: jnp.sum(0.25 * x**4 - 0.5 * x**2)
+model = sdesim.Dynamics(loss, sdesim.Quorum(1.0), sdesim.noise.Uniform(1.0), eta=0.05)
+init = sdesim.init.Uniform(-1, 1)
+SWEEP = dict(model=model, grid={GRID}, agents=4, sims=40, steps=20, init=init, seed=5, lanes=13)
+"""
 
 
 def quartic(x):
@@ -88,6 +101,53 @@ def test_a_cluster_that_is_there(tmp_path):
     same(data)
 
 
+@pytest.mark.slow
+def test_a_killed_scheduler(tmp_path, users_environment):
+    """kill -9 in the midst of it: the call ends and says so, and the same one with another scheduler goes on."""
+    (tmp_path / "phase.py").write_text(FILE.replace("steps=20", "steps=20000"))
+    path = tmp_path / "store"
+    done = lambda: Store(path).done() if (path / "manifest.json").exists() else set()
+    said = lambda: {n: (os.stat(p := Store(path).task_path(n)).st_ino, os.stat(p).st_mtime_ns) for n in done()}
+    start = lambda *arguments, stderr=DEVNULL: subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)], env=users_environment, cwd=tmp_path, text=True, stderr=stderr
+    )
+    before = {}
+    for killed in (True, False):
+        at = tmp_path / f"scheduler{killed}.json"
+        with contextlib.ExitStack() as stack:
+
+            def ended(process):
+                process.kill()
+                process.wait()
+
+            options = ("--scheduler-file", at, "--no-dashboard")
+            scheduler = start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *options)
+            stack.callback(ended, scheduler)
+            for _ in range(2):
+                worker = start("distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1", *options)
+                stack.callback(ended, worker)
+            while not at.exists():
+                time.sleep(0.1)
+            address = json.loads(at.read_text())["address"]
+            driver = start("sdesim", "sweep", "phase.py", "--store", "store", "--scheduler", address, stderr=PIPE)
+            stack.callback(ended, driver)
+            if killed:
+                while len(done()) < 2:
+                    assert driver.poll() is None, driver.stderr.read()
+                    time.sleep(0.02)
+                scheduler.kill()
+                assert driver.wait(400) == 1
+                assert len(done()) < TASKS
+            else:
+                assert driver.wait(400) == 0, driver.stderr.read()
+        assert said() | before == said()  # what was done is not done again
+        before = said()
+    assert len(done()) == TASKS
+    whole = sdesim.sweep(model(), GRID, exact=True, **{**RUN, "steps": 20000})
+    np.testing.assert_array_equal(sdesim.open(path)["agents"], whole["agents"])
+    assert (sdesim.open(path)["done"] == RUN["sims"]).all()
+
+
 def test_workers_of_several_threads_are_refused(tmp_path):
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as there,
@@ -96,7 +156,9 @@ def test_workers_of_several_threads_are_refused(tmp_path):
         sdesim.sweep(model(), GRID, store=tmp_path / "store", scheduler=there.scheduler_address, **RUN)
 
 
-@pytest.mark.parametrize(("listen", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
+@pytest.mark.parametrize(
+    ("listen", "warns"), [("127.0.0.1", False), pytest.param("0.0.0.0", True, marks=pytest.mark.slow)]
+)
 def test_a_cluster_listens_to_this_machine_alone_unless_told_otherwise(listen, warns):
     """What the system says of the ports that are open."""
     said = pytest.warns(cluster.ClusterWarning, match="can run programs as you") if warns else contextlib.nullcontext()
@@ -192,15 +254,10 @@ def slurm(tmp_path, monkeypatch):
 PAGE = (ROOT / "docs" / "clusters.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_array_of_jobs_of_the_page(slurm):
     """Its commands, with two jobs in place of sixteen."""
-    (slurm / "phase.py").write_text(
-        "import sdesim, jax.numpy as jnp\n"
-        "loss = lambda x: jnp.sum(0.25 * x**4 - 0.5 * x**2)\n"
-        "model = sdesim.Dynamics(loss, sdesim.Quorum(1.0), sdesim.noise.Uniform(1.0), eta=0.05)\n"
-        f"SWEEP = dict(model=model, grid={GRID}, agents=4, sims=40, steps=20, init=sdesim.init.Uniform(-1, 1), seed=5,"
-        "lanes=13)\n"
-    )
+    (slurm / "phase.py").write_text(FILE)
     (command,) = re.findall(r"^sbatch .*$", PAGE, re.MULTILINE)
     (slurm / "runs").mkdir()
     subprocess.run(command.replace("1-16", "1-2").replace("python -m", f"{sys.executable} -m"), shell=True, check=True)

@@ -43,7 +43,9 @@ def compare(path, exact):
             np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(("devices", "agents"), [(2, 1), (4, 4), *(pytest.param(4, k, marks=slow) for k in (1, 2))])
+@pytest.mark.parametrize(
+    ("devices", "agents"), [(4, 4), *(pytest.param(*p, marks=slow) for p in ((2, 1), (4, 1), (4, 2)))]
+)
 def test_devices_of_a_process(tmp_path, users_environment, devices, agents):
     """Simulations over the devices to the bit; agents over two or all of them to rounding, by one sum a step."""
     flags = (
@@ -61,7 +63,7 @@ def test_devices_of_a_process(tmp_path, users_environment, devices, agents):
 
 
 @pytest.mark.parametrize(
-    ("processes", "agents"), [(2, 1), (2, 2), *(pytest.param(4, k, marks=slow) for k in (1, 2, 4))]
+    ("processes", "agents"), [(2, 1), *(pytest.param(*p, marks=slow) for p in ((2, 2), (4, 1), (4, 2), (4, 4)))]
 )
 def test_processes(tmp_path, users_environment, processes, agents):
     with socket.socket() as one:
