@@ -17,6 +17,8 @@ SELECTION = [
     "interop/test_diffrax.py",
     "training/test_training_networks.py",
     "cli/test_cli.py",
+    "ensembles/test_engines.py",
+    "ensembles/test_durable.py",
     "steppers/test_convergence.py",
 ]
 

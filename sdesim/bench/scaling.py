@@ -281,7 +281,16 @@ class Nothing(AbstractSweep):
     def width(self, here: Mapping[str, Any]) -> int:
         return 1
 
-    def run(self, at: Mapping[str, list], points: int, sims: tuple[int, int], **how: Any) -> xr.Dataset:
+    def run(
+        self,
+        at: Mapping[str, list],
+        points: int,
+        sims: tuple[int, int],
+        *,
+        width: int | None,
+        memory: int | str | None,
+        folder: Callable[[], pathlib.Path],
+    ) -> xr.Dataset:
         return xr.Dataset({"quorum": (("point", "sim"), np.zeros((points, sims[1] - sims[0])))}, attrs={"path": "none"})
 
 

@@ -120,11 +120,20 @@ def _client(scheduler: str, workers: int, listen: str, on_gpu: bool) -> "Iterato
         with distributed.Client(scheduler) as client:
             yield client
         return
-    with _local(workers, listen, on_gpu) as cluster, distributed.Client(cluster) as client:
+    with contextlib.ExitStack() as stack:
+        cluster = _local(workers, listen, on_gpu)
+        stack.callback(_closed, cluster)
+        client = stack.enter_context(distributed.Client(cluster))
         if not _is_loopback(listen):
             where = f"{cluster.scheduler_address} and its dashboard {cluster.dashboard_link}"
             warn(f"listen={listen!r}: whoever reaches {where} can run programs as you", ClusterWarning)
         yield client
+
+
+def _closed(cluster: Any) -> None:
+    """End a cluster of this machine."""
+    with contextlib.suppress(TimeoutError):  # a worker that a busy machine is slow to end: the work is done
+        cluster.close()
 
 
 def _local(workers: int, listen: str, on_gpu: bool) -> Any:
