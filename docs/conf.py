@@ -32,6 +32,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # what is committed is shown: it is of full size
+nb_merge_streams = True
 copybutton_exclude = ".linenos, .gp, .go"
 
 default_role = "code"

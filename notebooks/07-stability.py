@@ -59,8 +59,8 @@ plt.show()
 # number fitted.
 
 # %%
-etas = [0.2, 0.5, 0.8, 1.1]
-exact = analysis.stability_map(model, {"eta": np.linspace(0.1, 1.2, 23)}, stepper=sdesim.Iteration(), agents=AGENTS)
+etas = [0.2, 0.4, 0.6, 0.8]
+exact = analysis.stability_map(model, {"eta": np.linspace(0.1, 0.9, 17)}, stepper=sdesim.Iteration(), agents=AGENTS)
 runs = sdesim.sweep(model, {"eta": etas}, stepper=sdesim.Iteration(), agents=AGENTS, sims=SIMS, steps=300, seed=0)
 square = (runs["center"].isel(dim=0).astype(float) ** 2).transpose("sim", "eta")
 print(square.shape)
