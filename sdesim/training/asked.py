@@ -12,7 +12,7 @@ from sdesim.training.networks import NETWORKS
 from sdesim.training.schedule import Constant, Stall
 from sdesim.training.sweeps import TrainingGrid
 
-DATA = ("cifar10", "synthetic", "text", "tabular")
+DATA = ("cifar10", "synthetic", "imagenet", "text", "tabular")
 BY_DATA = {"text": "transformer", "tabular": "perceptron"}
 """The network of data that have one alone; of images the three-layer one."""
 SCHEDULES = {"stall": Stall, "constant": Constant}

@@ -51,6 +51,7 @@ def imagenet(
         The images, and their classes as numbers in the order of their names.
 
     Raises:
+        TypeError: for what is no name of a folder.
         FileNotFoundError: naming the folder that is not there, and the layout.
         ValueError: for one without images, a class of `val` that `train` has not, and an image that cannot be read:
             the file is named.
