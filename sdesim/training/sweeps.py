@@ -52,6 +52,7 @@ from sdesim.training.setup import ETA, TrainingSetup, checked, rates_of, warn_of
 from sdesim.training.store import Store, hash_of
 from sdesim.training.workers import Workers
 
+_TIMED = 3  # steps from which an estimate is made
 KEEP = 60.0  # seconds of training after which a task is kept, and from then on between two times
 NETWORKS = 64  # trained side by side in a task on a GPU, at the most, unless told otherwise
 OWN = "algorithm."  # before the name of a number of the algorithm
@@ -519,16 +520,13 @@ class TrainingGrid(Trainings):
         numbers = [name for name in self.grid if name not in self.apart]
         for values in itertools.product(*(self.grid[name] for name in self.apart)):
             here = dict(zip(self.apart, values, strict=True))
-            made = self.block([{**here, **dict(zip(numbers, of, strict=True))} for of in self._tried(numbers)], (0, 1))
-            rates = rates_of(ETA if made["eta"] is None else made["eta"], len(made["runs"]), made["agents"])
-            warn_of_stiffness(made["algorithm"], rates)
+            others = itertools.product(*(self.grid[name] for name in numbers))
+            made = self.block([{**here, **dict(zip(numbers, of, strict=True))} for of in others], (0, 1))
+            if self.given["stepper"] is None and made["eta"] is not None:  # else the setup has a word to say
+                warn_of_stiffness(made["algorithm"], rates_of(made["eta"], len(made["runs"]), made["agents"]))
             key = size_key(here)
             found[key] = Program(self._hash(here), key)
         return found
-
-    def _tried(self, numbers: Sequence[str]) -> Iterator[tuple]:
-        """All combinations of the numbers that are swept: each is made into an algorithm, and so is checked."""
-        return itertools.product(*(self.grid[name] for name in numbers))
 
     def _hash(self, here: Mapping[str, Any]) -> str:
         """Of a choice's program and settings, with whatever is swept beside as it would be if it were not given."""
@@ -557,14 +555,11 @@ class TrainingGrid(Trainings):
 
 
 def _seconds(training: Training, epochs: int) -> float:
-    """That a training takes to its end, by a few of its steps and one measurement."""
-    took = {}
+    """That the steps of a training take, by a few of them; measuring comes on top."""
     training.step()  # which compiles, and measures the start
-    for name, steps_now in (("first", 1), ("again", 3)):
-        began = time.perf_counter()
-        training.step(steps_now)
-        took[name] = (time.perf_counter() - began) / steps_now
-    return took["again"] * training.steps_an_epoch * epochs
+    began = time.perf_counter()
+    training.step(_TIMED)
+    return (time.perf_counter() - began) / _TIMED * training.steps_an_epoch * epochs
 
 
 _DEFAULTS: dict[str, Any] = {
