@@ -1,6 +1,6 @@
 """The oldest versions of what sdesim needs: those that `pyproject.toml` names pass.
 
-Last run on 2026-11-26, with Python 3.11: jax 0.10.2 and the rest as they were up to two years before.
+Last run whole on 2026-11-26, with Python 3.11: jax 0.10.2 and the rest as they were up to two years before.
 """
 
 import pathlib
