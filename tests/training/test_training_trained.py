@@ -43,7 +43,18 @@ def equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_networks_say_what_was_measured_of_them_and_are_kept(tmp_path):
+def test_networks_say_what_was_measured_of_them(tmp_path):
+    whole = train(6, folder=tmp_path)
+    assert whole.best.epoch.tolist() == [6, 5]
+    loaded = training.Trained.load(tmp_path, Small())
+    equal((loaded.best, loaded.last), (whole.best, whole.last))
+    said = loaded.predict(IMAGES.test_x[:30], run=1)  # of whole batches
+    measured = whole.history["test_accuracy"].sel(model="center").values[5, 1]
+    assert (said.argmax(-1) == IMAGES.test_y[:30]).mean() == pytest.approx(measured)
+
+
+@pytest.mark.slow
+def test_networks_of_all_and_where_a_training_is_resumed(tmp_path):
     whole, told = train(6), []
     loss = whole.history["validation_loss"].sel(model="center").values
     assert whole.best.epoch.tolist() == loss.argmin(axis=0).tolist() == [6, 5]
@@ -83,6 +94,7 @@ def test_networks_say_what_was_measured_of_them_and_are_kept(tmp_path):
     assert set(on.best.epoch) <= {6, 7}
 
 
+@pytest.mark.slow
 def test_networks_of_nnx_and_rows_in_their_own_units(tmp_path):
     trained = training.train(Other, DATA, training.algorithm("qsgd"), folder=tmp_path, epochs=1, batch=12)
     module = Other(nnx.Rngs(0))
@@ -133,20 +145,25 @@ def test_a_loss_metrics_and_arrays_of_ones_own():
     for name, values in by_hand.items():
         assert float(measured[f"test_{name}"]) == pytest.approx(values.mean(), rel=1e-4, abs=1e-6)
     assert trained.history["validation_close"].attrs["long_name"] == "mean close on validation rows"
-
-    # Of half the squares the gradient is half: half the loss at twice the rate is the same training.
-    half = go(data, loss=lambda said, y: (said - y) ** 2 / 2, eta=0.04)
-    plain = go(data, eta=0.02)
-    np.testing.assert_allclose(2 * half.history["test_loss"], plain.history["test_loss"], rtol=1e-5)
-    for bad, said in (
-        ({"loss": 3}, "^loss=3: must be a function"),
-        ({"loss": lambda said: said}, "^loss: fails on what the network says"),
-        ({"metrics": close}, "^metrics=.*: must be functions by their names"),
-        ({"metrics": {"loss": close}}, "^metrics: .*'loss' is no name that is free"),
-        ({"metrics": {"a": lambda said, y: "text"}}, "^metrics: a: fails"),
+    for bad, wrong in (
+        ({"loss": 3}, r"^loss=3: must be a function"),
+        ({"loss": lambda said: said}, r"^loss: fails on what the network says"),
+        ({"metrics": close}, r"^metrics=.*: must be functions by their names"),
+        ({"metrics": {"loss": close}}, r"^metrics: .*'loss' is no name that is free"),
+        ({"metrics": {"a": lambda said, y: "text"}}, r"^metrics: a: fails"),
     ):
-        with pytest.raises((TypeError, ValueError), match=said):
+        with pytest.raises((TypeError, ValueError), match=wrong):
             go(data, **bad)
+
+
+@pytest.mark.slow
+def test_half_the_loss_at_twice_the_rate_is_the_same_training():
+    data = training.split(training.diabetes())
+    go = lambda **more: training.train(
+        training.Perceptron(hidden=()), data, training.algorithm("sgd"), epochs=2, batch=32, **more
+    )
+    half = go(loss=lambda said, y: (said - y) ** 2 / 2, eta=0.04)
+    np.testing.assert_allclose(2 * half.history["test_loss"], go(eta=0.02).history["test_loss"], rtol=1e-5)
 
 
 def test_event_files_have_the_history(tmp_path):
