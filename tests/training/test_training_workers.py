@@ -1,5 +1,6 @@
 """Workers in virtual time: a training equals a plain program of events, and what arrives hangs on no state."""
 
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sdesim
 from sdesim import coupling, training
 from sdesim.asynchrony import (
     ADMM,
@@ -19,13 +21,17 @@ from sdesim.asynchrony import (
     AsyncSGD,
     DecoupledDiLoCo,
     Downpour,
+    EASGDTree,
     Gamma,
     Gossip,
+    Link,
     MomentumDownpour,
     PartialBarrier,
     PowerLaw,
     Rennala,
     Ringmaster,
+    UpDown,
+    timetable,
 )
 from sdesim.asynchrony.compute import job_times
 from sdesim.random import Stream, seed_words, step_key, words_of
@@ -153,3 +159,99 @@ def test_a_training_is_the_plain_program_of_events(name):
     center = world.c if hasattr(world, "c") else np.mean(world.x, axis=0)
     np.testing.assert_allclose(points(mine), [*world.x, center], atol=3e-6)
     assert np.abs(world.x - starts()).max() > 0.1
+
+
+# -- gradients before their turn ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["easgd", pytest.param("barrier", marks=pytest.mark.slow)])
+def test_gradients_that_are_taken_together_are_those_of_one_after_another(monkeypatch, name):
+    """To the bit, by one program: each is of the point where its worker has been since its last arrival."""
+    protocol, rule, momentum, *_ = PROTOCOLS[name]
+    made = training.setup.workers_of
+    monkeypatch.setattr(training.setup, "workers_of", lambda *args: dataclasses.replace(made(*args), together=3))
+    found, windows = [], []
+    for own in (None, False):
+        if own is not None:
+            monkeypatch.setattr(training.workers.Workers, "own", own)
+        one = began(training.Algorithm(rule(), momentum), protocol())
+        one.step(50)
+        stepping = one._stepping
+        windows.append(one._arriving.epoch(3).windows(0, P * BATCHES, stepping.together, stepping.own)[1])
+        found.append(points(one))
+    np.testing.assert_array_equal(*found)
+    assert windows[1] == P * BATCHES
+    assert (windows[0] < 0.7 * P * BATCHES) == (name != "barrier")  # whose gradients hang on others
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def test_when_workers_arrive_hangs_on_nothing_but_their_clocks():
+    """Whatever protocol and rule; a message is as large as the network."""
+    link = Link(None, bandwidth=1000.0, latency=None)
+    runs = [began(training.Algorithm(coupling.Elastic(k)), EASGD(2), uplink=link).run(2) for k in (K, 2 * K)]
+    law = dataclasses.replace(link, size=4 * starts().shape[1], period=2)
+    table = timetable(LAW, workers=P, arrivals=2 * P * BATCHES, seed=SEED, first_sim=RUN, uplink=law)
+    for run in runs:
+        np.testing.assert_array_equal(run["time"], table.time[:, [P * BATCHES - 1, -1]].T[[0, 0, 1]] * [[0], [1], [1]])
+        jobs = np.stack([np.bincount(table.worker[0, : n * P * BATCHES], minlength=P) for n in range(3)])
+        np.testing.assert_array_equal(run["jobs"][:, 0].cumsum("epoch"), jobs)
+        assert {"time", "epoch"} <= set(run.coords)
+    assert (runs[0]["test_loss"] != runs[1]["test_loss"]).any()
+
+
+def test_an_average_is_of_the_servers_updates():
+    """ADOWNPOUR: all centers so far, the start among them, count alike, whoever arrives how often between two."""
+    plain, mean = (began(training.algorithm(name), Downpour(3)) for name in ("sgd", "asgd"))
+    centers = [points(plain)[-1]]
+    for _ in range(P * BATCHES):
+        plain.step()
+        if ((now := points(plain)[-1]) != centers[-1]).any():
+            centers.append(now)
+    mean.epoch()
+    np.testing.assert_allclose(points(mean)[-1], np.mean(centers, axis=0), atol=1e-6)
+    assert 3 < len(centers) <= P * BATCHES / 3 + 1
+
+
+# -- trees, whose nodes send messages ----------------------------------------------------------------------------------
+
+FANOUT, DELTA = (2, 2), 0.6
+NODES = Gamma(3.0, mean=[1.0, 1.3, 0.7, 1.0, 0.9, 1.1, 0.5])  # leaves first
+
+
+class TreeWorld(oracle.TreeWorld):
+    """The oracle's tree, whose leaves' jobs are batches."""
+
+    def __init__(self, x, messages, periods, steps):
+        rates = lambda level, up: K
+        still = sdesim.Dynamics(lambda x: 0.0 * x[0], eta=ETA)
+        super().__init__(still, NODES, messages, FANOUT, [periods] * 2, rates, x, SEED, RUN, steps)
+        self.of = World(x, 1)
+
+    def ahead(self, leaf, at, delta):
+        self.of.t = [t - 1 for t in self.t[:P]]
+        self.v[leaf] = delta * self.v[leaf] + self.of.descent(leaf, at + delta * self.v[leaf])
+        return self.v[leaf]
+
+
+def test_a_tree_is_the_plain_program_of_events_and_goes_on_where_it_was(tmp_path):
+    """Over messages that are under way when an epoch ends, at which it is kept and taken up again."""
+    late = Link(None, bandwidth=2000.0, latency=Gamma(2.0, mean=0.2))  # 0.32 s for the 632 bytes of a network
+    algorithm = training.Algorithm(coupling.Tree(K, FANOUT), DELTA)
+    made = Asynchronous(EASGDTree(UpDown(1, 3)), compute=NODES, uplink=late, downlink=late)
+    new = lambda: training.Training(Tiny(), DATA, algorithm, **SETTINGS, stepper=made)
+    one = new()
+    for epochs in range(1, 6):
+        one.run(epochs)
+        one.save(tmp_path)
+        one = new()
+        one.resume(tmp_path)
+    links = [dataclasses.replace(late, size=4 * starts().shape[1])] * 2
+    world = TreeWorld(starts(), links, (1, 3), 12 * BATCHES)
+    arriving = new()._arriving
+    found = [arriving.epoch(number) for number in range(1, 6)]
+    world.run(sum(epoch.event[0, -1] + 1 for epoch in found), DELTA)  # to the end of the last job
+    np.testing.assert_allclose(points(one), [*world.x[:P], world.x[-1]], atol=3e-6)
+    assert world.t[:P] == sum(epoch.jobs[0] for epoch in found).tolist()
+    assert found[-1].slots > found[0].slots > 1

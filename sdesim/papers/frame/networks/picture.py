@@ -93,7 +93,13 @@ def plot(arms: Sequence[Arm], data: xr.Dataset, title: str, metrics: Sequence[st
     return figure
 
 
-def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, iterations: int) -> Figure:
+def plot_iterations(
+    curves: Sequence[Curve],
+    data: xr.Dataset,
+    title: str,
+    iterations: float,
+    label: str = "iterations of each worker",
+) -> Figure:
     """Training loss, test loss and test error of the tested model over iterations.
 
     Means over runs with bands of two standard errors, to where the first run diverges.
@@ -102,23 +108,24 @@ def plot_iterations(curves: Sequence[Curve], data: xr.Dataset, title: str, itera
         curves: label, arm, color and line style of each.
         data: as `train` returns it.
         title: of the whole picture.
-        iterations: of an epoch.
+        iterations: of an epoch, or what else is its length.
+        label: what this is, below the curves.
     """
     figure, axes = pyplot.subplots(1, 3, figsize=(12.0, 4.6), layout="constrained")
     x = data["epoch"].values * iterations
     labels = {"train_loss": "training loss", "test_loss": "test loss", "test_accuracy": "test error (%)"}
     for i, (panel, (name, text)) in enumerate(zip(axes, labels.items(), strict=True)):
-        for label, arm, color, style in curves:
+        for name_of, arm, color, style in curves:
             values = data[name].sel(arm=arm.label).transpose("epoch", "sim").values.astype(float)
             values = 100 - values if name == "test_accuracy" else values
-            looks: dict[str, Any] = dict(color=color, linestyle=style, label=label)
+            looks: dict[str, Any] = dict(color=color, linestyle=style, label=name_of)
             draw_band(panel, x, *monte_carlo(values, 1), log=name != "test_accuracy", **looks)
         if name == "test_accuracy":
             panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100))
         else:
             panel.set_yscale("log")
             panel.set_ylim(top=min(panel.get_ylim()[1], 10.0))  # what diverges leaves the picture
-        panel.set_xlabel("iterations of each worker")
+        panel.set_xlabel(label)
         panel.set_ylabel(text)
         theme.letter(panel, i, text.removesuffix(" (%)"))
     handles, names = axes[0].get_legend_handles_labels()

@@ -43,7 +43,8 @@ def train(config: Config, arms: Sequence[Arm], progress: bool) -> xr.Dataset:
 
     Returns:
         Losses and accuracies (percent) of the tested model, those of the agents' mean as `agents_NAME`, `spread` and
-        `eta`, each (arm, epoch, sim) from epoch 0, before training, on; `diverged` (arm, sim), the step of it or -1.
+        `eta`, and of workers in virtual time `time`, each (arm, epoch, sim) from epoch 0, before training, on;
+        `diverged` (arm, sim), the step of it or -1.
 
     Raises:
         ValueError: for two arms of one label.
@@ -199,15 +200,20 @@ def _hash(network: nn.Module, data: training.Split, algorithm: training.Algorith
     said = {n: value.tolist() if isinstance(value, np.ndarray) else value for n, value in settings.items()}
     schedule = _source(type(settings.get("schedule")))
     decides = without_addresses(repr((network, jax.tree.structure(algorithm), said, circumstances(), schedule)))
-    return hash_of((_CODE, decides), (*data.trained_on, *jax.tree.leaves(algorithm)))[:24]
+    return hash_of((_CODE, decides), (*data.trained_on, *jax.tree.leaves((algorithm, settings.get("stepper")))))[:24]
 
 
 # Of the files that training depends on, when they are imported; an edit elsewhere, as in a picture, does not cost a
 # trained network.
-_TRAINER = ("algorithms", "inner", "kinds", "networks", "schedule", "step", "measure", "programs", "setup", "loop")
+_TRAINER = (
+    *("algorithms", "inner", "kinds", "networks", "schedule", "step", "measure", "programs", "setup", "loop"),
+    *("workers", "arriving"),
+)
 
 _CODE = source.hash_of(
-    source.modules("interop.as_optax", "coupling", "random", "steppers", *(f"training.{n}" for n in _TRAINER))
+    source.modules(
+        *("interop.as_optax", "coupling", "random", "steppers", "asynchrony"), *(f"training.{n}" for n in _TRAINER)
+    )
 )
 
 
@@ -233,5 +239,8 @@ def _one_arm(history: xr.Dataset) -> xr.Dataset:
     found["spread"] = history["spread"]
     found["eta"] = history["eta"].mean("agent")
     found["diverged"] = history["diverged"]
+    if "time" in history.coords:  # of workers: a measurement like others
+        found = {name: values.drop_vars("time", errors="ignore") for name, values in found.items()}
+        found["time"] = history["time"].variable
     data = xr.Dataset(found).drop_vars(["run", "number", "layer", "agent", "model"], errors="ignore")
     return data.rename(run="sim").transpose(..., "sim")

@@ -1,0 +1,214 @@
+"""z-fig4.1-async to z-fig4.7-async, z-fig4.10-async, z-fig4.12-async to z-fig4.14-async: chapter 4 by the clock.
+
+Command: sdesim figure z-fig4.1-async, after sdesim data cifar10. Methods, rates and statements are those of z-fig4.1
+and so on, whose workers are in step; here they are asynchronous, as Zhang's (see `in_time`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from sdesim.claims import Statement, at_least
+from sdesim.papers.frame.experiment import Experiment
+from sdesim.papers.frame.measured import Runs
+from sdesim.papers.zhang import fig4_1_to_4_4, fig4_5_to_4_7, fig4_10, fig4_12, fig4_13
+from sdesim.papers.zhang.chapter4 import Methods, always, errors, flat, of_chosen, tried
+from sdesim.papers.zhang.chapter4.claims import chosen
+from sdesim.papers.zhang.chapter4.methods import MethodArm
+from sdesim.papers.zhang.chapter4.picture import COLORS
+from sdesim.papers.zhang.in_time import experiment
+from sdesim.papers.zhang.in_time.config import Config
+from sdesim.plot import theme
+
+TIMES = " Wall clocks are virtual seconds: the times of computation, loading and communication of Table 4.4."
+
+
+def _of_period(i: int) -> Experiment:
+    """Figure 4.i, whose period is the i-th of the configuration."""
+    period = lambda config: config.periods[i - 1]
+    in_step = fig4_1_to_4_4.EXPERIMENTS[i - 1]
+    methods = lambda config: fig4_1_to_4_4.methods(config, period(config))
+    return experiment(
+        f"4.{i}",
+        ("shortest", "second shortest", "second longest", "longest")[i - 1]
+        + " communication period of asynchronous workers, against virtual time",
+        in_step.says + TIMES,
+        methods,
+        lambda config: fig4_1_to_4_4.statements(config, period(config)),
+        lambda config, data: of_chosen(methods(config), data),
+        lambda config: flat(fig4_1_to_4_4.often(config, period(config))),
+    )
+
+
+def _of_workers(i: int) -> Experiment:
+    """Figure 4.(5 + i), whose number of workers is the i-th of the configuration."""
+    methods = lambda config: fig4_5_to_4_7.methods(config, config.agents[i])
+    return experiment(
+        f"4.{5 + i}",
+        f"the {('smallest', 'middle', 'largest')[i]} number of asynchronous workers, against virtual time",
+        fig4_5_to_4_7.EXPERIMENTS[i].says + TIMES,
+        methods,
+        lambda config: fig4_5_to_4_7.statements(config, i),
+        lambda config, data: of_chosen(methods(config), data),
+        lambda config: flat(fig4_5_to_4_7.fewer(config, i)),
+    )
+
+
+# -- 4.14 --------------------------------------------------------------------------------------------------------------
+
+PARALLEL = ("EASGD", "EAMSGD", "DOWNPOUR", "MDOWNPOUR")
+
+
+def by_workers(config: Config) -> dict[str, dict[int, list[MethodArm]]]:
+    """Arms by the method, and by the number of its workers.
+
+    Args:
+        config: constants of the experiment.
+    """
+    period = lambda name: config.period if name.startswith("EA") else 1
+    many = {name: {p: tried(config, name, p, period(name)) for p in config.agents} for name in PARALLEL}
+    return many | {"MSGD": {1: tried(config, "MSGD")}}
+
+
+def methods_4_14(config: Config) -> Methods:
+    """The same, each number of workers by itself.
+
+    Args:
+        config: constants of the experiment.
+    """
+    return {f"{name}, p = {p}": arms for name, of in by_workers(config).items() for p, arms in of.items()}
+
+
+def time_to(data: xr.Dataset, arms: Sequence[MethodArm], level: float, seconds: float) -> float:
+    """When the mean test error of a method over runs is at a level for the first time, along straight lines.
+
+    Args:
+        data: as the experiment's `run` returns it.
+        arms: of one method, at its learning rates.
+        level: test error in percent.
+        seconds: between two moments.
+
+    Returns:
+        Seconds; infinity if it never is.
+    """
+    found = errors(data, chosen(data, arms)).mean(axis=1)
+    there = np.flatnonzero(found <= level)
+    if not there.size:
+        return np.inf
+    i = int(there[0])
+    if i == 0:
+        return 0.0
+    return seconds * float(i - 1 + (found[i - 1] - level) / (found[i - 1] - found[i]))
+
+
+def statements_4_14(config: Config) -> list[Statement]:
+    """EAMSGD is the fastest at every level, and of the others with a server EASGD.
+
+    Args:
+        config: constants of the experiment.
+    """
+    arms = by_workers(config)
+
+    def share_of_levels(name: str, others: Sequence[str]):
+        """Of the levels and numbers of workers where anybody gets there, at how many the method is the first."""
+
+        def statistic(runs: Runs) -> float:
+            won = []
+            for level in config.levels:
+                for p in config.agents:
+                    times = {n: time_to(runs.data, arms[n][p], level, config.seconds) for n in (name, *others)}
+                    if np.isfinite(min(times.values())):
+                        won.append(times[name] <= min(times.values()))
+            return float(np.mean(won)) if won else np.nan
+
+        return statistic
+
+    return [
+        Statement(
+            "eamsgd-fastest",
+            "EAMSGD achieves significant speed-up over other methods for all test error levels (share of levels and "
+            "numbers of workers at which it is the first)",
+            share_of_levels("EAMSGD", ("EASGD", "DOWNPOUR", "MDOWNPOUR")),
+            at_least(1.0),
+        ),
+        Statement(
+            "easgd-faster-than-downpour",
+            "of EASGD, DOWNPOUR and MDOWNPOUR, EASGD needs less time to a level of test error (share of levels and "
+            "numbers of workers at which it is the first)",
+            share_of_levels("EASGD", ("DOWNPOUR", "MDOWNPOUR")),
+            at_least(1.0),
+        ),
+        *always(methods_4_14(config)),
+    ]
+
+
+def bars(config: Config, data: xr.Dataset, title: str) -> Figure:
+    """A panel for each level, in which a bar is the time to it.
+
+    Args:
+        config: constants of the experiment.
+        data: as the experiment's `run` returns it.
+        title: of the picture.
+    """
+    figure, axes = pyplot.subplots(1, len(config.levels), figsize=(12.0, 3.8), sharey=True, layout="constrained")
+    numbers = (1, *config.agents)
+    width = 0.8 / len(PARALLEL)
+    for i, (panel, level) in enumerate(zip(np.atleast_1d(axes), config.levels, strict=True)):
+        for j, (name, of) in enumerate(by_workers(config).items()):
+            times = [time_to(data, of[p], level, config.seconds) if p in of else np.nan for p in numbers]
+            place = np.arange(len(numbers)) + (0.0 if name == "MSGD" else (j - (len(PARALLEL) - 1) / 2) * width)
+            shown = np.where(np.isfinite(times), times, np.nan)
+            panel.bar(place, shown, width, color=COLORS[name], label=name, hatch="//" if name == "MSGD" else None)
+        panel.set_xticks(np.arange(len(numbers)), [str(p) for p in numbers])
+        panel.set_xlabel("workers p")
+        theme.letter(panel, i, f"test error {level:g} %")
+    np.atleast_1d(axes)[0].set_ylabel("virtual time (s)")
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
+    figure.suptitle(title, fontsize=10.5)
+    pyplot.close(figure)
+    return figure
+
+
+EXPERIMENTS = (
+    *(_of_period(i) for i in (1, 2, 3, 4)),
+    *(_of_workers(i) for i in range(3)),
+    experiment(
+        "4.10",
+        "SGD, ASGD, MVASGD and MSGD of one worker, against virtual time",
+        fig4_10.EXPERIMENT.says + TIMES,
+        fig4_10.methods,
+        fig4_10.statements,
+        lambda config, data: of_chosen(fig4_10.methods(config), data),
+    ),
+    experiment(
+        "4.12",
+        "asynchronous EASGD and EAMSGD over learning rates",
+        fig4_12.EXPERIMENT.says + TIMES,
+        fig4_12.methods,
+        fig4_12.statements,
+        fig4_12.curves,
+    ),
+    experiment(
+        "4.13",
+        "asynchronous EASGD and EAMSGD over communication periods",
+        fig4_13.EXPERIMENT.says + TIMES,
+        fig4_13.methods,
+        fig4_13.statements,
+        fig4_13.curves,
+    ),
+    experiment(
+        "4.14",
+        "virtual time to a level of test error against the number of workers",
+        "With more workers each method does not necessarily need less time, as its learning rate is chosen by the "
+        "smallest test error. EAMSGD is by far the fastest at all levels; of EASGD, DOWNPOUR and MDOWNPOUR it is "
+        "EASGD. A bar that is missing is of a method that never gets there." + TIMES,
+        methods_4_14,
+        statements_4_14,
+        bars,
+        curves=False,
+    ),
+)
