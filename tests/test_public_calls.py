@@ -24,6 +24,7 @@ TAKEN = {
     "Histogram(bins)": {"huge"},  # as is that they fit into memory
     "Density(bins)": {"huge"},
     "Tree(fanout)": {"huge"},
+    "Link(size)": NUMBER | {"function", "none"},  # none is that of a network, in a training
     "Box(high)": NUMBER | {"inf"},
     "Adam(b1)": {"fraction", "none"},
     "AdamSDE(b1)": {"fraction", "none"},

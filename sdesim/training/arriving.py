@@ -52,7 +52,7 @@ class Epoch:
         whose: of each event who arrives, (runs, events).
         time: when it ends, in seconds, (runs,).
         jobs: how many each worker ends in it, (runs, agents).
-        slots: how many values messages under way carry at a time, at most, so far.
+        room: how many values messages under way carry at a time, at most, so far.
     """
 
     plan: Plan
@@ -60,20 +60,7 @@ class Epoch:
     whose: NDArray
     time: NDArray
     jobs: NDArray
-    slots: int
-
-    @classmethod
-    def begins(cls, runs: int, agents: int) -> tuple[NDArray, NDArray]:
-        """Time and jobs before the first epoch.
-
-        Args:
-            runs: how many.
-            agents: of a run.
-
-        Returns:
-            (runs,) and (runs, agents).
-        """
-        return np.zeros(runs), np.zeros((runs, agents), int)
+    room: int
 
     def windows(self, first: int, last: int, together: int, own: bool) -> tuple[NDArray, int]:
         """Cuts the events of some jobs so that the gradients of a window hang on nothing that is done in it.
@@ -89,27 +76,25 @@ class Epoch:
             how many there are, of the run that has most.
         """
         found, most = np.empty((len(self.time), self.event.shape[1] + 2), np.int32), 0
-        for row, event, worker in zip(
-            found, np.asarray(self.plan.event), np.asarray(self.plan.came.worker), strict=True
-        ):
+        for row, event, whose in zip(found, self.event, self.whose, strict=True):
             low, high = (0 if first == 0 else int(event[first - 1]) + 1), int(event[last - 1]) + 1
-            begins = _begins(event[first:last], worker, low, together, own)
+            begins = _begins(event[first:last], whose, low, together, own)
             row[: len(begins)], row[len(begins) :] = begins, high
             most = max(most, len(begins))
         return found, most
 
 
-def _begins(event: NDArray, worker: NDArray, low: int, together: int, own: bool) -> list[int]:
+def _begins(event: NDArray, whose: NDArray, low: int, together: int, own: bool) -> list[int]:
     """Events with which windows begin."""
     if together == 1 or not own:
         return sorted({low, *event.tolist()})
     begins, moved, seen, full = [low], set(), low, 0
     for now in event.tolist():
-        moved |= set(worker[seen:now].tolist())
-        if full == together or int(worker[now]) in moved:
+        moved |= set(whose[seen:now].tolist())
+        if full == together or int(whose[now]) in moved:
             begins.append(now)
             moved, full = set(), 0
-        moved.add(int(worker[now]))
+        moved.add(int(whose[now]))
         seen, full = now + 1, full + 1
     return begins
 
@@ -140,7 +125,7 @@ class Arriving:
         self._stepper, self._model, self._agents, self._seed = stepper, model, agents, seed
         self._batches, self._images = batches, images
         self._jobs = agents * batches
-        self._runs = [_Run(stepper, model, int(number), agents, seed) for number in numbers]
+        self._runs = [_Run(_of_run(stepper, i, len(numbers)), model, n, agents, seed) for i, n in enumerate(numbers)]
         self._orders: dict[int, NDArray] = {}
         self._made: dict[int, Epoch] = {}
         self._next = 1
@@ -165,6 +150,19 @@ class Arriving:
             self._made = {number: self._epoch(number)}
         return self._made[number]
 
+    def room(self, epoch: int) -> int:
+        """What there must be room for up to the end of an epoch; those before the next are forgotten.
+
+        Args:
+            epoch: its number, from 1.
+
+        Returns:
+            As `Epoch.room`.
+        """
+        while self._next <= epoch:
+            self._events()
+        return max(run.room for run in self._runs)
+
     def _events(self) -> list[_Events]:
         found = [run.events(self._jobs, self._next) for run in self._runs]
         self._next += 1
@@ -184,7 +182,7 @@ class Arriving:
         )
         time = np.array([events.time[-1] for events in of_runs])
         jobs = np.stack([np.bincount(row, minlength=self._agents) for row in worker])
-        return Epoch(plan, event, came[0], time, jobs, max(run.slots for run in self._runs))
+        return Epoch(plan, event, came[0], time, jobs, max(run.room for run in self._runs))
 
     def _images_of(self, worker: NDArray, job: NDArray) -> NDArray:
         """Images of each job's batch, (runs, jobs, batch)."""
@@ -203,12 +201,24 @@ class Arriving:
         return found
 
 
+def _of_run(stepper: Asynchronous, place: int, runs: int) -> Asynchronous:
+    """The stepper of a run, which has a timetable's simulation of its place."""
+    table = stepper.timetable
+    if table is None:
+        return stepper
+    if table.sims < runs:
+        raise ValueError(f"timetable: has {table.sims} simulations, and there are {runs} runs")
+    row = slice(place, place + 1)
+    cut = dataclasses.replace(table, time=table.time[row], worker=table.worker[row], job=table.job[row], began=None)
+    return dataclasses.replace(stepper, timetable=cut)
+
+
 class _Run:
     """Events of one run, from the first one on."""
 
     def __init__(self, stepper: Asynchronous, model: Dynamics, number: int, agents: int, seed: Any):
-        self.slots, self._agents = 0, agents
-        setting = lambda steps: Setting(agents, 1, number, 0, steps, seed)
+        self.room, self._agents = 1, agents
+        setting = lambda steps: Setting(agents, 1, int(number), 0, steps, seed)
         self._messages = stepper.protocol.messages
         if self._messages:
             self._feed = lambda steps: stepper.feed(model, setting(steps))
@@ -241,7 +251,7 @@ class _Run:
             time, *came = (part[0] for part in feed.page)
             self._page = _Events(time, np.stack(came), (came[0] == came[2]) & (came[0] < self._agents))
             used = came[4][came[4] != NOWHERE]
-            self.slots = max(self.slots, int(used.max(initial=-1)) + 1)
+            self.room = max(self.room, int(used.max(initial=-1)) + 1)
         last = self._done + int(np.flatnonzero(self._page.ends[self._done :])[jobs - 1]) + 1
         found = self._page.cut(self._done, last)
         self._done = last

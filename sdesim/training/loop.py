@@ -38,7 +38,7 @@ from sdesim.training.setup import checked, rates_of, warn_of_stiffness
 from sdesim.training.step import RunState, Said
 from sdesim.training.store import Store
 from sdesim.training.trained import SCALES, Best, Trained, best_of, with_center
-from sdesim.training.workers import Workers, grown
+from sdesim.training.workers import Workers, room_of, with_room
 
 CHUNK_SECONDS = 2.0  # of work between two looks
 RATES_SET = "eta set after epoch"  # the name of a setting
@@ -162,7 +162,6 @@ class Training:
         self._planned: set[str] = set()
         self._rates_set: dict[str, Any] = {}
         self._chunk, self._stopped = 1, False
-        self._slots = 1  # for messages under way
         self.goal = 0  # epochs that `run` was asked for
 
     # -- to look at it
@@ -390,7 +389,8 @@ class Training:
             models = with_center(state.params, networks[0]["center"])
             best = Best(**jax.tree.map(np.asarray, networks[0]["best"]))
         else:  # of before they were kept: the best from now on
-            models = jax.tree.map(np.asarray, programs.tested(self._code, self._stepping, state))
+            stepping = self._setup.stepping(room_of(state))
+            models = jax.tree.map(np.asarray, programs.tested(self._code, stepping, state))
             best = best_of(None, len(records) - 1, records[-1], models)
         self._now = _At(state, rates, tuple(records), models=models, best=best)
         self._rates_set = _rates_set(data)
@@ -418,7 +418,7 @@ class Training:
     def _at(self) -> _At:
         """Where it is; drawn at the start if it is not anywhere yet."""
         if self._now is None:
-            self._now = _At(*self._drawn(0))
+            self._now = _At(*self._drawn(self._room(1)))
         if any(leaf.is_deleted() for leaf in jax.tree.leaves(self._now.state)):
             raise RuntimeError(
                 "this training was interrupted within a step, and its state is gone; make it anew, or resume it from a "
@@ -447,24 +447,30 @@ class Training:
 
     @functools.cached_property
     def _arriving(self) -> Arriving:
+        return self._from_the_first_on()
+
+    def _from_the_first_on(self) -> Arriving:
+        """Who arrives when, of workers."""
         setup = self._setup
         stepper = setup.stepper
         assert stepper is not None
         images = lambda epoch: np.asarray(self._order(epoch, setup.batches))
-        whose = (setup.numbers, setup.agents, setup.seed, setup.batches)
-        return Arriving(stepper, setup.of_workers, *whose, images)
+        return Arriving(stepper, setup.of_workers, setup.numbers, setup.agents, setup.seed, setup.batches, images)
+
+    def _room(self, epoch: int) -> int:
+        """For messages of workers that are under way after an epoch, or before its end."""
+        stepper = self._setup.stepper
+        return self._from_the_first_on().room(epoch) if stepper is not None and stepper.protocol.messages else 1
 
     @property
     def _stepping(self) -> Algorithm | Workers:
         """What steps the agents, with room for the messages that are under way."""
-        return self._setup.stepping(self._slots)
+        return self._setup.stepping(1 if self._now is None else room_of(self._now.state))
 
-    def _drawn(self, epoch: int) -> tuple[RunState, Any]:
-        """The state before the first step, of the shape that it has after an epoch."""
+    def _drawn(self, room: int) -> tuple[RunState, Any]:
+        """The state before the first step."""
         setup = self._setup
-        if setup.stepper is not None and setup.stepper.protocol.messages:
-            self._slots = self._arriving.epoch(max(1, epoch)).slots
-        given = (*setup.start(self._slots), setup.starting_values())
+        given = (*setup.start(room), setup.starting_values())
         return programs.start()(self._code, *given), setup.schedule.start(setup.rates)
 
     def _kept(self, at: _At) -> tuple:
@@ -476,7 +482,8 @@ class Training:
 
     def _form(self, epoch: int) -> tuple:
         """A checkpoint of such a training after an epoch, as far as its form goes."""
-        state, rates = self._drawn(epoch) if self._now is None else (self._at.state, self._at.rates)
+        room = self._room(max(1, epoch))
+        state, rates = self._drawn(room) if self._now is None else (with_room(self._at.state, room), self._at.rates)
         runs, agents = self._setup.rates.shape
         form = lambda *lead: jax.tree.map(lambda a: np.zeros((*lead, *a.shape[2:]), a.dtype), state.params)
         best = Best(np.zeros(runs, np.int32), np.zeros(runs, np.float32), form(runs, agents + 1))
@@ -545,8 +552,8 @@ class Training:
         models = jax.tree.map(np.asarray, found.pop("models"))
         found = {**found, "batch_loss": batch_loss, "eta": eta, "seconds": np.float64(seconds)}
         if self._setup.stepper is not None:
-            begins = Epoch.begins(*self._setup.rates.shape)
-            found |= dict(zip(("time", "jobs"), begins if order is None else (order.time, order.jobs), strict=True))
+            started = dict(time=np.zeros(eta.shape[0]), jobs=np.zeros(eta.shape, int))
+            found |= started if order is None else dict(time=order.time, jobs=order.jobs)
         return {name: np.asarray(value) for name, value in found.items()}, models
 
     def _within_epoch(self) -> _At:
@@ -559,8 +566,8 @@ class Training:
                 state = programs.renew(self._code, self._stepping, state, jnp.asarray(validation[:, : setup.agents]))
             number, losses = len(at.records), jnp.zeros(setup.rates.shape)
             order = self._order(number, setup.batches) if setup.stepper is None else self._arriving.epoch(number)
-            if isinstance(order, Epoch) and order.slots > self._slots:
-                state, self._slots = grown(state, order.slots), order.slots
+            if isinstance(order, Epoch):
+                state = with_room(state, order.room)
             clocked = dict(order=order, seconds=time.perf_counter() - clock, losses=losses)
             self._now = at._replace(state=state, done=0, **clocked)
         return self._at

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from sdesim import random
-from sdesim.asynchrony import Asynchronous, Link
+from sdesim.asynchrony import AbstractServer, Asynchronous, Link
+from sdesim.coupling import Uncoupled
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.warnings import warn_if_unstable
 from sdesim.fields import (
@@ -48,6 +49,7 @@ from sdesim.training.workers import Given, Workers
 
 ETA = 0.05  # without an optimizer
 PRECISIONS = ("float32", "tf32", "bfloat16")
+_ALONE = "beside a server give 'sgd' or 'msgd', or 'asgd' or 'mvasgd' for averages of it"
 TOGETHER = 16  # gradients of workers at a time, at most, on a GPU
 
 
@@ -116,18 +118,18 @@ class TrainingSetup:
         """Of an epoch: batches of all agents at once, or of workers in virtual time one after another."""
         return self.batches * (1 if self.stepper is None else self.agents)
 
-    def stepping(self, slots: int = 1) -> Algorithm | Workers:
+    def stepping(self, room: int = 1) -> Algorithm | Workers:
         """What steps the agents.
 
         Args:
-            slots: values that messages under way carry at a time, of workers.
+            room: values that messages under way carry at a time, of workers.
 
         Returns:
             The algorithm, or it with workers, with a leading axis of runs.
         """
         if self.stepper is None:
             return self.algorithm
-        return workers_of(self.algorithm, self.stepper, len(self.numbers), slots)
+        return workers_of(self.algorithm, self.stepper, *self.rates.shape, room)
 
     @property
     def of_workers(self) -> Dynamics:
@@ -211,13 +213,13 @@ class TrainingSetup:
         stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*self.rates.shape, *a.shape), a.dtype), self.params)
         return eqx.filter_eval_shape(steps.start, *self.start(), stacked)
 
-    def start(self, slots: int = 1) -> tuple:
+    def start(self, room: int = 1) -> tuple:
         """Arguments of `step.start` but for the parameters.
 
         Args:
-            slots: of `stepping`.
+            room: of `stepping`.
         """
-        return self.task, self.stepping(slots), self.seed, self.lanes, self.rates, self.form, self.same_start
+        return self.task, self.stepping(room), self.seed, self.lanes, self.rates, self.form, self.same_start
 
     @functools.cached_property
     def held(self) -> dict[str, int]:
@@ -397,24 +399,25 @@ def checked(
     return setup
 
 
-def workers_of(algorithm: Algorithm, stepper: Asynchronous, runs: int, slots: int) -> Workers:
+def workers_of(algorithm: Algorithm, stepper: Asynchronous, runs: int, agents: int, room: int) -> Workers:
     """Workers as programs take them.
 
     Args:
         algorithm: with a leading axis of runs.
         stepper: theirs.
         runs: how many there are.
-        slots: values that messages under way carry at a time.
+        agents: of a run, p.
+        room: values that messages under way carry at a time.
 
     Returns:
         The workers, with a leading axis of runs.
     """
     protocol = stepper.protocol
     if protocol.messages:
-        protocol = dataclasses.replace(protocol, slots=max(1, slots))
+        protocol = dataclasses.replace(protocol, slots=room)
     bare = eqx.tree_at(lambda s: s.protocol, stepper, protocol).bare()
     # Gradients that are taken together are so many batches at once: on a CPU one of them fills the cores already.
-    together = 1 if jax.default_backend() == "cpu" else TOGETHER
+    together = 1 if jax.default_backend() == "cpu" else min(TOGETHER, agents)
     moves = concrete(algorithm.momentum, np.max) != 0
     return Workers(algorithm, over_runs(bare, runs), moves, together)
 
@@ -438,6 +441,9 @@ def _check_workers(algorithm: Algorithm, stepper: Asynchronous) -> None:
     protocol = type(stepper.protocol).__name__
     if algorithm.inner is not None:
         raise ValueError(f"optimizer: must be left out beside stepper={protocol}, whose workers step against gradients")
+    if isinstance(stepper.protocol, AbstractServer) and not isinstance(algorithm.rule, Uncoupled):
+        rule = type(algorithm.rule).__name__
+        raise ValueError(f"algorithm: has a rule, {rule}, and {protocol} a server in its place; {_ALONE}")
     if algorithm.renews:
         raise ValueError(f"algorithm: its rule jumps at epochs, and workers of {protocol} have none of their own")
     if algorithm.period != 1 or algorithm.rounds is not None:
@@ -447,10 +453,8 @@ def _check_workers(algorithm: Algorithm, stepper: Asynchronous) -> None:
         algorithm.order != "jacobi" or algorithm.share or algorithm.clock is not None or algorithm.pace is not None
     )
     if together and (pace is None or algorithm.share or not np.all(np.asarray(algorithm.pace) == np.asarray(pace))):
-        raise ValueError(
-            f"algorithm: is one of agents that step together; beside stepper={protocol} give the rule and the momentum "
-            "alone, such as 'easgd' for EASGD, 'qsgd' for Gossip, and 'sgd', 'asgd' or 'msgd' where there is a server"
-        )
+        right = f"give rule and momentum alone, such as 'easgd' for EASGD and 'qsgd' for Gossip; {_ALONE}"
+        raise ValueError(f"algorithm: is one of agents that step together, and stepper={protocol} of workers: {right}")
 
 
 def _said_of(data: Split) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Workers(Part):
     algorithm: Algorithm
     stepper: Asynchronous
     moves: bool = eqx.field(static=True)
-    together: int = eqx.field(static=True, default=1)
+    together: int = eqx.field(static=True)
 
     @property
     def averages(self) -> bool:
@@ -195,19 +195,39 @@ def unflat(x: Array, like: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, found)
 
 
-def grown(state: RunState, slots: int) -> RunState:
-    """A state with room for more messages under way.
+def room_of(state: RunState) -> int:
+    """How many values messages under way may carry at a time.
 
     Args:
         state: of all runs.
-        slots: values that messages carry at a time.
 
     Returns:
-        The state.
+        The number; 1 where there are no messages.
     """
-    kept = state.optimizer.shared["kept"]
-    more = jnp.pad(kept, [(0, 0), (0, slots - kept.shape[1]), (0, 0)])
-    return state._replace(optimizer=state.optimizer._replace(shared={**state.optimizer.shared, "kept": more}))
+    kept = _values_under_way(state)
+    return 1 if kept is None else kept.shape[1]
+
+
+def with_room(state: RunState, room: int) -> RunState:
+    """A state with room for more messages under way, or for as many as there were at another time.
+
+    Args:
+        state: of all runs.
+        room: values that messages carry at a time.
+
+    Returns:
+        The state; itself where there are no messages.
+    """
+    kept = _values_under_way(state)
+    if kept is None or kept.shape[1] == room:
+        return state
+    other = jnp.pad(kept[:, :room], [(0, 0), (0, max(0, room - kept.shape[1])), (0, 0)])
+    return state._replace(optimizer=state.optimizer._replace(shared={**state.optimizer.shared, "kept": other}))
+
+
+def _values_under_way(state: RunState) -> Array | None:
+    shared = state.optimizer.shared if isinstance(state.optimizer, State) else None
+    return shared["kept"] if isinstance(shared, dict) and "messages" in shared else None
 
 
 def take_arrivals(

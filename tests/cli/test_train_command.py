@@ -5,12 +5,14 @@ import functools
 import json
 import re
 
+import equinox as eqx
 import flax.linen as nn
 import numpy as np
 import pytest
 import xarray as xr
 
 from sdesim import training
+from sdesim.asynchrony import EASGD, Asynchronous, ByLevel, Deterministic, EASGDTree, Gamma, Link, Rennala
 from sdesim.cli import main
 from sdesim.cli import train as command
 from sdesim.plot import theme
@@ -120,10 +122,36 @@ def test_train_writes_and_resume_goes_on(tmp_path, capsys):
         (["--algorithm", "tree", "--fanout", "3", "2"], 6),
         (["--algorithm", "tree", "--fanout", "3", "2", "--agents", "12"], 12),
         (["--algorithm", "msgd", "--agents", "3"], 3),
+        (["--protocol", "downpour"], 4),
+        (["--protocol", "tree", "--fanout", "3", "2"], 6),
     ],
 )
 def test_agents_by_default(options, agents):
     assert command.parse(options).population == agents
+
+
+def test_workers_are_what_their_options_say():
+    said = [
+        "--protocol",
+        "rennala",
+        "--protocol-numbers",
+        "batch=3",
+        "--compute",
+        "gamma",
+        "--compute-numbers",
+        "shape=2",
+        "mean=0.5",
+    ]
+    options = command.parse([*said, "--bandwidth", "1e6", "--latency", "0.25"])
+    late = Link(None, 1e6, Deterministic(mean=0.25))
+    right = Asynchronous(Rennala(3), compute=Gamma(2, mean=0.5), uplink=late, downlink=late)
+    assert eqx.tree_equal(options.stepper, right) and options.name == "sgd"
+    tree = command.parse(["--protocol", "tree", "--protocol-numbers", "leaves=1", "above=10"])
+    assert eqx.tree_equal(tree.stepper, Asynchronous(EASGDTree(ByLevel(1, 10)))) and tree.name == "tree"
+    period = command.parse(["--protocol", "easgd", "--period", "7", "--latency", "0.5"])
+    late = Deterministic(mean=0.5)
+    assert eqx.tree_equal(period.stepper, Asynchronous(EASGD(7), uplink=late, downlink=late))
+    assert command.parse([]).stepper is None
 
 
 def test_numbers_of_the_algorithm_are_handed_on_as_given(monkeypatch):
@@ -245,6 +273,13 @@ ERRORS = {
         "optimizer_numbers='b2': must be such as b2=0.95",
     ),
     "numbers alone": (["--optimizer-numbers", "b2=0.9"], "need an --optimizer"),
+    "workers alone": (["--bandwidth", "1e9"], "bandwidth=1000000000.0: needs a --protocol"),
+    "protocol": (["--protocol", "downpur"], "protocol='downpur': did you mean 'downpour'"),
+    "its numbers": (["--protocol", "downpour", "--protocol-numbers", "delta=1"], "delta=1: protocol=downpour has none"),
+    "no numbers": (["--protocol", "rennala"], "protocol=rennala: needs batch=NUMBER"),
+    "two schemes": (["--protocol", "tree", "--protocol-numbers", "up=1", "above=2"], "or leaves=NUMBER above=NUMBER"),
+    "a law": (["--protocol", "easgd", "--compute", "gama"], "compute='gama': did you mean 'gamma'"),
+    "in step": (["--protocol", "easgd", "--algorithm", "downpour"], "algorithm: is one of agents that step together"),
     "folder in a file": (["--out", "file/folder"], "must be a folder that can be written to"),
 }
 

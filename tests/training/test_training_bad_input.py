@@ -54,6 +54,7 @@ TRAIN = {
     "precision": ("name", dict(also=("float64",))),
     "evaluation_batch": ("count", dict(takes=(HUGE,))),  # what is too many is all
     "train_images": ("count", dict(takes=(HUGE,))),
+    "stepper": ("object", dict(takes=(None,))),
     "folder": ("folder", {}),
     "resume": ("flag", {}),
     "memory": ("count", dict(takes=(None, 0, HUGE), also=("much",))),

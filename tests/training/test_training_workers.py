@@ -235,23 +235,70 @@ class TreeWorld(oracle.TreeWorld):
         return self.v[leaf]
 
 
-def test_a_tree_is_the_plain_program_of_events_and_goes_on_where_it_was(tmp_path):
-    """Over messages that are under way when an epoch ends, at which it is kept and taken up again."""
+@pytest.mark.parametrize("epochs", [(2,), pytest.param((1, 2, 4), marks=pytest.mark.slow)])
+def test_a_tree_is_the_plain_program_of_events(epochs, tmp_path):
+    """Also one that is kept and taken up again while messages are under way, of which there are ever more."""
     late = Link(None, bandwidth=2000.0, latency=Gamma(2.0, mean=0.2))  # 0.32 s for the 632 bytes of a network
     algorithm = training.Algorithm(coupling.Tree(K, FANOUT), DELTA)
     made = Asynchronous(EASGDTree(UpDown(1, 3)), compute=NODES, uplink=late, downlink=late)
     new = lambda: training.Training(Tiny(), DATA, algorithm, **SETTINGS, stepper=made)
     one = new()
-    for epochs in range(1, 6):
-        one.run(epochs)
-        one.save(tmp_path)
-        one = new()
-        one.resume(tmp_path)
+    for number in epochs:
+        one.run(number)
+        if number < epochs[-1]:
+            one.save(tmp_path)
+            one = new()
+            one.resume(tmp_path)
     links = [dataclasses.replace(late, size=4 * starts().shape[1])] * 2
     world = TreeWorld(starts(), links, (1, 3), 12 * BATCHES)
     arriving = new()._arriving
-    found = [arriving.epoch(number) for number in range(1, 6)]
+    found = [arriving.epoch(number) for number in range(1, epochs[-1] + 1)]
     world.run(sum(epoch.event[0, -1] + 1 for epoch in found), DELTA)  # to the end of the last job
     np.testing.assert_allclose(points(one), [*world.x[:P], world.x[-1]], atol=3e-6)
     assert world.t[:P] == sum(epoch.jobs[0] for epoch in found).tolist()
-    assert found[-1].slots > found[0].slots > 1
+    assert found[0].room > 1 and (len(epochs) == 1 or found[-1].room > found[0].room)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "in step": (lambda: began(training.algorithm("local-sgd"), Gossip()), "algorithm: is one of agents that step"),
+    "a rule": (
+        lambda: began(training.algorithm("easgd"), AsyncSGD()),
+        "algorithm: has a rule, Elastic, and AsyncSGD a",
+    ),
+    "no tree": (lambda: began(training.algorithm("easgd"), EASGDTree()), "algorithm.coupling=Elastic: EASGDTree needs"),
+    "period": (lambda: began(training.algorithm("easgd", period=2), EASGD(2)), "period: must be given to the protocol"),
+    "momentum": (lambda: began(training.algorithm("msgd"), MomentumDownpour(0.5)), "algorithm.momentum: Momentum"),
+    "jumps": (lambda: began(training.algorithm("sd-qsgd"), Gossip()), "algorithm: its rule"),
+    "size": (
+        lambda: began(training.algorithm("sgd"), PartialBarrier(9)),
+        "size=9: must be at most the number of workers",
+    ),
+    "short": (
+        lambda: began_by(timetable(LAW, workers=P, arrivals=P * BATCHES, seed=SEED)).run(2),
+        "timetable: ends within epoch 2",
+    ),
+    "no size": (
+        lambda: sdesim.simulate(
+            sdesim.Dynamics(lambda x: x @ x),
+            agents=2,
+            steps=3,
+            stepper=Asynchronous(AsyncSGD(), uplink=Link(None, 1.0)),
+        ),
+        "uplink.size=None: must be given, in bytes",
+    ),
+}
+
+
+def began_by(table):
+    stepper = Asynchronous(AsyncSGD(), timetable=table)
+    return training.Training(Tiny(), DATA, training.algorithm("sgd"), **SETTINGS, stepper=stepper)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_meaning_is_refused(case):
+    call, message = REFUSED[case]
+    with pytest.raises(ValueError) as refused:
+        call()
+    assert str(refused.value).startswith(message)
