@@ -225,8 +225,9 @@ class TreeWorld(oracle.TreeWorld):
 
     def __init__(self, x, messages, periods, steps):
         rates = lambda level, up: K
-        still = sdesim.Dynamics(lambda x: 0.0 * x[0], eta=ETA)
-        super().__init__(still, NODES, messages, FANOUT, [periods] * 2, rates, x, SEED, RUN, steps)
+        with jax.enable_x64(True):
+            still = sdesim.Dynamics(lambda x: 0.0 * x[0], eta=ETA)
+            super().__init__(still, NODES, messages, FANOUT, [periods] * 2, rates, x, SEED, RUN, steps)
         self.of = World(x, 1)
 
     def ahead(self, leaf, at, delta):
