@@ -129,7 +129,7 @@ class TrainingSetup:
         """
         if self.stepper is None:
             return self.algorithm
-        return workers_of(self.algorithm, self.stepper, *self.rates.shape, room)
+        return workers_of(self.algorithm, self.stepper, len(self.numbers), self.agents, room)
 
     @property
     def of_workers(self) -> Dynamics:
