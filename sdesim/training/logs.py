@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ class TensorBoard(Callback):
         if not self._writers:
             # What was written of this epoch and later ones before a crash is not shown.
             names = [str(self.folder / f"run-{run}") for run in range(last.sizes["run"])]
-            self._writers = [self._new(name, purge_step=epoch or None) for name in names]
+            # Two that begin within one second have files of their own, whose names are in order.
+            own = f".{time.time_ns()}.{os.getpid()}"
+            self._writers = [self._new(name, purge_step=epoch or None, filename_suffix=own) for name in names]
         for run, writer in enumerate(self._writers):
             for tag, value in scalars(last.isel(run=run)).items():
                 writer.add_scalar(tag, value, epoch)

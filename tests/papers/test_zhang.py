@@ -240,7 +240,8 @@ def test_methods_of_one_kind_are_one_program_and_shared_by_figures():
     assert count(zhang.flat(fig4_13.methods(config))) == 4  # one a period
     one, other = (fig4_1_to_4_4.methods(config, t) for t in (1, 64))
     assert one["SGD"] == other["SGD"] and one["EASGD"] != other["EASGD"] and "MDOWNPOUR" not in other
-    assert set(FIGURES) == set(SIZES) and all(e.trains for e in FIGURES.values())
+    in_step = {name for name in FIGURES if not name.endswith("-async")}
+    assert in_step == set(SIZES) and all(e.trains for e in FIGURES.values())
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(counts=(16, 64, 256), workers=(1, 16), etas=(0.0125, 0.05), sims=60),
+    "smoke": Config(counts=(16, 64, 256), workers=(1, 16), etas=(0.0125, 0.05), sims=150),
     "default": Config(),
     "paper": Config(sims=1000),
 }
