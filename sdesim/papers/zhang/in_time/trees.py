@@ -195,12 +195,12 @@ def during(arm: TreeArm):
 
 
 def least_error(arm: TreeArm):
-    """The smallest test error of the root in percent, (sims,).
+    """The smallest test error of the root in percent, (sims,): none of a run that diverged, whose best is its start.
 
     Args:
         arm: of the comparison.
     """
-    return lambda runs: 100 - net.best(runs.data, "test_accuracy", arm.label)
+    return lambda runs: np.where(diverged(runs, arm), np.nan, 100 - net.best(runs.data, "test_accuracy", arm.label))
 
 
 def schemes(first: Sequence[TreeArm], second: Sequence[TreeArm]) -> list[Statement]:
