@@ -76,10 +76,25 @@ def law(config: Config, regime: str) -> AbstractCompute:
     return {"equal": Deterministic(), "exponential": Exponential(), "heavy tail": Pareto(config.tail)}[regime]
 
 
+def linked(protocol: AbstractProtocol, compute: AbstractCompute, megabytes: float, bandwidth: float) -> Asynchronous:
+    """Workers whose messages take time.
+
+    Where they wait for each other, what a message takes there and back is a part of the time of the job.
+
+    Args:
+        protocol: what workers do.
+        compute: how long a job takes.
+        megabytes: size of a message, in MB.
+        bandwidth: of a worker's link, in MB/s.
+    """
+    if protocol.barrier is not None:
+        return Asynchronous(protocol, compute=Link(2 * megabytes, bandwidth, latency=compute))
+    link = Link(megabytes, bandwidth)
+    return Asynchronous(protocol, compute=compute, uplink=link, downlink=link)
+
+
 def stepper(config: Config, protocol: str, regime: str) -> Asynchronous:
     """A protocol in a regime.
-
-    Where workers wait for each other, what a message takes there and back is a part of the time of the job.
 
     Args:
         config: constants of the experiment.
@@ -87,12 +102,9 @@ def stepper(config: Config, protocol: str, regime: str) -> Asynchronous:
         regime: of `REGIMES`.
     """
     made, compute = MAKERS[protocol](config), law(config, regime)
-    if regime != "slow messages":
-        return Asynchronous(made, compute=compute)
-    if made.barrier is not None:
-        return Asynchronous(made, compute=Link(2 * config.megabytes, config.bandwidth, latency=compute))
-    link = Link(config.megabytes, config.bandwidth)
-    return Asynchronous(made, compute=compute, uplink=link, downlink=link)
+    if regime == "slow messages":
+        return linked(made, compute, config.megabytes, config.bandwidth)
+    return Asynchronous(made, compute=compute)
 
 
 def _swept(config: Config, protocol: str, regime: str, progress: bool) -> xr.Dataset:

@@ -20,7 +20,6 @@ from sdesim.asynchrony import (
     Deterministic,
     Gradients,
     KAsyncSGD,
-    Link,
     Pareto,
     Ringmaster,
     Timetable,
@@ -29,7 +28,7 @@ from sdesim.asynchrony.compute import job_times
 from sdesim.coupling import AbstractCoupling, Elastic, Outer, Uncoupled
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.grids import sweep
-from sdesim.papers.asynchrony.race.run import fastest
+from sdesim.papers.asynchrony.race.run import fastest, linked
 from sdesim.papers.frame import measured
 from sdesim.papers.frame.mutations import Mutation
 from sdesim.papers.modern.race.config import PROTOCOLS, REGIMES, Config
@@ -117,12 +116,9 @@ def stepper(config: Config, protocol: str, regime: str) -> Asynchronous:
     made, compute, late = MAKERS[protocol](config)[0], law(config, regime), way(config, regime)
     if protocol == "Local SGD":
         return Asynchronous(made, timetable=rounds(config, regime))
-    if not late:
-        return Asynchronous(made, compute=compute)
-    if made.barrier is not None:
-        return Asynchronous(made, compute=Link(2 * config.megabytes, config.bandwidth, latency=compute))
-    link = Link(config.megabytes, config.bandwidth)
-    return Asynchronous(made, compute=compute, uplink=link, downlink=link)
+    if late:
+        return linked(made, compute, config.megabytes, config.bandwidth)
+    return Asynchronous(made, compute=compute)
 
 
 def raced(config: Config, protocol: str, regime: str) -> xr.Dataset:
