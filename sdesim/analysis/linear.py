@@ -8,6 +8,7 @@ as the code takes one to another, and moments are joined with them.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -69,6 +70,7 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
     with jax.enable_x64(True):
         wide = lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a
         model, bare = jax.tree.map(wide, (model, stepper.bare()))
+        models = _in_turns(model, bare)
         if isinstance(bare, Delayed):
             bare = dataclasses.replace(bare, history=None)  # before step 0 all were at rest
         batch = np.broadcast_to(np.asarray(model.batch, float), p)
@@ -76,8 +78,8 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
         if model.objective.made_for is not None:
             whose = dataclasses.replace(model, objective=model.objective.of(jnp.zeros(1, jnp.int32)))
         laws = {b: law_of(whose, point, b) for b in np.unique(batch).tolist()}
-        walk = _Walk(model, bare, [laws[b] for b in batch.tolist()], _in_turn(stepper), p, point)
-        kinds = _kinds(model, stepper, p)
+        walk = _Walk(models, bare, [laws[b] for b in batch.tolist()], _in_turn(stepper), p, point)
+        kinds = _kinds(models, stepper, p)
         try:
             return dataclasses.replace(walk, kinds=kinds, speeds=_speeds(stepper, p)).linear()
         except _ToldApartError as error:
@@ -93,11 +95,27 @@ class _ToldApartError(ValueError):
     """Agents of equal numbers answer differently."""
 
 
-def _kinds(model: Dynamics, stepper: AbstractStepper, agents: int) -> NDArray:
+def _in_turns(model: Dynamics, stepper: AbstractStepper) -> tuple[Dynamics, ...]:
+    """The dynamics at the exchanges, one after another, of rules whose graphs or fragments take turns."""
+    if isinstance(stepper, Asynchronous):
+        return (model,)
+    tick = float(stepper.exchange_sizes(model, jnp.int32(0)).tick)
+    ahead = int(stepper.order == "gauss-seidel" and getattr(stepper, "late", 0) > 0)
+    rules = model.coupling.in_turn(tick, ahead)
+    others = (None,) if model.velocity_coupling is None else model.velocity_coupling.in_turn(tick)
+    return tuple(
+        dataclasses.replace(model, coupling=rules[i % len(rules)], velocity_coupling=others[i % len(others)])
+        for i in range(math.lcm(len(rules), len(others)))
+    )
+
+
+def _kinds(models: tuple[Dynamics, ...], stepper: AbstractStepper, agents: int) -> NDArray:
     """Which agents have numbers of their own that are equal, as integers, (agents,)."""
+    model = models[0]
     if model.objective.made_for is not None:
         return np.arange(agents)
-    parts = model.eta, model.batch, model.coupling, model.velocity_coupling, model.momentum, stepper
+    rules = [(m.coupling, m.velocity_coupling) for m in models]
+    parts = model.eta, model.batch, rules, model.momentum, stepper
     leaves = [np.asarray(a) for a in jax.tree.leaves(parts) if eqx.is_array(a)]
     rows = [a.reshape(agents, -1) for a in leaves if a.ndim and len(a) == agents]
     if not rows:
@@ -129,8 +147,8 @@ def _check_steps(model: Dynamics, stepper: AbstractStepper, agents: int) -> None
         right = "; between its jumps Spiking is Quorum(k)" if isinstance(model.coupling, Spiking) else ""
         raise ValueError(f"coupling={type(model.coupling).__name__}: {why}{right}")
     for rule in (model.coupling, model.velocity_coupling):
-        if rule is not None and (what := rule.unsteady()) is not None:
-            raise ValueError(f"coupling={type(rule).__name__}: has {what}, so steps are not alike")
+        if isinstance(stepper, Asynchronous) and rule is not None and (what := rule.unsteady()) is not None:
+            raise ValueError(f"coupling={type(rule).__name__}: has {what}, which do not come at all workers' exchanges")
     if isinstance(stepper, Delayed):
         if callable(getattr(stepper.delay, "quantiles", None)) and not stepper.distributed:
             why = "is drawn anew at each step; must be a number, one an agent, or a law with distributed=True"
@@ -175,7 +193,7 @@ class _Place(NamedTuple):
 class _Walk:
     """Through the discrete states of p agents, as the code that simulates takes one to another."""
 
-    model: Dynamics
+    models: tuple[Dynamics, ...]  # at the exchanges, one after another
     stepper: AbstractStepper
     laws: list[Law]  # of each agent's noise
     in_turn: bool
@@ -187,7 +205,7 @@ class _Walk:
     def start(self) -> _Place:
         """All agents at rest, at step 0."""
         x = jnp.asarray(np.tile(self.at, (self.agents, 1)))
-        return _Place(begun(self.model, self.stepper, x), np.zeros(self.agents, int), 0)
+        return _Place(begun(self.models[0], self.stepper, x), np.zeros(self.agents, int), 0)
 
     def unknowns(self) -> int:
         """Coordinates of all agents and of what they share."""
@@ -223,12 +241,17 @@ class _Walk:
         memoryless = isinstance(self.stepper, Asynchronous) and not self.in_turn
         return Linear(tuple(modes), tuple(events), own, shared, p, memoryless)
 
+    def _model(self, place: _Place) -> Dynamics:
+        """The dynamics at the exchange that comes at this step, or came last."""
+        exchange = (place.steps - getattr(self.stepper, "late", 0)) // (self.stepper.cycle or 1)
+        return self.models[exchange % len(self.models)]
+
     # -- discrete states ----------------------------------------------------------------------------------------------
 
     def _told(self, place: _Place) -> Discrete:
         """What tells agents apart: of workers that arrive in turn their turns too."""
         if not isinstance(self.stepper, Asynchronous):
-            return Discrete(self.kinds, place.steps % (self.stepper.cycle or 1))
+            return Discrete(self.kinds, place.steps % (len(self.models) * (self.stepper.cycle or 1)))
         state = place.state._replace(kept=place.state.kept.own)
         told = self.stepper.protocol.discrete(state, place.jobs, place.steps)
         labels = [self.kinds, np.asarray(told.labels, int)]
@@ -299,7 +322,7 @@ class _Walk:
     def _answers(self, place: _Place, worker: int | None, probes: list[int]) -> tuple[NDArray, NDArray, _Place]:
         """How all agents and what is shared answer to pushes of some agents and of what is shared; the state after."""
         arrival = self._arrival(place, worker)
-        found = pushed(self.model, self.stepper, place.state, jnp.int32(place.steps), arrival, _padded(probes))
+        found = pushed(self._model(place), self.stepper, place.state, jnp.int32(place.steps), arrival, _padded(probes))
         moved, common, state = found
         n, c, d = moved.shape[-1], common.shape[-1], self.at.size
         keep = [*range(len(probes) * (n + d)), *range(len(moved) - c, len(moved))]
@@ -318,7 +341,7 @@ class _Walk:
         probes = _probes(list(enumerate(parts)))
         sources, which = _padded([int(parts[a][0]) for a in asked]), _padded(probes)
         n = jnp.int32(place.steps)
-        found = looked(self.model, self.stepper, place.state, n, self._arrival(place, worker), sources, which)
+        found = looked(self._model(place), self.stepper, place.state, n, self._arrival(place, worker), sources, which)
         found = np.asarray(found)[: len(asked)]
         of = found[:, :, : len(probes) * own].reshape(len(asked), d, len(probes), own)
         for a, answers, whole in zip(asked, of, found, strict=True):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from sdesim.analysis.answers import Law
 
+ROUND = 300  # moments of one mode up to which eigenvalues of a whole round are those of a dense matrix
 DENSE = 60  # moments up to which eigenvalues are those of a dense matrix
 WRITTEN = 20_000  # moments up to which their map is written down
 WORK = 2e8  # multiplications up to which it is
@@ -226,7 +227,36 @@ class Linear:
 
     @functools.cached_property
     def _radius(self) -> float:
-        return self._greatest(self._matrix)
+        if (events := self._in_turn()) is None:
+            return self._greatest(self._matrix)
+        # Of one round, and not of all modes at once, whose eigenvalues are as many roots of each of these: an iteration
+        # for the greatest of them converges badly, or to another.
+        first = self.modes[0]
+        if max(moments_of(mode, self.own, self.shared) for mode in self.modes) <= ROUND:
+            maps = [self._after(event, *self._units(self.modes[event.source])).T for event in events]
+            factor = np.abs(np.linalg.eigvals(functools.reduce(lambda before, after: after @ before, maps))).max()
+        else:
+            whole = _function(moments_of(first, self.own, self.shared), lambda v: self._after_all(events, v))
+            start = self._identity(first)
+            factor = self._greatest(whole, float(np.linalg.norm(whole @ start) / np.linalg.norm(start)), start)
+        return float(factor ** (1 / len(events)))
+
+    def _in_turn(self) -> list[Event] | None:
+        """The events of one round, where several modes follow each other in one order; else None."""
+        after = {event.source: event for event in self.events}
+        if not 1 < len(self.modes) == len(self.events) == len(after):
+            return None
+        found = [after[0]]
+        while found[-1].target not in {event.source for event in found}:
+            found.append(after[found[-1].target])
+        return found if len(found) == len(self.modes) and found[-1].target == 0 else None
+
+    def _after_all(self, events: list[Event], moments: NDArray) -> NDArray:
+        """The moments of a mode after some events, but for what noise adds always."""
+        for event in events:
+            s, f = _matrices(moments, self.modes[event.source].sizes, self.own, self.shared)
+            moments = self._after(event, s[None], f[None])[0]
+        return moments
 
     def mean_rate(self) -> float:
         """The rate at which means decay, of agents that all begin alike.
@@ -308,13 +338,15 @@ class Linear:
             raise ValueError(f"the stationary second moments are not found by {left} rounds of GMRES")
         return found
 
-    def _greatest(self, matrix: Any, shift: float = 1.0) -> float:
+    def _greatest(self, matrix: Any, shift: float = 1.0, start: NDArray | None = None) -> float:
         """Its greatest real eigenvalue: moments stay positive, so none is greater in absolute value."""
         size = matrix.shape[0]
-        if self._is_written and size <= DENSE:
+        written = scipy.sparse.issparse(matrix)
+        if written and size <= DENSE:
             return float(np.linalg.eigvals(matrix.toarray()).real.max())
-        start = np.concatenate([self._identity(mode) for mode in self.modes])
-        if self._is_written:
+        if start is None:
+            start = np.concatenate([self._identity(mode) for mode in self.modes])
+        if written:
             moved = matrix + shift * scipy.sparse.eye_array(size)
         else:
             moved = _function(size, lambda v: matrix @ v + shift * v)

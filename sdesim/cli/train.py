@@ -67,6 +67,8 @@ class Options:
     """Momentum delta, of the algorithms that have one; 0.9 by default, and 0 beside an optimizer."""
     period: Annotated[int | None, _shown("INT")] = None
     """Steps between two communications, tau, of the algorithms and protocols that have one; 1 by default."""
+    late: Annotated[int | None, _shown("INT")] = None
+    """By how many steps a communication is late, while agents go on; less than the period. None by default."""
     average: Annotated[float | None, _shown("FLOAT")] = None
     """Weight of the past, below 1, in the moving average that is tested. By default the algorithm's own."""
     magnification: Annotated[float | None, _shown("FLOAT")] = None
@@ -177,7 +179,7 @@ class Options:
 
 
 OWN = (
-    *("k", "momentum", "period", "average", "magnification", "relaxation", "fanout", "width"),
+    *("k", "momentum", "period", "late", "average", "magnification", "relaxation", "fanout", "width"),
     *("lr", "outer_momentum", "alpha", "until"),
 )
 """Options that are handed on only if they are given: what stands in their place is the algorithm's to say."""

@@ -313,6 +313,21 @@ class AbstractCoupling(Part):
         """What makes its steps differ beside the time and the state, in a few words; None where nothing does."""
         return None
 
+    def in_turn(self, tick: float, ahead: int = 0) -> "tuple[AbstractCoupling, ...]":
+        """What a rule of turns is at its exchanges, one after another, until all begins anew: rules without turns.
+
+        Args:
+            tick: how far an exchange advances the time of the rule.
+            ahead: 1 where what is shared flows before the pull of the same exchange, else 0.
+
+        Returns:
+            A rule for each exchange; of one without turns itself.
+
+        Raises:
+            ValueError: for turns that never begin anew.
+        """
+        return (self,)
+
     def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean) -> PyTree:
         """The signal that agents are pulled towards, the quorum variable: the mean of the agents by default.
 

@@ -11,10 +11,10 @@ from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
 from sdesim.coupling.base import AbstractCoupling, Mean, Order, lower_gain, per_agent
+from sdesim.coupling.turns import in_order, turn_of
 from sdesim.fields import check_count, check_finite, check_sign, concrete, is_traced, number, optional_number, shown
 
 MOST = 4096  # agents of a graph that is made here
-_EARLY = 2.0**-6  # by how much of a turn the next graph may come before its time, which roundings move
 
 
 class Mixing(AbstractCoupling):
@@ -73,11 +73,21 @@ class Mixing(AbstractCoupling):
     def unsteady(self):
         return "graphs that take turns" if self.turns else None
 
+    def in_turn(self, tick: float, ahead: int = 0):
+        if not self.turns:
+            return (self,)
+        *passed, _ = in_order(float(self._switch) * tick, count := len(self.matrix))
+        acting = [int(turn_of(jnp.asarray(turns), count)) for turns in passed]
+        return tuple(Mixing(self.k, self.matrix[graph]) for graph in acting[ahead:] + acting[:ahead])
+
+    @property
+    def _switch(self) -> Array:
+        return self.k if self.switch is None else self.switch
+
     def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         matrix = self.matrix
         if self.turns:
-            turn = jnp.floor(shared["turn"] + _EARLY).astype(jnp.int32) % len(matrix)
-            matrix = lax.dynamic_index_in_dim(matrix, turn, keepdims=False)
+            matrix = lax.dynamic_index_in_dim(matrix, turn_of(shared["turn"], len(matrix)), keepdims=False)
         matrix = mean.between(matrix)
         total = jnp.sum(matrix, axis=1)  # 1 where all take part
         return jax.tree.map(lambda m, a: self.k * (m - per_agent(total, a) * a), mean.mix(x, matrix), x)
@@ -85,7 +95,7 @@ class Mixing(AbstractCoupling):
     def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
         if not self.turns:
             return None
-        return {"turn": mean.by_share(self.k if self.switch is None else self.switch)}
+        return {"turn": mean.by_share(self._switch)}
 
     def _away(self) -> NDArray | None:
         """1 - w for all eigenvalues w of W but that of consensus; None where they cannot be looked at."""

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from sdesim.coupling.base import AbstractCoupling, Mean, Order
+from sdesim.coupling.turns import in_order, turn_of
 from sdesim.fields import check_count, check_sign, number, shown
-
-_EARLY = 2.0**-6  # by how much of a turn the next fragment may come before its time, which roundings move
 
 
 class Streaming(AbstractCoupling):
@@ -51,6 +50,10 @@ class Streaming(AbstractCoupling):
     def unsteady(self):
         return "fragments that take turns" if self.fragments > 1 else None
 
+    def in_turn(self, tick: float, ahead: int = 0):
+        passed = in_order(float(self.switch) * tick, self.fragments)
+        return tuple(_Turn(self, flows, passed[i + ahead]) for i, flows in enumerate(passed[:-1]))
+
     def init(self, x: PyTree, mean: Mean):
         return {"rule": self.rule.init(x, mean), "turn": jnp.zeros((), self.switch.dtype)}
 
@@ -76,7 +79,7 @@ class Streaming(AbstractCoupling):
 
     def _acts(self, x: PyTree, turn: Array) -> PyTree:
         """Which coordinates have a turn: truth values of the structure of `x`, without the axis of agents."""
-        turn = jnp.floor(turn + _EARLY).astype(jnp.int32) % self.fragments
+        turn = turn_of(turn, self.fragments)
         leaves, tree = jax.tree.flatten(x)
         shapes = [leaf.shape[1:] for leaf in leaves]
         sizes = [int(np.prod(shape)) for shape in shapes]
@@ -92,3 +95,23 @@ class Streaming(AbstractCoupling):
 
     def gentler(self, excess: float):
         return self.rule.gentler(excess)
+
+
+class _Turn(AbstractCoupling):
+    """A streaming rule at one of its exchanges, before whose flow and pull so many turns have passed."""
+
+    of: Streaming
+    flows: float = eqx.field(static=True)
+    pulls: float = eqx.field(static=True)
+
+    def init(self, x: PyTree, mean: Mean):
+        return self.of.rule.init(x, mean)
+
+    def pull(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
+        return self.of.pull(x, {"rule": shared, "turn": jnp.asarray(self.pulls)}, t, mean)
+
+    def flow(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
+        return self.of.flow(x, {"rule": shared, "turn": jnp.asarray(self.flows)}, t, mean)["rule"]
+
+    def center(self, x: PyTree, shared: PyTree, t: Array, mean: Mean):
+        return self.of.rule.center(x, shared, t, mean)

@@ -21,6 +21,7 @@ from sdesim.fields import check_choice, check_count, check_sign, is_traced, name
 from sdesim.random import MAX_STEPS
 from sdesim.schedules import period_of
 from sdesim.steppers.base import moved
+from sdesim.steppers.iteration import check_late
 from sdesim.sums import Sum
 
 
@@ -34,6 +35,7 @@ class CoupleState(NamedTuple):
         count: iterations done.
         step: the optimizer's last step (its velocity), kept where gradients are taken ahead of the agents, else None.
         next: the number of the iteration of the next exchange, where the period is a function, else None.
+        met: where agents were when the last exchange began, where exchanges are late, else None.
     """
 
     shared: PyTree
@@ -41,6 +43,7 @@ class CoupleState(NamedTuple):
     count: Array
     step: PyTree
     next: Array | None = None
+    met: PyTree = None
 
     @property
     def t(self) -> Array:
@@ -58,6 +61,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
         lookahead: momentum delta of Nesterov's scheme, or None.
         clock: time of one iteration, or None for the mean learning rate.
         period: iterations between two communications, a number or a function.
+        late: by how many iterations an exchange is late.
         mean: the mean over agents; None for that over the first axis of the leaves.
     """
 
@@ -67,6 +71,7 @@ class Coupled(optax.GradientTransformationExtraArgs):
     lookahead: Array | None
     clock: Array | None
     period: Any
+    late: int
     mean: Mean | None
 
     def gradient_point(self, params: PyTree, state: PyTree, eta: Any = None) -> PyTree:
@@ -83,7 +88,8 @@ class Coupled(optax.GradientTransformationExtraArgs):
         own = find_state(state)
         point = params
         if self.order == "gauss-seidel":
-            point = _plus(point, self._pull(params, own, self._rate(eta, own)))
+            rate = self._rate(eta, own)
+            point = _plus(point, self._pull(self._begun(params, own, rate), rate))
         if self.lookahead is not None:
             point = jax.tree.map(lambda x, v: x + self.lookahead * v, point, own.step)
         return point
@@ -134,8 +140,8 @@ class Coupled(optax.GradientTransformationExtraArgs):
         return named("eta", number)(eta(own.count) if callable(eta) else eta)
 
     def _exchange(self, own: CoupleState, ahead: int = 0) -> Array:
-        """1 at the iterations at which agents communicate, else 0; or `ahead` of them."""
-        count = own.count + ahead
+        """1 at the iterations at which what an exchange does comes, else 0; or `ahead` of them."""
+        count = own.count + ahead - self.late
         return (count % self.period == 0 if own.next is None else count == own.next).astype(own.t.dtype)
 
     def _met(self, own: CoupleState, descent: Array) -> CoupleState:
@@ -145,8 +151,25 @@ class Coupled(optax.GradientTransformationExtraArgs):
         after = own.count + period_of(self.period, own.count, descent)
         return own._replace(next=jnp.where(own.count == own.next, after, own.next))
 
-    def _pull(self, params: PyTree, own: CoupleState, eta: Array) -> PyTree:
-        pull = self.rule.pull(params, own.shared, own.t, self._mean(params))
+    def _begun(self, params: PyTree, own: CoupleState, eta: Array) -> CoupleState:
+        """With where agents meet, and in Gauss-Seidel order with what a late exchange collects: it comes with it.
+
+        See `sdesim.steppers.Iteration`; others collect at the end of a period.
+        """
+        if not self.late:
+            return own._replace(met=params)
+        begins = own.count % self.period == 0
+        met = jax.tree.map(lambda x, kept: jnp.where(begins, x, kept), params, own.met)
+        own = own._replace(met=met)
+        return self._collected(met, own, self._exchange(own), eta) if self.order == "gauss-seidel" else own
+
+    def _collected(self, seen: PyTree, own: CoupleState, exchange: Array, eta: Array) -> CoupleState:
+        """With the shared state after its flow, if there is an exchange."""
+        flow = self.rule.flow(seen, own.shared, own.t, self._mean(seen))
+        return own._replace(shared=moved(own.shared, weighted_tree(jnp.mean(eta) * exchange, flow)))
+
+    def _pull(self, own: CoupleState, eta: Array) -> PyTree:
+        pull = self.rule.pull(own.met, own.shared, own.t, self._mean(own.met))
         weight = eta * self._exchange(own)
         return jax.tree.map(lambda a: per_agent(weight, a).astype(a.dtype) * a, pull)
 
@@ -183,6 +206,7 @@ def couple(
     lookahead: float | Array | None = None,
     clock: float | Array | None = None,
     period: Any = 1,
+    late: int = 0,
     mean: Mean | None = None,
 ) -> Coupled:
     """A coupling rule as a gradient transformation: adds eta * pull to the steps of the agents.
@@ -201,6 +225,8 @@ def couple(
         period: iterations between two communications: a number; or a function, as `Iteration` takes it, of the
             iteration's number or, of `schedules.QSR`, of the learning rate too: of `update(..., descent=)`, by default
             that of the coupling.
+        late: by how many iterations an exchange is late, less than the period, as of `Iteration`: agents go on while it
+            is under way, and pull and flow are of where they were when it began.
         mean: the mean over agents, where they are not all on the first axis of the leaves here.
 
     Returns:
@@ -215,6 +241,7 @@ def couple(
     check_choice("order", order, ORDERS)
     if not callable(period):
         check_count("period", period, most=MAX_STEPS)
+    check_late(late, period)
     check_sign("eta", eta)
     check_sign("clock", clock, zero=False)
     if mean is not None and not isinstance(mean, Mean):
@@ -230,7 +257,7 @@ def couple(
         # Time needs more digits than bfloat16 parameters have.
         t = jnp.zeros((), leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
         none = jnp.zeros((), jnp.int32)
-        return CoupleState(shared, Sum.of(t), none, step, none if callable(period) else None)
+        return CoupleState(shared, Sum.of(t), none, step, none if callable(period) else None, params if late else None)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, *, eta: Any = None, descent: Any = None, **extra: Any
@@ -239,22 +266,26 @@ def couple(
             raise ValueError("params=None: a coupling needs the agents' parameters in update(updates, state, params)")
         rate = coupled._rate(eta, state)
         common = jnp.mean(rate)
-        pull = coupled._pull(params, state, rate)
+        state = coupled._begun(params, state, rate)
+        pull = coupled._pull(state, rate)
         new_updates = jax.tree.map(lambda u, p: (u + p).astype(u.dtype), updates, pull)
-        seen = _plus(params, new_updates) if order == "gauss-seidel" else params
         exchanges = coupled._exchange(state)
         state = coupled._met(state, common if descent is None else jnp.mean(descent))
-        flow = rule.flow(seen, state.shared, state.t, coupled._mean(params))
-        # See sdesim.steppers.Iteration: in Gauss-Seidel order the shared state follows at the end of a period.
-        collected = coupled._exchange(state, ahead=1) if order == "gauss-seidel" else exchanges
+        if order == "jacobi":
+            state = coupled._collected(state.met, state, exchanges, rate)
+        elif not late:  # see sdesim.steppers.Iteration: the shared state follows at the end of a period
+            state = coupled._collected(_plus(params, new_updates), state, coupled._exchange(state, ahead=1), rate)
         tick = (common if coupled.clock is None else coupled.clock).astype(state.t.dtype)
-        shared = moved(state.shared, weighted_tree(common * collected, flow))
-        return new_updates, CoupleState(
-            shared, state.clock.plus(tick), state.count + 1, None if lookahead is None else updates, state.next
+        return new_updates, state._replace(
+            clock=state.clock.plus(tick),
+            count=state.count + 1,
+            step=None if lookahead is None else updates,
+            met=state.met if late else None,
         )
 
     coupled = Coupled(init, update)
     coupled.rule, coupled.order, coupled.eta, coupled.period, coupled.mean = rule, order, eta, period, mean
+    coupled.late = late
     coupled.lookahead = ahead
     coupled.clock = named("clock", optional_number)(clock)
     return coupled

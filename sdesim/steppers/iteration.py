@@ -26,6 +26,24 @@ def _period(period: Any) -> Any:
     return jnp.asarray(check_count("period", period, most=MAX_STEPS), jnp.int32)
 
 
+def check_late(late: int, period: Any) -> None:
+    """Refuse exchanges that are late by a period or more, or by an unknown share of it.
+
+    Args:
+        late: by how many iterations.
+        period: iterations between two exchanges, a number or a function.
+
+    Raises:
+        ValueError: with what would be right.
+        TypeError: for what is no whole number.
+    """
+    check_count("late", late, least=0, most=MAX_STEPS)
+    if late and callable(period):
+        raise ValueError(f"late={late}: must be 0 where the period is a function")
+    if late and (least := concrete(period, np.min)) is not None and late >= least:
+        raise ValueError(f"late={late}: must be less than the period, {least:g}")
+
+
 def _pace(pace: Any) -> Any:
     if pace is None or callable(pace):
         return pace
@@ -74,11 +92,7 @@ class Iteration(AbstractStepper):
 
     def __check_init__(self):
         check_sign("pace", self.pace, zero=False)
-        check_count("late", self.late, least=0, most=MAX_STEPS)
-        if self.late and callable(self.period):
-            raise ValueError(f"late={self.late}: must be 0 where the period is a function")
-        if (least := concrete(self.period, np.min)) is not None and self.late and self.late >= least:
-            raise ValueError(f"late={self.late}: must be less than the period, {least:g}")
+        check_late(self.late, self.period)
 
     def check(self, model: Dynamics):
         super().check(model)

@@ -46,6 +46,7 @@ from sdesim.fields import (
 from sdesim.interop.as_optax import Coupled, couple
 from sdesim.random import MAX_STEPS
 from sdesim.schedules import QSR, AbstractPeriod, Fading, PostLocal
+from sdesim.steppers.iteration import check_late
 from sdesim.training.inner import Inner
 
 AGENT_BITS = 12  # of a counter's first word of random numbers; the run has the others
@@ -88,6 +89,7 @@ class Algorithm(Part):
         period: of `sdesim.couple`, iterations between two communications.
         rounds: in place of the period one that changes, such as `schedules.QSR(alpha)`, by the agents' mean learning
             rate, or `schedules.PostLocal`; None for the period.
+        late: of `sdesim.couple`, by how many iterations an exchange is late; None of those that come at once.
         nesterov: take gradients ahead, at x + delta v; heavy ball otherwise.
         share: all agents step by the sum of their gradients (MDOWNPOUR, whose momentum is the master's).
         every: iterations between two centers that enter the average.
@@ -107,6 +109,7 @@ class Algorithm(Part):
     order: Order = eqx.field(static=True, default="jacobi")
     period: int = eqx.field(static=True, default=1)
     rounds: AbstractPeriod | None = None
+    late: int | None = eqx.field(static=True, default=None, metadata=LATER)
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
     every: int = eqx.field(static=True, default=1)
@@ -135,6 +138,8 @@ class Algorithm(Part):
             raise TypeError(f"rounds={shown(self.rounds)}: must be None, or such as sdesim.schedules.QSR(0.1)")
         if self.rounds is not None and self.period != 1:
             raise ValueError(f"period={self.period}: must be left out beside rounds, which say it")
+        if self.late is not None:
+            check_late(self.late, self.period if self.rounds is None else self.rounds)
         if self.average is None and concrete(self.running, np.max):
             raise ValueError("running: needs the weight `average`, up to which it averages; 1 averages all iterations")
         if self.inner is not None:
@@ -214,7 +219,8 @@ class Algorithm(Part):
         """The rule as an optax transformation, last in the chain."""
         lookahead = self.momentum if self.nesterov and self.inner is None else None
         period = self.period if self.rounds is None else self.rounds
-        return couple(self.rule, order=self.order, lookahead=lookahead, clock=self.clock, period=period)
+        options: dict[str, Any] = dict(order=self.order, lookahead=lookahead, clock=self.clock)
+        return couple(self.rule, **options, period=period, late=self.late or 0)
 
     def center(self, params: PyTree, optimizer: PyTree) -> PyTree:
         """What stands for the agents of one run: their quorum, center variable or mean.
@@ -274,6 +280,7 @@ class NamedAlgorithm:
         k: gain in 1/time.
         momentum: delta; None for 0.9, or for 0 beside an optimizer, which has one of its own.
         period: iterations between two communications, tau.
+        late: by how many iterations an exchange is late, less than the period.
         average: weight gamma of the past in what is tested, from 0 to less than 1.
         magnification: M of SD-QSGD's spike.
         relaxation: T_r of SD-QSGD's spike, in batches.
@@ -289,6 +296,7 @@ class NamedAlgorithm:
     k: Any = None
     momentum: Any = None
     period: int = 1
+    late: int | None = None
     average: Any = None
     magnification: Any = None
     relaxation: Any = None
@@ -373,7 +381,7 @@ class NamedAlgorithm:
             batches=batches if name == "sd-qsgd" else 0.0,
         )
         algorithm = self._made(agents, eta, batches, fanout, inner is None)
-        return dataclasses.replace(algorithm, made=made, inner=inner)
+        return dataclasses.replace(algorithm, made=made, inner=inner, late=self.late or None)
 
     @property
     def _by_agents(self) -> bool:
@@ -461,6 +469,8 @@ def algorithm(name: str, **numbers: Any) -> NamedAlgorithm:
                 alpha = 0.04 [C], as weights of a step at the learning rate that the training starts with.
             momentum: delta, where the algorithm has one; by default 0.9, or 0 beside an optimizer of the agents' own.
             period: iterations between two communications, tau; 1 by default.
+            late: by how many iterations an exchange is late, less than the period; none by default. Agents go on while
+                it is under way, as with overlapped communication (2501.18512).
             average: weight gamma of the past in what is tested: the quorum of QSGD and SD-QSGD, 0.99 by default [C],
                 the agent of MVASGD and the center of MVADOWNPOUR, 0.999 by default (1 - gamma = 0.001, Z 4.2).
             magnification: M of SD-QSGD's spike, p by default [C].
@@ -507,6 +517,7 @@ _BY_AGENTS = ("downpour", "adownpour", "mvadownpour", "tree")  # whatever the ga
 _WITH = {
     "k": _GAINED,
     "period": (*_GAINED, "downpour", "adownpour", "mvadownpour", *_JUMPS),
+    "late": (*_GAINED, "downpour", "adownpour", "mvadownpour", *_JUMPS),
     "average": ("mvasgd", "mvadownpour", "qsgd", "sd-qsgd"),
     "magnification": ("sd-qsgd",),
     "relaxation": ("sd-qsgd",),

@@ -448,6 +448,8 @@ def _check_workers(algorithm: Algorithm, stepper: Asynchronous) -> None:
         raise ValueError(f"algorithm: its rule jumps at epochs, and workers of {protocol} have none of their own")
     if algorithm.period != 1 or algorithm.rounds is not None:
         raise ValueError(f"period: must be given to the protocol, as {protocol}(period=...), and not to the algorithm")
+    if algorithm.late:
+        raise ValueError(f"late={algorithm.late}: must be left out beside workers, whose messages take their time")
     pace = getattr(stepper.protocol, "pace", None)
     together = (
         algorithm.order != "jacobi" or algorithm.share or algorithm.clock is not None or algorithm.pace is not None

@@ -124,12 +124,6 @@ def test_decentralized_sgd_on_a_quadratic(name):
     np.testing.assert_allclose(mean, eta**2 / P / (1 - (1 - eta * h) ** 2), rtol=1e-10)
 
 
-def test_graphs_that_take_turns_are_no_one_map():
-    model = sdesim.Dynamics(objectives.Quadratic(), coupling.Mixing(1.0, GRAPHS["one peer"]), eta=0.1)
-    with pytest.raises(ValueError, match=r"^coupling=Mixing: has graphs that take turns, so steps are not alike"):
-        analysis.linearize(model, Iteration(pace=1.0), agents=P)
-
-
 def test_an_exchange_by_a_strong_gain_is_warned_of():
     model = sdesim.Dynamics(flat, coupling.Mixing(2.6, coupling.ring(P)), eta=1.0)
     with pytest.warns(sdesim.StabilityWarning, match="a step of Mixing with 8 agents"):

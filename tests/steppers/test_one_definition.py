@@ -90,6 +90,38 @@ def test_communication_period_agrees_with_optax(order):
     assert np.abs(run.agents - every.agents).max() > 1e-2
 
 
+@pytest.mark.parametrize("order", coupling.ORDERS)
+def test_late_exchanges_are_those_of_a_plain_loop(order):
+    """Of the iteration, of optax and of a loop: an exchange comes 2 steps after it began, and is of where all were."""
+    rule, period, late, k, c = coupling.Elastic(2.0, 3.0), 5, 2, 2.0, 3.0
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(AGENTS, DIMS)))
+    gradients = jax.vmap(jax.grad(loss))
+    stepper = sdesim.Iteration(period, late=late, order=order)
+    model = sdesim.Dynamics(loss, rule, eta=ETA)
+    run = sdesim.simulate(model, stepper=stepper, agents=AGENTS, dims=DIMS, steps=STEPS, init=x)
+    couple = sdesim.couple(rule, ETA, order=order, period=period, late=late)
+    params, state = x, couple.init(x)
+    agents, began, center = x, x, x.mean(0)
+    for n in range(STEPS):
+        updates, state = couple.update(-ETA * gradients(couple.gradient_point(params, state)), state, params)
+        params = params + updates
+        began = agents if n % period == 0 else began
+        if n % period == late:
+            moved = center + ETA * c * (began.mean(0) - center)
+            drawn = ETA * k * ((moved if order == "gauss-seidel" else center)[None] - began)
+            center = moved
+        else:
+            drawn = 0.0
+        at = agents + drawn if order == "gauss-seidel" else agents
+        agents = agents + drawn - ETA * gradients(at)
+    for other in (run.agents[0], params):
+        np.testing.assert_allclose(other, agents, rtol=1e-12, atol=1e-12)
+    for other in (run.center[0], couple.center(params, state)):
+        np.testing.assert_allclose(other, center, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match=r"^late=5: must be less than the period, 5"):
+        sdesim.couple(rule, ETA, period=5, late=5)
+
+
 def test_learning_rate_an_agent_and_at_update():
     """eta one an agent, and eta passed at update, give the iteration whose drift each agent scales by its own."""
     eta = jnp.asarray(np.linspace(0.02, 0.08, AGENTS))

@@ -92,6 +92,27 @@ def test_easgd_and_eamsgd_are_algorithms_1_and_2(delta, period):
     assert np.abs(agents[-1] - agents[0]).max() > 0.1
 
 
+def test_late_exchanges_come_on_top_of_what_agents_did_meanwhile():
+    """EAMSGD whose workers read and send at t = 0, 4, ..., and hear of it two iterations later."""
+    x, center, v = STARTS.copy(), STARTS.mean(axis=0), np.zeros_like(STARTS)
+    agents, centers, began = [x], [center], x
+    for t in range(TAKEN):
+        began, pull = x if t % 4 == 0 else began, 0.0 * x
+        if t % 4 == 2:
+            difference = 0.9 / P * (began - center)
+            pull, center = -difference, center + difference.sum(axis=0)
+        v = DELTA * v - ETA * gradient(x + DELTA * v, t)
+        x = x + pull + v
+        agents.append(x)
+        centers.append(center)
+    named = training.algorithm("eamsgd", momentum=DELTA, period=4, late=2)
+    found = followed(named(P, ETA, TAKEN))
+    assert_same(found[0], np.stack(agents))
+    assert_same(found[1], np.stack(centers))
+    with pytest.raises(ValueError, match=r"^late=4: must be less than the period, 4"):
+        training.algorithm("eamsgd", period=4, late=4)
+
+
 def test_moving_rates_stay_where_learning_rates_differ_or_fall():
     """With a pace of its own the coupling is what it was; without one, the weights of the pull follow the rates."""
     etas = ETA * np.array([1.0, 0.5, 0.1])
