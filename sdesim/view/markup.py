@@ -5,6 +5,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 
 from sdesim.papers.frame.registry import Entry
+from sdesim.results.stores.folder import Store
+from sdesim.results.stores.leases import Leases
 from sdesim.view import drawing
 from sdesim.view.sheets import Sheet
 
@@ -15,7 +17,14 @@ table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { text-align: left; padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f5; padding: 0.6rem; font-size: 0.8rem; }
 .scroll { overflow-x: auto; }
+@media (max-width: 40rem) {
+  tr:has(> th) { display: none; }
+  tr { display: block; border-bottom: 1px solid #ddd; padding: 0.4rem 0; }
+  td { display: block; border: 0; padding: 0.1rem 0; overflow-wrap: anywhere; }
+  td[data-of]:not([data-of=""])::before { content: attr(data-of) ": "; color: #666; }
+}
 """
+"""On a phone a row of a table is a block of its cells, each with the name of its column."""
 MARKS = {"holds": "✓ holds", "undecided": "? undecided", "fails": "✗ fails"}
 
 
@@ -41,9 +50,31 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         head: names of its columns.
         rows: cells.
     """
-    line = lambda tag, cells: "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-    body = "".join(line("td", row) for row in rows)
-    return f'<div class="scroll"><table>{line("th", head)}{body}</table></div>'
+    named = [html.escape(name) for name in head]
+    cell = lambda name, text: f'<td data-of="{name}">{html.escape(text)}</td>'
+    lines = ["".join(f"<th>{name}</th>" for name in named)] if any(named) else []
+    lines += ["".join(map(cell, named, row)) for row in rows]
+    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+
+
+def progress(store: Store, leases: Leases | None = None, rate: float = 0.0) -> str:
+    """How far a sweep is, what is in work, and what went wrong.
+
+    Args:
+        store: of the sweep.
+        leases: of its tasks, as who looks again and again has seen them; None for one look.
+        rate: tasks a second of late; 0 where it is not known.
+    """
+    done, whole, failures = len(store.done()), store.rounds().tasks, store.failures()
+    said = [f"{done} of {whole} tasks"]
+    leases = Leases(store.path / "leases") if leases is None else leases
+    if working := sum(not store.has(number) for number in leases.living()):
+        said.append(f"{working} in work")
+    if rate > 0 and done < whole:
+        said.append(f"about {(whole - done) / rate:.0f} s left")
+    lost = "".join(f"<li>task {number} failed: {html.escape(why)}</li>" for number, why in failures.items())
+    bar = f'<progress max="{whole}" value="{done}"></progress>'
+    return f"<p>{bar} {', '.join(said)}</p>" + (f"<ul>{lost}</ul>" if lost else "")
 
 
 def provenance(said: Mapping[str, str]) -> str:
@@ -97,7 +128,7 @@ def _body(sheet: Sheet) -> str:
     if sheet.what == "timetable":
         table = sheet.timetable()
         return image(drawing.draw_timetable(table, 0, drawing.beginning(table)), f"{sheet.name}: who computed when")
-    pictures = []
+    pictures = [progress(sheet.store())] if sheet.what == "store" else []
     if (png := sheet.picture()) is not None:
         pictures.append(image(png, sheet.name))
     elif sheet.what == "training":

@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import xarray as xr
 
+from sdesim.results.stores.leases import Leases
 from sdesim.view import drawing, markup
 from sdesim.view.sheets import Sheet
 
@@ -142,21 +143,20 @@ def _data(data: xr.Dataset) -> pn.viewable.Viewable:
 
 
 def _store(sheet: Sheet) -> pn.viewable.Viewable:
-    """A store as it grows: how far it is, and the picture of what there is."""
+    """A store as it grows: how far it is, who works on it, and the picture of what there is."""
     store, began = sheet.store(), time.monotonic()
-    before = len(store.done())
+    before, leases = len(store.done()), Leases(store.path / "leases")
     far, body = _text(""), pn.Column(_text("<p>Nothing is done yet.</p>"), sizing_mode="stretch_width")
     picture: _Picture | None = None
-    seen = -1
+    seen = 0
 
     def look() -> None:
         nonlocal picture, seen
-        done, whole = len(store.done()), store.rounds().tasks
+        done = len(store.done())
+        far.object = markup.progress(store, leases, (done - before) / (time.monotonic() - began))
         if seen == done:
             return
-        seen = done
-        far.object = _progress(done, whole, len(store.failures()), (done - before) / (time.monotonic() - began))
-        data = sheet.data()
+        seen, data = done, sheet.data()
         if picture is not None:
             picture.data = data
             picture.draw()
@@ -168,12 +168,6 @@ def _store(sheet: Sheet) -> pn.viewable.Viewable:
     if pn.state.curdoc is not None:
         pn.state.add_periodic_callback(look, period=LIVE)
     return pn.Column(far, body, sizing_mode="stretch_width")
-
-
-def _progress(done: int, whole: int, failed: int, rate: float) -> str:
-    left = f", about {(whole - done) / rate:.0f} s left" if rate > 0 and done < whole else ""
-    lost = f"; {failed} failed" if failed else ""
-    return f'<p><progress max="{whole}" value="{done}"></progress> {done} of {whole} tasks{left}{lost}</p>'
 
 
 def _timetable(sheet: Sheet) -> pn.viewable.Viewable:

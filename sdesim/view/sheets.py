@@ -118,9 +118,10 @@ def sheets(path: Any) -> list[Sheet]:
     found = [Sheet(name, "figure", path / f"{name}.claims.json") for name in _figures(path)]
     known = {sheet.name for sheet in found}
     found += [_of_file(file) for file in sorted(path.glob("*.nc")) if file.stem not in known]
+    found += [Sheet(file.stem, "timetable", file) for file in sorted(path.glob("*.csv")) if _is_timetable(file)]
     found += [Sheet(each.name, "store", each) for each in sorted(path.iterdir()) if (each / MANIFEST).is_file()]
     if not found:
-        kinds = "a store, NAME.nc files, or figures with their NAME.claims.json"
+        kinds = "a store, NAME.nc files, timetables (.csv), or figures with their NAME.claims.json"
         raise FileNotFoundError(f"path={str(path)!r}: holds nothing to look at; must be or hold {kinds}")
     return found
 
@@ -129,6 +130,14 @@ def _figures(folder: pathlib.Path) -> list[str]:
     """Figures whose claims are there, in the order of the gallery."""
     there = {file.name.removesuffix(".claims.json") for file in folder.glob("*.claims.json")}
     return [name for name in MODULES if name in there] + sorted(there - set(MODULES))
+
+
+def _is_timetable(path: pathlib.Path) -> bool:
+    """Whether a CSV file is one: another table, such as an exported sweep, is nothing to look at here."""
+    try:
+        return bool(Timetable.load(path).sims)
+    except ValueError:
+        return False
 
 
 def _of_file(path: pathlib.Path) -> Sheet:

@@ -1,5 +1,6 @@
 """The run browser in Chromium: opened, a slider moved, the picture changed, and nobody else let in."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,8 +14,12 @@ import urllib.request
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from places import ROOT
 
 import sdesim
+from sdesim.cli import main
+from sdesim.results.stores.folder import Store
+from sdesim.results.stores.leases import Leases
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -38,18 +43,26 @@ def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("browser") / "store"
     model = sdesim.Dynamics(lambda x: jnp.sum(x**2) / 2, sdesim.Quorum(1.0), sdesim.noise.Gaussian(1.0), eta=0.05)
     how = dict(agents=4, sims=6, steps=20, init=1.0, observe=[sdesim.observe.Quorum()], every=5)
-    sdesim.sweep(model, {"coupling.k": [0.5, 1.0, 2.0], "eta": [0.01, 0.02]}, store=str(path), **how)
+    sdesim.sweep(model, {"coupling.k": [0.5, 1.0, 2.0], "eta": [0.01, 0.02]}, store=str(path), lanes=6, **how)
     return path
+
+
+@contextlib.contextmanager
+def viewed(path, environment):
+    """The address that the command prints, for as long as it is needed."""
+    command = [sys.executable, "-u", "-m", "sdesim", "view", str(path), "--no-open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            yield re.search(r"http://\S+", process.stdout.readline())[0]
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
 def view(store, users_environment):
-    """The address that the command prints, for as long as a test runs."""
-    command = [sys.executable, "-u", "-m", "sdesim", "view", str(store), "--no-open"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=users_environment) as process:
-        assert process.stdout is not None
-        yield re.search(r"http://\S+", process.stdout.readline())[0]
-        process.terminate()
+    with viewed(store, users_environment) as address:
+        yield address
 
 
 def picture(page):
@@ -79,6 +92,50 @@ def test_a_picture_changes_with_its_slider_and_variable(view, chromium, size, tm
     assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {host}
     assert not wrong
     page.close()
+
+
+def test_a_running_sweep_is_seen_to_go_on(store, chromium, tmp_path, users_environment):
+    """Tasks that are done meanwhile, by whomever, move the bar and change the picture, and nobody asks for it."""
+    running = Store(shutil.copytree(store, tmp_path / "running"))
+    due = sorted(running.done())[2:]
+    for number in due:
+        running.forget(number)
+    leases = Leases(running.path / "leases")
+    assert leases.take(due[0])
+    with viewed(running.path, users_environment) as address:
+        page = chromium.new_page()
+        page.goto(address)
+        page.wait_for_selector("img")
+        page.locator("p", has_text="2 of 6 tasks, 1 in work").wait_for()
+        before = picture(page)
+        for folder in ("tasks", "cards"):
+            shutil.copytree(store / folder, running.path / folder, dirs_exist_ok=True)
+        page.locator("p", has_text="6 of 6 tasks").wait_for()
+        changed(page, before)
+    leases.close()
+
+
+@pytest.mark.parametrize("kind", ["page", "export"])
+def test_on_a_phone_no_claim_is_cut(kind, chromium, tmp_path, users_environment):
+    """All that is said of a claim is within the screen, what breaks it too."""
+    for suffix in ("claims.json", "breaks.json"):
+        shutil.copy(ROOT / "figures" / f"bs-fig1.{suffix}", tmp_path)
+    page = chromium.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
+    if kind == "export":
+        assert main(["view", str(tmp_path), "--export", str(tmp_path / "page.html")]) == 0
+        page.goto((tmp_path / "page.html").as_uri())
+        no_claim_is_cut(page)
+    else:
+        with viewed(tmp_path, users_environment) as address:
+            page.goto(address)
+            no_claim_is_cut(page)
+
+
+def no_claim_is_cut(page):
+    page.wait_for_selector("td")
+    cells = page.locator("td[data-of='broken by']")
+    boxes = [cells.nth(i).bounding_box() for i in range(cells.count())]
+    assert len(boxes) > 5 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
 
 
 def changed(page, before):
@@ -139,12 +196,9 @@ def test_a_label_is_text(chromium, tmp_path, users_environment):
     evil = "<img src=x onerror=document.title='gone'>"
     values = xr.DataArray(np.arange(6.0).reshape(2, 3), dims=("k", "time"), attrs={"long_name": evil})
     write_dataset(xr.Dataset({evil: values}, attrs={"made_by": evil}), tmp_path / "evil.nc")
-    command = [sys.executable, "-u", "-m", "sdesim", "view", str(tmp_path / "evil.nc"), "--no-open"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=users_environment) as process:
-        assert process.stdout is not None
+    with viewed(tmp_path / "evil.nc", users_environment) as address:
         page = chromium.new_page()
-        page.goto(re.search(r"http://\S+", process.stdout.readline())[0])
+        page.goto(address)
         page.wait_for_selector("img[src^=data]")
         assert page.locator("select option").first.inner_text() == evil
         assert page.title().endswith("sdesim") and not page.locator("img[src=x]").count()
-        process.terminate()

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,8 @@ import sdesim
 from sdesim.asynchrony import Exponential, timetable
 from sdesim.cli import main
 from sdesim.results.datasets import write_dataset
+from sdesim.results.stores.folder import Store
+from sdesim.results.stores.leases import Leases
 from sdesim.view import drawing, markup
 from sdesim.view.sheets import sheets
 
@@ -70,11 +73,28 @@ def test_a_folder_has_its_figures_with_their_claims():
 
 def test_a_timetable_is_drawn(tmp_path):
     timetable(Exponential(), workers=3, arrivals=50, sims=2, seed=0).save(tmp_path / "times.csv")
-    (sheet,) = sheets(tmp_path / "times.csv")
+    (tmp_path / "other.csv").write_text("k,quorum\n1,2\n")  # a table, and no timetable
+    (sheet,) = sheets(tmp_path)
+    assert sheets(tmp_path / "times.csv") == [sheet]
     table = sheet.timetable()
     begin, end = drawing.beginning(table)
     assert begin == 0 and 0 < end < table.time.max()
     assert drawing.draw_timetable(table, 1, (begin, end)).startswith(b"\x89PNG")
+
+
+def test_how_far_a_sweep_is_and_what_went_wrong(store, tmp_path):
+    begun = Store(shutil.copytree(store, tmp_path / "begun"))
+    tasks = len(begun.done())
+    begun.forget(0)
+    begun.fail(0, "<b>no memory")
+    text = markup.progress(begun, rate=0.5)
+    assert f'max="{tasks}" value="{tasks - 1}"' in text and f"{tasks - 1} of {tasks} tasks, about 2 s left" in text
+    assert "task 0 failed: &lt;b&gt;no memory" in text
+    leases = Leases(begun.path / "leases")
+    with leases.held(0):
+        assert ", 1 in work" in markup.progress(begun)
+    assert "in work" not in markup.progress(begun)
+    leases.close()
 
 
 def test_what_files_say_is_text(tmp_path):
