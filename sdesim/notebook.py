@@ -4,6 +4,7 @@ A number is traced, so that a move compiles nothing; all moves see the same nois
 moved. Needs the extra `notebook`.
 """
 
+import inspect
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ def live(model: Dynamics, ranges: Mapping[str, Sequence], *, draw: Draw | None =
 
     Raises:
         ImportError: without ipywidgets.
-        TypeError: for what is no model.
+        TypeError: for what is no model, and a `draw` that cannot be called with a result and axes.
         ValueError: for names that are no numbers of it, ranges that are none or that it is outside of, and as
             `sdesim.simulate`.
     """
@@ -56,6 +57,8 @@ def live(model: Dynamics, ranges: Mapping[str, Sequence], *, draw: Draw | None =
         raise ImportError("live needs ipywidgets: pip install 'sdesim[notebook]'") from error
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
+    if draw is not None:
+        _check_draw(draw)
     sliders: dict[str, Any] = {}
     numbers = numeric_fields(model)
     for name, (low, high, scale) in ends_of(ranges).items():
@@ -99,6 +102,15 @@ def live(model: Dynamics, ranges: Mapping[str, Sequence], *, draw: Draw | None =
     for slider in sliders.values():
         slider.observe(follow, "value")
     return ipywidgets.VBox([*sliders.values(), image, words])
+
+
+def _check_draw(draw: Any) -> None:
+    try:
+        inspect.signature(draw).bind("result", "axes")
+    except TypeError:  # of what cannot be called, too
+        raise TypeError(f"draw={shown(draw)}: must be a function of a result and axes") from None
+    except ValueError:  # written in C, it does not say
+        pass
 
 
 class _Picture:

@@ -11,7 +11,19 @@ import numpy as np
 import xarray as xr
 
 import sdesim
-from sdesim import analysis, asynchrony, coupling, init, noise, objectives, observe, plot, schedules, statistics
+from sdesim import (
+    analysis,
+    asynchrony,
+    coupling,
+    init,
+    noise,
+    notebook,
+    objectives,
+    observe,
+    plot,
+    schedules,
+    statistics,
+)
 
 
 def loss(x):
@@ -219,5 +231,6 @@ good(plot.agents, result=SHORT)
 good(plot.timeline, table=TABLE)
 good(plot.learning_curves, history=HISTORY)
 good(plot.animate, result=SHORT, path=f"{FOLDER.name}/run.gif", dpi=20)
+good(notebook.live, model=MODEL, ranges={"coupling.k": (0, 2)}, steps=0)
 good(plot.save, figure=plot.band(SERIES, "spread"), path=f"{FOLDER.name}/run.png")
 good(statistics.paired, one=SERIES, other=SERIES)

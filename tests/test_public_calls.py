@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from public_calls import BAD, GOOD
 
 import sdesim
-from sdesim import analysis, asynchrony, coupling, init, noise, objectives, observe, plot, schedules
+from sdesim import analysis, asynchrony, coupling, init, noise, notebook, objectives, observe, plot, schedules
 
 NUMBER = {"fraction", "negative", "huge", "shape"}  # numbers of any size and sign; that shapes fit is seen in a run
 POSITIVE = NUMBER - {"negative"}
@@ -108,7 +108,7 @@ def test_every_public_name_is_tried():
     """Parts and functions that are public, but for bases, results and what has no argument that could be wrong."""
     known = {id(getattr(fn, "__func__", fn)) for fn, _ in GOOD.values()}
     missing = []
-    for module in (sdesim, coupling, noise, objectives, init, observe, schedules, analysis, asynchrony, plot):
+    for module in (sdesim, coupling, noise, objectives, init, observe, schedules, analysis, asynchrony, plot, notebook):
         for name in getattr(module, "__all__", vars(module)):
             value = getattr(module, name)
             own = hasattr(module, "__all__") or getattr(value, "__module__", "") == module.__name__
