@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -14,7 +14,7 @@ from sdesim.fields import check_choice
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame.experiment import PRESETS, Experiment
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,43 +32,73 @@ def run(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         raise ValueError(f"completion: takes one shell: {', '.join(SHELLS)}")
     check_choice("shell", arguments[0], SHELLS)
+    if arguments[0] == "fish":  # which tyro does not know
+        print("\n".join(_fish(_commands())))
+        return 0
+    commands = {name: _first(kind) if isinstance(kind, dict) else kind for name, kind in _commands().items()}
     try:
-        tyro.cli(_commands(), prog="sdesim", args=["--tyro-print-completion", arguments[0]])
+        tyro.cli(_one_of(commands), prog="sdesim", args=["--tyro-print-completion", arguments[0]])
     except SystemExit:  # how tyro ends what it has printed
         return 0
     raise AssertionError("tyro prints and ends")
 
 
-def _commands() -> Any:
-    """All commands as one type of tyro's, of which it makes the script; when run, each parses its arguments itself."""
+def _commands() -> dict[str, type | dict[str, type]]:
+    """The options of each command, or of each of its first arguments; when run, each parses its arguments itself."""
     figures = {name: _figure(experiment) for name, experiment in EXPERIMENTS.items()}
     every = _options("all", preset=(Literal[PRESETS], "default"), seed=(int, 0), out=(Path, Path()))
-    return _one_of(
-        {
-            "figure": _first({**figures, "all": every}),
-            "claims": claims.Options,
-            "train": train.Options,
-            "data": train.Fetch,
-            "bench": bench.Options,
-            "new": _first({kind: _options(kind, out=(Path, Path())) for kind in get_args(new.Kind)}),
-            "sweep": _options(
-                "sweep",
-                store=(Path, Path()),
-                workers=(int, 1),
-                scheduler=(str, ""),
-                listen=(str, ""),
-                lanes=(int, 1),
-                memory=(str, ""),
-            ),
-            "runs": _options(
-                "runs", check=(bool, False), repair=(bool, False), prune=(bool, False), delete=(bool, False)
-            ),
-            "join": _options("join", out=(Path, Path())),
-            "export": _options("export", out=(Path, Path())),
-            "view": view.Options,
-            "completion": _first({shell: _options(shell) for shell in SHELLS}),
-        }
-    )
+    return {
+        "figure": {**figures, "all": every},
+        "claims": claims.Options,
+        "train": train.Options,
+        "data": train.Fetch,
+        "bench": bench.Options,
+        "new": {kind: _options(kind, out=(Path, Path())) for kind in get_args(new.Kind)},
+        "sweep": _options(
+            "sweep",
+            store=(Path, Path()),
+            workers=(int, 1),
+            scheduler=(str, ""),
+            listen=(str, ""),
+            lanes=(int, 1),
+            memory=(str, ""),
+        ),
+        "runs": _options("runs", check=(bool, False), repair=(bool, False), prune=(bool, False), delete=(bool, False)),
+        "join": _options("join", out=(Path, Path())),
+        "export": _options("export", out=(Path, Path())),
+        "view": view.Options,
+        "completion": {shell: _options(shell) for shell in SHELLS},
+    }
+
+
+def _fish(commands: Mapping[str, type | dict[str, type]]) -> Iterator[str]:
+    """The lines of fish's script."""
+    seen = "__fish_seen_subcommand_from"
+    say = lambda when, what: f"complete -c sdesim -n '{when}' {what}"
+    yield say("__fish_use_subcommand", f"-fa '{' '.join(commands)}'")
+    for name, kind in commands.items():
+        if isinstance(kind, dict):
+            first = " ".join(kind)
+            yield say(f"{seen} {name}; and not {seen} {first}", f"-fa '{first}'")
+        for own, options in (kind if isinstance(kind, dict) else {name: kind}).items():
+            for option, hint in _long(options):
+                values = " ".join(map(str, get_args(hint))) if get_origin(hint) is Literal else ""
+                takes = f" -xa '{values}'" if values else "" if hint is bool else " -r"
+                yield say(f"{seen} {name}; and {seen} {own}", f"-l {option}{takes}")
+
+
+def _long(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The options of a dataclass by their long names, as tyro calls them, and their types."""
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, said = hints[field.name], ()
+        if get_origin(hint) is Annotated:
+            hint, *said = get_args(hint)
+        name = next((n for s in said if (n := getattr(s, "name", None)) is not None), field.name)
+        if dataclasses.is_dataclass(hint):
+            yield from _long(cast(type, hint), prefix + (f"{name}." if name else ""))
+        elif tyro.conf.Positional not in said:
+            yield (prefix + name).replace("_", "-"), hint
 
 
 def _first(commands: Mapping[str, type]) -> type:

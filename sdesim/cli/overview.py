@@ -1,7 +1,9 @@
 """What `sdesim --help` says: all commands, as wide as the terminal; and options, whose help is so too."""
 
 import inspect
+import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +27,7 @@ join DIR|FILE.nc ... --out FILE.nc
 export DIR|FILE.nc --out FILE.csv|FILE.nc|FILE.zarr
 view [STORE|FILE|FOLDER] [--port N] [--no-open] [--export FILE]
 new rule|loss|noise|observable|protocol|figure NAME [--out DIR]
-completion bash|zsh
+completion bash|zsh|fish
 --version
 """
 
@@ -58,10 +60,12 @@ file to send.
 `sdesim new` writes a commented part of your own that works as it stands, and its test.
 
 `sdesim completion` prints a script that completes commands, figures and options. For bash: sdesim completion bash >
-~/.local/share/bash-completion/completions/sdesim
+~/.local/share/bash-completion/completions/sdesim; for zsh: > ~/.zfunc/_sdesim, a folder of your fpath; for fish: >
+~/.config/fish/completions/sdesim.fish
 
 Data, runs of figures and what was compiled are kept in $SDESIM_CACHE, by default ~/.cache/sdesim, and nowhere if that
-is set to nothing; JAX_ENABLE_COMPILATION_CACHE=0 compiles anew.
+is set to nothing; JAX_ENABLE_COMPILATION_CACHE=0 compiles anew. Help has colors on terminals alone, and none where
+NO_COLOR is set.
 
 Exit status: 0; 1 if a claim fails at the default preset, is broken by nothing (--break), or nothing could be measured;
 2 for wrong usage; 3 for files that are missing, damaged or in the way, a full disk, data that cannot be fetched; 130 if
@@ -101,6 +105,12 @@ def wrapped(text: str, width: int | None = None, *, first: str = "", others: str
     return wrapper.fill(text)
 
 
+def colored() -> bool:
+    """Whether what is said may have colors: on a terminal alone, and not where NO_COLOR (no-color.org) is set."""
+    terminals = sys.stdout.isatty() and sys.stderr.isatty()  # help goes to the one, mistakes to the other
+    return terminals and not os.environ.get("NO_COLOR")
+
+
 def parse_options(form: Any, command: str, arguments: Sequence[str], about: str | None = None) -> Any:
     """Options by tyro, which ends the process on a mistake, with what would be right, and after --help.
 
@@ -115,6 +125,7 @@ def parse_options(form: Any, command: str, arguments: Sequence[str], about: str 
     """
     import tyro  # here: `sdesim --help` need not wait for it
 
+    tyro._experimental_options["ansi_codes"] = colored()
     said = (inspect.getdoc(form) or "").partition("\n\n")[0] if about is None else about
     # Lines that begin with a letter tyro joins to one, however long.
     description = wrapped(" ".join(said.split()), others=" ")

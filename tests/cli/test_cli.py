@@ -259,3 +259,18 @@ def test_help_is_as_wide_as_the_terminal(command, monkeypatch, capsys):
         main([command, "--help"])
     said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("usage:")]  # tyro's own
     assert len(said) > 3 and max(map(len, said)) <= 60 and not any("\x1b" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "no_color", "colors"),
+    [(True, True, "", True), (True, True, "1", False), (False, True, "", False), (True, False, "", False)],
+    ids=["terminal", "NO_COLOR", "help-into-a-file", "mistakes-into-a-file"],
+)
+def test_colors_are_of_terminals_alone(out, err, no_color, colors, monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: out)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: err)
+    assert in_process("new", "--help") == 0 and in_process("new", "--wrong") == 2
+    said = capsys.readouterr()
+    assert ("\x1b[" in said.out, "\x1b[" in said.err) == (colors, colors)
