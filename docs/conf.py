@@ -48,9 +48,11 @@ napoleon_use_ivar = True
 
 MODULES = {
     "Models": "dynamics coupling objectives noise schedules init",
-    "Runs": "run steppers asynchrony ensembles.grids ensembles.joining sharding observe results.result",
+    "Runs": "run steppers asynchrony observe results.result sharding",
+    "Sweeps": "ensembles.grids ensembles.designs ensembles.opening ensembles.joining ensembles.exporting "
+    "ensembles.warnings",
     "Numbers": "statistics random",
-    "Pictures": "plot",
+    "Pictures": "plot notebook",
     "Theory and analysis": "analysis theory",
     "Networks": "training interop.as_optax interop.as_diffrax",
     "Figures and claims": "claims papers.frame.experiment papers.frame.measured papers.frame.breaks",

@@ -1,6 +1,7 @@
 """The documentation is true: its Python runs as printed, its links lead somewhere, and it leaves no part out."""
 
 import re
+import runpy
 import shlex
 import types
 import warnings
@@ -13,10 +14,11 @@ import sdesim
 from sdesim import coupling, noise, objectives
 from sdesim.cli import main, train
 
-WITHOUT_CODE = ("claims", "errata", "index", "learn", "more", "scaling", "understand")
+WITHOUT_CODE = ("claims", "command-line", "errata", "index", "learn", "more", "scaling", "understand")
 PROSE = [ROOT / "docs" / f"{name}.md" for name in WITHOUT_CODE]
 CODE = [*sorted(set((ROOT / "docs").glob("*.md")) - set(PROSE)), ROOT / "README.md"]
 PAGES = [*CODE, *PROSE, ROOT / "CONTRIBUTING.md"]
+CONF = ROOT / "docs" / "conf.py"
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = re.compile(r"^```(?:sh|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -46,13 +48,27 @@ def test_code_runs(page, tmp_path, monkeypatch):
             exec(compile("\n" * before + block[1], str(page), "exec"), namespace)
 
 
+def test_recipes_are_short_and_shown():
+    """Each has under ten lines, asserts something, and shows the picture that it writes."""
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for recipe in text.split("\n## ")[1:]:
+        title, blocks = recipe.partition("\n")[0], FENCE.findall(recipe)
+        if title == "Parts of your own":  # what the others share
+            continue
+        assert blocks and all("assert" in block for block in blocks), title
+        assert all(len([line for line in block.splitlines() if line.strip()]) < 10 for block in blocks), title
+        shown = re.findall(r"\(pictures/recipes/([^)]+)\)", recipe)
+        assert shown or title == "On a GPU", title
+        assert [name for name in shown if f'"{name}"' not in blocks[0]] == [], title
+
+
 def commands(page) -> list[str]:
     """The command lines of sdesim that a page shows, in blocks of the shell or in the text; NAME and the like are no
     values, and what follows ; or && is another command."""
     text = page.read_text(encoding="utf-8")
     shown = [line for block in SHELL.findall(text) for line in re.split(r"\n|&&", block)]
     shown += re.findall(r"`(sdesim [^`|\[]+)`", text)
-    lines = [" ".join(line.split("#")[0].split()).removeprefix(".venv/bin/") for line in shown]
+    lines = [" ".join(re.split("[#>]", line)[0].split()).removeprefix(".venv/bin/") for line in shown]
     return [line for line in lines if line.startswith("sdesim ") and not re.search(r"\b[A-Z]{2,}\b|\.\.\.", line)]
 
 
@@ -66,9 +82,12 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.setattr("sdesim.cli.figure._redraw", work)
     monkeypatch.setattr("sdesim.cli.figure._all_figures", work)
     monkeypatch.setattr("sdesim.cli.claims.run", work)
+    monkeypatch.setattr("sdesim.cli.completion.run", work)
     monkeypatch.setattr("sdesim.cli.train.run", work)
     for name in ("begin", "look", "write"):
         monkeypatch.setattr(f"sdesim.cli.sweep.{name}", work)
+    for name in ("look", "write"):
+        monkeypatch.setattr(f"sdesim.cli.view.{name}", work)
     monkeypatch.setattr("sdesim.training.fetch_cifar10", work)
     monkeypatch.setattr("sdesim.cli.new.write_text", work)
     monkeypatch.setattr("sdesim.cli.bench.run", lambda options: work() or types.SimpleNamespace(rows=[1]))
@@ -94,6 +113,14 @@ def test_links_lead_somewhere(page):
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not link.startswith(made)]
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_reference_has_every_public_name():
+    listed = [f"sdesim.{name}" for names in runpy.run_path(str(CONF))["MODULES"].values() for name in names.split()]
+    shown = lambda home: any(home == module or home.startswith(f"{module}.") for module in listed)
+    public = {name: getattr(sdesim, name) for name in sdesim.__all__ if not name.startswith("_")}
+    home = lambda value: value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+    assert [name for name, value in public.items() if not shown(home(value))] == []
 
 
 @pytest.mark.parametrize("known", [coupling.RULES, noise.LAWS], ids=["rules", "laws"])
