@@ -260,6 +260,9 @@ class ElevenLayer(_Checked):
 class LowRank(_Checked):
     """The low-rank network of Z 6.1.2: each convolution as a column and a row filter, ranks 10, 51 and 51.
 
+    Filters start by LeCun's law [C], N(0, 1/m) for m inputs: nothing is rectified between the two of a pair, and by
+    Kaiming's the first logits would be some 6 wide, and training diverge at Z's learning rates.
+
     Attributes:
         classes: of the images.
         ranks: of each convolution, features between its two filters.
@@ -276,9 +279,10 @@ class LowRank(_Checked):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch height width channels"], train: bool = False) -> Array:
+        law = nn.initializers.lecun_normal()
         for rank, features in zip(self.ranks, self.channels, strict=True):
-            x = Convolution(rank, (5, 1), same=True, bias=False)(x)
-            x = max_pool(nn.relu(Convolution(features, (1, 5), same=True)(x)))
+            x = Convolution(rank, (5, 1), same=True, bias=False, kernel_init=law)(x)
+            x = max_pool(nn.relu(Convolution(features, (1, 5), same=True, kernel_init=law)(x)))
         x = nn.relu(Convolution(64, (1, 1))(x)).reshape(x.shape[0], -1)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         x = nn.relu(nn.Dense(self.units, kernel_init=nn.initializers.he_normal())(x))

@@ -165,11 +165,19 @@ def test_wrong_trainings_are_what_they_say():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", AS_SAID)
 def test_no_claim_holds_of_a_run_that_is_not_finite(name, value):
-    """In any of its curves, from the start on. What a run that diverges later was at its best before, counts."""
+    """In any of its curves, from the start on."""
     experiment, config, data = as_said(name)
     lost = {n: v.where(v["sim"] != 1, value) for n, v in data.assign_coords(sim=np.arange(3)).items()}
     found = judged(experiment, config, data.assign(lost).drop_vars("sim"))
     assert {c.id for c in found if c.counted and c.verdict == "holds"} == set()
+
+
+def test_what_diverges_is_no_better_than_a_guess_where_that_is_the_statement():
+    """EASGD of too many agents, whose runs end so."""
+    experiment, config, data = as_said("bs-fig11")
+    gone = data.where((data["arm"] != "EASGD, 64 agents") | (data["epoch"] == 0))
+    found = {c.id: c for c in judged(experiment, config, gone)}["11-too-many-64"]
+    assert found.verdict == "holds" and found.value == pytest.approx(76 - (100 - net.GUESS_ERROR), abs=0.5)
 
 
 # -- Table 1 -----------------------------------------------------------------------------------------------------------

@@ -75,6 +75,11 @@ def test_first_weights_have_the_papers_laws():
     assert np.abs(dense["kernel"]).max() > 0.12
     kernel = params["Convolution_1"]["kernel"]  # Kaiming: variance 2 / inputs
     assert kernel.std() == pytest.approx(np.sqrt(2 / (25 * 64)), rel=0.01)
+    network = training.LowRank()
+    params = network.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)))["params"]
+    for i in range(6):  # of pairs, between which nothing is rectified: LeCun, variance 1 / inputs
+        kernel = params[f"Convolution_{i}"]["kernel"]
+        assert kernel.std() * np.sqrt(kernel[..., 0].size) == pytest.approx(1, rel=0.1)
 
 
 def test_images_that_are_too_small_are_refused():

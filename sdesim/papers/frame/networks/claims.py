@@ -26,7 +26,9 @@ def last(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
 
 
 def best(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
-    """The best value of a metric over the epochs, of what diverges over those before, (sims,).
+    """The best value of a metric over the epochs, (sims,).
+
+    Of a run that diverges it is not a number, of which a claim fails: its best may be the untrained start.
 
     Args:
         data: as `train` returns it.
@@ -34,8 +36,8 @@ def best(data: xr.Dataset, name: str, arm: str) -> np.ndarray:
         arm: label of the arm.
     """
     values = data[name].sel(arm=arm)
-    values = values.where(np.isfinite(values))
-    return (values.max("epoch") if name.endswith("accuracy") else values.min("epoch")).values.astype(float)
+    found = values.max if name.endswith("accuracy") else values.min
+    return found("epoch", skipna=False).values.astype(float)
 
 
 def gain(arm: str, over: str, name: str = "test_accuracy") -> Callable[[Runs], np.ndarray]:
