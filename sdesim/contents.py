@@ -7,7 +7,6 @@ code, its defaults, and the values that it closes over or reads of its module.
 import dataclasses
 import functools
 import hashlib
-import re
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -18,20 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from sdesim.messages import without_addresses
+
 LATER = types.MappingProxyType({"later": True})
 """Of a field that came later, whose None means what was before: at None it is left out, and hashes stay."""
-
-
-def without_addresses(text: str) -> str:
-    """What is said of functions without where they lie, which is elsewhere in each process.
-
-    Args:
-        text: of `repr`.
-
-    Returns:
-        The text without " at 0x...".
-    """
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def digest(value: Any) -> str:

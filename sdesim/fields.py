@@ -5,7 +5,6 @@ import dataclasses
 import difflib
 import functools
 import inspect
-import json
 import operator
 import re
 import sys
@@ -22,31 +21,8 @@ from jax.core import Tracer
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from sdesim.contents import digest, functions_of, without_addresses
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: one line, whole if it is short, without addresses.
-
-    Args:
-        value: anything.
-
-    Returns:
-        At most 80 characters, but for the names of functions and the shapes of arrays.
-    """
-    if is_traced(value):
-        return "a traced value"
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__.rpartition('.')[2]}"
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        floating = jnp.issubdtype(value.dtype, jnp.floating)
-        if value.size > 6 or not (floating or jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
-            return f"an array of shape {value.shape} and type {value.dtype}"
-        # By way of its digits, so that float32 shows 0.1 and not 0.10000000149
-        plain = [float(str(v)) if floating else v.item() for v in np.asarray(value).ravel()]
-        value = np.array(plain, object).reshape(value.shape).tolist()
-    text = without_addresses(" ".join(repr(value).split()))
-    return text if len(text) <= 80 else f"{text[:77]}..."
+from sdesim.contents import digest, functions_of
+from sdesim.messages import shown, without_addresses
 
 
 def _is_real(value: Any) -> bool:
@@ -315,19 +291,6 @@ def described(module: Any) -> dict[str, Any]:
     numbers = {n: None if v is None else np.asarray(v).tolist() for n, v in numeric_fields(module).items()}
     functions = {name: digest(function)[:16] for name, function in functions_of(module).items()}
     return {"parts": without_addresses(repr(module)), "numbers": numbers, "functions": functions}
-
-
-def to_json(value: Any) -> str:
-    """JSON of Python's and NumPy's numbers and arrays; anything else as it prints.
-
-    Args:
-        value: dicts and lists of these.
-
-    Returns:
-        The text, in one line.
-    """
-    plain = lambda v: np.asarray(v).tolist() if isinstance(v, np.generic | np.ndarray | jax.Array) else repr(v)
-    return json.dumps(value, default=plain)
 
 
 def check_count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:

@@ -9,6 +9,7 @@ from sdesim import source
 
 # The rooms of the package, the lowest first: each imports from those of the lines before its own, and from no other.
 ROOMS = (
+    "messages",
     "_moved _version cache contents interrupt memory progress quantiles source statistics tracing",
     "fields",
     "random sums",

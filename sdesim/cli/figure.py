@@ -13,10 +13,11 @@ import tyro
 
 from sdesim import claims, papers
 from sdesim.cli.overview import parse_options
-from sdesim.cli.usage import FAILS, UsageError, as_usage, check_given, take_count, take_option
+from sdesim.cli.usage import FAILS, UsageError, as_usage, check_given, take_count, take_flags, take_option
 from sdesim.ensembles.durable import SweepError
-from sdesim.ensembles.grids import stored_in
-from sdesim.fields import check_choice
+from sdesim.ensembles.grids import NotEstimatedError, estimated, stored_in
+from sdesim.ensembles.sweeps import Estimate
+from sdesim.fields import check_choice, said_by
 from sdesim.papers.frame.experiment import PRESETS, Experiment, Regenerated, Tell, kept_in, redraw, regenerate
 from sdesim.papers.frame.gallery import write_gallery
 from sdesim.results.recipe import by_command
@@ -57,14 +58,23 @@ def run(arguments: list[str]) -> int:
         store, rest = take_option(rest, "--store", None)
         processes, rest = take_count(rest, "--processes")
         scheduler, rest = take_option(rest, "--scheduler", None)
-        if store is None and (processes, scheduler) != (None, None):
+        flags, rest = take_flags(rest, "--dry-run", "--worker")
+        worker = "--worker" in flags
+        if store is None and (worker or (processes, scheduler) != (None, None)):
             raise ValueError("--store: must be the folder in which those who compute meet")
         config = experiment.preset(preset)
     out, config = _parse(experiment, config, preset, rest)
+    if "--dry-run" in flags:
+        return _estimate(experiment, config)
     if store is None:
         return _regenerate(experiment, config, preset, out)
+    if worker:  # a launcher has started as many as there are to be
+        processes = scheduler = None
     try:
         with as_usage(), stored_in(store, processes, scheduler):
+            if worker:
+                experiment.run(config, False)
+                return 0
             return _regenerate(experiment, config, preset, out)
     except SweepError as error:
         print(f"sdesim: {error}", file=sys.stderr)
@@ -139,7 +149,8 @@ def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str
         "paper's own numbers are lost, these are chosen; put those in if you have them. With --from FILE, which takes "
         "--out alone, nothing is run: a NAME.nc that was written before is judged and drawn again. With --store DIR "
         "its sweeps are kept there as they run: the same command goes on after a crash, and --processes N or "
-        "--scheduler ADDRESS have others compute."
+        "--scheduler ADDRESS have others compute. --worker says and draws nothing: to be started n times by any "
+        "launcher. --dry-run says what seconds, memory and bytes the sweeps will take."
     )
     with as_usage():
         parsed: Any = parse_options(command, f"figure {experiment.name}", arguments, description)
@@ -150,6 +161,27 @@ def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str
 def _regenerate(experiment: Experiment, config: Any, preset: str, out: Path) -> int:
     make = lambda tell: regenerate(experiment, config, preset, out, progress=True, tell=tell)
     return _told(experiment, config, preset, make)
+
+
+def _estimate(experiment: Experiment, config: Any) -> int:
+    """Say what a figure's sweeps will take."""
+    rest = None
+    with as_usage(), estimated() as sweeps:
+        try:
+            experiment.run(config, False)
+        except NotEstimatedError as error:
+            rest = str(error)
+        except Exception as error:  # whatever is made of data that are all NaN
+            if not sweeps:
+                raise
+            rest = f"whatever hangs on their results ({said_by(error)})"
+    for sweep in sweeps:
+        print(sweep)
+    if len(sweeps) > 1:
+        print(f"in all: {Estimate.of_all(sweeps)}")
+    if rest is not None:
+        print(f"{'and' if sweeps else 'not estimated:'} {rest}")
+    return 0
 
 
 def _redraw(experiment: Experiment, path: str, arguments: list[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from sdesim.cli.overview import wrapped
-from sdesim.cli.usage import FAILS, take_count, take_option
+from sdesim.cli.usage import FAILS, take_count, take_flags, take_option
 from sdesim.ensembles.asked import asked_in
 from sdesim.ensembles.durable import Durable, Engine, SweepError
 from sdesim.ensembles.engines import engine_of
@@ -22,7 +22,7 @@ from sdesim.ensembles.opening import open as open_store
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.sweeps import AbstractSweep
 from sdesim.fields import byte_count
-from sdesim.results.datasets import write_dataset
+from sdesim.results.datasets import from_bytes, write_dataset
 from sdesim.results.stores.leases import Leases
 
 HELP = {
@@ -67,13 +67,8 @@ def main(command: str, arguments: Sequence[str]) -> int:
     return {"sweep": _sweep, "runs": _runs, "join": _join, "export": _export}[command](list(arguments))
 
 
-def _flags(arguments: list[str], *names: str) -> tuple[set[str], list[str]]:
-    given = {name for name in names if name in arguments}
-    return given, [a for a in arguments if a not in given]
-
-
 def _sweep(arguments: list[str]) -> int:
-    flags, rest = _flags(arguments, "--dry-run", "--worker", "--mix-versions")
+    flags, rest = take_flags(arguments, "--dry-run", "--worker", "--mix-versions")
     store, rest = take_option(rest, "--store", None)
     workers, rest = take_count(rest, "--workers")
     scheduler, rest = take_option(rest, "--scheduler", None)
@@ -214,7 +209,7 @@ def _time(seconds: float) -> str:
 
 
 def _runs(arguments: list[str]) -> int:
-    flags, rest = _flags(arguments, "--check", "--repair", "--prune", "--delete")
+    flags, rest = take_flags(arguments, "--check", "--repair", "--prune", "--delete")
     if len(rest) != 1 or len(flags) > 1:
         raise ValueError("runs: takes the folder of one store, and one option at the most")
     return look(Path(rest[0]), flags)
@@ -260,7 +255,7 @@ def _dataset(name: str) -> xr.Dataset:
         return open_store(path)
     if not path.is_file():
         raise FileNotFoundError(f"{name}: there is no such store or file")
-    return xr.load_dataset(path, engine="h5netcdf")
+    return from_bytes(path.read_bytes(), name)
 
 
 def _join(arguments: list[str]) -> int:

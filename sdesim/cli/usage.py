@@ -91,6 +91,19 @@ def take_count(arguments: list[str], option: str) -> tuple[int | None, list[str]
     return None if text is None else check_count(option, int(text) if text.isdecimal() else text), rest
 
 
+def take_flags(arguments: list[str], *flags: str) -> tuple[set[str], list[str]]:
+    """Options without values, wherever they stand.
+
+    Args:
+        arguments: of the command line.
+        *flags: their names, with their dashes.
+
+    Returns:
+        Those that are given, and the arguments without them.
+    """
+    return {flag for flag in flags if flag in arguments}, [a for a in arguments if a not in flags]
+
+
 def check_given(options: Any, prefix: str = "--") -> None:
     """Refuse lists without a value and numbers that are not finite, of which no option has a use.
 

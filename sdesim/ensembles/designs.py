@@ -12,7 +12,6 @@ import numpy as np
 
 from sdesim.fields import check_choice, check_count, check_less, named, number, shown
 
-POINT = "point"  # the dimension of a design's points
 SCALES = ("linear", "log")
 
 Ranges = Mapping[str, Sequence]

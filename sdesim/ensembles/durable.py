@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from sdesim.fields import check_count, warn
 from sdesim.progress import bar
 from sdesim.results.datasets import describe, dimension, to_bytes
 from sdesim.results.schema import Header
-from sdesim.results.stores.cut import Box, Rounds, missing
+from sdesim.results.stores.cut import Box, Rounds, Task, missing
 from sdesim.results.stores.folder import MANIFEST, Store, StoreError
 from sdesim.results.stores.work import Made, Worked, work
 
@@ -230,8 +231,7 @@ class Durable:
         began = time.perf_counter()
         rounds = self.store.rounds()
         task = rounds.task(number)
-        held = {name: rounds.values(name) for name in rounds.axes}
-        at = {name: [held[name][i] for i in task.points[:, j]] for j, name in enumerate(rounds.axes)}
+        at = _at(rounds, task.points)
         key = size_key(self.sweep.here({name: values[0] for name, values in at.items()}))
         width = next(one.said["widths"][key] for one in rounds.all if key in one.said["widths"])
         data = self._run(number, at, len(task.points), task.sims, width, width)
@@ -376,6 +376,36 @@ def durable_sweep(
     made = Durable.of(sweep, path, lanes=lanes, mix_versions=mix_versions, memory=memory)
     made.run(progress, engine)
     return made.data()
+
+
+def sketched(sweep: AbstractSweep) -> xr.Dataset:
+    """Data of the form of a sweep's that has not begun: all NaN.
+
+    Args:
+        sweep: what is asked for.
+
+    Returns:
+        As `Durable.data`.
+
+    Raises:
+        ValueError: as `Durable.of`.
+    """
+    with tempfile.TemporaryDirectory(prefix="sdesim-") as folder:
+        made = Durable.of(sweep, folder)
+        made.plan()
+        rounds = made.store.rounds()
+        for box in rounds.boxes:
+            points = box.of(np.arange(1))
+            name = layout_name(size_of(rounds, Task(0, points, box.sims), sweep.apart))
+            if made.store.noted(name) is None:
+                made.store.note(name, layout_of(sweep.sample(_at(rounds, points))))
+        return made.data()
+
+
+def _at(rounds: Rounds, points: np.ndarray) -> dict[str, list]:
+    """Of each axis the value at some points, (points, axes)."""
+    held = {name: rounds.values(name) for name in rounds.axes}
+    return {name: [held[name][i] for i in points[:, j]] for j, name in enumerate(rounds.axes)}
 
 
 def _key(value: Any) -> Any:

@@ -20,12 +20,12 @@ from sdesim.contents import digest
 from sdesim.coupling import Order
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.designs import Design
-from sdesim.ensembles.durable import Engine, durable_sweep
+from sdesim.ensembles.durable import Engine, durable_sweep, sketched
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
-from sdesim.ensembles.setup import changed
+from sdesim.ensembles.setup import changed, instead
 from sdesim.ensembles.simulations import Simulations
-from sdesim.ensembles.sweeps import AbstractSweep
+from sdesim.ensembles.sweeps import AbstractSweep, Estimate
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown
 from sdesim.observe import AbstractObservable
@@ -192,10 +192,11 @@ class _Keeping(NamedTuple):
 
 
 _keeping: contextvars.ContextVar[_Keeping | None] = contextvars.ContextVar("keeping", default=None)
+_estimates: contextvars.ContextVar[list[Estimate] | None] = contextvars.ContextVar("estimates", default=None)
 
 
 def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.Dataset | None:
-    """A sweep in the folder of `stored_in`.
+    """A sweep in the folder of `stored_in`, or what `estimated` has in its place.
 
     Args:
         sweep: what is asked for.
@@ -209,6 +210,10 @@ def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.D
     Raises:
         SweepError: as `sweep`.
     """
+    if (estimates := _estimates.get()) is not None:
+        with instead(None):
+            estimates.append(sweep.estimate())
+            return sketched(sweep).drop_vars("done")
     keeping = _keeping.get()
     if keeping is None or changed():
         return None
@@ -237,6 +242,33 @@ def stored_in(folder: str | os.PathLike, workers: int | None = None, scheduler: 
         yield
     finally:
         _keeping.reset(token)
+
+
+class NotEstimatedError(RuntimeError):
+    """A run that no store would keep, of which nothing is known before it runs."""
+
+
+@contextlib.contextmanager
+def estimated() -> Iterator[list[Estimate]]:
+    """Within, sweeps that name no store do not run: what each will take is noted, and its data are all NaN.
+
+    Yields:
+        What they will take, in their order.
+
+    Raises:
+        NotEstimatedError: in the body, where something else than a sweep is run.
+    """
+
+    def refused(model: Any, stepper: Any) -> Any:
+        raise NotEstimatedError("a run that no store would keep, of which nothing is known before it runs")
+
+    found: list[Estimate] = []
+    token = _estimates.set(found)
+    try:
+        with instead(refused):
+            yield found
+    finally:
+        _estimates.reset(token)
 
 
 def asked_of(model: Dynamics, grid: Mapping[str, Sequence] | Design, **arguments: Any) -> Sweep:

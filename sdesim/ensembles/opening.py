@@ -17,10 +17,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sdesim.ensembles.designs import POINT
-from sdesim.ensembles.points import has_mean
-from sdesim.fields import shown
-from sdesim.results.datasets import SIZES, attributes, dimension, from_bytes, grid_axis, labeled
+from sdesim.messages import shown
+from sdesim.results.datasets import POINT, SIZES, attributes, dimension, from_bytes, grid_axis, has_mean, labeled
 from sdesim.results.files import Damaged
 from sdesim.results.schema import Header
 from sdesim.results.stores.cards import Card, Sums
@@ -47,7 +45,14 @@ def open(store: str | os.PathLike) -> xr.Dataset:
         TypeError: for what is no name of a folder.
         Damaged: if its manifest or a round is; a ValueError. Of a task that is damaged, when its values are asked for.
     """
-    return Opened(opened(store)).data()
+    found = opened(store)
+    try:
+        return Opened(found).data()
+    except Damaged:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = f"holds what no sweep has written ({type(error).__name__}: {error})"
+        raise Damaged(f"store={str(found.path)!r}", why) from error
 
 
 def opened(store: Any) -> Store:

@@ -23,7 +23,7 @@ from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, vectorize
 from sdesim.engine.run import Lanes
-from sdesim.ensembles.designs import POINT, Design
+from sdesim.ensembles.designs import Design
 from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.setup import Setup, check_rates, check_sizes, default_dims
 from sdesim.fields import (
@@ -39,7 +39,7 @@ from sdesim.fields import (
 )
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
-from sdesim.results.datasets import SIZES, attributes, dimension, grid_axis
+from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis, has_mean
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
 from sdesim.statistics import monte_carlo
@@ -663,13 +663,3 @@ def on_design(data: xr.Dataset, columns: Mapping[str, Sequence]) -> xr.Dataset:
     """
     labels = {dimension(name): grid_axis(name, np.asarray(values), along=POINT) for name, values in columns.items()}
     return data.assign_coords({POINT: grid_axis(POINT, np.arange(data.sizes[POINT])), **labels})
-
-
-def has_mean(name: str, dims: Iterable[Any]) -> bool:
-    """Whether something is said of simulations of which there is a mean: all that is not of single agents, nor a date.
-
-    Args:
-        name: of a variable.
-        dims: its dimensions.
-    """
-    return name != "diverged" and not any(str(a).endswith("agent") for a in dims)

@@ -42,14 +42,15 @@ _change: contextvars.ContextVar[Change | None] = contextvars.ContextVar("change"
 
 
 @contextlib.contextmanager
-def instead(change: Change) -> Iterator[None]:
+def instead(change: Change | None) -> Iterator[None]:
     """Within, every run is of another model and stepper than it is given: what a figure says of a wrong model.
 
     Results keep the names, the grid and the description of what was given.
 
     Args:
         change: of a model and a stepper, those that run in their place, with the same dotted names of numbers. It is
-            handed the model twice: as it is, and with a value for each lane on the last axis of what is swept.
+            handed the model twice: as it is, and with a value for each lane on the last axis of what is swept. None
+            for those that are given.
     """
     token = _change.set(change)
     try:

@@ -7,7 +7,7 @@ apart: each of their values, or each group of them, by a program of its own.
 import abc
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import xarray as xr
@@ -49,6 +49,19 @@ class Estimate(NamedTuple):
     seconds: float
     memory: int
     bytes: int
+
+    @classmethod
+    def of_all(cls, sweeps: "Sequence[Estimate]") -> "Estimate":
+        """What several sweeps will take, one after another.
+
+        Args:
+            sweeps: what each of them will.
+
+        Returns:
+            All of it.
+        """
+        together = cls(*map(sum, zip(*sweeps, strict=True)))
+        return together._replace(memory=max(one.memory for one in sweeps))
 
     def __str__(self) -> str:
         """In one line."""
@@ -172,6 +185,17 @@ class AbstractSweep(abc.ABC):
         Raises:
             MemoryError: for what does not fit; fewer points or simulations may.
         """
+
+    def sample(self, at: Mapping[str, list]) -> xr.Dataset:
+        """What one simulation of a point finds, or something of the same form that takes less time.
+
+        Args:
+            at: of each axis the value at the point.
+
+        Returns:
+            The data, (point, sim, ...), of one of both.
+        """
+        return self.run(at, 1, (0, 1), width=None, memory=None, folder=pathlib.Path())
 
     def groups(self, name: str) -> list[list[int]]:
         """The values of an axis that a task may have at a time.

@@ -14,6 +14,7 @@ from sdesim.results.schema import VERSION, VERSIONED, Header
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
+POINT = "point"  # the dimension of a design's points
 
 
 def dimension(name: str) -> str:
@@ -26,6 +27,16 @@ def dimension(name: str) -> str:
         The dimension's name.
     """
     return SIZES.get(name, name.replace(".", "_"))
+
+
+def has_mean(name: str, dims: Iterable[Any]) -> bool:
+    """Whether something is said of simulations of which there is a mean: all that is not of single agents, nor a date.
+
+    Args:
+        name: of a variable.
+        dims: its dimensions.
+    """
+    return name != "diverged" and not any(str(a).endswith("agent") for a in dims)
 
 
 # What files hold beside what is observed, by name: units and meaning. Lengths and times are those of the loss, see
@@ -215,15 +226,41 @@ def from_bytes(blob: bytes, said: str) -> xr.Dataset:
         The data, in memory.
 
     Raises:
-        Damaged: for bytes that are no netCDF file; a ValueError.
+        Damaged: for bytes that are no netCDF file, and what only a stranger would write; a ValueError.
     """
     classic = blob.startswith(_CLASSIC)
     failures = Exception if classic else (OSError, ValueError)  # SciPy reads the bytes of others as they come
     try:
-        with xr.open_dataset(io.BytesIO(blob), engine="scipy" if classic else "h5netcdf") as opened:
-            return opened.load()
+        why = None if classic else _reads_elsewhere(blob)
+        if why is None:
+            with xr.open_dataset(io.BytesIO(blob), engine="scipy" if classic else "h5netcdf") as opened:
+                if opened.nbytes <= _DENSEST * len(blob):
+                    return opened.load()
+                why = f"claims to hold {opened.nbytes} bytes of values, which its {len(blob)} cannot"
     except failures as error:
         raise Damaged(said, "is no netCDF file", "name another file") from error
+    raise Damaged(said, why, "name another file")
+
+
+_DENSEST = 2000  # bytes of values in a byte of a file, at the most: zlib's best is half of that
+
+
+def _reads_elsewhere(blob: bytes) -> str | None:
+    """What is wrong with an HDF5 file whose values would be those of another file, any that its reader may read."""
+    import h5py
+
+    with h5py.File(io.BytesIO(blob)) as file:
+        names = ["/"]
+        file.visit(names.append)  # along hard links alone
+        for name in names:
+            thing = file[name]
+            if isinstance(thing, h5py.Dataset):
+                elsewhere = thing.is_virtual or thing.external
+            else:
+                elsewhere = any(not isinstance(thing.get(n, getlink=True), h5py.HardLink) for n in thing)
+            if elsewhere:
+                return f"would read other files: {name} is a link"
+    return None
 
 
 def as_now(data: xr.Dataset) -> xr.Dataset:

@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import jax
 import numpy as np
 
 from sdesim import source
 from sdesim._version import __version__
-from sdesim.fields import shown, to_json
+from sdesim.messages import shown, to_json
 from sdesim.results.files import Damaged
 from sdesim.results.recipe import Call, made_by
 
@@ -42,6 +41,8 @@ def _versions() -> dict[str, str]:
 
 def provenance() -> dict[str, str]:
     """Versions, commit, device, precision and time, by the names of their fields."""
+    import jax  # here: who only reads does not wait for it
+
     device = jax.devices()[0]
     return {
         "sdesim_version": __version__,
@@ -100,7 +101,7 @@ def _json(kind: type) -> Field:
     def read(value: Any) -> Any:
         try:
             found = json.loads(value) if isinstance(value, str) else value
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(what) from None
         if not isinstance(found, kind):
             raise ValueError(what)

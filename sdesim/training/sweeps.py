@@ -27,7 +27,7 @@ import numpy as np
 import xarray as xr
 
 from sdesim.contents import contents, program
-from sdesim.ensembles.designs import POINT, Design
+from sdesim.ensembles.designs import Design
 from sdesim.ensembles.durable import durable_sweep
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.grids import kept
@@ -37,7 +37,7 @@ from sdesim.ensembles.rules import Rule
 from sdesim.ensembles.sweeps import AbstractSweep, Estimate, Program
 from sdesim.ensembles.warnings import StabilityWarning
 from sdesim.fields import check_choice, check_count, check_flags, numeric_fields, shown, static_numbers, warn
-from sdesim.results.datasets import dimension
+from sdesim.results.datasets import POINT, dimension
 from sdesim.results.files import Damaged
 from sdesim.results.recipe import Call
 from sdesim.training import measure as measurements
@@ -163,7 +163,16 @@ class Trainings(AbstractSweep):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StabilityWarning)  # said once, of all points
             training = Training(self.network, self.data, memory=memory, **self.block(each, sims))
-        found = self.measured(whole(training.run(self.epochs, [KeepIfLong(folder)]), self.epochs))
+        path = f"a training of {points * count} runs side by side"
+        return self._shaped(training.run(self.epochs, [KeepIfLong(folder)]), points, sims).assign_attrs(path=path)
+
+    def sample(self, at: Mapping[str, list]) -> xr.Dataset:
+        block = self.block([{name: values[0] for name, values in at.items()}], (0, 1))
+        return self._shaped(Training(self.network, self.data, **block).run(0), 1, (0, 1))  # the start, at all epochs
+
+    def _shaped(self, history: xr.Dataset, points: int, sims: tuple[int, int]) -> xr.Dataset:
+        """A history of the runs of some points, which stand together, as (point, sim, ...)."""
+        found, count = self.measured(whole(history, self.epochs)), sims[1] - sims[0]
         shaped = lambda v: v.values.reshape(points, count, *v.shape[1:])
         variables = {}
         for name, v in found.data_vars.items():
@@ -171,8 +180,7 @@ class Trainings(AbstractSweep):
             variables[name] = (("point", "sim", *v.dims[1:]), shaped(v), v.attrs)
         labels = {name: c for name, c in found.coords.items() if "run" not in c.dims}
         labels["sim"] = ("sim", self.first_sim + np.arange(*sims))
-        path = f"a training of {points * count} runs side by side"
-        return xr.Dataset(variables, labels, {"path": path})
+        return xr.Dataset(variables, labels)
 
 
 def whole(history: xr.Dataset, epochs: int) -> xr.Dataset:

@@ -390,7 +390,7 @@ def test_what_is_no_store_is_refused(tmp_path, store):
 def test_a_store_leads_nowhere_else(tmp_path, store, name):
     (store.path / name).rename(tmp_path / "elsewhere")
     (store.path / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match=f"{name} is a link"):
+    with pytest.raises(StoreError, match=f"{name}': is a link"):
         Store(store.path)
 
 

@@ -25,7 +25,8 @@ import xarray as xr
 from sdesim import source
 from sdesim.cache import cache_folder
 from sdesim.ensembles.setup import changed
-from sdesim.fields import to_json, warn
+from sdesim.fields import warn
+from sdesim.messages import to_json
 from sdesim.results.datasets import read_described, write_dataset
 from sdesim.results.files import check_writable
 from sdesim.results.schema import Header, provenance

@@ -191,25 +191,39 @@ class Round:
         """
         try:
             values = {str(name): list(added) for name, added in read["values"].items()}
+            counts = [len(before.values(name)) + len(values.get(name, ())) for name in axes]
             sims = lambda box: (int(box["sims"][0]), int(box["sims"][1]))
-            boxes = tuple(Box(tuple(map(_indices, box["at"])), sims(box)) for box in read["boxes"])
+            at = lambda box: tuple(itertools.starmap(_indices, zip(box["at"], counts, strict=True)))
+            boxes = tuple(Box(at(box), sims(box)) for box in read["boxes"])
             new = cls(int(read["round"]), int(read["first"]), values, boxes, dict(read["said"]))
         except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
             raise ValueError(f"it is no round ({type(error).__name__}: {error})") from None
         if new.number != len(before) or new.first != before.tasks or not set(values) <= set(axes):
             raise ValueError("it does not follow the rounds before")
-        counts = [len(before.values(name)) + len(values.get(name, ())) for name in axes]
         for box in boxes:
-            within = len(box.at) == len(axes) and all(
-                along and min(along) >= 0 and max(along) < count and len(set(along)) == len(along)
-                for along, count in zip(box.at, counts, strict=True)
-            )
-            if not within or not 0 <= box.sims[0] < box.sims[1]:
+            if not (all(box.at) and 0 <= box.sims[0] < box.sims[1]):
                 raise ValueError("a box of it lies outside of its axes")
+        check_size(counts, boxes)
         return new
 
 
-MOST = 10**8  # indices of an axis: what a file may ask for is limited
+POINTS, SIMS = 10**7, 10**8  # of a sweep: a small file may not ask for all memory of who opens it
+
+
+def check_size(counts: Sequence[int], boxes: Iterable[Box]) -> None:
+    """Refuse what no machine could show.
+
+    Args:
+        counts: how many values each axis has.
+        boxes: what is to be computed.
+
+    Raises:
+        ValueError: for too many points, or simulations of a point.
+    """
+    if (points := math.prod(counts)) > POINTS:
+        raise ValueError(f"a grid of {points} points: must have {POINTS} at the most; make several sweeps")
+    if (sims := max((box.sims[1] for box in boxes), default=0)) > SIMS:
+        raise ValueError(f"sims={sims}: must be {SIMS} of each point at the most; make several sweeps")
 
 
 def _runs(along: Sequence[int]) -> list:
@@ -221,12 +235,15 @@ def _runs(along: Sequence[int]) -> list:
     return found
 
 
-def _indices(runs: Sequence) -> tuple[int, ...]:
-    """What `_runs` was made of."""
+def _indices(runs: Sequence, count: int) -> tuple[int, ...]:
+    """What `_runs` was made of, of an axis of so many values: each index once."""
     ends = [(int(run[0]), int(run[1])) if isinstance(run, list) else (int(run), int(run)) for run in runs]
-    if sum(max(0, last - first + 1) for first, last in ends) > MOST:
-        raise ValueError(f"an axis of more than {MOST} indices")
-    return tuple(itertools.chain.from_iterable(range(first, last + 1) for first, last in ends))
+    within = all(0 <= first <= last < count for first, last in ends)
+    if within and sum(last - first + 1 for first, last in ends) <= count:  # before all are made
+        found = tuple(itertools.chain.from_iterable(range(first, last + 1) for first, last in ends))
+        if len(set(found)) == len(found):
+            return found
+    raise ValueError(f"indices outside of {count} values, or twice")
 
 
 class Rounds:
@@ -306,6 +323,10 @@ class Rounds:
 
         Returns:
             The round, which is not one of these yet.
+
+        Raises:
+            ValueError: as `check_size`.
         """
         added = {name: list(new) for name, new in values.items() if new}
+        check_size([len(self.values(name)) + len(added.get(name, ())) for name in self.axes], boxes)
         return Round(len(self), self.tasks, added, tuple(boxes), dict(said))

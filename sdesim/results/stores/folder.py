@@ -58,13 +58,12 @@ class Store:
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
-        said = f"store={str(self.path)!r}"
+        said = _said(self.path)
         if not (self.path / MANIFEST).exists():
             what = "there is no such folder" if not self.path.exists() else f"it has no {MANIFEST}"
             raise FileNotFoundError(f"{said}: must be the folder of a sweep, and {what}")
-        for name in ("", MANIFEST, *FOLDERS):
-            if name and (self.path / name).is_symlink():
-                raise StoreError(f"{said}: {name} is a link, which could lead anywhere; a store has none")
+        for name in (MANIFEST, *FOLDERS):
+            _check_link(self.path / name)
         self.manifest = _json(self.path / MANIFEST)
         axes, lanes = self.manifest.get("axes"), self.manifest.get("lanes")
         named = isinstance(axes, list) and all(isinstance(name, str) for name in axes)
@@ -212,12 +211,12 @@ class Store:
         """
         path, card_path = self.task_path(number), self.card_path(number)
         for made in (path, card_path):
-            made.parent.mkdir(exist_ok=True)
+            _made(made.parent)
         first = write_once(blob, path)
         if first:  # the card of this very file, and not that of another one's
             write_sealed(card.to_bytes(), card_path)
             (self.path / "failed" / f"{number:06d}").unlink(missing_ok=True)
-            shutil.rmtree(self.work_folder(number), ignore_errors=True)
+            shutil.rmtree(self._work(number), ignore_errors=True)
         return first
 
     def get(self, number: int) -> bytes:
@@ -291,7 +290,7 @@ class Store:
             except (FileNotFoundError, ValueError):
                 card = again(number, self.get(number))
                 with contextlib.suppress(OSError):  # a store that can only be read is read all the same
-                    self.card_path(number).parent.mkdir(exist_ok=True)
+                    _made(self.card_path(number).parent)
                     write_sealed(card.to_bytes(), self.card_path(number))
                 yield card
 
@@ -402,7 +401,16 @@ class Store:
 
         Returns:
             The folder.
+
+        Raises:
+            StoreError: if it is a link, or what is in it.
         """
+        folder = self._work(number)
+        for path in (folder, *(folder.iterdir() if folder.is_dir() else ())):
+            _check_link(path)
+        return folder
+
+    def _work(self, number: int) -> pathlib.Path:
         return self.path / "work" / f"{number:06d}"
 
     def tidy(self) -> None:
@@ -417,7 +425,7 @@ class Store:
                 (self.path / "leases" / f"{number:06d}").unlink(missing_ok=True)
         for number in _in_shard(self.path / "work", ""):
             if self.has(number):
-                shutil.rmtree(self.work_folder(number), ignore_errors=True)
+                shutil.rmtree(self._work(number), ignore_errors=True)
 
     def delete(self) -> None:
         """Remove the store and nothing else: a file of anybody else's in its folder stays, and so does the folder."""
@@ -434,7 +442,7 @@ def _json(path: pathlib.Path, *kinds: type) -> Any:
     blob = read_sealed(path, "store")
     try:
         found = json.loads(blob)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(_said(path), "is no JSON") from error
     if not isinstance(found, kinds or dict):
         raise Damaged(_said(path), "is not what a store holds there")
@@ -443,6 +451,17 @@ def _json(path: pathlib.Path, *kinds: type) -> Any:
 
 def _said(path: pathlib.Path) -> str:
     return f"store={str(path)!r}"
+
+
+def _made(shard: pathlib.Path) -> None:
+    """Make the folder of a thousand tasks, if it is not there."""
+    shard.mkdir(exist_ok=True)
+    _check_link(shard)
+
+
+def _check_link(path: pathlib.Path) -> None:
+    if path.is_symlink():
+        raise StoreError(f"{_said(path)}: is a link, which could lead anywhere; a store has none")
 
 
 def _shards(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -20,11 +20,11 @@ import xarray as xr
 
 from sdesim import source, training
 from sdesim.cache import cache_folder
-from sdesim.contents import without_addresses
 from sdesim.ensembles.grids import kept
 from sdesim.ensembles.identity import numerics, short, size_key
 from sdesim.ensembles.sweeps import Program
 from sdesim.fields import numeric_fields
+from sdesim.messages import without_addresses
 from sdesim.papers.frame.cache import circumstances
 from sdesim.papers.frame.networks.config import Arm, Config
 from sdesim.results.recipe import Call
