@@ -1,6 +1,6 @@
 """What a store and the engines of a sweep cost: `python -m sdesim.bench.scaling [WHAT [NUMBER ...]]`.
 
-All of it takes some eight minutes of two cores that nobody else uses. Seconds of the processor are of all threads and
+All of it takes some six minutes of two cores that nobody else uses. Seconds of the processor are of all threads and
 processes: they are about the same on a busy machine, and those of the wall are not.
 """
 
@@ -289,7 +289,7 @@ class Nothing(AbstractSweep):
         *,
         width: int | None,
         memory: int | str | None,
-        folder: Callable[[], pathlib.Path],
+        folder: pathlib.Path,
     ) -> xr.Dataset:
         return xr.Dataset({"quorum": (("point", "sim"), np.zeros((points, sims[1] - sims[0])))}, attrs={"path": "none"})
 

@@ -11,6 +11,7 @@ from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
 from sdesim.ensembles.setup import Setup
 from sdesim.ensembles.sweeps import Estimate
+from sdesim.observe import AbstractAccumulator
 
 TRIED = 2e7  # agent-steps times dimensions that are run to know the speed
 OVERHEAD = 5000  # bytes of a task beside its values
@@ -52,10 +53,13 @@ def _seconds(sweep: Sweep, here: dict, setup: Setup) -> float:
     plan = setup.plan
     width = Blocks.of(1, plan.rows, plan.dims).width
     share = min(1.0, TRIED / max(1, plan.rows * plan.dims * width * setup.steps))
-    run = {**sweep.run, "exact": True, "every": plan.every}
+    late = lambda o: isinstance(o, AbstractAccumulator) and o.starts_after() is not None
+    # In a short run, which may end before they begin to count:
+    observe = tuple(dataclasses.replace(o, after=0) if late(o) else o for o in setup.observables)
+    run = {**sweep.run, "exact": True, "every": plan.every, "observe": observe}
     given, choice = dict(sweep.given), {name: v for name, v in here.items() if name not in ("steps", "until")}
     if setup.until is None:
-        given["steps"] = max(1, int(setup.steps * share))
+        given["steps"] = max(plan.every or 1, int(setup.steps * share))  # a record at the least
         share = given["steps"] / max(1, setup.steps)
     else:  # with records about as far apart
         records = 1 if plan.every is None else setup.steps // plan.every

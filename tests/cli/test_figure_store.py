@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
     name="two-sweeps", title="Two sweeps", says="The second hangs on the first.",
     presets={"smoke": Config(), "default": Config(sims=40), "paper": Config(sims=80)},
     run=run, plot=lambda config, data: plt.figure(), ensemble=lambda config, data: data,
-    statements=lambda config: [Statement("some", "They spread.", lambda data: float(data["spread"].mean()), at_least(0.0))],
+    statements=lambda config: [Statement("some", "They spread.", lambda d: float(d["spread"].mean()), at_least(0.0))],
 )
 """
 

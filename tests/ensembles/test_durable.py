@@ -84,6 +84,13 @@ def test_sizes_and_steppers_are_points_too(tmp_path):
     assert np.isnan(data["spread_series"].sel(n_steps=10, step=25)).all()
 
 
+def test_what_begins_to_count_late_is_estimated():
+    """By a run that ends long before."""
+    observe = sdesim.observe.Moments(after=10**7 - 100)
+    run = dict(agents=4, steps=10**7, every=20, observe=observe)
+    assert Simulations(asked_of(model(), GRID, **run)).estimate().lanes == 6
+
+
 def test_arrays_of_simulations_are_cut_with_them(tmp_path):
     rng = np.random.default_rng(0)
     run = {**RUN, "init": rng.normal(size=(20, 4, 1)).astype(np.float32)}
