@@ -253,10 +253,10 @@ def _reads_elsewhere(blob: bytes) -> str | None:
         names = ["/"]
         file.visit(names.append)  # along hard links alone
         for name in names:
-            thing = file[name]
+            thing, elsewhere = file[name], False
             if isinstance(thing, h5py.Dataset):
                 elsewhere = thing.is_virtual or thing.external
-            else:
+            elif isinstance(thing, h5py.Group):
                 elsewhere = any(not isinstance(thing.get(n, getlink=True), h5py.HardLink) for n in thing)
             if elsewhere:
                 return f"would read other files: {name} is a link"
