@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.tree_util import Partial
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
@@ -277,6 +278,62 @@ def form(module: Any) -> tuple:
     """
     leaves, structure = jax.tree.flatten(module)
     return structure, tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
+
+
+SMALL = 1 << 16  # bytes of numbers that are cheaper to look at than what is known of them is to find again
+
+
+def as_bits(tree: Any) -> tuple | None:
+    """What a tree is, down to the bits of its numbers, as a key.
+
+    Args:
+        tree: a pytree.
+
+    Returns:
+        Equal for trees of which the same is true; None where that cannot be said so: of a user's parts and functions,
+        which may do something else at each call, of what is traced, and of many numbers.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    if not made_here(structure):
+        return None
+    found, size = [], 0
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, Tracer):
+            size += leaf.nbytes
+            if size > SMALL or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+                return None
+            found.append((leaf.shape, leaf.dtype, getattr(leaf, "weak_type", None), np.asarray(leaf).tobytes()))
+        elif isinstance(leaf, bool | int | float | str):
+            found.append((type(leaf), repr(leaf)))
+        else:
+            return None
+    return structure, tuple(found)
+
+
+def made_here(structure: Any) -> bool:
+    """Whether all nodes of a tree are sdesim's own, or plain containers.
+
+    Args:
+        structure: of `jax.tree.structure`.
+    """
+    try:
+        return _made_here(structure)
+    except TypeError:  # of a static field that has no hash
+        return False
+
+
+@functools.lru_cache(maxsize=4096)
+def _made_here(structure: Any) -> bool:
+    """As `made_here`, of what has a hash."""
+    node = structure.node_data()
+    if node is None:
+        return True
+    kind, static = node
+    if getattr(kind, "OF_USERS", False):
+        return False
+    plain = kind in (tuple, list, dict, type(None))
+    what = static if kind is Partial else kind
+    return (plain or what.__module__.partition(".")[0] == "sdesim") and all(map(_made_here, structure.children()))
 
 
 def described(module: Any) -> dict[str, Any]:

@@ -415,6 +415,8 @@ class Method(eqx.Module):
     program: Program = eqx.field(static=True)
     inputs: list[Array]
 
+    OF_USERS = True  # for `fields.made_here`
+
     def __call__(self, *arguments: PyTree):
         return self.program(self.inputs, arguments)
 
@@ -899,7 +901,10 @@ def _model(model: Dynamics, axes: PyTree, at: _Shapes) -> tuple[Dynamics, Any]:
     eta, eta_axes = _visit("eta", model.eta, axes.eta, _ETA, at)
     rate = _lane(eta, eta_axes) if eqx.is_array(eta) else jax.eval_shape(lambda n: jnp.asarray(eta(n)), at.step)
     at = dataclasses.replace(at, batch=_lane(model.batch, axes.batch).shape, eta=rate.shape)
-    today, today_axes = _within("", _with(model, eta=None), _with(axes, eta=None), at)
+    rest = _with(model, eta=None)
+    today, today_axes = _within("", rest, _with(axes, eta=None), at)
+    if today is rest and eta is model.eta:
+        return model, axes
     return _with(today, eta=eta), _with(today_axes, eta=eta_axes)
 
 

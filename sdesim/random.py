@@ -135,7 +135,7 @@ def seed_words(seed: Any) -> Array:
         whole = check_count("seed", seed, least=0, most=(1 << 64) - 1)
     except ValueError:
         raise ValueError(f"seed={shown(seed)}: {right}") from None
-    return jnp.asarray([whole & 0xFFFFFFFF, whole >> 32], jnp.uint32)
+    return jnp.asarray(np.array([whole & 0xFFFFFFFF, whole >> 32], np.uint32))
 
 
 def seed_number(words: Array) -> int:
@@ -162,7 +162,7 @@ def sim_numbers(first: int, count: int, times: int = 1) -> Array:
     Returns:
         (times * count,), uint32.
     """
-    return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times), np.uint32)
+    return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times))
 
 
 def step_key(seed: Array, stream: ArrayLike, step: ArrayLike) -> tuple[Array, Array]:

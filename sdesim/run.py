@@ -212,7 +212,8 @@ def _simulate(
             lanes.diverged = where(previous.diverged >= 0, previous.diverged, lanes.diverged)
         warn_of_divergence(lanes.diverged, setup.first_sim, ran.remedy(setup.first))
         # Of a result, not its own arguments again: those of a run that is continued in a loop would double each time.
-        start = repr(init) if previous is None else f"the result at step {previous.step}"
+        start = f"the result at step {previous.step}" if previous is not None else init
+        start = start if isinstance(start, str | AbstractInit) else repr(start)  # a law as it is: seldom asked for
         all_said = {**said, **run, "observe": run["observe"] or None, "exact": exact}
         if setup.until is None:
             all_said["steps"] = setup.steps
@@ -226,9 +227,9 @@ def _simulate(
 def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result:
     """The lanes that were run as a result, simulations first. called: how, with the model."""
     lanes, plan, stepper = ran.lanes, setup.plan, setup.stepper
-    last = jnp.asarray(max(lanes.step - 1, 0), jnp.int32)
-    found = ran.of_lanes(Partial(_ends, ran.stepper, ArrayMean(plan.agents), last), lanes.state)
-    agents, quorum, center, velocity, spread, quorum_loss = blocks.sims_first(found)
+    last = np.int32(max(lanes.step - 1, 0))
+    found = lanes.sims_first(Partial(_ends, ran.stepper, ArrayMean(plan.agents), last))
+    agents, quorum, center, velocity, spread, quorum_loss = found
     said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
     settings = {
         "stepper": type(stepper).__name__,
@@ -280,9 +281,10 @@ def _ends(stepper: AbstractStepper, mean: Mean, last_step: Array, model: Dynamic
 
 def _moments(ran: Ran, setup: Setup) -> np.ndarray | None:
     """The coupling's time at the records of agents that step together, in float64; None where it is not known."""
-    records, state = ran.lanes.records, ran.lanes.state
-    numbers = (eqx.filter((ran.model, ran.stepper), eqx.is_array), state.time)
-    if not records.size or not ran.stepper.lockstep or is_traced(numbers):
+    records = ran.lanes.records
+    if not records.size or not ran.stepper.lockstep:
+        return None
+    if is_traced((eqx.filter((ran.model, ran.stepper), eqx.is_array), ran.lanes.state.time)):
         return None
     began = 0.0 if setup.start is None else float(np.asarray(setup.start.time).max(initial=0.0))
     tick = lambda n: ran.stepper.sizes(ran.model, n).tick

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from sdesim.engine.programs import compiled
 from sdesim.fields import is_none, is_traced
 
 VECTOR = 16  # lanes in a vector register, at the most; fewer lanes than that are faster in a program of their own
@@ -105,7 +106,18 @@ class Blocks(NamedTuple):
         Returns:
             Leaves (..., lanes), arrays of JAX.
         """
-        return jax.device_put(jax.tree.map(lambda leaf: in_a_row(leaf)[..., : self.count], tree))
+        return jax.device_put(self.rows(tree))
+
+    def rows(self, tree: PyTree) -> PyTree:
+        """As `join`, of NumPy where lanes are moved by it.
+
+        Args:
+            tree: leaves (blocks, ..., width).
+
+        Returns:
+            Leaves (..., lanes).
+        """
+        return jax.tree.map(lambda leaf: in_a_row(leaf)[..., : self.count], tree)
 
 
 def moving(a: Array | np.ndarray) -> tuple[Any, Any]:
@@ -209,36 +221,17 @@ def swept_and_kept(model: PyTree, axes: PyTree) -> tuple[PyTree, PyTree]:
     Returns:
         Two trees of the model's structure, each with None for the other's leaves.
     """
+    if not jax.tree.leaves(axes):  # of most runs: what looks at each leaf takes a tenth of a short one
+        return axes, model
     kept, swept = eqx.partition(model, jax.tree.map(is_none, axes, is_leaf=is_none))
     return swept, kept
-
-
-def of_lanes(fn: Callable[..., Any], blocks: Blocks | None, model: PyTree, axes: PyTree, *lanes: PyTree) -> PyTree:
-    """fn(model, axes, *lanes), whose results lead up to the lanes on their last axis, block by block.
-
-    Args:
-        fn: a function of a module, or a `jax.tree_util.Partial` of one, that is compiled.
-        blocks: of the lanes; None for one program of all of them.
-        model: with the values of all lanes.
-        axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
-        *lanes: leaves (..., lanes).
-
-    Returns:
-        Leaves (..., lanes).
-    """
-    if blocks is None:
-        return at_once(fn, model, axes, lanes)
-    swept, kept = swept_and_kept(model, axes)
-    needed = blocks.needed
-    blocks, _ = blocks.shared_by(1)
-    return blocks.join(each_block(fn, kept, axes, blocks.split((swept, lanes)), needed))
 
 
 def each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: int) -> PyTree:
     """fn(model, axes, *lanes) of the first blocks; zeros for the others.
 
     Args:
-        fn: as for `of_lanes`.
+        fn: a function of a module, or a `jax.tree_util.Partial` of one, that is compiled.
         kept: the model's leaves that are the same for all lanes.
         axes: for each leaf of the model, -1 or None.
         parts: the model's leaves that are not, and what `fn` takes beside, both (blocks, ...).
@@ -250,12 +243,12 @@ def each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree
     return _each_block(fn, kept, axes, parts, np.int32(number))
 
 
-@eqx.filter_jit
+@compiled
 def at_once(fn: Callable[..., Any], model: PyTree, axes: PyTree, lanes: Sequence[PyTree]) -> PyTree:
     """fn(model, axes, *lanes), in one program of all lanes.
 
     Args:
-        fn: as for `of_lanes`.
+        fn: a function of a module, or a `jax.tree_util.Partial` of one, that is compiled.
         model: with the values of all lanes.
         axes: for each leaf of `model`, -1 or None.
         lanes: what `fn` takes beside, leaves (..., lanes).
@@ -266,7 +259,7 @@ def at_once(fn: Callable[..., Any], model: PyTree, axes: PyTree, lanes: Sequence
     return fn(model, axes, *lanes)
 
 
-@eqx.filter_jit
+@compiled
 def _each_block(fn: Callable[..., Any], kept: PyTree, axes: PyTree, parts: PyTree, number: np.int32):
     def one(block: Array):
         swept, lanes = of_block(parts, block)

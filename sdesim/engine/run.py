@@ -29,6 +29,7 @@ from sdesim.engine.blocks import Blocks
 from sdesim.engine.loop import advance_lanes
 from sdesim.engine.path import Path, compiler_options, first_chunk, inside_a_trace, layout_of
 from sdesim.engine.plan import Plan, view_of
+from sdesim.engine.programs import compiled
 from sdesim.engine.vectorize import NOTES, lanes
 from sdesim.fields import form, said_by
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
@@ -51,7 +52,6 @@ class Lanes:
     """The outcome of a run, lanes on the last axis of every array.
 
     Attributes:
-        state: at the end, leaves (..., lanes).
         observed: by name, (..., lanes).
         axes: by the same names, the names of the axes before the last.
         diverged: each lane's first non-finite step, or -1, (lanes,).
@@ -59,9 +59,11 @@ class Lanes:
         records: the steps after which series were recorded, (records,).
         seconds: that the run took.
         path: by which program, and why.
+        whole: all of them at the end, as they were computed.
+        began: initial positions, leaves as those of `whole`, a leaf a thread.
+        lane_axes: of the model's leaves.
     """
 
-    state: State
     observed: dict[str, Array]
     axes: dict[str, tuple[str, ...]]
     diverged: Any
@@ -69,6 +71,34 @@ class Lanes:
     records: np.ndarray
     seconds: float
     path: Path
+    whole: "_Group"
+    began: tuple[Array, ...]
+    lane_axes: PyTree
+
+    @functools.cached_property
+    def state(self) -> State:
+        """At the end, leaves (..., lanes)."""
+        return self._in_a_row(self.whole.state)
+
+    @property
+    def places(self) -> Array:
+        """Where agents began, (agents, dims, lanes)."""
+        return self._in_a_row(blocks.concatenated(*self.began))
+
+    def _in_a_row(self, tree: PyTree) -> PyTree:
+        return tree if self.path.layout is None else self.path.layout.join(tree)
+
+    def sims_first(self, fn: Callable[..., Any]) -> PyTree:
+        """fn of each lane at the end, computed as the lanes were.
+
+        Args:
+            fn: of (model, axes, state), with lanes on the last axis; a `jax.tree_util.Partial` of a module's function.
+
+        Returns:
+            What fn returns, leaves (lanes, ...), arrays of JAX.
+        """
+        found, layout = self.whole.each(fn, self.lane_axes, self.whole.state), self.path.layout
+        return blocks.sims_first(found if layout is None else layout.rows(found))
 
 
 @functools.cache
@@ -76,7 +106,7 @@ def _compiled(fused: bool = False) -> Callable:
     """`_advance` for this machine, by options that XLA does not take by itself; fused: whether by the GPU kernel."""
     advance: Callable = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
     options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused)) else {}
-    return eqx.filter_jit(advance, **options)
+    return compiled(advance, **options)
 
 
 def _advance_on_a_gpu(*arguments: Any):
@@ -96,7 +126,7 @@ class _Group(NamedTuple):
         first: number of the first lane.
         kept: the model's leaves that are the same for all lanes.
         swept: those that are not.
-        state: of the lanes.
+        state: of the lanes; before they begin, what it is made of.
         sims: the simulation number of each lane.
         given: (a, b) -> what the host hands to the steps a to b of the run, leaves (b - a, ..., lanes); or None.
     """
@@ -105,14 +135,15 @@ class _Group(NamedTuple):
     first: int
     kept: Dynamics
     swept: Dynamics
-    state: State
+    state: Any
     sims: Array
     given: Callable[[int, int], PyTree] | None
 
     def each(self, fn: Callable[..., Any], axes: PyTree, *lanes: PyTree) -> PyTree:
         """fn(model, axes, *lanes) of every block, compiled."""
         if self.needed is None:
-            return blocks.at_once(fn, eqx.combine(self.kept, self.swept), axes, lanes)
+            same = not jax.tree.leaves(self.swept)
+            return blocks.at_once(fn, self.kept if same else eqx.combine(self.kept, self.swept), axes, lanes)
         return blocks.each_block(fn, self.kept, axes, (self.swept, lanes), self.needed)
 
     def at(self, tree: PyTree, lanes: np.ndarray) -> PyTree:
@@ -125,7 +156,7 @@ def _groups(
     layout: Blocks | None,
     model: Dynamics,
     axes: PyTree,
-    state: State,
+    state: PyTree,
     sims: Array,
     given: Given | None,
     workers: int,
@@ -142,7 +173,8 @@ def _groups(
     for i, n in enumerate(needed):
         if n:
             mine = slice(i * each, (i + 1) * each)
-            own, begin, numbers = jax.device_put(jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts))
+            some = parts if workers == 1 else jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts)
+            own, begin, numbers = jax.device_put(some)
             handed = None if given is None else _part_of(given, layout, mine)
             groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, handed))
     return groups
@@ -258,13 +290,14 @@ def run_lanes(
     stepper: AbstractStepper,
     model: Dynamics,
     axes: PyTree,
-    state: State,
+    state: PyTree,
     sims: Array,
     seed: Array,
     *,
     first: int,
     steps: int,
     path: Path,
+    begin: Sequence[Callable[..., PyTree]] = (),
     observables: Sequence[AbstractObservable] = (),
     given: Given | None = None,
     progress: bool = False,
@@ -277,12 +310,14 @@ def run_lanes(
         stepper: what a step is.
         model: with the values of all lanes.
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
-        state: of all lanes before the first step, leaves (..., lanes).
+        state: of all lanes before the first step, leaves (..., lanes); or what `begin` makes it of.
         sims: the simulation number of each lane, uint32 (lanes,), which with `seed` decides its noise.
         seed: two words.
         first: the first step's number.
         steps: how many.
         path: from `choose`.
+        begin: functions of (model, axes, sims, state), one after another, each compiled in the lanes' blocks, to the
+            state of lanes that start; none where they go on.
         observables: what is watched; nothing by default.
         given: what the host hands to the lanes; None for nothing.
         progress: whether a bar is shown.
@@ -295,10 +330,13 @@ def run_lanes(
     plan, layout = path.of(plan), path.layout
     count = sims.shape[0]
     workers = 1
-    size = sum(a.nbytes for a in (state.x, state.v) if a is not None and not path.traced)
-    if layout is not None and size > THREAD_BYTES:
+    number = plan.agents * plan.dims * count * (1 if model.momentum is None else 2)
+    if layout is not None and number * (jnp.result_type(float) if begin else state.x.dtype).itemsize > THREAD_BYTES:
         workers = min(cores(), layout.needed)
     groups = _groups(layout, model, axes, state, sims, given, workers)
+    for fn in begin:
+        groups = [group._replace(state=group.each(fn, axes, group.sims, group.state)) for group in groups]
+    places = tuple(group.state.x for group in groups)
     key = (plan, form((stepper, model, tuple(observables))), layout is None, path.traced)
     with bar(steps * count, f"{label} ({path})", progress) as told, _noting(key):
         stop = threading.Event()
@@ -306,16 +344,17 @@ def run_lanes(
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
         observed, names = _observed(run, whole, ends)
-    join = (lambda tree: tree) if layout is None else layout.join
     return Lanes(
-        state=join(whole.state),
-        observed=join(observed),
+        observed=observed if layout is None or not observed else layout.join(observed),
         axes=names,
         diverged=_dated(run, model, sims, [lost for end in ends for lost in end.lost]),
         step=first + steps,
         records=_records(run),
         seconds=time.perf_counter() - began,
         path=ends[0].path.because(_NOTES.get(key, ())),
+        whole=whole,
+        began=places,
+        lane_axes=axes,
     )
 
 
@@ -583,6 +622,8 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
 def _dated(run: _Run, model: Dynamics, sims: Array, lost: list[_Lost]) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
     diverged = np.full(sims.shape, -1)
+    if not lost:
+        return diverged
     plan = dataclasses.replace(run.plan, every=None, kernel=None, paired=False)
     swept, kept = blocks.swept_and_kept(model, run.axes)
     width = Blocks.of(1, plan.rows, plan.dims, plan.width).width  # one for all, so one program

@@ -17,6 +17,9 @@ from sdesim.memory import available_memory
 from sdesim.observe import AbstractObservable, AbstractSeries
 from sdesim.steppers import AbstractStepper
 
+SMALL = 32 * 2**20
+"""Bytes that are not asked for: to look at what is free takes longer than a run of so few."""
+
 
 def check_memory(
     plan: Plan,
@@ -72,6 +75,8 @@ def check_memory(
 
     state, working = parts(lanes)
     need = state + working
+    if limit is None and need <= SMALL:
+        return need
     have = available_memory() if limit is None else byte_count("memory", limit)
     if have is not None and need > have:
         most = have // one  # a whole number of blocks of which may fit, or a few lanes in a program of their own

@@ -21,7 +21,7 @@ from jaxtyping import Array, PyTree
 from sdesim import random
 from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine import blocks, vectorize
+from sdesim.engine import vectorize
 from sdesim.engine.run import Lanes
 from sdesim.ensembles.designs import Design
 from sdesim.ensembles.rules import Rule
@@ -519,7 +519,7 @@ def run_points(
     on_lanes, axes = _on_lanes(model, columns, setup.sims)
     with setup.run(on_lanes, axes, points, progress=progress, label="sweep") as ran:
         last = Partial(_finals, ran.stepper, ArrayMean(setup.plan.agents))
-        finals = blocks.sims_first(ran.of_lanes(last, ran.lanes.state))
+        finals = ran.lanes.sims_first(last)
         advice = ran.remedy(0)
     labels = labels_of((*FINALS, *setup.observables))
     data = _label(ran.lanes, finals, points, sweep.grid, setup, sweep.keep_agents, labels)

@@ -3,8 +3,8 @@
 import contextlib
 import contextvars
 import dataclasses
-import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,14 +19,13 @@ from jaxtyping import Array, PyTree
 from sdesim import random
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
-from sdesim.engine.blocks import Blocks
-from sdesim.engine.path import choose
+from sdesim.engine.path import Path, choose, inside_a_trace
 from sdesim.engine.plan import Plan
-from sdesim.engine.run import Given, Lanes, run_lanes
+from sdesim.engine.run import Given, Lanes, run_lanes, settings
 from sdesim.engine.vectorize import lanes
-from sdesim.ensembles.memory import check_memory
+from sdesim.ensembles.memory import SMALL, check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
-from sdesim.fields import check_count, check_sign, concrete, is_none, is_traced, named, number, shown
+from sdesim.fields import as_bits, check_count, check_sign, concrete, is_none, is_traced, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractObservable, labels_of
@@ -86,6 +85,8 @@ class Setup:
         until: the moment at which a run by seconds ends; None for one by steps.
         memory: bytes that may be used, as `simulate` was given it.
         exact: whether short runs are computed as blocks of one width.
+        key: of a run that may be asked for again, all that was checked of it, to the bit; else None.
+        path: of a run that was asked for before, by which program it went; else None.
     """
 
     model: Dynamics
@@ -105,6 +106,8 @@ class Setup:
     until: float | None
     memory: int | str | None
     exact: bool
+    key: Any = None
+    path: Path | None = None
 
     @classmethod
     def of(
@@ -169,6 +172,11 @@ class Setup:
             TypeError: for an argument of another kind, likewise.
             MemoryError: if what is held of the lanes alone is not there.
         """
+        said = (agents, dims, sims, first_sim, steps, until, at, epoch, every, memory, exact, fast, points, width)
+        key = None if increments is not None else _key(said, (model, stepper, init, velocity, observe))
+        if key is not None and (known := _KNOWN.get(key)) is not None:
+            changed = dict(model=model, stepper=stepper, seed=random.seed_words(seed), init=init, velocity=velocity)
+            return dataclasses.replace(known, **changed)
         if isinstance(model, Dynamics) and (change := _change.get()) is not None:
             model, stepper = change(model, stepper)
         start = init if isinstance(init, Result) else None
@@ -202,7 +210,10 @@ class Setup:
             for o in observables:
                 o.check_seconds()
         if stepper.lockstep:  # the stiffness of a rule is that of an exchange of all agents
-            warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
+            warned = warn_of_stiffness(model, stepper, plan.agents, first, sizes["steps"])
+            key = None if warned or feed is not None else key
+        else:
+            key = None
         if increments is not None:
             increments = _fitting(increments, (sizes["steps"], sizes["sims"], plan.agents, plan.dims), model)
             if feed is not None:
@@ -211,13 +222,13 @@ class Setup:
         plan = dataclasses.replace(plan, start=math.gcd(first, plan.epoch) if plan.epoch else 0, width=width)
         last = None if moments is None else moments[-1]
         given = (init, velocity, start, increments, feed, last)
-        setup = cls(model, stepper, plan, observables, *of_run, *given, memory, exact)
+        setup = cls(model, stepper, plan, observables, *of_run, *given, memory, exact, key)
         setup._check_memory(model, stepper, points, work=False)
         return setup
 
-    def _check_memory(self, model: Dynamics, stepper: AbstractStepper, points: int, work: bool) -> None:
+    def _check_memory(self, model: Dynamics, stepper: AbstractStepper, points: int, work: bool) -> int:
         run = (self.steps, self.observables, self.memory, points)
-        check_memory(self.plan, stepper, model, points * self.sims, *run, exact=self.exact, work=work)
+        return check_memory(self.plan, stepper, model, points * self.sims, *run, exact=self.exact, work=work)
 
     def _handed(self, reading: Reading | None) -> Given | None:
         """What the host hands to the lanes."""
@@ -228,6 +239,65 @@ class Setup:
         every = np.arange(self.sims)
         some = lambda a, lanes: a if np.array_equal(lanes, every) else a[..., lanes % self.sims]
         return lambda lanes: lambda a, b: {"dw": some(jnp.moveaxis(dw[a:b], 1, -1), lanes)}
+
+    def _begins(
+        self, model: Dynamics, stepper: AbstractStepper, sims: Array, points: int, within: contextlib.ExitStack
+    ) -> tuple[PyTree, tuple[Callable[..., Any], ...]]:
+        """The state of all lanes before the first step; or what it is made of, and by what, one after another."""
+        if self.start is not None:
+            return self.start.restart(model, stepper), ()
+        plan, dtype = self.plan, jnp.result_type(float)
+        drawn, arrays = [], []
+        streams = {"init": Stream.POSITION, "velocity": Stream.VELOCITY}
+        for name, init in (("init", Point(0.0) if self.init is None else self.init), ("velocity", self.velocity)):
+            draw, array = None, None
+            if isinstance(init, AbstractInit):
+                check_law(name, init, plan.dims)
+                if init.fixed is None:
+                    law = within.enter_context(law_of_today(init, plan.agents, plan.dims))
+                    draw = Partial(_draw, law, self.seed, plan.agents, plan.dims, dtype, int(streams[name]))
+                else:
+                    array = _everywhere(init.fixed, plan.agents, plan.dims, sims, dtype)
+            elif init is not None:
+                array = initial_array(name, init, plan, sims, points)
+            drawn.append(draw)
+            arrays.append(array)
+        start = Partial(_start, stepper)
+        # Two programs: what follows from a place that is drawn in the same one would be rounded with its drawing.
+        return tuple(arrays), (start,) if drawn == [None, None] else (Partial(_drawn, tuple(drawn)), start)
+
+    def _looked_at(
+        self, model: Dynamics, axes: PyTree, bare: AbstractStepper, points: int, within: contextlib.ExitStack
+    ) -> tuple[Dynamics, PyTree, tuple[AbstractObservable, ...], AbstractStepper, Path]:
+        """A model, its axes, observables and stepper with users' functions as they are now, and the path of the run."""
+        plan, given = self.plan, self.increments is not None
+        sizes = dict(agents=plan.agents, dims=plan.dims)
+        flags = dict(renews=plan.epoch is not None, given=given)
+        changing = today(model, axes, self.observables, bare, **sizes, **flags)
+        new, axes, watched, stepper = within.enter_context(changing)
+        check_rates(self.model, stepper, plan.agents, self.first, self.steps)
+        one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
+        need = self._check_memory(one, stepper, points, work=True)
+        places = (self.init, self.velocity) if self.start is None else self.start.state
+        arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, self.increments, places)
+        path = choose(
+            plan,
+            stepper,
+            new,
+            axes,
+            watched,
+            points * self.sims,
+            exact=self.exact,
+            increments=given,
+            arrays=arrays,
+            dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
+        )
+        same = new is model and stepper is bare and all(map(operator.is_, watched, self.observables))
+        if self.key is not None and model is self.model and same and need <= SMALL and path.kernel is None:
+            if len(_KNOWN) >= KNOWN:
+                _KNOWN.pop(next(iter(_KNOWN)), None)
+            _KNOWN[self.key] = dataclasses.replace(self, path=path)
+        return new, axes, watched, stepper, path
 
     @contextlib.contextmanager
     def run(
@@ -253,38 +323,13 @@ class Setup:
         numbers = random.sim_numbers(self.first_sim, self.sims, points)
         records = np.zeros(0, int) if plan.every is None else np.arange(0, self.steps + 1, plan.every)
         reading = None if self.feed is None else self.feed.reading(records)
-        dw = self.increments
-        sizes = dict(agents=plan.agents, dims=plan.dims)
-        flags = dict(renews=plan.epoch is not None, given=dw is not None)
         bare = self.stepper.bare(self.feed)
-        with today(model, axes, self.observables, bare, **sizes, **flags) as (new, axes, watched, stepper):
-            check_rates(self.model, stepper, plan.agents, self.first, self.steps)
-            one = jax.tree.map(lambda axis, a: a if axis is None else a[..., 0], axes, new, is_leaf=is_none)
-            self._check_memory(one, stepper, points, work=True)
-            places = (self.init, self.velocity) if self.start is None else self.start.state
-            arrays = (eqx.filter((new, watched, stepper), eqx.is_array), self.seed, dw, places)
-            path = choose(
-                plan,
-                stepper,
-                new,
-                axes,
-                watched,
-                points * self.sims,
-                exact=self.exact,
-                increments=dw is not None,
-                arrays=arrays,
-                dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
-            )
-            layout = path.layout
-            if self.start is None:
-                place = functools.partial(initial_lanes, tile=points, layout=layout)
-                x = place(new, Point(0.0) if self.init is None else self.init, plan, numbers, self.seed)
-                v = None
-                if self.velocity is not None:
-                    v = place(new, self.velocity, plan, numbers, self.seed, velocity=True)
-                state = start_lanes(new, stepper, axes, x, v, layout)
+        with contextlib.ExitStack() as within:
+            if self.path is not None and model is self.model:
+                new, watched, stepper, path = model, self.observables, bare, self.path
             else:
-                state = self.start.restart(new, stepper)
+                new, axes, watched, stepper, path = self._looked_at(model, axes, bare, points, within)
+            state, begin = self._begins(new, stepper, numbers, points, within)
             lanes = run_lanes(
                 plan,
                 stepper,
@@ -296,6 +341,7 @@ class Setup:
                 first=self.first,
                 steps=self.steps,
                 path=path,
+                begin=begin,
                 observables=watched,
                 given=self._handed(reading),
                 progress=progress,
@@ -303,7 +349,22 @@ class Setup:
             )
             if self.feed is not None and reading is not None:
                 _timed(lanes, self.feed.stride, reading, self.sims, self.first)
-            yield Ran(lanes, stepper, new, axes, layout, state.x)
+            yield Ran(lanes, stepper, new, axes)
+
+
+KNOWN = 64  # runs that are not looked at again
+_KNOWN: dict[Any, Setup] = {}
+"""Runs that were checked, by their keys. What a check finds follows from the numbers to the bit, so that it would find
+the same; of a user's functions it may not, and these have no key."""
+
+
+def _key(said: tuple, parts: PyTree) -> Any:
+    """What is checked of a run, to the bit; None where that cannot be said, or is not all there is."""
+    if not all(value is None or type(value) in (bool, int, float, str) for value in said):
+        return None
+    if _change.get() is not None or (bits := as_bits(parts)) is None or inside_a_trace():
+        return None
+    return tuple(map(repr, said)), bits, tuple(settings().values()), jax.default_backend()
 
 
 class Ran(NamedTuple):
@@ -314,28 +375,12 @@ class Ran(NamedTuple):
         stepper: what a step was, with users' functions as they were.
         model: with users' functions as they were.
         axes: of the model's leaves, as they were.
-        layout: how lanes were cut into blocks; None for one program of all.
-        began: initial positions, (agents, dims, lanes).
     """
 
     lanes: Lanes
     stepper: AbstractStepper
     model: Dynamics
     axes: PyTree
-    layout: Blocks | None
-    began: Array
-
-    def of_lanes(self, fn: Callable[..., Any], state: State) -> PyTree:
-        """fn of each lane, computed as the lanes were.
-
-        Args:
-            fn: of (model, axes, state), with lanes on the last axis.
-            state: of the lanes.
-
-        Returns:
-            What fn returns, lanes on the last axis.
-        """
-        return blocks.of_lanes(fn, self.layout, self.model, self.axes, state)
 
     def remedy(self, first: int) -> str:
         """What would help those that diverged.
@@ -346,7 +391,7 @@ class Ran(NamedTuple):
         Returns:
             Advice, which ends a sentence.
         """
-        return remedy(self.model, self.axes, self.began, first, self.lanes.diverged)
+        return remedy(self.model, self.axes, lambda: self.lanes.places, first, self.lanes.diverged)
 
 
 def _timed(lanes: Lanes, stride: int | None, reading: Reading, sims: int, first: int) -> None:
@@ -567,7 +612,7 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
     if callable(model.eta):
         etas = jax.vmap(lambda n: jnp.asarray(model.eta(n)))(jnp.asarray(looks))
     else:
-        looks, etas = looks[:1], model.eta[None]
+        looks, etas = looks[:1], np.asarray(model.eta)[None]
     if is_traced(etas):
         return
     if etas.shape[1:] not in ((), (agents,)):
@@ -587,49 +632,70 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
         raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 
 
-def initial_lanes(
-    model: Dynamics,
-    init: Any,
-    plan: Plan,
-    sims: Array,
-    seed: Array,
-    velocity: Any = None,
-    tile: int = 1,
-    layout: Blocks | None = None,
-) -> Array:
-    """Initial positions (or velocities) of the lanes.
+def initial_lanes(model: Dynamics, init: Any, plan: Plan, sims: Array, seed: Array, velocity: Any = None) -> Array:
+    """Initial positions (or velocities) of simulations.
 
     Args:
         model: the dynamics.
         init: a law of `sdesim.init`, a number, or an array that broadcasts to (sims, agents, dims).
         plan: what is static about the run.
-        sims: numbers of the lanes' simulations, (lanes,), uint32.
+        sims: their numbers, (sims,), uint32.
         seed: two words.
         velocity: anything but None for velocities.
-        tile: how often the simulations are repeated: the points of a grid.
-        layout: how lanes are cut into blocks; None for one program of all.
 
     Returns:
-        (agents, dims, lanes).
+        (agents, dims, sims).
 
     Raises:
         TypeError: for what is no law and no numbers.
         ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite, or a law of another
             number of coordinates.
     """
-    dtype = jnp.result_type(float)
+    name, stream = ("init", Stream.POSITION) if velocity is None else ("velocity", Stream.VELOCITY)
+    if not isinstance(init, AbstractInit):
+        return initial_array(name, init, plan, sims)
+    check_law(name, init, plan.dims)
+    with law_of_today(init, plan.agents, plan.dims) as law:
+        return draw_lanes(law, seed, sims, plan.agents, plan.dims, jnp.result_type(float), stream)
+
+
+def check_law(name: str, law: AbstractInit, dims: int) -> None:
+    """Refuse a law of initial states of another number of coordinates.
+
+    Args:
+        name: of the argument.
+        law: the law.
+        dims: dimensions d.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if law.dims not in (None, 1, dims):
+        what = f"{type(law).__name__} has numbers of {law.dims} coordinates"
+        raise ValueError(f"{name}: {what}, and dims={dims}; give one number, or one a coordinate")
+
+
+def initial_array(name: str, init: Any, plan: Plan, sims: Array, tile: int = 1) -> Array:
+    """Initial positions (or velocities) of the lanes as they are given.
+
+    Args:
+        name: of the argument.
+        init: a number, or an array that broadcasts to (sims, agents, dims).
+        plan: what is static about the run.
+        sims: numbers of the lanes' simulations, (lanes,).
+        tile: how often the simulations are repeated: the points of a grid.
+
+    Returns:
+        (agents, dims, lanes).
+
+    Raises:
+        TypeError: for what is no numbers.
+        ValueError: for an array that does not broadcast to (sims, agents, dims) or is not finite.
+    """
     shape = (sims.size // tile, plan.agents, plan.dims)
-    stream = Stream.POSITION if velocity is None else Stream.VELOCITY
-    name = "init" if velocity is None else "velocity"
-    if isinstance(init, AbstractInit):
-        if init.dims not in (None, 1, plan.dims):
-            what = f"{type(init).__name__} has numbers of {init.dims} coordinates"
-            raise ValueError(f"{name}: {what}, and dims={plan.dims}; give one number, or one a coordinate")
-        with law_of_today(init, plan.agents, plan.dims) as law:
-            return draw_lanes(law, seed, sims, plan.agents, plan.dims, dtype, stream, layout)
     if callable(init):
         raise TypeError(f"{name}={shown(init)}: must be a law of sdesim.init, a number or an array; a function is none")
-    x = jnp.asarray(named(name, number)(init), dtype)
+    x = jnp.asarray(named(name, number)(init), jnp.result_type(float))
     try:
         x = jnp.broadcast_to(x, shape) if x.ndim in (0, 3) else jnp.broadcast_to(x[(None,) * (3 - x.ndim)], shape)
     except (ValueError, IndexError, TypeError) as error:
@@ -648,9 +714,8 @@ def draw_lanes(
     dims: int,
     dtype: DTypeLike,
     stream: int = Stream.POSITION,
-    layout: Blocks | None = None,
 ) -> Array:
-    """States of many simulations by a law, block by block; where nothing is drawn, nothing is compiled.
+    """States of many simulations by a law, in one program; where nothing is drawn, nothing is compiled.
 
     Args:
         law: of the states of one simulation.
@@ -660,22 +725,28 @@ def draw_lanes(
         dims: of one agent.
         dtype: of the states.
         stream: what they are for, a `Stream` or its number.
-        layout: how lanes are cut into blocks; None for one program of all.
 
     Returns:
         (agents, dims, sims), in length.
     """
     if law.fixed is not None:
-        x, xp = blocks.moving(law.fixed)
-        x = xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape))
-        return jnp.asarray(x, dtype)
-    draw = Partial(_draw, seed, agents, dims, jnp.dtype(dtype), int(stream))
-    return blocks.of_lanes(draw, layout, law, jax.tree.map(lambda _: None, law), sims)
+        return _everywhere(law.fixed, agents, dims, sims, dtype)
+    draw = Partial(_draw, law, seed, agents, dims, jnp.dtype(dtype), int(stream))
+    return blocks.at_once(Partial(_drawn, (draw,)), None, None, (sims, (None,)))[0]
 
 
-def _draw(
-    seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, law: AbstractInit, axes: PyTree, sims: Array
-) -> Array:
+def _everywhere(x: Array, agents: int, dims: int, sims: Array, dtype: DTypeLike) -> Array:
+    """A number, or one a coordinate, of all agents of all simulations, (agents, dims, sims)."""
+    x, xp = blocks.moving(x)
+    return jnp.asarray(xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape)), dtype)
+
+
+def _drawn(draws: tuple, model: Dynamics, axes: PyTree, sims: Array, arrays: tuple) -> tuple:
+    """Of each array that there is not what is drawn in its place."""
+    return tuple(a if draw is None else draw(sims) for draw, a in zip(draws, arrays, strict=True))
+
+
+def _draw(law: AbstractInit, seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, sims: Array) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
@@ -699,15 +770,8 @@ def default_dims(model: Dynamics, init: Any) -> int:
     return shape[-1] if shape and shape[-1] else 1
 
 
-def start_lanes(
-    model: Dynamics,
-    stepper: AbstractStepper,
-    axes: PyTree,
-    x: Array,
-    v: Array | None,
-    layout: Blocks | None = None,
-) -> State:
-    """The state of lanes that start.
+def start_lanes(model: Dynamics, stepper: AbstractStepper, axes: PyTree, x: Array, v: Array | None) -> State:
+    """The state of lanes that start, in one program.
 
     Args:
         model: the dynamics.
@@ -715,13 +779,12 @@ def start_lanes(
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
         x: positions, (agents, dims, lanes).
         v: displacements in one iteration, (agents, dims, lanes); None for at rest.
-        layout: how lanes are cut into blocks; None for one program of all.
 
     Returns:
         The state, lanes on the last axis.
     """
-    return blocks.of_lanes(Partial(_start, stepper), layout, model, axes, x, v)
+    return blocks.at_once(Partial(_start, stepper), model, axes, (None, (x, v)))
 
 
-def _start(stepper: AbstractStepper, model: Dynamics, axes: PyTree, x: Array, v: Array | None) -> State:
-    return lanes(lambda m, x, v: stepper.init(m, x, v), (axes, -1, -1))(model, x, v)
+def _start(stepper: AbstractStepper, model: Dynamics, axes: PyTree, sims: Array | None, places: tuple) -> State:
+    return lanes(lambda m, x, v: stepper.init(m, x, v), (axes, -1, -1))(model, *places)

@@ -1,5 +1,6 @@
 """What a run warns of: before it, a coupling that is too stiff for its step; after it, simulations that diverged."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from sdesim.dynamics import Dynamics
 from sdesim.engine import blocks
 from sdesim.engine.blocks import LEAST
 from sdesim.engine.vectorize import lanes
-from sdesim.fields import is_traced, warn
+from sdesim.fields import as_bits, is_traced, warn
 from sdesim.steppers import AbstractStepper
 
 
@@ -25,13 +26,13 @@ class DivergenceWarning(UserWarning):
     """Some simulations became non-finite. Their results are kept as they are and marked."""
 
 
-def remedy(model: Dynamics, axes: PyTree, x: Array, first: int, diverged: np.ndarray) -> str:
+def remedy(model: Dynamics, axes: PyTree, places: Callable[[], Array], first: int, diverged: np.ndarray) -> str:
     """What would help simulations that diverged, by the cause as far as it can be told.
 
     Args:
         model: the dynamics, with a value for each lane of what is swept.
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
-        x: where agents started, (agents, dims, lanes).
+        places: where agents started, (agents, dims, lanes), if anyone asks.
         first: the run's first step.
         diverged: the first step after which each lane is not finite, (lanes,); -1 for never.
 
@@ -39,7 +40,7 @@ def remedy(model: Dynamics, axes: PyTree, x: Array, first: int, diverged: np.nda
         Advice, which ends a sentence.
     """
     usual = "a smaller eta or gain would be stable"
-    if is_traced((diverged, x)) or not (np.asarray(diverged) >= 0).any():
+    if is_traced(diverged) or not (np.asarray(diverged) >= 0).any() or is_traced(x := places()):
         return usual
     step = int(np.min(diverged[diverged >= 0]))
     if callable(model.eta):
@@ -82,7 +83,7 @@ def warn_of_divergence(diverged: np.ndarray, first_sim: int, remedy: str) -> Non
     )
 
 
-def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, first: int = 0, steps: int = 1) -> None:
+def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, first: int = 0, steps: int = 1) -> bool:
     """Warn where one step of the coupling alone amplifies: beyond step * stiffness = 2 in Jacobi order.
 
     A learning rate that depends on the step is looked at at some steps of the run; of rates that differ between agents,
@@ -95,21 +96,36 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
         first: the run's first step.
         steps: how many there are.
 
+    Returns:
+        Whether it does.
+
     Warns:
         StabilityWarning: where it does.
     """
     if is_traced(eqx.filter((model, stepper), eqx.is_array)):
-        return
+        return False
+    parts = (stepper, model.eta, model.momentum, model.coupling, model.velocity_coupling)
+    key = None if (bits := as_bits(parts)) is None else (bits, agents, first, steps)
+    if key is not None and key in _STABLE:
+        return False
     changes = callable(model.eta) or callable(getattr(stepper, "pace", None))
     looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if changes else 1)]
     each = [_ticks(model, stepper, step) for step in looks]
     ticks = np.max(each, axis=0)
-    for name, rule in (("coupling", model.coupling), ("velocity_coupling", model.velocity_coupling)):
-        if rule is not None:
-            warn_if_unstable(name, rule, ticks, agents, stepper.order)
+    rules = {"coupling": model.coupling, "velocity_coupling": model.velocity_coupling}
+    warned = [warn_if_unstable(name, r, ticks, agents, stepper.order) for name, r in rules.items() if r is not None]
+    if key is not None and not any(warned):
+        if len(_STABLE) >= STABLE:
+            _STABLE.pop(next(iter(_STABLE)), None)
+        _STABLE[key] = None
+    return any(warned)
 
 
-def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> None:
+STABLE = 256  # steps of couplings that are not looked at again
+_STABLE: dict[Any, None] = {}  # those of which nothing was said, by all that it follows from
+
+
+def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> bool:
     """Warn if a step of the coupling alone amplifies.
 
     Args:
@@ -119,13 +135,16 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
         agents: of one simulation.
         order: of the stepper.
 
+    Returns:
+        Whether it does.
+
     Warns:
         StabilityWarning: with the growth, and the gain that would be stable.
     """
     tick = rule.stiffest(np.asarray(ticks))
     growth = rule.amplification(tick, agents, order)
     if growth is None or not growth > 1 or not tick > 0:
-        return
+        return False
     what = f"{name}: unstable: a step of {type(rule).__name__} with {agents} agents multiplies its fastest mode"
     stiffness = rule.stiffness(agents)
     detail = "reduce its rates or eta"
@@ -137,6 +156,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     elif stiffness is not None and stiffness < 0:
         detail = "a negative gain pushes agents apart"
     warn(f"{what} by {growth:.3g}. {detail}", StabilityWarning)
+    return True
 
 
 def _ticks(model: Dynamics, stepper: AbstractStepper, step: int) -> np.ndarray:

@@ -129,7 +129,9 @@ class Result:
         """How the run was called, with the model's parts and numbers: what a file says of it."""
         model = self.run["model"]
         model = described(model) if isinstance(model, Dynamics) else model
-        return {**self.run, "model": model, "call": str(self.run["call"])}
+        init = self.run["init"]
+        said = init if isinstance(init, str) else repr(init)
+        return {**self.run, "model": model, "init": said, "call": str(self.run["call"])}
 
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
