@@ -20,6 +20,7 @@ claims NAME --break [--record]
 claims NAME --seeds N [--preset smoke|default|paper] [--record]
 train [FILE.toml] [--algorithm NAME] [--agents P] [--k K] [--eta ETA] [--out DIR] [--resume]
 data cifar10 [--folder DIR]
+data imagenet --folder DIR
 bench [--quick] [--json FILE] [--out DIR] [--record [FILE]]
 sweep FILE.py|FILE.toml --store DIR [--workers N] [--worker] [--dry-run] [--NAME VALUE ...]
 runs DIR [--check|--repair|--prune|--delete]
@@ -47,7 +48,8 @@ break it. --break runs a figure under every wrong model that applies, --seeds at
 found beside its claims.
 
 `sdesim train` trains networks with the same coupling rules and writes history.nc, summary.png and checkpoints. `sdesim
-data cifar10` fetches the images, and verifies them.
+data cifar10` fetches the images, and verifies them; `sdesim data imagenet` says whether decoding photographs keeps up
+with training.
 
 `sdesim bench` measures sdesim beside other ways to run the same iteration and prints a table. --json writes its rows,
 --out draws bench.png, --record appends what matters to the benchmark record.

@@ -26,6 +26,7 @@ from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
 from sdesim.results.datasets import read_dataset
 from sdesim.results.files import WriteError, write_text
+from sdesim.training import photos
 from sdesim.training.asked import BY_DATA, SCHEDULES
 
 Data = Literal["cifar10", "synthetic", "imagenet", "text", "tabular"]
@@ -120,6 +121,8 @@ class Options:
     """Deal each class to the agents by a Dirichlet law of this concentration; by default all have all samples."""
     images: Annotated[int | None, _shown("INT")] = None
     """Use this many training and a fifth as many test samples alone; all by default, 2000 of synthetic images."""
+    lazy: bool = False
+    """Decode photographs while training, again in each epoch, also where all would fit into memory."""
     schedule: Literal["stall", "constant"] = "stall"
     """stall: divide an agent's rate by 5, 2, 2 when its validation loss stalls (BS 6.1)."""
     weight_decay: float = 0.0
@@ -274,7 +277,7 @@ def run(options: Options) -> xr.Dataset:
     name = BY_DATA.get(options.data, "three-layer") if options.network is None else options.network
     check_choice("network", name, training.NETWORKS)
     check_count("batch", options.batch)
-    images = training.load(options.data, options.data_folder, options.images)
+    images = training.load(options.data, options.data_folder, options.images, options.lazy)
     data = training.split(images, options.seed)
     network: Any = training.NETWORKS[name](images.outputs)
     given: dict[str, Any] = {n: value for n in OWN if (value := getattr(options, n)) is not None}
@@ -398,6 +401,70 @@ def _title(options: Options) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
+class Photographs:
+    """Count the photographs of a folder in ImageNet's layout, and measure how fast they are decoded beside a step."""
+
+    folder: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
+    images: int = 256
+    """Photographs to decode for that."""
+    side: int = photos.SIDE
+    """Pixels to which the lesser side is scaled."""
+    crop: int = 221
+    """Pixels a side of what the network sees."""
+    agents: int = AGENTS
+    """Agents of a step."""
+    batch: int = 32
+    """Images a step and agent."""
+
+
+def look(arguments: Sequence[str]) -> str:
+    """`sdesim data imagenet --folder DIR`: what a folder has, and whether decoding keeps up with steps.
+
+    Args:
+        arguments: after `sdesim data imagenet`.
+
+    Returns:
+        Lines of text.
+
+    Raises:
+        ValueError: as `sdesim.training.imagenet`, and for a bad number.
+        FileNotFoundError: as `sdesim.training.imagenet`.
+    """
+    asked = parse_options(Photographs, "data imagenet", arguments)
+    whole = training.imagenet(asked.folder, side=asked.side, lazy=True)
+    classes, photographs = whole.outputs, whole.train_x
+    assert isinstance(photographs, training.Lazy)
+    some = photographs[: check_count("images", asked.images, least=2)]
+    one, all_cores = (_images_a_second(some, threads) for threads in (1, some.threads))
+    x, y = some.read(), whole.train_y[: len(some)]
+    small = training.split(training.Images(x, y, x[:0], y[:0]), validation=0.0)
+    options = dict(agents=asked.agents, batch=asked.batch, crop=asked.crop, schedule=training.Constant())
+    run = training.Training(
+        training.ElevenLayer(classes), small, training.algorithm("easgd"), train_images=1, evaluation_batch=1, **options
+    )
+    run.step()  # compiled
+    began = time.perf_counter()
+    run.step(2)
+    taken = 2 * run.images_a_step / (time.perf_counter() - began)
+    enough = (
+        "decoding keeps up" if all_cores > taken else f"steps would wait for images: {taken / one:.0f} cores would do"
+    )
+    return (
+        f"{asked.folder}: {classes} classes, {len(whole.train_y)} images to train on, {len(whole.test_y)} to test on\n"
+        f"decoded: {one:.0f} images/s by one thread, {all_cores:.0f} by {some.threads}\n"
+        f"a step of the eleven-layer network, {asked.agents} agents, batches of {asked.batch}: {taken:.0f} images/s; "
+        f"{enough}"
+    )
+
+
+def _images_a_second(images: training.Lazy, threads: int) -> float:
+    some, began = training.Lazy(images.source, threads=threads)[: len(images)], time.perf_counter()
+    some.read()
+    return len(some) / (time.perf_counter() - began)
+
+
+@dataclasses.dataclass(frozen=True)
 class Fetch:
     """Fetch CIFAR-10 unless it is there, and verify it."""
 
@@ -407,6 +474,8 @@ class Fetch:
 
 def fetch(arguments: Sequence[str]) -> Path:
     """`sdesim data cifar10 [--folder DIR]`: fetch it unless it is there, verify it, and say where it is.
+
+    `sdesim data imagenet --folder DIR` looks at a folder of the user's.
 
     Args:
         arguments: after `sdesim data`.
@@ -424,7 +493,7 @@ def fetch(arguments: Sequence[str]) -> Path:
     if name in ("-h", "--help"):
         rest = [name]
     else:
-        check_choice("data", name, ("cifar10",))
+        check_choice("data", name, ("cifar10", "imagenet"))  # of which the second is `look`
     options = parse_options(Fetch, "data cifar10", rest)
     return training.fetch_cifar10(options.folder, progress=sys.stderr.isatty())
 
@@ -439,7 +508,9 @@ def main(command: str, arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    if command == "data":
+    if command == "data" and arguments[:1] in (["imagenet"], ("imagenet",)):
+        print(look(arguments[1:]))
+    elif command == "data":
         print(f"CIFAR-10 is in {fetch(arguments)}, all six parts as published")
     else:
         options = parse(arguments)

@@ -9,6 +9,7 @@ from sdesim.training.callbacks import Callback, Keep, Progress, ShowProgress
 from sdesim.training.data import Split, cifar10, fetch_cifar10, load, split, synthetic
 from sdesim.training.deal import AbstractDeal, Dirichlet
 from sdesim.training.inner import OPTIMIZERS, optimizer
+from sdesim.training.lazy import Lazy
 from sdesim.training.logs import TensorBoard
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, ElevenLayer, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
@@ -33,6 +34,7 @@ __all__ = [
     "ElevenLayer",
     "Images",
     "Keep",
+    "Lazy",
     "LowRank",
     "NamedAlgorithm",
     "Perceptron",

@@ -93,6 +93,7 @@ class Algorithm(Part):
         nesterov: take gradients ahead, at x + delta v; heavy ball otherwise.
         share: all agents step by the sum of their gradients (MDOWNPOUR, whose momentum is the master's).
         every: iterations between two centers that enter the average.
+        since: iterations after which the average begins, from the center of then; None for 0.
         by_mean: test the mean of the agents, where that is not the rule's own center.
         made: what the numbers follow from, of a `NamedAlgorithm`'s; a training of other agents, rates or batches an
             epoch is refused, as its weights would be others than the algorithm's.
@@ -113,6 +114,7 @@ class Algorithm(Part):
     nesterov: bool = eqx.field(static=True, default=True)
     share: bool = eqx.field(static=True, default=False)
     every: int = eqx.field(static=True, default=1)
+    since: Array | None = eqx.field(converter=optional_number, default=None, metadata=LATER)
     by_mean: bool = eqx.field(static=True, default=False)
     made: Made = eqx.field(default_factory=Made)
     inner: Inner | None = eqx.field(static=True, default=None, metadata=LATER)
@@ -132,6 +134,7 @@ class Algorithm(Part):
         if not isinstance(self.pace, Fading):
             check_sign("pace", self.pace, zero=False)
         check_sign("clock", self.clock, zero=False)
+        check_sign("since", self.since)
         check_count("period", self.period, most=MAX_STEPS)
         check_count("every", self.every, most=MAX_STEPS)
         if self.rounds is not None and not isinstance(self.rounds, AbstractPeriod):
@@ -199,7 +202,11 @@ class Algorithm(Part):
         """
         assert self.average is not None
         entry = (step + 1) // self.every  # that of the start is 0
+        if self.since is not None:
+            entry = jnp.maximum(entry - self.since // self.every, 0)
         past = jnp.where(self.running, jnp.minimum(self.average, entry / (entry + 1)), self.average)
+        if self.since is not None:
+            past = jnp.where(entry > 0, past, 0.0)
         return jnp.where((step + 1) % self.every == 0, past, jnp.ones_like(past))
 
     def coupling_rate(self, eta: Array) -> Array:

@@ -24,6 +24,7 @@ from sdesim.interrupt import child
 from sdesim.memory import available_memory
 from sdesim.results.files import check_writable, replacing, temporary_folder
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
+from sdesim.training.lazy import MEASURED, Lazy, in_memory
 from sdesim.training.photos import imagenet
 from sdesim.training.samples import Images, Rows, Tokens, diabetes, text
 
@@ -318,11 +319,11 @@ class Split(NamedTuple):
         target_std: standard deviation, likewise; 1 of others.
     """
 
-    train_x: np.ndarray
+    train_x: np.ndarray | Lazy
     train_y: np.ndarray
-    validation_x: np.ndarray
+    validation_x: np.ndarray | Lazy
     validation_y: np.ndarray
-    test_x: np.ndarray
+    test_x: np.ndarray | Lazy
     test_y: np.ndarray
     mean: np.ndarray
     std: np.ndarray
@@ -331,8 +332,8 @@ class Split(NamedTuple):
 
     @property
     def trained_on(self) -> tuple[np.ndarray, ...]:
-        """The arrays that a training's numbers depend on: all but what tells in which units targets were."""
-        return self[:-2]
+        """What a training's numbers depend on: all but the units of targets; of lazy images a hash."""
+        return tuple(a.identity if isinstance(a, Lazy) else a for a in self[:-2])
 
 
 def _check_part(which: str, x: Any, y: Any, kind: Kind, sample: tuple[int, ...] | None = None) -> None:
@@ -398,7 +399,7 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
     kind = {Images: IMAGES, Tokens: TOKENS, Rows: ROWS}[type(images)]
     _check_part("train", images.train_x, images.train_y, kind)
     _check_part("test", images.test_x, images.test_y, kind, images.train_x.shape[1:])
-    train_x, train_y, test_x, test_y = map(np.asarray, images[:4])
+    train_x, train_y, test_x, test_y = map(in_memory, images[:4])
     order = np.random.default_rng(seed).permutation(len(train_x))
     held, kept = np.split(order, [round(validation * len(order))])
     if not len(kept) or (validation and not len(held)):
@@ -407,7 +408,10 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
     if kind is TOKENS:
         mean, std = np.zeros((), np.float32), np.ones((), np.float32)
     else:
-        mean, std = _moments(train_x.reshape(-1, train_x.shape[-1]))
+        some = train_x
+        if isinstance(some, Lazy):
+            some = some.read(np.sort(np.random.default_rng(seed).permutation(len(some))[:MEASURED]))
+        mean, std = _moments(some.reshape(-1, some.shape[-1]))
     if kind is ROWS:
         train_x, test_x = (a.astype(np.float32) for a in (train_x, test_x))
         scale = _moments(train_y)
@@ -463,6 +467,7 @@ def load(
     data: Literal["cifar10", "synthetic", "imagenet", "text", "tabular"],
     folder: pathlib.Path | None = None,
     images: int | None = None,
+    lazy: bool = False,
 ) -> Images | Tokens | Rows:
     """Data by their name.
 
@@ -471,6 +476,7 @@ def load(
             `diabetes`.
         folder: that holds CIFAR-10, the cache by default; or photographs as `imagenet` takes them, to be named.
         images: take the first so many samples of training, at least 10, and a fifth as many of testing; None for all.
+        lazy: read photographs when they are needed, also if they would fit into memory.
 
     Returns:
         The images, tokens or rows.
@@ -480,7 +486,9 @@ def load(
     if data == "imagenet":
         if folder is None:
             raise ValueError("folder=None: must be the folder that has the photographs, train and val")
-        return imagenet(folder, images, progress=True)
+        return imagenet(folder, images, lazy=lazy or None, progress=True)
+    if lazy:
+        raise ValueError(f"lazy={lazy}: must be left out with data={data!r}, which are in memory")
     if data == "synthetic":
         return synthetic(images or 2000, max(10, (images or 2000) // 5))
     whole = {"cifar10": lambda: cifar10(folder), "text": text, "tabular": diabetes}[data]()

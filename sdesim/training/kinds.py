@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from sdesim.fields import shown
+from sdesim.training.lazy import Lazy
 
 MOST_CLASSES = (1 << 16) - 1
 
@@ -159,7 +160,7 @@ def _check_whole(name: str, y: Any, what: str) -> None:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or hasattr(value, "aval")
+    return isinstance(value, np.ndarray | Lazy) or hasattr(value, "aval")
 
 
 class _OfImages(Kind):

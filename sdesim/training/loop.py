@@ -30,12 +30,13 @@ from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.arriving import Arriving, Epoch
 from sdesim.training.data import Images, Split
 from sdesim.training.deal import AbstractDeal
-from sdesim.training.measure import Record, dataset, labels, latest
+from sdesim.training.lazy import Lazy, in_portions
+from sdesim.training.measure import PARTS, Record, dataset, labels, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
 from sdesim.training.samples import Rows, Tokens
 from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
-from sdesim.training.step import RunState, Said
+from sdesim.training.step import Pixels, RunState, Said, of_none
 from sdesim.training.store import Store
 from sdesim.training.trained import SCALES, Best, Trained, best_of, with_center
 from sdesim.training.workers import Workers, room_of, with_room
@@ -268,7 +269,7 @@ class Training:
         self._check_epochs("count", -(-(self.steps_done + left) // self.steps_an_epoch), left)
         self._prepare(True)
         while left:
-            if taken := min(left, self.steps_an_epoch - self._within_epoch().done):
+            if taken := min(left, self._at_once):
                 self._take(taken)
                 left -= taken
             if self._at.done == self.steps_an_epoch:
@@ -512,7 +513,8 @@ class Training:
     def _plan_of_measuring(self) -> int:
         setup = self._setup
         order = stand_in((2, *setup.rates.shape, setup.task.batch), np.int32)
-        return work_of(programs.measure, self._code, *self._to_measure(self._at.state, order))
+        train = setup.stand_in_of(order.size)
+        return work_of(programs.measure, self._code, *self._to_measure(self._at.state, train, order))
 
     def _plan_of_steps(self) -> int:
         setup, at = self._setup, self._at
@@ -520,17 +522,19 @@ class Training:
         if setup.stepper is not None:
             order = self._arriving.epoch(len(at.records) or 1)
         program = programs.take_steps if setup.stepper is None else programs.take_arrivals
-        return work_of(program, *self._to_step(at._replace(order=order, losses=jnp.zeros(setup.rates.shape)), 1))
+        at = at._replace(losses=jnp.zeros(setup.rates.shape))
+        return work_of(program, *self._to_step(at, 1, *setup.stand_ins(order)))
 
-    def _to_measure(self, state: RunState, order: Any) -> tuple:
+    def _to_measure(self, state: RunState, train: Pixels, order: Any) -> tuple:
         setup = self._setup
-        whole = setup.pixels["train"], *setup.looked_at
-        return setup.task, self._stepping, state, *whole, setup.seed, setup.lanes, order
+        looked_at = [of_none(part) if isinstance(part.x, Lazy) else part for part in setup.looked_at]
+        return setup.task, self._stepping, state, train, *looked_at, setup.seed, setup.lanes, order
 
-    def _to_step(self, at: _At, count: int) -> tuple:
-        setup, first, end, order = self._setup, at.done, at.done + count, at.order
+    def _to_step(self, at: _At, count: int, pixels: Pixels, order: Any, begins: int = 0) -> tuple:
+        """Arguments of a program that takes steps of what was handed to it, an order that begins with some step."""
+        setup, first, end = self._setup, at.done - begins, at.done - begins + count
         stepping = self._stepping
-        static = (self._code, setup.task, stepping, setup.pixels["train"], setup.seed, setup.lanes)
+        static = (self._code, setup.task, stepping, pixels, setup.seed, setup.lanes)
         if isinstance(stepping, Workers):
             assert isinstance(order, Epoch)
             bounds, windows = order.windows(first, end, stepping.together, stepping.own)
@@ -548,13 +552,32 @@ class Training:
         """What is measured, and of which parameters."""
         # Two batches of this measurement's own: epochs count from the other end of the numbers.
         number = 0 if self._now is None else len(self._now.records)
-        found = programs.measure(self._code, *self._to_measure(state, self._order(2**32 - 1 - number, 2)))
+        some = self._setup.some(np.asarray(self._order(2**32 - 1 - number, 2)))
+        found = programs.measure(self._code, *self._to_measure(state, *some))
+        found |= self._measured_apart(found["models"])
         models = jax.tree.map(np.asarray, found.pop("models"))
         found = {**found, "batch_loss": batch_loss, "eta": eta, "seconds": np.float64(seconds)}
+        if self._setup.reader is not None:
+            found["waited"] = np.float64(self._setup.reader.waited)
         if self._setup.stepper is not None:
             started = dict(time=np.zeros(eta.shape[0]), jobs=np.zeros(eta.shape, int))
             found |= started if order is None else dict(time=order.time, jobs=order.jobs)
         return {name: np.asarray(value) for name, value in found.items()}, models
+
+    def _measured_apart(self, models: PyTree) -> dict[str, Any]:
+        """What is measured on lazy images, a portion at a time."""
+        setup, found = self._setup, {}
+        for name, pixels in zip(PARTS, setup.looked_at, strict=True):
+            if not isinstance(pixels.x, Lazy) or not len(pixels.y):
+                continue
+            size = min(setup.task.evaluation_batch, len(pixels.y))
+            whole, total = len(pixels.y) // size * size, {}
+            for there in in_portions(pixels.x, size):
+                part = pixels._replace(x=jnp.asarray(pixels.x.read(there)), y=pixels.y[there])
+                means, share = programs.evaluate(self._code, setup.task, models, part), len(part.y) / whole
+                total = {what: total.get(what, 0.0) + share * mean for what, mean in means.items()}
+            found |= {f"{name}_{what}": mean for what, mean in total.items()}
+        return found
 
     def _within_epoch(self) -> _At:
         """Where it is in the epoch that is under way; one begins if none is."""
@@ -566,17 +589,26 @@ class Training:
                 state = programs.renew(self._code, self._stepping, state, jnp.asarray(validation[:, : setup.agents]))
             number, losses = len(at.records), jnp.zeros(setup.rates.shape)
             order = self._order(number, setup.batches) if setup.stepper is None else self._arriving.epoch(number)
+            if setup.reader is not None:
+                setup.reader.waited = 0.0
+                order = np.asarray(order) if setup.stepper is None else order
             if isinstance(order, Epoch):
                 state = with_room(state, order.room)
             clocked = dict(order=order, seconds=time.perf_counter() - clock, losses=losses)
             self._now = at._replace(state=state, done=0, **clocked)
         return self._at
 
+    @property
+    def _at_once(self) -> int:
+        """Steps of the epoch that are left, as far as their images are read together."""
+        done, reader = self._within_epoch().done, self._setup.reader
+        return self.steps_an_epoch - done if reader is None else reader.left(done)
+
     def _take(self, count: int) -> float:
         """Take steps within the epoch; the seconds that they took."""
         at, clock = self._within_epoch(), time.perf_counter()
         program = programs.take_steps if self._setup.stepper is None else programs.take_arrivals
-        state, losses = program(*self._to_step(at, count))
+        state, losses = program(*self._to_step(at, count, *self._setup.handed(at.order, at.done)))
         # The state before is given up to the program: at no moment may it be the one that is held.
         self._now = at._replace(state=state, losses=losses, done=at.done + count)
         jax.block_until_ready((state, losses))
@@ -600,7 +632,7 @@ class Training:
 
     def _to_its_end(self, callbacks: Sequence[calls.Callback]) -> None:
         """The epoch, in chunks between which callbacks look on; or to where one of them stops it."""
-        while left := self.steps_an_epoch - self._within_epoch().done:
+        while left := self._at_once:
             count = min(self._chunk, left)
             seconds = self._take(count)
             self._chunk = min(2 * self._chunk, max(1, int(CHUNK_SECONDS * count / seconds)))

@@ -178,6 +178,7 @@ DIMS = {
     "gradient_noise": ("run", "agent"),
     "eta": ("run", "agent"),
     "seconds": (),
+    "waited": (),
     "time": ("run",),
     "jobs": ("run", "agent"),
 }
@@ -189,6 +190,7 @@ LABELS = {
     "gradient_noise": ("(nats / parameter)^2", "trace of the covariance of one sample's gradient"),
     "eta": ("parameters^2 / nat", "learning rate of the epoch"),
     "seconds": ("s", "time that the epoch's steps took"),
+    "waited": ("s", "of these, time in which steps waited for images to be read"),
     "time": ("s", "virtual time of the workers at the epoch's end"),
     "jobs": ("1", "jobs that each worker ended in the epoch"),
     "diverged": ("1", "first step whose loss was not finite, or -1"),

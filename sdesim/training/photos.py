@@ -11,14 +11,16 @@ import os
 import pathlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdesim.engine.run import cores
-from sdesim.fields import check_count, shown
+from sdesim.fields import check_count, check_flags, shown
 from sdesim.memory import available_memory
 from sdesim.progress import bar
+from sdesim.training.lazy import Lazy, in_memory
 from sdesim.training.samples import Images
 
 SIDE = 256
@@ -31,10 +33,11 @@ def imagenet(
     images: int | None = None,
     *,
     side: int = SIDE,
+    lazy: bool | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> Images:
-    """The photographs of a folder in ImageNet's layout, in memory.
+    """The photographs of a folder in ImageNet's layout, in memory or decoded when they are needed.
 
     Each is scaled so that its lesser side is `side`, of which the square in the middle is kept; random crops come from
     that while training (`crop=221`), by the seed, the run, the agent and the step, so that a training that goes on sees
@@ -44,6 +47,8 @@ def imagenet(
         folder: that holds `train` and `val`, with a folder of images for each class in both.
         images: take so many to train on and a fifth as many to test on, one of each class in turn; all by default.
         side: of the squares, in pixels.
+        lazy: decode them while training, ahead of the steps, again in each epoch, and hold none in memory; False for
+            all in memory, None for that where they fit.
         threads: that decode; one a core by default.
         progress: whether to show how far it is.
 
@@ -54,12 +59,14 @@ def imagenet(
         TypeError: for what is no name of a folder.
         FileNotFoundError: naming the folder that is not there, and the layout.
         ValueError: for one without images, a class of `val` that `train` has not, and an image that cannot be read:
-            the file is named.
-        MemoryError: for more images than fit, with how many do.
+            the file is named, of lazy ones when it is its turn.
+        MemoryError: for more images than fit, if they are not to be lazy, with how many do.
     """
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"folder={shown(folder)}: must be the name of a folder")
     check_count("side", side)
+    if lazy is not None:
+        check_flags(lazy=lazy)
     if images is not None:
         check_count("images", images, least=10)
     if threads is not None:
@@ -70,9 +77,51 @@ def imagenet(
         raise ValueError(f"folder={str(root)!r}: val has the class {unknown[0]!r}, which train must have too")
     names = sorted(train)
     parts = [_in_turn(train, names, images), _in_turn(val, names, None if images is None else max(10, images // 5))]
-    _check_room(sum(len(paths) for paths, _ in parts), side)
-    squares = [decoded([str(path) for path in paths], side, threads, progress) for paths, _ in parts]
+    try:
+        if not lazy:
+            _check_room(sum(len(paths) for paths, _ in parts), side)
+    except MemoryError:
+        if lazy is not None:
+            raise
+        lazy = True
+    if lazy:
+        squares: list[Any] = [Lazy(_Photographs(paths, side), threads=threads) for paths, _ in parts]
+    else:
+        squares = [decoded([str(path) for path in paths], side, threads, progress) for paths, _ in parts]
     return Images(squares[0], parts[0][1], squares[1], parts[1][1])
+
+
+def made_up(folder: str | os.PathLike, images: Images) -> pathlib.Path:
+    """Images as a folder in ImageNet's layout, of JPEGs: to try what takes such a folder, without one.
+
+    Args:
+        folder: made if it is not there.
+        images: in memory, such as those of `synthetic`.
+
+    Returns:
+        The folder, which `imagenet` takes.
+    """
+    from PIL import Image
+
+    root, digits = pathlib.Path(folder), len(str(images.classes))
+    for part, x, y in (("train", images.train_x, images.train_y), ("val", images.test_x, images.test_y)):
+        for i, (image, label) in enumerate(zip(in_memory(x), y, strict=True)):
+            place = root / part / f"n{int(label):0{digits}}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{place.name}_{i}.JPEG", quality=95)
+    return root
+
+
+class _Photographs:
+    """Files as the squares that `square` makes of them, one at a time."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, paths: Sequence[pathlib.Path], side: int):
+        self._paths, self.shape = paths, (len(paths), side, side, 3)
+
+    def __getitem__(self, i: int) -> NDArray:
+        return square(self._paths[i], self.shape[1])
 
 
 def decoded(
@@ -158,7 +207,8 @@ def _in_turn(
     classes: dict[str, list[pathlib.Path]], names: list[str], most: int | None
 ) -> tuple[list[pathlib.Path], NDArray]:
     """Images, one of each class in turn, and their classes as numbers."""
-    rows = [[(path, names.index(name)) for path in paths] for name, paths in classes.items()]
+    numbers = {name: i for i, name in enumerate(names)}
+    rows = [[(path, numbers[name]) for path in paths] for name, paths in classes.items()]
     turns = (one for turn in itertools.zip_longest(*rows) for one in turn if one is not None)
     taken = list(itertools.islice(turns, most))
     kind = np.uint8 if len(names) <= 256 else np.uint16

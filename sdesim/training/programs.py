@@ -182,6 +182,20 @@ def measure(code: TracedCode, *args: Any) -> dict[str, Any]:
 
 
 @eqx.filter_jit
+def evaluate(code: TracedCode, *args: Any) -> dict[str, Array]:
+    """`measure.evaluate`, compiled.
+
+    Args:
+        code: of the training.
+        *args: of `measure.evaluate`.
+
+    Returns:
+        As `measure.evaluate`.
+    """
+    return measurements.evaluate(*args)
+
+
+@eqx.filter_jit
 def tested(code: TracedCode, *args: Any) -> PyTree:
     """`measure.tested`, compiled.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sdesim.fields import check_count, shown
+from sdesim.training.lazy import Lazy
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled"  # with SOURCES.md
 TESTED = 10  # the last of so many parts of a text, and of so many rows, is tested on
@@ -15,15 +16,15 @@ class Images(NamedTuple):
     """Labelled images, of the training and of the test set.
 
     Attributes:
-        train_x: images, uint8 (n, height, width, channels).
+        train_x: images, uint8 (n, height, width, channels), or `Lazy` ones.
         train_y: labels from 0 on, uint8 (n,).
         test_x: images, uint8 (n, height, width, channels).
         test_y: labels from 0 on, uint8 (n,).
     """
 
-    train_x: np.ndarray
+    train_x: np.ndarray | Lazy
     train_y: np.ndarray
-    test_x: np.ndarray
+    test_x: np.ndarray | Lazy
     test_y: np.ndarray
 
     @property

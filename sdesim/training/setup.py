@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from sdesim import random
 from sdesim.asynchrony import AbstractServer, Asynchronous, Link
@@ -37,11 +38,13 @@ from sdesim.results.recipe import Call, Code, as_code
 from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
+from sdesim.training.arriving import Epoch
 from sdesim.training.data import Split, as_split
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.inner import Inner, check_steps
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
-from sdesim.training.memory import check_fits, size_of
+from sdesim.training.lazy import Lazy, Reader
+from sdesim.training.memory import check_fits, size_of, stand_in
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Said, Task
 from sdesim.training.store import fingerprint, hash_of
@@ -145,7 +148,10 @@ class TrainingSetup:
 
     @functools.cached_property
     def pixels(self) -> dict[str, Pixels]:
-        """The images on the device: to train on, to be measured on as "seen", for validation and for tests."""
+        """The images on the device: to train on, to be measured on as "seen", for validation and for tests.
+
+        Of lazy ones the labels alone.
+        """
         parts = {n: _pixels(self.data, n) for n in ("train", "validation", "test")}
         train, seen = parts["train"], self.train_images
         return {**parts, "seen": train._replace(x=train.x[:seen], y=train.y[:seen])}
@@ -167,6 +173,110 @@ class TrainingSetup:
     def looked_at(self) -> tuple[Pixels, Pixels, Pixels]:
         """Images that are measured on."""
         return self.pixels["seen"], self.pixels["validation"], self.pixels["test"]
+
+    @functools.cached_property
+    def reader(self) -> Reader | None:
+        """Reads the images to train on; None where they are in memory."""
+        x = self.data.train_x
+        if not isinstance(x, Lazy):
+            return None
+        together = self._distinct[0].size * (self.agents if self.stepper is None else 1)
+        return Reader(x, self.data.train_y, self.steps, together * self.task.batch)
+
+    @functools.cached_property
+    def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of runs whose images are no other run's, and which of these each run's are.
+
+        Runs of one number see the same, unless they are of workers, who may arrive otherwise in each.
+        """
+        if self.stepper is not None:
+            return np.arange(len(self.numbers)), np.arange(len(self.numbers))
+        _, first, which = np.unique(self.numbers, return_index=True, return_inverse=True)
+        return first, which.ravel()
+
+    def handed(self, order: Any, done: int) -> tuple[Pixels, Any, int]:
+        """What the next steps of an epoch train on.
+
+        Args:
+            order: of the epoch's batches, (steps, runs, agents, batch); or of workers its `Epoch`.
+            done: steps of the epoch so far.
+
+        Returns:
+            The images on the device; the order, by their numbers there; and the step with which that begins.
+        """
+        if self.reader is None:
+            return self.pixels["train"], order, 0
+        runs, _ = self._distinct
+        if isinstance(order, Epoch):
+            index = np.asarray(order.plan.index)
+            numbers_of = lambda first, end: index[runs, first:end].swapaxes(0, 1)
+        else:
+            numbers_of = lambda first, end: order[first:end, runs]
+        x, y, first = self.reader.portion(order, done, numbers_of)
+        pixels = self.pixels["train"]._replace(x=x, y=y)
+        return pixels, self._renumbered(order, first), 0 if isinstance(order, Epoch) else first
+
+    def _renumbered(self, order: Any, first: int) -> Any:
+        """The order of a portion's batches, by their numbers in it."""
+        reader, (runs, which), batch = self.reader, self._distinct, self.task.batch
+        assert reader is not None
+        if isinstance(order, Epoch):
+            there = np.arange(reader.steps * len(runs) * batch, dtype=np.int32).reshape(reader.steps, -1, batch)
+            index = np.zeros(order.plan.index.shape, np.int32)
+            end = min(first + reader.steps, index.shape[1])
+            index[:, first:end] = there.swapaxes(0, 1)[which, : end - first]
+            return dataclasses.replace(order, plan=order.plan._replace(index=jnp.asarray(index)))
+        there = np.arange(reader.steps * len(runs) * self.agents * batch, dtype=np.int32)
+        return jnp.asarray(there.reshape(reader.steps, len(runs), self.agents, batch)[:, which])
+
+    def stand_ins(self, order: Any) -> tuple[Pixels, Any]:
+        """What has the shapes of what is `handed`, and is not read.
+
+        Args:
+            order: of an epoch, as for `handed`.
+
+        Returns:
+            Images and order.
+        """
+        if self.reader is None:
+            return self.pixels["train"], order
+        if not isinstance(order, Epoch):
+            order = stand_in((self.reader.steps, *order.shape[1:]), np.int32)
+        return self.stand_in_of(self.reader.images), order
+
+    def stand_in_of(self, count: int) -> Pixels:
+        """What has the shapes of images to train on that were read; those themselves where they are in memory.
+
+        Args:
+            count: how many were read.
+
+        Returns:
+            The images.
+        """
+        train, data = self.pixels["train"], self.data
+        if self.reader is None:
+            return train
+        x, y = (stand_in((count, *a.shape[1:]), a.dtype) for a in (data.train_x, data.train_y))
+        return train._replace(x=x, y=y)
+
+    def some(self, order: NDArray) -> tuple[Pixels, Array]:
+        """A few batches of the training set.
+
+        Args:
+            order: images by number, of any shape.
+
+        Returns:
+            The images on the device, and the order by their numbers there.
+        """
+        if self.reader is None:
+            return self.pixels["train"], jnp.asarray(order)
+        x = self.data.train_x
+        assert isinstance(x, Lazy)
+        numbers = order.ravel()
+        pixels = self.pixels["train"]._replace(
+            x=jnp.asarray(x.read(numbers)), y=jnp.asarray(self.data.train_y[numbers])
+        )
+        return pixels, jnp.arange(numbers.size, dtype=jnp.int32).reshape(order.shape)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -227,7 +337,8 @@ class TrainingSetup:
         networks = self.rates.shape[0] * (self.agents + 1) * size_of(self.params)
         own = jax.default_backend() == "cpu"  # else they are not where the training is
         return {
-            "images": size_of(self.data),
+            "images": size_of([a for a in self.data if not isinstance(a, Lazy)]),
+            **({} if self.reader is None else {"images that are read": self.reader.bytes}),
             "parameters and their optimizer": size_of(self.state),
             **({"the networks as measured last and at their best": 2 * networks} if own else {}),
             "the order of batches": 5 * 4 * self.size * self.rates.size,  # with what sorting takes
@@ -473,7 +584,8 @@ def _targets(data: Split) -> tuple[Any, ...]:
 
 def _pixels(data: Split, part: str) -> Pixels:
     x, y = getattr(data, f"{part}_x"), getattr(data, f"{part}_y")
-    return Pixels(jnp.asarray(x), jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
+    there: Any = x if isinstance(x, Lazy) else jnp.asarray(x)
+    return Pixels(there, jnp.asarray(y), jnp.asarray(data.mean), jnp.asarray(data.std))
 
 
 def _run_numbers(runs: Any) -> np.ndarray:

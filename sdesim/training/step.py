@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 from jax.typing import ArrayLike
@@ -105,6 +104,19 @@ class Pixels(NamedTuple):
     def kind(self) -> Kind:
         """What they are."""
         return kind_of(self.x)
+
+
+def of_none(pixels: Pixels) -> Pixels:
+    """No images, of the form of some.
+
+    Args:
+        pixels: of any kind; lazy ones too.
+
+    Returns:
+        None of them.
+    """
+    x = jnp.zeros((0, *pixels.x.shape[1:]), pixels.x.dtype)
+    return pixels._replace(x=x, y=pixels.y[:0])
 
 
 class RunState(NamedTuple):
@@ -250,7 +262,7 @@ def gradient(task: Task, pixels: Pixels, params: PyTree, index: Array, key: Arra
 # -- starts ------------------------------------------------------------------------------------------------------------
 
 
-def form_of(task: Task, x: Array | np.ndarray) -> Form:
+def form_of(task: Task, x: Any) -> Form:
     """What the network sees of samples.
 
     Args:

@@ -46,9 +46,11 @@ from sdesim.training.algorithms import Algorithm, NamedAlgorithm
 from sdesim.training.callbacks import Callback
 from sdesim.training.data import Split, as_split
 from sdesim.training.inner import Inner
+from sdesim.training.lazy import Lazy
 from sdesim.training.loop import Training
 from sdesim.training.memory import size_of
 from sdesim.training.setup import ETA, TrainingSetup, checked, rates_of, warn_of_stiffness
+from sdesim.training.step import Pixels
 from sdesim.training.store import Store, hash_of
 from sdesim.training.workers import Workers
 
@@ -144,7 +146,7 @@ class Trainings(AbstractSweep):
             of_epochs = sum(v.nbytes / v.sizes.get("epoch", 1) for v in self.measured(training.history).values())
             numbers += here * self.sims * (self.epochs + 1) * of_epochs
             networks = min(lanes, here * self.sims) * 3 * size_of(training.models)  # with gradients and momentum
-            memory = max(memory, size_of(self.data) + networks)
+            memory = max(memory, size_of([a for a in self.data if not isinstance(a, Lazy)]) + networks)
             tasks += math.ceil(here / max(1, lanes // self.sims)) * math.ceil(self.sims / lanes)
             points += here
         return Estimate(points, points * self.sims, tasks, seconds, int(memory), int(numbers))
@@ -286,14 +288,14 @@ def traced(setup: TrainingSetup) -> str:
         SHA-256 in hexadecimal digits.
     """
     task, stepping, seed, runs, rates, form, same = setup.start()
-    state, pixels = setup.state, setup.pixels["train"]
+    state, pixels, *looked_at = setup.state, *(_as_shapes(p) for p in (setup.pixels["train"], *setup.looked_at))
     order = lambda batches: jax.ShapeDtypeStruct((batches, *rates.shape, task.batch), jnp.int32)
     number = jax.ShapeDtypeStruct((), jnp.int32)
     told = jax.ShapeDtypeStruct(rates.shape, jnp.float32)
     done = [
         (steps.draw, (setup.taken.recipe, seed, runs, setup.agents, form, same)),
         (steps.start, (*setup.start(), state.params)),
-        (measurements.measure, (task, stepping, state, pixels, *setup.looked_at, seed, runs, order(2))),
+        (measurements.measure, (task, stepping, state, pixels, *looked_at, seed, runs, order(2))),
     ]
     if isinstance(stepping, Workers):  # the arrivals themselves are made on the host, by laws
         one_run = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, stepping)
@@ -310,6 +312,13 @@ def traced(setup: TrainingSetup) -> str:
             done.append((steps.renew, (stepping, state, told)))
     said = [program(eqx.filter_make_jaxpr(fn)(*arguments)[0]) for fn, arguments in done]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+def _as_shapes(pixels: Pixels) -> Pixels:
+    """Lazy images as what has their shape."""
+    if not isinstance(pixels.x, Lazy):
+        return pixels
+    return pixels._replace(x=jax.ShapeDtypeStruct(pixels.x.shape, pixels.x.dtype))
 
 
 def said_by(settings: Mapping[str, Any]) -> str:

@@ -1,12 +1,14 @@
 """Photographs of a folder of ImageNet's layout, made here; and the network that Zhang trains on them."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from sdesim import training
-from sdesim.training import photos
+from sdesim.asynchrony import EASGD, Asynchronous, Gamma
+from sdesim.training import lazy, photos
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -77,7 +79,8 @@ def test_another_layout_is_refused_by_its_folder(folder):
         training.imagenet(folder)
     (folder / "val" / "n77").rename(folder / "train" / "n77")
     with pytest.raises(MemoryError, match=r"images=\d+ fit"):
-        training.imagenet(folder, side=1 << 18)
+        training.imagenet(folder, side=1 << 18, lazy=False)
+    assert isinstance(training.imagenet(folder, side=1 << 18).train_x, training.Lazy)  # what does not fit is not read
 
 
 def test_the_eleven_layers_have_the_sizes_that_zhang_prints():
@@ -98,3 +101,75 @@ def test_it_trains_on_such_a_folder(folder):
     options = dict(agents=2, eta=0.01, batch=4, crop=101, epochs=1, schedule=training.Constant(), evaluation_batch=6)
     history = training.train(network, data, training.algorithm("easgd"), **options).history
     assert np.isfinite(history["test_loss"]).all()
+
+
+# -- photographs that are decoded as they are needed -------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Dropout(0.25, deterministic=not train)(x.reshape(x.shape[0], -1) / 10)
+        return nn.Dense(3)(x)
+
+
+@pytest.mark.parametrize("runs", [2, [7, 7, 3]])
+def test_steps_are_handed_the_images_of_their_order(folder, monkeypatch, runs):
+    """Whatever the portions, in which order they are asked for, and how many threads read; runs of one number once."""
+    monkeypatch.setattr(
+        lazy, "PORTION", 3 * 2 * 2 * 2 * 32 * 32 * 3
+    )  # three steps of two runs, two agents, batches of 2
+    whole, read = (training.split(training.imagenet(folder, side=32, lazy=on, threads=2)) for on in (False, True))
+    options = dict(agents=2, batch=2, runs=runs, schedule=training.Constant())
+    setup = training.Training(Small(), read, training.algorithm("easgd"), **options)._setup
+    order = np.random.default_rng(0).integers(0, len(read.train_y), (setup.steps, len(setup.numbers), 2, 2))
+    if len(setup.numbers) == 3:
+        order[:, 1] = order[:, 0]
+    assert setup.reader is not None and setup.reader.steps == 3 < setup.steps
+    for done in (0, 1, 3, 5, 2):
+        pixels, index, first = setup.handed(order, done)
+        assert pixels.x.shape[0] == 3 * 2 * 2 * 2
+        there = np.asarray(index[done - first])
+        np.testing.assert_array_equal(np.asarray(pixels.x)[there], np.asarray(whole.train_x)[order[done]])
+        np.testing.assert_array_equal(np.asarray(pixels.y)[there], whole.train_y[order[done]])
+    assert [setup.reader.left(done) for done in (0, 1, 3, 5, 6)] == [3, 2, 3, 1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stepper", [None, pytest.param(Asynchronous(EASGD(2), compute=Gamma(3.0)), id="workers")])
+def test_lazy_photographs_train_the_same(folder, tmp_path, monkeypatch, stepper):
+    """To the bit: of unequal deals, however many threads decode, with measurements in portions, and resumed."""
+    # Three steps, or measurements of six images, at a time.
+    monkeypatch.setattr(lazy, "PORTION", 3 * 2 * 2 * 32 * 32 * 3)
+    options = dict(agents=2, batch=2, crop=30, evaluation_batch=2, deal=training.Dirichlet(0.5), stepper=stepper)
+    options |= dict(schedule=training.Constant(), eta=0.02)
+    run = lambda data, epochs, **more: training.train(
+        Small(), training.split(data, validation=0.25), training.algorithm("easgd"), epochs=epochs, **options, **more
+    )
+    whole = run(training.imagenet(folder, side=32, lazy=False), 2)
+    read = lambda threads: training.imagenet(folder, side=32, lazy=True, threads=threads)
+    assert "photographs" in repr(read(1).train_x).lower() and len(read(1).train_x[2:5]) == 3
+    run(read(1), 1, folder=tmp_path / "kept")
+    found = run(read(3), 2, folder=tmp_path / "kept", resume=True)
+    jax.tree.map(np.testing.assert_array_equal, found.last, whole.last)
+    for name in ("train_loss", "validation_loss", "test_accuracy", "gradient_noise", "batch_loss"):
+        np.testing.assert_allclose(found.history[name], whole.history[name], rtol=1e-6, err_msg=name)
+    assert (found.history["waited"] <= found.history["seconds"]).all() and "waited" not in whole.history
+    assert np.ptp(whole.history["train_loss"].values) > 1e-3
+    (folder / "train" / "n01" / "n01_2.JPEG").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"n01_2\.JPEG: must be an image that can be read whole"):
+        run(read(2), 1)
+
+
+def test_lazy_images_are_of_any_array_on_disk(tmp_path):
+    """Rows of a file in memory's place, of which numbers are read; and what is no such array is refused."""
+    values = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), np.uint8)
+    np.save(tmp_path / "values.npy", values)
+    images = training.Lazy(np.load(tmp_path / "values.npy", mmap_mode="r"))
+    some = images[np.array([5, 1, 3])]
+    np.testing.assert_array_equal(some.read(np.array([[2, 0], [1, 1]])), values[[[3, 5], [1, 1]]])
+    assert not np.array_equal(some.identity, images.identity)
+    with pytest.raises(ValueError, match=r"^source: is float64 of shape \(7, 4, 4, 3\), and must be images, uint8"):
+        training.Lazy(values / 2)
+    with pytest.raises(TypeError, match=r"^source=\[\]: must have a shape"):
+        training.Lazy([])

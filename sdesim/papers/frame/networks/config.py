@@ -107,6 +107,10 @@ class Config:
         """
         return training.ThreeLayer(classes=classes, channels=self.channels)
 
+    def samples(self) -> training.Images | training.Tokens | training.Rows:
+        """All samples that are used."""
+        return training.load(self.data, None, self.images)
+
     def split(self, images: training.Images | training.Tokens | training.Rows) -> training.Split:
         """The data as the trainer takes them.
 

@@ -80,7 +80,7 @@ class Comparison(Trainings):
         labels = [arm.label for arm in arms]
         if len(set(labels)) < len(labels):
             raise ValueError(f"arms: must have labels of their own, got {labels}")
-        images = training.load(config.data, None, config.images)
+        images = config.samples()
         super().__init__(config.network(images.outputs), config.split(images), config.epochs)
         self.config, self.arms = config, dict(zip(labels, arms, strict=True))
         self.grid, self.sims = {"arm": labels}, config.sims
