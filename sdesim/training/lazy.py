@@ -198,11 +198,6 @@ class Reader:
         labels: of each, (n, ...).
         steps: of an epoch.
         of_step: images of one.
-
-    Attributes:
-        steps: of a portion.
-        images: of a portion.
-        waited: seconds in which steps waited for images.
     """
 
     def __init__(self, samples: Lazy, labels: NDArray, steps: int, of_step: int):
@@ -210,12 +205,12 @@ class Reader:
         self._pool = ThreadPoolExecutor(samples.threads)
         # The interpreter would else wait for what is queued.
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        self.steps = max(1, min(steps, PORTION // (of_step * samples.bytes_of_one)))
+        self.steps = max(1, min(steps, PORTION // (of_step * samples.bytes_of_one)))  # of a portion
         self.images = self.steps * of_step
         self._epoch: Any = None
         self._begun: dict[int, tuple[NDArray, _Reading]] = {}
         self._there: tuple[int, Any] | None = None
-        self.waited = 0.0
+        self.waited = 0.0  # seconds in which steps waited for images
 
     @property
     def bytes(self) -> int:
