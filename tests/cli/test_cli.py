@@ -220,6 +220,9 @@ from sdesim.ensembles.grids import sweep
 assert sdesim.sweep is sweep
 assert all(hasattr(sdesim, name) for name in sdesim.__all__) and set(sdesim.__all__) <= set(dir(sdesim))
 assert sdesim.results.schema.provenance and not hasattr(sdesim, "nothing")
+import numpy as np
+assert sdesim.statistics.decisive(5, 3) > 3 and sdesim.statistics.kernel_density([0, 1], np.zeros(1), 0.1) > 0
+assert "scipy.stats" not in sys.modules  # half a second of each figure
 """
     subprocess.run([sys.executable, "-c", said], check=True, timeout=120)
 

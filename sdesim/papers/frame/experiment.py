@@ -225,6 +225,9 @@ def _written(experiment: Experiment, kept: Kept, found: list[Claim], folder: pat
         theme.plain(figure)
         for suffix in ("png", "pdf"):
             theme.save(figure, files[suffix])
+            figure.set_layout_engine(
+                "none"
+            )  # all stays where the first has it: to place it takes as long as to draw it
     claims.write(found, files["claims.json"])
     return files
 
