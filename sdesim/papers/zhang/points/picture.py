@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -13,15 +12,17 @@ from sdesim.papers.zhang.points.runs import Points
 from sdesim.plot import theme
 from sdesim.statistics import grid_error, grid_mean
 
+MARKERS = dict(zip(theme.STYLES, "os^D", strict=True))
+"""Of points whose curves have a style."""
 
-def colors(count: int) -> list[Any]:
-    """Of so many points, told apart: of more than the palette has, from dark to light.
+
+def colors(count: int) -> list[str]:
+    """Of so many points: the palette, again and again.
 
     Args:
         count: how many.
     """
-    few = count <= len(theme.PALETTE)
-    return list(theme.PALETTE[:count]) if few else list(colormaps["plasma"](np.linspace(0, 0.75, count)))
+    return [color for color, _ in theme.distinct(count)]
 
 
 def legend(panel: Axes, loc: Any) -> None:
@@ -37,7 +38,7 @@ def legend(panel: Axes, loc: Any) -> None:
 
 
 def mark(panel: Axes, x: ArrayLike, y: ArrayLike) -> None:
-    """The points of the runs, in their colors.
+    """The points of the runs, each in its color and shape.
 
     Args:
         panel: where to draw.
@@ -45,7 +46,9 @@ def mark(panel: Axes, x: ArrayLike, y: ArrayLike) -> None:
         y: (points,).
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
-    panel.scatter(x, y, s=34, c=colors(x.size), edgecolors="white", linewidths=1.1, zorder=4, clip_on=False)
+    for one, other, (color, style) in zip(x, y, theme.distinct(x.size), strict=True):
+        looks: dict[str, Any] = dict(s=34, edgecolors="white", linewidths=1.1, zorder=4, clip_on=False)
+        panel.scatter(one, other, color=color, marker=MARKERS[style], **looks)
 
 
 def radius_map(
@@ -84,9 +87,10 @@ def paths(panel: Axes, points: Points, data: xr.Dataset) -> None:
     steps, many = data["step"].values, len(points.values) > 10
     some = slice(None, None, -(-len(steps) // 30))
     center, error = grid_mean(shown.isel(step=some)), 2 * grid_error(shown.isel(step=some))
-    for i, (values, color) in enumerate(zip(points.values, colors(len(points.values)), strict=True)):
-        panel.plot(steps, points.exact(*values)[:, column], "-", color=color, lw=1.2)
-        style: dict[str, Any] = dict(fmt="o", ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
+    for i, (values, (color, dashes)) in enumerate(zip(points.values, theme.distinct(len(points.values)), strict=True)):
+        exact = points.exact(*values)[:, column]
+        panel.plot(steps, np.where(exact > 0, exact, np.nan), dashes, color=color, lw=1.2)
+        style: dict[str, Any] = dict(fmt=MARKERS[dashes], ms=3.5, lw=1.0, capsize=2.0, color=color, zorder=3)
         bars = dict(yerr=error.isel(point=i), label=points.label(*values))
         panel.errorbar(steps[some], center.isel(point=i), **bars, **style)
     names = {"center": r"$E\,\tilde x^2$, of the center", "mean": r"$E\,\bar x^2$, of the workers' mean"}
