@@ -1,5 +1,6 @@
 """The page of the run browser: what is looked at, sliders over what it depends on, and its picture."""
 
+import collections
 import html
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from sdesim.view import drawing, markup
 from sdesim.view.sheets import Sheet
 
 LIVE = 2000  # milliseconds between two looks at a store that is not finished
+LATELY = 30  # looks, whose tasks say how long the others will take
 WIDGET = {"sizing_mode": "stretch_width", "max_width": 320}
 
 
@@ -144,16 +146,19 @@ def _data(data: xr.Dataset) -> pn.viewable.Viewable:
 
 def _store(sheet: Sheet) -> pn.viewable.Viewable:
     """A store as it grows: how far it is, who works on it, and the picture of what there is."""
-    store, began = sheet.store(), time.monotonic()
-    before, leases = len(store.done()), Leases(store.path / "leases")
+    store = sheet.store()
+    leases = Leases(store.path / "leases")
+    looks: collections.deque[tuple[float, int]] = collections.deque(maxlen=LATELY)
     far, body = _text(""), pn.Column(_text("<p>Nothing is done yet.</p>"), sizing_mode="stretch_width")
     picture: _Picture | None = None
     seen = 0
 
     def look() -> None:
         nonlocal picture, seen
-        done = len(store.done())
-        far.object = markup.progress(store, leases, (done - before) / (time.monotonic() - began))
+        now, done = time.monotonic(), len(store.done())
+        then, before = looks[0] if looks else (now, done)
+        looks.append((now, done))
+        far.object = markup.progress(store, leases, (done - before) / max(now - then, 1.0))
         if seen == done:
             return
         seen, data = done, sheet.data()
