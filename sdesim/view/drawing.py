@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from sdesim import plot
 from sdesim.asynchrony.tables import Timetable
+from sdesim.plot import theme
 from sdesim.plot.given import TIMES
 
 MOST = 20_000_000  # numbers of a variable that are read to be drawn
@@ -141,7 +142,9 @@ def draw_history(data: xr.Dataset, what: str) -> bytes:
         ValueError: where it cannot be drawn, in words.
     """
     with _drawn() as axes:
-        return _png(plot.learning_curves(data, what, ax=axes))
+        plot.learning_curves(data, what, ax=axes)
+        theme.legend_above(axes)
+        return _png(axes)
 
 
 def draw_timetable(table: Timetable, sim: int, window: tuple[float, float]) -> bytes:
@@ -159,7 +162,9 @@ def draw_timetable(table: Timetable, sim: int, window: tuple[float, float]) -> b
         ValueError: where it cannot be drawn, in words.
     """
     with _drawn() as axes:
-        return _png(plot.timeline(table, sim=sim, window=window, ax=axes))
+        plot.timeline(table, sim=sim, window=window, ax=axes)
+        theme.legend_above(axes)
+        return _png(axes)
 
 
 def beginning(table: Timetable) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from sdesim.view.sheets import Sheet
 
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 0 1rem 3rem; color: #222; }
+h1, h2, p, li { overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { text-align: left; padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
@@ -117,9 +118,8 @@ def page(title: str, found: Sequence[Sheet]) -> str:
             parts.append(_body(sheet))
         except (ValueError, OSError) as error:
             parts.append(f"<p>{html.escape(str(error))}</p>")
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-    )
+    screen = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{screen}<title>{html.escape(title)}</title>'
     return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 

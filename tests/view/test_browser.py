@@ -125,6 +125,7 @@ def test_on_a_phone_no_claim_is_cut(kind, chromium, tmp_path, users_environment)
         assert main(["view", str(tmp_path), "--export", str(tmp_path / "page.html")]) == 0
         page.goto((tmp_path / "page.html").as_uri())
         no_claim_is_cut(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 391  # of a title that is one long word, too
     else:
         with viewed(tmp_path, users_environment) as address:
             page.goto(address)
