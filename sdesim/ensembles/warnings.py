@@ -104,25 +104,25 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
     """
     if is_traced(eqx.filter((model, stepper), eqx.is_array)):
         return False
-    parts = (stepper, model.eta, model.momentum, model.coupling, model.velocity_coupling)
-    key = None if (bits := as_bits(parts)) is None else (bits, agents, first, steps)
-    if key is not None and key in _STABLE:
-        return False
     changes = callable(model.eta) or callable(getattr(stepper, "pace", None))
     looks = [first + max(steps - 1, 0) * i // 4 for i in range(5 if changes else 1)]
-    each = [_ticks(model, stepper, step) for step in looks]
-    ticks = np.max(each, axis=0)
+    bits = as_bits((stepper, model.eta, model.momentum, model.rates))  # all that it follows from
+    key = None if bits is None else (bits, tuple(looks))
+    ticks = None if key is None else _TICKS.get(key)
+    if ticks is None:
+        ticks = np.max([_ticks(model, stepper, step) for step in looks], axis=0)
+    if key is not None:
+        if len(_TICKS) >= TICKS:
+            _TICKS.pop(next(iter(_TICKS)), None)
+        _TICKS[key] = ticks
     rules = {"coupling": model.coupling, "velocity_coupling": model.velocity_coupling}
     warned = [warn_if_unstable(name, r, ticks, agents, stepper.order) for name, r in rules.items() if r is not None]
-    if key is not None and not any(warned):
-        if len(_STABLE) >= STABLE:
-            _STABLE.pop(next(iter(_STABLE)), None)
-        _STABLE[key] = None
     return any(warned)
 
 
-STABLE = 256  # steps of couplings that are not looked at again
-_STABLE: dict[Any, None] = {}  # those of which nothing was said, by all that it follows from
+TICKS = 256
+_TICKS: dict[Any, np.ndarray] = {}
+"""How far steps of constant rates advance a coupling's time, of as many: to ask it again takes half a millisecond."""
 
 
 def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> bool:

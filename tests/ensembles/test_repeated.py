@@ -21,7 +21,7 @@ def looks(monkeypatch):
     """How often each look at a run was taken, and how often equinox was asked to look at all arguments of a program."""
     counts = collections.Counter()
     monkeypatch.setattr(setup, "_KNOWN", {})
-    monkeypatch.setattr(warnings, "_STABLE", {})
+    monkeypatch.setattr(warnings, "_TICKS", {})
 
     def counted(name, fn):
         def call(*args, **kwargs):
