@@ -239,7 +239,7 @@ class Header:
 
         Args:
             kind: of the file, one of `KINDS`.
-            settings: all numbers and choices, of types that `fields.to_json` takes.
+            settings: all numbers and choices, of types that `messages.to_json` takes.
             call: how it was made.
             path: the engine's, in words (`engine.path.Path`); None where there is none.
             seconds: of computing; None where nobody took the time.
