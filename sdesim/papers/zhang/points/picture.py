@@ -12,7 +12,7 @@ from sdesim.papers.zhang.points.runs import Points
 from sdesim.plot import theme
 from sdesim.statistics import grid_error, grid_mean
 
-MARKERS = dict(zip(theme.STYLES, "os^D", strict=True))
+MARKERS: dict[str, str] = dict(zip(theme.STYLES, "os^D", strict=True))
 """Of points whose curves have a style."""
 
 
