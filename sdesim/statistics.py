@@ -375,19 +375,19 @@ def kernel_density(values: ArrayLike, grid: np.ndarray, bandwidth: float) -> np.
     Returns:
         (points,), in 1/x; NaN without values.
     """
-    values = np.asarray(values, float).ravel()
-    values = values[np.isfinite(values)]
-    if values.size == 0:
+    places = np.asarray(values, float).ravel()
+    places = places[np.isfinite(places)]
+    if places.size == 0:
         return np.full(grid.shape, np.nan)
-    weights = np.ones(values.size)
-    if values.size > 20_000:  # the estimate from fine bins, to far below the bandwidth the same
-        edges = np.linspace(values.min(), values.max() + 1e-9, int(np.ptp(values) / bandwidth * 20) + 2)
-        weights, _ = np.histogram(values, edges)
-        values = (edges[1:] + edges[:-1]) / 2
+    weights = np.ones(places.size)
+    if places.size > 20_000:  # the estimate from fine bins, to far below the bandwidth the same
+        edges = np.linspace(places.min(), places.max() + 1e-9, int(np.ptp(places) / bandwidth * 20) + 2)
+        weights, _ = np.histogram(places, edges)
+        places = (edges[1:] + edges[:-1]) / 2
     total = np.zeros(grid.shape)
-    for i in range(0, values.size, KERNELS):
+    for i in range(0, places.size, KERNELS):
         some = slice(i, i + KERNELS)
-        total += weights[some] @ np.exp(-0.5 * ((grid - values[some, None]) / bandwidth) ** 2)
+        total += weights[some] @ np.exp(-0.5 * ((grid - places[some, None]) / bandwidth) ** 2)
     return total / (weights.sum() * bandwidth * np.sqrt(2 * np.pi))
 
 

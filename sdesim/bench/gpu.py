@@ -1,18 +1,28 @@
-"""The benchmark on a GPU: W1's step at three sizes, the first figure, and the floors that the hardware sets."""
+"""The benchmark on a GPU: is it right, W1's step at three sizes, what the kernel refuses, training, the first figure.
 
+And the floors that the hardware sets.
+"""
+
+import contextlib
 import dataclasses
+import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sdesim.bench.interleaved import Row, Worker, WorkerError, measure
 from sdesim.bench.peers import VARIANTS
-from sdesim.bench.workloads import WORKLOADS, Workload
+from sdesim.bench.races import variants_of
+from sdesim.bench.workloads import RACES, TRAININGS, WORKLOADS, AnyWorkload, Workload
 
 # Instructions an agent-step needs, counted in code compiled for sm_90 with polynomial sines.
 INSTRUCTIONS = {"uniform": 87, "gaussian": 116}
 LANES = 128  # instructions a multiprocessor issues in one cycle, one for each of its lanes
+PRECISIONS = {"float32": None, "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+"""Of the products of a network, by the names that JAX has for them; None for what sdesim takes by itself."""
+AGREE = (64, 20)  # simulations and steps over which kernel and scan are compared
+ULPS = 40  # by which they may differ then, as the tests of the kernel have it
 STATE_BYTES = 8  # one float32 read and written: what a step that keeps nothing in registers moves at least
 
 
@@ -28,6 +38,14 @@ def workloads() -> list[Workload]:
     ]
 
 
+def others() -> list[tuple[AnyWorkload, str]]:
+    """What beside W1 is measured on a GPU, and what it is called in rows: scans of large states, events, training."""
+    w2 = dataclasses.replace(WORKLOADS["w2"], sims=2000, steps=300, name="w2, 5 million coordinates on a GPU")
+    cnn = dataclasses.replace(TRAININGS["cnn"], steps=40)
+    trained = [(cnn, f"cnn in {precision} on a GPU") for precision in PRECISIONS]
+    return [(w2, w2.name), (RACES["async"], "async on a GPU"), *trained]
+
+
 def run(
     device: dict, rounds: int, say: Callable[[str], None]
 ) -> tuple[list[Row], dict[str, tuple[float, str]], list[str]]:
@@ -39,13 +57,23 @@ def run(
         say: is told a line now and then.
 
     Returns:
-        Rows of the GPU, the ceiling of each workload with its reason, and the floors in words.
+        Rows of the GPU, the ceiling of each workload with its reason, and the floors in words, with what was found of
+        whether it is right.
     """
     rows: list[Row] = []
-    notes: list[str] = []
+    notes = [line for noise in INSTRUCTIONS if (line := _agreement(WORKLOADS[f"w1-{noise}"], say))]
     ceilings: dict[str, tuple[float, str]] = {}
     for workload in workloads():
         rows += measure(workload, [VARIANTS["naive"], VARIANTS["sdesim"]], rounds, say, "cuda")
+    for workload, name in others():
+        # What events are compared with is SimPy, which knows no GPU.
+        variants = [
+            variants_of(workload)[n] for n in ("naive", "sdesim") if n == "sdesim" or workload.name not in RACES
+        ]
+        precision = PRECISIONS.get(name.split()[2]) if workload.name in TRAININGS else None
+        with _environment("JAX_DEFAULT_MATMUL_PRECISION", precision):
+            found = measure(workload, variants, min(rounds, 3), say, "cuda")
+        rows += [dataclasses.replace(row, workload=name) for row in found]
     with Worker(VARIANTS["sdesim"], WORKLOADS["w1-uniform"], platform="cuda") as worker:
         try:
             worker.start()
@@ -58,10 +86,41 @@ def run(
             for noise, count in INSTRUCTIONS.items() if issued else ():
                 rate = f"{issued / count:.3g} million agent-steps/s at {count} instructions each"
                 notes.append(f"instruction floor, {noise} noise: {rate}, at the highest clock")
-            rows.append(_figure(worker.ask("figure", name="bs-fig1", preset="paper"), worker.ask("peak")["mb"]))
+            drawn = worker.ask("figure", name="bs-fig1", preset="paper")
+            rows.append(_figure(drawn, worker.ask("peak")["mb"]))
+            notes.append(f"claims of bs-fig1 at paper size: {drawn['claims']}")
         except WorkerError as error:
             say(f"floors and figure are left out: {error}")
     return rows, ceilings, notes
+
+
+def _agreement(workload: Workload, say: Callable[[str], None]) -> str:
+    """Whether the kernel does what the scan does, in a line; nothing where that could not be asked."""
+    sims, steps = AGREE
+    workload = dataclasses.replace(workload, sims=sims, steps=steps)
+    with Worker(VARIANTS["sdesim"], workload, platform="cuda") as worker:
+        try:
+            worker.start()
+            found = worker.ask("agree")
+        except WorkerError as error:
+            say(f"{workload.name}: kernel and scan are not compared: {error}")
+            return ""
+    verdict = "agree" if found["ulps"] <= ULPS else "DO NOT AGREE"
+    ways = " and ".join(found["paths"])
+    return f"{workload.name}: {ways} {verdict}: {found['ulps']:.3g} units in the last place after {steps} steps"
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Within, processes that start find a variable set; None for as it is."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
 def _clock() -> float | None:

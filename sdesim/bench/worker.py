@@ -122,6 +122,24 @@ class Worker:
         """
         return {"state": _state(self.run(seed)).astype(float).tolist()}
 
+    def agree(self) -> dict:
+        """How far apart the fastest path of the workload and the scan are at its end, from the same noise.
+
+        Returns:
+            `ulps`, units in the last place of the largest position, and both `paths`.
+        """
+        import sdesim
+        from sdesim.bench.peers import sdesim_model
+
+        w: Any = self.variant.part(self.workload)
+        how: dict[str, Any] = dict(agents=w.agents, sims=w.sims, steps=w.steps, dims=w.dims, init=w.start)
+        # No kernel takes an observable of every step.
+        looks = ((), sdesim.observe.FirstNonFinite())
+        found = [sdesim.simulate(sdesim_model(w), observe=observe, **how) for observe in looks]
+        fast, scan = (np.asarray(result.agents) for result in found)
+        unit = np.spacing(np.abs(scan).max())
+        return {"ulps": float(np.abs(fast - scan).max() / unit), "paths": [r.run["path"] for r in found]}
+
     def words(self, times: int) -> dict:
         """Random words a second of the generator alone, in C++.
 
@@ -168,17 +186,22 @@ class Worker:
             preset: of its configuration.
 
         Returns:
-            `first`, and the `seconds` of three more.
+            `first`, the `seconds` of three more, and what is found of its `claims`, in words.
         """
-        from sdesim.papers import EXPERIMENTS
+        from sdesim.papers import experiment
+        from sdesim.papers.frame.experiment import judged
 
-        experiment = EXPERIMENTS[name]
-        spent = []
+        drawn, spent, data = experiment(name), [], None
+        config = drawn.preset(preset)
         for _ in range(4):
             began = time.perf_counter()
-            experiment.run(experiment.preset(preset), False)
+            data = drawn.run(config, False)
             spent.append(time.perf_counter() - began)
-        return {"first": spent[0], "seconds": spent[1:]}
+        assert data is not None
+        counted = [claim for claim in judged(drawn, config, data, preset) if claim.counted]
+        others = [f"{claim.id} {claim.verdict}" for claim in counted if claim.verdict != "holds"]
+        said = f"{len(counted) - len(others)} of {len(counted)} hold" + "".join(f"; {other}" for other in others)
+        return {"first": spent[0], "seconds": spent[1:], "claims": said}
 
 
 def _state(result: Any) -> np.ndarray:

@@ -21,6 +21,7 @@ from sdesim.bench.workloads import (
     scaling,
 )
 from sdesim.cli.overview import parse_options
+from sdesim.cli.usage import UsageError
 from sdesim.fields import check_choice, check_count
 from sdesim.results.files import check_writable
 
@@ -43,6 +44,8 @@ class Options:
     """Workloads, by name; all by default."""
     variants: tuple[str, ...] = ()
     """Variants, by name; all that are installed by default."""
+    gpu: bool = False
+    """Measure on the GPU alone, and whether it is right: some minutes. Refused where JAX sees none."""
     against: str | None = None
     """Compare with sdesim at this commit alone, in place of other ways; needs a checkout."""
     rounds: int | None = None
@@ -70,6 +73,10 @@ class Options:
             raise ValueError(
                 f"against={self.against!r}: compares sdesim with itself alone; leave {', '.join(given)} out"
             )
+        alone = {"quick": self.quick, "workloads": self.workloads, "variants": self.variants, "steps": self.steps}
+        alone["against"] = self.against
+        if self.gpu and (given := [name for name, value in alone.items() if value]):
+            raise ValueError(f"gpu=True: measures what a GPU is for; leave {', '.join(given)} out")
         if self.out is not None:
             check_writable(self.out)
         for name in ("json", "record"):
@@ -117,8 +124,10 @@ def run(options: Options) -> report.Report:
     result = report.Report()
     if options.against is not None:
         return _against(options, options.against, say)
-    rounds = options.rounds or (3 if options.quick else 7)
+    rounds = options.rounds or (3 if options.quick or options.gpu else 7)
     chosen = _chosen(options)
+    if options.gpu:
+        return _on_a_gpu(options, interleaved.device(chosen[0]), rounds, say)
     for workload in chosen:
         variants = _variants(workload, options, say if workload is chosen[0] else None)
         say(f"{workload.name}: {', '.join(v.name for v in variants)}")
@@ -144,13 +153,26 @@ def run(options: Options) -> report.Report:
                 variant = dataclasses.replace(VARIANTS["sdesim"], cores=value if size == "cores" else 1)
                 result.rows.extend(interleaved.measure(workload, [variant], min(rounds, 3), say))
     if device["platform"] == "gpu":
-        say(f"on the GPU, {device['kind']}")
-        rows, ceilings, notes = gpus.run(device, rounds, say)
-        result.rows.extend(rows)
-        result.ceilings.update(ceilings)
-        result.notes.extend(notes)
-        result.workloads.update({w.name: w for w in gpus.workloads()})
-    _write(result, options, device["kind"] if device["platform"] == "gpu" else "")
+        return _on_a_gpu(options, device, rounds, say, result)
+    _write(result, options, "")
+    return result
+
+
+def _on_a_gpu(
+    options: Options, device: dict, rounds: int, say: Callable[[str], None], result: report.Report | None = None
+) -> report.Report:
+    """Measure on the GPU, beside what was measured without it, print it and write it."""
+    if device["platform"] != "gpu":
+        what = f"{device['platform']} ({device['kind']})"
+        raise UsageError(f"gpu=True: JAX sees no GPU here and computes on {what}; install jax[cuda12], or leave it out")
+    result = report.Report() if result is None else result
+    say(f"on the GPU, {device['kind']}")
+    rows, ceilings, notes = gpus.run(device, rounds, say)
+    result.rows.extend(rows)
+    result.ceilings.update(ceilings)
+    result.notes.extend(notes)
+    result.workloads.update({w.name: w for w in gpus.workloads()} | {name: w for w, name in gpus.others()})
+    _write(result, options, device["kind"])
     return result
 
 
