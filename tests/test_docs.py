@@ -78,9 +78,8 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     done = []
     work = lambda *arguments, **options: done.append(arguments) or 0
-    monkeypatch.setattr("sdesim.cli.figure._regenerate", work)
-    monkeypatch.setattr("sdesim.cli.figure._redraw", work)
-    monkeypatch.setattr("sdesim.cli.figure._all_figures", work)
+    for name in ("_regenerate", "_redraw", "_all_figures", "_estimate", "_work"):
+        monkeypatch.setattr(f"sdesim.cli.figure.{name}", work)
     monkeypatch.setattr("sdesim.cli.claims.run", work)
     monkeypatch.setattr("sdesim.cli.completion.run", work)
     monkeypatch.setattr("sdesim.cli.train.run", work)

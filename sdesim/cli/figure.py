@@ -72,10 +72,7 @@ def run(arguments: list[str]) -> int:
         processes = scheduler = None
     try:
         with as_usage(), stored_in(store, processes, scheduler):
-            if worker:
-                experiment.run(config, False)
-                return 0
-            return _regenerate(experiment, config, preset, out)
+            return _work(experiment, config) if worker else _regenerate(experiment, config, preset, out)
     except SweepError as error:
         print(f"sdesim: {error}", file=sys.stderr)
         return FAILS
@@ -181,6 +178,12 @@ def _estimate(experiment: Experiment, config: Any) -> int:
         print(f"in all: {Estimate.of_all(sweeps)}")
     if rest is not None:
         print(f"{'and' if sweeps else 'not estimated:'} {rest}")
+    return 0
+
+
+def _work(experiment: Experiment, config: Any) -> int:
+    """Have a figure's sweeps computed, and nothing else."""
+    experiment.run(config, False)
     return 0
 
 
