@@ -14,6 +14,7 @@ from sdesim.training.logs import TensorBoard
 from sdesim.training.loop import Training, train
 from sdesim.training.networks import NETWORKS, ElevenLayer, LowRank, Perceptron, SevenLayer, ThreeLayer, Transformer
 from sdesim.training.pairs import svag
+from sdesim.training.passing import Batches
 from sdesim.training.photos import imagenet
 from sdesim.training.picture import summary
 from sdesim.training.samples import Images, Rows, Tokens, diabetes, text
@@ -28,6 +29,7 @@ __all__ = [
     "AbstractDeal",
     "AbstractSchedule",
     "Algorithm",
+    "Batches",
     "Callback",
     "Constant",
     "Dirichlet",

@@ -25,6 +25,7 @@ from sdesim.memory import available_memory
 from sdesim.results.files import check_writable, replacing, temporary_folder
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
 from sdesim.training.lazy import MEASURED, Lazy, in_memory
+from sdesim.training.passing import Batches
 from sdesim.training.photos import imagenet
 from sdesim.training.samples import Images, Rows, Tokens, diabetes, text
 
@@ -414,13 +415,24 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
         mean, std = _moments(some.reshape(-1, some.shape[-1]))
     if kind is ROWS:
         train_x, test_x = (a.astype(np.float32) for a in (train_x, test_x))
-        scale = _moments(train_y)
-        targets = lambda y: ((y - scale[0]) / scale[1]).astype(np.float32)
-    else:
-        scale = ()
-        targets = lambda y: y.astype(np.int32)
+    scale = _moments(train_y) if kind is ROWS else ()
+    targets = lambda y: as_targets(y, *scale)
     held_out = train_x[held], targets(train_y[held])
     return Split(train_x[kept], targets(train_y[kept]), *held_out, test_x, targets(test_y), mean, std, *scale)
+
+
+def as_targets(y: np.ndarray, mean: Any = None, std: Any = None) -> np.ndarray:
+    """What is to be said, as it is trained on.
+
+    Args:
+        y: as it was given.
+        mean: of rows' targets; None of labels and tokens.
+        std: of rows' targets.
+
+    Returns:
+        Standardized, float32; of labels and tokens int32.
+    """
+    return y.astype(np.int32) if mean is None else ((y - mean) / std).astype(np.float32)
 
 
 _SETS = {IMAGES: Images, TOKENS: Tokens, ROWS: Rows}
@@ -448,6 +460,20 @@ def as_split(data: Any) -> Split:
         return split(_SETS[kind_of(x)](x, y, *none))
     check_split(data)
     return data
+
+
+def kept_of(batches: Batches) -> Split:
+    """The first samples of batches that come from an iterable, and those that are tested on.
+
+    Args:
+        batches: the iterable.
+
+    Returns:
+        The data, without any for validation.
+    """
+    x, y = batches.first()
+    tested = (x[:0], y[:0]) if batches.test is None else batches.test
+    return split(_SETS[kind_of(x)](x, y, *tested), validation=0.0)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -215,7 +215,15 @@ class Reader:
     @property
     def bytes(self) -> int:
         """That are held at a time: a portion on the device, one that is read, and one that goes there."""
-        return 3 * PORTION
+        return 3 * self.images * self._samples.bytes_of_one
+
+    def begins(self, number: int) -> None:
+        """An epoch begins.
+
+        Args:
+            number: of it, from 1.
+        """
+        self.waited = 0.0
 
     def left(self, done: int) -> int:
         """How many steps of the portion are left.

@@ -33,6 +33,7 @@ from sdesim.training.deal import AbstractDeal
 from sdesim.training.lazy import Lazy, in_portions
 from sdesim.training.measure import PARTS, Record, dataset, labels, latest
 from sdesim.training.memory import check_fits, size_of, stand_in, work_of
+from sdesim.training.passing import Batches
 from sdesim.training.samples import Rows, Tokens
 from sdesim.training.schedule import AbstractSchedule
 from sdesim.training.setup import checked, rates_of, warn_of_stiffness
@@ -85,7 +86,7 @@ class Training:
             (batch, classes). Linen's random numbers, if it wants them, are under the name "dropout". State beside
             parameters is refused.
         data: from `sdesim.training.split`; or arrays, of samples and of what is to be said of them, (x, y) or (x, y,
-            test_x, test_y), of which `split` keeps a fifth for validation.
+            test_x, test_y), of which `split` keeps a fifth for validation; or `Batches` from an iterable.
         algorithm: from `sdesim.training.algorithm`, whose numbers follow from agents, eta and batch here; or an
             `Algorithm` of your own with any coupling rule. Its numbers may lead with an axis of runs, and differ
             between them.
@@ -134,7 +135,7 @@ class Training:
     def __init__(
         self,
         network: Any,
-        data: Split | Images | Tokens | Rows | tuple,
+        data: Split | Images | Tokens | Rows | Batches | tuple,
         algorithm: Algorithm | NamedAlgorithm,
         *,
         optimizer: Any = None,
@@ -590,7 +591,7 @@ class Training:
             number, losses = len(at.records), jnp.zeros(setup.rates.shape)
             order = self._order(number, setup.batches) if setup.stepper is None else self._arriving.epoch(number)
             if setup.reader is not None:
-                setup.reader.waited = 0.0
+                setup.reader.begins(number)
                 order = np.asarray(order) if setup.stepper is None else order
             if isinstance(order, Epoch):
                 state = with_room(state, order.room)
@@ -673,7 +674,7 @@ def _with_settings_of(taker: Callable) -> Callable[[F], F]:
 @_with_settings_of(Training)
 def train(
     network: Any,
-    data: Split | Images | Tokens | Rows | tuple,
+    data: Split | Images | Tokens | Rows | Batches | tuple,
     algorithm: Algorithm | NamedAlgorithm,
     *,
     epochs: int = 10,

@@ -39,12 +39,13 @@ from sdesim.training import modules
 from sdesim.training import step as steps
 from sdesim.training.algorithms import MAX_AGENTS, Algorithm, NamedAlgorithm, over_runs
 from sdesim.training.arriving import Epoch
-from sdesim.training.data import Split, as_split
+from sdesim.training.data import Split, as_split, as_targets, kept_of
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.inner import Inner, check_steps
 from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
 from sdesim.training.lazy import Lazy, Reader
 from sdesim.training.memory import check_fits, size_of, stand_in
+from sdesim.training.passing import Batches, Passing
 from sdesim.training.schedule import AbstractSchedule, Constant, Stall
 from sdesim.training.step import Pixels, RunState, Said, Task
 from sdesim.training.store import fingerprint, hash_of
@@ -77,6 +78,7 @@ class TrainingSetup:
         given: what was given, to make it again.
         deal: which agent trains on which samples; None for all on all.
         stepper: of workers in virtual time; None of agents that step together.
+        passing: batches from an iterable, of which `data` are the first; None where data are all.
     """
 
     taken: modules.Taken
@@ -95,6 +97,7 @@ class TrainingSetup:
     given: dict[str, Any]
     deal: AbstractDeal | None = None
     stepper: Asynchronous | None = None
+    passing: Batches | None = None
 
     @property
     def agents(self) -> int:
@@ -109,12 +112,12 @@ class TrainingSetup:
     @property
     def size(self) -> int:
         """Images that an agent sees in an epoch, those of its last batch that is not whole among them."""
-        return len(self.data.train_y)
+        return len(self.data.train_y) if self.passing is None else self.batches * self.task.batch
 
     @property
     def batches(self) -> int:
         """Of an agent in an epoch."""
-        return self.size // self.task.batch
+        return batches_of(self.passing, self.data, self.task.batch, self.agents)
 
     @property
     def steps(self) -> int:
@@ -175,9 +178,13 @@ class TrainingSetup:
         return self.pixels["seen"], self.pixels["validation"], self.pixels["test"]
 
     @functools.cached_property
-    def reader(self) -> Reader | None:
-        """Reads the images to train on; None where they are in memory."""
-        x = self.data.train_x
+    def reader(self) -> Reader | Passing | None:
+        """Reads the samples to train on; None where they are in memory."""
+        x, y = self.data.train_x, self.data.train_y
+        if self.passing is not None:
+            batch, scale = self.task.batch, (self.data.target_mean, self.data.target_std)
+            prepared = lambda of: as_targets(of, *(scale if kind_of(x) is ROWS else ()))
+            return Passing(self.passing, self.agents, (np.asarray(x[:batch]), y[:batch]), prepared)
         if not isinstance(x, Lazy):
             return None
         together = self._distinct[0].size * (self.agents if self.stepper is None else 1)
@@ -189,6 +196,8 @@ class TrainingSetup:
 
         Runs of one number see the same, unless they are of workers, who may arrive otherwise in each.
         """
+        if self.passing is not None:
+            return np.zeros(1, int), np.zeros(len(self.numbers), int)
         if self.stepper is not None:
             return np.arange(len(self.numbers)), np.arange(len(self.numbers))
         _, first, which = np.unique(self.numbers, return_index=True, return_inverse=True)
@@ -271,11 +280,9 @@ class TrainingSetup:
         if self.reader is None:
             return self.pixels["train"], jnp.asarray(order)
         x = self.data.train_x
-        assert isinstance(x, Lazy)
-        numbers = order.ravel()
-        pixels = self.pixels["train"]._replace(
-            x=jnp.asarray(x.read(numbers)), y=jnp.asarray(self.data.train_y[numbers])
-        )
+        numbers = order.ravel() % len(self.data.train_y)  # of those that are kept of what passes
+        chosen = x.read(numbers) if isinstance(x, Lazy) else x[numbers]
+        pixels = self.pixels["train"]._replace(x=jnp.asarray(chosen), y=jnp.asarray(self.data.train_y[numbers]))
         return pixels, jnp.arange(numbers.size, dtype=jnp.int32).reshape(order.shape)
 
     @functools.cached_property
@@ -283,6 +290,8 @@ class TrainingSetup:
         """What a training must share with the one that it continues."""
         others = (self.agents, self.same_start, self.schedule, self.train_images, self.seed_number)
         others = (*others, *(part for part in (self.deal, self.stepper) if part is not None))
+        if self.passing is not None:
+            others = (*others, self.batches)
         if self.taken.values is not None:
             others = (*others, hash_of((), jax.tree.leaves(self.taken.values)))
         return fingerprint(self.task, self.algorithm, self.data, self.rates, self.numbers, others)
@@ -455,7 +464,10 @@ def checked(
     """
     numbers = _run_numbers(runs)
     check_count("agents", agents, most=MAX_AGENTS)
-    data = as_split(data)
+    passing = data if isinstance(data, Batches) else None
+    data = as_split(data) if passing is None else kept_of(passing)
+    if passing is not None:
+        _check_passing(passing, agents, batch, deal, stepper)
     taken = modules.taken(network)
     measured = _metrics(metrics)
     task = Task(taken.network, batch, evaluation_batch, crop, weight_decay, precision, loss, measured)
@@ -464,7 +476,7 @@ def checked(
     schedule = _schedule(schedule, data)
     limit = None if memory is None else byte_count("memory", memory)
     words = random.seed_words(seed)
-    batches = len(data.train_y) // batch
+    batches = batches_of(passing, data, batch, agents)
     inner = None if optimizer is None else Inner(optimizer)
     if eta is None and inner is not None:
         raise ValueError("eta=None: must be given beside an optimizer, whose learning rate it is")
@@ -488,7 +500,7 @@ def checked(
     if stepper is not None:
         stepper = _of_parameters(stepper, size_of(look.params))
         _check_workers(made, stepper)
-    setup = TrainingSetup(*found, look.params, look.logits, given, deal, stepper)
+    setup = TrainingSetup(*found, look.params, look.logits, given, deal, stepper, passing)
     _ = setup.owners  # what cannot be dealt is told now
     if stepper is not None:
         with of_part("algorithm"):
@@ -508,6 +520,29 @@ def checked(
             UserWarning,
         )
     return setup
+
+
+def batches_of(passing: Batches | None, data: Split, batch: int, agents: int) -> int:
+    """Batches of an agent in an epoch.
+
+    Args:
+        passing: batches from an iterable; None for those of data.
+        data: to train on.
+        batch: images a step and agent.
+        agents: p.
+    """
+    return len(data.train_y) // batch if passing is None else passing.batches // agents
+
+
+def _check_passing(passing: Batches, agents: int, batch: int, deal: Any, stepper: Any) -> None:
+    """Refuse what batches from an iterable cannot be trained by."""
+    for name, given in (("deal", deal), ("stepper", stepper)):
+        if given is not None:
+            raise ValueError(f"{name}: must be None beside Batches, whose samples have no numbers")
+    if passing.batches < agents:
+        raise ValueError(f"batches={passing.batches}: must be at least agents={agents}, as each takes one in a step")
+    if (size := len(next(passing.epoch(1))[0])) != batch:
+        raise ValueError(f"batch={batch}: must be {size}, as the batches of the iterable are")
 
 
 def workers_of(algorithm: Algorithm, stepper: Asynchronous, runs: int, agents: int, room: int) -> Workers:

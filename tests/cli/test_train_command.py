@@ -17,7 +17,7 @@ from sdesim.cli import main
 from sdesim.cli import train as command
 from sdesim.plot import theme
 from sdesim.plot.lines import mean_over_runs
-from sdesim.training import data
+from sdesim.training import data, photos
 from sdesim.training import store as checkpoints
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -435,3 +435,28 @@ def test_classes_are_dealt_to_agents(tmp_path, capsys):
     assert "deal=-1.0: must be" in capsys.readouterr().err
     assert sdesim("train", "--data", "imagenet") == 2
     assert "must be the folder that has the photographs" in capsys.readouterr().err
+
+
+def test_a_folder_of_photographs_is_looked_at(tmp_path, capsys, monkeypatch):
+    """What there is of it, and whether decoding keeps up with a step, of a training that takes no time here."""
+
+    class Steps:
+        images_a_step = 8
+
+        def __init__(self, network, given, algorithm, **options):
+            assert network.classes == 3 and given.train_x.shape == (9, 24, 24, 3) and options["crop"] == 20
+
+        def step(self, count=1):
+            pass
+
+    photos.made_up(tmp_path, training.synthetic(12, 6, classes=3, size=24))
+    monkeypatch.setattr(training, "Training", Steps)
+    asked = ("--folder", tmp_path, "--images", 9, "--side", 24, "--crop", 20)
+    assert sdesim("data", "imagenet", *asked, "--agents", 2, "--batch", 4) == 0
+    said = capsys.readouterr().out
+    assert "3 classes, 12 images to train on, 6 to test on" in said and "images/s by one thread" in said
+    assert "steps would wait for images" in said  # of steps that take no time
+    assert sdesim("data", "imagenet", "--folder", tmp_path / "nowhere") == 3
+    assert "train is not there" in capsys.readouterr().err
+    assert sdesim("train", "--data", "synthetic", "--lazy") == 2
+    assert "lazy=True: must be left out" in capsys.readouterr().err
