@@ -241,7 +241,8 @@ def test_methods_of_one_kind_are_one_program_and_shared_by_figures():
     one, other = (fig4_1_to_4_4.methods(config, t) for t in (1, 64))
     assert one["SGD"] == other["SGD"] and one["EASGD"] != other["EASGD"] and "MDOWNPOUR" not in other
     in_step = {name for name in FIGURES if not name.endswith("-async")}
-    assert in_step == set(SIZES) and all(e.trains for e in FIGURES.values())
+    of_imagenet = {"z-fig4.8", "z-fig4.9", "z-fig4.11"}  # which have tests of their own
+    assert in_step - of_imagenet == set(SIZES) and all(e.trains for e in FIGURES.values())
 
 
 @pytest.mark.parametrize(
