@@ -310,6 +310,20 @@ def as_bits(tree: Any) -> tuple | None:
     return structure, tuple(found)
 
 
+def keep(found: dict[Any, Any], key: Any, value: Any, *, most: int) -> None:
+    """Keep what was found, in place of the first of what is kept where there is much.
+
+    Args:
+        found: what is kept.
+        key: of what was found.
+        value: what was found.
+        most: how much is kept.
+    """
+    if len(found) >= most:
+        found.pop(next(iter(found)), None)
+    found[key] = value
+
+
 def made_here(structure: Any) -> bool:
     """Whether all nodes of a tree are sdesim's own, or plain containers.
 

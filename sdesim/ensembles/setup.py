@@ -25,7 +25,7 @@ from sdesim.engine.run import Given, Lanes, run_lanes, settings
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import SMALL, check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
-from sdesim.fields import as_bits, check_count, check_sign, concrete, is_none, is_traced, named, number, shown
+from sdesim.fields import as_bits, check_count, check_sign, concrete, is_none, is_traced, keep, named, number, shown
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractObservable, labels_of
@@ -173,7 +173,7 @@ class Setup:
             MemoryError: if what is held of the lanes alone is not there.
         """
         said = (agents, dims, sims, first_sim, steps, until, at, epoch, every, memory, exact, fast, points, width)
-        key = None if increments is not None else _key(said, (model, stepper, init, velocity, observe))
+        key = None if increments is not None else _key(said, seed, (model, stepper, init, velocity, observe))
         if key is not None and (known := _KNOWN.get(key)) is not None:
             changed = dict(model=model, stepper=stepper, seed=random.seed_words(seed), init=init, velocity=velocity)
             return dataclasses.replace(known, **changed)
@@ -294,9 +294,7 @@ class Setup:
         )
         same = new is model and stepper is bare and all(map(operator.is_, watched, self.observables))
         if self.key is not None and model is self.model and same and need <= SMALL and path.kernel is None:
-            if len(_KNOWN) >= KNOWN:
-                _KNOWN.pop(next(iter(_KNOWN)), None)
-            _KNOWN[self.key] = dataclasses.replace(self, path=path)
+            keep(_KNOWN, self.key, dataclasses.replace(self, path=path), most=64)
         return new, axes, watched, stepper, path
 
     @contextlib.contextmanager
@@ -352,15 +350,17 @@ class Setup:
             yield Ran(lanes, stepper, new, axes)
 
 
-KNOWN = 64  # runs that are not looked at again
 _KNOWN: dict[Any, Setup] = {}
 """Runs that were checked, by their keys. What a check finds follows from the numbers to the bit, so that it would find
 the same; of a user's functions it may not, and these have no key."""
 
 
-def _key(said: tuple, parts: PyTree) -> Any:
-    """What is checked of a run, to the bit; None where that cannot be said, or is not all there is."""
-    if not all(value is None or type(value) in (bool, int, float, str) for value in said):
+def _key(said: tuple, seed: Any, parts: PyTree) -> Any:
+    """What is checked of a run, to the bit; None where that cannot be said, or is not all there is.
+
+    The seed is not checked, but a run of one that is traced is another.
+    """
+    if is_traced(seed) or not all(value is None or type(value) in (bool, int, float, str) for value in said):
         return None
     if _change.get() is not None or (bits := as_bits(parts)) is None or inside_a_trace():
         return None

@@ -14,7 +14,7 @@ from sdesim.dynamics import Dynamics
 from sdesim.engine import blocks
 from sdesim.engine.blocks import LEAST
 from sdesim.engine.vectorize import lanes
-from sdesim.fields import as_bits, is_traced, warn
+from sdesim.fields import as_bits, is_traced, keep, warn
 from sdesim.steppers import AbstractStepper
 
 
@@ -112,17 +112,14 @@ def warn_of_stiffness(model: Dynamics, stepper: AbstractStepper, agents: int, fi
     if ticks is None:
         ticks = np.max([_ticks(model, stepper, step) for step in looks], axis=0)
     if key is not None:
-        if len(_TICKS) >= TICKS:
-            _TICKS.pop(next(iter(_TICKS)), None)
-        _TICKS[key] = ticks
+        keep(_TICKS, key, ticks, most=256)
     rules = {"coupling": model.coupling, "velocity_coupling": model.velocity_coupling}
     warned = [warn_if_unstable(name, r, ticks, agents, stepper.order) for name, r in rules.items() if r is not None]
     return any(warned)
 
 
-TICKS = 256
 _TICKS: dict[Any, np.ndarray] = {}
-"""How far steps of constant rates advance a coupling's time, of as many: to ask it again takes half a millisecond."""
+"""How far steps advance a coupling's time, by all that it follows from: to ask it again takes half a millisecond."""
 
 
 def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agents: int, order: Order) -> bool:

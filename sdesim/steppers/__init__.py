@@ -44,8 +44,9 @@ def stepper_of(
         ValueError: for both a stepper and its numbers.
     """
     if stepper is None:
-        order = "jacobi" if order is None else order
-        return EulerMaruyama(dt, order=order) if dt is not None or order != "jacobi" else _usual()
+        if dt is None and order is None:
+            return _usual()
+        return EulerMaruyama(dt, order="jacobi" if order is None else order)
     if not isinstance(stepper, AbstractStepper):
         raise TypeError(f"stepper={shown(stepper)}: must be a stepper of sdesim.steppers")
     for name, value in (("dt", dt), ("order", order)):

@@ -61,11 +61,14 @@ def test_another_number_is_looked_at(looks):
         looks.clear()
         run(**changed)
         assert all(looks[name] for name in LOOKS), changed
-    here = setup._key((1,), ())
-    assert here == setup._key((1,), ()) != setup._key((1.0,), ())
+    here = setup._key((1,), 0, ())
+    assert here == setup._key((1,), 0, ()) != setup._key((1.0,), 0, ())
     with jax.enable_x64(True):
-        assert setup._key((1,), ()) != here
-    assert jax.jit(lambda x: x if setup._key((1,), ()) is None else 0 * x)(3) == 3  # within a trace nothing is known
+        assert setup._key((1,), 0, ()) != here
+    seen = []  # within transformations nothing is known, not even of a run whose seed alone is mapped
+    jax.jit(lambda x: seen.append(setup._key((1,), 0, ())) or x)(3)
+    jax.vmap(lambda seed: seen.append(setup._key((1,), seed, ())) or seed)(jnp.arange(2))
+    assert seen == [None, None]
 
 
 def test_what_is_wrong_is_said_each_time(looks):
