@@ -122,7 +122,7 @@ def _over_workers(number: int) -> Experiment:
         _explain(
             panel,
             "upper right",
-            f"least, {least:.4f}:\n$p={best_p}$, $\\eta={best_eta:.4f}$\n(of all, {BETWEEN[number]:.5f})",
+            f"least, {least:.4f}:\n$p={best_p}$, $\\eta={best_eta:.4f}$\n(of all rates, {BETWEEN[number]:.5f})",
         )
 
     said = lambda config: [
@@ -187,7 +187,7 @@ def _draw_free(panel: Axes, config: Config, data: xr.Dataset) -> None:
     panel.plot(widest[1], widest[0], "D", ms=5, color="white", mec="0.2", label=r"$\alpha=1-\sqrt{\lambda}$")
     shared.mark(panel, data["eta"], data["alpha"])
     panel.set(xlabel=r"learning rate $\eta$", ylabel=r"moving rate $\alpha$", xlim=(0, 1), ylim=(-1, 1))
-    _explain(panel, "lower left", f"least, {_LEAST:.4f} (of all, {BETWEEN_OF_MANY[2]:.5f})")
+    _explain(panel, "lower left", f"least, {_LEAST:.4f} (of all rates, {BETWEEN_OF_MANY[2]:.5f})")
 
 
 def _of_free(config: Config) -> list[Statement]:
