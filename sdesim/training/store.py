@@ -39,6 +39,7 @@ from sdesim.training.data import Split
 from sdesim.training.step import Task
 
 HISTORY, SUMS = "history.nc", "sums.json"
+FIRST = ".first"  # stands until a first history does: a checkpoint beside it is of a beginning that was cut off
 
 
 def hash_of(said: Iterable[str], arrays: Iterable) -> str:
@@ -154,7 +155,7 @@ class Store:
         """
         there = sorted(path.name for path in self.folder.glob("checkpoint-*"))
         if not os.path.lexists(self.history):
-            if there:
+            if there and not os.path.lexists(self.folder / FIRST):
                 advice = "put back a copy of it, or delete the folder to start over, or name another"
                 raise Damaged(self.refusal("history.nc"), f"is missing, beside {', '.join(there)}", advice)
             return None
@@ -173,6 +174,7 @@ class Store:
         self.history.unlink(missing_ok=True)
         for kept in self.folder.glob("checkpoint-*"):
             shutil.rmtree(kept, ignore_errors=True)
+        (self.folder / FIRST).unlink(missing_ok=True)
 
     def write(self, epoch: int, state: tuple, data: xr.Dataset) -> None:
         """Keep an epoch: its checkpoint, then the history, and then no longer the checkpoint before.
@@ -188,6 +190,9 @@ class Store:
         import orbax.checkpoint as ocp
 
         kept = _checkpoint(self.folder, epoch)
+        if not os.path.lexists(self.history):
+            with contextlib.suppress(OSError):  # a full disk is told of by what follows
+                (self.folder / FIRST).touch()
         with temporary_folder(self.folder, kept.name) as temporary:
             new = temporary / kept.name
             try:
@@ -199,11 +204,14 @@ class Store:
                 new.replace(kept)
                 sync_names(self.folder)
             except Exception as error:
+                if not any(self.folder.glob("checkpoint-*")):
+                    (self.folder / FIRST).unlink(missing_ok=True)
                 why = said_by(error)
                 refused = WriteError(f"path={str(kept)!r}: could not be written ({why}); the epoch before is kept")
                 raise refused from error
         own = dict(fingerprint=self.fingerprint, checkpoint=epoch, checkpoint_parts=len(state))
         write_dataset(data.assign_attrs(own), self.history)
+        (self.folder / FIRST).unlink(missing_ok=True)
         for old in self.folder.glob("checkpoint-*"):
             if old != kept:
                 shutil.rmtree(old, ignore_errors=True)

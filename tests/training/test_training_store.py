@@ -110,6 +110,25 @@ def test_nothing_starts_over_in_silence(resume, copy):
     assert (copy / "checkpoint-1").is_dir()
 
 
+def test_a_training_that_was_cut_off_before_its_first_history_starts_over(tmp_path, monkeypatch):
+    """Between a checkpoint and its history a process can be killed: of the first nothing is lost that had been kept."""
+    whole = train(tmp_path / "whole")
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_dataset", killed)
+        with pytest.raises(KilledError):
+            train(tmp_path / "cut")
+    assert {path.name for path in (tmp_path / "cut").glob("checkpoint-*")} == {"checkpoint-0"}
+    np.testing.assert_array_equal(train(tmp_path / "cut")["test_loss"], whole["test_loss"])
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"history.nc", "checkpoint-1", ".lock"}
+
+
 def test_other_kinds_and_versions_are_said(copy):
     whole = datasets.read_dataset(copy / "history.nc")
     for attributes, said in (
