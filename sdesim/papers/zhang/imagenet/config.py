@@ -238,7 +238,7 @@ def presets(kind: type[Any]) -> dict[str, Any]:
     Args:
         kind: `Config` or `InTime`.
     """
-    smoke: dict[str, Any] = dict(data="synthetic", images=120, train_images=60, classes=3, side=104, crop=101)
+    smoke: dict[str, Any] = dict(data="synthetic", images=192, train_images=60, classes=3, side=104, crop=101)
     smoke |= dict(channels=(4, 8, 8, 8), units=16, dropout=0.0, weights="kaiming", epochs=6, batch=12, sims=2)
     smoke |= dict(agents=(2, 3), period=2, momentum=0.8, moving=0.1, falls=(0.8, 0.95))
     smoke |= dict(easgd=(0.05,), eamsgd=(0.01,), downpour=(0.02, 0.015), sgd=(0.05,), msgd=(0.01,))
