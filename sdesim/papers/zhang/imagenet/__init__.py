@@ -195,6 +195,7 @@ def bars(config: InTime, data: xr.Dataset, title: str) -> Figure:
             panel.bar(
                 place, time if np.isfinite(time) else np.nan, color=COLORS[method], hatch="//" * (method == "MSGD")
             )
+        panel.set_xlim(-0.6, len(by_workers(config)) - 0.4)  # a bar that is missing has its place
         panel.set_xticks(range(len(by_workers(config))), list(by_workers(config)), rotation=60, ha="right", fontsize=7)
         theme.letter(panel, i, f"test error {level:g} %")
     panels[0].set_ylabel("virtual time (s)")

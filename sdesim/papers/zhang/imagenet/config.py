@@ -242,5 +242,5 @@ def presets(kind: type[Any]) -> dict[str, Any]:
     smoke |= dict(channels=(4, 8, 8, 8), units=16, dropout=0.0, weights="kaiming", epochs=6, batch=12, sims=2)
     smoke |= dict(agents=(2, 3), period=2, momentum=0.8, moving=0.1, falls=(0.8, 0.95))
     smoke |= dict(easgd=(0.05,), eamsgd=(0.01,), downpour=(0.02, 0.015), sgd=(0.05,), msgd=(0.01,))
-    smoke |= dict(levels=(60.0, 50.0)) if kind is InTime else {}
+    smoke |= dict(levels=(40.0, 25.0)) if kind is InTime else {}
     return {"smoke": kind(**smoke), "default": kind(), "paper": kind(epochs=60)}
