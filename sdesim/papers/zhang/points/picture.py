@@ -16,7 +16,7 @@ MARKERS: dict[str, str] = dict(zip(theme.STYLES, "os^D", strict=True))
 """Of points whose curves have a style."""
 
 
-def colors(count: int) -> list[str]:
+def colors(count: int) -> list[Any]:
     """Of so many points: the palette, again and again.
 
     Args:
