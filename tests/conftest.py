@@ -215,12 +215,13 @@ def leaks():
     def put(data, value, place):
         changed = {}
         for name, v in data.data_vars.items():
-            grid = [d for d in v.dims if d != "sim"]
-            here = "sim" in v.dims and bool(grid or place == "simulation")
+            sims = [d for d in v.dims if d.partition("_")[0] == "sim"]  # "sim_many" of those of which there are fewer
+            grid = [d for d in v.dims if d not in sims]
+            here = bool(sims) and bool(grid or place == "simulation")
             here |= "step" in v.dims and place != "simulation"  # runs in which nothing is random
             if v.dtype.kind == "f" and here:
                 changed[name] = v.copy(deep=True)
-                changed[name][{"sim": 1} if place == "simulation" else {d: place for d in grid}] = value
+                changed[name][{sims[0]: 1} if place == "simulation" else {d: place for d in grid}] = value
         return data.assign(changed)
 
     def find(experiment, config, data, value):

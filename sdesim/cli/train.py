@@ -69,7 +69,7 @@ class Options:
     period: Annotated[int | None, _shown("INT")] = None
     """Steps between two communications, tau, of the algorithms and protocols that have one; 1 by default."""
     late: Annotated[int | None, _shown("INT")] = None
-    """By how many steps a communication is late, while agents go on; less than the period. None by default."""
+    """By how many steps a communication is late, while agents go on; less than the period. 0 by default."""
     average: Annotated[float | None, _shown("FLOAT")] = None
     """Weight of the past, below 1, in the moving average that is tested. By default the algorithm's own."""
     magnification: Annotated[float | None, _shown("FLOAT")] = None

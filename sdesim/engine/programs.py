@@ -55,4 +55,6 @@ def compiled(fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
             rest.append((type(leaf), leaf))  # with its type: True is no 1
         return own((tree, tuple(rest), tuple(places)), arrays)
 
-    return call
+    told: Any = call
+    told.lower = general.lower  # the same program, for whoever reads it
+    return told
