@@ -25,6 +25,7 @@ STAY = (
     "tests/ensembles/test_engines.py::test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory[work_on_cluster]",
     "tests/ensembles/test_engines.py::test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory[work_in_processes]",
     "tests/ensembles/test_sharding.py::test_processes[2-1]",
+    "tests/results/test_store_kills.py::test_a_hundred_kills",
     "tests/papers/test_yu_staleness.py::test_claims_hold",
     "tests/papers/test_regatti_stability.py::test_claims_hold",
     "tests/test_docs.py::test_code_runs[docs/models.md]",
