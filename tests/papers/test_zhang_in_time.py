@@ -10,9 +10,9 @@ from sdesim import asynchrony, claims
 from sdesim.papers import EXPERIMENTS
 from sdesim.papers.frame import measured
 from sdesim.papers.frame import networks as net
-from sdesim.papers.zhang import fig4_1_to_4_4, fig4_async, fig6_3_to_6_12
+from sdesim.papers.zhang import fig4_1_to_4_4, fig6_3_to_6_12
 from sdesim.papers.zhang.chapter4 import MethodArm, flat, tried
-from sdesim.papers.zhang.in_time import by_the_clock, config, trees
+from sdesim.papers.zhang.in_time import by_the_clock, config, levels, trees
 from sdesim.plot import theme
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
@@ -98,8 +98,8 @@ def test_who_is_faster_is_told():
     assert found["eamsgd-best"] == found["eamsgd-faster"] == "holds"
     line = xr.Dataset({"test_accuracy": (("arm", "epoch", "sim"), [[[10.0], [20.0], [40.0]]])}, {"arm": ["a"]})
     arm = [MethodArm("a", "sgd")]
-    assert fig4_async.time_to(line, arm, 70.0, 2.0) == pytest.approx(3.0)
-    assert fig4_async.time_to(line, arm, 50.0, 2.0) == np.inf
+    assert levels.time_to(line, arm, 70.0, 2.0) == pytest.approx(3.0)
+    assert levels.time_to(line, arm, 50.0, 2.0) == np.inf
 
 
 def test_trees_have_zhangs_numbers():

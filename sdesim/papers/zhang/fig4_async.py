@@ -7,21 +7,15 @@ and so on, whose workers are in step; here they are asynchronous, as Zhang's (se
 from collections.abc import Sequence
 
 import numpy as np
-import xarray as xr
-from matplotlib import pyplot
-from matplotlib.figure import Figure
 
 from sdesim.claims import Statement, at_least
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang import fig4_1_to_4_4, fig4_5_to_4_7, fig4_10, fig4_12, fig4_13
-from sdesim.papers.zhang.chapter4 import Methods, always, errors, flat, of_chosen, tried
-from sdesim.papers.zhang.chapter4.claims import chosen
-from sdesim.papers.zhang.chapter4.methods import MethodArm
-from sdesim.papers.zhang.chapter4.picture import COLORS
+from sdesim.papers.zhang.chapter4 import always, flat, of_chosen, tried
 from sdesim.papers.zhang.in_time import experiment
 from sdesim.papers.zhang.in_time.config import Config
-from sdesim.plot import theme
+from sdesim.papers.zhang.in_time.levels import ByWorkers, apart, bars, time_to
 
 TIMES = " Wall clocks are virtual seconds: the times of computation, loading and communication of Table 4.4."
 
@@ -62,7 +56,7 @@ def _of_workers(i: int) -> Experiment:
 PARALLEL = ("EASGD", "EAMSGD", "DOWNPOUR", "MDOWNPOUR")
 
 
-def by_workers(config: Config) -> dict[str, dict[int, list[MethodArm]]]:
+def by_workers(config: Config) -> ByWorkers:
     """Arms by the method, and by the number of its workers.
 
     Args:
@@ -71,37 +65,6 @@ def by_workers(config: Config) -> dict[str, dict[int, list[MethodArm]]]:
     period = lambda name: config.period if name.startswith("EA") else 1
     many = {name: {p: tried(config, name, p, period(name)) for p in config.agents} for name in PARALLEL}
     return many | {"MSGD": {1: tried(config, "MSGD")}}
-
-
-def methods_4_14(config: Config) -> Methods:
-    """The same, each number of workers by itself.
-
-    Args:
-        config: constants of the experiment.
-    """
-    return {f"{name}, p = {p}": arms for name, of in by_workers(config).items() for p, arms in of.items()}
-
-
-def time_to(data: xr.Dataset, arms: Sequence[MethodArm], level: float, seconds: float) -> float:
-    """When the mean test error of a method over runs is at a level for the first time, along straight lines.
-
-    Args:
-        data: as the experiment's `run` returns it.
-        arms: of one method, at its learning rates.
-        level: test error in percent.
-        seconds: between two moments.
-
-    Returns:
-        Seconds; infinity if it never is.
-    """
-    found = errors(data, chosen(data, arms)).mean(axis=1)
-    there = np.flatnonzero(found <= level)
-    if not there.size:
-        return np.inf
-    i = int(there[0])
-    if i == 0:
-        return 0.0
-    return seconds * float(i - 1 + (found[i - 1] - level) / (found[i - 1] - found[i]))
 
 
 def statements_4_14(config: Config) -> list[Statement]:
@@ -141,36 +104,8 @@ def statements_4_14(config: Config) -> list[Statement]:
             share_of_levels("EASGD", ("DOWNPOUR", "MDOWNPOUR")),
             at_least(1.0),
         ),
-        *always(methods_4_14(config)),
+        *always(apart(by_workers(config))),
     ]
-
-
-def bars(config: Config, data: xr.Dataset, title: str) -> Figure:
-    """A panel for each level, in which a bar is the time to it.
-
-    Args:
-        config: constants of the experiment.
-        data: as the experiment's `run` returns it.
-        title: of the picture.
-    """
-    figure, axes = pyplot.subplots(1, len(config.levels), figsize=(12.0, 3.8), sharey=True, layout="constrained")
-    numbers = (1, *config.agents)
-    width = 0.8 / len(PARALLEL)
-    for i, (panel, level) in enumerate(zip(np.atleast_1d(axes), config.levels, strict=True)):
-        for j, (name, of) in enumerate(by_workers(config).items()):
-            times = [time_to(data, of[p], level, config.seconds) if p in of else np.nan for p in numbers]
-            place = np.arange(len(numbers)) + (0.0 if name == "MSGD" else (j - (len(PARALLEL) - 1) / 2) * width)
-            shown = np.where(np.isfinite(times), times, np.nan)
-            panel.bar(place, shown, width, color=COLORS[name], label=name, hatch="//" if name == "MSGD" else None)
-        panel.set_xticks(np.arange(len(numbers)), [str(p) for p in numbers])
-        panel.set_xlabel("workers p")
-        theme.letter(panel, i, f"test error {level:g} %")
-    np.atleast_1d(axes)[0].set_ylabel("virtual time (s)")
-    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
-    figure.suptitle(title, fontsize=10.5)
-    pyplot.close(figure)
-    return figure
 
 
 EXPERIMENTS = (
@@ -206,9 +141,9 @@ EXPERIMENTS = (
         "With more workers each method does not necessarily need less time, as its learning rate is chosen by the "
         "smallest test error. EAMSGD is by far the fastest at all levels; of EASGD, DOWNPOUR and MDOWNPOUR it is "
         "EASGD. A bar that is missing is of a method that never gets there." + TIMES,
-        methods_4_14,
+        lambda config: apart(by_workers(config)),
         statements_4_14,
-        bars,
+        lambda config, data, title: bars(config, data, title, by_workers(config)),
         curves=False,
     ),
 )

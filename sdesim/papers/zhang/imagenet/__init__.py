@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sdesim.claims import Statement, at_least, at_most
@@ -22,11 +21,10 @@ from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import heading, plot_iterations
 from sdesim.papers.zhang.chapter4 import ALONE, Methods, better, flat, of_chosen, speedup
 from sdesim.papers.zhang.chapter4.claims import one_start, own_path
-from sdesim.papers.zhang.chapter4.picture import COLORS, size
-from sdesim.papers.zhang.fig4_async import time_to
+from sdesim.papers.zhang.chapter4.picture import size
 from sdesim.papers.zhang.imagenet.config import Config, InTime, presets
 from sdesim.papers.zhang.in_time import by_the_clock
-from sdesim.plot import theme
+from sdesim.papers.zhang.in_time.levels import ByWorkers, apart, bars, time_to
 from sdesim.statistics import greatest
 
 FASTER = 1.2  # [C]
@@ -123,14 +121,14 @@ def statements_alone(config: Config) -> list[Statement]:
 # -- 4.15 --------------------------------------------------------------------------------------------------------------
 
 
-def by_workers(config: InTime) -> Methods:
-    """The methods of either number of workers, and MSGD, each by itself.
+def by_workers(config: InTime) -> ByWorkers:
+    """Arms by the method, and by the number of its workers.
 
     Args:
         config: constants of the experiment.
     """
-    many = {f"{name}, p = {p}": config.arms(name, p) for name in PARALLEL for p in config.agents}
-    return many | {"MSGD, p = 1": config.arms("MSGD")}
+    many = {name: {p: config.arms(name, p) for p in config.agents} for name in PARALLEL}
+    return many | {"MSGD": {1: config.arms("MSGD")}}
 
 
 def statements_of_levels(config: InTime) -> list[Statement]:
@@ -139,7 +137,7 @@ def statements_of_levels(config: InTime) -> list[Statement]:
     Args:
         config: constants of the experiment.
     """
-    arms = by_workers(config)
+    arms = apart(by_workers(config))
 
     def share(ahead: Sequence[str], others: Sequence[str]) -> Callable[[Runs], float]:
         """Of the levels that anybody gets to, and the methods, how many are first there."""
@@ -176,32 +174,6 @@ def statements_of_levels(config: InTime) -> list[Statement]:
         ),
         *at_all_sizes(config, arms),
     ]
-
-
-def bars(config: InTime, data: xr.Dataset, title: str) -> Figure:
-    """A panel for each level, in which a bar is the time to it.
-
-    Args:
-        config: constants of the experiment.
-        data: as the experiment's `run` returns it.
-        title: of the picture.
-    """
-    figure, axes = pyplot.subplots(1, len(config.levels), figsize=(12.0, 3.8), sharey=True, layout="constrained")
-    panels = np.atleast_1d(axes)
-    for i, (panel, level) in enumerate(zip(panels, config.levels, strict=True)):
-        for place, (name, arms) in enumerate(by_workers(config).items()):
-            time = time_to(data, arms, level, config.seconds)
-            method = name.partition(",")[0]
-            panel.bar(
-                place, time if np.isfinite(time) else np.nan, color=COLORS[method], hatch="//" * (method == "MSGD")
-            )
-        panel.set_xlim(-0.6, len(by_workers(config)) - 0.4)  # a bar that is missing has its place
-        panel.set_xticks(range(len(by_workers(config))), list(by_workers(config)), rotation=60, ha="right", fontsize=7)
-        theme.letter(panel, i, f"test error {level:g} %")
-    panels[0].set_ylabel("virtual time (s)")
-    figure.suptitle(title, fontsize=10.5)
-    pyplot.close(figure)
-    return figure
 
 
 # -- the experiments ---------------------------------------------------------------------------------------------------
@@ -294,8 +266,8 @@ EXPERIMENTS = (
         "All methods outperform MSGD, with either number of workers, and EAMSGD is the fastest at all levels. A bar "
         "that is missing is of a method that never gets there. Clocks are virtual: the times of Table 4.4.",
         InTime,
-        by_workers,
+        lambda config: apart(by_workers(config)),
         statements_of_levels,
-        bars,
+        lambda config, data, title: bars(config, data, title, by_workers(config)),
     ),
 )
