@@ -190,32 +190,29 @@ class _Reading:
             future.cancel()
 
 
-class Reader:
-    """Reads the images of an epoch's steps, a portion ahead.
+class Ahead:
+    """What the steps of an epoch take, a portion at a time, while the next portion is got ready by threads.
 
     Args:
-        samples: all that there are.
-        labels: of each, (n, ...).
         steps: of an epoch.
-        of_step: images of one.
+        of_step: samples of one.
+        bytes_of_one: of a sample.
+        threads: that get them ready.
     """
 
-    def __init__(self, samples: Lazy, labels: NDArray, steps: int, of_step: int):
-        self._samples, self._labels, self._steps = samples, labels, steps
-        self._pool = ThreadPoolExecutor(samples.threads)
+    def __init__(self, steps: int, of_step: int, bytes_of_one: int, threads: int):
+        self._steps, self._bytes_of_one = steps, bytes_of_one
+        self._pool = ThreadPoolExecutor(threads)
         # The interpreter would else wait for what is queued.
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        self.steps = max(1, min(steps, PORTION // (of_step * samples.bytes_of_one)))  # of a portion
+        self.steps = max(1, min(steps, PORTION // (of_step * bytes_of_one)))  # of a portion
         self.images = self.steps * of_step
-        self._epoch: Any = None
-        self._begun: dict[int, tuple[NDArray, _Reading]] = {}
-        self._there: tuple[int, Any] | None = None
-        self.waited = 0.0  # seconds in which steps waited for images
+        self.waited = 0.0  # seconds in which steps waited for samples
 
     @property
     def bytes(self) -> int:
-        """That are held at a time: a portion on the device, one that is read, and one that goes there."""
-        return 3 * self.images * self._samples.bytes_of_one
+        """That are held at a time: a portion on the device, one that is got ready, and one that goes there."""
+        return 3 * self.images * self._bytes_of_one
 
     def begins(self, number: int) -> None:
         """An epoch begins.
@@ -232,6 +229,24 @@ class Reader:
             done: steps of the epoch so far.
         """
         return min(self.steps - done % self.steps, self._steps - done)
+
+
+class Reader(Ahead):
+    """Reads the images of an epoch's steps, a portion ahead.
+
+    Args:
+        samples: all that there are.
+        labels: of each, (n, ...).
+        steps: of an epoch.
+        of_step: images of one.
+    """
+
+    def __init__(self, samples: Lazy, labels: NDArray, steps: int, of_step: int):
+        super().__init__(steps, of_step, samples.bytes_of_one, samples.threads)
+        self._samples, self._labels = samples, labels
+        self._epoch: Any = None
+        self._begun: dict[int, tuple[NDArray, _Reading]] = {}
+        self._there: tuple[int, Any] | None = None
 
     def portion(self, epoch: Any, done: int, numbers_of: Callable[[int, int], NDArray]) -> tuple[Any, Any, int]:
         """The images of the portion that the next step is in, and begins to read the one after it.

@@ -1,9 +1,8 @@
 """Batches that come from an iterable, in place of arrays: made elsewhere, read ahead of the steps, and let go."""
 
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdesim.fields import check_count, shown
-from sdesim.training.lazy import PORTION
+from sdesim.training.lazy import Ahead
 
 MEASURED = 5000
 Batch = tuple[Any, Any]
@@ -96,7 +95,7 @@ class Batches:
         return xs, ys
 
 
-class Passing:
+class Passing(Ahead):
     """Takes the batches of an epoch's steps from an iterable, a portion ahead; asked as `lazy.Reader` is.
 
     Args:
@@ -109,23 +108,11 @@ class Passing:
     def __init__(
         self, batches: Batches, agents: int, like: tuple[NDArray, NDArray], prepared: Callable[[NDArray], NDArray]
     ):
+        super().__init__(batches.batches // agents, agents * len(like[0]), like[0][0].nbytes, threads=1)
         self._batches, self._agents, self._like, self._prepared = batches, agents, like, prepared
-        self._steps = batches.batches // agents
-        of_step = agents * len(like[0])
-        size = of_step * int(np.prod(like[0].shape[1:])) * like[0].dtype.itemsize
-        self.steps = max(1, min(self._steps, PORTION // size))
-        self.images = self.steps * of_step
-        self.waited = 0.0
-        self._pool = ThreadPoolExecutor(1)
-        weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         self._epoch: tuple[int, Iterator] | None = None
         self._next: Future | None = None
         self._there: tuple[int, Any] = (-1, None)
-
-    @property
-    def bytes(self) -> int:
-        """That are held at a time, as `lazy.Reader.bytes`."""
-        return 3 * self.images * self._like[0][0].nbytes
 
     def begins(self, number: int) -> None:
         """An epoch begins.
@@ -133,19 +120,11 @@ class Passing:
         Args:
             number: of it, from 1.
         """
-        self.waited = 0.0
+        super().begins(number)
         if self._next is not None:
             self._next.cancel()
         self._epoch = number, self._batches.epoch(number)
         self._there, self._next = (-1, None), None
-
-    def left(self, done: int) -> int:
-        """How many steps of the portion are left.
-
-        Args:
-            done: steps of the epoch so far.
-        """
-        return min(self.steps - done % self.steps, self._steps - done)
 
     def portion(self, epoch: Any, done: int, numbers_of: Any) -> tuple[Any, Any, int]:
         """As `lazy.Reader.portion`: batches come in their order.

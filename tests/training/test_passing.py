@@ -6,7 +6,7 @@ import pytest
 
 from sdesim import training
 from sdesim.asynchrony import Asynchronous, AsyncSGD
-from sdesim.training import passing
+from sdesim.training import lazy
 
 pytestmark = [pytest.mark.relaxed, pytest.mark.usefixtures("float32")]  # as users have it
 
@@ -31,7 +31,7 @@ def made(data, **more):
 
 def test_each_agent_takes_the_next_batch(monkeypatch):
     """In portions of two steps, of two runs that see the same; what is left over of a pass is left out."""
-    monkeypatch.setattr(passing, "PORTION", 2 * 2 * 4 * 8 * 8 * 3)
+    monkeypatch.setattr(lazy, "PORTION", 2 * 2 * 4 * 8 * 8 * 3)
     setup = made(training.Batches([*batches()]), runs=2)._setup
     assert (setup.steps, setup.reader.steps) == (5, 2)
     order = np.zeros((5, 2, 2, 4), np.int32)
