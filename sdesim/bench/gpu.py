@@ -38,12 +38,15 @@ def workloads() -> list[Workload]:
     ]
 
 
-def others() -> list[tuple[AnyWorkload, str]]:
-    """What beside W1 is measured on a GPU, and what it is called in rows: scans of large states, events, training."""
+def others() -> list[tuple[AnyWorkload, str, str | None]]:
+    """What beside W1 is measured on a GPU, what it is called in rows, and the precision of its products, as JAX has it.
+
+    Scans of large states, events, training.
+    """
     w2 = dataclasses.replace(WORKLOADS["w2"], sims=2000, steps=300, name="w2, 5 million coordinates on a GPU")
     cnn = dataclasses.replace(TRAININGS["cnn"], steps=40)
-    trained = [(cnn, f"cnn in {precision} on a GPU") for precision in PRECISIONS]
-    return [(w2, w2.name), (RACES["async"], "async on a GPU"), *trained]
+    trained = [(cnn, f"cnn in {called} on a GPU", precision) for called, precision in PRECISIONS.items()]
+    return [(w2, w2.name, None), (RACES["async"], "async on a GPU", None), *trained]
 
 
 def run(
@@ -65,12 +68,11 @@ def run(
     ceilings: dict[str, tuple[float, str]] = {}
     for workload in workloads():
         rows += measure(workload, [VARIANTS["naive"], VARIANTS["sdesim"]], rounds, say, "cuda")
-    for workload, name in others():
+    for workload, name, precision in others():
         # What events are compared with is SimPy, which knows no GPU.
         variants = [
             variants_of(workload)[n] for n in ("naive", "sdesim") if n == "sdesim" or workload.name not in RACES
         ]
-        precision = PRECISIONS.get(name.split()[2]) if workload.name in TRAININGS else None
         with _environment("JAX_DEFAULT_MATMUL_PRECISION", precision):
             found = measure(workload, variants, min(rounds, 3), say, "cuda")
         rows += [dataclasses.replace(row, workload=name) for row in found]
