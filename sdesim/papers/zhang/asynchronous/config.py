@@ -105,5 +105,5 @@ PRESETS = {
         border=3,
     ),
     "default": Config(),
-    "paper": Config(sims=20000),
+    "paper": Config(sims=6000),
 }
