@@ -42,7 +42,9 @@ class Options:
     page: Path | None = None
     """File to write them to as a page in Markdown."""
     break_: Annotated[bool, tyro.conf.arg(name="break"), tyro.conf.FlagCreatePairsOff] = False
-    """Run the named figures at smoke size under every wrong model that applies, and print which claims fail."""
+    """Run the named figures under every wrong model that applies, and print which claims fail.
+
+    At another --preset than smoke those claims alone that the record in --folder has not tried, until each is broken."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """NAME.nc of the one named figure, that --break is to try all on that needs no run: at its size, in no time."""
     seeds: int | None = None
@@ -50,7 +52,7 @@ class Options:
     judge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Run the named figures once at another preset than that of the claims in --folder, and print the verdicts."""
     preset: str = "smoke"
-    """Preset of --seeds and --judge."""
+    """Preset of --break, --seeds and --judge."""
     record: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write what --break, --seeds or --judge found into NAME.breaks.json in --folder."""
 
@@ -71,7 +73,7 @@ class Options:
             check_choice("paper", self.paper, sorted(set(PAPERS.values())))
         if self.seeds is not None:
             check_count("seeds", self.seeds)
-        if self.seeds is not None or self.judge:
+        if self.runs:
             for name in self.figures:
                 EXPERIMENTS[name].preset(self.preset)
         if self.runs and not self.figures:
@@ -135,15 +137,36 @@ def run(options: Options) -> int:
     return 0
 
 
+def _tried_before(name: str, preset: str, options: Options) -> list[str] | None:
+    """The claims of a figure that were tried at smoke size, where another is due; None where all are to be tried.
+
+    Raises:
+        ValueError: if a larger run is asked for and there is no record of the small one.
+    """
+    kept = breaks.current(name, MODULES[name], options.folder)
+    if preset == "smoke":
+        return None
+    if kept.get("preset") == "smoke":
+        return list(kept["breaks"])
+    if options.from_ is not None:
+        return None
+    raise ValueError(
+        f"preset={preset!r}: {breaks.path_of(name, options.folder)} does not say which claims of {name} were tried at "
+        f"smoke size; run `sdesim claims {name} --break --record` first"
+    )
+
+
 def _tried(name: str, options: Options) -> int:
     """Run a figure under wrong models, at other seeds, and at another size."""
     experiment, new, status = EXPERIMENTS[name], {}, 0
     say = lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
     if options.break_:
         kept = None if options.from_ is None else kept_in(experiment, options.from_)
-        broken = breaks.under_wrong_models(experiment, kept=kept, say=say)
+        preset = options.preset if kept is None else kept.preset
+        besides = _tried_before(name, preset, options)
+        broken = breaks.under_wrong_models(experiment, preset=preset, besides=besides, kept=kept, say=say)
         print(f"{name}\n{breaks.table(broken)}\n", flush=True)
-        new |= breaks.as_record(broken)
+        new |= breaks.as_record(broken) if besides is None else {"larger": breaks.as_record(broken)}
         status = int(not all(broken.breaks().values()))
     if options.seeds is not None:
         held = breaks.at_seeds(experiment, options.preset, options.seeds, say)

@@ -11,7 +11,7 @@ import math
 import pathlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sdesim import source
@@ -124,17 +124,26 @@ def _quiet() -> Iterator[None]:
 
 
 def under_wrong_models(
-    experiment: Experiment, *, only: tuple[str, ...] = (), kept: Kept | None = None, say: Say = lambda text: None
+    experiment: Experiment,
+    *,
+    preset: str = "smoke",
+    besides: Collection[str] | None = None,
+    only: tuple[str, ...] = (),
+    kept: Kept | None = None,
+    say: Say = lambda text: None,
 ) -> Broken:
-    """Judge a figure under every mutation that applies, of its own run at smoke size or of what a file keeps.
+    """Judge a figure under every mutation that applies, of its own run or of what a file keeps.
 
     A formula of theory is wrong in the judgment alone, unless the run asks for it too. Of a figure that trains, and of
     what a file keeps, no mutation is tried that needs another run.
 
     Args:
         experiment: the figure.
+        preset: the size of its own run, by name.
+        besides: claims that were tried at a smaller size. The others alone are tried then, and as a larger run is
+            dear, until each of them is broken by something.
         only: names of what is tried alone; all by default.
-        kept: what is judged; by default what the smoke preset gives, which is run.
+        kept: what is judged; by default what the preset gives, which is run.
         say: is told how far it is.
 
     Returns:
@@ -153,21 +162,24 @@ def under_wrong_models(
 
     with _quiet():
         if kept is None:
-            config = experiment.preset("smoke")
+            config = experiment.preset(preset)
             with instead(note), formulas.changed(noted("run")):
-                kept = Kept(config, "smoke", experiment.run(config, False))
+                kept = Kept(config, preset, experiment.run(config, False))
         with formulas.changed(noted("judgment")):
-            counted = [c for c in judged(experiment, kept.config, kept.data, kept.preset) if c.counted]
+            found = judged(experiment, kept.config, kept.data, kept.preset)
+    counted = [c for c in found if c.counted and c.id not in (besides or ())]
     right = [c for c in counted if c.verdict == "holds"]
-    found, says, refused, misjudged = {}, {}, {}, set()
+    wrong, says, refused, misjudged = {}, {}, {}, set()
+    left = {c.id for c in right}
 
     def attempt(name: str, text: str, make: Callable[[], list[Claim]]) -> None:
-        if only and name not in only:
+        if (only and name not in only) or (besides is not None and rerun and not left):
             return
         say(f"{name}: {text}")
         with _quiet():
             try:
-                found[name], says[name] = make(), text
+                wrong[name], says[name] = make(), text
+                left.difference_update(c.id for c in failed(wrong[name]))
             except Exception as error:  # of what a figure never has to bear, anything may come
                 refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
@@ -180,14 +192,13 @@ def under_wrong_models(
             continue
         for words, factor in formulas.FACTORS.items():
             again = formula in asked["run"]
-            wrong = formulas.wrong(formula, factor)
-            make = lambda wrong=wrong, again=again: _misjudged(experiment, kept, wrong, again)
+            make = lambda of=formulas.wrong(formula, factor), again=again: _misjudged(experiment, kept, of, again)
             misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
     untried: dict[str, Verdict] = {c.id: c.verdict for c in counted if c.verdict != "holds"}
     usual = dataclasses.asdict(experiment.preset(kept.preset))
     settings = {name: v for name, v in dataclasses.asdict(kept.config).items() if v != usual[name]}
-    return Broken(kept.preset, settings, right, untried, found, says, refused, frozenset(misjudged))
+    return Broken(kept.preset, settings, right, untried, wrong, says, refused, frozenset(misjudged))
 
 
 def mutated(experiment: Experiment, mutation: Mutation, kept: Kept) -> list[Claim]:
@@ -302,6 +313,29 @@ def read(name: str, folder: pathlib.Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def current(name: str, module: str, folder: pathlib.Path) -> dict[str, Any]:
+    """A figure's record; empty where there is none of the sources as they are.
+
+    Args:
+        name: of the figure.
+        module: that has its `EXPERIMENT`, dotted.
+        folder: of figures.
+    """
+    kept = read(name, folder)
+    return kept if kept.get("sources") == hash_of(module) else {}
+
+
+def tries(kept: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a record says of wrong models, at one size after the other, as `as_record` has each.
+
+    Claims that could not be tried at the first were tried at the larger one.
+
+    Args:
+        kept: the record.
+    """
+    return [of for of in (kept, kept.get("larger", {})) if "breaks" in of]
+
+
 def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any]) -> pathlib.Path:
     """Write what was found of a figure into its record, in which of the same sources the rest stays.
 
@@ -309,15 +343,13 @@ def record(name: str, module: str, folder: pathlib.Path, new: Mapping[str, Any])
         name: of the figure.
         module: that has its `EXPERIMENT`, dotted.
         folder: of figures.
-        new: parts of the record: those of `as_record`, "seeds", "judged".
+        new: parts of the record: those of `as_record`, "larger", "seeds", "judged".
 
     Returns:
         The path of the record.
     """
-    kept, now = read(name, folder), hash_of(module)
-    kept = kept if kept.get("sources") == now else {}
     path = path_of(name, folder)
-    whole = dict(sorted({**kept, **new, "sources": now}.items()))
+    whole = dict(sorted({**current(name, module, folder), **new, "sources": hash_of(module)}.items()))
     write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
     return path
 

@@ -22,7 +22,7 @@ class Entry:
         claim: as it was found.
         verdict: that of the claim; of one that holds, but not at nine of ten other seeds, "undecided".
         broken: the wrong models that break it, the most telling first.
-        tried: whether wrong models were tried on it.
+        tried: the preset at which wrong models were tried on it; empty where none was.
         untried: why not, where that is known.
         prediction: whether it is on predictions alone, which no run changes.
         seeds: at how many of how many other seeds it holds, and of which preset; None where none was tried.
@@ -34,7 +34,7 @@ class Entry:
     claim: Claim
     verdict: Verdict
     broken: tuple[str, ...]
-    tried: bool
+    tried: str
     untried: str
     prediction: bool
     seeds: tuple[int, int, str] | None
@@ -48,7 +48,8 @@ class Entry:
         if not self.tried:
             return f"not tried: {self.untried}" if self.untried else "not tried"
         more = f" and {len(self.broken) - 3} more" if len(self.broken) > 3 else ""
-        return ", ".join(self.broken[:3]) + more if self.broken else "nothing"
+        size = "" if self.tried == "smoke" else f" ({self.tried} size)"
+        return (", ".join(self.broken[:3]) + more if self.broken else "nothing") + size
 
     @property
     def found(self) -> str:
@@ -92,7 +93,8 @@ def of_figure(name: str, folder: pathlib.Path, paper: str = "") -> list[Entry]:
 
 
 def _entry(name: str, paper: str, claim: Claim, kept: dict[str, Any]) -> Entry:
-    broken = kept.get("breaks", {})
+    tries = breaks.tries(kept)
+    own = next((of for of in tries if claim.id in of["breaks"]), {"breaks": {}, "preset": ""})
     seeds, verdict = None, claim.verdict
     if claim.id in (of := kept.get("seeds", {"held": {}}))["held"]:
         held, count, preset = of["held"][claim.id], of["count"], of["preset"]
@@ -102,16 +104,16 @@ def _entry(name: str, paper: str, claim: Claim, kept: dict[str, Any]) -> Entry:
     other, judged = kept.get("judged", {"verdicts": {}}), None
     if claim.id in other["verdicts"]:
         judged = other["values"][claim.id], other["verdicts"][claim.id], other["preset"]
-    telling = sorted(broken.get(claim.id, ()), key=lambda wrong: list(kept["tried"]).index(wrong))
-    on = claim.id in kept.get("predictions", ())
-    return Entry(name, paper, claim, verdict, tuple(telling), claim.id in broken, _why(claim, kept), on, seeds, judged)
+    telling = sorted(own["breaks"].get(claim.id, ()), key=lambda wrong: list(own["tried"]).index(wrong))
+    why = "" if own["breaks"] else _why(claim, tries)
+    on = claim.id in own.get("predictions", ())
+    return Entry(name, paper, claim, verdict, tuple(telling), own["preset"], why, on, seeds, judged)
 
 
-def _why(claim: Claim, kept: dict[str, Any]) -> str:
-    """Why no wrong model was tried on a claim; empty where some were, and where the record does not say."""
-    if "untried" not in kept or claim.id in kept["breaks"]:
-        return ""
-    return f"{kept['untried'].get(claim.id, 'not asked')} at {kept['preset']} size"
+def _why(claim: Claim, tries: Sequence[Mapping[str, Any]]) -> str:
+    """Why no wrong model was tried on a claim; empty where the record does not say."""
+    said = [f"{of['untried'].get(claim.id, 'not asked')} at {of['preset']} size" for of in tries if "untried" in of]
+    return " and ".join(said)
 
 
 def as_json(found: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -141,7 +143,7 @@ def as_text(found: Sequence[Entry]) -> str:
 
 
 def _aside(entry: Entry) -> str:
-    broken = "broken by: " * entry.tried
+    broken = "broken by: " * bool(entry.tried)
     return f" [{broken}{entry.breaking}]" if entry.breaking else ""
 
 
@@ -197,10 +199,11 @@ _HEAD = """\
 Written by `sdesim claims --page FILE`, from `figures/`: every statement about a figure with what was found, and the
 wrong models that break it. `sdesim claims` prints the same and chooses by `--paper` and `--verdict`; what a claim, its
 error and its verdict are is said in [the gallery](../figures/README.md). Claims in brackets are shown and not counted.
-Wrong models are run at smoke size, where some claims are not asked, or do not hold: those are not tried. Of what was
+Wrong models are run at smoke size. Where a claim is not asked there, or does not hold, they are run at the size that is
+named, one after another until each of these claims is broken; what holds nowhere is not tried. Of what was
 trained no wrong model is trained again: what it left is changed to what a wrong training would have left. "Nothing"
 means that none of those that were tried makes the claim fail decidedly. "One seed" is of a claim that no other seed was
-asked of; "paper size" is what one run of the `paper` preset found (`sdesim claims NAME --judge --preset paper`).
+asked of; "paper size: " is what one run of the `paper` preset found (`sdesim claims NAME --judge --preset paper`).
 
 """
 
