@@ -44,7 +44,8 @@ class Options:
     break_: Annotated[bool, tyro.conf.arg(name="break"), tyro.conf.FlagCreatePairsOff] = False
     """Run the named figures under every wrong model that applies, and print which claims fail.
 
-    At another --preset than smoke those claims alone that the record in --folder has not tried, until each is broken."""
+    At another --preset than smoke only until each of those claims is broken that the record in --folder has not tried.
+    """
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """NAME.nc of the one named figure, that --break is to try all on that needs no run: at its size, in no time."""
     seeds: int | None = None

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sdesim.cli import main
-from sdesim.papers import EXPERIMENTS
+from sdesim.papers import EXPERIMENTS, MODULES
 from sdesim.papers.frame import breaks
 
 
@@ -17,7 +17,11 @@ def folder(tmp_path):
     second = dict(id="b", statement="b fails", value=0.0, verdict="fails", **claim)
     (tmp_path / "bs-fig1.claims.json").write_text(json.dumps([first, second]))
     (tmp_path / "y-poisson.claims.json").write_text(json.dumps([first]))
-    kept = {"breaks": {"a": {"coupling off": 0.1}}, "tried": {"coupling off": "agents do not pull on each other"}}
+    kept = {
+        "breaks": {"a": {"coupling off": 0.1}},
+        "preset": "smoke",
+        "tried": {"coupling off": "agents do not pull on each other"},
+    }
     breaks.path_of("bs-fig1", tmp_path).write_text(json.dumps(kept))
     return tmp_path
 
@@ -75,6 +79,26 @@ def test_it_judges_a_figure_at_another_size(folder, capsys, float32):
     assert status == 0 and "bs-fig1-easgd [smoke preset]" in told and kept["preset"] == "smoke" and kept["seconds"] > 0
     assert set(kept["verdicts"]) == set(kept["values"]) and set(kept["verdicts"].values()) <= {"holds", "undecided"}
     assert all(id in told for id in kept["verdicts"])
+
+
+def test_it_breaks_at_a_larger_size_what_was_not_tried_at_smoke(folder, capsys, float32, monkeypatch):
+    assert command("bs-fig1", "--break", "--preset", "default", "--folder", folder) == 2
+    assert "run `sdesim claims bs-fig1 --break --record` first" in capsys.readouterr().err
+    smoke = {"breaks": {"1a-quorum-at-zero": {"k x 3": 2.0}}, "preset": "smoke", "tried": {"k x 3": ""}}
+    breaks.record("bs-fig1", MODULES["bs-fig1"], folder, smoke)
+    asked = {}
+    every = breaks.under_wrong_models
+
+    def at_smoke(experiment, **how):
+        asked.update(how)
+        return every(experiment, **{**how, "preset": "smoke"})
+
+    monkeypatch.setattr(breaks, "under_wrong_models", at_smoke)
+    assert command("bs-fig1", "--break", "--preset", "default", "--record", "--folder", folder) == 0
+    kept = breaks.read("bs-fig1", folder)
+    assert asked["preset"] == "default" and asked["besides"] == ["1a-quorum-at-zero"]
+    assert kept["breaks"] == smoke["breaks"] and "1a-quorum-at-zero" not in kept["larger"]["breaks"]
+    assert kept["larger"]["breaks"] and all(kept["larger"]["breaks"].values())
 
 
 @pytest.mark.parametrize(

@@ -157,14 +157,15 @@ def test_records_are_of_the_figures_as_they_are(name):
     """Of other sources a record is stale: `sdesim claims NAME --break --record` makes it again."""
     kept = breaks.read(name, FIGURES)
     assert kept["sources"] == breaks.hash_of(MODULES[name])
-    assert set(kept["tried"]) >= {wrong for of in kept["breaks"].values() for wrong in of}
+    for of in breaks.tries(kept):
+        assert set(of["tried"]) >= {wrong for found in of["breaks"].values() for wrong in found}
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_claim_that_was_tried_is_broken_by_a_wrong_model(name):
     """What none breaks says nothing: it is reworded, joined by what one breaks, or not counted."""
     kept = breaks.read(name, FIGURES)
-    assert [id for id, of in kept["breaks"].items() if not of] == []
+    assert [id for of in breaks.tries(kept) for id, found in of["breaks"].items() if not found] == []
 
 
 def test_every_figure_without_training_has_a_record():
@@ -206,6 +207,17 @@ def test_wrong_models_break_again_what_the_record_says(name, float32):
     assert any(of(kept["breaks"]).values())
 
 
+def test_what_was_not_tried_is_tried_until_it_is_broken(float32):
+    """Of a larger run no more is made than it takes, and of claims that were tried nothing is asked."""
+    experiment = EXPERIMENTS["bs-fig5"]
+    every = breaks.read("bs-fig5", FIGURES)["breaks"]
+    left = "5c-clusters"
+    broken = breaks.under_wrong_models(experiment, preset="smoke", besides=set(every) - {left})
+    assert broken.preset == "smoke" and [c.id for c in broken.right] == [left] and len(broken.breaks()[left]) == 1
+    assert list(broken.wrong)[-1] in every[left] and len(broken.wrong) < len(breaks.read("bs-fig5", FIGURES)["tried"])
+    assert not breaks.under_wrong_models(experiment, besides=every).wrong
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bs-fig1", "bs-fig3", "bs-sync"])
 def test_all_wrong_models_break_again_what_the_record_says(name, float32):
@@ -233,13 +245,20 @@ def test_the_page_of_all_claims_is_of_the_figures_as_they_are(committed):
 
 def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
     claim = dict(value=1.0, stderr=0.1, op=">=", threshold=0.5, verdict="holds", counted=True, statement="a | b")
-    rows = [{"id": id, **claim, "counted": id != "d"} for id in "abcd"]
+    rows = [{"id": id, **claim, "counted": id != "d"} for id in "abcde"]
     (tmp_path / "bs-fig1.claims.json").write_text(json.dumps(rows))
     held = {"a": 10, "b": 8}
     record = {
         "breaks": {"a": {"wrong": 0.1, "other": 0.2}, "b": {}},
         "preset": "small",
         "untried": {"c": "undecided"},
+        "larger": {
+            "breaks": {"e": {"third": 0.1}},
+            "preset": "paper",
+            "untried": {},
+            "tried": {"third": ""},
+            "predictions": [],
+        },
         "tried": {"other": "", "wrong": ""},
         "predictions": ["b"],
         "seeds": {"preset": "default", "count": 10, "held": held},
@@ -247,13 +266,20 @@ def test_what_is_published_knows_seeds_and_what_breaks_it(tmp_path):
     }
     breaks.path_of("bs-fig1", tmp_path).write_text(json.dumps(record))
     found = registry.entries({"bs-fig1": "boffi_slotine", "bs-fig2": "boffi_slotine"}, tmp_path)
-    assert [e.verdict for e in found] == ["holds", "undecided", "holds", "holds"]  # at nine of ten other seeds
-    assert [e.breaking for e in found] == ["other, wrong", "nothing", "not tried: undecided at small size", ""]
-    assert [e.seeds for e in found] == [(10, 10, "default"), (8, 10, "default"), None, None]
-    assert "3 counted of 4: 2 hold, 1 undecided, 0 fail; wrong models were tried on 2, and break 1" in registry.tally(
+    assert [e.verdict for e in found] == ["holds", "undecided", "holds", "holds", "holds"]  # at nine of ten other seeds
+    why = "not tried: undecided at small size and not asked at paper size"
+    assert [e.breaking for e in found] == [
+        "other, wrong (small size)",
+        "nothing (small size)",
+        why,
+        "",
+        "third (paper size)",
+    ]
+    assert [e.seeds for e in found] == [(10, 10, "default"), (8, 10, "default"), None, None, None]
+    assert "4 counted of 5: 3 hold, 1 undecided, 0 fail; wrong models were tried on 3, and break 2" in registry.tally(
         found
     )
-    assert [e.judged for e in found] == [None, (0.25, "fails", "paper"), None, None]
+    assert [e.judged for e in found] == [None, (0.25, "fails", "paper"), None, None, None]
     page = registry.page(found)
     assert page.count("paper size: fails, 0.25") == 1
     assert "Broken by nothing: bs-fig1 `b`." in page

@@ -192,7 +192,8 @@ def under_wrong_models(
             continue
         for words, factor in formulas.FACTORS.items():
             again = formula in asked["run"]
-            make = lambda of=formulas.wrong(formula, factor), again=again: _misjudged(experiment, kept, of, again)
+            of = formulas.wrong(formula, factor)
+            make = lambda of=of, again=again: _misjudged(experiment, kept, of, again)
             misjudged.add(f"{formula} {words}")
             attempt(f"{formula} {words}", f"theory's {formula} times {factor:g}", make)
     untried: dict[str, Verdict] = {c.id: c.verdict for c in counted if c.verdict != "holds"}

@@ -17,8 +17,9 @@ few runs tell the error, it takes more of them, as many as Student's t has for t
 twenty runs, 19 of three, 236 of two. A look at every point of a grid is set beside what chance exceeds once in 740 in
 the worst of so many points; what is further off, but not further than the skewness of few values may take it, is
 undecided. Claims in brackets are shown and not counted. What breaks a claim are wrong models, run at smoke size
-(`sdesim claims NAME --break`): each is a run with a wrong coupling, noise, rate or law, a formula of theory that is
-wrong, or, of networks, what a wrong training would have left. [All claims](../docs/claims.md) on one page.
+(`sdesim claims NAME --break`) or, where that cannot ask it, at another (`--preset default`): each is a run with a wrong
+coupling, noise, rate or law, a formula of theory that is wrong, or, of networks, what a wrong training would have left.
+[All claims](../docs/claims.md) on one page.
 """
 
 
