@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LOCAL = "local"  # in place of a scheduler's address
 LOOPBACK = "127.0.0.1"
+GOES_ON = "what is done is kept, and the same call goes on"
+PAUSE = 0.01  # seconds that it waits where nothing is done
 LOOK = 0.5  # seconds between two looks at how far all are
 WINDOW = 1000  # tasks that the scheduler knows of at a time: enough for any cluster, little for its memory
 RETRIES = 3  # of a task whose worker could not write
@@ -64,6 +66,7 @@ def work_on_cluster(
 
     Raises:
         ImportError: if dask.distributed is not installed.
+        TypeError: if a function cannot be handed on, as one of a notebook to a cluster that is named.
         SweepError: if a task ended one worker after another, a worker could not begin, or the scheduler was lost.
         ValueError: if a worker has several threads.
 
@@ -81,23 +84,28 @@ def work_on_cluster(
     with _client(scheduler, workers, listen, on_gpu) as client:
         _check_threads(client)
         # A task without inputs, which the scheduler has run again if all that hold its result are lost.
-        given = client.submit(_itself, handed(made, memory), pure=False, key=f"sweep-{secrets.token_hex(8)}")
+        sweep = handed(made, memory, to_others=scheduler != LOCAL)
+        given = client.submit(_itself, sweep, pure=False, key=f"sweep-{secrets.token_hex(8)}")
         options: dict[str, Any] = dict(given=given, pure=False, retries=RETRIES)
         if on_gpu:
             options["resources"] = {GPU: 1}
         left, looked, lost = iter(missing), time.monotonic(), []
         running: Any = distributed.as_completed()
         running.update(client.map(_compute, list(itertools.islice(left, WINDOW)), **options))
-        for batch in running.batches():
+        while not running.is_empty():
+            batch = running.next_batch(block=False)
             if any(future.cancelled() for future in batch):  # as all are when nobody answers any more
-                right = "what is done is kept, and the same call goes on, with another one or without"
-                raise SweepError(f"scheduler={scheduler!r}: was lost; {right}")
+                raise SweepError(f"scheduler={scheduler!r}: was lost; {GOES_ON}, with another one or without")
             lost.extend(future.exception() for future in batch if future.status == "error")
             if more := list(itertools.islice(left, len(batch))):
                 running.update(client.map(_compute, more, **options))
             if time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
                 watch(made.store.done())
+                if scheduler == LOCAL and _has_ended(client.cluster):
+                    raise SweepError(f"scheduler={LOCAL!r}: all workers have ended; {GOES_ON}")
+            if not batch:
+                time.sleep(PAUSE)
     for shard in {number // SHARD for number in missing}:
         made.store.pack(shard)
     if lost:
@@ -149,12 +157,17 @@ def _local(workers: int, listen: str, on_gpu: bool) -> Any:
             options["resources"] = {GPU: 1}
         specs[i] = {"cls": distributed.Nanny, "options": {**options, "env": own}}
     at = {"host": listen, "port": 0, "dashboard_address": f"{listen}:0"}
-    return distributed.SpecCluster(
-        workers=specs,
-        scheduler={"cls": distributed.Scheduler, "options": at},
-        name="sdesim",
-        silence_logs=logging.ERROR,
-    )
+    scheduler = {"cls": distributed.Scheduler, "options": at}
+    try:
+        return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="sdesim", silence_logs=logging.ERROR)
+    except RuntimeError as error:  # as where a worker was killed before it could begin
+        raise SweepError(f"scheduler={LOCAL!r}: the cluster did not start ({error}); {GOES_ON}") from error
+
+
+def _has_ended(cluster: Any) -> bool:
+    """Whether no worker of a cluster of this machine will ever come: one that is killed as it begins is not replaced."""
+    over = {"closed", "closing", "failed"}
+    return all(nanny.status.name in over for nanny in list(cluster.workers.values()))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,14 +1,18 @@
 """A sweep on its way to another process of the same user: by cloudpickle, which is a program and no data.
 
 Functions that can be imported are handed on by name, and so must be found there, too; all others, as those of a
-notebook or of a sweep's file, by what they are.
+notebook or of a sweep's file, by what they are. What a notebook or a script defines is handed to processes that were
+started here alone: it is bytecode, which another Python cannot run, and nobody there could read it.
 """
 
 import contextlib
+import io
 import os
 import pickle
 import sys
+import types
 from collections.abc import Iterator
+from typing import Any
 
 import cloudpickle
 
@@ -18,12 +22,26 @@ from sdesim.ensembles.durable import Durable
 from sdesim.results.stores.folder import Store
 
 
-def handed(made: Durable, memory: int | str | None) -> bytes:
+HOW = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
+
+
+class _ToOthers(cloudpickle.Pickler):
+    """Refuses what a notebook or a script defines."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.FunctionType | type) and obj.__module__ == "__main__":
+            name = getattr(obj, "__qualname__", obj)
+            raise TypeError(f"{name} is of a notebook or script, and goes to no process but those that it starts")
+        return super().reducer_override(obj)
+
+
+def handed(made: Durable, memory: int | str | None, *, to_others: bool = False) -> bytes:
     """A sweep and its store, for another process.
 
     Args:
         made: both.
         memory: bytes that a task may use there; what is free there by default.
+        to_others: to processes that were not started here.
 
     Returns:
         For `received`.
@@ -34,12 +52,13 @@ def handed(made: Durable, memory: int | str | None) -> bytes:
     if MODULE in sys.modules:
         cloudpickle.register_pickle_by_value(sys.modules[MODULE])
     try:
-        sweep = cloudpickle.dumps((made.sweep, os.path.abspath(made.store.path), memory))
-        return cloudpickle.dumps((list(sys.path), settings(), sweep))
+        sweep = io.BytesIO()
+        pickler = _ToOthers if to_others else cloudpickle.Pickler
+        pickler(sweep).dump((made.sweep, os.path.abspath(made.store.path), memory))
+        return cloudpickle.dumps((list(sys.path), settings(), sweep.getvalue()))
     except Exception as error:
-        how = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
         why = f"{type(error).__name__}: {error}"
-        raise TypeError(f"{how}; it cannot take one of these ({why}): put it into a file") from error
+        raise TypeError(f"{HOW}; it cannot take one of these ({why}): put it into a file") from error
 
 
 @contextlib.contextmanager

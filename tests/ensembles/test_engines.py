@@ -3,12 +3,15 @@
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import DEVNULL, PIPE
 
@@ -16,6 +19,7 @@ import distributed
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 from places import ROOT
 
@@ -24,7 +28,7 @@ from sdesim.engine.path import EngineWarning
 from sdesim.engine.run import settings
 from sdesim.ensembles import cluster
 from sdesim.ensembles.cluster import work_on_cluster
-from sdesim.ensembles.durable import Durable
+from sdesim.ensembles.durable import Durable, SweepError
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.processes import work_in_processes
@@ -89,6 +93,63 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_memory(tmp_pat
     same(made.data())
 
 
+class Killer(threading.Thread):
+    """Ends workers of this process, one at a time, at random moments: while they import, compile, compute or write."""
+
+    def __init__(self, kills):
+        super().__init__(daemon=True)
+        self.left, self.chance = kills, random.Random(0)
+
+    def run(self):
+        while self.left:
+            time.sleep(self.chance.uniform(0, 3))
+            children = psutil.Process().children(recursive=True)
+            workers = [
+                p for p in children if p.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in str(p.cmdline())
+            ]
+            if workers:
+                self.chance.choice(workers).kill()
+                self.left -= 1
+
+
+@pytest.mark.parametrize("engine", [work_in_processes, work_on_cluster])
+def test_ten_kills_of_workers_lose_nothing(tmp_path, engine):
+    """A call that gives up is made again; no task that is done is computed again, and the numbers are those of memory."""
+    made = Durable.of(Simulations(asked_of(model(), GRID, **RUN)), tmp_path / "store", lanes=2)
+    made.plan()
+    done, killer = {}, Killer(10)
+
+    def look(_):
+        for number in made.store.done():
+            with contextlib.suppress(FileNotFoundError):  # packed
+                inode = os.stat(made.store.task_path(number)).st_ino
+                assert done.setdefault(number, inode) == inode
+
+    killer.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EngineWarning)
+        while len(made.store.done()) < made.store.rounds().tasks:
+            with contextlib.suppress(SweepError):
+                engine(made, look, workers=2)
+    assert not killer.left and len(done) > 0
+    assert not made.store.failures()
+    same(made.data())
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_workers_are_all_gone_has_ended():
+    """A worker that is killed is replaced, one that is killed as it begins is not: nobody would ever compute."""
+    workers = lambda: [p for p in psutil.Process().children(recursive=True) if "spawn_main" in str(p.cmdline())]
+    until = lambda true: [*iter(lambda: time.sleep(0.05) or bool(true()), True)]
+    with cluster._client("local", 1, "127.0.0.1", False) as client:
+        assert not cluster._has_ended(client.cluster)
+        (first,) = workers()
+        first.kill()
+        until(lambda: [p for p in workers() if p.pid != first.pid])
+        workers()[-1].kill()
+        until(lambda: cluster._has_ended(client.cluster))
+
+
 def test_a_cluster_that_is_there(tmp_path):
     """By its address. Its worker is of this process, whose own settings and places stay what they are."""
     places = lambda: [p for p in sys.path if "dask-" not in p]  # dask has folders of its own there
@@ -98,6 +159,10 @@ def test_a_cluster_that_is_there(tmp_path):
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as there:
         data = sdesim.sweep(model(), GRID, store=tmp_path / "store", lanes=13, scheduler=there.scheduler_address, **RUN)
         assert now() == before
+        handmade = lambda x: jnp.sum(x**2)
+        handmade.__module__ = "__main__"  # as in a notebook
+        with pytest.raises(TypeError, match="between processes of one user; .* is of a notebook or script"):
+            sdesim.sweep(model(handmade), GRID, store=tmp_path / "own", scheduler=there.scheduler_address, **RUN)
     same(data)
 
 
