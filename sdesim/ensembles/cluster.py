@@ -165,7 +165,7 @@ def _local(workers: int, listen: str, on_gpu: bool) -> Any:
 
 
 def _has_ended(cluster: Any) -> bool:
-    """Whether no worker of a cluster of this machine will ever come: one that is killed as it begins is not replaced."""
+    """Whether no worker of a cluster of this machine will come: dask gives up those that are long not back."""
     over = {"closed", "closing", "failed"}
     return all(nanny.status.name in over for nanny in list(cluster.workers.values()))
 

@@ -21,7 +21,6 @@ from sdesim.ensembles.asked import MODULE
 from sdesim.ensembles.durable import Durable
 from sdesim.results.stores.folder import Store
 
-
 HOW = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
 
 
