@@ -22,14 +22,18 @@ from sdesim.dynamics import Dynamics
 from sdesim.ensembles.designs import Design
 from sdesim.ensembles.durable import Engine, durable_sweep, sketched
 from sdesim.ensembles.engines import engine_of
+from sdesim.ensembles.identity import difference
+from sdesim.ensembles.opening import header_of
 from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
 from sdesim.ensembles.setup import changed, instead
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.sweeps import AbstractSweep, Estimate
 from sdesim.ensembles.warnings import warn_of_divergence
-from sdesim.fields import check_choice, check_count, check_flags, shown
+from sdesim.fields import check_choice, check_count, check_flags, shown, warn
 from sdesim.observe import AbstractObservable
 from sdesim.results.datasets import describe, dimension
+from sdesim.results.files import Damaged
+from sdesim.results.stores.folder import MANIFEST, Store
 from sdesim.steppers import AbstractStepper
 
 
@@ -185,10 +189,12 @@ class _Keeping(NamedTuple):
     Attributes:
         folder: of their stores.
         engine: who computes; None for this process alone.
+        used: names of the stores that were asked for within.
     """
 
     folder: pathlib.Path
     engine: Engine | None
+    used: set[str]
 
 
 _keeping: contextvars.ContextVar[_Keeping | None] = contextvars.ContextVar("keeping", default=None)
@@ -209,6 +215,9 @@ def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.D
 
     Raises:
         SweepError: as `sweep`.
+
+    Warns:
+        OtherProgramWarning: if it begins anew beside a store of the same settings.
     """
     if (estimates := _estimates.get()) is not None:
         with instead(None):
@@ -218,8 +227,30 @@ def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.D
     if keeping is None or changed():
         return None
     name = digest([sweep.identity(), {key: program.hash for key, program in sweep.programs().items()}])[:16]
+    keeping.used.add(name)
+    if not (keeping.folder / name).exists():
+        _warn_of_others(sweep, keeping)
     how: dict[str, Any] = dict(lanes=None, mix_versions=False, memory=memory, progress=progress)
     return durable_sweep(sweep, keeping.folder / name, engine=keeping.engine, **how).drop_vars("done")
+
+
+class OtherProgramWarning(UserWarning):
+    """A sweep begins anew, because what a folder has of the same settings was computed by another program."""
+
+
+def _warn_of_others(sweep: AbstractSweep, keeping: _Keeping) -> None:
+    """Of stores of the same settings that nobody has asked for: it may be hours of an earlier version's."""
+    identity = sweep.identity()
+    for path in sorted(keeping.folder.glob(f"*/{MANIFEST}")):
+        if path.parent.name in keeping.used:
+            continue
+        with contextlib.suppress(Damaged):
+            if not difference(header_of(Store(path.parent)).own["identity"], identity):
+                warn(
+                    f"{path.parent} has the same settings and was computed by another program, of another version of "
+                    "sdesim, or with other functions or sizes: it is left as it is, and the sweep begins anew",
+                    OtherProgramWarning,
+                )
 
 
 @contextlib.contextmanager
@@ -237,7 +268,7 @@ def stored_in(folder: str | os.PathLike, workers: int | None = None, scheduler: 
         TypeError: as `sweep`.
         ValueError: likewise.
     """
-    token = _keeping.set(_Keeping(pathlib.Path(folder), engine_of(workers, scheduler)))
+    token = _keeping.set(_Keeping(pathlib.Path(folder), engine_of(workers, scheduler), set()))
     try:
         yield
     finally:

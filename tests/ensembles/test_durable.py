@@ -17,7 +17,7 @@ import sdesim
 from sdesim.asynchrony import Asynchronous, Gamma, KAsyncSGD
 from sdesim.ensembles import durable, identity, simulations
 from sdesim.ensembles.durable import Durable, MemoryWarning, SweepError
-from sdesim.ensembles.grids import asked_of
+from sdesim.ensembles.grids import OtherProgramWarning, asked_of, stored_in
 from sdesim.ensembles.points import Sweep
 from sdesim.ensembles.simulations import Simulations
 from sdesim.results.files import Damaged
@@ -257,6 +257,19 @@ def test_another_configuration_is_refused(tmp_path, change, message):
         sdesim.sweep(**{**asked, **change()})
     assert "\n" not in str(told.value)
     assert {p: p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_of_stores_tells_of_the_same_settings_by_another_program(tmp_path):
+    """As of a figure that an earlier version began: nothing is taken of it, and nothing is begun anew in silence."""
+    small = dict(agents=2, sims=2, steps=2, init=INIT)
+    both = [model(), model(lambda x: jnp.sum(x**2))]
+    for case in (both, both[::-1]):  # its own stores, made before or within, are none of another program
+        with stored_in(tmp_path / "own"):
+            for one in case:
+                sdesim.sweep(one, {"coupling.k": [0.0]}, **small)
+    with stored_in(tmp_path / "own"), pytest.warns(OtherProgramWarning, match="begins anew") as said:
+        sdesim.sweep(model(lambda x: jnp.sum(x**6)), {"coupling.k": [0.0]}, **small)
+    assert len(said) == 2 and len(list((tmp_path / "own").iterdir())) == 3
 
 
 def test_other_versions_are_mixed_on_request_alone(tmp_path, monkeypatch):
