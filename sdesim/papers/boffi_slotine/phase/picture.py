@@ -22,7 +22,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, theory: SelfConsistenc
     gains = np.geomspace(config.k[0] / 1.4, config.k[-1] * 1.3, 32)
     heats = np.linspace(0.6 * config.temperatures[0], config.temperatures[-1] * 1.22, 28)
     limit = np.array([[consensus(theory, k, t) for k in gains] for t in heats])
-    style: dict[str, Any] = dict(cmap="viridis", vmin=0.0, vmax=float(limit.max()))
+    style: dict[str, Any] = dict(cmap=theme.SHADES, vmin=0.0, vmax=float(limit.max()))
     image = panel.pcolormesh(gains, heats, limit, shading="gouraud", **style)
     lines = [theory.critical_gain(t) for t in heats]
     panel.plot(lines, heats, color="white", lw=1.8, label="critical gain")
@@ -43,7 +43,7 @@ def _plane(panel: Axes, config: Config, data: xr.Dataset, theory: SelfConsistenc
 
 def _cut(panels: Sequence[Axes], config: Config, data: xr.Dataset, theory: SelfConsistency) -> None:
     gains = np.geomspace(config.cut_k[0] / 1.3, config.cut_k[-1] * 1.2, 40)
-    colors = pyplot.get_cmap("plasma")(np.linspace(0.15, 0.75, len(config.populations)))
+    colors = theme.shades(len(config.populations))
     order, size = panels
     limit = [consensus(theory, k, config.cut) for k in gains]
     order.plot(gains, limit, color="black", lw=1.4, label=r"$p\to\infty$")
