@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import itertools
 import logging
+import math
 import os
 import secrets
 import threading
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from sdesim.engine.path import EngineWarning
 from sdesim.ensembles.durable import Durable, SweepError
 from sdesim.ensembles.handing import as_there, handed, received
 from sdesim.ensembles.processes import cores, shares_of_cores
@@ -36,6 +38,7 @@ LOCAL = "local"  # in place of a scheduler's address
 LOOPBACK = "127.0.0.1"
 GOES_ON = "what is done is kept, and the same call goes on"
 PAUSE = 0.01  # seconds that it waits where nothing is done
+PATIENCE = 10.0  # seconds without a task done, after which it looks whether anybody is there
 LOOK = 0.5  # seconds between two looks at how far all are
 WINDOW = 1000  # tasks that the scheduler knows of at a time: enough for any cluster, little for its memory
 RETRIES = 3  # of a task whose worker could not write
@@ -72,6 +75,7 @@ def work_on_cluster(
 
     Warns:
         ClusterWarning: if others can reach the cluster.
+        EngineWarning: if it waits for workers, and there is none.
     """
     distributed = _distributed()
     missing = sorted(set(range(made.store.rounds().tasks)) - made.store.done())
@@ -89,7 +93,8 @@ def work_on_cluster(
         options: dict[str, Any] = dict(given=given, pure=False, retries=RETRIES)
         if on_gpu:
             options["resources"] = {GPU: 1}
-        left, looked, lost = iter(missing), time.monotonic(), []
+        left, lost = iter(missing), []
+        looked = heard = time.monotonic()
         running: Any = distributed.as_completed()
         running.update(client.map(_compute, list(itertools.islice(left, WINDOW)), **options))
         while not running.is_empty():
@@ -99,11 +104,16 @@ def work_on_cluster(
             lost.extend(future.exception() for future in batch if future.status == "error")
             if more := list(itertools.islice(left, len(batch))):
                 running.update(client.map(_compute, more, **options))
-            if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
+            now = time.monotonic()
+            heard = now if batch else heard
+            if now - looked > LOOK:
+                looked = now
                 watch(made.store.done())
                 if scheduler == LOCAL and _has_ended(client.cluster):
                     raise SweepError(f"scheduler={LOCAL!r}: all workers have ended; {GOES_ON}")
+                if now - heard > PATIENCE and not client.nthreads():
+                    heard = math.inf  # said once, until something is done
+                    warn(f"scheduler={scheduler!r}: has no worker; the sweep goes on when one comes", EngineWarning)
             if not batch:
                 time.sleep(PAUSE)
     for shard in {number // SHARD for number in missing}:

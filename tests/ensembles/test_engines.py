@@ -196,6 +196,15 @@ def test_a_killed_scheduler(tmp_path, users_environment):
     assert (sdesim.open(path)["done"] == RUN["sims"]).all()
 
 
+def test_a_cluster_without_workers_is_waited_for_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None) as there:
+        threading.Timer(2.0, there.scale, [1]).start()
+        with pytest.warns(EngineWarning, match="has no worker; the sweep goes on when one comes"):
+            data = sdesim.sweep(model(), GRID, store=tmp_path / "store", scheduler=there.scheduler_address, **RUN)
+    same(data)
+
+
 def test_workers_of_several_threads_are_refused(tmp_path):
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as there,
