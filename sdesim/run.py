@@ -66,7 +66,8 @@ def simulate(
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
-            `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
+            `Result`, which is continued where it ended, with the noise it would have had, by this model or another
+            (the new result says of both; `init=result.agents` begins a new run there). All at 0 by default.
         velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical velocities.
             At rest by default.
         stepper: what one step is: one of `sdesim.steppers`, or one of your own.
@@ -140,7 +141,7 @@ def iterate(
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
-            `Result`, which is continued where it ended, with the noise it would have had. All at 0 by default.
+            `Result`, which is continued where it ended, as of `simulate`. All at 0 by default.
         velocity: initial displacements in one iteration, as `init`. At rest by default.
         order: "jacobi" or "gauss-seidel", see `sdesim.steppers.base`.
         period: iterations between two communications (tau of Zhang's algorithms), or a function of the step.
@@ -243,6 +244,8 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "path": str(lanes.path),
         **called,
     }
+    if setup.start is not None and (before := setup.start.ran_before(settings)):
+        settings["before"] = before
     return Result(
         agents=agents,
         quorum=quorum,

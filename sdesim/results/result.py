@@ -62,7 +62,7 @@ class Result:
         first_sim: number of the first simulation.
         seconds: that the run took.
         state: from which a run continues, simulations on the last axis.
-        run: how it was called, with the model.
+        run: how it was called, with the model; what ran before, where a result of another model was continued.
     """
 
     agents: Array
@@ -96,6 +96,20 @@ class Result:
         """Of the coupling, (sims,)."""
         return self.state.time
 
+    def ran_before(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """The models and steppers that another run would continue, which are not its own, each with its last step.
+
+        Args:
+            run: what `Result.run` is of the run that continues this one.
+
+        Returns:
+            In the order in which they ran; nothing where all steps are of one model.
+        """
+        before = self.run.get("before", [])
+        if not unlike(run, self.run):
+            return before
+        return [*before, {"step": self.step, "model": _said_of(self.run["model"]), **stepped(self.run)}]
+
     def restart(self, model: Dynamics, stepper: AbstractStepper) -> State:
         """The state from which a model goes on, checked to be of the same form.
 
@@ -127,11 +141,9 @@ class Result:
     @property
     def settings(self) -> dict[str, Any]:
         """How the run was called, with the model's parts and numbers: what a file says of it."""
-        model = self.run["model"]
-        model = described(model) if isinstance(model, Dynamics) else model
         init = self.run["init"]
         said = init if isinstance(init, str) else repr(init)
-        return {**self.run, "model": model, "init": said, "call": str(self.run["call"])}
+        return {**self.run, "model": _said_of(self.run["model"]), "init": said, "call": str(self.run["call"])}
 
     @staticmethod
     def named_axes(name: str, axes: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -214,8 +226,7 @@ class Result:
         sims, agents, dims = self.agents.shape
         many = lambda count, what: f"{count} {what}{'' if count == 1 else 's'}"
         model = self.run["model"]
-        model = described(model) if isinstance(model, Dynamics) and not is_traced(model) else model
-        parts = _written(model) if isinstance(model, dict) else " ".join(repr(model).split())
+        parts = " ".join(repr(model).split()) if is_traced(model) else _written(_said_of(model))
         ended = f"after {many(self.step, 'step')}"
         if self.moments is not None or self.run.get("until") is None:
             ended += "" if is_traced(self.time) else f", at time {float(np.asarray(self.time).max(initial=0)):.6g}"
@@ -228,10 +239,15 @@ class Result:
             if self.observed
             else "nothing"
         )
+        steps_of = lambda run: ", ".join(str(run[n]) for n in ("stepper", "order") if run.get(n) is not None)
+        before = "; ".join(
+            f"to step {ran['step']}: {_written(ran['model'])}, {steps_of(ran)}" for ran in self.run.get("before", ())
+        )
         return {
             "what": f"{many(sims, 'simulation')} of {many(agents, 'agent')} in {many(dims, 'dimension')}, {ended}",
             "model": parts,
-            "steps": ", ".join(str(self.run[n]) for n in ("stepper", "order") if self.run.get(n) is not None),
+            "steps": steps_of(self.run),
+            **({"before": before} if before else {}),
             "computed": f"in {self.seconds:.3g} s; {self.run.get('path', '')}",
             "diverged": self._diverged(),
             "noise": f"seed {self.seed}, simulations {self.first_sim} to {self.first_sim + sims - 1}",
@@ -315,7 +331,7 @@ class Result:
 
         Raises:
             TypeError: for what is no result.
-            ValueError: where it continues another run, or recorded other series.
+            ValueError: where it continues another run, goes on by another model or stepper, or recorded other series.
         """
         if not isinstance(longer, Result):
             raise TypeError(f"longer={shown(longer)}: must be a result of sdesim that continues this one")
@@ -324,6 +340,8 @@ class Result:
                 raise ValueError(
                     f"longer: has {name}={longer.sizes[name]}, and must have {name}={value} to continue this"
                 )
+        if why := unlike(longer.run, self.run):
+            raise ValueError(f"longer: its model and stepper must be those that ran; {why}")
         series = lambda result: {n: a for n, a in result.observed_axes.items() if a[:1] in (("step",), ("time",))}
         if series(self) != series(longer):
             names = [", ".join(series(result)) or "nothing" for result in (self, longer)]
@@ -540,6 +558,47 @@ def differs(model: dict[str, Any], other: dict[str, Any]) -> str:
         if digits != other["functions"].get(name):
             return f"the function {name} says something else than it did"
     return ""
+
+
+def unlike(run: dict[str, Any], ran: dict[str, Any]) -> str:
+    """What differs between the models, or the steppers, of two runs.
+
+    Args:
+        run: what `Result.run` says of one.
+        ran: likewise of the other, which may be of another precision.
+
+    Returns:
+        A sentence; nothing where they are the same, or not known within a transformation of JAX.
+    """
+    if is_traced((run["model"], ran["model"])):
+        return ""
+    if run["model"] is not ran["model"] and (why := differs(_said_of(run["model"]), _said_of(ran["model"]))):
+        return why
+    one, two = stepped(run), stepped(ran)
+    for name in (*one, *(two.keys() - one.keys())):
+        value, other = one.get(name), two.get(name)
+        plain = value is None or other is None or isinstance(value, str)
+        if value != other if plain else not _close(value, other):
+            return f"this has {name}={shown(value)}, and that had {name}={shown(other)}"
+    return ""
+
+
+def stepped(run: dict[str, Any]) -> dict[str, Any]:
+    """Of what `Result.run` says of a run, its stepper: with its numbers, and the epochs.
+
+    Args:
+        run: what it says.
+
+    Returns:
+        Values by name.
+    """
+    others = ("model", "every", "fast", "exact", "until", "path", "init", "call", "before")
+    return {name: value for name, value in run.items() if name not in others}
+
+
+def _said_of(model: Any) -> Any:
+    """The description of a model; of one from a file it is kept in its place."""
+    return described(model) if isinstance(model, Dynamics) else model
 
 
 def _close(value: Any, other: Any) -> bool:

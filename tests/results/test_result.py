@@ -237,6 +237,29 @@ def test_only_what_goes_on_is_joined():
     assert list(joined.observed) == ["spread"]
 
 
+def test_a_run_that_goes_on_by_another_model_says_so(tmp_path):
+    """In memory, from a file, and on; its series are not joined."""
+    go_on = lambda began, k, **more: run(k, init=began, observe=observe.Spread(), every=4, **more)
+    first = run(observe=observe.Spread())
+    first.save(tmp_path / "run.nc")
+    again = sdesim.load(tmp_path / "run.nc")
+    assert "before" not in go_on(again, 1.0).run  # equal, and another object
+    other, finer = go_on(again, 2.0), go_on(first, 1.0, dt=0.05)
+    for began, longer, why in (
+        (again, other, "coupling.k=2.0, and that had coupling.k=1.0"),
+        (first, finer, "dt=0.05"),
+    ):
+        assert [ran["step"] for ran in longer.run["before"]] == [20] and longer.step == 40
+        assert longer.run["before"][0]["model"]["numbers"]["coupling.k"] == 1.0
+        assert "before      to step 20: QuarticDoubleWell" in repr(longer)
+        with pytest.raises(ValueError, match=f"its model and stepper must be those that ran; this has {why}"):
+            began.then(longer)
+    other.save(tmp_path / "other.nc")
+    third = go_on(sdesim.load(tmp_path / "other.nc"), 2.0)
+    assert third.run["before"] == other.run["before"] == sdesim.load(tmp_path / "other.nc").run["before"]
+    assert [ran["step"] for ran in go_on(third, 1.0).run["before"]] == [20, 60]
+
+
 # -- the model ---------------------------------------------------------------------------------------------------------
 
 
