@@ -50,7 +50,7 @@ from sdesim.objectives import (
     said_while_traced,
 )
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, View
-from sdesim.random import Words
+from sdesim.random import Seed, Words, seed_words
 from sdesim.steppers import AbstractStepper
 from sdesim.tracing import bind, products_in_float32
 
@@ -949,15 +949,15 @@ def _stepper(node: AbstractStepper, model: Dynamics, axes: PyTree, at: _Shapes) 
         return new
     lane, mean = _Opened("model", model, axes), ArrayMean(at.agents)
 
-    def steps(stepper: AbstractStepper, own: list, x: Array, n: Array, seed: Array, sim: Array):
+    def steps(stepper: AbstractStepper, own: list, x: Array, n: Array, seed: Seed, sim: Array):
         part = lane.whole(own)
         begun = stepper.init(part, x)
         state = stepper.step(part, begun, n, seed=seed, sim=sim)
         renewed = stepper.renew(part, state) if at.renews else None
         return begun, state, renewed, stepper.center(part, state, mean), stepper.counts(state, n)
 
-    word = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.uint32)
-    return _with(new, today=as_key(steps, new, lane.one, at.x, at.step, word(2), word()))
+    seed, sim = jax.eval_shape(seed_words, 0), jax.ShapeDtypeStruct((), jnp.uint32)
+    return _with(new, today=as_key(steps, new, lane.one, at.x, at.step, seed, sim))
 
 
 def _has_users(node: Any) -> bool:

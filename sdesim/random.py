@@ -2,8 +2,8 @@
 
 Noise is data here. Every random word of sdesim is
 
-    Threefry-2x32-20(key, counter),   key = Threefry(seed; stream, step),
-                                      counter = (agent pair and coordinate, simulation),
+    Threefry-2x32-R(key, counter),   key = Threefry-2x32-R(seed; stream, step),
+                                     counter = (agent pair and coordinate, simulation),
 
 so it depends on (seed, stream, simulation, agent, coordinate, step) and on nothing else: not on how many agents,
 simulations or devices run together, not on the coupling, not on its gain. Runs that differ in a parameter alone are
@@ -12,13 +12,18 @@ therefore paired, and any simulation of a batch can be run again by itself.
 The generator makes two words at a time, a word pair. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate
 at one step. The key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
 
+R, the rounds, is 20, as Salmon et al. advise and JAX has it, or 13 where a run says `random="threefry13"`: the least
+number at which they found it to be Crush-resistant. It travels with the seed, to whatever makes words of that.
+
 Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
 
 Reference: Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011).
 """
 
+import dataclasses
 import enum
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +33,11 @@ from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, UInt32
 
-from sdesim.fields import check_count, shown
+from sdesim.fields import check_choice, check_count, shown
+
+Generator = Literal["threefry20", "threefry13"]
+ROUNDS: dict[Generator, int] = {"threefry20": 20, "threefry13": 13}
+"""The generators that there are; the first is the default, and that of all files that do not say theirs."""
 
 COORDINATE_BITS = 16
 MAX_DIMS = 1 << COORDINATE_BITS
@@ -61,6 +70,48 @@ class Stream(enum.IntEnum):
     DELAY = 39  # how long ago the state was of which a step takes the gradient
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seed:
+    """What all random numbers of a run follow from, from `seed_words`.
+
+    Attributes:
+        words: (2,), uint32, the low one first.
+        generator: that makes random words of them; static.
+    """
+
+    words: UInt32[Array, "2"]
+    generator: Generator = dataclasses.field(default="threefry20", metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Key:
+    """What the random words of one stream at one step follow from, from `step_key`.
+
+    Attributes:
+        first: uint32, of any shape.
+        second: uint32, of the same.
+        generator: that makes random words of them; static.
+    """
+
+    first: Array
+    second: Array
+    generator: Generator = dataclasses.field(default="threefry20", metadata={"static": True})
+
+    def pair(self, count0: Array, count1: Array) -> tuple[Array, Array]:
+        """The word pair of a counter.
+
+        Args:
+            count0: first word of the counter, uint32 of any shape, which broadcasts with the key's.
+            count1: second word of the counter, likewise.
+
+        Returns:
+            The two words, uint32.
+        """
+        return threefry2x32(self.first, self.second, count0, count1, ROUNDS[self.generator])
+
+
 class Words(NamedTuple):
     """One word pair for each agent and coordinate; agents 2i and 2i + 1 see the same one.
 
@@ -80,8 +131,8 @@ class Words(NamedTuple):
         return jnp.where(self.odd, self.second, self.first)
 
 
-def threefry2x32(key0: Array, key1: Array, count0: Array, count1: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds, elementwise on uint32 arrays; bit for bit JAX's own primitive.
+def threefry2x32(key0: Array, key1: Array, count0: Array, count1: Array, rounds: int = 20) -> tuple[Array, Array]:
+    """Threefry-2x32, elementwise on uint32 arrays; with 20 rounds bit for bit JAX's own primitive.
 
     Written out in jnp so that XLA fuses it with whatever consumes the words, instead of storing them first.
 
@@ -90,36 +141,59 @@ def threefry2x32(key0: Array, key1: Array, count0: Array, count1: Array) -> tupl
         key1: second word of the key.
         count0: first word of the counter.
         count1: second word of the counter.
+        rounds: how many; static.
 
     Returns:
         The two words, uint32.
     """
     keys = (key0, key1, key0 ^ key1 ^ _PARITY)
     a, b = count0 + key0, count1 + key1
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
-            a = a + b
-            b = ((b << np.uint32(rotation)) | (b >> np.uint32(32 - rotation))) ^ a
-        a = a + keys[(group + 1) % 3]
-        b = b + (keys[(group + 2) % 3] + np.uint32(group + 1))
+    for done in range(rounds):
+        group, place = divmod(done, 4)
+        rotation = _ROTATIONS[group % 2][place]
+        a = a + b
+        b = ((b << np.uint32(rotation)) | (b >> np.uint32(32 - rotation))) ^ a
+        if place == 3:
+            a = a + keys[(group + 1) % 3]
+            b = b + (keys[(group + 2) % 3] + np.uint32(group + 1))
     return a, b
 
 
-def seed_words(seed: Any) -> Array:
-    """The two uint32 words of a seed.
+def said_in(settings: Mapping[str, Any]) -> str:
+    """The generator of a file's settings, which older ones do not name.
+
+    Args:
+        settings: by name.
+    """
+    return settings.get("random", next(iter(ROUNDS)))
+
+
+def seed_words(seed: Any, generator: Generator | None = None) -> Seed:
+    """The two words of a seed, with the generator that they are for.
 
     `jax.random.key(n)` is the seed n. An array of two words passes through: the low one first, so that the legacy
     `PRNGKey(n)`, whose words are in the other order, is the seed n * 2**32.
 
     Args:
-        seed: an integer in [0, 2**64), also a traced one, or a key of `jax.random`.
+        seed: an integer in [0, 2**64), also a traced one, or a key of `jax.random`; or what this function returned.
+        generator: "threefry20", the default, or "threefry13"; None for that of a seed that has one.
 
     Returns:
-        (2,), uint32, the low word first.
+        The words, and the generator.
 
     Raises:
-        ValueError: if the seed is none of these.
+        ValueError: if the seed is none of these, there is no such generator, or the seed is for another.
     """
+    if generator is not None:
+        check_choice("random", generator, ROUNDS)
+    if not isinstance(seed, Seed):
+        return Seed(_words_of(seed), generator or "threefry20")
+    if generator not in (None, seed.generator):
+        raise ValueError(f"random={generator!r}: must be {seed.generator!r}, for which the seed was made, or left out")
+    return seed
+
+
+def _words_of(seed: Any) -> Array:
     right = "must be an integer from 0 to 2**64 - 1, or a key of jax.random.key"
     if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
         data = jax.random.key_data(seed)
@@ -138,16 +212,16 @@ def seed_words(seed: Any) -> Array:
     return jnp.asarray(np.array([whole & 0xFFFFFFFF, whole >> 32], np.uint32))
 
 
-def seed_number(words: Array) -> int:
-    """The seed of two words that are not traced.
+def seed_number(seed: Seed) -> int:
+    """The number of a seed whose words are not traced.
 
     Args:
-        words: (2,), the low one first.
+        seed: from `seed_words`.
 
     Returns:
         The integer, from 0 to 2**64 - 1.
     """
-    low, high = np.asarray(words).tolist()
+    low, high = np.asarray(seed.words).tolist()
     return low | high << 32
 
 
@@ -165,26 +239,26 @@ def sim_numbers(first: int, count: int, times: int = 1) -> Array:
     return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times))
 
 
-def step_key(seed: Array, stream: ArrayLike, step: ArrayLike) -> tuple[Array, Array]:
+def step_key(seed: Seed, stream: ArrayLike, step: ArrayLike) -> Key:
     """The key of one stream at one step.
 
     Args:
-        seed: two uint32 words, from `seed_words`.
+        seed: from `seed_words`.
         stream: what the words are for, a `Stream` or its number.
         step: the number of the step, from 0.
 
     Returns:
-        Two uint32 scalars.
+        The key, of the seed's generator.
     """
-    return threefry2x32(seed[0], seed[1], jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32))
+    whole = Key(seed.words[0], seed.words[1], seed.generator)
+    return Key(*whole.pair(jnp.asarray(stream, jnp.uint32), jnp.asarray(step, jnp.uint32)), seed.generator)
 
 
-def word_pairs(key0: Array, key1: Array, simulation: Array, pairs: int, dims: int) -> tuple[Array, Array]:
+def word_pairs(key: Key, simulation: Array, pairs: int, dims: int) -> tuple[Array, Array]:
     """The word pairs of all pairs of agents and coordinates of one simulation at one step.
 
     Args:
-        key0: first word of the key, a uint32 scalar, from `step_key`.
-        key1: second word of the key.
+        key: of two uint32 scalars, from `step_key`.
         simulation: its number, a uint32 scalar.
         pairs: of agents; static.
         dims: coordinates; static.
@@ -192,25 +266,27 @@ def word_pairs(key0: Array, key1: Array, simulation: Array, pairs: int, dims: in
     Returns:
         Two words, (pairs, dims) each.
     """
-    return _word_pairs(key0, key1, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
+    return _word_pairs(key, simulation, lax.broadcasted_iota(jnp.uint32, (pairs, dims), 0))
 
 
-def _word_pairs(key0: Array, key1: Array, simulation: Array, pair: Array) -> tuple[Array, Array]:
+def _word_pairs(key: Key, simulation: Array, pair: Array) -> tuple[Array, Array]:
     """The word pairs of some pairs of agents: `pair` has a row for each, with its number in every coordinate."""
     coordinate = lax.broadcasted_iota(jnp.uint32, pair.shape, 1)
     count0 = (pair << np.uint32(COORDINATE_BITS)) | coordinate
-    return threefry2x32(key0, key1, count0, jnp.full_like(pair, simulation))
+    return key.pair(count0, jnp.full_like(pair, simulation))
 
 
-PAIRED = "words_of_agents"
-"""The name under which a traced program shows that it asks for `words`, for an engine that keeps agents in pairs."""
+PAIRED: dict[str, Generator] = {"words_of_agents": "threefry20", "words_of_agents_13": "threefry13"}
+"""The name under which a traced program shows that it asks for `words` of a generator, for an engine that keeps agents
+in pairs."""
+_NAMES = {generator: name for name, generator in PAIRED.items()}
 
 
-def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: int) -> Words:
+def words(key: Key, simulation: ArrayLike, agents: int, dims: int) -> Words:
     """The word pairs of all agents and coordinates of one simulation at one step.
 
     Args:
-        key: two uint32 scalars, from `step_key`.
+        key: of two uint32 scalars, from `step_key`.
         simulation: its number, a uint32 scalar.
         agents: of the simulation; static.
         dims: coordinates; static.
@@ -221,17 +297,18 @@ def words(key: tuple[Array, Array], simulation: ArrayLike, agents: int, dims: in
 
     def words_of_agents(key0: Array, key1: Array, simulation: Array):
         agent = lax.broadcasted_iota(jnp.uint32, (agents, dims), 0)
-        first, second = _word_pairs(key0, key1, simulation, agent >> np.uint32(1))
+        first, second = _word_pairs(Key(key0, key1, key.generator), simulation, agent >> np.uint32(1))
         return first, second, (agent & np.uint32(1)) == 1
 
-    return Words(*jax.jit(words_of_agents)(*key, jnp.asarray(simulation, jnp.uint32)))
+    words_of_agents.__name__ = _NAMES[key.generator]
+    return Words(*jax.jit(words_of_agents)(key.first, key.second, jnp.asarray(simulation, jnp.uint32)))
 
 
-def words_of(key: tuple[Array, Array], simulation: ArrayLike, agent: ArrayLike, dims: int) -> Words:
+def words_of(key: Key, simulation: ArrayLike, agent: ArrayLike, dims: int) -> Words:
     """The word pairs of one agent, whose number may be traced: the row that `words` has for it.
 
     Args:
-        key: two uint32 scalars, from `step_key`.
+        key: of two uint32 scalars, from `step_key`.
         simulation: its number, a uint32 scalar.
         agent: its number, an integer scalar.
         dims: coordinates; static.
@@ -240,7 +317,7 @@ def words_of(key: tuple[Array, Array], simulation: ArrayLike, agent: ArrayLike, 
         `Words` of shape (1, dims).
     """
     number = jnp.full((1, dims), jnp.asarray(agent, jnp.uint32))
-    both = _word_pairs(*key, jnp.asarray(simulation, jnp.uint32), number >> np.uint32(1))
+    both = _word_pairs(key, jnp.asarray(simulation, jnp.uint32), number >> np.uint32(1))
     return Words(*both, (number & np.uint32(1)) == 1)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
-from sdesim import random
 from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
@@ -20,6 +19,7 @@ from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_flags, is_traced, numeric_fields
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractObservable, QuorumLoss, Spread, View, coordinates_of, labels_of, physical_velocity
+from sdesim.random import Generator, Seed, seed_number, seed_words
 from sdesim.results.recipe import Call
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
@@ -36,6 +36,7 @@ def simulate(
     at: Any = None,
     dims: int | None = None,
     seed: int | Array | None = None,
+    random: Generator | None = None,
     init: AbstractInit | Result | Any = None,
     velocity: Any = None,
     stepper: AbstractStepper | None = None,
@@ -65,6 +66,8 @@ def simulate(
         dims: dimensions d; those of the objective, of `init`, or of the result that it continues; else 1.
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
+        random: the generator: "threefry20", the default, or "threefry13", of fewer rounds, which is faster; what
+            continues a result has its generator.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
             `Result`, which is continued where it ended, with the noise it would have had, by this model or another
             (the new result says of both; `init=result.agents` begins a new run there). All at 0 by default.
@@ -100,6 +103,7 @@ def simulate(
     arguments = dict(
         agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
     )
+    arguments["random"] = random
     run = dict(steps=steps, until=until, at=at, epoch=epoch, observe=observe, every=every)
     run |= dict(increments=increments, fast=fast)
     said = dict(stepper=stepper, dt=dt, order=order)
@@ -114,6 +118,7 @@ def iterate(
     steps: int,
     dims: int | None = None,
     seed: int | Array | None = None,
+    random: Generator | None = None,
     init: AbstractInit | Result | Any = None,
     velocity: Any = None,
     order: Order = "jacobi",
@@ -140,6 +145,8 @@ def iterate(
         dims: dimensions d; those of the objective, of `init`, or of the result that it continues; else 1.
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`; 0 by default. Noise depends on (seed,
             simulation, agent, step, coordinate) alone.
+        random: the generator: "threefry20", the default, or "threefry13", of fewer rounds, which is faster; what
+            continues a result has its generator.
         init: a law of `sdesim.init`, a number, or an array (sims, agents, dims), (agents, dims) or (dims,); or a
             `Result`, which is continued where it ended, as of `simulate`. All at 0 by default.
         velocity: initial displacements in one iteration, as `init`. At rest by default.
@@ -169,6 +176,7 @@ def iterate(
     arguments = dict(
         agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
     )
+    arguments["random"] = random
     run = dict(steps=steps, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     said = dict(order=order, period=period)
     return _simulate("sdesim.iterate", model, Iteration(period, order=order), said, arguments, run, memory, progress)
@@ -190,21 +198,28 @@ def _simulate(
     previous = init if isinstance(init, Result) else None
     if exact is None:  # what is one of a series, or goes on, must fit the rest to the last bit
         exact = arguments["first_sim"] is not None if previous is None else bool(previous.run["exact"])
-    defaults = dict(agents=1, sims=1, dims=None, seed=0, first_sim=0)
+    if isinstance(arguments["seed"], Seed):  # which has a generator
+        arguments["random"] = seed_words(arguments["seed"], arguments["random"]).generator
+    defaults = dict(agents=1, sims=1, dims=None, seed=0, random=None, first_sim=0)
     for argument, default in defaults.items():
         given, kept = arguments[argument], None if previous is None else previous.sizes[argument]
         if argument == "seed" and kept is not None and given is not None and not is_traced(given):
-            given = random.seed_number(random.seed_words(given))
+            given = seed_number(seed_words(given))
         if given is not None and kept is not None and given != kept:
-            raise ValueError(f"{argument}={given}: the result that init continues has {argument}={kept}; leave it out")
+            raise ValueError(
+                f"{argument}={given!r}: the result that init continues has {argument}={kept!r}; leave it out"
+            )
         arguments[argument] = given if given is not None else default if kept is None else kept
     if arguments["dims"] is None:
         arguments["dims"] = default_dims(model, init)
-    setup = Setup.of(model, stepper, **arguments, **run, memory=memory, exact=exact)
+    seed = seed_words(arguments["seed"], arguments.pop("random"))
+    setup = Setup.of(model, stepper, **{**arguments, "seed": seed}, **run, memory=memory, exact=exact)
     sizes = dict(agents=setup.plan.agents, sims=setup.sims, dims=setup.plan.dims, first_sim=setup.first_sim)
-    arguments |= sizes
-    if not is_traced(setup.seed):  # as a number, which a file can hold and a continued run can compare
-        arguments["seed"] = random.seed_number(setup.seed)
+    arguments |= sizes | {"random": seed.generator}
+    if not is_traced(seed):  # as a number, which a file can hold and a continued run can compare
+        arguments["seed"] = seed_number(seed)
+    elif isinstance(arguments["seed"], Seed):
+        arguments["seed"] = seed.words
     still = jax.tree.map(lambda _: None, model)
     with setup.run(model, still, progress=progress) as ran:
         lanes = ran.lanes
@@ -241,6 +256,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "fast": plan.fast,
         "exact": lanes.path.layout is not None,
         "until": setup.until,
+        "random": setup.seed.generator,
         "path": str(lanes.path),
         **called,
     }

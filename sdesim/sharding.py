@@ -140,7 +140,7 @@ def _over_agents(model: Dynamics, over: Mesh, sizes: dict[str, int], arguments: 
     dims = arguments.get("dims")
     dims = default_dims(model, arguments.get("init")) if dims is None else check_sizes({"dims": dims})["dims"]
     plan = Plan(sizes[AGENTS], dims, None, None)
-    seed = random.seed_words(arguments.get("seed", 0))
+    seed = random.seed_words(arguments.get("seed", 0), arguments.get("random"))
 
     def begin(name: str) -> Array | None:
         """Of one kind of state, all simulations, cut before anything is computed with it."""

@@ -5,6 +5,7 @@ not finite, as xarray's reductions, comparisons and Python's min and max do: a s
 infinity, at any point of its grid and in any simulation, is NaN.
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+
+from sdesim.random import said_in
 
 ENOUGH = 10  # simulations whose own variance tells the error of their mean to a quarter
 SKEWED = 5  # simulations, of which all but one still have a skewness
@@ -342,6 +345,10 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
             raise ValueError(f"{name}: has no simulations, and must have the dimension sim")
     if not np.array_equal(one["sim"].values, other["sim"].values):
         raise ValueError("other: has other simulations, and must have the same to be paired")
+    mine, its = _noise_of(one), _noise_of(other)
+    if differing := [name for name in mine if name in its and mine[name] != its[name]]:
+        name = differing[0]
+        raise ValueError(f"other: has {name}={its[name]!r}, and must have {name}={mine[name]!r} to be paired with one")
     made: dict[str, xr.DataArray] = {}
     for name in one.data_vars:
         mine, its = one[name], other.get(name)
@@ -359,6 +366,14 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     if not made:
         raise ValueError("other: has no variable of simulations in common with one, and must have some")
     return xr.Dataset(made)
+
+
+def _noise_of(data: xr.Dataset) -> dict[str, Any]:
+    """Seed and generator of labeled data, as far as they are said."""
+    if "settings" not in data.attrs:
+        return {}
+    settings = json.loads(data.attrs["settings"])
+    return {name: settings[name] for name in ("seed",) if name in settings} | {"random": said_in(settings)}
 
 
 # -- densities ---------------------------------------------------------------------------------------------------------

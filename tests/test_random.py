@@ -9,6 +9,7 @@ from scipy import stats
 
 import sdesim
 from sdesim import noise, random
+from sdesim.asynchrony.compute import words_of_jobs
 from sdesim.ensembles.setup import draw_lanes
 from sdesim.random import Stream
 
@@ -27,20 +28,39 @@ def jax_threefry(key0, key1, count0, count1):
 # -- bits ------------------------------------------------------------------------------------------------------------
 
 
+def plain_threefry(key, counter, rounds):
+    """The word pair by the definition of Salmon et al., section 3.2, on Python's integers."""
+    cut, (x, y) = 0xFFFFFFFF, counter
+    keys = (*key, 0x1BD11BDA ^ key[0] ^ key[1])
+    x, y = (x + keys[0]) & cut, (y + keys[1]) & cut
+    for done in range(1, rounds + 1):
+        by = (24, 13, 15, 26, 6, 17, 29, 16)[done % 8]
+        x = (x + y) & cut
+        y = ((y << by | y >> (32 - by)) & cut) ^ x
+        if done % 4 == 0:
+            s = done // 4
+            x, y = (x + keys[s % 3]) & cut, (y + keys[(s + 1) % 3] + s) & cut
+    return x, y
+
+
 @pytest.mark.parametrize(
-    ("counter", "key", "expected"),
+    ("rounds", "counter", "key", "expected"),
     [
-        ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
-        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
-        ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
+        (20, (0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
+        (20, (0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        (20, (0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
+        (13, (0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x9D1C5EC6, 0x8BD50731)),
+        (13, (0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0xFD36D048, 0x2D17272C)),
+        (13, (0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xBA3E4725, 0xF27D669E)),
     ],
 )
-def test_known_answers(counter, key, expected):
-    """The vectors that Salmon et al. publish with Random123 for Threefry-2x32-20."""
+def test_known_answers(rounds, counter, key, expected):
+    """The vectors that Salmon et al. publish with Random123 for Threefry-2x32 of so many rounds."""
     words = [np.uint32(w) for w in (*key, *counter)]
     with np.errstate(over="ignore"):
-        assert tuple(int(w) for w in random.threefry2x32(*words)) == expected
-    assert tuple(int(w) for w in random.threefry2x32(*map(jnp.asarray, words))) == expected
+        assert tuple(int(w) for w in random.threefry2x32(*words, rounds)) == expected
+    assert tuple(int(w) for w in random.threefry2x32(*map(jnp.asarray, words), rounds)) == expected
+    assert plain_threefry(key, counter, rounds) == expected
 
 
 def test_bit_exact_with_jax():
@@ -81,10 +101,93 @@ def test_words_do_not_depend_on_sizes():
         np.testing.assert_array_equal(a[:2, :3], b)
 
 
+def plain_words(generator, seed, stream, step, sim, agents, dims):
+    """The word of each agent and coordinate, (agents, dims), by the definition."""
+    rounds, words = random.ROUNDS[generator], np.zeros((agents, dims), np.uint32)
+    key = plain_threefry((seed & 0xFFFFFFFF, seed >> 32), (stream, step), rounds)
+    for agent, coordinate in np.ndindex(agents, dims):
+        words[agent, coordinate] = plain_threefry(key, (agent // 2 << 16 | coordinate, sim), rounds)[agent % 2]
+    return words
+
+
+@pytest.mark.parametrize("generator", random.ROUNDS)
+@pytest.mark.parametrize(
+    ("agents", "sims", "dims", "path"),
+    [(4, 16, 1, "agents in pairs"), (3, 16, 2, "blocks"), (4, 2, 1, "one program of all lanes, agents in pairs")],
+)
+def test_every_path_of_a_run_has_the_words_of_its_generator(generator, agents, sims, dims, path):
+    """A start and the first step, drawn uniformly, are the words themselves, to the bit. Those of the other differ."""
+    seed = 0x0123456789ABCDEF
+    how = dict(agents=agents, sims=sims, dims=dims, seed=seed, random=generator)
+    with jax.enable_x64(False):
+        model = sdesim.Dynamics(flat, noise=noise.Uniform(1.0), eta=1.0)
+        for steps, stream, init in ((0, Stream.POSITION, sdesim.init.Uniform(-1.0, 1.0)), (1, Stream.NOISE, 0.0)):
+            result = sdesim.simulate(model, steps=steps, init=init, **how)
+            words = np.stack([plain_words(generator, seed, stream, 0, sim, agents, dims) for sim in range(sims)])
+            expected = (2.0 * (words >> 9) + 1) * 2.0**-23 - 1
+            assert path in result.run["path"] and result.sizes["random"] == generator
+            np.testing.assert_array_equal(result.agents, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("generator", random.ROUNDS)
+def test_jobs_have_the_words_of_their_generator(generator):
+    """A worker's clock and its noise, of workers in virtual time."""
+    seed, sims, job = random.seed_words(3, generator), np.arange(2), np.array([[0, 4], [5, 1]])
+    words = words_of_jobs(seed, Stream.COMPUTE, sims, job, 2)
+    for sim, worker, which in np.ndindex(2, 2, 2):
+        step = job[sim, worker] + which
+        assert words[sim, worker, which] == plain_words(generator, 3, Stream.COMPUTE, step, sim, 2, 1)[worker, 0]
+
+
+def test_another_generator_is_another_run(tmp_path):
+    """It is neither continued nor paired, and is told from what a file or a store has."""
+    model = sdesim.Dynamics(flat, noise=noise.Uniform(1.0), eta=1.0)
+    how = dict(agents=2, sims=3)
+    fast = sdesim.simulate(model, steps=2, random="threefry13", **how)
+    slow = sdesim.simulate(model, steps=2, **how)
+    fast.save(tmp_path / "run.nc")
+    fast = sdesim.load(tmp_path / "run.nc", model=model)
+    assert "random='threefry13'" in fast.settings["call"] and "threefry13" in repr(fast)
+    whole = sdesim.simulate(model, steps=4, random="threefry13", **how)
+    np.testing.assert_array_equal(sdesim.simulate(model, steps=2, init=fast).agents, whole.agents)
+
+    for other, its in ((fast, "threefry20"), (slow, "threefry13")):
+        said = f"random='{its}': the result that init continues has random='{other.sizes['random']}'"
+        with pytest.raises(ValueError, match=f"^{said}; leave it out"):
+            sdesim.simulate(model, steps=2, init=other, random=its)
+    with pytest.raises(ValueError, match=r"^random='threefry13': the result"):
+        sdesim.simulate(model, steps=2, init=slow, seed=random.seed_words(0, "threefry13"))
+    wrong = "^other: has random='threefry13', and must have random='threefry20' to be paired with"
+    with pytest.raises(ValueError, match=wrong):
+        slow.paired(fast)
+    with pytest.raises(ValueError, match=r"^longer: has random='threefry13'"):
+        slow.then(fast)
+
+    grid = {"noise.half_width": [1.0]}
+    asked = dict(steps=2, **how)
+    first = sdesim.sweep(model, grid, store=tmp_path / "store", **asked)
+    np.testing.assert_array_equal(first["agents"].values[0], slow.agents)
+    other = sdesim.sweep(model, grid, random="threefry13", **asked)
+    np.testing.assert_array_equal(other["agents"].values[0], fast.agents)
+    with pytest.raises(ValueError, match=wrong):
+        sdesim.statistics.paired(first, other)
+    with pytest.raises(ValueError, match=r"Threefry-2x32-20 .* there and .*Threefry-2x32-13 .* here"):
+        sdesim.sweep(model, grid, random="threefry13", store=tmp_path / "store", **asked)
+    with pytest.raises(ValueError, match="differs in random"):
+        sdesim.join([first, other.assign_coords(sim=other["sim"] + 3)])
+
+
 @pytest.mark.parametrize("seed", [-1, 1 << 64, 1.0, True, "3", None])
 def test_seed_is_refused(seed):
     with pytest.raises(ValueError, match=r"^seed=.*integer from 0 to 2\*\*64 - 1"):
         random.seed_words(seed)
+
+
+def test_a_generator_is_refused():
+    with pytest.raises(ValueError, match=r"^random='threefry12': did you mean .* known: threefry20, threefry13"):
+        random.seed_words(0, "threefry12")
+    with pytest.raises(ValueError, match=r"^random='threefry20': must be 'threefry13', for which the seed was made"):
+        random.seed_words(random.seed_words(0, "threefry13"), "threefry20")
 
 
 def test_every_bit_of_the_seed_counts():
@@ -214,6 +317,17 @@ def test_seeds_and_streams_are_uncorrelated(drawn, name, z_scores):
     for i, a in enumerate(streams):
         for b in streams[:i]:
             assert abs(z_scores(draw[a] * draw[b], 0.0)) < 4.5, (a, b)
+
+
+def test_thirteen_rounds_pass_the_same_tests(drawn, z_scores):
+    """Law, moments and correlations; and other seeds and the generator of more rounds are independent."""
+    fast = {"gaussian": increments(LAWS["gaussian"], random="threefry13")}
+    test_law_of_the_increments(fast, "gaussian")
+    test_moments_of_the_increments(fast, "gaussian", z_scores)
+    test_increments_are_uncorrelated(fast, "gaussian", z_scores)
+    others = [increments(LAWS["gaussian"], random="threefry13", seed=seed) for seed in (21, 20 + 2**32)]
+    for other in (*others, drawn["gaussian"]):
+        assert abs(z_scores((fast["gaussian"] * other).ravel(), 0.0)) < 4.5
 
 
 def test_the_document_lists_all_streams():

@@ -23,7 +23,7 @@ from sdesim.fields import check_choice, check_count
 from sdesim.functions import today
 from sdesim.init import Normal
 from sdesim.noise import AbstractNoise
-from sdesim.random import Stream, Words
+from sdesim.random import Seed, Stream, Words
 from sdesim.results.result import Result
 from sdesim.run import simulate
 from sdesim.statistics import Estimate, mean_of
@@ -177,7 +177,7 @@ def contraction_rate(
     if of == "agents":
         model = dataclasses.replace(model, noise=_Common(model.noise))
     numbers = random.sim_numbers(sizes["first_sim"], sizes["sims"])
-    words = random.seed_words(sizes["seed"])
+    words = random.seed_words(sizes["seed"], sizes["random"])
     tangent = _direction(start.state, words, numbers, **shape)
     growth = np.zeros((len(records), sizes["sims"]))
     state = start.state
@@ -214,7 +214,7 @@ def _parted(state: State) -> tuple[State, State]:
     return eqx.partition(state, moves)
 
 
-def _direction(state: State, seed: Array, sims: Array, agents: int, dims: int) -> State:
+def _direction(state: State, seed: Seed, sims: Array, agents: int, dims: int) -> State:
     """A tangent that moves agents alone, in a random direction."""
     zero = jax.tree.map(jnp.zeros_like, _parted(state)[0])
     return zero._replace(x=draw_lanes(Normal(), seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
@@ -229,7 +229,7 @@ def _follow(
     state: State,
     tangent: State,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     first: Array,
     count: Array,
 ):

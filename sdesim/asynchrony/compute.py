@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sdesim import quantiles, random
 from sdesim.fields import Part, check_per, check_sign, named, number, shown, whole_number
-from sdesim.random import Stream
+from sdesim.random import Seed, Stream
 
 _REACH = 23.0  # beyond the logits of the least and the largest word, (n + 1/2) / 2^32
 
@@ -353,14 +353,14 @@ def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: 
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _words(seed: Array, stream: Array, sims: Array, first: Array, count: int) -> Array:
+def _words(seed: Seed, stream: Array, sims: Array, first: Array, count: int) -> Array:
     shape = (*first.shape, count)
     number = lambda axis: jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
     spread = lambda a, *axes: jax.lax.broadcast_in_dim(a, shape, axes)
-    key0, key1 = random.step_key(seed, stream, spread(first, 0, 1) + number(2))
+    key = random.step_key(seed, stream, spread(first, 0, 1) + number(2))
     worker = number(1)
     pair = (worker >> np.uint32(1)) << np.uint32(random.COORDINATE_BITS)
-    both = random.threefry2x32(key0, key1, pair, spread(sims, 0))
+    both = key.pair(pair, spread(sims, 0))
     return jnp.where(worker & np.uint32(1) == 1, both[1], both[0])
 
 

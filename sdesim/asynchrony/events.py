@@ -30,7 +30,7 @@ from sdesim.coupling import Mean, Uncoupled
 from sdesim.coupling.base import rows_of, with_rows
 from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State
 from sdesim.fields import Part, function, is_traced, named, shown
-from sdesim.random import Stream
+from sdesim.random import Seed, Stream
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Kick, Setting, descent
 from sdesim.steppers.exchanges import exchange
@@ -72,7 +72,7 @@ class Job(NamedTuple):
         size: how much of everything there is in the job's step.
         next_tick: the tick of the worker's next step, by which an exchange at the job's end moves.
         kick: the noise of the job.
-        seed: two words.
+        seed: its words, and their generator.
         sim: number of the simulation.
         came: what came: a message, or a worker at the end of a job.
     """
@@ -85,7 +85,7 @@ class Job(NamedTuple):
     size: Sizes
     next_tick: Array
     kick: Kick
-    seed: Array
+    seed: Seed
     sim: Array
     came: Arrival
 
@@ -510,7 +510,7 @@ class Asynchronous(AbstractStepper):
         counts = self.protocol.messages or (feed is not None and feed.stride is not None)
         return (_Counting if counts else Asynchronous)(self.protocol.placed(feed))
 
-    def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree):
+    def prepared(self, model: Dynamics, sim: Array, seed: Seed, dims: int, given: PyTree):
         of_one = lambda worker, job: [_packed(*pair) for pair in _words(model, seed, sim, worker, job, dims)]
         return {**given, "words": jax.vmap(of_one)(*given["arrival"][:2])}
 
@@ -533,7 +533,7 @@ class Asynchronous(AbstractStepper):
         state: State,
         n: Array | int,
         *,
-        seed: Array | int = 0,
+        seed: Seed | Array | int = 0,
         sim: Array | int = 0,
         arrival: Arrival | None = None,
         words: list[Array] | None = None,
@@ -614,7 +614,7 @@ class _Counting(Asynchronous):
 
 
 def _words(
-    model: Dynamics, seed: Array, sim: Array, worker: Array, number: Array, dims: int
+    model: Dynamics, seed: Seed, sim: Array, worker: Array, number: Array, dims: int
 ) -> list[tuple[Array, Array]]:
     """The word pairs of a job, (1, dims) each."""
     keys = [random.step_key(seed, Stream.NOISE + i, number) for i in range(model.noise.word_pairs)]

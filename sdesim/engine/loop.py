@@ -21,6 +21,7 @@ from sdesim.engine import gpu
 from sdesim.engine.plan import Plan, view_of
 from sdesim.engine.vectorize import Halves, lanes
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries
+from sdesim.random import Seed
 from sdesim.steppers import AbstractStepper
 
 
@@ -32,7 +33,7 @@ def advance_lanes(
     observables: tuple[AbstractObservable, ...],
     state: State,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     totals: tuple,
     buffers: tuple,
     given: PyTree,
@@ -51,7 +52,7 @@ def advance_lanes(
         observables: what is watched.
         state: of all lanes, leaves (..., lanes).
         sims: the simulation number of each lane, uint32 (lanes,).
-        seed: two words.
+        seed: its words, and their generator.
         totals: of each observable, the summary of an accumulator, leaves (..., lanes), or nothing.
         buffers: of each series, its records so far, (records, ..., lanes).
         given: what the host hands to these steps by the names of `step`'s arguments, leaves (steps, ..., lanes):

@@ -34,6 +34,7 @@ from sdesim.engine.vectorize import NOTES, lanes
 from sdesim.fields import form, said_by
 from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeries, FirstNonFinite, View
 from sdesim.progress import bar
+from sdesim.random import Seed
 from sdesim.steppers import AbstractStepper
 from sdesim.tracing import products_in_float32
 
@@ -197,7 +198,7 @@ def _advance(
     kept: Dynamics,
     swept: Dynamics,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     given: PyTree,
     state: State,
     totals: tuple,
@@ -240,7 +241,7 @@ class _Run:
     observables: tuple[AbstractObservable, ...]
     first: int
     steps: int
-    seed: Array
+    seed: Seed
     path: Path
     done: Callable[[int], Any]  # told how many steps of how many lanes have been taken
     stop: threading.Event
@@ -292,7 +293,7 @@ def run_lanes(
     axes: PyTree,
     state: PyTree,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     *,
     first: int,
     steps: int,
@@ -312,7 +313,7 @@ def run_lanes(
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None.
         state: of all lanes before the first step, leaves (..., lanes); or what `begin` makes it of.
         sims: the simulation number of each lane, uint32 (lanes,), which with `seed` decides its noise.
-        seed: two words.
+        seed: its words, and their generator.
         first: the first step's number.
         steps: how many.
         path: from `choose`.
@@ -383,7 +384,8 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
         gpu.Disagreement: if they differ.
     """
     count = group.sims.shape[0]
-    if (run.path.program, count) in _CONFIRMED:
+    program = (run.path.program, run.seed.generator, count)
+    if program in _CONFIRMED:
         return
     few = gpu.lanes_to_compare(count)
     some = group._replace(**dict(zip(("swept", "sims"), _lanes_at((group.swept, group.sims), few), strict=True)))
@@ -410,7 +412,7 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
         plan.stride,
         few,
     )
-    _CONFIRMED.add((run.path.program, count))
+    _CONFIRMED.add(program)
 
 
 def cores() -> int:

@@ -451,7 +451,7 @@ class _Program(NamedTuple):
 
     def is_paired(self, eqn: Any) -> bool:
         """Whether an equation asks for the random words of all agents."""
-        return eqn.params.get("name") == random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
+        return eqn.params.get("name") in random.PAIRED and eqn.outvars[0].aval.shape[0] == 2 * (self.pairs or 0)
 
     def inlined(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         inner = _called(eqn)
@@ -493,7 +493,9 @@ class _Program(NamedTuple):
         """The random words of pairs of agents: one word pair for both, and who is odd known beforehand."""
         agents, dims = eqn.outvars[0].aval.shape
         one = [jax.ShapeDtypeStruct(v.shape, jnp.result_type(v.array)) for v in inputs]
-        closed = jax.make_jaxpr(lambda k0, k1, sim: random.word_pairs(k0, k1, sim, agents // 2, dims))(*one)
+        generator = random.PAIRED[eqn.params["name"]]
+        pairs_of = lambda k0, k1, sim: random.word_pairs(random.Key(k0, k1, generator), sim, agents // 2, dims)
+        closed = jax.make_jaxpr(pairs_of)(*one)
         words = self.evaluate(closed.jaxpr, [_constant(c) for c in closed.consts], inputs)
         even, odd = (jnp.full((agents // 2, dims), parity) for parity in (False, True))
         return [_Value(w.array, (agents, dims), w.mapped, w.array) for w in words] + [

@@ -31,6 +31,7 @@ from sdesim.ensembles.sweeps import AbstractSweep, Estimate
 from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown, warn
 from sdesim.observe import AbstractObservable
+from sdesim.random import Generator
 from sdesim.results.datasets import describe, dimension
 from sdesim.results.files import Damaged
 from sdesim.results.stores.folder import MANIFEST, Store
@@ -48,6 +49,7 @@ def sweep(
     sims: int = 1,
     dims: int | None = None,
     seed: Any = 0,
+    random: Generator | None = None,
     init: Any = None,
     velocity: Any = None,
     stepper: AbstractStepper | None = None,
@@ -90,6 +92,7 @@ def sweep(
         sims: independent simulations at each point; 1 by default.
         dims: dimensions d, unless the grid has it; those of the objective or of `init`, else 1, by default.
         seed: of all random numbers, 0 to 2**64 - 1, or a `jax.random.key`: all points see the same noise.
+        random: the generator: "threefry20", the default, or "threefry13", of fewer rounds, which is faster.
         init: a law of `sdesim.init`, a number, or an array that broadcasts to (sims, agents, dims); all at 0 by
             default.
         velocity: initial velocities, as `init`: displacements in one iteration, or with `Friction` physical velocities.
@@ -151,6 +154,7 @@ def sweep(
         sims=sims,
         dims=dims,
         seed=seed,
+        random=random,
         init=init,
         velocity=velocity,
         stepper=stepper,

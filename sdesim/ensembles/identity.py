@@ -26,10 +26,10 @@ from sdesim.ensembles.setup import Setup
 from sdesim.fields import form, numeric_fields, shown
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractAccumulator, AbstractSeries
-from sdesim.random import Stream
+from sdesim.random import Seed, Stream
 from sdesim.steppers import AbstractStepper
 
-GENERATOR = "Threefry-2x32-20 of (seed; stream, step) and (agent, coordinate, simulation)"
+GENERATOR = "Threefry-2x32-{} of (seed; stream, step) and (agent, coordinate, simulation)"
 _LONG = 16  # numbers of an array that are said one by one
 
 
@@ -52,7 +52,7 @@ def identity(sweep: Sweep) -> dict[str, Any]:
         By name, as JSON holds it.
     """
     run = {**sweep.given, **sweep.run}
-    apart = ("sims", "exact", *LAWS, "increments", "observe")
+    apart = ("sims", "exact", "random", *LAWS, "increments", "observe")
     said: dict[str, Any] = {name: value for name, value in run.items() if name not in apart}
     parts = {"": sweep.model, STEPPER: sweep.stepper}
     for name in (*LAWS, "increments"):
@@ -70,15 +70,23 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     said["design"] = sweep.design is not None
     rule = sweep.rule
     said["rule"] = None if rule is None else f"{rule}, from {rule.least} to {rule.most} simulations"
-    said |= {"grid": sweep.names, "keep_agents": sweep.keep_agents, **numerics()}
+    said |= {"grid": sweep.names, "keep_agents": sweep.keep_agents, **numerics(run["random"])}
     return json.loads(json.dumps(said, default=short))
 
 
-def numerics() -> dict[str, Any]:
-    """How numbers are drawn and rounded, beside versions and devices."""
+def numerics(generator: random.Generator = "threefry20") -> dict[str, Any]:
+    """How numbers are drawn and rounded, beside versions and devices.
+
+    Args:
+        generator: of the random words.
+
+    Returns:
+        By name.
+    """
     settings: Any = jax.config
     double = jnp.result_type(float) == jnp.float64
-    return {"generator": GENERATOR, "x64": double, "products": settings.jax_default_matmul_precision}
+    drawn = GENERATOR.format(random.ROUNDS[generator])
+    return {"generator": drawn, "x64": double, "products": settings.jax_default_matmul_precision}
 
 
 def versions() -> dict[str, str]:
@@ -138,15 +146,14 @@ def _program_of(setup: Setup, parts: tuple) -> str:
     plan = setup.plan
     numbers, static = eqx.partition(parts, eqx.is_array)
 
-    def simulation(numbers: Any, seed: Array, sim: Array, n: Array, dw: Array | None):
+    def simulation(numbers: Any, seed: Seed, sim: Array, n: Array, dw: Array | None):
         model, stepper, observables, law = eqx.combine(numbers, static)
         return _simulated(setup, model, stepper, observables, law, seed, sim, n, dw)
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     dtype = jnp.result_type(float)
     dw = None if setup.increments is None else jax.ShapeDtypeStruct((plan.agents, plan.dims), dtype)
-    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    return program(jax.make_jaxpr(simulation)(numbers, words, jax.ShapeDtypeStruct((), jnp.uint32), number, dw))
+    return program(jax.make_jaxpr(simulation)(numbers, setup.seed, jax.ShapeDtypeStruct((), jnp.uint32), number, dw))
 
 
 def _simulated(
@@ -155,7 +162,7 @@ def _simulated(
     stepper: AbstractStepper,
     observables: Any,
     law: AbstractInit,
-    seed: Array,
+    seed: Seed,
     sim: Array,
     n: Array,
     dw: Array | None,

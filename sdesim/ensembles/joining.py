@@ -10,6 +10,7 @@ import xarray as xr
 
 from sdesim.ensembles.points import with_errors
 from sdesim.fields import shown
+from sdesim.random import said_in
 from sdesim.results.datasets import as_now, describe, dimension
 from sdesim.results.schema import Header
 
@@ -96,7 +97,7 @@ def _header(i: int, part: Any) -> Header:
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that all parts must have: all but where in the grid a part is, and what a swept number is else."""
-    kept = {name: value for name, value in settings.items() if name not in APART}
+    kept = {name: value for name, value in settings.items() if name not in APART} | {"random": said_in(settings)}
     model = dict(settings["model"])
     model["numbers"] = {n: v for n, v in model["numbers"].items() if n not in settings["grid"]}
     return {**kept, "grid's names": list(settings["grid"]), **{f"model {name}": value for name, value in model.items()}}

@@ -18,7 +18,6 @@ import xarray as xr
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
-from sdesim import random
 from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import vectorize
@@ -39,6 +38,7 @@ from sdesim.fields import (
 )
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
+from sdesim.random import Generator, seed_number, seed_words
 from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis, has_mean
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
@@ -275,6 +275,7 @@ class Sweep:
         agents: Any,
         dims: Any,
         seed: Any,
+        random: Generator | None,
         stepper: AbstractStepper | None,
         dt: float | None,
         order: Order | None,
@@ -294,6 +295,7 @@ class Sweep:
             agents: likewise.
             dims: likewise.
             seed: likewise.
+            random: likewise.
             stepper: likewise.
             dt: likewise.
             order: likewise.
@@ -317,7 +319,7 @@ class Sweep:
         design = grid if isinstance(grid, Design) else None
         laws = {name: run[name] for name in LAWS if isinstance(run[name], AbstractInit)}
         more: dict[str, Any] = dict(laws=laws, run=[name for name in RUN if name != "dt" or how["stepper"] is None])
-        more["alone"] = {*run, *how, "seed", "first_sim", "exact", "fast", "keep_agents"}
+        more["alone"] = {*run, *how, "seed", "random", "first_sim", "exact", "fast", "keep_agents"}
         if isinstance(grid, Design):
             axes, swept = _checked_design(model, stepper, grid, more), set(grid.names)
         else:
@@ -344,8 +346,8 @@ class Sweep:
         exact = first_sim is not None if exact is None else exact
         check_flags(exact=exact, fast=fast)
         first_sim = 0 if first_sim is None else first_sim
-        seed = random.seed_number(random.seed_words(seed))
-        run |= dict(fast=fast, seed=seed, first_sim=first_sim, exact=exact)
+        words = seed_words(seed, random)
+        run |= dict(fast=fast, seed=seed_number(words), random=words.generator, first_sim=first_sim, exact=exact)
         given = {name: value for name, value in given.items() if name not in swept}
         return cls(model, stepper, axes, given, run, how, bool(keep_agents), rule, design)
 
@@ -399,6 +401,7 @@ class Sweep:
         if self.design is not None:
             here = dict(zip(self.design.names, here[POINT], strict=True)) if here else {}
         run = {"steps": None, **self.given, **self.run}
+        run["seed"] = seed_words(run["seed"], run.pop("random"))
         parts = {"": self.model, STEPPER: self.stepper, **{f"{name}.": run[name] for name in LAWS}}
         for name, value in here.items():
             if name == "dt":

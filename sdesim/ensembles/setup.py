@@ -29,7 +29,7 @@ from sdesim.fields import as_bits, check_count, check_sign, concrete, is_none, i
 from sdesim.functions import law_of_today, today
 from sdesim.init import AbstractInit, Point
 from sdesim.observe import AbstractObservable, labels_of
-from sdesim.random import Stream
+from sdesim.random import Seed, Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Reading, Setting
@@ -76,7 +76,7 @@ class Setup:
         first_sim: number of the first of them.
         first: number of the first step.
         steps: number of steps.
-        seed: two words.
+        seed: its words, and their generator.
         init: a law of initial states, a number or an array.
         velocity: initial velocities, as `init`; None for at rest.
         start: the result that is continued, else None.
@@ -97,7 +97,7 @@ class Setup:
     first_sim: int
     first: int
     steps: int
-    seed: Array
+    seed: Seed
     init: Any
     velocity: Any
     start: Result | None
@@ -172,15 +172,17 @@ class Setup:
             TypeError: for an argument of another kind, likewise.
             MemoryError: if what is held of the lanes alone is not there.
         """
+        seed = random.seed_words(seed)
         said = (agents, dims, sims, first_sim, steps, until, at, epoch, every, memory, exact, fast, points, width)
+        said = (*said, seed.generator)
         key = None if increments is not None else _key(said, seed, (model, stepper, init, velocity, observe))
         if key is not None and (known := _KNOWN.get(key)) is not None:
-            changed = dict(model=model, stepper=stepper, seed=random.seed_words(seed), init=init, velocity=velocity)
+            changed = dict(model=model, stepper=stepper, seed=seed, init=init, velocity=velocity)
             return dataclasses.replace(known, **changed)
         if isinstance(model, Dynamics) and (change := _change.get()) is not None:
             model, stepper = change(model, stepper)
         start = init if isinstance(init, Result) else None
-        first, seed = 0 if start is None else start.step, random.seed_words(seed)
+        first = 0 if start is None else start.step
         ended = 0.0 if start is None else start.run.get("until") or 0.0
         moments = check_moments(steps, until, at, every, epoch, observe, ended)
         begins = _begins(start, moments)
@@ -355,10 +357,10 @@ _KNOWN: dict[Any, Setup] = {}
 the same; of a user's functions it may not, and these have no key."""
 
 
-def _key(said: tuple, seed: Any, parts: PyTree) -> Any:
+def _key(said: tuple, seed: Seed, parts: PyTree) -> Any:
     """What is checked of a run, to the bit; None where that cannot be said, or is not all there is.
 
-    The seed is not checked, but a run of one that is traced is another.
+    The seed's words are not checked, but a run of one that is traced is another.
     """
     if is_traced(seed) or not all(value is None or type(value) in (bool, int, float, str) for value in said):
         return None
@@ -632,7 +634,7 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
         raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 
 
-def initial_lanes(model: Dynamics, init: Any, plan: Plan, sims: Array, seed: Array, velocity: Any = None) -> Array:
+def initial_lanes(model: Dynamics, init: Any, plan: Plan, sims: Array, seed: Seed, velocity: Any = None) -> Array:
     """Initial positions (or velocities) of simulations.
 
     Args:
@@ -640,7 +642,7 @@ def initial_lanes(model: Dynamics, init: Any, plan: Plan, sims: Array, seed: Arr
         init: a law of `sdesim.init`, a number, or an array that broadcasts to (sims, agents, dims).
         plan: what is static about the run.
         sims: their numbers, (sims,), uint32.
-        seed: two words.
+        seed: its words, and their generator.
         velocity: anything but None for velocities.
 
     Returns:
@@ -708,7 +710,7 @@ def initial_array(name: str, init: Any, plan: Plan, sims: Array, tile: int = 1) 
 
 def draw_lanes(
     law: AbstractInit,
-    seed: Array,
+    seed: Seed,
     sims: Array,
     agents: int,
     dims: int,
@@ -719,7 +721,7 @@ def draw_lanes(
 
     Args:
         law: of the states of one simulation.
-        seed: two words.
+        seed: its words, and their generator.
         sims: numbers of the simulations, (sims,), uint32.
         agents: of one simulation.
         dims: of one agent.
@@ -746,7 +748,7 @@ def _drawn(draws: tuple, model: Dynamics, axes: PyTree, sims: Array, arrays: tup
     return tuple(a if draw is None else draw(sims) for draw, a in zip(draws, arrays, strict=True))
 
 
-def _draw(law: AbstractInit, seed: Array, agents: int, dims: int, dtype: DTypeLike, stream: int, sims: Array) -> Array:
+def _draw(law: AbstractInit, seed: Seed, agents: int, dims: int, dtype: DTypeLike, stream: int, sims: Array) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 

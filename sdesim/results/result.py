@@ -18,6 +18,7 @@ from jaxtyping import Array
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown
+from sdesim.random import said_in
 from sdesim.results.datasets import attributes, describe, label_of, read_described, write_dataset
 from sdesim.results.recipe import Call
 from sdesim.statistics import paired
@@ -87,9 +88,10 @@ class Result:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What a run that continues this one keeps: agents, sims, dims, seed and first_sim."""
+        """What a run that continues this one keeps: agents, sims, dims, seed, random and first_sim."""
         sims, agents, dims = self.agents.shape
-        return {"agents": agents, "sims": sims, "dims": dims, "seed": self.seed, "first_sim": self.first_sim}
+        noise = {"seed": self.seed, "random": said_in(self.run), "first_sim": self.first_sim}
+        return {"agents": agents, "sims": sims, "dims": dims, **noise}
 
     @property
     def time(self) -> Array:
@@ -234,6 +236,7 @@ class Result:
             ended += f", {self.run['until']:g} s of virtual time"
         here = [name for name in FINAL[:-1] if getattr(self, name) is not None]
         axis = records_axis(self.records)
+        last = self.first_sim + sims - 1
         seen = (
             f"{', '.join(self.observed)}; {many(self.records.size, 'record')} over {axis}"
             if self.observed
@@ -250,7 +253,7 @@ class Result:
             **({"before": before} if before else {}),
             "computed": f"in {self.seconds:.3g} s; {self.run.get('path', '')}",
             "diverged": self._diverged(),
-            "noise": f"seed {self.seed}, simulations {self.first_sim} to {self.first_sim + sims - 1}",
+            "noise": f"seed {self.seed}, simulations {self.first_sim} to {last}, by {said_in(self.run)}",
             "at the end": ", ".join(here),
             "recorded": seen,
         }
@@ -312,10 +315,10 @@ class Result:
         """
         if not isinstance(other, Result):
             raise TypeError(f"other={shown(other)}: must be a result of sdesim")
-        for name in ("seed", "first_sim", "sims", "agents", "dims"):
+        for name in ("seed", "random", "first_sim", "sims", "agents", "dims"):
             mine, its = self.sizes[name], other.sizes[name]
             if mine != its:
-                raise ValueError(f"other: has {name}={its}, and must have {name}={mine} to be paired with this")
+                raise ValueError(f"other: has {name}={its!r}, and must have {name}={mine!r} to be paired with this")
         own = lambda result: result.to_xarray().drop_vars([v for v in result.to_xarray() if str(v).startswith(_SHARED)])
         return paired(own(self), own(other))
 
@@ -338,7 +341,7 @@ class Result:
         for name, value in self.sizes.items():
             if longer.sizes[name] != value:
                 raise ValueError(
-                    f"longer: has {name}={longer.sizes[name]}, and must have {name}={value} to continue this"
+                    f"longer: has {name}={longer.sizes[name]!r}, and must have {name}={value!r} to continue this"
                 )
         if why := unlike(longer.run, self.run):
             raise ValueError(f"longer: its model and stepper must be those that ran; {why}")

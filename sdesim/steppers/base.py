@@ -20,7 +20,7 @@ from sdesim import random
 from sdesim.coupling import ORDERS, ArrayMean, Mean, Order
 from sdesim.dynamics import Agents, Counts, Dynamics, Sizes, State, weighted
 from sdesim.fields import Part, check_choice
-from sdesim.random import Stream
+from sdesim.random import Seed, Stream
 
 Kick = Callable[[Agents, Agents, Sizes], Agents]
 """kick(x, gradients, size): the noise of a step for agents at x, size.kick zeta or size.diffusion B dW. Whether it
@@ -97,7 +97,7 @@ class Setting(NamedTuple):
         first_sim: number of the first of them.
         first: number of the first step.
         steps: how many; 0 where moments are given.
-        seed: two words.
+        seed: its words, and their generator.
         at: the moments, in seconds of virtual time, at which a run by seconds looks; None for a run by steps.
         begins: the moment at which a run by seconds begins.
     """
@@ -107,7 +107,7 @@ class Setting(NamedTuple):
     first_sim: int
     first: int
     steps: int
-    seed: Array
+    seed: Seed
     at: tuple[float, ...] | None = None
     begins: float = 0.0
 
@@ -267,13 +267,13 @@ class AbstractStepper(Part):
         """
         return self
 
-    def prepared(self, model: Dynamics, sim: Array, seed: Array, dims: int, given: PyTree) -> PyTree:
+    def prepared(self, model: Dynamics, sim: Array, seed: Seed, dims: int, given: PyTree) -> PyTree:
         """What the host hands to many steps, and what follows from it without a state; asked of steps of some agents.
 
         Args:
             model: the dynamics.
             sim: the simulation's number, a uint32 scalar.
-            seed: two words.
+            seed: its words, and their generator.
             dims: of one agent.
             given: what the host hands over, leaves (steps, ...).
 
@@ -329,7 +329,7 @@ class AbstractStepper(Part):
         state: State,
         n: Array | int,
         *,
-        seed: Array | int = 0,
+        seed: Seed | Array | int = 0,
         sim: Array | int = 0,
         dw: Agents | None = None,
     ) -> State:
@@ -370,12 +370,12 @@ def descent(model: Dynamics, x: Agents, v: Agents | None, kick: Kick, size: Size
     return weighted(size.weight, -gradients) + kick(point, gradients, size._replace(diffusion=size.kick))
 
 
-def drawn(model: Dynamics, seed: Array, sim: Array, n: Array, x: Agents) -> Kick:
+def drawn(model: Dynamics, seed: Seed, sim: Array, n: Array, x: Agents) -> Kick:
     """size.kick zeta from the noise law and this step's random words.
 
     Args:
         model: the dynamics, for its law and its minibatch size.
-        seed: two words.
+        seed: its words, and their generator.
         sim: the simulation's number, a uint32 scalar.
         n: the number of the step, an int32 scalar.
         x: agents, (agents, dims), for their number and type.

@@ -37,7 +37,7 @@ from sdesim.fields import (
     shown,
 )
 from sdesim.quantiles import logits, looked_up
-from sdesim.random import MAX_STEPS, Stream
+from sdesim.random import MAX_STEPS, Seed, Stream
 from sdesim.steppers.base import AbstractStepper, Kick
 from sdesim.steppers.euler_maruyama import EulerMaruyama, Look, step_length
 
@@ -222,7 +222,7 @@ class Delayed(AbstractStepper):
         state: State,
         n: Array | int,
         *,
-        seed: Array | int = 0,
+        seed: Seed | Array | int = 0,
         sim: Array | int = 0,
         dw: Agents | None = None,
     ) -> State:
@@ -287,7 +287,7 @@ class Delayed(AbstractStepper):
 
         return look
 
-    def _drawn(self, seed: Array, sim: Array | int, n: Array | int, agents: int, dtype: DTypeLike) -> Array:
+    def _drawn(self, seed: Seed, sim: Array | int, n: Array | int, agents: int, dtype: DTypeLike) -> Array:
         """The agents' delays at a step, (agents,)."""
         key = random.step_key(seed, Stream.DELAY, n)
         share = random.uniform(random.words(key, sim, agents, 1).own[:, 0], dtype)

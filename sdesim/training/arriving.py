@@ -107,7 +107,7 @@ class Arriving:
         model: their dynamics, of one run.
         numbers: of the runs, (runs,).
         agents: of a run, p.
-        seed: two words.
+        seed: its words, and their generator.
         batches: of an epoch, of each agent; an epoch of workers ends with as many jobs of all together.
         images: of the batches of an epoch.
     """

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from sdesim import random
+from sdesim.random import Seed
 from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training import step as steps
@@ -92,7 +93,7 @@ def spread_by_layer(params: PyTree) -> dict[str, Array]:
     return {name: one(layer) for name, layer in params.items()}
 
 
-def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs: Array, order: Array) -> Array:
+def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Seed, runs: Array, order: Array) -> Array:
     """Trace of the covariance of one sample's gradient, estimated from two batches at the same point.
 
     batch / 2 |g_1 - g_2|^2 has that mean. Both see the same dropout and crops.
@@ -101,7 +102,7 @@ def gradient_noise(task: Task, pixels: Pixels, params: PyTree, seed: Array, runs
         task: what is static about the training.
         pixels: images and labels.
         params: of the agents, (runs, agents, ...).
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         order: images of the two batches by number, (2, runs, agents, batch).
 
@@ -131,7 +132,7 @@ def measure(
     seen: Pixels,
     validation: Pixels,
     test: Pixels,
-    seed: Array,
+    seed: Seed,
     runs: Array,
     order: Array,
 ) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def measure(
         seen: those of them that losses are measured on.
         validation: images for validation, of which there may be none.
         test: images of the test set, of which there may be none.
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         order: images of two batches by number, (2, runs, agents, batch), for the gradient noise.
 

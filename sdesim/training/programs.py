@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from sdesim.functions import as_key
+from sdesim.random import Seed
 from sdesim.training import measure as measurements
 from sdesim.training import modules
 from sdesim.training import step as steps
@@ -102,12 +103,12 @@ def start() -> Callable[..., RunState]:
 
 @eqx.filter_jit
 def shuffled(
-    seed: Array, epoch: Array, runs: Array, agents: int, size: int, batches: int, batch: int, owners: Array | None
+    seed: Seed, epoch: Array, runs: Array, agents: int, size: int, batches: int, batch: int, owners: Array | None
 ) -> Array:
     """An epoch's batches; what is left of the last one is left out.
 
     Args:
-        seed: two words.
+        seed: its words, and their generator.
         epoch: its number, a uint32 scalar.
         runs: their numbers, uint32 (runs,).
         agents: of a run.

@@ -34,6 +34,7 @@ from sdesim.fields import (
     shown,
     warn,
 )
+from sdesim.random import Seed
 from sdesim.results.recipe import Call, Code, as_code
 from sdesim.training import modules
 from sdesim.training import step as steps
@@ -68,7 +69,7 @@ class TrainingSetup:
         algorithm: with a leading axis of runs.
         rates: learning rates at the start, (runs, agents).
         numbers: of the runs, (runs,).
-        seed: as two words.
+        seed: its words, and their generator.
         same_start: whether all agents of a run start at one point.
         schedule: of the learning rates.
         train_images: of the training set, the first so many are evaluated.
@@ -87,7 +88,7 @@ class TrainingSetup:
     algorithm: Algorithm
     rates: Array
     numbers: np.ndarray
-    seed: Array
+    seed: Seed
     same_start: bool
     schedule: AbstractSchedule
     train_images: int
@@ -308,7 +309,7 @@ class TrainingSetup:
     @property
     def seed_number(self) -> int:
         """The seed as it was given, one number."""
-        return int(self.seed[0]) | int(self.seed[1]) << 32
+        return random.seed_number(self.seed)
 
     def starting_values(self) -> Any:
         """Initial parameters of all agents that a linen module does not draw.

@@ -21,6 +21,7 @@ from jaxtyping import Array, PyTree
 from sdesim import random
 from sdesim.contents import LATER
 from sdesim.coupling import per_agent
+from sdesim.random import Seed
 from sdesim.tracing import each
 from sdesim.training import modules
 from sdesim.training.algorithms import AGENT_BITS, Algorithm
@@ -140,11 +141,11 @@ class RunState(NamedTuple):
 # -- random numbers ----------------------------------------------------------------------------------------------------
 
 
-def agent_key(seed: Array, stream: random.Stream, number: ArrayLike, run: Array, agent: Array) -> Array:
+def agent_key(seed: Seed, stream: random.Stream, number: ArrayLike, run: Array, agent: Array) -> Array:
     """A key of jax.random for one agent of one run.
 
     Args:
-        seed: two words.
+        seed: its words, and their generator.
         stream: what the numbers are for.
         number: of the step, or whatever else counts in this stream.
         run: its number, a uint32 scalar.
@@ -154,15 +155,15 @@ def agent_key(seed: Array, stream: random.Stream, number: ArrayLike, run: Array,
         The key.
     """
     key = random.step_key(seed, stream, number)
-    words = random.threefry2x32(*key, (run << AGENT_BITS) | agent, jnp.zeros_like(run))
+    words = key.pair((run << AGENT_BITS) | agent, jnp.zeros_like(run))
     return jax.random.wrap_key_data(jnp.stack(words))
 
 
-def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, owners: Array | None = None) -> Array:
+def shuffled(seed: Seed, epoch: Array, runs: Array, agents: int, size: int, owners: Array | None = None) -> Array:
     """Each agent's order of the training set in an epoch: the ranks of random words.
 
     Args:
-        seed: two words.
+        seed: its words, and their generator.
         epoch: its number, a uint32 scalar.
         runs: their numbers, uint32 (runs,).
         agents: of a run.
@@ -176,7 +177,7 @@ def shuffled(seed: Array, epoch: Array, runs: Array, agents: int, size: int, own
     key = random.step_key(seed, random.Stream.SHUFFLE, epoch)
     lane = (runs[:, None] << AGENT_BITS) | jnp.arange(agents, dtype=jnp.uint32)
     index = jnp.arange(size, dtype=jnp.uint32)
-    words, _ = random.threefry2x32(*key, jnp.broadcast_to(lane[..., None], (*lane.shape, size)), index[None, None])
+    words, _ = key.pair(jnp.broadcast_to(lane[..., None], (*lane.shape, size)), index[None, None])
     if owners is None:
         return jnp.argsort(words, axis=-1).astype(jnp.int32)
     others = owners[:, None, :] != jnp.arange(agents, dtype=owners.dtype)[None, :, None]
@@ -276,12 +277,12 @@ def form_of(task: Task, x: Any) -> Form:
     return kind_of(x).form((task.crop, task.crop, *shape[2:]) if task.crop else shape)
 
 
-def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, form: Form, same: bool) -> PyTree:
+def draw(recipe: modules.Recipe, seed: Seed, runs: Array, agents: int, form: Form, same: bool) -> PyTree:
     """Initial parameters of all runs, drawn by (seed, run, agent).
 
     Args:
         recipe: draws one agent's.
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         agents: of a run.
         form: of samples, as the network sees them.
@@ -302,7 +303,7 @@ def draw(recipe: modules.Recipe, seed: Array, runs: Array, agents: int, form: Fo
 def start(
     task: Task,
     algorithm: Algorithm,
-    seed: Array,
+    seed: Seed,
     runs: Array,
     rates: Array,
     form: Form,
@@ -314,7 +315,7 @@ def start(
     Args:
         task: what is static about the training.
         algorithm: with a leading axis of runs.
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         rates: learning rates, (runs, agents).
         form: of samples, as the network sees them.
@@ -376,7 +377,7 @@ def take_steps(
     algorithm: Algorithm,
     pixels: Pixels,
     state: RunState,
-    seed: Array,
+    seed: Seed,
     runs: Array,
     eta: Array,
     order: Array,
@@ -391,7 +392,7 @@ def take_steps(
         algorithm: with a leading axis of runs.
         pixels: images and labels to train on.
         state: of all runs.
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         eta: learning rates, (runs, agents).
         order: of the epoch's images by number, (steps, runs, agents, batch).

@@ -19,6 +19,7 @@ from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, HeavyBall, Nesterov, State
 from sdesim.fields import Part
 from sdesim.objectives import AbstractObjective
+from sdesim.random import Seed
 from sdesim.tracing import each
 from sdesim.training import step as steps
 from sdesim.training.algorithms import Algorithm
@@ -235,7 +236,7 @@ def take_arrivals(
     workers: Workers,
     pixels: Pixels,
     state: RunState,
-    seed: Array,
+    seed: Seed,
     runs: Array,
     eta: Array,
     plan: Plan,
@@ -250,7 +251,7 @@ def take_arrivals(
         workers: with a leading axis of runs.
         pixels: images and labels to train on.
         state: of all runs.
-        seed: two words.
+        seed: its words, and their generator.
         runs: their numbers, uint32 (runs,).
         eta: learning rates, (runs, agents).
         plan: of the epoch.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdesim import coupling, objectives, random
+from sdesim import coupling, objectives
 from sdesim.coupling import (
     Elastic,
     Filtered,
@@ -43,6 +43,7 @@ from sdesim.objectives import (
     QuarticDoubleWell,
 )
 from sdesim.observe import FirstNonFinite
+from sdesim.random import ROUNDS, seed_words
 from sdesim.run import iterate, simulate
 from sdesim.schedules import Halving, PerStep
 from sdesim.steppers import EulerMaruyama, Iteration
@@ -78,7 +79,7 @@ def plan_of(agents, dims, method="em", order="jacobi", dt=None, fast=True, perio
 
 def fused(
     model, x, steps, form=FORMS[0], *, method="em", order="jacobi", dt=None, period=1, axes=None, state=None, first=0,
-    fast=True,
+    fast=True, random=None,
 ):  # fmt: skip
     """The kernel's state after `steps` steps from (sims, agents, dims)."""
     sims, agents, dims = x.shape
@@ -86,7 +87,7 @@ def fused(
     if state is None:
         state = start_lanes(model, EulerMaruyama(), none, jnp.moveaxis(jnp.asarray(x), 0, -1), None)
     plan = plan_of(agents, dims, method, order, dt, fast, period)
-    arguments = (jnp.arange(sims, dtype=jnp.uint32), random.seed_words(SEED), first, steps)
+    arguments = (jnp.arange(sims, dtype=jnp.uint32), seed_words(SEED, random), first, steps)
     options = dict(backend="triton", interpret=True) if form == "interpret" else dict(backend=form)
     return gpu.advance(*plan, model, none, state, *arguments, **options)
 
@@ -120,6 +121,12 @@ CASES = {
         (250, 1),
         {},
         {"growth": 1e-3 * 110},
+    ),
+    "thirteen-rounds": (
+        lambda: Dynamics(LogCosh(), Quorum(1.0), Gaussian(1.0)),
+        (13, 1),
+        {"random": "threefry13"},
+        {},
     ),
     "uncoupled-silent": (lambda: Dynamics(QuarticDoubleWell(), eta=0.01), (33, 1), {}, {"growth": 0.01}),
     "several-tiles": (lambda: Dynamics(LogCosh(), Quorum(2.0), Gaussian(1.0)), (600, 1), {"sims": 3}, {}),
@@ -360,12 +367,13 @@ def operations(jaxpr, inside=False):
                 yield from operations(inner, kernels)
 
 
+@pytest.mark.parametrize("generator", ROUNDS)
 @pytest.mark.parametrize(
     "law, numbers, word_pairs, logs", [(Uniform, (1,), 1, 0), (Gaussian, (1,), 1, 1), (StudentT, (1, 3), 2, 4)]
 )
-def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs):
+def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs, generator):
     model = Dynamics(QuarticDoubleWell(), Quorum(1.0), law(*map(float, numbers)))
-    sims, word = jnp.arange(64, dtype=jnp.uint32), random.seed_words(SEED)
+    sims, word = jnp.arange(64, dtype=jnp.uint32), seed_words(SEED, generator)
     x = jnp.zeros((64, 1, 64))
     state = start_lanes(model, EulerMaruyama(), None, x, None)
     number = jnp.asarray(1, jnp.int32)
@@ -374,7 +382,7 @@ def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs):
         return gpu._advance_blocks(*plan_of(64, 1), model, None, state, sims, word, number, number, "triton", True)
 
     found = list(operations(jax.make_jaxpr(run)(state, sims).jaxpr))
-    assert found.count(("xor", 2)) == 20 * word_pairs
+    assert found.count(("xor", 2)) == ROUNDS[generator] * word_pairs
     assert found.count(("reduce_sum", 1)) == 1
     assert found.count(("log", 2)) == logs  # of Student's law one an agent, and one more in its expm1
 
@@ -408,6 +416,8 @@ def test_every_case_compiles_for_cuda(name, backend):
     plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
     model = make()
     assert gpu.refusal(*plan, model, None, (), False, jnp.float32, backend) is None
+    if "random" in run:
+        assert MARK[backend] in gpu._lowered(*plan, model, None, backend, generator=run["random"]).as_text()
 
 
 @pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])

@@ -74,15 +74,16 @@ def h100():
 
 @pytest.fixture
 def assembled(h100, tmp_path, monkeypatch):
-    """assembled(model, plan, backend): what the assembler says of the kernel, and its instructions, as (address, name,
-    operands)."""
+    """assembled(model, plan, backend, generator): what the assembler says of the kernel, and its instructions, as
+    (address, name, operands)."""
     monkeypatch.setenv("MOSAIC_GPU_DUMP_PTX", "1")
     monkeypatch.setenv("MOSAIC_GPU_DUMP_TO", str(tmp_path))
 
-    def compile(model, plan, backend):
+    def compile(model, plan, backend, generator="threefry20"):
         axes = jax.tree.map(lambda _: None, model)
         options = {"xla_dump_to": str(tmp_path), "xla_gpu_dump_llvmir": True, "xla_dump_emitter_re": "ptx"}
-        gpu._lowered(*plan, model, axes, backend, next(ANOTHER), h100).compile(compiler_options=options)
+        lowered = gpu._lowered(*plan, model, axes, backend, next(ANOTHER), h100, generator)
+        lowered.compile(compiler_options=options)
         entry = r"\.entry \w*mosaic" if backend == "mosaic" else r"\.entry kernel\("
         (ptx,) = [path for path in tmp_path.glob("*.ptx") if re.search(entry, path.read_text())]
         cubin = ptx.with_suffix(".cubin")
@@ -135,7 +136,7 @@ def spills(said):
 def test_every_case_becomes_machine_code(name, backend, assembled):
     make, (agents, dims), how, _ = CASES[name]
     plan = plan_of(agents, dims, how.get("method", "em"), how.get("order", "jacobi"), how.get("dt"))
-    said, code = assembled(make(), plan, backend)
+    said, code = assembled(make(), plan, backend, how.get("random", "threefry20"))
     assert "error" not in said and len(code) > 100
     assert backend == "triton" or spills(said) == 0
 

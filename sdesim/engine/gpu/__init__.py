@@ -50,6 +50,7 @@ from sdesim.engine.gpu.program import STATE, Outside, Step, trace
 from sdesim.engine.plan import Plan
 from sdesim.fields import is_none, said_by
 from sdesim.observe import AbstractObservable, looking_at_every_step
+from sdesim.random import Generator, Seed, seed_words
 from sdesim.steppers import AbstractStepper
 
 __all__ = [
@@ -94,7 +95,7 @@ def _flat(model: Dynamics, axes: PyTree) -> tuple[list, Any, list[bool]]:
 
 
 def _program(
-    stepper: AbstractStepper, model: Dynamics, axes: PyTree, state: State, sims: Array, seed: Array
+    stepper: AbstractStepper, model: Dynamics, axes: PyTree, state: State, sims: Array, seed: Seed
 ) -> _Program:
     """The step of one of the lanes, traced."""
     leaves, tree, swept = _flat(model, axes)
@@ -124,7 +125,7 @@ def advance(
     axes: PyTree,
     state: State,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     first: Array | int,
     steps: Array | int,
     *,
@@ -142,7 +143,7 @@ def advance(
         axes: for each leaf of `model`, -1 if it has a value for each lane on its last axis, else None; None for none.
         state: lanes on the last axis of every leaf.
         sims: uint32 (lanes,), the lanes' numbers.
-        seed: two uint32 words.
+        seed: its words, and their generator.
         first: an integer, traced or not; a new one never recompiles.
         steps: how many, an integer, likewise.
         backend: "mosaic" or "triton".
@@ -165,7 +166,7 @@ def _advance_blocks(
     axes: PyTree,
     state: State,
     sims: Array,
-    seed: Array,
+    seed: Seed,
     first: Array,
     steps: Array,
     backend: Backend,
@@ -344,9 +345,11 @@ def _lowered(
     backend: Backend,
     lanes: int = MANY,
     sharding: Any = None,
+    generator: Generator = "threefry20",
 ) -> jax.stages.Lowered:
     """The program of many lanes, lowered for CUDA; a GPU is not needed for that.
 
+    generator: of the random words.
     sharding: of all arguments, on a device that is described and not there, for which the program may be compiled.
     """
     struct = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
@@ -363,11 +366,12 @@ def _lowered(
 
     x = jax.ShapeDtypeStruct((plan.agents, plan.dims), jnp.float32)
     state = jax.eval_shape(lambda arrays, x: whole(arrays).init(x, ArrayMean(plan.agents)), one, x)
-    number, word = struct((), jnp.int32), lambda n: struct((n,), jnp.uint32)
+    number, sims = struct((), jnp.int32), struct((lanes,), jnp.uint32)
+    seed = jax.tree.map(shaped, seed_words(0, generator))
     numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)
     numbers_of_step = jax.tree.map(shaped, numbers_of_step)
 
-    def run(arrays: list, state: State, sims: Array, seed: Array, of_step: AbstractStepper, first: Array, steps: Array):
+    def run(arrays: list, state: State, sims: Array, seed: Seed, of_step: AbstractStepper, first: Array, steps: Array):
         rest = (sims, seed, first, steps, backend, False)
         return _advance_blocks(plan, eqx.combine(of_step, kept), whole(arrays), axes, state, *rest)
 
@@ -375,5 +379,5 @@ def _lowered(
     described = jax.default_backend() == "gpu"
     device = AbstractDevice("NVIDIA H200", 132, "gpu")  # where there is none, Triton's lowering asks for one to suppose
     with contextlib.nullcontext() if described else use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
-        traced = jax.jit(run).trace(all_lanes, states, word(lanes), word(2), numbers_of_step, number, number)
+        traced = jax.jit(run).trace(all_lanes, states, sims, seed, numbers_of_step, number, number)
         return traced.lower(lowering_platforms=("cuda",))
