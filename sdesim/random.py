@@ -12,8 +12,9 @@ therefore paired, and any simulation of a batch can be run again by itself.
 The generator makes two words at a time, a word pair. They serve the two agents ``2i`` and ``2i + 1`` of one coordinate
 at one step. The key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
 
-R, the rounds, is 20, as Salmon et al. advise and JAX has it, or 13 where a run says `random="threefry13"`: the least
-number at which they found it to be Crush-resistant. It travels with the seed, to whatever makes words of that.
+R, the rounds, is 20, as Salmon et al. advise and JAX has it, or 13 where a run says `random="threefry13"`: "the authors
+know of no statistical flaws with ROUNDS=13 or more" (Random123, threefry.h). It travels with the seed, to whatever makes
+words of that.
 
 Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
 

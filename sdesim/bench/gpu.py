@@ -67,7 +67,7 @@ def run(
     notes = [line for noise in INSTRUCTIONS if (line := _agreement(WORKLOADS[f"w1-{noise}"], say))]
     ceilings: dict[str, tuple[float, str]] = {}
     for workload in workloads():
-        rows += measure(workload, [VARIANTS["naive"], VARIANTS["sdesim"]], rounds, say, "cuda")
+        rows += measure(workload, [VARIANTS[n] for n in ("naive", "sdesim", "sdesim-13")], rounds, say, "cuda")
     for workload, name, precision in others():
         # What events are compared with is SimPy, which knows no GPU.
         variants = [

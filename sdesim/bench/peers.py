@@ -160,12 +160,12 @@ def sdesim_model(workload: Workload, by_hand: bool = False) -> Any:
 # -- the variants ------------------------------------------------------------------------------------------------------
 
 
-def _sdesim(workload: Workload, by_hand: bool = False) -> Run:
+def _sdesim(workload: Workload, by_hand: bool = False, generator: Any = None) -> Run:
     import sdesim
 
     model, w = sdesim_model(workload, by_hand), workload
     return lambda seed: sdesim.simulate(
-        model, agents=w.agents, sims=w.sims, dims=w.dims, steps=w.steps, seed=seed, init=w.start
+        model, agents=w.agents, sims=w.sims, dims=w.dims, steps=w.steps, seed=seed, random=generator, init=w.start
     )
 
 
@@ -392,6 +392,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("numba", "Numba", _numba, ("numba",), quick=None),
         Variant("cpp", "C++, the same generator", _cpp),
         Variant("sdesim", "sdesim", _sdesim),
+        Variant("sdesim-13", "sdesim, 13 rounds", lambda w: _sdesim(w, generator="threefry13")),
         Variant("sdesim-by-hand", "sdesim, gradient by hand", lambda w: _sdesim(w, True), only="user-loss"),
         Variant("sdesim-all-cores", "sdesim on all cores", _sdesim, cores=None),
     )

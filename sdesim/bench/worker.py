@@ -73,7 +73,7 @@ class Worker:
             importlib.import_module(name)
         pin(cores)
         own = len(cores) == 1 or os.environ.get("JAX_PLATFORMS") == "cuda"
-        if own and self.variant.name in ("naive", "sdesim", "sdesim-by-hand", "diffrax-unsafe", "diffrax-tree"):
+        if own and self.variant.name.startswith(("naive", "sdesim", "diffrax")):
             # The backend's start is no part of compilation. With several cores sdesim has a say in it, and does it.
             import jax
 
