@@ -13,8 +13,8 @@ The generator makes two words at a time, a word pair. They serve the two agents 
 at one step. The key is one for all simulations of a step: two scalars, which cost a vectorized step next to nothing.
 
 R, the rounds, is 20, as Salmon et al. advise and JAX has it, or 13 where a run says `random="threefry13"`: "the authors
-know of no statistical flaws with ROUNDS=13 or more" (Random123, threefry.h). It travels with the seed, to whatever makes
-words of that.
+know of no statistical flaws with ROUNDS=13 or more" (Random123, threefry.h). It travels with the seed, to whatever
+makes words of that.
 
 Limits of the counter: `MAX_AGENTS` agents, `MAX_DIMS` dimensions, `MAX_STEPS` steps, `MAX_SIMS` simulations a seed.
 
@@ -38,7 +38,7 @@ from sdesim.fields import check_choice, check_count, shown
 
 Generator = Literal["threefry20", "threefry13"]
 ROUNDS: dict[Generator, int] = {"threefry20": 20, "threefry13": 13}
-"""The generators that there are; the first is the default, and that of all files that do not say theirs."""
+DEFAULT: Generator = "threefry20"
 
 COORDINATE_BITS = 16
 MAX_DIMS = 1 << COORDINATE_BITS
@@ -82,7 +82,7 @@ class Seed:
     """
 
     words: UInt32[Array, "2"]
-    generator: Generator = dataclasses.field(default="threefry20", metadata={"static": True})
+    generator: Generator = dataclasses.field(default=DEFAULT, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -98,7 +98,7 @@ class Key:
 
     first: Array
     second: Array
-    generator: Generator = dataclasses.field(default="threefry20", metadata={"static": True})
+    generator: Generator = dataclasses.field(default=DEFAULT, metadata={"static": True})
 
     def pair(self, count0: Array, count1: Array) -> tuple[Array, Array]:
         """The word pair of a counter.
@@ -166,7 +166,7 @@ def said_in(settings: Mapping[str, Any]) -> str:
     Args:
         settings: by name.
     """
-    return settings.get("random", next(iter(ROUNDS)))
+    return settings.get("random", DEFAULT)
 
 
 def seed_words(seed: Any, generator: Generator | None = None) -> Seed:
@@ -188,9 +188,9 @@ def seed_words(seed: Any, generator: Generator | None = None) -> Seed:
     if generator is not None:
         check_choice("random", generator, ROUNDS)
     if not isinstance(seed, Seed):
-        return Seed(_words_of(seed), generator or "threefry20")
+        return Seed(_words_of(seed), generator or DEFAULT)
     if generator not in (None, seed.generator):
-        raise ValueError(f"random={generator!r}: must be {seed.generator!r}, for which the seed was made, or left out")
+        raise ValueError(f"seed: is one of random={seed.generator!r}, and must be one of random={generator!r}")
     return seed
 
 

@@ -74,7 +74,7 @@ def identity(sweep: Sweep) -> dict[str, Any]:
     return json.loads(json.dumps(said, default=short))
 
 
-def numerics(generator: random.Generator = "threefry20") -> dict[str, Any]:
+def numerics(generator: random.Generator = random.DEFAULT) -> dict[str, Any]:
     """How numbers are drawn and rounded, beside versions and devices.
 
     Args:

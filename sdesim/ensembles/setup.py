@@ -174,7 +174,6 @@ class Setup:
         """
         seed = random.seed_words(seed)
         said = (agents, dims, sims, first_sim, steps, until, at, epoch, every, memory, exact, fast, points, width)
-        said = (*said, seed.generator)
         key = None if increments is not None else _key(said, seed, (model, stepper, init, velocity, observe))
         if key is not None and (known := _KNOWN.get(key)) is not None:
             changed = dict(model=model, stepper=stepper, seed=seed, init=init, velocity=velocity)
@@ -360,7 +359,7 @@ the same; of a user's functions it may not, and these have no key."""
 def _key(said: tuple, seed: Seed, parts: PyTree) -> Any:
     """What is checked of a run, to the bit; None where that cannot be said, or is not all there is.
 
-    The seed's words are not checked, but a run of one that is traced is another.
+    The seed is not checked, but a run of one that is traced is another.
     """
     if is_traced(seed) or not all(value is None or type(value) in (bool, int, float, str) for value in said):
         return None

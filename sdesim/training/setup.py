@@ -476,7 +476,7 @@ def checked(
     check_flags(same_start=same_start)
     schedule = _schedule(schedule, data)
     limit = None if memory is None else byte_count("memory", memory)
-    words = random.seed_words(seed)
+    words = random.seed_words(seed, random.DEFAULT)
     batches = batches_of(passing, data, batch, agents)
     inner = None if optimizer is None else Inner(optimizer)
     if eta is None and inner is not None:

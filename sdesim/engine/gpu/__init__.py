@@ -50,7 +50,7 @@ from sdesim.engine.gpu.program import STATE, Outside, Step, trace
 from sdesim.engine.plan import Plan
 from sdesim.fields import is_none, said_by
 from sdesim.observe import AbstractObservable, looking_at_every_step
-from sdesim.random import Generator, Seed, seed_words
+from sdesim.random import DEFAULT, Generator, Seed, seed_words
 from sdesim.steppers import AbstractStepper
 
 __all__ = [
@@ -345,7 +345,7 @@ def _lowered(
     backend: Backend,
     lanes: int = MANY,
     sharding: Any = None,
-    generator: Generator = "threefry20",
+    generator: Generator = DEFAULT,
 ) -> jax.stages.Lowered:
     """The program of many lanes, lowered for CUDA; a GPU is not needed for that.
 
