@@ -181,8 +181,8 @@ def test_what_is_not_done_is_nan(tmp_path, whole):
 
 SIGNATURE = dict(
     steps=None, until=None, at=None, agents=None, sims=1, dims=None, seed=0, random=None, init=None, velocity=None,
-    stepper=None, dt=None, order=None, epoch=None, observe=(), every=None, increments=None, keep_agents=True, first_sim=None,
-    exact=None, fast=True,
+    stepper=None, dt=None, order=None, epoch=None, observe=(), every=None, increments=None, keep_agents=True,
+    first_sim=None, exact=None, fast=True,
 )  # fmt: skip
 
 
