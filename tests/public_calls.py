@@ -50,8 +50,8 @@ ELSEWHERE = {
         "said_while_traced",
     ),
     *("Validity", "validity"),
-    *("best_k", "compare", "contraction_rate", "first_passage", "linearize", "occupancy", "smoothed_loss"),
-    *("stability_map", "Optimum", "optimize"),
+    *("best_k", "compare", "contraction_rate", "first_passage", "limit", "linearize", "occupancy", "smoothed_loss"),
+    *("stability_map", "Optimum", "optimize", "rest"),
     *("stationary_mean", "survival", "synchronization", "Job", "Timetable", "Computation", "Counts", "Discrete"),
 }
 

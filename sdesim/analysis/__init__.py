@@ -7,9 +7,10 @@ is random.
 - `contraction_rate`: how fast runs that see the same noise forget where they began.
 - `occupancy` and `first_passage`: where agents and quorum are, and when they first get there.
 - `smoothed_loss`: the expectation of any loss under any noise law.
+- `rest`: where agents that agree rest.
 - `linearize`: maps of means and second moments near a point, from the code that simulates; `stability_map`: the same
-  over a grid of numbers, and the boundary of stability; `optimize`: the number at which they fall fastest or are
-  least; `compare`: coupling rules side by side.
+  over a grid of numbers, and the boundary of stability; `limit`: how large a number may be; `optimize`: the number
+  at which they fall fastest or are least; `compare`: coupling rules side by side.
 - `validity`: whether the SDE describes the iteration at a learning rate.
 - `best_k`: a search for the best gain, or any other number, on any observable.
 """
@@ -21,9 +22,10 @@ from sdesim.analysis.moments import Linear
 from sdesim.analysis.optimum import Optimum, optimize
 from sdesim.analysis.passages import Passages, first_passage, survival
 from sdesim.analysis.regions import Ball, Box, occupancy
+from sdesim.analysis.resting import rest
 from sdesim.analysis.search import Search, best_k
 from sdesim.analysis.smoothing import smoothed_loss
-from sdesim.analysis.stability import stability_map
+from sdesim.analysis.stability import limit, stability_map
 from sdesim.analysis.svag import Validity, validity
 from sdesim.analysis.together import synchronization
 from sdesim.statistics import Estimate, stationary_mean
@@ -42,9 +44,11 @@ __all__ = [
     "compare",
     "contraction_rate",
     "first_passage",
+    "limit",
     "linearize",
     "occupancy",
     "optimize",
+    "rest",
     "smoothed_loss",
     "stability_map",
     "stationary_mean",

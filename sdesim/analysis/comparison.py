@@ -6,7 +6,6 @@ Every number is of the second-moment map of the code that simulates, `linearize`
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from sdesim import coupling, noise, objectives
 from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
 from sdesim.analysis.optimum import least_of
-from sdesim.analysis.stability import said_of
+from sdesim.analysis.stability import crossing, said_of
 from sdesim.dynamics import Dynamics, Nesterov
 from sdesim.ensembles.points import with_value
 from sdesim.fields import check_count, numeric_fields, shown
@@ -165,10 +164,7 @@ def _limit(radius: Callable[[float], float], value: float) -> float:
             low, high = low / 1.5, low
             if low < value / FAR:
                 return np.nan
-    from scipy.optimize import brentq  # a quarter of a second to import
-
-    found: Any = brentq(lambda v: radius(v) - 1, low, high, xtol=1e-9 * high, rtol=np.float64(1e-9))
-    return float(found)
+    return crossing(lambda v: radius(v) - 1, low, high)
 
 
 def _best(square: Callable[[float], float], limit: float) -> float:

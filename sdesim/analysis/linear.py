@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from sdesim.analysis.answers import Law, begun, coordinates, law_of, looked, pushed
 from sdesim.analysis.moments import MOST, Event, Linear, Mode, moments_of
+from sdesim.analysis.resting import as_point, check_rest
 from sdesim.asynchrony import AbstractProtocol, Asynchronous, Deterministic, Exponential
 from sdesim.asynchrony.events import Arrival, Discrete
 from sdesim.coupling import Spiking
 from sdesim.dynamics import Dynamics, Friction, State
-from sdesim.fields import check_count, named, number, shown
+from sdesim.fields import check_count, shown
 from sdesim.steppers import AbstractStepper, Delayed, Iteration, stepper_of
 
 DENSE = 400  # unknowns, up to which agents that a rule tells apart are classes by themselves
@@ -48,28 +49,29 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
         model: the dynamics.
         stepper: one of `sdesim.steppers` or `Asynchronous`; Euler-Maruyama at the matched step by default.
         agents: p.
-        at: the point, a number or (dims,): where the gradient vanishes. Agents with quadratic losses of their own rest
-            apart, and the map is that of departures from there, the same at any point.
+        at: the point, a number or (dims,): where the gradient vanishes, as `rest` finds it. Other points are refused,
+            unless the curvature is that at rest: on a quadratic loss, whose noise is the same everywhere, any point
+            will do, and of agents with quadratic losses of their own, which rest apart, too.
 
     Returns:
         The map.
 
     Raises:
         TypeError: for what is no model or no stepper.
-        ValueError: for steps that are no map of moments, with the reason, and for one of too many moments.
+        ValueError: for steps that are no map of moments, with the reason, for one of too many moments, and for a point
+            that is no rest, with the nearest one.
     """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")
     stepper, p = stepper_of(stepper), check_count("agents", agents)
-    point = np.atleast_1d(np.asarray(named("at", number)(at), float))
-    if point.ndim != 1:
-        raise ValueError(f"at={shown(at)}: must be a number, or a point of shape (dims,)")
+    point = as_point("at", at)
     model.check_run(p, len(point))
     stepper.check(model)
     _check_steps(model, stepper, p)
     with jax.enable_x64(True):
         wide = lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a
         model, bare = jax.tree.map(wide, (model, stepper.bare()))
+        check_rest(model, point, p)
         models = _in_turns(model, bare)
         if isinstance(bare, Delayed):
             bare = dataclasses.replace(bare, history=None)  # before step 0 all were at rest

@@ -9,7 +9,7 @@ import xarray as xr
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from sdesim.analysis.stability import check_real, said_of, step_of
+from sdesim.analysis.stability import check_bracket, check_real, said_of, step_of
 from sdesim.dynamics import Dynamics
 from sdesim.fields import check_choice, check_count, shown
 from sdesim.results.datasets import grid_axis
@@ -74,10 +74,7 @@ def optimize(
     check_real("name", model, stepper, name)
     check_choice("goal", goal, ("radius", "own", "quorum", "shared"))
     check_count("points", points, least=3)
-    ends = np.asarray(bracket, float) if np.shape(bracket) == (2,) else np.full(2, np.nan)
-    low, high = ends.tolist()
-    if not (np.isfinite(ends).all() and low < high):
-        raise ValueError(f"bracket={shown(bracket)}: must be two finite numbers, the lower first")
+    low, high = check_bracket(bracket)
 
     def of(value: float) -> float:
         step = step_of(model, stepper, {name: value}, agents, at)

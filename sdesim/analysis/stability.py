@@ -14,7 +14,7 @@ from sdesim.analysis.linear import linearize
 from sdesim.analysis.moments import Linear
 from sdesim.dynamics import Dynamics
 from sdesim.ensembles.points import STEPPER, checked_grid, coordinate, with_number
-from sdesim.fields import check_choice, numeric_fields, shown
+from sdesim.fields import check_choice, check_count, numeric_fields, shown
 from sdesim.results.datasets import SIZES, dimension
 from sdesim.steppers import AbstractStepper, stepper_of
 
@@ -100,6 +100,94 @@ def stability_map(
     return xr.Dataset(variables, coordinates)
 
 
+def limit(
+    model: Dynamics,
+    name: str,
+    bracket: tuple[float, float],
+    *,
+    points: int = 33,
+    stepper: AbstractStepper | None = None,
+    agents: int = 1,
+    at: ArrayLike = 0.0,
+) -> float:
+    """How large one number may be: up to where steps are stable in mean square, by `linearize`.
+
+    From the lower end of the bracket on, the radius is looked at on equal steps; between the last at which steps are
+    stable and the first at which they are not, the number at which it is 1 is found to rounding. Nothing is simulated.
+
+    Args:
+        model: the dynamics.
+        name: the number, as for `stability_map`: "eta", "coupling.k", "momentum.delta", "stepper.dt"; no integer.
+        bracket: (low, high): a number at which steps are stable, and one at which they are not.
+        points: values that are looked at, at least 2; what is narrower than their steps is not seen.
+        stepper: what one step is, as for `linearize`.
+        agents: p.
+        at: the point at which all rest, a number or (dims,).
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: as `linearize`.
+        ValueError: as `linearize`; for a bad argument, where steps are not stable at the lower end, and where they
+            are at all values.
+    """
+    stepper = stepper_of(stepper)
+    check_real("name", model, stepper, name)
+    check_count("points", points, least=2)
+    low, high = check_bracket(bracket)
+    excess = lambda value: step_of(model, stepper, {name: value}, agents, at).radius() - 1
+    if (there := excess(low)) >= 0:
+        raise ValueError(
+            f"bracket={shown(bracket)}: must begin where steps are stable; at {name}={low:g} second moments change by "
+            f"the factor {1 + there:.6g}"
+        )
+    stable = low
+    for value in np.linspace(low, high, points)[1:].tolist():
+        if excess(value) >= 0:
+            return crossing(excess, stable, value)
+        stable = value
+    raise ValueError(
+        f"bracket={shown(bracket)}: must end where steps are unstable; they are stable at all {points} values"
+    )
+
+
+def check_bracket(bracket: Any) -> tuple[float, float]:
+    """The ends of a bracket.
+
+    Args:
+        bracket: (low, high).
+
+    Returns:
+        Both.
+
+    Raises:
+        ValueError: for what is not two finite numbers, the lower first.
+    """
+    ends = np.asarray(bracket, float) if np.shape(bracket) == (2,) else np.full(2, np.nan)
+    low, high = ends.tolist()
+    if not (np.isfinite(ends).all() and low < high):
+        raise ValueError(f"bracket={shown(bracket)}: must be two finite numbers, the lower first")
+    return low, high
+
+
+def crossing(excess: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function is 0, to rounding.
+
+    Args:
+        excess: the function, of two signs at the ends.
+        low: one end.
+        high: the other, above it.
+
+    Returns:
+        The place.
+    """
+    from scipy.optimize import brentq  # a quarter of a second to import
+
+    found: Any = brentq(excess, low, high, xtol=EXACT * (high - low))
+    return float(found)
+
+
 def step_of(model: Dynamics, stepper: AbstractStepper, values: Mapping[str, Any], agents: int, at: ArrayLike) -> Linear:
     """The map of a step with other numbers, which are not rounded to float32.
 
@@ -177,11 +265,9 @@ def boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float
     Returns:
         Both ends of each piece, (pieces, 2, 2); not in the line's order.
     """
-    from scipy.optimize import brentq  # a quarter of a second to import
-
     stable = excess < 0
 
-    def crossing(a: tuple[int, int], b: tuple[int, int]) -> NDArray | None:
+    def between(a: tuple[int, int], b: tuple[int, int]) -> NDArray | None:
         """Where it is on the edge between two points of the grid."""
         if stable[a] == stable[b]:
             return None
@@ -191,12 +277,12 @@ def boundary(x: NDArray, y: NDArray, excess: NDArray, of: Callable[[float, float
         at = lambda share: (1 - share) * ends[0] + share * ends[1]
         known = {0.0: excess[a], 1.0: excess[b]}
         value = lambda share: known[share] if share in known else of(*at(share).tolist())
-        return at(brentq(value, 0.0, 1.0, xtol=EXACT))
+        return at(crossing(value, 0.0, 1.0))
 
     rows, columns = range(len(x)), range(len(y))
     edges = [((i, j), (i + 1, j)) for i in rows[:-1] for j in columns]
     edges += [((i, j), (i, j + 1)) for i in rows for j in columns[:-1]]
-    found = {edge: crossing(*edge) for edge in edges}
+    found = {edge: between(*edge) for edge in edges}
     pieces = []
     for i, j in itertools.product(rows[:-1], columns[:-1]):
         around = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)]

@@ -1,11 +1,12 @@
 """Maps over a grid: what `linearize` says at every point, and where the limits are that are known."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sdesim
 from sdesim import coupling, noise, objectives
-from sdesim.analysis import linearize, stability_map
+from sdesim.analysis import compare, limit, linearize, optimize, rest, stability_map
 from sdesim.asynchrony import EASGD, Asynchronous, AsyncSGD, KAsyncSGD
 from sdesim.steppers import Iteration
 from sdesim.theory import staleness
@@ -64,3 +65,36 @@ def test_limits_that_are_known():
 def test_what_does_not_fit_is_refused(grid, more, words):
     with pytest.raises(ValueError, match=words):
         stability_map(model_of(), grid, **more)
+
+
+def tilted(x):
+    return jnp.sum(x**4 / 4 - x**2 / 2 - 0.1 * x)
+
+
+def test_only_at_rest():
+    """A tilted well is refused where it slopes, with its minimum; a bowl is the same at any point."""
+    model = sdesim.Dynamics(tilted, coupling.Quorum(1.0), noise.Gaussian(0.1), eta=0.1)
+    found = rest(model)
+    assert found**3 - found == pytest.approx(0.1, abs=1e-14) and found > 1
+    for ask in (
+        lambda: linearize(model, agents=4),
+        lambda: stability_map(model, {"coupling.k": [1.0]}, agents=4),
+        lambda: optimize(model, "eta", (0.1, 0.5)),
+        lambda: limit(model, "eta", (0.1, 2.0)),
+        lambda: compare({"mine": model}),
+    ):
+        with pytest.raises(ValueError, match=r"at=0.0: must be a point of rest.*gradient there is -0.1;.*at=1.0467"):
+            ask()
+    curved = 3 * found[0] ** 2 - 1  # eta (H + k) = 2 where agents no longer meet
+    most = limit(model, "coupling.k", (0.0, 40.0), stepper=Iteration(), agents=4, at=found)
+    assert most == pytest.approx(2 / 0.1 - curved, rel=1e-6)
+    shifted = sdesim.Dynamics(objectives.Quadratic(1.0, 3.0), coupling.Quorum(1.0), noise.Gaussian(1.0), eta=0.1)
+    assert linearize(shifted, agents=2).radius() == linearize(shifted, agents=2, at=3.0).radius()  # on a bowl, anywhere
+
+
+@pytest.mark.parametrize(
+    "bracket, words", [((30.0, 40.0), "must begin where steps are stable"), ((0.0, 1.0), "must end where")]
+)
+def test_a_bracket_without_a_limit_is_refused(bracket, words):
+    with pytest.raises(ValueError, match=words):
+        limit(model_of(coupling.Quorum(1.0)), "coupling.k", bracket, points=2, stepper=Iteration(), agents=2)
