@@ -14,7 +14,7 @@ from sdesim.cli.overview import parse_options
 from sdesim.fields import check_choice
 from sdesim.results.files import check_writable, write_text
 
-Kind = Literal["rule", "loss", "noise", "observable", "protocol", "figure"]
+Kind = Literal["rule", "loss", "noise", "observable", "protocol", "figure", "sweep"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,8 +39,8 @@ def new(
     """Write NAME.py, a commented part of one's own that works as it stands, and test_NAME.py.
 
     Args:
-        kind: What it is: a coupling rule, a loss, a noise law, an observable, a protocol of workers in virtual time, or
-            a figure.
+        kind: What it is: a coupling rule, a loss, a noise law, an observable, a protocol of workers in virtual time, a
+            figure, or a file for `sdesim sweep`, which has no test.
         name: Its name, such as soft-quorum: the class is then SoftQuorum, the file soft_quorum.py.
         out: Folder to write to, made if it is not there.
 
@@ -55,20 +55,23 @@ def new(
     for path in files:
         if path.exists():
             raise FileExistsError(f"out={str(out)!r}: {path.name} is there; choose another name, or another folder")
-    part, test = files
+    part, *tests = files
     if importlib.util.find_spec(part.stem) is not None:
         raise ValueError(f"name={name!r}: would hide the module {part.stem} that Python has; choose another")
     check_writable(out)
     for path, text in files.items():
         write_text(path, text)
-    print(f"wrote {part} and {test}; `pytest {test}` tries it (`pip install pytest`)")
+    for test in tests:
+        print(f"wrote {part} and {test}; `pytest {test}` tries it (`pip install pytest`)")
     if kind == "figure":
         print(f"`sdesim figure {part} --preset smoke` makes the figure, `sdesim figure {part} --help` says its numbers")
+    if kind == "sweep":
+        print(f"wrote {part}; `sdesim sweep {part} --dry-run` says how long it takes, `--store DIR` runs it")
     return 0
 
 
 def _files(kind: str, name: str, out: Path) -> dict[Path, str]:
-    """The part and its test, each by its path."""
+    """The part and its test, if it has one, each by its path."""
     check_choice("kind", kind, get_args(Kind))
     words = re.split(r"[-_]", name)
     module = "_".join(words).lower()
@@ -78,5 +81,5 @@ def _files(kind: str, name: str, out: Path) -> dict[Path, str]:
     # A figure is known by its name; a class has capitals.
     called = lambda text: text.replace('"skeleton"', f'"{name}"').replace("skeleton", module).replace("Skeleton", title)
     here = importlib.resources.files("sdesim.cli") / "skeletons"
-    read = lambda file: called(here.joinpath(file).read_text(encoding="utf-8"))
-    return {out / f"{module}.py": read(f"{kind}.py"), out / f"test_{module}.py": read(f"test_{kind}.py")}
+    written = {f"{module}.py": here / f"{kind}.py", f"test_{module}.py": here / f"test_{kind}.py"}
+    return {out / n: called(s.read_text(encoding="utf-8")) for n, s in written.items() if s.is_file()}

@@ -59,7 +59,7 @@ times it is shared. `sdesim runs` says how far it is, `sdesim export` makes one 
 `sdesim view` shows a sweep's store, a file or a folder in the browser, on this machine alone; --export writes one HTML
 file to send.
 
-`sdesim new` writes a commented part of your own that works as it stands, and its test.
+`sdesim new` writes a commented part of your own that works as it stands, and its test; or a sweep as a file.
 
 `sdesim completion` prints a script that completes commands, figures and options. For bash: sdesim completion bash >
 ~/.local/share/bash-completion/completions/sdesim; for zsh: > ~/.zfunc/_sdesim, a folder of your fpath; for fish: >

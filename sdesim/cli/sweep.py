@@ -23,6 +23,7 @@ from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.sweeps import AbstractSweep
 from sdesim.fields import byte_count
 from sdesim.results.datasets import from_bytes, write_dataset
+from sdesim.results.recipe import by_command
 from sdesim.results.stores.leases import Leases
 
 HELP = {
@@ -78,6 +79,7 @@ def _sweep(arguments: list[str]) -> int:
     file, *rest = rest or [""]
     if not file or file.startswith("--"):
         raise ValueError("sweep: name a FILE.py or FILE.toml first")
+    alone = [argument for argument in arguments if argument != "--worker"]  # all that is to be made again
     given = {
         "store": store,
         "workers": workers,
@@ -88,7 +90,9 @@ def _sweep(arguments: list[str]) -> int:
     }
     if "--mix-versions" in flags:
         given["mix_versions"] = True
-    return begin(file, _overrides(rest), given, flags)
+    overrides = _overrides(rest)
+    with by_command(["sweep", *alone], Path(file) if Path(file).is_file() else None):
+        return begin(file, overrides, given, flags)
 
 
 def begin(file: str, overrides: dict[str, str], given: dict[str, Any], flags: set[str]) -> int:

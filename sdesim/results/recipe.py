@@ -16,12 +16,14 @@ import textwrap
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 SHORT = 64  # numbers of an array that are written out
 SHOWN = 20  # calls of a run that was continued many times
 HASHED = 64 * 2**20  # bytes of an array, whose digest takes a tenth of a second
 SOURCE = 4000  # characters of a function
+FILE = 40_000  # of a file that a command was given
 
 _command: ContextVar[str | None] = ContextVar("command", default=None)
 
@@ -31,13 +33,19 @@ class Code(str):
 
 
 @contextlib.contextmanager
-def by_command(arguments: Sequence[str]) -> Iterator[None]:
+def by_command(arguments: Sequence[str], file: Path | None = None) -> Iterator[None]:
     """While the body runs, what is made is made by this command line.
 
     Args:
         arguments: after `sdesim`.
+        file: one that it reads, whose text follows the command; None if it is whole without.
     """
-    token = _command.set(shlex.join(["sdesim", *map(str, arguments)]))
+    said = shlex.join(["sdesim", *map(str, arguments)])
+    if file is not None:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        rest = "" if len(text) <= FILE else f"\n# ... and {len(text) - FILE} characters that are not shown"
+        said += f"\n# {file.name}:\n{text[:FILE].rstrip()}{rest}"
+    token = _command.set(said)
     try:
         yield
     finally:

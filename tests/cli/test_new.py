@@ -1,13 +1,17 @@
 """`sdesim new`: what it writes works as it stands, and nothing is overwritten."""
 
+import ast
+import re
 import subprocess
 import sys
 from typing import get_args
 
 import pytest
+from places import ROOT
 
 from sdesim.cli import main
 from sdesim.cli.new import Kind
+from sdesim.cli.usage import FILES
 
 KINDS = get_args(Kind)
 
@@ -32,11 +36,10 @@ def run_tests(folder, environment):
 
 
 def test_parts_pass_their_own_tests_and_those_fail_of_a_wrong_one(tmp_path, users_environment):
-    for kind in set(KINDS) - {"figure"}:
+    parts = set(KINDS) - {"figure", "sweep"}
+    for kind in parts:
         assert new(kind, f"my-{kind}", "--out", tmp_path) == 0
-    assert {p.name for p in tmp_path.iterdir()} == {
-        f"{test}my_{kind}.py" for kind in set(KINDS) - {"figure"} for test in ("", "test_")
-    }
+    assert {p.name for p in tmp_path.iterdir()} == {f"{test}my_{kind}.py" for kind in parts for test in ("", "test_")}
     assert "class MyRule(" in (tmp_path / "my_rule.py").read_text()
     assert not [p for p in tmp_path.iterdir() if "skeleton" in p.read_text().lower()]
     passed, told = run_tests(tmp_path, users_environment)
@@ -55,6 +58,20 @@ def test_parts_pass_their_own_tests_and_those_fail_of_a_wrong_one(tmp_path, user
     _, told = run_tests(tmp_path, users_environment)
     for module in wrong:
         assert f"FAILED test_{module}.py" in told, told
+
+
+def test_a_sweep_is_asked_for_by_its_file(tmp_path, monkeypatch, capsys):
+    """It is that of docs/sweeps.md: the file there and the call there are one sweep."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # to which the folder of the file comes
+    assert new("sweep", "phase") == 0 and [p.name for p in tmp_path.iterdir()] == ["phase.py"]
+    assert new("sweep", "phase") == FILES
+    assert main(["sweep", "phase.py", "--dry-run"]) == 0
+    assert "8 points, 160 simulations" in capsys.readouterr().out
+    code = lambda text: text[text.index("def loss") :].rstrip()
+    page = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/sweeps.md").read_text(), re.DOTALL | re.MULTILINE)
+    (shown,) = (block for block in page if "SWEEP = dict(" in block)
+    assert ast.dump(ast.parse(code((tmp_path / "phase.py").read_text()))) == ast.dump(ast.parse(code(shown)))
 
 
 def test_a_figure_is_made_by_its_file(tmp_path, monkeypatch, float32, capsys):

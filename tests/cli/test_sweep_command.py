@@ -66,6 +66,7 @@ def toml(tmp_path, monkeypatch):
 @pytest.fixture
 def python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # to which the folder of the file comes
     (tmp_path / "phase.py").write_text(PYTHON)
     return "phase.py"
 
@@ -99,7 +100,8 @@ def test_the_course_of_a_store(python, capsys):
     said = lambda: capsys.readouterr().out
     assert main(["sweep", python, "--dry-run"]) == 0
     assert "3 points, 60 simulations in 6 tasks: about" in said()
-    assert main(["sweep", python, "--store", "store"]) == 0
+    assert main(["sweep", python, "--worker", "--store", "store"]) == 0
+    assert said() == "" and main(["sweep", python, "--store", "store"]) == 0
     assert "store: 6 of 6 tasks, 60 of 60 simulations" in said()
     assert main(["sweep", python, "--store", "store", "--sims", "25", "--worker"]) == 0
     assert said() == ""
@@ -116,6 +118,7 @@ def test_the_course_of_a_store(python, capsys):
     assert main(["sweep", python, "--store", "store", "--sims", "25"]) == 0
     assert main(["runs", "store", "--check"]) == 0
     data = sdesim.open("store")
+    assert data.attrs["made_by"] == f"sdesim sweep phase.py --store store\n# phase.py:\n{PYTHON.rstrip()}"
     assert main(["export", "store", "--out", "store.csv"]) == 0
     header, first, *_ = pathlib.Path("store.csv").read_text().splitlines()
     row = dict(zip(header.split(","), first.split(","), strict=True))
