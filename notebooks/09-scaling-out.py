@@ -53,8 +53,8 @@ print(data["quorum"].transpose("sim", ...).shape)
 
 # %% [markdown]
 # Again, with a value more and twice the simulations: what is new runs, and nothing else. On a cluster add
-# `scheduler="tcp://..."`, on one machine `workers=2`. From the shell, `sdesim new sweep phase` writes a file `phase.py` of
-# the call's arguments, `sdesim sweep phase.py --store runs/phase` runs it, and `sdesim runs runs/phase` says how far it is.
+# `scheduler="tcp://..."`, on one machine `workers=2`. In a shell `sdesim new sweep phase` writes a file `phase.py` of
+# the call's arguments, `sdesim sweep phase.py --store runs/phase` runs it, `sdesim runs runs/phase` says how far it is.
 
 # %%
 more = {**grid, "noise.half_width": [2.0, 5.0, 8.0, 11.0, 14.0]}
