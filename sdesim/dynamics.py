@@ -41,7 +41,7 @@ from sdesim.fields import (
     of_part,
     shown,
 )
-from sdesim.noise import AbstractNoise, Silent
+from sdesim.noise import AbstractNoise, Silent, look_at_variates
 from sdesim.objectives import AbstractObjective, as_objective, check_dims
 from sdesim.sums import Sum
 
@@ -327,6 +327,7 @@ class Dynamics(Part):
             raise ValueError(f"weak_order={shown(self.weak_order)}: must be 1 or 2")
         if self.weak_order == 2 and self.momentum is not None:
             raise ValueError("weak_order=2: the modified drift is known without momentum only")
+        look_at_variates(self.noise)
 
     def check_run(self, agents: int, dims: int) -> None:
         """Refuse a run of a size that does not fit the numbers of the parts.

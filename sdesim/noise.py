@@ -30,9 +30,11 @@ from sdesim.fields import (
     check_sign,
     concrete,
     function,
+    is_traced,
     named,
     number,
     shown,
+    warn,
 )
 from sdesim.random import Stream, Words
 
@@ -187,6 +189,48 @@ class AbstractAdditive(AbstractNoise):
 
     def diffuse(self, dw: Agents, x: Agents, gradient: Agents, batch: Array, scale: Array):
         return _factor(self.std, scale / jnp.sqrt(batch)) * dw
+
+
+_LOOKED_AT: set[type] = set()  # of users' own laws: their variates are looked at once
+
+
+def look_at_variates(law: AbstractNoise) -> None:
+    """Warn of a user's own additive law whose variates have another mean or deviation than it states.
+
+    By `variate_std` all that knows the noise by its covariance takes it: steps that are shorter than the matched one,
+    maps of moments, diffrax. Once for a class, by 4096 variates; one that fails is left to the run, which says how.
+
+    Args:
+        law: of any kind.
+
+    Warns:
+        UserWarning: with both numbers, where they differ by more than a tenth and six standard errors.
+    """
+    kind = type(law)
+    if not isinstance(law, AbstractAdditive) or kind.__module__.partition(".")[0] == "sdesim" or kind in _LOOKED_AT:
+        return
+    if is_traced(law) or law.without_variance() is not None:
+        return
+    _LOOKED_AT.add(kind)
+    pairs = np.random.default_rng(0).integers(2**32, size=(law.word_pairs, 2, 256, 16), dtype=np.uint32)
+    odd = np.broadcast_to(np.arange(256)[:, None] % 2 == 1, (256, 16))
+    try:
+        with jax.ensure_compile_time_eval():
+            words = [Words(jnp.asarray(a), jnp.asarray(b), jnp.asarray(odd)) for a, b in pairs]
+            z = np.asarray(law.variates(words, jnp.float32, jnp.ones(())), float)
+            stated = float(law.variate_std)
+    except Exception:  # a user's law may do anything, and may have one deviation a coordinate
+        return
+    if z.shape != odd.shape:
+        return
+    mean, std = z.mean(), z.std()
+    fourth = np.mean((z - mean) ** 4) / max(std, 1e-300) ** 4
+    error = std * np.sqrt(max(fourth - 1, 0) / 4 / z.size)  # of the deviation, where there is a fourth moment
+    if abs(std - stated) > max(6 * error, stated / 10):
+        said = f"its variates have standard deviation {std:.3g}, and variate_std says {stated:.3g}"
+        warn(f"noise={kind.__name__}: {said}; let `variate_std` return what they have", UserWarning)
+    if abs(mean) > max(6 * std / np.sqrt(z.size), std / 10):
+        warn(f"noise={kind.__name__}: its variates have mean {mean:.3g}; noise must have mean 0", UserWarning)
 
 
 def _factor(coordinates: Array, agents: Array) -> Array:

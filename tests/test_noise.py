@@ -1,12 +1,14 @@
 """Noise laws: what one step adds, against the law in scipy, its covariance, and how minibatches divide it."""
 
+import warnings
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 import sdesim
-from sdesim import noise
+from sdesim import noise, random
 
 ETA = 0.25  # exact in binary, so that dividing it out rounds nothing
 
@@ -169,6 +171,37 @@ def test_laws_without_an_sde_run_at_the_matched_step_alone(law):
         sdesim.simulate(model, steps=1, dt=0.05)
     free = sdesim.simulate(model, steps=3, sims=2).agents
     np.testing.assert_allclose(sdesim.simulate(model, steps=3, sims=2, dt=0.1).agents, free, rtol=1e-12)
+
+
+def test_a_law_that_states_another_deviation_is_told():
+    """Once; of one that states its own nothing is said, and a mean is no noise."""
+
+    class Thrice(noise.AbstractAdditive):
+        amplitude = property(lambda self: jnp.ones(()))
+
+        def variates(self, words, dtype, batch):
+            return 3 * random.centered(words[0].own, dtype)
+
+    class Stated(Thrice):
+        variate_std = 3**0.5
+
+    class Pushing(Stated):
+        def variates(self, words, dtype, batch):
+            return super().variates(words, dtype, batch) + 1
+
+    made = lambda law: sdesim.Dynamics(lambda x: jnp.sum(x), noise=law)
+    with pytest.warns(
+        UserWarning, match=r"^noise=Thrice: its variates have standard deviation 1.7\d, and variate_std says 1;"
+    ):
+        made(Thrice())
+    with pytest.warns(
+        UserWarning, match=r"^noise=Pushing: its variates have mean (1|0.9|1.0)\d*; noise must have mean 0"
+    ):
+        made(Pushing())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(Thrice())
+        made(Stated())
 
 
 @pytest.mark.parametrize("value", [2, property(lambda self: 2)], ids=["number", "property"])

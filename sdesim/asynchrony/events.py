@@ -152,6 +152,29 @@ class Job(NamedTuple):
         members = self.members if members is None else members
         return exchange(self.model.coupling, x, shared, self.t, tick, members)
 
+    def staleness(self, read: Array) -> Array:
+        """How stale the job's gradient is: arrivals of others since the worker's read, as `Timetable.staleness` has it.
+
+        Args:
+            read: how many arrivals there had been when each worker read, integers (agents,), which the protocol keeps:
+                zeros from `init` on, and `read_now` where the worker reads.
+
+        Returns:
+            An integer scalar.
+        """
+        return (self.arrival - self.of(read))[0]
+
+    def read_now(self, read: Array) -> Array:
+        """Of all workers how many arrivals there had been when each read, now that this one reads.
+
+        Args:
+            read: before, integers (agents,).
+
+        Returns:
+            After, (agents,).
+        """
+        return self.put(read, (self.arrival + 1)[None])
+
     def word(self, stream: int) -> Array:
         """A random word of this job alone.
 

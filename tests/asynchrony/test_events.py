@@ -413,6 +413,24 @@ def test_a_protocol_of_ones_own():
     np.testing.assert_allclose(run.center, c, atol=1e-12)
 
 
+class Stale(AbstractServer):
+    """A center that counts: staleness x number of the arrival, from 1."""
+
+    def init(self, model, state):
+        return super().init(model, state)._replace(kept=jnp.zeros(len(state.x), jnp.int32))
+
+    def arrive(self, state, job):
+        counted = job.staleness(state.kept) * (job.arrival + 1)
+        center = state.shared["center"] + counted.astype(state.x.dtype)
+        return state._replace(shared={"center": center}, kept=job.read_now(state.kept))
+
+
+def test_a_job_knows_its_staleness():
+    table = timetable(Gamma(3.0), workers=P, arrivals=60, sims=20, seed=3)
+    run = simulate(model_of(), Stale(), steps=60, init=0.0)
+    equal(run.center[:, 0], table.staleness() @ np.arange(1, 61))
+
+
 @pytest.fixture
 def compilations():
     """A list that grows by one for each program that XLA compiles."""

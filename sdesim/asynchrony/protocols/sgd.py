@@ -35,8 +35,8 @@ class AsyncSGD(AbstractServer):
     def arrive(self, state: State, job: Job):
         scale, kept = 1.0, state.kept
         if self.scale is not None:
-            scale = self.scale((job.arrival - job.of(state.kept))[0])
-            kept = job.put(state.kept, (job.arrival + 1)[None])
+            scale = self.scale(job.staleness(state.kept))
+            kept = job.read_now(state.kept)
         step, v = job.step(job.of(state.x), job.of(state.v), scale)
         center = state.shared["center"] + step[0]
         x = job.put(state.x, center[None])
