@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from sdesim import random
 from sdesim.asynchrony.events import AbstractProtocol, AbstractServer, Arrival, Asynchronous, Job
 from sdesim.asynchrony.tables import Timetable
 from sdesim.dynamics import Agents, Dynamics
@@ -127,7 +128,7 @@ def _walked(protocol: AbstractProtocol, worker: NDArray, job: NDArray, p: int, n
     """
     model = Dynamics(Quadratic(), eta=1.0)
     stepper = Asynchronous(protocol)
-    zero, seed = jnp.zeros((), jnp.int32), jnp.zeros(2, jnp.uint32)
+    zero, seed = jnp.zeros((), jnp.int32), random.seed_words(0)
     size = stepper.sizes(model, zero)
     quiet: Kick = lambda x, gradients, size: jnp.zeros_like(x)
 
