@@ -22,6 +22,7 @@ from sdesim.observe import AbstractObservable, QuorumLoss, Spread, View, coordin
 from sdesim.random import Generator, Seed, seed_number, seed_words
 from sdesim.results.recipe import Call
 from sdesim.results.result import Result
+from sdesim.results.schema import device_of
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
 from sdesim.sums import plain
 
@@ -258,6 +259,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "until": setup.until,
         "random": setup.seed.generator,
         "path": str(lanes.path),
+        "device": None if is_traced(agents) else device_of(agents.devices()),
         **called,
     }
     if setup.start is not None and (before := setup.start.ran_before(settings)):

@@ -71,6 +71,7 @@ def decisive(dof: float = math.inf, looks: int = 1) -> float:
 # -- over independent simulations --------------------------------------------------------------------------------------
 
 
+@np.errstate(invalid="ignore", over="ignore")  # of what is not finite there is none: NaN
 def standard_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
     """Of the mean over an axis of independent simulations, from their variance; NaN of one simulation.
 
@@ -99,6 +100,7 @@ def median_error(values: ArrayLike, axis: int = 0) -> np.ndarray:
     return np.sqrt(np.pi / 2) * standard_error(values, axis)
 
 
+@np.errstate(invalid="ignore")
 def monte_carlo(values: ArrayLike, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the simulation axis and its standard error.
 

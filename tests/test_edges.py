@@ -106,6 +106,24 @@ def test_a_result_in_float32_goes_on_in_float64():
     np.testing.assert_allclose(long.agents, whole.agents, atol=1e-6)
 
 
+def test_float64_is_kept_by_load_and_its_rounding_is_warned_of(tmp_path, float32):
+    """As xarray keeps it; where a run goes on in float32 it says so, and within x64 it goes on to the bit."""
+    go_on = lambda result: sdesim.simulate(model(), steps=2, init=result).agents
+    with jax.enable_x64(True):
+        result = sdesim.simulate(model(), steps=2, **RUN)
+        expected = go_on(result)
+    result.save(tmp_path / "run.nc")
+    loaded = sdesim.load(tmp_path / "run.nc")
+    assert loaded.agents.dtype == loaded.state.x.dtype == loaded.quorum.dtype == np.float64
+    np.testing.assert_array_equal(loaded.agents, result.agents)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(go_on(loaded), expected)
+    for kept in (result, loaded):
+        with pytest.warns(UserWarning, match="is of float64, and goes on rounded to float32; .* JAX_ENABLE_X64=1"):
+            np.testing.assert_allclose(go_on(kept), expected, atol=1e-6)
+    assert "s, float64 on cpu: cpu x 1; " in repr(loaded)
+
+
 def test_gradients_and_maps_over_what_is_no_part_of_the_model():
     sizes = dict(agents=4, sims=2, steps=3, init=1.0)
     dw = jnp.ones((3, 2, 4, 1)) * 0.1

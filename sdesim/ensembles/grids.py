@@ -24,7 +24,7 @@ from sdesim.ensembles.durable import Engine, durable_sweep, sketched
 from sdesim.ensembles.engines import engine_of
 from sdesim.ensembles.identity import difference
 from sdesim.ensembles.opening import header_of
-from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points, with_errors
+from sdesim.ensembles.points import Sweep, combined, on_design, on_grid, product_of, run_points
 from sdesim.ensembles.setup import changed, instead
 from sdesim.ensembles.simulations import Simulations
 from sdesim.ensembles.sweeps import AbstractSweep, Estimate
@@ -32,7 +32,7 @@ from sdesim.ensembles.warnings import warn_of_divergence
 from sdesim.fields import check_choice, check_count, check_flags, shown, warn
 from sdesim.observe import AbstractObservable
 from sdesim.random import Generator
-from sdesim.results.datasets import describe, dimension
+from sdesim.results.datasets import describe, dimension, with_errors
 from sdesim.results.files import Damaged
 from sdesim.results.stores.folder import MANIFEST, Store
 from sdesim.steppers import AbstractStepper

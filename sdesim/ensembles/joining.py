@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sdesim.ensembles.points import with_errors
 from sdesim.fields import shown
 from sdesim.random import said_in
-from sdesim.results.datasets import as_now, describe, dimension
+from sdesim.results.datasets import as_now, describe, dimension, with_errors
 from sdesim.results.schema import Header
 
 

@@ -39,10 +39,9 @@ from sdesim.fields import (
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
 from sdesim.random import Generator, seed_number, seed_words
-from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis, has_mean
+from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
-from sdesim.statistics import monte_carlo
 from sdesim.steppers import AbstractStepper, stepper_of
 from sdesim.sums import plain
 
@@ -633,25 +632,6 @@ def on_grid(data: xr.Dataset, numbers: Mapping[str, list]) -> xr.Dataset:
     shaped = lambda v: ((*labels, *v.dims[1:]), v.values.reshape(*counts, *v.shape[1:]), v.attrs)
     variables = {name: shaped(v) for name, v in data.data_vars.items()}
     return xr.Dataset(variables, {**data.coords, **labels}, data.attrs)
-
-
-def with_errors(data: xr.Dataset) -> xr.Dataset:
-    """The data with the mean over simulations, and its standard error, of all that has no agent axis.
-
-    Args:
-        data: with a dimension "sim".
-
-    Returns:
-        The data, with `NAME_mean` and `NAME_stderr` of each such variable.
-    """
-    summaries: dict[str, Any] = {}
-    for name, value in data.data_vars.items():
-        if not has_mean(str(name), value.dims):
-            continue
-        mean, stderr = monte_carlo(value.values, axis=value.dims.index("sim"))
-        rest = tuple(a for a in value.dims if a != "sim")
-        summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
-    return data.assign(summaries)
 
 
 def on_design(data: xr.Dataset, columns: Mapping[str, Sequence]) -> xr.Dataset:

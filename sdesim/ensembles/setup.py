@@ -291,7 +291,7 @@ class Setup:
             exact=self.exact,
             increments=given,
             arrays=arrays,
-            dtype=jnp.result_type(float) if self.start is None else self.start.state.x.dtype,
+            dtype=jnp.result_type(float),
         )
         same = new is model and stepper is bare and all(map(operator.is_, watched, self.observables))
         if self.key is not None and model is self.model and same and need <= SMALL and path.kernel is None:

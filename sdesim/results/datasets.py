@@ -11,6 +11,7 @@ import xarray as xr
 from sdesim.results.files import Damaged, read_sealed, write_sealed
 from sdesim.results.recipe import Call
 from sdesim.results.schema import VERSION, VERSIONED, Header
+from sdesim.statistics import monte_carlo
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
@@ -37,6 +38,25 @@ def has_mean(name: str, dims: Iterable[Any]) -> bool:
         dims: its dimensions.
     """
     return name != "diverged" and not any(str(a).endswith("agent") for a in dims)
+
+
+def with_errors(data: xr.Dataset) -> xr.Dataset:
+    """The data with the mean over simulations, and its standard error, of all that has no agent axis.
+
+    Args:
+        data: with a dimension "sim".
+
+    Returns:
+        The data, with `NAME_mean` and `NAME_stderr` of each such variable.
+    """
+    summaries: dict[str, Any] = {}
+    for name, value in data.data_vars.items():
+        if not has_mean(str(name), value.dims):
+            continue
+        mean, stderr = monte_carlo(value.values, axis=value.dims.index("sim"))
+        rest = tuple(a for a in value.dims if a != "sim")
+        summaries[f"{name}_mean"], summaries[f"{name}_stderr"] = (rest, mean), (rest, stderr)
+    return data.assign(summaries)
 
 
 # What files hold beside what is observed, by name: units and meaning. Lengths and times are those of the loss, see

@@ -17,16 +17,17 @@ from jaxtyping import Array
 
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described, is_traced, shown
+from sdesim.fields import described, is_traced, shown, warn
 from sdesim.random import said_in
-from sdesim.results.datasets import attributes, describe, label_of, read_described, write_dataset
+from sdesim.results.datasets import attributes, describe, label_of, read_described, with_errors, write_dataset
 from sdesim.results.recipe import Call
-from sdesim.statistics import paired
+from sdesim.statistics import mean_of, monte_carlo, paired
 from sdesim.steppers import AbstractStepper
 from sdesim.sums import Sum
 
 _SHARED = "shared_"
 SCREEN = 100  # characters of a line
+COORDINATES = 3  # of many, whose means are shown on a screen
 LABELS = ("sim", "agent", "dim", "step")
 """Coordinates of results, which no variable may be called."""
 FINAL = ("agents", "quorum", "center", "velocity", "spread", "quorum_loss", "diverged")
@@ -38,9 +39,19 @@ OF_THE_END = {
 """Units and meaning of those whose name is also an observable's."""
 
 
+def _over_simulations(name: str) -> tuple[property, property]:
+    """Mean of an attribute over simulations, and its standard error, as a sweep has them at each point."""
+    found = lambda self: (None, None) if getattr(self, name) is None else monte_carlo(getattr(self, name))
+    mean = property(lambda self: found(self)[0], doc=f"Mean over simulations of `{name}`, in NumPy.")
+    return mean, property(lambda self: found(self)[1], doc=f"Standard error of `{name}_mean`; NaN of one simulation.")
+
+
 @dataclasses.dataclass(eq=False, repr=False)
 class Result:
     """The outcome of `simulate`.
+
+    Means over simulations and their Monte Carlo errors are named as at a point of a sweep: `quorum_mean`,
+    `quorum_stderr`, and so of `center`, `spread` and `quorum_loss`.
 
     Attributes:
         agents: final positions, (sims, agents, dims).
@@ -93,6 +104,11 @@ class Result:
         noise = {"seed": self.seed, "random": said_in(self.run), "first_sim": self.first_sim}
         return {"agents": agents, "sims": sims, "dims": dims, **noise}
 
+    quorum_mean, quorum_stderr = _over_simulations("quorum")
+    center_mean, center_stderr = _over_simulations("center")
+    spread_mean, spread_stderr = _over_simulations("spread")
+    quorum_loss_mean, quorum_loss_stderr = _over_simulations("quorum_loss")
+
     @property
     def time(self) -> Array:
         """Of the coupling, (sims,)."""
@@ -124,6 +140,9 @@ class Result:
 
         Raises:
             ValueError: where the model that continues has other state than the one that ran.
+
+        Warns:
+            UserWarning: where numbers of float64 are rounded to float32.
         """
         x = jax.ShapeDtypeStruct(self.state.x.shape, jnp.result_type(float))
         fresh = jax.eval_shape(jax.vmap(lambda x: stepper.init(model, x), in_axes=-1, out_axes=-1), x)
@@ -137,6 +156,12 @@ class Result:
                 f"{[a.shape for a in leaves]} where {shapes} is needed"
             )
         kinds = [a.dtype for a in jax.tree.leaves(fresh)]  # a float32 result goes on in float64 if x64 is on
+        if any(a.dtype == np.float64 and kind == np.float32 for a, kind in zip(leaves, kinds, strict=True)):
+            warn(
+                "init: the result to continue is of float64, and goes on rounded to float32; to keep its digits set "
+                "JAX_ENABLE_X64=1, or continue it within jax.enable_x64(True)",
+                UserWarning,
+            )
         leaves = [jnp.asarray(a, kind) for a, kind in zip(leaves, kinds, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
@@ -165,7 +190,8 @@ class Result:
     def to_xarray(self) -> xr.Dataset:
         """All of it as a labeled Dataset, with provenance in the attributes.
 
-        What is so at the end is `agents`, `quorum`, `center`, `velocity`, `spread`, `quorum_loss`; what was recorded
+        What is so at the end is `agents`, `quorum`, `center`, `velocity`, `spread`, `quorum_loss`, with `NAME_mean` and
+        `NAME_stderr` over simulations of what is not of single agents; what was recorded
         over "step" has its observable's name, or NAME_series where that is one of these. `time` along "step" is the
         coupling's; of workers in virtual time it is in seconds, by simulation, or the dimension itself.
         """
@@ -181,6 +207,7 @@ class Result:
             variables["velocity"] = (("sim", "agent", "dim"), np.asarray(self.velocity))
         if self.quorum_loss is not None:
             variables["quorum_loss"] = (("sim",), np.asarray(self.quorum_loss), attributes(OF_THE_END["quorum_loss"]))
+        variables = {str(name): value for name, value in with_errors(xr.Dataset(variables)).variables.items()}
         taken = {*FINAL, *LABELS}
         for name, value in self.observed.items():
             axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
@@ -242,6 +269,8 @@ class Result:
             if self.observed
             else "nothing"
         )
+        device = self.run.get("device")  # not there in files of a version that did not say it
+        how = (f"{self.agents.dtype}{f' on {device}' if device else ''}", self.run.get("path"))
         steps_of = lambda run: ", ".join(str(run[n]) for n in ("stepper", "order") if run.get(n) is not None)
         before = "; ".join(
             f"to step {ran['step']}: {_written(ran['model'])}, {steps_of(ran)}" for ran in self.run.get("before", ())
@@ -251,12 +280,27 @@ class Result:
             "model": parts,
             "steps": steps_of(self.run),
             **({"before": before} if before else {}),
-            "computed": f"in {self.seconds:.3g} s; {self.run.get('path', '')}",
+            "computed": f"in {self.seconds:.3g} s, {'; '.join(str(said) for said in how if said)}",
             "diverged": self._diverged(),
+            **({} if is_traced(self.agents) else {"means": self._means()}),
             "noise": f"seed {self.seed}, simulations {self.first_sim} to {last}, by {said_in(self.run)}",
             "at the end": ", ".join(here),
             "recorded": seen,
         }
+
+    def _means(self) -> str:
+        """What is at the end, as means over simulations with their standard errors."""
+        said: dict[str, str] = {}
+        for name in ("quorum", "center", "spread", "quorum_loss"):
+            if (values := getattr(self, name)) is None:
+                continue
+            few = values[:, :COORDINATES].T if values.ndim > 1 else values[None]  # of many coordinates the first
+            each = [_with_error(np.asarray(value)) for value in few]
+            each += ["..."] if values.ndim > 1 and values.shape[1] > COORDINATES else []
+            said[name] = f"({', '.join(each)})" if len(each) > 1 else each[0]
+        if said["center"] == said["quorum"]:
+            del said["center"]
+        return ", ".join(f"{name} {value}" for name, value in said.items())
 
     def _diverged(self) -> str:
         """How many simulations diverged, and when the first."""
@@ -393,7 +437,9 @@ class _Said:
 
     def __init__(self, said: dict[str, Any]):
         self.said = said
-        computes = {name: value for name, value in said["run"].items() if name not in ("call", "init", "path")}
+        computes = {
+            name: value for name, value in said["run"].items() if name not in ("call", "init", "path", "device")
+        }
         self.key = digest({**said, "seconds": None, "run": computes})
 
     def __eq__(self, other: object):
@@ -436,7 +482,7 @@ def _unflatten(said: _Said, children: tuple[dict[str, Any], Any]) -> Result:
     arrays, model = children
     run = dict(said.said["run"])
     if is_traced(children):  # what comes out of jit was computed from other results too, which are equal for it
-        run |= {"call": _TRACED, "path": "within a transformation of JAX"}
+        run |= {"call": _TRACED, "path": "within a transformation of JAX", "device": None}
     if model is not None:
         run["model"] = eqx.combine(model, run["model"])
     return Result(**{**said.said, **arrays, "run": run})
@@ -466,7 +512,8 @@ def load(path: str | os.PathLike, model: Dynamics | None = None) -> Result:
         model: that ran, to be restored with the result: a file holds its description alone.
 
     Returns:
-        The result; of its model a description, unless it was given.
+        The result; of its model a description, unless it was given. Digits that JAX has no room for, of float64 outside
+        of x64, are kept in arrays of NumPy.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -483,21 +530,21 @@ def load(path: str | os.PathLike, model: Dynamics | None = None) -> Result:
         raise ValueError(f"model: must be the one that ran; {why}")
     axes = {name: tuple(a) for name, a in header.own["observed_axes"].items()}
     found = {name: data[f"{name}_series" if f"{name}_series" in data else name] for name in axes}
-    leaves = [jnp.asarray(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
-    velocity = jnp.asarray(data["velocity"].values) if "velocity" in data else None
+    leaves = [_as_saved(data[f"{_SHARED}{i}"].values) for i in range(sum(str(v).startswith(_SHARED) for v in data))]
+    velocity = _as_saved(data["velocity"].values) if "velocity" in data else None
     # The structure of what is shared and kept is the model's and the stepper's to know: `restart` restores it.
     rest, clock, before = leaves[1 if velocity is None else 2 : -4], Sum(*leaves[-4:-2]), Sum(*leaves[-2:])
     state = State(leaves[0], None if velocity is None else leaves[1], rest, None, None, clock, before)
-    agents = jnp.asarray(data["agents"].values)
+    agents = _as_saved(data["agents"].values)
     at_the_end = lambda name: name in data and data[name].dims == ("sim",)  # in files of format 2 it was the series
     timed = "time" in data.coords and data["time"].dims == ("step",)
     return Result(
         agents=agents,
-        quorum=jnp.asarray(data["quorum"].values),
-        center=jnp.asarray(data["center"].values),
+        quorum=_as_saved(data["quorum"].values),
+        center=_as_saved(data["center"].values),
         velocity=velocity,
-        spread=jnp.asarray(data["spread"].values) if at_the_end("spread") else _spread(agents),
-        quorum_loss=jnp.asarray(data["quorum_loss"].values) if at_the_end("quorum_loss") else None,
+        spread=_as_saved(data["spread"].values) if at_the_end("spread") else _spread(agents),
+        quorum_loss=_as_saved(data["quorum_loss"].values) if at_the_end("quorum_loss") else None,
         observed={name: _as_saved(value.values) for name, value in found.items()},
         observed_axes=axes,
         observed_labels={name: label for name, value in found.items() if (label := label_of(value)) is not None},
@@ -534,6 +581,11 @@ def _written(model: dict[str, Any]) -> str:
         else:
             said.append(f"{name}={_number(numbers[name])}" if name in numbers else f"{kind}({inner})")
     return ", ".join(said)
+
+
+def _with_error(values: np.ndarray) -> str:
+    """The mean of simulations, (sims,), with its standard error if it has one."""
+    return f"{values[0]:.4g}" if values.size == 1 else str(mean_of(values))
 
 
 def _number(value: Any) -> str:
@@ -595,7 +647,7 @@ def stepped(run: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Values by name.
     """
-    others = ("model", "every", "fast", "exact", "until", "path", "init", "call", "before")
+    others = ("model", "every", "fast", "exact", "until", "random", "path", "device", "init", "call", "before")
     return {name: value for name, value in run.items() if name not in others}
 
 
@@ -623,6 +675,6 @@ def _roomier(leaf: Array, shape: tuple[int, ...], room: bool) -> Array:
 
 
 def _as_saved(values: np.ndarray) -> Array:
-    """A JAX array, unless that has no room for the digits (counts in float64)."""
+    """A JAX array, unless that has no room for the digits: float64 where JAX has float32."""
     array = jnp.asarray(values)
     return array if array.dtype == values.dtype else values  # pyright: ignore[reportReturnType]

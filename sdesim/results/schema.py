@@ -39,18 +39,30 @@ def _versions() -> dict[str, str]:
     return {f"{name}_version": importlib.metadata.version(name) for name in _PACKAGES}
 
 
+def device_of(devices: Iterable[Any]) -> str:
+    """What computes.
+
+    Args:
+        devices: of JAX, of one kind.
+
+    Returns:
+        Platform, kind and how many, such as "gpu: NVIDIA H100 80GB HBM3 x 1".
+    """
+    first, *others = devices
+    return f"{first.platform}: {first.device_kind} x {1 + len(others)}"
+
+
 def provenance() -> dict[str, str]:
     """Versions, commit, device, precision and time, by the names of their fields."""
     import jax  # here: who only reads does not wait for it
 
-    device = jax.devices()[0]
     return {
         "sdesim_version": __version__,
         "commit": source.commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         **_versions(),
-        "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
+        "device": device_of(jax.devices()),
         "x64": str(jax.dtypes.canonicalize_dtype(float).itemsize == 8),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -12,7 +12,7 @@ import sdesim
 from sdesim import asynchrony, noise, observe, schedules
 from sdesim.asynchrony import Exponential
 from sdesim.results.result import FINAL
-from sdesim.statistics import paired, standard_error
+from sdesim.statistics import mean_of, paired, standard_error
 
 WATCHED = [observe.Spread(), observe.QuorumLoss(), observe.MeanLoss(), observe.Quorum()]
 
@@ -28,7 +28,8 @@ def run(k=1.0, steps=20, model=None, **more):
 
 
 def test_a_result_and_a_sweep_have_the_same_names_for_the_same():
-    result = run().to_xarray()
+    made = run()
+    result = made.to_xarray()
     how = dict(agents=3, sims=8, seed=5, init=sdesim.init.Normal(), observe=WATCHED, every=4)
     swept = sdesim.sweep(model_of(), {"coupling.k": [1.0, 2.0]}, steps=20, **how).isel(coupling_k=0, drop=True)
     shared = [name for name in result if not str(name).startswith("shared")]
@@ -39,6 +40,11 @@ def test_a_result_and_a_sweep_have_the_same_names_for_the_same():
         np.testing.assert_allclose(result[name], swept[name], rtol=1e-9, err_msg=name)
     for name in ("sim", "agent", "dim", "step"):
         np.testing.assert_array_equal(result[name], swept[name])
+    for name in ("quorum", "center", "spread", "quorum_loss"):
+        np.testing.assert_array_equal(getattr(made, f"{name}_mean"), result[f"{name}_mean"])
+        np.testing.assert_array_equal(getattr(made, f"{name}_stderr"), result[f"{name}_stderr"])
+    said = f"means       quorum {mean_of(made.quorum[:, 0])}, spread {mean_of(made.spread)}, quorum_loss"
+    assert said in repr(made)
 
 
 def test_what_is_at_the_end_is_the_last_record():
@@ -111,17 +117,19 @@ def test_a_result_says_what_ran_on_a_screen(tmp_path):
         assert words in said
     for words in ("Gaussian(sigma=1)", "eta=0.1", "EulerMaruyama, jacobi", "none", "seed 5, simulations 0 to 7"):
         assert words in said
-    assert re.search(r"in [\d.e-]+ s; ", said) and "spread, quorum_loss, mean_loss, quorum; 6 records over step" in said
+    assert re.search(r"in [\d.e-]+ s, float64 on cpu: cpu x 1; ", said)
+    assert "spread, quorum_loss, mean_loss, quorum; 6 records over step" in said
     result.save(tmp_path / "run.nc")
     assert repr(sdesim.load(tmp_path / "run.nc")).splitlines()[1:3] == said.splitlines()[1:3]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_result_says_what_diverged():
     model = sdesim.Dynamics(lambda x: -jnp.sum(jnp.exp(x * x)), eta=1.0)
     with pytest.warns(sdesim.DivergenceWarning):
         result = sdesim.simulate(model, sims=2, steps=20, init=np.array([[[0.0]], [[2.0]]]))
     dated = int(result.diverged[1])
-    assert f"1 of 2, the first at step {dated} (simulation 1)" in repr(result)
+    assert f"1 of 2, the first at step {dated} (simulation 1)" in repr(result) and "± nan" in repr(result)
 
 
 def test_a_traced_result_can_be_shown():
