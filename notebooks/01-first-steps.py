@@ -93,3 +93,5 @@ plt.show()
 # The error bars are three Monte Carlo standard errors over simulations. Next: change the loss, try
 # `sdesim.Elastic(k=2.0, center_rate=1.0)`, add `momentum=sdesim.Nesterov(0.9)`, or read
 # [the models](../docs/models.md) and [how to write your own](../docs/extending.md).
+# (Without `center_rate=` it is `k` times the number of agents, as symmetry of the pulls wants it, and the center
+# diverges where `eta * k * (agents + 1)` exceeds 2: a warning says so.)

@@ -1,5 +1,6 @@
 """Bad input to models and runs: one line that names the argument, its value and what would be right."""
 
+import re
 import warnings
 
 import jax.numpy as jnp
@@ -205,15 +206,20 @@ def test_stiff_coupling_warns(rule, agents, order):
 
 
 def test_stability_warning_states_the_limit():
-    """The gain that the warning names is one that does not warn."""
-    make = lambda k: sdesim.Dynamics(square, coupling=coupling.Elastic(k), eta=0.05)
+    """The numbers that the warning names as stable do not warn, nor those just below its limits."""
+    make = lambda k, rate=None: sdesim.Dynamics(square, coupling=coupling.Elastic(k, rate), eta=0.05)
     with pytest.warns(sdesim.StabilityWarning, match=r"eta \* stiffness = 4.5 is beyond 2.*2.25 times") as caught:
         simulate(make(10.0), agents=8)
-    limit = float(str(caught[0].message).split("to at most ")[1].rstrip(")"))
-    assert limit == pytest.approx(2 / 0.05 / 9, rel=1e-3)
+    said = str(caught[0].message)
+    k, rate = ([*map(float, found)] for found in re.findall(r"to less than ([\d.]+), such as ([\d.]+\d)", said))
+    assert k[0] == pytest.approx(2 / 0.05 / 9, rel=1e-3) and rate[0] == pytest.approx(2 / 0.05 - 10, rel=1e-3)
+    assert "center_rate=80 to less than 30, such as 15, which by default is k * agents" in said
     with warnings.catch_warnings():
         warnings.simplefilter("error", sdesim.StabilityWarning)
-        simulate(make(limit * 0.999), agents=8)
+        for stable in (make(0.999 * k[0]), make(k[1]), make(10.0, 0.999 * rate[0]), make(10.0, rate[1])):
+            simulate(stable, agents=8)
+    with pytest.warns(sdesim.StabilityWarning, match=r"\(center_rate=40 to less than 30, such as 15\)"):
+        simulate(make(10.0, 40.0), agents=8)
 
 
 def test_stability_of_velocity_coupling_and_small_steps():

@@ -139,11 +139,13 @@ def options_of(config: Any) -> list[tuple[str, Any, Any]]:
 
 def _parse(experiment: Experiment, config: Any, preset: str, arguments: list[str]) -> tuple[Path, Any]:
     """The output folder and the configuration, by tyro over the configuration's own dataclass."""
-    command = dataclasses.make_dataclass("figure", options_of(config))
-    sizes = ", ".join(experiment.presets)
+    said = f"{', '.join(experiment.presets)}: sets all numbers below but those that are given."
+    sizes = Annotated[str, tyro.conf.arg(metavar="SIZE", help=said)]  # which was taken before, and is listed here
+    options = [("preset", sizes, dataclasses.field(default=preset)), *options_of(config)]
+    command = dataclasses.make_dataclass("figure", options)
     description = (
-        f"{experiment.title}. Defaults are those of --preset {preset} (one of {sizes}). Where the "
-        "paper's own numbers are lost, these are chosen; put those in if you have them. With --from FILE, which takes "
+        f"{experiment.title}. Defaults are those of --preset {preset}. Where the paper's own numbers are lost, these "
+        "are chosen; put those in if you have them. With --from FILE, which takes "
         "--out alone, nothing is run: a NAME.nc that was written before is judged and drawn again. With --store DIR "
         "its sweeps are kept there as they run: the same command goes on after a crash, and --processes N or "
         "--scheduler ADDRESS have others compute. --worker says and draws nothing: to be started n times by any "

@@ -408,11 +408,12 @@ class AbstractCoupling(Part):
         """
         return float(np.max(ticks))
 
-    def gentler(self, excess: float) -> str | None:
+    def gentler(self, excess: float, agents: int) -> str | None:
         """Which number to lower, and to what, for a coupling that is slower.
 
         Args:
             excess: how many times slower, greater than 1.
+            agents: of one simulation.
 
         Returns:
             Words for a message; None where no number alone does it.
@@ -453,4 +454,18 @@ def lower_gain(k: Array | Gain, excess: float) -> str | None:
         Words for a message; None for a gain of 0 or one that cannot be looked at.
     """
     gain = concrete(k, np.max)
-    return f"k={gain:g} to at most {gain / excess:.4g}" if gain else None
+    return below("k", gain, gain / excess) if gain else None
+
+
+def below(name: str, value: float, limit: float) -> str:
+    """Which number to lower for a coupling that is stable, and to what: half of the limit is well within it.
+
+    Args:
+        name: of the number.
+        value: that it has.
+        limit: at which a step no longer amplifies, greater than 0.
+
+    Returns:
+        Words for a message.
+    """
+    return f"{name}={value:g} to less than {limit:.4g}, such as {limit / 2:.2g}"

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling.base import AbstractPull, Mean, Order, gain_of, lower_gain, scaled_difference, toward
+from sdesim.coupling.base import AbstractPull, Mean, Order, below, gain_of, lower_gain, scaled_difference, toward
 from sdesim.fields import check_sign, concrete, named, number, optional_number
 
 
@@ -81,8 +81,14 @@ class Elastic(AbstractPull):
             return max(abs(1 - alpha), abs(1 - alpha - beta))
         return max(abs(1 - alpha), abs((1 - alpha) * (1 - beta)))  # so that DOWNPOUR, alpha = 1, is stable (Z 6.2)
 
-    def gentler(self, excess: float):
-        return lower_gain(self.k, excess) if self.center_rate is None else None
+    def gentler(self, excess: float, agents: int):
+        if (rates := self._rates(agents)) is None:
+            return None
+        (k, rate), symmetric = rates, self.center_rate is None
+        said = [lower_gain(self.k, excess)] if symmetric else []
+        if (limit := (k + rate) / excess - k) > 0:
+            said.append(below("center_rate", rate, limit) + (", which by default is k * agents" if symmetric else ""))
+        return ", or ".join(words for words in said if words) or None
 
     def _rates(self, agents: int) -> tuple[float, float] | None:
         """Those of the agents and of the center; None where they cannot be looked at."""

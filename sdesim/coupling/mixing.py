@@ -112,7 +112,7 @@ class Mixing(AbstractCoupling):
         away, k = self._away(), concrete(self.k, np.max)
         return None if away is None or k is None else float(np.abs(1 - step * k * away).max(initial=0.0))
 
-    def gentler(self, excess: float):
+    def gentler(self, excess: float, agents: int):
         return lower_gain(self.k, excess)
 
 

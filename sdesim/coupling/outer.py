@@ -100,5 +100,5 @@ class Outer(AbstractCoupling):
         one = kept + step * flow if order == "jacobi" else (np.eye(2) + step * flow) @ kept
         return float(np.abs(np.linalg.eigvals(one)).max(initial=abs(1 - step * k)))
 
-    def gentler(self, excess: float):
+    def gentler(self, excess: float, agents: int):
         return lower_gain(self.k, excess)

@@ -35,5 +35,5 @@ class Quorum(AbstractPull):
     def stiffness(self, agents: int):
         return 0.0 if agents == 1 else concrete(self.k, np.max)  # one agent is its own mean
 
-    def gentler(self, excess: float):
+    def gentler(self, excess: float, agents: int):
         return lower_gain(self.k, excess)

@@ -109,5 +109,5 @@ class Spiking(AbstractCoupling):
         k, magnification = concrete(self.k, np.max), concrete(self.magnification, np.max)
         return None if k is None or magnification is None else k * max(1.0, magnification)
 
-    def gentler(self, excess: float):
+    def gentler(self, excess: float, agents: int):
         return lower_gain(self.k, excess)

@@ -93,8 +93,8 @@ class Streaming(AbstractCoupling):
     def amplification(self, step: float, agents: int, order: Order):
         return self.rule.amplification(step, agents, order)
 
-    def gentler(self, excess: float):
-        return self.rule.gentler(excess)
+    def gentler(self, excess: float, agents: int):
+        return self.rule.gentler(excess, agents)
 
 
 class _Turn(AbstractCoupling):

@@ -185,7 +185,7 @@ class Tree(AbstractCoupling):
                 matrix[row, row + 1] = -to_parent
         return float(np.abs(np.linalg.eigvals(matrix)).max())
 
-    def gentler(self, excess: float):
+    def gentler(self, excess: float, agents: int):
         return lower_gain(self.k, excess) if self.up is None and self.down is None else None
 
     def amplification(self, step: float, agents: int, order: Order):

@@ -148,7 +148,7 @@ def warn_if_unstable(name: str, rule: AbstractCoupling, ticks: np.ndarray, agent
     if order == "jacobi" and stiffness is not None and stiffness > 0:
         excess = tick * stiffness / 2
         detail = f"eta * stiffness = {2 * excess:.3g} is beyond 2; reduce its rates or eta {excess:.3g} times"
-        if (gentler := rule.gentler(excess)) is not None:
+        if (gentler := rule.gentler(excess, agents)) is not None:
             detail += f" ({gentler})"
     elif stiffness is not None and stiffness < 0:
         detail = "a negative gain pushes agents apart"

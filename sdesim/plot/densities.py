@@ -4,12 +4,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from sdesim.fields import check_choice, check_count, shown
+from sdesim.fields import check_choice, check_count, shown, warn
 from sdesim.plot import theme
 from sdesim.plot.given import Drawable, array, check_drawn, coordinate, dataset, label, time_of
 from sdesim.results.result import Result
 
 RIDGES = 10
+BEYOND = 0.01
+"""The share of agents that a density may leave out in silence."""
 MOST_BINS = 100_000
 
 
@@ -35,7 +37,11 @@ def density(
         ax: axes to draw into; new ones by default.
 
     Returns:
-        The axes. What a `Density` counted outside of its bins is in no bin, and lessens the density.
+        The axes. What a `Density` counted outside of its bins, and what is not finite, is in no bin, and lessens the
+        density.
+
+    Warns:
+        UserWarning: where that is more than a hundredth of the agents at some time.
 
     Raises:
         TypeError: for what has no such data.
@@ -98,7 +104,9 @@ def over_time(
             raise ValueError(
                 f"data: {values.name} does not say where its bins are; must be what observe.Density recorded"
             )
-        return values[time], lower[1:], counts[:, 1:-1] / counts.sum(axis=1, keepdims=True) / np.diff(lower[1:])
+        share = counts / counts.sum(axis=1, keepdims=True)
+        _warn_of_left_out(values[time], 1 - share[:, 1:-1].sum(axis=1), f"beyond {lower[1]:g} to {lower[-1]:g}, or not")
+        return values[time], lower[1:], share[:, 1:-1] / np.diff(lower[1:])
     coordinates = [str(d) for d in values.dims if str(d).endswith("dim")]
     if dim is not None:
         if not coordinates:
@@ -110,7 +118,18 @@ def over_time(
         raise ValueError(f"data: {values.name} has no finite value to be drawn")
     edges = np.linspace(finite.min(), finite.max() + 1e-12 * max(1.0, abs(finite.max())), check_count("bins", bins) + 1)
     counts = np.array([np.histogram(row[np.isfinite(row)], edges)[0] for row in points], float)
-    return values[time], edges, counts / points.shape[1] / np.diff(edges)
+    share = counts / points.shape[1]
+    _warn_of_left_out(values[time], 1 - share.sum(axis=1), "not")
+    return values[time], edges, share / np.diff(edges)
+
+
+def _warn_of_left_out(time: xr.DataArray, share: np.ndarray, where: str) -> None:
+    """Say which share of the agents is in no bin at the time when most are not, (records,)."""
+    most = int(np.argmax(share))
+    if share[most] > BEYOND:
+        said = f"at {time.name} {time.values[most]:.6g} {100 * share[most]:.3g} % of the agents are {where} finite"
+        nothing = "" if share[most] < 1 else ", so that nothing is drawn there"
+        warn(f"data: {said}, and in no bin{nothing}", UserWarning)
 
 
 def _around(times: np.ndarray) -> np.ndarray:

@@ -15,6 +15,15 @@ from sdesim.statistics import grid_error, grid_mean
 TIMES = ("time", "step", "epoch")
 """What may be time along an axis, the first that is there."""
 BARS = 2.0  # standard errors that bands and bars show, to either side
+RECORDS = {
+    "agents": "observe.Snapshot()",
+    "quorum": "observe.Quorum()",
+    "center": "observe.Center()",
+    "velocity": "observe.Velocity()",
+    "spread": "observe.Spread()",
+    "quorum_loss": "observe.QuorumLoss()",
+}
+"""What records over time what results have at the end."""
 WIDE = 40  # characters of a line of a label
 DIVERGED = "0.85"
 """The color of what is not finite."""
@@ -125,8 +134,10 @@ def time_of(values: xr.DataArray, over: str | None) -> str:
     if over is not None:
         return check_choice("over", over, dims)
     if (found := next((d for d in TIMES if d in dims), None)) is None:
-        said = "" if values.name is None else f" of {values.name}"
-        raise ValueError(f"over=None: must be a dimension{said}, which has no time; known: {', '.join(dims)}")
+        said = "the array" if values.name is None else str(values.name)
+        seen = RECORDS.get(said, "those of sdesim.observe")
+        record = f"; to have it over time, record it: simulate(..., observe={seen})"
+        raise ValueError(f"over=None: {said} has no time; must be one of its dimensions, {', '.join(dims)}{record}")
     return found
 
 

@@ -16,6 +16,7 @@ from sdesim.view.sheets import sheets
 
 LOOPBACK = "127.0.0.1"
 COOKIE = "sdesim-view"
+ONCE = "The address with its token works once: use the browser that opened it, or start sdesim view again"
 
 
 class Token(AuthProvider):
@@ -65,7 +66,7 @@ class Token(AuthProvider):
         """There is no login: who is nobody is refused."""
 
         def refuse(handler: RequestHandler) -> str:
-            raise HTTPError(403)
+            raise HTTPError(403, reason=ONCE)
 
         return refuse
 

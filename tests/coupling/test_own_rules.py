@@ -20,7 +20,7 @@ class Limited(coupling.AbstractPull):
     def stiffness(self, agents):
         return float(np.max(self.k))
 
-    def gentler(self, excess):
+    def gentler(self, excess, agents):
         return lower_gain(self.k, excess)
 
 
@@ -57,7 +57,9 @@ def test_its_numbers_are_checked_by_name():
 
 
 def test_it_is_warned_of_with_the_number_to_lower():
-    with pytest.warns(sdesim.StabilityWarning, match=r"multiplies its fastest mode by 2\..*\(k=30 to at most 20\)"):
+    with pytest.warns(
+        sdesim.StabilityWarning, match=r"multiplies its fastest mode by 2\..*\(k=30 to less than 20, such as 10\)"
+    ):
         run(Limited(30.0))
 
 

@@ -1,6 +1,7 @@
 """Pictures by the numbers that are drawn: of lines, meshes, hatches and bars, and what their labels say."""
 
 import itertools
+import warnings
 
 import jax.numpy as jnp
 import matplotlib
@@ -157,6 +158,32 @@ def test_a_density_is_the_histogram_of_recorded_agents_to_the_count(result):
     np.testing.assert_allclose(data["density_bin"], edges[:-1])
     back = data["density"].sel(density_bin=0.3, method="pad")  # the bin that holds 0.3
     np.testing.assert_array_equal(back, ((snapshot >= 0.25) & (snapshot < 0.5)).sum(axis=-1))
+
+
+def test_a_density_says_which_share_of_agents_it_leaves_out(result):
+    """At the worst record: beyond the bins, or not finite; of one in a hundred and less it says nothing."""
+    data = result.to_xarray().isel(sim=[0])
+    few, snapshot = (data[name].copy(deep=True) for name in ("density", "snapshot"))
+    few[:], few[..., 5] = 0, 198
+    few[0, :, 0], few[0, 3, -1], snapshot[0, 4, 0] = 1, 1, np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        densities.over_time(few.isel(step=slice(3)), None)  # 1 of 199
+    few[0, 2, -1], few[0, 5, 1:-1] = 21, 0
+    for array, said in (
+        (few.isel(step=slice(5)), r"at step 8 10 % of the agents are beyond -2 to 2, or not finite, and in no bin$"),
+        (few, "at step 20 100 % of the agents .* no bin, so that nothing is drawn there"),
+        (snapshot, rf"at step 16 {100 / AGENTS:.3g} % of the agents are not finite, and in no bin"),
+    ):
+        with pytest.warns(UserWarning, match=said):
+            densities.over_time(array, None)
+
+
+def test_what_has_no_time_says_what_would_record_it(result):
+    with pytest.raises(
+        ValueError, match=r"over=None: center has no time; .*record it: simulate\(..., observe=observe.Center\(\)\)"
+    ):
+        plot.band(result, "center")
 
 
 def test_memory_of_a_density_does_not_grow_with_agents_or_steps():

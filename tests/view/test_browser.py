@@ -151,7 +151,7 @@ def status(address, **headers):
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=20) as answer:
             return answer.status, answer.headers.get("Set-Cookie", "")
     except urllib.error.HTTPError as error:
-        return error.code, ""
+        return error.code, error.reason
 
 
 def handshake(front, session, origin):
@@ -180,7 +180,8 @@ def test_only_who_has_the_token_is_let_in_and_once(view):
     assert status(view, Host="evil.example")[0] == 403  # a page elsewhere whose name leads to this machine
     code, cookie = status(view)
     assert code == 200 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
-    assert status(view)[0] == 403  # it was for one visit
+    code, why = status(view)  # it was for one visit
+    assert code == 403 and "works once: use the browser that opened it, or start sdesim view again" in why
     session = next(c for c in re.findall(r"sdesim-view=[^;]+", cookie))
     assert status(front, Cookie=session)[0] == 200
     assert status(front, Cookie=session, Host="evil.example")[0] == 403
