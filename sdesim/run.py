@@ -101,10 +101,8 @@ def simulate(
         TypeError: for an argument of another kind, likewise.
         MemoryError: before allocating more than is free.
     """
-    arguments = dict(
-        agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
-    )
-    arguments["random"] = random
+    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, random=random, first_sim=first_sim)
+    arguments |= dict(init=init, velocity=velocity, exact=exact)
     run = dict(steps=steps, until=until, at=at, epoch=epoch, observe=observe, every=every)
     run |= dict(increments=increments, fast=fast)
     said = dict(stepper=stepper, dt=dt, order=order)
@@ -174,10 +172,8 @@ def iterate(
         TypeError: as `simulate`.
         MemoryError: as `simulate`.
     """
-    arguments = dict(
-        agents=agents, sims=sims, dims=dims, seed=seed, init=init, velocity=velocity, first_sim=first_sim, exact=exact
-    )
-    arguments["random"] = random
+    arguments = dict(agents=agents, sims=sims, dims=dims, seed=seed, random=random, first_sim=first_sim)
+    arguments |= dict(init=init, velocity=velocity, exact=exact)
     run = dict(steps=steps, epoch=epoch, observe=observe, every=every, increments=increments, fast=fast)
     said = dict(order=order, period=period)
     return _simulate("sdesim.iterate", model, Iteration(period, order=order), said, arguments, run, memory, progress)

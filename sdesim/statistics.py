@@ -329,7 +329,7 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
 
     Args:
         one: with the dimension "sim".
-        other: what is subtracted, of the same simulations; also another point of the same sweep.
+        other: what is subtracted, of the same simulations, seed and generator; also another point of the same sweep.
 
     Returns:
         Of each variable NAME with the dimension "sim" that both have: the differences NAME, their mean NAME_mean and
@@ -338,7 +338,8 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
 
     Raises:
         TypeError: for what is no Dataset.
-        ValueError: where simulations are not the same, or nothing is in both.
+        ValueError: where simulations, or the seed or generator that settings name, are not the same, or nothing is in
+            both.
     """
     for name, data in (("one", one), ("other", other)):
         if not isinstance(data, xr.Dataset):
@@ -347,10 +348,11 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
             raise ValueError(f"{name}: has no simulations, and must have the dimension sim")
     if not np.array_equal(one["sim"].values, other["sim"].values):
         raise ValueError("other: has other simulations, and must have the same to be paired")
-    mine, its = _noise_of(one), _noise_of(other)
-    if differing := [name for name in mine if name in its and mine[name] != its[name]]:
-        name = differing[0]
-        raise ValueError(f"other: has {name}={its[name]!r}, and must have {name}={mine[name]!r} to be paired with one")
+    drawn, its = _noise_of(one), _noise_of(other)
+    for name in drawn:
+        if name in its and drawn[name] != its[name]:
+            wanted = f"must have {name}={drawn[name]!r} to be paired with one"
+            raise ValueError(f"other: has {name}={its[name]!r}, and {wanted}")
     made: dict[str, xr.DataArray] = {}
     for name in one.data_vars:
         mine, its = one[name], other.get(name)
@@ -375,7 +377,7 @@ def _noise_of(data: xr.Dataset) -> dict[str, Any]:
     if "settings" not in data.attrs:
         return {}
     settings = json.loads(data.attrs["settings"])
-    return {name: settings[name] for name in ("seed",) if name in settings} | {"random": said_in(settings)}
+    return {"random": said_in(settings), **({"seed": settings["seed"]} if "seed" in settings else {})}
 
 
 # -- densities ---------------------------------------------------------------------------------------------------------
