@@ -139,7 +139,34 @@ def setup(app):
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-process-docstring", as_markup, priority=100)  # before napoleon reads it
     app.connect("autodoc-skip-member", without_axes)
+    app.connect("doctree-read", sought)
     app.connect("build-finished", write_front_door)
+
+
+# -- search ------------------------------------------------------------------------------------------------------------
+
+SOUGHT = {
+    "docs/analysis": "gain limit threshold maximum stable instability",
+    "docs/asynchrony": "centre parameter server straggler custom heterogeneous",
+    "docs/engine": "CUDA GPU float32 float64 precision performance",
+    "docs/extending": "custom topology neighbor neighbour user-defined callback",
+    "docs/models": "custom topology neighbor neighbour centre decentralized federated",
+    "docs/pictures": "heatmap plot chart contour confidence interval error bar video custom",
+    "docs/recipes": "heatmap confidence interval custom CUDA GPU float64 precision centre howto example",
+    "docs/scaling": "CUDA GPU cluster parallel multiprocessing",
+    "docs/sweeps": "hyperparameter parameter scan heatmap resume checkpoint confidence interval",
+    "docs/training": "CUDA GPU custom topology centre PyTorch checkpoint",
+}
+"""Words that people type, by the page that answers; a search finds pages that have all its words."""
+html_search_scorer = "docs/_static/scorer.js"  # of the source, and not of this folder
+
+
+def sought(app, tree):
+    """The words of a page, as keywords, which the search knows."""
+    from docutils import nodes
+
+    if words := SOUGHT.get(app.env.docname):
+        tree.insert(0, nodes.meta("", name="keywords", content=", ".join(words.split())))
 
 
 # -- looks -------------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ AGENTS = 100
 
 # %%
 def loss(x):
-    return 0.25 * (x**2 - 1) ** 2 - 0.1 * x + 0.05 * jnp.cos(20 * x)
+    return jnp.sum(0.25 * (x**2 - 1) ** 2 - 0.1 * x + 0.05 * jnp.cos(20 * x))
 
 
 # %% [markdown]

@@ -38,7 +38,7 @@ AGENTS, STEPS = 250, 300
 
 # %%
 def loss(x):
-    return 0.1 * (x**4 - 5 * x**2 - 0.75 * x - 6 * jnp.cos(3.6 * x) + 4 * jnp.sin(16 * x))
+    return jnp.sum(0.1 * (x**4 - 5 * x**2 - 0.75 * x - 6 * jnp.cos(3.6 * x) + 4 * jnp.sin(16 * x)))
 
 
 model = sdesim.Dynamics(loss, sdesim.Quorum(k=3.0), sdesim.noise.Uniform(8.0), eta=0.05, momentum=sdesim.Nesterov(0.0))

@@ -22,7 +22,6 @@ import os
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
-import numpy as np
 
 import sdesim
 from sdesim import plot, statistics
@@ -38,7 +37,7 @@ AGENTS, STEPS = 50, 600
 
 # %%
 def loss(x):
-    return 0.1 * (x**4 - 5 * x**2 - 0.75 * x - 6 * jnp.cos(3.6 * x) + 4 * jnp.sin(16 * x))
+    return jnp.sum(0.1 * (x**4 - 5 * x**2 - 0.75 * x - 6 * jnp.cos(3.6 * x) + 4 * jnp.sin(16 * x)))
 
 
 gains = {"coupling.k": [0.25, 0.5, 1.0, 2.0, 4.0]}
@@ -56,7 +55,7 @@ print(data["QSGD"]["center"].transpose("sim", ...).shape)
 # independent runs.
 
 # %%
-difference = statistics.paired(data["EASGD"], data["QSGD"])
+difference = statistics.paired(data["EASGD"], data["QSGD"], names=("EASGD", "QSGD"))
 share = (difference["quorum_stderr"] / difference["quorum_apart"]).mean()
 print(f"the error of the difference is {share.values:.2f} of that of independent runs, on average")
 
@@ -70,13 +69,10 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constraine
 for name, found in data.items():
     plot.points(found, "spread", ax=left, label=name)
 left.legend()
-k = difference.coupling_k
-mean, error = difference["quorum_loss_mean"], difference["quorum_loss_stderr"]
-right.errorbar(k, mean, 2 * error, fmt="o-", capsize=3)
-right.axhline(0, color="0.6", lw=0.8)
-right.set(xscale="log", xlabel="gain of the coupling (1 / time)", ylabel="loss of the quorum, EASGD less QSGD")
-right.set_xticks(k.values, [f"{value:g}" for value in k.values])
+plot.points(difference, "quorum_loss", ax=right)
 for axes in (left, right):
+    axes.set_xscale("log")
+    axes.set_xticks(gains["coupling.k"], [f"{value:g}" for value in gains["coupling.k"]])
     axes.minorticks_off()
 plt.show()
-np.stack([k, mean, error], axis=1)
+difference[["quorum_loss_mean", "quorum_loss_stderr"]].to_dataframe()

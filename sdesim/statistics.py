@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from sdesim.fields import shown
 from sdesim.random import said_in
 
 ENOUGH = 10  # simulations whose own variance tells the error of their mean to a quarter
@@ -324,23 +325,26 @@ def drift(series: ArrayLike) -> float:
 # -- of paired simulations ---------------------------------------------------------------------------------------------
 
 
-def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+def paired(one: xr.Dataset, other: xr.Dataset, *, names: tuple[str, str] = ("one", "other")) -> xr.Dataset:
     """Differences of what two ensembles of the same noise have, simulation by simulation, with their errors.
 
     Args:
         one: with the dimension "sim".
         other: what is subtracted, of the same simulations, seed and generator; also another point of the same sweep.
+        names: what both are called in labels, which say "one - other".
 
     Returns:
         Of each variable NAME with the dimension "sim" that both have: the differences NAME, their mean NAME_mean and
         its standard error NAME_stderr, from the variance of the differences, and NAME_apart, the error that it would
-        have if the ensembles were independent.
+        have if the ensembles were independent. The attribute `difference` says which less which.
 
     Raises:
         TypeError: for what is no Dataset.
         ValueError: where simulations, or the seed or generator that settings name, are not the same, or nothing is in
-            both.
+            both, and for names that are not two texts.
     """
+    if not isinstance(names, tuple | list) or len(names) != 2 or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"names={shown(names)}: must be two texts, such as ('EASGD', 'QSGD')")
     for name, data in (("one", one), ("other", other)):
         if not isinstance(data, xr.Dataset):
             raise TypeError(f"{name}: must be a Dataset of xarray, got {type(data).__name__}")
@@ -361,9 +365,9 @@ def paired(one: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
         if mine.shape != its.shape or mine.dtype.kind not in "fiu":
             continue
         difference = mine.astype(float) - its.astype(float).values
-        difference.attrs = {**mine.attrs}
+        difference.attrs = {**mine.attrs, "difference": " - ".join(names)}
         if "long_name" in mine.attrs:
-            difference.attrs["long_name"] = f"difference: {mine.attrs['long_name']}"
+            difference.attrs["long_name"] = f"{' - '.join(names)}: {mine.attrs['long_name']}"
         apart = np.sqrt(grid_error(mine.astype(float)) ** 2 + grid_error(its.astype(float)).values ** 2)
         found = {"": difference, "_mean": grid_mean(difference), "_stderr": grid_error(difference), "_apart": apart}
         made |= {f"{name}{suffix}": values.assign_attrs(difference.attrs) for suffix, values in found.items()}

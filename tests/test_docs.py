@@ -114,6 +114,14 @@ def test_links_lead_somewhere(page):
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 
+def test_pages_that_are_sought_are_there():
+    conf = runpy.run_path(str(CONF))
+    listed = re.search(r"\^\((.*)\)\$/", (ROOT / conf["html_search_scorer"]).read_text())
+    assert listed is not None and conf["SOUGHT"]
+    for page in [*conf["SOUGHT"], *listed[1].replace("\\", "").split("|")]:
+        assert (ROOT / f"{page}.md").is_file(), page
+
+
 def test_reference_has_every_public_name():
     listed = [f"sdesim.{name}" for names in runpy.run_path(str(CONF))["MODULES"].values() for name in names.split()]
     shown = lambda home: any(home == module or home.startswith(f"{module}.") for module in listed)

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,9 @@ def array(data: Any, name: str | None) -> xr.DataArray:
     else:
         known = dataset(data)
         if name is None:
-            raise ValueError(f"name=None: must be a variable of data; known: {_listed(known)}")
-        check_choice("name", name, [str(v) for v in known.variables])
+            raise ValueError(f"name=None: must be a variable of data; known: {', '.join(_listed(known.data_vars))}")
+        if not isinstance(name, str) or name not in known.variables:
+            check_choice("name", name, _listed(known.variables))
         values = known[name]
     one = [d for d in values.dims if values.sizes[d] == 1 and d != "sim"]
     return values.isel(dict.fromkeys(one, 0))
@@ -93,8 +95,9 @@ def recorded(data: Any, name: str | None) -> xr.DataArray:
     return array(data, name)
 
 
-def _listed(data: xr.Dataset) -> str:
-    return ", ".join(str(name) for name in data.data_vars)
+def _listed(names: Iterable[Any]) -> list[str]:
+    """Names to choose from: what a result keeps to go on from, shared_0 and so on, is no picture."""
+    return [str(name) for name in names if not str(name).startswith("shared_")]
 
 
 def along(values: xr.DataArray, over: str | None) -> xr.DataArray:

@@ -303,7 +303,9 @@ def _each(mean: xr.DataArray, error: xr.DataArray, rest: list[str], style: dict[
 
 
 def _finish(axes: Axes, mean: xr.DataArray, over: str, name: str | None, legend: bool) -> None:
-    """Labels, where nobody has set others, plain ticks, and a legend where it is ours to make."""
+    """Labels, where nobody has set others, plain ticks, 0 of a difference, and a legend where it is ours to make."""
+    if "difference" in mean.attrs and axes.get_yscale() == "linear":
+        axes.axhline(0, color=theme.AGENTS, lw=0.8, zorder=1)
     if not axes.get_xlabel():
         axes.set_xlabel(label(mean[over], over))
     if not axes.get_ylabel():

@@ -341,7 +341,7 @@ class Result:
         """
         return self.to_xarray().isel(**where)
 
-    def paired(self, other: "Result") -> xr.Dataset:
+    def paired(self, other: "Result", *, names: tuple[str, str] = ("one", "other")) -> xr.Dataset:
         """The difference from another run of the same noise, simulation by simulation, with its error.
 
         Simulations of one number and one seed see the same noise, whatever the model: their difference is known far
@@ -349,6 +349,7 @@ class Result:
 
         Args:
             other: what is subtracted: of the same seed, simulations and agents.
+            names: what this and the other are called in labels.
 
         Returns:
             As `sdesim.statistics.paired`, of all that both have.
@@ -364,7 +365,7 @@ class Result:
             if mine != its:
                 raise ValueError(f"other: has {name}={its!r}, and must have {name}={mine!r} to be paired with this")
         own = lambda result: result.to_xarray().drop_vars([v for v in result.to_xarray() if str(v).startswith(_SHARED)])
-        return paired(own(self), own(other))
+        return paired(own(self), own(other), names=names)
 
     def then(self, longer: "Result") -> "Result":
         """This run and one that continues it, as one: what was recorded is joined.

@@ -16,7 +16,7 @@ import sdesim
 from sdesim import analysis, noise, observe, plot
 from sdesim.asynchrony import Exponential, timetable
 from sdesim.plot import densities, maps, theme
-from sdesim.statistics import standard_error
+from sdesim.statistics import paired, standard_error
 
 AGENTS, SIMS, STEPS, EVERY = 5, 6, 40, 4
 
@@ -117,6 +117,22 @@ def test_points_have_bars_of_two_standard_errors(swept):
     ends = np.array([piece[:, 1] for piece in bars.lines[2][0].get_segments()])
     np.testing.assert_allclose(ends[:, 1] - ends[:, 0], 4 * standard_error(values), rtol=1e-9)
     assert axes.get_xlabel() == "gain of the coupling (1 / time)"
+
+
+def test_a_difference_has_its_zero_and_says_which_less_which(swept):
+    found = paired(swept.sel(eta=0.1), swept.sel(eta=0.02), names=("fast", "slow"))
+    axes = plot.points(found, "quorum_loss")
+    assert " ".join(axes.get_ylabel().split()).startswith("fast - slow: loss at the mean")
+    assert [0, 0] in [line.tolist() for line in lines(axes)]
+    assert [0, 0] not in [line.tolist() for line in lines(plot.points(swept.sel(eta=0.1), "quorum_loss"))]
+
+
+def test_what_a_result_goes_on_from_is_no_choice(result):
+    assert "shared_0" in result.to_xarray()
+    for name in (None, "qorum"):
+        with pytest.raises(ValueError, match=r"^name=.*known") as error:
+            plot.points(result, name)
+        assert "quorum" in str(error.value) and "shared_" not in str(error.value)
 
 
 def test_a_band_over_the_time_of_the_coupling(result):

@@ -180,7 +180,7 @@ def test_paired_differences_are_known_better_on_common_random_numbers():
     assert float(found["spread_apart"]) == pytest.approx(apart)
     assert found["spread_stderr"] < 0.3 * found["spread_apart"]
     assert abs(found["spread_mean"] / found["spread_stderr"]) > 5 > abs(found["spread_mean"] / found["spread_apart"])
-    assert found["spread"].attrs["long_name"].startswith("difference: ") and "diverged" not in found
+    assert found["spread"].attrs["long_name"].startswith("one - other: ") and "diverged" not in found
 
 
 def test_of_independent_runs_both_errors_agree():
@@ -192,7 +192,8 @@ def test_of_independent_runs_both_errors_agree():
 
 def test_points_of_a_sweep_are_paired():
     data = sdesim.sweep(model_of(), {"coupling.k": [1.0, 1.1]}, agents=3, sims=50, steps=20, init=sdesim.init.Normal())
-    found = paired(data.isel(coupling_k=1), data.isel(coupling_k=0))
+    found = paired(data.isel(coupling_k=1), data.isel(coupling_k=0), names=("1.1", "1"))
+    assert found["spread_mean"].attrs["difference"] == "1.1 - 1"
     assert found["spread_stderr"] < 0.5 * found["spread_apart"]
     np.testing.assert_allclose(found["spread"], data["spread"][1] - data["spread"].values[0])
 
