@@ -59,7 +59,7 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
     Raises:
         TypeError: for what is no model or no stepper.
         ValueError: for steps that are no map of moments, with the reason, for one of too many moments, and for a point
-            that is no rest, with the nearest one.
+            that is no rest, with the minimum downhill.
     """
     if not isinstance(model, Dynamics):
         raise TypeError(f"model={shown(model)}: must be a sdesim.Dynamics")

@@ -44,7 +44,7 @@ def rest(model: Dynamics, near: ArrayLike = 0.0, *, agents: int = 1) -> NDArray:
     with jax.enable_x64(True):
         found = _downhill(_wide(model), point, p)
     if found is None:
-        raise ValueError(f"near={shown(near)}: {STEPS} of Newton's steps downhill come to no rest; begin nearer to it")
+        raise ValueError(f"near={shown(near)}: Newton's steps downhill from there come to no minimum; begin elsewhere")
     return found
 
 
@@ -81,7 +81,7 @@ def check_rest(model: Dynamics, point: NDArray, agents: int) -> None:
         agents: p.
 
     Raises:
-        ValueError: with the gradient there, and the nearest minimum.
+        ValueError: with the gradient there, and the minimum downhill.
     """
     said = f"at={_listed(point, 7)}"
     if model.objective.made_for is not None:
@@ -100,10 +100,10 @@ def check_rest(model: Dynamics, point: NDArray, agents: int) -> None:
             change = np.abs(np.asarray(_bend(model, point + step, agents)) - bend).max()
             if not model.noise.state_dependent and change <= ALIKE * np.abs(bend).max():
                 return
-    nearest = _downhill(model, point, agents)
+    below = _downhill(model, point, agents)
     found = "no minimum is found from there"
-    if nearest is not None:
-        found = f"the nearest minimum is at={_listed(nearest)}, which analysis.rest(model, near) gives in full"
+    if below is not None:
+        found = f"downhill from there is the minimum at={_listed(below)}, which analysis.rest(model, near) gives in full"
     raise ValueError(f"{said}: must be a point of rest, and the gradient there is {_listed(gradient)}; {found}")
 
 
@@ -147,11 +147,12 @@ def _downhill(model: Dynamics, point: NDArray, agents: int) -> NDArray | None:
         bend = np.asarray(_bend(model, point, agents))
         if not (np.isfinite(bend).all() and np.isfinite(slope).all()):
             return None
-        size, modes = np.linalg.eigh((bend + bend.T) / 2)
-        size = np.maximum(np.abs(size), 1e-6 * max(np.abs(size).max(), 1e-300))
+        curvature, modes = np.linalg.eigh((bend + bend.T) / 2)
+        most = max(np.abs(curvature).max(), 1e-300)
+        size = np.maximum(np.abs(curvature), 1e-6 * most)
         step = -modes @ ((modes.T @ slope) / size)
         if np.abs(step).max() <= 1e-12 * max(1.0, np.abs(point).max()):
-            return point
+            return point if curvature.min() > -1e-6 * most else None  # on the top of a hill it rests, too
         falls = -float(slope @ step)
         for _ in range(60):  # until it climbs no steeper at the step's end than it falls at its beginning
             there = np.asarray(_slope(model, point + step, agents))

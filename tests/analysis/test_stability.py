@@ -85,6 +85,8 @@ def test_only_at_rest():
     ):
         with pytest.raises(ValueError, match=r"at=0.0: must be a point of rest.*gradient there is -0.1;.*at=1.0467"):
             ask()
+    with pytest.raises(ValueError, match=r"^near=0.0: .* come to no minimum"):
+        rest(sdesim.Dynamics(lambda x: jnp.sum(x**4 / 4 - x**2 / 2)))  # the top of the hill between the wells
     curved = 3 * found[0] ** 2 - 1  # eta (H + k) = 2 where agents no longer meet
     most = limit(model, "coupling.k", (0.0, 40.0), stepper=Iteration(), agents=4, at=found)
     assert most == pytest.approx(2 / 0.1 - curved, rel=1e-6)
