@@ -103,7 +103,7 @@ def check_rest(model: Dynamics, point: NDArray, agents: int) -> None:
     below = _downhill(model, point, agents)
     found = "no minimum is found from there"
     if below is not None:
-        found = f"downhill from there is the minimum at={_listed(below)}, which analysis.rest(model, near) gives in full"
+        found = f"downhill is the minimum at={_listed(below)}, which analysis.rest(model, near) gives in full"
     raise ValueError(f"{said}: must be a point of rest, and the gradient there is {_listed(gradient)}; {found}")
 
 
