@@ -23,7 +23,7 @@ from sdesim.fields import check_choice, check_count, check_flags, check_sign, on
 from sdesim.interrupt import child
 from sdesim.memory import available_memory
 from sdesim.results.files import check_writable, replacing, temporary_folder
-from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
+from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of, kind_of_rows
 from sdesim.training.lazy import MEASURED, Lazy, in_memory
 from sdesim.training.passing import Batches
 from sdesim.training.photos import imagenet
@@ -305,10 +305,10 @@ class Split(NamedTuple):
     """Data as the trainer holds them: images, or windows of tokens, or rows, told apart by types and axes.
 
     Attributes:
-        train_x: what is trained on: images, uint8 (n, height, width, channels); tokens, whole numbers (n, length);
-            rows, float32 (n, columns).
-        train_y: labels, int32 (n,); next tokens, int32 (n, length); targets, float32 (n,) or (n, outputs), by the
-            training set's mean and standard deviation.
+        train_x: what is trained on: images, uint8 or float32 (n, height, width, channels); tokens, whole numbers (n,
+            length); rows, float32 (n, columns).
+        train_y: labels of images or rows, int32 (n,); next tokens, int32 (n, length); targets, float32 (n,) or (n,
+            outputs), by the training set's mean and standard deviation.
         validation_x: samples kept apart from the training set, as `train_x`.
         validation_y: what is to be said of them, as `train_y`.
         test_x: samples of the test set, as `train_x`.
@@ -332,18 +332,26 @@ class Split(NamedTuple):
     target_std: np.ndarray = np.ones((), np.float32)
 
     @property
+    def kind(self) -> Kind:
+        """What the data are."""
+        return kind_of(self.train_x, self.train_y)
+
+    @property
     def trained_on(self) -> tuple[np.ndarray, ...]:
         """What a training's numbers depend on: all but the units of targets; of lazy images a hash."""
         return tuple(a.identity if isinstance(a, Lazy) else a for a in self[:-2])
 
 
-def _check_part(which: str, x: Any, y: Any, kind: Kind, sample: tuple[int, ...] | None = None) -> None:
-    """Refuse one set that is not what is trained on. sample: the shape that each must have."""
+def _check_part(which: str, x: Any, y: Any, kind: Kind, like: Any = None) -> None:
+    """Refuse one set that is not what is trained on. like: the training set's samples, whose form each must have."""
     kind.check(which, x, y)
-    if sample is not None and x.shape[1:] != sample:
-        raise ValueError(
-            f"{which}_x: is of shape {x.shape}, and must have {kind.samples} of shape {sample}, as the training set"
-        )
+    if like is None:
+        return
+    if x.shape[1:] != like.shape[1:]:
+        right = f"{kind.samples} of shape {like.shape[1:]}, as the training set"
+        raise ValueError(f"{which}_x: is of shape {x.shape}, and must have {right}")
+    if (x.dtype.kind == "f") != (like.dtype.kind == "f"):
+        raise ValueError(f"{which}_x: is of {x.dtype}, and must be of {like.dtype}, as the training set")
 
 
 def check_split(data: Any) -> None:
@@ -361,17 +369,17 @@ def check_split(data: Any) -> None:
             f"data={shown(data)}: must come from sdesim.training.split(images, seed), or be arrays (x, y) or (x, y, "
             "test_x, test_y)"
         )
-    sample, kind = getattr(data.train_x, "shape", ())[1:], kind_of(data.train_x)
+    sample, kind = getattr(data.train_x, "shape", ())[1:], data.kind
     for which in ("train", "validation", "test"):
         x, y = getattr(data, f"{which}_x"), getattr(data, f"{which}_y")
-        _check_part(which, x, y, kind, None if which == "train" else sample)
+        _check_part(which, x, y, kind, None if which == "train" else data.train_x)
     if not len(data.train_y):
         raise ValueError(f"data: have no training {kind.samples}; a smaller share for validation leaves some")
     quantities = () if kind is TOKENS else sample[-1:]
     for name, zero in (("mean", True), ("std", False)):
         value = np.asarray(getattr(data, name))
         if value.shape != quantities or value.dtype.kind != "f" or not np.isfinite(value).all():
-            what = f"one finite number a {'column' if kind is ROWS else 'channel'}, of shape {quantities}"
+            what = f"one finite number a {'channel' if kind is IMAGES else 'column'}, of shape {quantities}"
             raise ValueError(f"{name}={shown(value)}: must be {what}")
         if not zero:
             check_sign(name, value, zero=False)
@@ -390,16 +398,17 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
 
     Raises:
         ValueError: for a negative seed, a share outside [0, 1) or one that leaves nothing of a part, images that are
-            not uint8, labels and tokens that are no whole numbers from 0 on, and rows that are not finite.
+            neither uint8 nor real numbers, labels and tokens that are no whole numbers from 0 on, and what is not
+            finite.
         TypeError: for an argument of another kind.
     """
     check_count("seed", seed, least=0)
     validation = one_number("validation", validation, below=1)
     if not isinstance(images, Images | Tokens | Rows):
         raise TypeError(f"images={shown(images)}: must be sdesim.training.Images, Tokens or Rows of four arrays")
-    kind = {Images: IMAGES, Tokens: TOKENS, Rows: ROWS}[type(images)]
+    kind = {Images: IMAGES, Tokens: TOKENS}.get(type(images)) or kind_of_rows(images.train_y)
     _check_part("train", images.train_x, images.train_y, kind)
-    _check_part("test", images.test_x, images.test_y, kind, images.train_x.shape[1:])
+    _check_part("test", images.test_x, images.test_y, kind, images.train_x)
     train_x, train_y, test_x, test_y = map(in_memory, images[:4])
     order = np.random.default_rng(seed).permutation(len(train_x))
     held, kept = np.split(order, [round(validation * len(order))])
@@ -413,7 +422,7 @@ def split(images: Images | Tokens | Rows, seed: int = 0, validation: float = 0.2
         if isinstance(some, Lazy):
             some = some.read(np.sort(np.random.default_rng(seed).permutation(len(some))[:MEASURED]))
         mean, std = _moments(some.reshape(-1, some.shape[-1]))
-    if kind is ROWS:
+    if train_x.dtype.kind == "f":
         train_x, test_x = (a.astype(np.float32) for a in (train_x, test_x))
     scale = _moments(train_y) if kind is ROWS else ()
     targets = lambda y: as_targets(y, *scale)

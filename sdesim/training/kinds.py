@@ -1,4 +1,4 @@
-"""What kinds of data networks are trained on: images with labels, tokens with those that come next, rows of numbers.
+"""What kinds of data networks are trained on: images with labels, tokens with the next, rows with targets or labels.
 
 A kind says how samples come to the network, which loss is trained and what is measured beside it. It shows in the types
 and axes of the arrays themselves, so that nothing has to carry it along.
@@ -159,6 +159,25 @@ def _check_whole(name: str, y: Any, what: str) -> None:
         raise ValueError(f"{name}: {what} must be from 0 to {MOST_CLASSES}, got {y.min()} to {y.max()}")
 
 
+def _check_labels(which: str, x: Any, y: Any, one: str) -> None:
+    """Refuse what is no label of each sample."""
+    if not _is_array(y) or y.shape != x.shape[:1]:
+        raise ValueError(f"{which}_y={shown(y)}: must be an array of one label {one}, of shape ({len(x)},)")
+    _check_whole(f"{which}_y", y, "labels")
+
+
+def _check_rows(which: str, x: Any) -> None:
+    """Refuse what is no table of real numbers."""
+    if not _is_array(x) or x.ndim != 2 or x.dtype.kind != "f" or not x.shape[1]:
+        raise ValueError(f"{which}_x={shown(x)}: must be an array of real numbers, of shape (n, columns)")
+    _check_finite(f"{which}_x", x)
+
+
+def _check_finite(name: str, value: Any) -> None:
+    if not np.isfinite(np.asarray(value)).all():
+        raise ValueError(f"{name}: must be finite")
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | Lazy) or hasattr(value, "aval")
 
@@ -168,15 +187,24 @@ class _OfImages(Kind):
     loss_is, score_is = ("nats", "mean cross-entropy on"), ("1", "share that is right of")
 
     def check(self, which: str, x: Any, y: Any) -> None:
-        if not _is_array(x) or x.ndim != 4 or x.dtype != np.uint8:
+        if not _is_array(x) or x.ndim != 4 or (x.dtype != np.uint8 and x.dtype.kind != "f"):
             raise ValueError(
-                f"{which}_x={shown(x)}: must be an array of uint8, from 0 to 255, of shape (n, height, width, channels)"
+                f"{which}_x={shown(x)}: must be an array of uint8, from 0 to 255, or of real numbers, of shape (n, "
+                "height, width, channels)"
             )
         if 0 in x.shape[1:]:
             raise ValueError(f"{which}_x: is of shape {x.shape}, and must have at least one pixel")
-        if not _is_array(y) or y.shape != x.shape[:1]:
-            raise ValueError(f"{which}_y={shown(y)}: must be an array of one label an image, of shape ({len(x)},)")
-        _check_whole(f"{which}_y", y, "labels")
+        if x.dtype != np.uint8:
+            _check_finite(f"{which}_x", x)
+        _check_labels(which, x, y, "an image")
+
+
+class _OfClasses(_OfImages):
+    samples = "rows"
+
+    def check(self, which: str, x: Any, y: Any) -> None:
+        _check_rows(which, x)
+        _check_labels(which, x, y, "a row")
 
 
 class _OfTokens(Kind):
@@ -206,15 +234,13 @@ class _OfRows(Kind):
     score_is = ("1", "share of the targets' variance that is explained, of")
 
     def check(self, which: str, x: Any, y: Any) -> None:
-        if not _is_array(x) or x.ndim != 2 or x.dtype.kind != "f" or not x.shape[1]:
-            raise ValueError(f"{which}_x={shown(x)}: must be an array of real numbers, of shape (n, columns)")
+        _check_rows(which, x)
         if not _is_array(y) or y.ndim not in (1, 2) or y.shape[:1] != x.shape[:1] or y.dtype.kind != "f":
             raise ValueError(
-                f"{which}_y={shown(y)}: must be an array of real numbers, ({len(x)},) or ({len(x)}, outputs)"
+                f"{which}_y={shown(y)}: must be an array of real numbers, ({len(x)},) or ({len(x)}, outputs), or of "
+                f"labels, whole numbers ({len(x)},)"
             )
-        for name, value in ((f"{which}_x", x), (f"{which}_y", y)):
-            if not np.isfinite(np.asarray(value)).all():
-                raise ValueError(f"{name}: must be finite")
+        _check_finite(f"{which}_y", y)
 
     def compared(self, said: Array, y: Array) -> Array:
         return said.astype(jnp.float32).reshape(y.shape)
@@ -234,18 +260,31 @@ class _OfRows(Kind):
         return f"(batch, {outputs}) numbers, one for each target of a row"
 
 
-IMAGES, TOKENS, ROWS = _OfImages(), _OfTokens(), _OfRows()
+IMAGES, TOKENS, ROWS, CLASSES = _OfImages(), _OfTokens(), _OfRows(), _OfClasses()
 
 
-def kind_of(x: Any) -> Kind:
+def kind_of(x: Any, y: Any = None) -> Kind:
     """The kind of some data, which need not be right.
 
     Args:
         x: samples: whole numbers of two axes are tokens, real ones rows, and all else should be images.
+        y: what is to be said of each: of rows whole numbers are classes; None for rows with targets.
 
     Returns:
         The kind.
     """
     if getattr(x, "ndim", None) != 2:
         return IMAGES
-    return {"f": ROWS, "i": TOKENS, "u": TOKENS}.get(x.dtype.kind, IMAGES)
+    return {"f": kind_of_rows(y), "i": TOKENS, "u": TOKENS}.get(x.dtype.kind, IMAGES)
+
+
+def kind_of_rows(y: Any) -> Kind:
+    """The kind of rows by what is to be said of them: of whole numbers, their classes.
+
+    Args:
+        y: an array; or anything else, which is wrong.
+
+    Returns:
+        The kind.
+    """
+    return CLASSES if hasattr(y, "dtype") and y.dtype.kind in "iu" else ROWS

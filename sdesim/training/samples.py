@@ -16,10 +16,10 @@ class Images(NamedTuple):
     """Labelled images, of the training and of the test set.
 
     Attributes:
-        train_x: images, uint8 (n, height, width, channels), or `Lazy` ones.
-        train_y: labels from 0 on, uint8 (n,).
-        test_x: images, uint8 (n, height, width, channels).
-        test_y: labels from 0 on, uint8 (n,).
+        train_x: images, uint8 or real numbers (n, height, width, channels), or `Lazy` ones of uint8.
+        train_y: labels, whole numbers from 0 on (n,).
+        test_x: images of the test set, as `train_x`.
+        test_y: their labels, as `train_y`.
     """
 
     train_x: np.ndarray | Lazy
@@ -30,7 +30,7 @@ class Images(NamedTuple):
     @property
     def classes(self) -> int:
         """One more than the largest label of both sets; 0 if there is none."""
-        return 1 + max((int(y.max()) for y in map(np.asarray, (self.train_y, self.test_y)) if y.size), default=-1)
+        return _classes(self.train_y, self.test_y)
 
     @property
     def outputs(self) -> int:
@@ -63,13 +63,13 @@ class Tokens(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of numbers, each with the number that is to be said of it.
+    """Rows of numbers, each with the number that is to be said of it, or with its class.
 
     Attributes:
         train_x: real numbers, (n, columns), in units of their own.
-        train_y: targets, (n,) or (n, outputs).
+        train_y: targets, real numbers (n,) or (n, outputs); or labels, whole numbers from 0 on (n,).
         test_x: rows of the test set, (n, columns).
-        test_y: their targets.
+        test_y: their targets, or labels.
         columns: their names.
     """
 
@@ -81,8 +81,15 @@ class Rows(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Numbers that a network gives of each row."""
+        """Numbers that a network gives of each row: one a target, or a logit a class."""
+        if self.train_y.dtype.kind in "iu":
+            return _classes(self.train_y, self.test_y)
         return 1 if self.train_y.ndim == 1 else self.train_y.shape[1]
+
+
+def _classes(*labels: np.ndarray) -> int:
+    """One more than the largest of some labels; 0 if there is none."""
+    return 1 + max((int(y.max()) for y in map(np.asarray, labels) if y.size), default=-1)
 
 
 def text(written: str | None = None, *, length: int = 64) -> Tokens:

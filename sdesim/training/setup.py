@@ -43,7 +43,7 @@ from sdesim.training.arriving import Epoch
 from sdesim.training.data import Split, as_split, as_targets, kept_of
 from sdesim.training.deal import AbstractDeal
 from sdesim.training.inner import Inner, check_steps
-from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form, kind_of
+from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Form
 from sdesim.training.lazy import Lazy, Reader
 from sdesim.training.memory import check_fits, size_of, stand_in
 from sdesim.training.passing import Batches, Passing
@@ -171,7 +171,7 @@ class TrainingSetup:
         """
         y = jax.ShapeDtypeStruct((batch, *self.data.train_y.shape[1:]), self.data.train_y.dtype)
         said = jax.ShapeDtypeStruct((batch, *self.says[1:]), jnp.float32)
-        return jax.eval_shape(kind_of(self.data.train_x).compared, said, y), y
+        return jax.eval_shape(self.data.kind.compared, said, y), y
 
     @property
     def looked_at(self) -> tuple[Pixels, Pixels, Pixels]:
@@ -184,7 +184,7 @@ class TrainingSetup:
         x, y = self.data.train_x, self.data.train_y
         if self.passing is not None:
             batch, scale = self.task.batch, (self.data.target_mean, self.data.target_std)
-            prepared = lambda of: as_targets(of, *(scale if kind_of(x) is ROWS else ()))
+            prepared = lambda of: as_targets(of, *(scale if self.data.kind is ROWS else ()))
             return Passing(self.passing, self.agents, (np.asarray(x[:batch]), y[:batch]), prepared)
         if not isinstance(x, Lazy):
             return None
@@ -609,8 +609,10 @@ def _check_workers(algorithm: Algorithm, stepper: Asynchronous) -> None:
 def _said_of(data: Split) -> dict[str, Any]:
     """What a file says of the images: how many, of which form, and a hash that tells these from others."""
     counts = {name: len(getattr(data, f"{name}_y")) for name in ("train", "validation", "test")}
-    kind = kind_of(data.train_x)
-    many = {"outputs" if kind is ROWS else "classes": kind.outputs(_targets(data))}
+    kind = data.kind
+    many: dict[str, Any] = {"outputs" if kind is ROWS else "classes": kind.outputs(_targets(data))}
+    if kind is IMAGES and data.train_x.dtype != np.uint8:  # which images are unless it is said
+        many["dtype"] = str(data.train_x.dtype)
     return {**counts, "shape": data.train_x.shape[1:], **many, "sha256": hash_of((), data.trained_on)}
 
 
@@ -639,7 +641,7 @@ def _run_numbers(runs: Any) -> np.ndarray:
 
 
 def _check(task: Task, data: Split, algorithm: Any, train_images: Any) -> None:
-    kind = kind_of(data.train_x)
+    kind = data.kind
     check_count("batch", task.batch)
     check_count("evaluation_batch", task.evaluation_batch)
     check_count("train_images", train_images)
@@ -703,7 +705,7 @@ def _check_said(name: str, function: Any, setup: TrainingSetup) -> None:
 
 def _look(taken: modules.Taken, form: Form, data: Split) -> modules.Look:
     """What a network is, if it fits what is to be said."""
-    look, kind = modules.looked_at(taken, form), kind_of(data.train_x)
+    look, kind = modules.looked_at(taken, form), data.kind
     if (right := kind.fits(look.logits, (2, *form.shape), kind.outputs(_targets(data)))) is not None:
         raise ValueError(f"network: must give {right}, and gives shape {look.logits} of a batch of 2")
     if look.convolves and jax.default_backend() == "cpu":

@@ -104,7 +104,7 @@ class Pixels(NamedTuple):
     @property
     def kind(self) -> Kind:
         """What they are."""
-        return kind_of(self.x)
+        return kind_of(self.x, self.y)
 
 
 def of_none(pixels: Pixels) -> Pixels:

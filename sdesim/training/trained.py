@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sdesim.fields import check_choice, check_count, shown
 from sdesim.training import modules
 from sdesim.training import step as steps
-from sdesim.training.kinds import IMAGES, ROWS, TOKENS, Kind, kind_of
+from sdesim.training.kinds import CLASSES, IMAGES, ROWS, TOKENS, Kind, kind_of
 from sdesim.training.measure import Record
 from sdesim.training.step import Pixels, Task
 from sdesim.training.store import kept_in
@@ -120,9 +120,9 @@ class Trained:
             epoch: as `parameters`.
 
         Returns:
-            Logits (samples, classes), whose largest is the class, of tokens (samples, length, tokens); of rows what was
-            to be said of them, in the units of the targets. Networks with statistics of their batch see batches as in
-            evaluation.
+            Logits (samples, classes), whose largest is the class, of tokens (samples, length, tokens); of rows with
+            targets what was to be said of them, in the units of these. Networks with statistics of their batch see
+            batches as in evaluation.
 
         Raises:
             ValueError: for samples of another kind or shape; as `parameters`.
@@ -172,12 +172,19 @@ class Trained:
     def _kind(self) -> Kind:
         if len(self._sample) == 3:
             return IMAGES
-        return ROWS if self.scales["mean"].ndim else TOKENS
+        if not self.scales["mean"].ndim:
+            return TOKENS
+        return CLASSES if "classes" in self._data else ROWS
 
     @functools.cached_property
     def _sample(self) -> tuple[int, ...]:
         """Shape of one, as it was before anything was cropped."""
-        return tuple(json.loads(self.history.attrs["settings"])["data"]["shape"])
+        return tuple(self._data["shape"])
+
+    @functools.cached_property
+    def _data(self) -> dict[str, Any]:
+        """What the history says of the data."""
+        return json.loads(self.history.attrs["settings"])["data"]
 
     def _params(self, of: Any, run: Any, epoch: Any) -> PyTree:
         """As the trainer has them."""
@@ -198,10 +205,12 @@ class Trained:
         except ValueError:  # of a ragged list
             x = np.zeros(0)
         kind, right = self._kind, f"(n, {', '.join(map(str, self._sample))})"
-        if not len(x.shape) or x.shape[1:] != self._sample or not len(x) or kind_of(x) is not kind:
+        if not len(x.shape) or x.shape[1:] != self._sample or not len(x) or kind_of(x).samples != kind.samples:
             raise ValueError(f"samples={shown(samples)}: must be {kind.samples} as the training's, of shape {right}")
-        if kind is IMAGES and x.dtype != np.uint8:
-            raise ValueError(f"samples: must be images of uint8, from 0 to 255, as the training's, got {x.dtype}")
+        numbers = np.dtype(self._data.get("dtype", "uint8"))
+        if kind is IMAGES and (x.dtype.kind != "f" if numbers.kind == "f" else x.dtype != numbers):
+            what = "real numbers" if numbers.kind == "f" else "uint8, from 0 to 255"
+            raise ValueError(f"samples: must be images of {what}, as the training's, got {x.dtype}")
         return x
 
     @functools.cached_property

@@ -185,7 +185,8 @@ def test_names(function, name):
     [
         ("x", lambda x: "x", "must be an array of uint8"),
         ("x", lambda x: x[0], "must be an array of uint8"),
-        ("x", lambda x: x / 255.0, "must be an array of uint8"),
+        ("x", lambda x: x.astype(int), "must be an array of uint8"),
+        ("x", lambda x: np.full(x.shape, np.nan), "must be finite"),
         ("x", lambda x: x[:, :0], "must have"),
         ("y", lambda y: "y", "one label an image"),
         ("y", lambda y: y[:-1], "one label an image"),

@@ -181,7 +181,9 @@ def test_split_keeps_every_image_once():
 def test_unfit_images_are_refused():
     images = training.synthetic(50, 10, classes=2, size=8)
     with pytest.raises(ValueError, match=r"train_x=.*: must be an array of uint8"):
-        training.split(images._replace(train_x=images.train_x.astype(float)))
+        training.split(images._replace(train_x=images.train_x.astype(int)))
+    with pytest.raises(ValueError, match="test_x: is of float64, and must be of uint8, as the training set"):
+        training.split(images._replace(test_x=images.test_x.astype(float)))
     with pytest.raises(ValueError, match=r"test_y=.*: must be an array of one label an image"):
         training.split(images._replace(test_y=images.test_y[:-1]))
     with pytest.raises(ValueError, match=r"validation=1\.5"):

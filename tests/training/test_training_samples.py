@@ -30,6 +30,14 @@ RUN = dict(batch=16, evaluation_batch=50, train_images=200, schedule=training.Co
 ADAMW = training.optimizer("adamw", b2=0.95)
 
 
+class Flat(nn.Module):
+    """One layer, of samples of any form, with a logit for each of two classes."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(x.reshape(x.shape[0], -1))
+
+
 @functools.cache
 def trained(name="easgd", agents=2, epochs=6, **more):
     options = dict(optimizer=ADAMW, eta=0.01, **RUN)
@@ -248,6 +256,54 @@ def test_several_targets():
     assert float(history.test_r2.isel(epoch=-1, model=-1, run=0)) > 0.99  # the targets are two of the columns
 
 
+def test_rows_with_labels_are_classified():
+    """A line between two classes is found; what is measured and stepped by is optax's cross-entropy, by hand."""
+    x = np.random.default_rng(0).normal(2.0, 3.0, (400, 2))
+    y = (x.sum(axis=1) > 4).astype(int)
+    network, data = Flat(), training.split(training.Rows(x[:300], y[:300], x[300:], y[300:]))
+    options = dict(agents=2, eta=0.3, batch=16, epochs=4, evaluation_batch=50, schedule=training.Constant())
+    trained = training.train(network, data, training.algorithm("easgd"), **options)
+    of_center = trained.history.sel(model="center").isel(run=0, epoch=-1)
+    said = trained.predict(x[300:], epoch="last")
+    assert of_center.test_accuracy > 0.9
+    np.testing.assert_allclose(of_center.test_accuracy, np.mean(said.argmax(-1) == y[300:]), rtol=1e-6)
+    cross_entropy = lambda said, y: optax.softmax_cross_entropy_with_integer_labels(said, y).mean()
+    np.testing.assert_allclose(of_center.test_loss, cross_entropy(said, y[300:]), rtol=1e-5)
+    seen, params = (data.train_x[:16] - data.mean) / data.std, jax.tree.map(lambda leaf: leaf[0, 0], trained.last)
+    by_hand = lambda params: cross_entropy(network.apply({"params": params}, seen), data.train_y[:16])
+    found = steps.gradient(trained.task, _pixels(data, "train"), params, jnp.arange(16), jax.random.key(0))
+    for leaf, expected in zip(*map(jax.tree.leaves, (found, jax.value_and_grad(by_hand)(params))), strict=True):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_images_of_real_numbers_are_seen_as_those_of_uint8():
+    """To the bit, of the same numbers."""
+    images, floats = of_both_kinds()
+    task = steps.Task(Flat(), 16)
+    one, other = (_pixels(training.split(data), "train") for data in (images, floats))
+    assert (one.x.dtype, other.x.dtype) == (jnp.uint8, jnp.float32)
+    np.testing.assert_array_equal(*(steps.prepared(task, pixels, jnp.arange(40), None) for pixels in (one, other)))
+
+
+def of_both_kinds():
+    images = training.synthetic(60, 20, classes=2, size=4, noise=20.0)
+    return images, images._replace(train_x=images.train_x.astype(float), test_x=images.test_x.astype(float))
+
+
+@pytest.mark.slow  # two trainings
+def test_images_of_real_numbers_are_trained_on_as_those_of_uint8():
+    """To the bit; and networks say nothing of images of the other kind."""
+    images, floats = of_both_kinds()
+    options = dict(eta=0.1, batch=16, epochs=1, evaluation_batch=20, schedule=training.Constant())
+    one, other = (training.train(Flat(), data, training.algorithm("sgd"), **options) for data in (images, floats))
+    for name in ("train_loss", "test_loss", "test_accuracy"):
+        np.testing.assert_array_equal(one.history[name], other.history[name])
+    np.testing.assert_array_equal(one.predict(images.test_x), other.predict(floats.test_x))
+    for trained, wrong, right in ((one, floats, "uint8, from 0 to 255"), (other, images, "real numbers")):
+        with pytest.raises(ValueError, match=f"samples: must be images of {right}, as the training's"):
+            trained.predict(wrong.test_x)
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +333,8 @@ def test_unfit_rows_are_refused():
         training.split(rows._replace(train_x=rows.train_x.astype(int)))
     with pytest.raises(ValueError, match=r"train_y=.*: must be an array of real numbers, \(398,\)"):
         training.split(rows._replace(train_y=rows.train_y[:-1]))
+    with pytest.raises(ValueError, match="test_y: labels must be of an integer type"):
+        training.split(rows._replace(train_y=rows.train_y.astype(int)))
     with pytest.raises(ValueError, match="train_x: must be finite"):
         training.split(rows._replace(train_x=np.where(rows.train_x > 50, np.nan, rows.train_x)))
 
