@@ -20,7 +20,7 @@ def in_place() -> bool:
     return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
 
 
-def bar(total: int, label: str, shown: bool, unit: str = "step") -> Any:
+def bar(total: int, label: str, shown: bool, unit: str = "step", held: int = 0) -> Any:
     """A context whose `update(count)` says how much more is done; from any thread.
 
     Args:
@@ -28,6 +28,7 @@ def bar(total: int, label: str, shown: bool, unit: str = "step") -> Any:
         label: what the bar is called.
         shown: whether there is anything to see.
         unit: what is counted.
+        held: how much was done before: it counts as done, and tells nothing of the time that is left.
 
     Returns:
         tqdm's bar, lines where a line cannot be overwritten, or what says nothing.
@@ -35,8 +36,8 @@ def bar(total: int, label: str, shown: bool, unit: str = "step") -> Any:
     if not shown:
         return _Silence()
     if not in_place():
-        return _Lines(total, label)
-    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, delay=DELAY)
+        return _Lines(total, label, held)
+    return tqdm(total=held + total, initial=held, desc=label, unit=unit, unit_scale=True, delay=DELAY)
 
 
 def each(items: Sequence, label: str, shown: bool) -> Iterator:
@@ -87,8 +88,8 @@ class _Silence:
 class _Lines(_Silence):
     """What a bar says, as lines."""
 
-    def __init__(self, total: int, label: str):
-        self.total, self.label, self.done = total, label, 0
+    def __init__(self, total: int, label: str, held: int = 0):
+        self.total, self.label, self.held, self.done = total, label, held, 0
         self.began = self.told = time.monotonic()
         self.lock = threading.Lock()
 
@@ -101,5 +102,6 @@ class _Lines(_Silence):
                 return
             self.told = now
             left = (now - self.began) * (self.total / self.done - 1)
-            said = f"{self.label}: {self.done / self.total:.0%}, {datetime.timedelta(seconds=round(left))} left"
+            share = (self.held + self.done) / (self.held + self.total)
+            said = f"{self.label}: {share:.0%}, {datetime.timedelta(seconds=round(left))} left"
             print(said, file=sys.stderr, flush=True)

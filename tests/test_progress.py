@@ -53,3 +53,17 @@ def test_a_log_has_lines_for_a_bar(monkeypatch):
     assert re.fullmatch(r"figure: 50%, 0:00:00 left\nfigure: 100%, 0:00:00 left\n", sys.stderr.getvalue())
     assert list(progress.each([1, 2], "figure", False)) == [1, 2]
     assert sys.stderr.getvalue().count("\n") == 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_was_done_before_counts_and_tells_nothing_of_the_time(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    now = progress.time.monotonic()
+    with progress.bar(40, "sweep", True, "task", 60) as told:
+        if not terminal:
+            told.began = now - 10.0  # ten done in ten seconds: thirty left
+        told.update(10)
+    said = sys.stderr.getvalue()
+    assert "70%" in said and (terminal or "70%, 0:00:30 left" in said)

@@ -294,7 +294,7 @@ class Durable:
         """
         rounds = self.store.rounds()
         held = len(self.store.done())
-        with bar(rounds.tasks - held, f"sweep ({self.store.path})", progress, "task") as told:
+        with bar(rounds.tasks - held, f"sweep ({self.store.path})", progress, "task", held) as told:
 
             def watch(done: set[int]) -> None:
                 nonlocal held
