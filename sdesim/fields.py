@@ -575,7 +575,8 @@ def warn(message: str, category: type[Warning]) -> None:
         category: the class of the warning.
     """
     level, frame = 2, sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sdesim":
+    inside = ("sdesim", "contextlib")  # whose frames lie between those of a context and its body
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

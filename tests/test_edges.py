@@ -118,9 +118,11 @@ def test_float64_is_kept_by_load_and_its_rounding_is_warned_of(tmp_path, float32
     np.testing.assert_array_equal(loaded.agents, result.agents)
     with jax.enable_x64(True):
         np.testing.assert_array_equal(go_on(loaded), expected)
+    said = "is of float64, and goes on rounded to float32; .* JAX_ENABLE_X64=1"
     for kept in (result, loaded):
-        with pytest.warns(UserWarning, match="is of float64, and goes on rounded to float32; .* JAX_ENABLE_X64=1"):
+        with pytest.warns(UserWarning, match=said) as told:
             np.testing.assert_allclose(go_on(kept), expected, atol=1e-6)
+        assert told[0].filename == __file__  # the line that called
     assert "s, float64 on cpu: cpu x 1; " in repr(loaded)
 
 

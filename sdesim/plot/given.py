@@ -138,9 +138,9 @@ def time_of(values: xr.DataArray, over: str | None) -> str:
         return check_choice("over", over, dims)
     if (found := next((d for d in TIMES if d in dims), None)) is None:
         said = "the array" if values.name is None else str(values.name)
-        seen = RECORDS.get(said, "those of sdesim.observe")
-        record = f"; to have it over time, record it: simulate(..., observe={seen})"
-        raise ValueError(f"over=None: {said} has no time; must be one of its dimensions, {', '.join(dims)}{record}")
+        others = f", and must be one of its dimensions, {', '.join(dims)}" if dims else ""
+        observable = f"observe={RECORDS[said]}" if said in RECORDS else "an observable of sdesim.observe"
+        raise ValueError(f"over=None: {said} has no time{others}; to have it over time, record it: {observable}")
     return found
 
 

@@ -196,10 +196,11 @@ def test_a_density_says_which_share_of_agents_it_leaves_out(result):
 
 
 def test_what_has_no_time_says_what_would_record_it(result):
-    with pytest.raises(
-        ValueError, match=r"over=None: center has no time; .*record it: simulate\(..., observe=observe.Center\(\)\)"
-    ):
+    with pytest.raises(ValueError, match=r"center has no time; .* record it: observe=observe\.Center\(\)"):
         plot.band(result, "center")
+    plane = xr.DataArray(np.zeros((2, 3, 4)), dims=("sim", "x", "y"))
+    with pytest.raises(ValueError, match=r"the array has no time, and must be one of .*, x, y; .* an observable"):
+        plot.band(plane)
 
 
 def test_memory_of_a_density_does_not_grow_with_agents_or_steps():
