@@ -44,6 +44,7 @@ ELSEWHERE = {
         "coordinates_of",
         "fitting_loss",
         "labels_of",
+        "look_at_variates",
         "looking_at_every_step",
         "looks",
         "physical_velocity",
