@@ -153,10 +153,9 @@ def _downhill(model: Dynamics, point: NDArray, agents: int) -> NDArray | None:
         step = -modes @ ((modes.T @ slope) / size)
         if np.abs(step).max() <= 1e-12 * max(1.0, np.abs(point).max()):
             return point if curvature.min() > -1e-6 * most else None  # on the top of a hill it rests, too
-        falls = -float(slope @ step)
-        for _ in range(60):  # until it climbs no steeper at the step's end than it falls at its beginning
+        for _ in range(60):  # until it climbs at most half as steeply at the step's end as it falls at its beginning
             there = np.asarray(_slope(model, point + step, agents))
-            if np.isfinite(there).all() and float(there @ step) <= falls / 2:
+            if np.isfinite(there).all() and float(there @ step) <= -float(slope @ step) / 2:
                 break
             step = step / 2
         point, slope = point + step, there

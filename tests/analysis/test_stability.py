@@ -87,6 +87,8 @@ def test_only_at_rest():
             ask()
     with pytest.raises(ValueError, match=r"^near=0.0: .* come to no minimum"):
         rest(sdesim.Dynamics(lambda x: jnp.sum(x**4 / 4 - x**2 / 2)))  # the top of the hill between the wells
+    flat = sdesim.Dynamics(lambda x: jnp.sum(jnp.sqrt(1 + x**2)))  # whose curvature falls off: Newton's steps overshoot
+    assert rest(flat, [20.0, 3.0]) == pytest.approx([0.0, 0.0], abs=1e-9)
     curved = 3 * found[0] ** 2 - 1  # eta (H + k) = 2 where agents no longer meet
     most = limit(model, "coupling.k", (0.0, 40.0), stepper=Iteration(), agents=4, at=found)
     assert most == pytest.approx(2 / 0.1 - curved, rel=1e-6)
