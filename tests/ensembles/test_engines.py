@@ -1,6 +1,7 @@
 """Who computes a sweep: processes, clusters of dask.distributed, jobs of SLURM. Real ones; the numbers of memory."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -73,11 +74,17 @@ class Killer(threading.Thread):
 
     def __init__(self, kills):
         super().__init__(daemon=True)
-        self.left, self.chance = kills, random.Random(0)
+        self.left, self.chance, self.over = kills, random.Random(0), threading.Event()
+
+    def __enter__(self):
+        self.start()
+
+    def __exit__(self, *_):  # also where the test has failed: no worker of another one is ended
+        self.over.set()
+        self.join()
 
     def run(self):
-        while self.left:
-            time.sleep(self.chance.uniform(0, 3))
+        while self.left and not self.over.wait(self.chance.uniform(0, 3)):
             children = psutil.Process().children(recursive=True)
             workers = [
                 p for p in children if p.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in str(p.cmdline())
@@ -89,33 +96,36 @@ class Killer(threading.Thread):
 
 @pytest.mark.parametrize("engine", [work_in_processes, work_on_cluster])
 def test_ten_kills_of_workers_lose_nothing(tmp_path, engine):
-    """Two workers are handed a function that no import finds. A call that gives up is made again; what is done is not
-    computed again, and the numbers are those of memory.
+    """Two workers are handed a function that no import finds, sweep after sweep until all kills are spent. A call that
+    gives up is made again; what is done is not computed again, and the numbers are those of memory.
     """
 
     def handed(x):
         return jnp.sum(0.25 * x**4 - 0.5 * x**2)
 
-    made = Durable.of(Simulations(asked_of(model(handed), GRID, **RUN)), tmp_path / "store", lanes=2)
-    made.plan()
-    seen, inodes, killer = [], {}, Killer(10)
-
-    def look(done):
-        seen.append(done)
-        for number in made.store.done():
-            with contextlib.suppress(FileNotFoundError):  # packed
-                inode = os.stat(made.store.task_path(number)).st_ino
-                assert inodes.setdefault(number, inode) == inode
-
-    killer.start()
+    sweep, killer = Simulations(asked_of(model(handed), GRID, **RUN)), Killer(10)
     said = pytest.warns(EngineWarning, match="was killed") if engine is work_in_processes else contextlib.nullcontext()
-    with said:
-        while len(made.store.done()) < made.store.rounds().tasks:
-            with contextlib.suppress(SweepError):
-                engine(made, look, workers=2)
-    assert not killer.left and inodes and not made.store.failures()
-    assert engine is work_on_cluster or seen[-1] == made.store.done()
-    same(made.data())
+    with said, killer:
+        for i in itertools.count():
+            made = Durable.of(sweep, tmp_path / f"store-{i}", lanes=2)
+            made.plan()
+            seen, inodes = [], {}
+
+            def look(done, made=made, seen=seen, inodes=inodes):
+                seen.append(done)
+                for number in made.store.done():
+                    with contextlib.suppress(FileNotFoundError):  # packed
+                        inode = os.stat(made.store.task_path(number)).st_ino
+                        assert inodes.setdefault(number, inode) == inode
+
+            while len(made.store.done()) < made.store.rounds().tasks:
+                with contextlib.suppress(SweepError):
+                    engine(made, look, workers=2)
+            assert inodes and not made.store.failures()
+            assert engine is work_on_cluster or seen[-1] == made.store.done()
+            same(made.data())
+            if not killer.left:
+                break
 
 
 def test_a_cluster_whose_workers_are_all_gone_has_ended():
