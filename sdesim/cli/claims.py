@@ -144,9 +144,9 @@ def _tried_before(name: str, preset: str, options: Options) -> list[str] | None:
     Raises:
         ValueError: if a larger run is asked for and there is no record of the small one.
     """
-    kept = breaks.current(name, MODULES[name], options.folder)
     if preset == "smoke":
         return None
+    kept = breaks.current(name, MODULES[name], options.folder)
     if kept.get("preset") == "smoke":
         return list(kept["breaks"])
     if options.from_ is not None:

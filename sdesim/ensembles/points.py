@@ -39,7 +39,7 @@ from sdesim.fields import (
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractSeries, Center, Quorum, QuorumLoss, Spread, View, coordinates_of, labels_of
 from sdesim.random import Generator, seed_number, seed_words
-from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis
+from sdesim.results.datasets import POINT, SIZES, attributes, dimension, grid_axis, with_summaries
 from sdesim.results.recipe import Call
 from sdesim.results.result import LABELS, Result, records_axis
 from sdesim.steppers import AbstractStepper, stepper_of
@@ -603,7 +603,7 @@ def _label(
         variables["agents"] = ((*lane_axes, "agent", "dim"), first(lanes.state.x))
     for name, value in final.items():
         variables[name] = ((*lane_axes, *(("dim",) if value.ndim > 1 else ())), unfold(value), attributes(labels[name]))
-    taken = {*variables, *LABELS, *map(dimension, names)}
+    taken = {*with_summaries(variables), *LABELS, *map(dimension, names)}
     for name, value in lanes.observed.items():
         value = plain(value)
         axes = Result.named_axes(name, lanes.axes[name], value.ndim - 1)

@@ -40,6 +40,16 @@ def has_mean(name: str, dims: Iterable[Any]) -> bool:
     return name != "diverged" and not any(str(a).endswith("agent") for a in dims)
 
 
+def with_summaries(names: Iterable[str]) -> set[str]:
+    """Names of what is at the end, and of its means and errors over simulations, which nothing recorded is called by.
+
+    Args:
+        names: of variables.
+    """
+    names = list(names)
+    return {*names, *(f"{name}_{of}" for name in names for of in ("mean", "stderr"))}
+
+
 def with_errors(data: xr.Dataset) -> xr.Dataset:
     """The data with the mean over simulations, and its standard error, of all that has no agent axis.
 

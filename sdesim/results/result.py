@@ -19,7 +19,15 @@ from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
 from sdesim.fields import described, is_traced, shown, warn
 from sdesim.random import said_in
-from sdesim.results.datasets import attributes, describe, label_of, read_described, with_errors, write_dataset
+from sdesim.results.datasets import (
+    attributes,
+    describe,
+    label_of,
+    read_described,
+    with_errors,
+    with_summaries,
+    write_dataset,
+)
 from sdesim.results.recipe import Call
 from sdesim.statistics import mean_of, monte_carlo, paired
 from sdesim.steppers import AbstractStepper
@@ -208,7 +216,7 @@ class Result:
         if self.quorum_loss is not None:
             variables["quorum_loss"] = (("sim",), np.asarray(self.quorum_loss), attributes(OF_THE_END["quorum_loss"]))
         variables = {str(name): value for name, value in with_errors(xr.Dataset(variables)).variables.items()}
-        taken = {*FINAL, *LABELS}
+        taken = {*with_summaries(FINAL), *LABELS}
         for name, value in self.observed.items():
             axes = self.named_axes(name, self.observed_axes[name], value.ndim - 1)
             said = attributes(self.observed_labels.get(name))

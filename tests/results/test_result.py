@@ -53,6 +53,25 @@ def test_what_is_at_the_end_is_the_last_record():
         np.testing.assert_allclose(getattr(result, name), result.observed[name][:, -1], rtol=1e-9)
 
 
+class OwnMean(observe.AbstractSeries):
+    name = "quorum_mean"
+
+    def value(self, view):
+        return view.quorum[0]
+
+
+def test_what_is_recorded_never_takes_the_name_of_a_mean(tmp_path):
+    result = run(observe=OwnMean())
+    data = result.to_xarray()
+    swept = sdesim.sweep(model_of(), {"coupling.k": [1.0]}, agents=3, sims=8, steps=20, every=4, observe=OwnMean())
+    for found in (data, swept):
+        assert "step" not in found["quorum_mean"].dims and "step" in found["quorum_mean_series"].dims
+    result.save(tmp_path / "run.nc")
+    np.testing.assert_array_equal(
+        sdesim.load(tmp_path / "run.nc").observed["quorum_mean"], result.observed["quorum_mean"]
+    )
+
+
 @pytest.mark.parametrize("name", FINAL)
 def test_what_is_recorded_never_takes_the_name_of_the_end(name, tmp_path):
     if name in ("diverged", "agents"):
