@@ -11,7 +11,6 @@ import xarray as xr
 from sdesim.results.files import Damaged, read_sealed, write_sealed
 from sdesim.results.recipe import Call
 from sdesim.results.schema import VERSION, VERSIONED, Header
-from sdesim.statistics import monte_carlo
 
 SIZES = {"agents": "n_agents", "dims": "n_dims", "steps": "n_steps"}
 """Sizes that a grid may name, and what their dimensions are called: "agents" is the name of the positions."""
@@ -59,6 +58,8 @@ def with_errors(data: xr.Dataset) -> xr.Dataset:
     Returns:
         The data, with `NAME_mean` and `NAME_stderr` of each such variable.
     """
+    from sdesim.statistics import monte_carlo  # here: it imports JAX, and who only reads does not wait for that
+
     summaries: dict[str, Any] = {}
     for name, value in data.data_vars.items():
         if not has_mean(str(name), value.dims):
