@@ -13,6 +13,8 @@ import sdesim
 from sdesim import noise, observe, plot
 from sdesim.plot import movies
 
+pytestmark = pytest.mark.filterwarnings("ignore:data. at step.*agents are beyond")  # its own test asks for it
+
 
 @pytest.fixture(autouse=True)
 def closed():

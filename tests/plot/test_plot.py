@@ -20,6 +20,8 @@ from sdesim.statistics import paired, standard_error
 
 AGENTS, SIMS, STEPS, EVERY = 5, 6, 40, 4
 
+pytestmark = pytest.mark.filterwarnings("ignore:data. at step.*agents are beyond")  # its own test asks for it
+
 
 @pytest.fixture(autouse=True)
 def closed():
