@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sdesim.analysis.answers import Law, begun, coordinates, law_of, looked, pushed
 from sdesim.analysis.moments import MOST, Event, Linear, Mode, moments_of
-from sdesim.analysis.resting import as_point, check_rest
+from sdesim.analysis.resting import as_point, check_rest, wide
 from sdesim.asynchrony import AbstractProtocol, Asynchronous, Deterministic, Exponential
 from sdesim.asynchrony.events import Arrival, Discrete
 from sdesim.coupling import Spiking
@@ -69,8 +69,7 @@ def linearize(model: Dynamics, stepper: AbstractStepper | None = None, *, agents
     stepper.check(model)
     _check_steps(model, stepper, p)
     with jax.enable_x64(True):
-        wide = lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a
-        model, bare = jax.tree.map(wide, (model, stepper.bare()))
+        model, bare = wide((model, stepper.bare()))
         check_rest(model, point, p)
         models = _in_turns(model, bare)
         if isinstance(bare, Delayed):

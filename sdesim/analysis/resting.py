@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
 from sdesim.coupling import ArrayMean
@@ -42,7 +42,7 @@ def rest(model: Dynamics, near: ArrayLike = 0.0, *, agents: int = 1) -> NDArray:
     if model.objective.made_for is not None:
         raise ValueError("model: its agents have losses of their own, and rest apart")
     with jax.enable_x64(True):
-        found = _downhill(_wide(model), point, p)
+        found = _downhill(wide(model), point, p)
     if found is None:
         raise ValueError(f"near={shown(near)}: Newton's steps downhill from there come to no minimum; begin elsewhere")
     return found
@@ -123,8 +123,16 @@ def _slope(model: Dynamics, point: Array | NDArray, agents: int) -> Array:
 _bend = eqx.filter_jit(jax.jacobian(_slope, argnums=1))
 
 
-def _wide(model: Dynamics) -> Dynamics:
-    return jax.tree.map(lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a, model)
+def wide(parts: PyTree) -> PyTree:
+    """Parts with numbers of float64.
+
+    Args:
+        parts: a model, a stepper, or several.
+
+    Returns:
+        The same.
+    """
+    return jax.tree.map(lambda a: np.asarray(a, np.float64) if eqx.is_inexact_array(a) else a, parts)
 
 
 def _quadratic(model: Dynamics, point: NDArray, agents: int) -> bool:

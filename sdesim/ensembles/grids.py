@@ -230,10 +230,11 @@ def kept(sweep: AbstractSweep, memory: int | str | None, progress: bool) -> xr.D
     keeping = _keeping.get()
     if keeping is None or changed():
         return None
-    name = digest([sweep.identity(), {key: program.hash for key, program in sweep.programs().items()}])[:16]
+    identity = sweep.identity()
+    name = digest([identity, {key: program.hash for key, program in sweep.programs().items()}])[:16]
     keeping.used.add(name)
     if not (keeping.folder / name).exists():
-        _warn_of_others(sweep, keeping)
+        _warn_of_others(identity, keeping)
     how: dict[str, Any] = dict(lanes=None, mix_versions=False, memory=memory, progress=progress)
     return durable_sweep(sweep, keeping.folder / name, engine=keeping.engine, **how).drop_vars("done")
 
@@ -242,9 +243,8 @@ class OtherProgramWarning(UserWarning):
     """A sweep begins anew, because what a folder has of the same settings was computed by another program."""
 
 
-def _warn_of_others(sweep: AbstractSweep, keeping: _Keeping) -> None:
+def _warn_of_others(identity: Mapping[str, Any], keeping: _Keeping) -> None:
     """Of stores of the same settings that nobody has asked for: it may be hours of an earlier version's."""
-    identity = sweep.identity()
     for path in sorted(keeping.folder.glob(f"*/{MANIFEST}")):
         if path.parent.name in keeping.used:
             continue

@@ -21,8 +21,6 @@ from sdesim.ensembles.asked import MODULE
 from sdesim.ensembles.durable import Durable
 from sdesim.results.stores.folder import Store
 
-HOW = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
-
 
 class _ToOthers(cloudpickle.Pickler):
     """Refuses what a notebook or a script defines."""
@@ -56,8 +54,9 @@ def handed(made: Durable, memory: int | str | None, *, to_others: bool = False) 
         pickler(sweep).dump((made.sweep, os.path.abspath(made.store.path), memory))
         return cloudpickle.dumps((list(sys.path), settings(), sweep.getvalue()))
     except Exception as error:
+        how = "functions reach other processes by import, from a file, or by cloudpickle between processes of one user"
         why = f"{type(error).__name__}: {error}"
-        raise TypeError(f"{HOW}; it cannot take one of these ({why}): put it into a file") from error
+        raise TypeError(f"{how}; it cannot take one of these ({why}): put it into a file") from error
 
 
 @contextlib.contextmanager
