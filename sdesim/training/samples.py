@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sdesim.fields import check_count, shown
+from sdesim.training.kinds import CLASSES, kind_of_rows
 from sdesim.training.lazy import Lazy
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled"  # with SOURCES.md
@@ -82,7 +83,7 @@ class Rows(NamedTuple):
     @property
     def outputs(self) -> int:
         """Numbers that a network gives of each row: one a target, or a logit a class."""
-        if self.train_y.dtype.kind in "iu":
+        if kind_of_rows(self.train_y) is CLASSES:
             return _classes(self.train_y, self.test_y)
         return 1 if self.train_y.ndim == 1 else self.train_y.shape[1]
 
