@@ -546,16 +546,20 @@ def greatest(values: ArrayLike) -> float:
     return _extreme(values, np.max)
 
 
-def least(values: ArrayLike) -> float:
-    """The least of all values, NaN if any is not finite.
+def least(values: ArrayLike, but: int = 0) -> float:
+    """The least of all values, or of all but so many that are less, NaN if any is not finite.
+
+    It is above 0 where at most `but` values are not. The number of those that are not says the same, with an error that
+    is 0 wherever no simulation that is left out changes a sign; this has the errors of the values.
 
     Args:
         values: of any shape.
+        but: how many are left out, less than there are values.
 
     Returns:
         One number.
     """
-    return _extreme(values, np.min)
+    return _extreme(values, lambda array: np.sort(array, axis=None)[but])
 
 
 def _extreme(values: ArrayLike, reduce: Callable[[np.ndarray], Any]) -> float:

@@ -210,7 +210,8 @@ def test_what_is_not_finite_is_not_skipped(value):
         for what in (statistics.grid_mean(found), statistics.grid_error(found), statistics.z_scores(found, 0.0)):
             np.testing.assert_array_equal(np.isnan(what), [False, True, False])
     assert np.isnan(statistics.greatest(x))
-    assert np.isnan(statistics.least(x))
+    assert np.isnan(statistics.least(x)) and np.isnan(statistics.least(x, but=1))
+    assert [statistics.least([[3.0, 1.0], [2.0, 4.0]], but=n) for n in range(4)] == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_alike_groups_seldom_differ():

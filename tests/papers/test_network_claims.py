@@ -234,6 +234,20 @@ def test_claims_of_the_papers_own_numbers():
     assert {"1-headline", "1-constant", "1-least-error-1-1", "1-least-error-4-6"} <= failed
 
 
+def test_a_count_is_no_surer_than_what_it_counts():
+    """Of three runs in which two cells are won by less than the runs differ, the headline is undecided, either way."""
+    config = bs_table1.Config(epochs=3, rates=(0.05, 0.1), momenta=(0.5, 0.9))
+    rng = np.random.default_rng(0)
+    for ahead in (1e-4, -1e-4):
+        errors = np.full((2, 3, 2), 0.3)
+        errors[:, 0] = 0.2
+        errors[0, 0] = 0.3 - ahead
+        (found,) = (
+            c for c in judged(EXPERIMENTS["bs-table1"], config, table_of(config, errors, rng)) if "head" in c.id
+        )
+        assert found.verdict == "undecided" and abs(found.value) < 1e-3 and found.stderr > 0
+
+
 def test_the_table_is_the_least_mean_over_runs():
     config = bs_table1.Config(rates=(0.1,), momenta=(0.5,), epochs=2, sims=2)
     loss = np.full((3, 3, 2), 3.0)

@@ -102,6 +102,21 @@ def test_who_is_faster_is_told():
     assert levels.time_to(line, arm, 50.0, 2.0) == np.inf
 
 
+def test_the_first_at_a_level_is_ahead_by_times():
+    """Errors 90, 80, 60 and 90, 75, 70: at 70 the times are 3 and 4, at 75 2.5 and 2, and at 65 the second, which never
+    gets there, is taken to be there when another epoch had been trained, at 6, beside 3.5; 50 is nobody's, 95 all's."""
+    accuracy = [[[10.0], [20.0], [40.0]], [[10.0], [25.0], [30.0]]]
+    data = xr.Dataset({"test_accuracy": (("arm", "epoch", "sim"), accuracy)}, {"arm": ["a", "b"]})
+    a, b = [MethodArm("a", "sgd")], [MethodArm("b", "sgd")]
+    at = dataclasses.replace(config.presets()["smoke"], levels=(95.0, 75.0, 70.0, 65.0, 50.0))
+    first = [levels.time_to(data, a, level, 2.0) for level in (75, 70, 65)]
+    second = [levels.time_to(data, b, level, 2.0) for level in (75, 70)] + [6.0]
+    assert first == pytest.approx([2.5, 3.0, 3.5]) and second == pytest.approx([2.0, 4.0, 6.0])
+    assert levels.behind(data, a, {"b": b}, at) == pytest.approx(np.divide(first, second))
+    assert levels.behind(data, b, {"a": a}, at) == pytest.approx(np.divide(second, first))
+    assert np.isnan(levels.slowest(levels.behind(data, a, {"b": b}, dataclasses.replace(at, levels=(50.0,)))))
+
+
 def test_trees_have_zhangs_numbers():
     z = trees.presets(False)["paper"]
     first, second = fig6_3_to_6_12.both(z, 2)

@@ -6,12 +6,11 @@ rates; it is given as the weight of the pull in one step at the learning rate et
 
 import dataclasses
 
-import numpy as np
-
 from sdesim.claims import Statement, at_least
 from sdesim.fields import check_sign
 from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
+from sdesim.statistics import least
 
 STYLES = {"EASGD-WM": "-", "EASGD": "--", "MSGD": ":"}
 
@@ -60,12 +59,11 @@ def statements(config: Config) -> list[Statement]:
         gains = [net.gain(label(of, r), label(over, r)) for r in config.rates]
         return lambda runs: sum(g(runs) for g in gains) / len(gains)
 
-    def better_without(runs: Runs):
+    def better_without(runs: Runs) -> float:
+        """At all rates but those that may be left out where more than half must be."""
         gains = [net.gain(label("EASGD-WM", r), label("EASGD", r))(runs).mean() for r in config.rates]
-        return float(np.mean(np.array(gains) > 0)) if np.isfinite(gains).all() else np.nan
+        return least(gains, but=(len(gains) - 1) // 2)
 
-    # Between the last share that is too few and the next.
-    more_than_half = (len(config.rates) // 2 + 0.5) / len(config.rates)
     return [
         *[
             Statement(
@@ -89,9 +87,10 @@ def statements(config: Config) -> list[Statement]:
         ],
         Statement(
             "10-without-momentum-is-better",
-            "EASGD is often better without momentum than with: at more than half of the rates (share)",
+            "EASGD is often better without momentum than with: at more than half of the rates (best test accuracy, "
+            "points, at the worst of those)",
             better_without,
-            at_least(more_than_half),
+            at_least(0.0),
         ),
         *[
             net.differs(

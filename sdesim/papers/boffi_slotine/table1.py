@@ -25,7 +25,7 @@ from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.measured import Runs
 from sdesim.papers.frame.networks.picture import heading
 from sdesim.plot import theme
-from sdesim.statistics import greatest, grid_error, variance_ratio
+from sdesim.statistics import greatest, grid_error, least, variance_ratio
 
 METHODS = ("EASGD-WM", "EASGD", "MSGD")
 
@@ -193,6 +193,7 @@ def constancy(error: xr.DataArray) -> float:
 
 def statements(config: Config) -> list[Statement]:
     exception = EXCEPTION if (len(config.rates), len(config.momenta)) == (4, 6) else None
+    cells = len(config.rates) * len(config.momenta)
     leads = lambda runs: lead(table(config, runs.data)["error"])
     last_errors = lambda runs: curves(config, runs.data)["error"].sel(algorithm=METHODS[0]).isel(epoch=-1)
     constant = Statement(
@@ -205,9 +206,9 @@ def statements(config: Config) -> list[Statement]:
     return [
         Statement(
             "1-headline",
-            "EASGD without momentum has the least test error in all cells but one (number of the others)",
-            lambda runs: float((leads(runs) <= 0).sum()),
-            at_most(1.0),
+            "EASGD without momentum has the least test error in all cells but one (by how much, in the second worst)",
+            lambda runs: least(leads(runs), but=min(1, cells - 1)),
+            at_least(0.0),
         ),
         *[
             Statement(

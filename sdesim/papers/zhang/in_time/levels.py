@@ -8,10 +8,13 @@ import xarray as xr
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from sdesim.claims import Statement, at_most
+from sdesim.papers.frame.measured import Runs
 from sdesim.papers.zhang.chapter4 import MethodArm, Methods, errors
 from sdesim.papers.zhang.chapter4.claims import chosen
 from sdesim.papers.zhang.chapter4.picture import COLORS
 from sdesim.plot import theme
+from sdesim.statistics import greatest
 
 ByWorkers = Mapping[str, Mapping[int, Sequence[MethodArm]]]
 """Arms by the method, and by the number of its workers."""
@@ -46,6 +49,56 @@ def time_to(data: xr.Dataset, arms: Sequence[MethodArm], level: float, seconds: 
     if i == 0:
         return 0.0
     return seconds * float(i - 1 + (found[i - 1] - level) / (found[i - 1] - found[i]))
+
+
+def behind(data: xr.Dataset, arms: Sequence[MethodArm], others: Methods, config: Any) -> list[float]:
+    """How many times the least time of other methods a method takes to each level that any of them gets to.
+
+    A method that never gets there takes one epoch more than was trained. Levels below which all start are left out.
+
+    Args:
+        data: as the experiment's `run` returns it.
+        arms: of the method, at its learning rates.
+        others: the arms of those that it is set beside.
+        config: constants of the experiment, of which `levels` and `seconds` are asked.
+
+    Returns:
+        A number for each of those levels, below 1 where the method is the first.
+    """
+    found, never = [], data.sizes["epoch"] * config.seconds
+    for level in config.levels:
+        own, *theirs = (min(time_to(data, of, level, config.seconds), never) for of in (arms, *others.values()))
+        if 0 < min(own, *theirs) < never:
+            found.append(own / min(theirs))
+    return found
+
+
+def fastest(id: str, statement: str, of: str, others: Sequence[str], by_workers: ByWorkers, config: Any) -> Statement:
+    """A method is the first at every level, with each number of its workers.
+
+    Args:
+        id: what the statement is called within its figure.
+        statement: the sentence.
+        of: name of the method.
+        others: the names of those that it is set beside, with as many workers.
+        by_workers: the arms.
+        config: constants of the experiment, of which `levels` and `seconds` are asked.
+    """
+
+    def worst(runs: Runs) -> float:
+        beside = lambda p: {name: by_workers[name][p] for name in others}
+        return slowest([q for p, arms in by_workers[of].items() for q in behind(runs.data, arms, beside(p), config)])
+
+    return Statement(id, f"{statement} (its time over the least of the others', greatest)", worst, at_most(1.0))
+
+
+def slowest(ratios: Sequence[float]) -> float:
+    """The greatest of what `behind` finds; NaN, of which a claim fails, where nobody gets to any level.
+
+    Args:
+        ratios: of a method, or of several.
+    """
+    return greatest(ratios) if ratios else np.nan
 
 
 def bars(config: Any, data: xr.Dataset, title: str, by_workers: ByWorkers) -> Figure:
