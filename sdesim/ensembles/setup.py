@@ -27,7 +27,7 @@ from sdesim.ensembles.memory import SMALL, check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
 from sdesim.fields import as_bits, check_count, check_sign, concrete, is_none, is_traced, keep, named, number, shown
 from sdesim.functions import law_of_today, today
-from sdesim.init import AbstractInit, Point
+from sdesim.init import AbstractInit
 from sdesim.observe import AbstractObservable, labels_of
 from sdesim.random import Seed, Stream
 from sdesim.results.result import Result
@@ -250,9 +250,11 @@ class Setup:
         plan, dtype = self.plan, jnp.result_type(float)
         drawn, arrays = [], []
         streams = {"init": Stream.POSITION, "velocity": Stream.VELOCITY}
-        for name, init in (("init", Point(0.0) if self.init is None else self.init), ("velocity", self.velocity)):
+        for name, init in (("init", self.init), ("velocity", self.velocity)):
             draw, array = None, None
-            if isinstance(init, AbstractInit):
+            if init is None and name == "init":
+                array = np.zeros((plan.agents, plan.dims, *sims.shape), dtype)
+            elif isinstance(init, AbstractInit):
                 check_law(name, init, plan.dims)
                 if init.fixed is None:
                     law = within.enter_context(law_of_today(init, plan.agents, plan.dims))
