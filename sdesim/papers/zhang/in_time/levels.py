@@ -51,7 +51,9 @@ def time_to(data: xr.Dataset, arms: Sequence[MethodArm], level: float, seconds: 
     return seconds * float(i - 1 + (found[i - 1] - level) / (found[i - 1] - found[i]))
 
 
-def behind(data: xr.Dataset, arms: Sequence[MethodArm], others: Methods, config: Any) -> list[float]:
+def behind(
+    data: xr.Dataset, arms: Sequence[MethodArm], others: Mapping[str, Sequence[MethodArm]], config: Any
+) -> list[float]:
     """How many times the least time of other methods a method takes to each level that any of them gets to.
 
     A method that never gets there takes one epoch more than was trained. Levels below which all start are left out.
