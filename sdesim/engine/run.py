@@ -197,7 +197,7 @@ def _advance(
     needed: Array | np.int32 | int | None,
     kept: Dynamics,
     swept: Dynamics,
-    sims: Array,
+    sims: Array | np.ndarray,
     seed: Seed,
     given: PyTree,
     state: State,
