@@ -207,7 +207,7 @@ def _advance(
 ) -> tuple:
     """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
-    def advance(swept: Dynamics, sims: Array, given: PyTree, state: State, totals: tuple, buffers: tuple):
+    def advance(swept: Dynamics, sims: Array | np.ndarray, given: PyTree, state: State, totals: tuple, buffers: tuple):
         model = eqx.combine(kept, swept)
         new = advance_lanes(plan, stepper, model, axes, observables, state, sims, seed, totals, buffers, given, *steps)
         return (*new, _finite(new[0]))
