@@ -226,7 +226,7 @@ def seed_number(seed: Seed) -> int:
     return low | high << 32
 
 
-def sim_numbers(first: int, count: int, times: int = 1) -> np.ndarray:
+def sim_numbers(first: int, count: int, times: int = 1) -> Array:
     """The numbers of some simulations, so many times over.
 
     Args:
@@ -237,7 +237,7 @@ def sim_numbers(first: int, count: int, times: int = 1) -> np.ndarray:
     Returns:
         (times * count,), uint32.
     """
-    return np.tile(np.arange(first, first + count, dtype=np.uint32), times)
+    return jnp.asarray(np.tile(np.arange(first, first + count, dtype=np.uint32), times))
 
 
 def step_key(seed: Seed, stream: ArrayLike, step: ArrayLike) -> Key:

@@ -214,7 +214,7 @@ def _parted(state: State) -> tuple[State, State]:
     return eqx.partition(state, moves)
 
 
-def _direction(state: State, seed: Seed, sims: Array | np.ndarray, agents: int, dims: int) -> State:
+def _direction(state: State, seed: Seed, sims: Array, agents: int, dims: int) -> State:
     """A tangent that moves agents alone, in a random direction."""
     zero = jax.tree.map(jnp.zeros_like, _parted(state)[0])
     return zero._replace(x=draw_lanes(Normal(), seed, sims, agents, dims, state.x.dtype, Stream.TANGENT))
@@ -228,7 +228,7 @@ def _follow(
     model: Dynamics,
     state: State,
     tangent: State,
-    sims: Array | np.ndarray,
+    sims: Array,
     seed: Seed,
     first: Array,
     count: Array,

@@ -137,7 +137,7 @@ class _Group(NamedTuple):
     kept: Dynamics
     swept: Dynamics
     state: Any
-    sims: Array | np.ndarray
+    sims: Array
     given: Callable[[int, int], PyTree] | None
 
     def each(self, fn: Callable[..., Any], axes: PyTree, *lanes: PyTree) -> PyTree:
@@ -158,7 +158,7 @@ def _groups(
     model: Dynamics,
     axes: PyTree,
     state: PyTree,
-    sims: Array | np.ndarray,
+    sims: Array,
     given: Given | None,
     workers: int,
 ) -> list[_Group]:
@@ -197,7 +197,7 @@ def _advance(
     needed: Array | np.int32 | int | None,
     kept: Dynamics,
     swept: Dynamics,
-    sims: Array | np.ndarray,
+    sims: Array,
     seed: Seed,
     given: PyTree,
     state: State,
@@ -207,7 +207,7 @@ def _advance(
 ) -> tuple:
     """`advance_lanes` of a group's blocks, one after another, and which lanes are finite after it."""
 
-    def advance(swept: Dynamics, sims: Array | np.ndarray, given: PyTree, state: State, totals: tuple, buffers: tuple):
+    def advance(swept: Dynamics, sims: Array, given: PyTree, state: State, totals: tuple, buffers: tuple):
         model = eqx.combine(kept, swept)
         new = advance_lanes(plan, stepper, model, axes, observables, state, sims, seed, totals, buffers, given, *steps)
         return (*new, _finite(new[0]))
@@ -292,7 +292,7 @@ def run_lanes(
     model: Dynamics,
     axes: PyTree,
     state: PyTree,
-    sims: Array | np.ndarray,
+    sims: Array,
     seed: Seed,
     *,
     first: int,
@@ -621,7 +621,7 @@ def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, A
     return observed, names
 
 
-def _dated(run: _Run, model: Dynamics, sims: Array | np.ndarray, lost: list[_Lost]) -> np.ndarray:
+def _dated(run: _Run, model: Dynamics, sims: Array, lost: list[_Lost]) -> np.ndarray:
     """The first non-finite step of each lane, -1 for none: the lost ones take their chunk again, looking each step."""
     diverged = np.full(sims.shape, -1)
     if not lost:

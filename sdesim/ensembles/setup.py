@@ -242,12 +242,7 @@ class Setup:
         return lambda lanes: lambda a, b: {"dw": some(jnp.moveaxis(dw[a:b], 1, -1), lanes)}
 
     def _begins(
-        self,
-        model: Dynamics,
-        stepper: AbstractStepper,
-        sims: Array | np.ndarray,
-        points: int,
-        within: contextlib.ExitStack,
+        self, model: Dynamics, stepper: AbstractStepper, sims: Array, points: int, within: contextlib.ExitStack
     ) -> tuple[PyTree, tuple[Callable[..., Any], ...]]:
         """The state of all lanes before the first step; or what it is made of, and by what, one after another."""
         if self.start is not None:
@@ -640,9 +635,7 @@ def check_rates(model: Dynamics, stepper: AbstractStepper, agents: int, first: i
         raise ValueError(f"dt: eta=0{where}, where an iteration with momentum has no time to divide; leave dt out")
 
 
-def initial_lanes(
-    model: Dynamics, init: Any, plan: Plan, sims: Array | np.ndarray, seed: Seed, velocity: Any = None
-) -> Array:
+def initial_lanes(model: Dynamics, init: Any, plan: Plan, sims: Array, seed: Seed, velocity: Any = None) -> Array:
     """Initial positions (or velocities) of simulations.
 
     Args:
@@ -685,7 +678,7 @@ def check_law(name: str, law: AbstractInit, dims: int) -> None:
         raise ValueError(f"{name}: {what}, and dims={dims}; give one number, or one a coordinate")
 
 
-def initial_array(name: str, init: Any, plan: Plan, sims: Array | np.ndarray, tile: int = 1) -> Array:
+def initial_array(name: str, init: Any, plan: Plan, sims: Array, tile: int = 1) -> Array:
     """Initial positions (or velocities) of the lanes as they are given.
 
     Args:
@@ -719,7 +712,7 @@ def initial_array(name: str, init: Any, plan: Plan, sims: Array | np.ndarray, ti
 def draw_lanes(
     law: AbstractInit,
     seed: Seed,
-    sims: Array | np.ndarray,
+    sims: Array,
     agents: int,
     dims: int,
     dtype: DTypeLike,
@@ -745,20 +738,18 @@ def draw_lanes(
     return blocks.at_once(Partial(_drawn, (draw,)), None, None, (sims, (None,)))[0]
 
 
-def _everywhere(x: Array, agents: int, dims: int, sims: Array | np.ndarray, dtype: DTypeLike) -> Array:
+def _everywhere(x: Array, agents: int, dims: int, sims: Array, dtype: DTypeLike) -> Array:
     """A number, or one a coordinate, of all agents of all simulations, (agents, dims, sims)."""
     x, xp = blocks.moving(x)
     return jnp.asarray(xp.broadcast_to(xp.broadcast_to(x, (dims,))[:, None], (agents, dims, *sims.shape)), dtype)
 
 
-def _drawn(draws: tuple, model: Dynamics, axes: PyTree, sims: Array | np.ndarray, arrays: tuple) -> tuple:
+def _drawn(draws: tuple, model: Dynamics, axes: PyTree, sims: Array, arrays: tuple) -> tuple:
     """Of each array that there is not what is drawn in its place."""
     return tuple(a if draw is None else draw(sims) for draw, a in zip(draws, arrays, strict=True))
 
 
-def _draw(
-    law: AbstractInit, seed: Seed, agents: int, dims: int, dtype: DTypeLike, stream: int, sims: Array | np.ndarray
-) -> Array:
+def _draw(law: AbstractInit, seed: Seed, agents: int, dims: int, dtype: DTypeLike, stream: int, sims: Array) -> Array:
     key = random.step_key(seed, stream, 0)
     return lanes(lambda sim: law.draw(random.words(key, sim, agents, dims), dtype), (-1,))(sims)
 
