@@ -138,10 +138,9 @@ def curves(config: Config, data: xr.Dataset) -> xr.Dataset:
     names = [[[label(m, r, d) for d in config.momenta] for m in METHODS] for r in config.rates]
     order = xr.DataArray(names, dims=("block", "algorithm", "column"))
     chosen = data[["test_loss", "test_accuracy"]].sel(arm=order).isel(epoch=slice(1, None)).drop_vars("arm")
-    finite = np.isfinite(chosen["test_loss"])
-    loss = chosen["test_loss"].where(finite, net.GUESS_LOSS)
-    error = 1 - chosen["test_accuracy"].where(finite, 100 - net.GUESS_ERROR) / 100
-    return xr.Dataset({"loss": loss, "error": error}).assign_coords(algorithm=list(METHODS))
+    tested = net.guessing(chosen)
+    found = {"loss": tested["test_loss"], "error": 1 - tested["test_accuracy"] / 100}
+    return xr.Dataset(found).assign_coords(algorithm=list(METHODS))
 
 
 def table(config: Config, data: xr.Dataset) -> xr.Dataset:

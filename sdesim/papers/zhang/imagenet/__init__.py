@@ -167,17 +167,6 @@ def statements_of_levels(config: InTime) -> list[Statement]:
 # -- the experiments ---------------------------------------------------------------------------------------------------
 
 
-def guessing(data: xr.Dataset, classes: int) -> xr.Dataset:
-    """Measurements, of which what has diverged guesses.
-
-    Args:
-        data: as `train` returns it.
-        classes: of the images.
-    """
-    names = [name for name in data.data_vars if str(name).endswith("test_accuracy")]
-    return data.assign({name: data[name].fillna(100 / classes) for name in names})
-
-
 def experiment(
     number: str,
     title: str,
@@ -217,7 +206,7 @@ def experiment(
 
     name = f"z-fig{number}" + "-async" * clocked
     made = net.experiment(name, title, says, presets(kind), lambda c: [*flat(methods(c))], statements, plot, size=seen)
-    return dataclasses.replace(made, run=run, ensemble=lambda config, data: Runs(guessing(data, config.classes)))
+    return dataclasses.replace(made, run=run, ensemble=lambda config, data: Runs(net.guessing(data, config.classes)))
 
 
 def _of_workers(i: int, kind: type[Any]) -> Experiment:
