@@ -10,9 +10,11 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
+from sdesim.contents import digest, functions_of
 from sdesim.coupling import ArrayMean, Mean, Order
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
+from sdesim.engine.path import inside_a_trace
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.setup import Ran, Setup, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
@@ -258,6 +260,8 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "device": None if is_traced(agents) else device_of(agents.devices()),
         **called,
     }
+    if (functions := functions_of(stepper)) and not inside_a_trace():
+        settings["functions"] = {name: digest(function)[:16] for name, function in functions.items()}
     if setup.start is not None and (before := setup.start.ran_before(settings)):
         settings["before"] = before
     return Result(

@@ -639,6 +639,10 @@ def unlike(run: dict[str, Any], ran: dict[str, Any]) -> str:
     if run["model"] is not ran["model"] and (why := differs(_said_of(run["model"]), _said_of(ran["model"]))):
         return why
     one, two = stepped(run), stepped(ran)
+    mine, theirs = (said.pop("functions", {}) for said in (one, two))  # which files of old do not have
+    for name in mine.keys() & theirs.keys():
+        if mine[name] != theirs[name]:
+            return f"this has another function {name} than that"
     for name in (*one, *(two.keys() - one.keys())):
         value, other = one.get(name), two.get(name)
         plain = value is None or other is None or isinstance(value, str)

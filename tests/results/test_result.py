@@ -288,6 +288,22 @@ def test_a_run_that_goes_on_by_another_model_says_so(tmp_path):
     assert [ran["step"] for ran in go_on(third, 1.0).run["before"]] == [20, 60]
 
 
+def test_another_function_of_the_stepper_is_another_stepper(tmp_path):
+    """By its code, not by where it lies; what was saved without it is taken to be the same."""
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), sdesim.Quorum(1.0), eta=0.1)
+    period = lambda often: lambda n: often + 0 * n
+    go = lambda began, often: sdesim.iterate(model, steps=4, init=began, period=period(often))
+    first = sdesim.iterate(model, agents=2, steps=4, init=1.0, period=period(2))
+    first.save(tmp_path / "run.nc")
+    for began in (first, sdesim.load(tmp_path / "run.nc", model)):
+        assert "before" not in go(began, 2).run
+        assert [ran["step"] for ran in go(began, 3).run["before"]] == [4]
+    with pytest.raises(ValueError, match="another function period"):
+        first.then(go(first, 3))
+    del first.run["functions"]
+    assert "before" not in go(first, 3).run
+
+
 # -- the model ---------------------------------------------------------------------------------------------------------
 
 
