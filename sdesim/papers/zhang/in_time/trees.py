@@ -264,7 +264,7 @@ def presets(single: bool) -> dict[str, Config]:
     of_one: dict[str, Any] = dict(batch=1, eta=0.005, step=0.01) if single else dict(batch=16)
     tiny: dict[str, Any] = dict(data="synthetic", images=120, train_images=120, fanout=(2, 2), epochs=3, sims=2)
     tiny |= dict(ranks=(2, 4, 4), channels=(6, 8, 8), units=16, dropout=0.0)
-    small: dict[str, Any] = dict(images=800, train_images=400, sims=4, epochs=5, dropout=0.1)
+    small: dict[str, Any] = dict(images=800, train_images=400, sims=8, epochs=5, dropout=0.1)
     small |= dict(ranks=(3, 6, 6), channels=(8, 12, 16), units=32)
     if single:
         small |= dict(images=300, fanout=(2, 2))
