@@ -253,7 +253,7 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
         "epoch": plan.epoch,
         "every": plan.every,
         "fast": plan.fast,
-        "exact": lanes.path.layout is not None,
+        "exact": lanes.path.exact,
         "until": setup.until,
         "random": setup.seed.generator,
         "path": str(lanes.path),

@@ -19,7 +19,7 @@ from jaxtyping import PyTree
 
 from sdesim.dynamics import Dynamics
 from sdesim.engine import blocks, gpu
-from sdesim.engine.blocks import VECTOR, Blocks
+from sdesim.engine.blocks import LEAST, VECTOR, Blocks
 from sdesim.engine.plan import Plan
 from sdesim.engine.vectorize import mixes
 from sdesim.fields import form, is_none, is_traced, warn
@@ -80,6 +80,11 @@ class Path:
         else:
             found = "one program of all lanes" if self.layout is None else f"blocks of {self.layout.width} lanes"
         return found + ", agents in pairs" * self.paired
+
+    @property
+    def exact(self) -> bool:
+        """Whether a lane's bits depend on nothing but itself; those of few lanes hang on how many there are."""
+        return self.layout is not None and self.layout.width >= LEAST
 
     def __str__(self) -> str:
         return ": ".join([self.name, "; ".join(self.reasons)] if self.reasons else [self.name])
@@ -150,7 +155,7 @@ def choose(
     layout = None if traced else layout_of(plan, lanes, exact)
     path = Path(traced, layout, None, alone is None)
     if traced or jax.default_backend() != "gpu":
-        few = not traced and layout is None and jax.default_backend() == "cpu"
+        few = not traced and not path.exact and jax.default_backend() == "cpu"
         said = (f"fewer than {VECTOR} lanes" if few else None, alone and f"no pairs {alone}")
         return path.because(tuple(why for why in said if why))
     swept = tuple(jax.tree.leaves(axes, is_leaf=is_none))
@@ -218,8 +223,9 @@ def _warn_once(message: str) -> None:
 def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
     """The blocks in which lanes are computed outside of a trace; None for one program of all of them.
 
-    That is what a run is on a GPU, and one of fewer lanes than a vector unless it is to be `exact`: filled up to a
-    block it would take some ten times longer.
+    One program is what a run is on a GPU. Lanes that fill no vector are, unless they are to be `exact`, one block, whose
+    width is the next power of two: a loop over 12 numbers is not vectorized, and takes up to four times as long as one
+    over 16. Where a loss is a product of matrices, the copies cost what they compute, up to a fifth.
 
     Args:
         plan: for the sizes of one simulation.
@@ -229,8 +235,11 @@ def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
     Returns:
         The blocks, or None.
     """
-    if jax.default_backend() != "cpu" or (lanes < VECTOR and not exact):
+    if jax.default_backend() != "cpu":
         return None
+    if lanes < VECTOR and not exact:
+        width = 1 << (lanes - 1).bit_length()
+        return None if width == lanes else Blocks.of(lanes, plan.rows, plan.dims, width)
     return Blocks.of(lanes, plan.rows, plan.dims, plan.width)
 
 

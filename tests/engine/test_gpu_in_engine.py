@@ -105,7 +105,7 @@ def test_a_kernel_that_is_wrong_is_replaced_and_said_so(number, monkeypatch, on_
 
     monkeypatch.setattr(gpu, "advance", advance)
     model = sdesim.Dynamics(lambda x: 0.5 * x * x, sdesim.Quorum(2.0), sdesim.noise.Uniform(2.0), 0.02)
-    run = lambda: sdesim.simulate(model, agents=3 + number, sims=5, steps=12)  # each a program of its own
+    run = lambda: sdesim.simulate(model, agents=3 + number, sims=4, steps=12)  # each a program of its own
     plain = run()
     on_a_gpu()
     with pytest.warns(path.EngineWarning, match=f"goes on as a scan: {says}") as said:

@@ -41,8 +41,9 @@ BLOCKS, WHOLE, PAIRS = "blocks of 128 lanes", "one program of all lanes", ", age
     ("options", "expected"),
     [
         (dict(), BLOCKS + PAIRS),
-        (dict(sims=3), WHOLE + PAIRS + ": fewer than 16 lanes"),
-        (dict(sims=3, agents=5), WHOLE + ": fewer than 16 lanes; no pairs of 5 agents"),
+        (dict(sims=4), WHOLE + PAIRS + ": fewer than 16 lanes"),
+        (dict(sims=3), "blocks of 4 lanes" + PAIRS + ": fewer than 16 lanes"),
+        (dict(sims=9, agents=5), "blocks of 16 lanes: fewer than 16 lanes; no pairs of 5 agents"),
         (dict(sims=3, exact=True), BLOCKS + PAIRS),
         (dict(sims=3, first_sim=7), BLOCKS + PAIRS),
         (dict(agents=5), BLOCKS + ": no pairs of 5 agents"),
