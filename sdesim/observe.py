@@ -174,13 +174,27 @@ class Spread(AbstractSeries):
 
 
 class QuorumLoss(AbstractSeries):
-    """Loss of the mean of the agents."""
+    """Loss of the mean of the agents.
+
+    Of workers in virtual time these are the values that they read, which may be old: the loss of their server is
+    `CenterLoss`.
+    """
 
     name = "quorum_loss"
     label = ("length^2 / time", "loss at the mean of the agents")
 
     def value(self, view: View):
         return view.model.objective.loss(view.quorum)
+
+
+class CenterLoss(AbstractSeries):
+    """Loss of the signal that the coupling pulls agents towards: the center variable of EASGD, or a server's value."""
+
+    name = "center_loss"
+    label = ("length^2 / time", "loss at the signal that the coupling pulls towards")
+
+    def value(self, view: View):
+        return view.model.objective.loss(view.center)
 
 
 class MeanLoss(AbstractSeries):

@@ -138,7 +138,14 @@ good(schedules.Fading, reference=0.1)
 good(schedules.QSR, alpha=0.1)
 good(schedules.PostLocal, until=5, period=3)
 good(schedules.Growth, initial=1.0, time=1.0)
-for series in (observe.Quorum, observe.Center, observe.Spread, observe.QuorumLoss, observe.MeanLoss):
+for series in (
+    observe.Quorum,
+    observe.Center,
+    observe.Spread,
+    observe.QuorumLoss,
+    observe.CenterLoss,
+    observe.MeanLoss,
+):
     good(series)
 good(observe.Snapshot)
 good(observe.Moments)

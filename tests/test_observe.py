@@ -62,6 +62,17 @@ def test_series(path, every):
         np.testing.assert_allclose(result.observed[name], values[:, ::every], rtol=0, atol=1e-10, err_msg=name)
 
 
+def test_the_loss_of_a_server_is_not_that_of_what_its_workers_read():
+    """Of AsyncSGD on a quadratic, whose workers read at 1 and the server has gone on."""
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(2.0), eta=0.1)
+    stepper = sdesim.asynchrony.Asynchronous(sdesim.asynchrony.AsyncSGD(), compute=sdesim.asynchrony.Exponential())
+    watch = [observe.Center(), observe.CenterLoss(), observe.QuorumLoss()]
+    run = sdesim.simulate(model, agents=4, sims=SIMS, steps=8, init=1.0, stepper=stepper, observe=watch, every=1)
+    seen = run.observed
+    np.testing.assert_allclose(seen["center_loss"], np.asarray(seen["center"])[..., 0] ** 2, rtol=1e-6)
+    assert (np.asarray(seen["quorum_loss"]) > np.asarray(seen["center_loss"]))[:, 1:4].all()  # later it overshoots
+
+
 def test_velocities_are_what_moved_the_agents():
     """Of Euler-Maruyama with friction x moves by v dt, and the last record is the result's own velocity."""
     model = sdesim.Dynamics(

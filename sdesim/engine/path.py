@@ -223,7 +223,7 @@ def _warn_once(message: str) -> None:
 def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
     """The blocks in which lanes are computed outside of a trace; None for one program of all of them.
 
-    One program is what a run is on a GPU. Lanes that fill no vector are, unless they are to be `exact`, one block, whose
+    One program is what a run is on a GPU. Lanes that fill no vector are one block, unless they are to be `exact`. Its
     width is the next power of two: a loop over 12 numbers is not vectorized, and takes up to four times as long as one
     over 16. Where a loss is a product of matrices, the copies cost what they compute, up to a fifth.
 
