@@ -243,6 +243,30 @@ def static_numbers(module: Any, prefix: str = "") -> dict[str, int | float]:
     return found
 
 
+def made_of(module: Any) -> dict[str, Any]:
+    """What a module is made of beside its numbers, for a reader, by dotted names.
+
+    Args:
+        module: a part of a model, or a stepper.
+
+    Returns:
+        Of a part its class, of a function "<function NAME>", and what was chosen otherwise than by default.
+    """
+    found: dict[str, Any] = {}
+    for name, field, value in _fields(module, ""):
+        if value is None or eqx.is_array(value) or not field.init:
+            continue
+        if isinstance(value, eqx.Module):
+            found[name] = type(value).__name__
+        elif callable(value):
+            found[name] = f"<function {getattr(value, '__name__', type(value).__name__)}>"
+        elif not isinstance(value, bool | int | float | str):
+            found[name] = shown(value)
+        elif value != field.default:
+            found[name] = repr(value) if isinstance(value, str) else value
+    return found
+
+
 def field_names(module: Any) -> set[str]:
     """The dotted names of all that a model is made of, numbers or not.
 

@@ -18,12 +18,12 @@ from sdesim.engine.path import inside_a_trace
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.setup import Ran, Setup, default_dims
 from sdesim.ensembles.warnings import warn_of_divergence
-from sdesim.fields import check_flags, is_traced, numeric_fields
+from sdesim.fields import check_flags, is_traced
 from sdesim.init import AbstractInit
 from sdesim.observe import AbstractObservable, QuorumLoss, Spread, View, coordinates_of, labels_of, physical_velocity
 from sdesim.random import Generator, Seed, seed_number, seed_words
 from sdesim.results.recipe import Call
-from sdesim.results.result import Result
+from sdesim.results.result import Result, stepper_said
 from sdesim.results.schema import device_of
 from sdesim.steppers import AbstractStepper, Iteration, stepper_of
 from sdesim.sums import plain
@@ -245,11 +245,8 @@ def _result(ran: Ran, setup: Setup, seed: Any, called: dict[str, Any]) -> Result
     last = np.int32(max(lanes.step - 1, 0))
     found = lanes.sims_first(Partial(_ends, ran.stepper, ArrayMean(plan.agents), last))
     agents, quorum, center, velocity, spread, quorum_loss = found
-    said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
     settings = {
-        "stepper": type(stepper).__name__,
-        "order": stepper.order,
-        **{name: said(value) for name, value in numeric_fields(stepper).items()},
+        **stepper_said(stepper),
         "epoch": plan.epoch,
         "every": plan.every,
         "fast": plan.fast,

@@ -246,7 +246,7 @@ class Setup:
     ) -> tuple[PyTree, tuple[Callable[..., Any], ...]]:
         """The state of all lanes before the first step; or what it is made of, and by what, one after another."""
         if self.start is not None:
-            return self.start.restart(model, stepper), ()
+            return self.start.restart(model, stepper, (self.model, self.stepper)), ()
         plan, dtype = self.plan, jnp.result_type(float)
         drawn, arrays = [], []
         streams = {"init": Stream.POSITION, "velocity": Stream.VELOCITY}

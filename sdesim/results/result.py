@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from sdesim.contents import digest
 from sdesim.dynamics import Dynamics, State
-from sdesim.fields import described, is_traced, shown, warn
+from sdesim.fields import described, is_traced, made_of, numeric_fields, shown, warn
 from sdesim.random import said_in
 from sdesim.results.datasets import (
     attributes,
@@ -136,12 +136,13 @@ class Result:
             return before
         return [*before, {"step": self.step, "model": _said_of(self.run["model"]), **stepped(self.run)}]
 
-    def restart(self, model: Dynamics, stepper: AbstractStepper) -> State:
+    def restart(self, model: Dynamics, stepper: AbstractStepper, asked: tuple[Dynamics, AbstractStepper]) -> State:
         """The state from which a model goes on, checked to be of the same form.
 
         Args:
             model: the model that continues.
             stepper: what its steps are.
+            asked: both as they were given, before users' functions were traced: what an error says.
 
         Returns:
             The state, simulations on the last axis.
@@ -159,9 +160,10 @@ class Result:
         if len(leaves) == len(shapes):
             leaves = [_roomier(*of) for of in zip(leaves, shapes, jax.tree.leaves(stepper.room(fresh)), strict=True)]
         if shapes != [a.shape for a in leaves]:
+            why = _other_state(*asked, self.run) or f"{[a.shape for a in leaves]} where {shapes} is needed"
             raise ValueError(
-                "init: the result to continue has another state (momentum, coupling or dtype) than the model: "
-                f"{[a.shape for a in leaves]} where {shapes} is needed"
+                f"init: the result to continue has another state than what would go on: {why}; "
+                "init=result.agents begins a new run there"
             )
         kinds = [a.dtype for a in jax.tree.leaves(fresh)]  # a float32 result goes on in float64 if x64 is on
         if any(a.dtype == np.float64 and kind == np.float32 for a, kind in zip(leaves, kinds, strict=True)):
@@ -279,14 +281,13 @@ class Result:
         )
         device = self.run.get("device")  # not there in files of a version that did not say it
         how = (f"{self.agents.dtype}{f' on {device}' if device else ''}", self.run.get("path"))
-        steps_of = lambda run: ", ".join(str(run[n]) for n in ("stepper", "order") if run.get(n) is not None)
         before = "; ".join(
-            f"to step {ran['step']}: {_written(ran['model'])}, {steps_of(ran)}" for ran in self.run.get("before", ())
+            f"to step {ran['step']}: {_written(ran['model'])}, {_steps_of(ran)}" for ran in self.run.get("before", ())
         )
         return {
             "what": f"{many(sims, 'simulation')} of {many(agents, 'agent')} in {many(dims, 'dimension')}, {ended}",
             "model": parts,
-            "steps": steps_of(self.run),
+            "steps": _steps_of(self.run),
             **({"before": before} if before else {}),
             "computed": f"in {self.seconds:.3g} s, {'; '.join(str(said) for said in how if said)}",
             "diverged": self._diverged(),
@@ -577,19 +578,24 @@ def _spread(agents: Array) -> Array:
 
 def _written(model: dict[str, Any]) -> str:
     """A model from its description, with its numbers in place of their types."""
+    return ", ".join(_parts(model).values()) or " ".join(str(model["parts"]).split())
+
+
+def _parts(model: dict[str, Any]) -> dict[str, str]:
+    """The parts of a model by name, likewise; none of what is no `Dynamics`."""
     numbers = {name: value for name, value in model["numbers"].items() if value is not None}
     parts = re.match(r"Dynamics\((.*)\)$", " ".join(str(model["parts"]).split()))
     if parts is None:
-        return " ".join(str(model["parts"]).split())
-    said = []
+        return {}
+    said = {}
     for name, kind in re.findall(r"(\w+)=(\w+)(?=[(\[])", re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "(", parts[1])):
         own = {n.removeprefix(f"{name}."): v for n, v in numbers.items() if n.startswith(f"{name}.")}
         inner = ", ".join(f"{n}={_number(v)}" for n, v in own.items())
         if kind == "Function" and (called := re.search(rf"{name}=Function\( ?fn=<(?:function )?(.*?)> ?\)", parts[1])):
-            said.append(called[1].rpartition(".")[2])
+            said[name] = called[1].rpartition(".")[2]
         else:
-            said.append(f"{name}={_number(numbers[name])}" if name in numbers else f"{kind}({inner})")
-    return ", ".join(said)
+            said[name] = f"{name}={_number(numbers[name])}" if name in numbers else f"{kind}({inner})"
+    return said
 
 
 def _with_error(values: np.ndarray) -> str:
@@ -613,8 +619,8 @@ def differs(model: dict[str, Any], other: dict[str, Any]) -> str:
         A sentence; nothing where they are one model.
     """
     numbers, ran = model["numbers"], other["numbers"]
-    if numbers.keys() != ran.keys() or [_kinds(model["parts"])] != [_kinds(other["parts"])]:
-        return f"this is {_kinds(model['parts'])}, and that was {_kinds(other['parts'])}"
+    if why := _other_parts(model, other):
+        return why
     for name, value in numbers.items():
         if (value is None) != (ran[name] is None) or (value is not None and not _close(value, ran[name])):
             return f"this has {name}={shown(value)}, and that had {name}={shown(ran[name])}"
@@ -622,6 +628,19 @@ def differs(model: dict[str, Any], other: dict[str, Any]) -> str:
         if digits != other["functions"].get(name):
             return f"the function {name} says something else than it did"
     return ""
+
+
+def _other_parts(model: dict[str, Any], other: dict[str, Any]) -> str:
+    """The parts that differ between the descriptions of two models, where these are of other parts."""
+    kinds = [_kinds(of["parts"]) for of in (model, other)]
+    if kinds[0] == kinds[1] and model["numbers"].keys() == other["numbers"].keys():
+        return ""
+    mine, its = _parts(model), _parts(other)
+    names = [name for name in {**mine, **its} if mine.get(name) != its.get(name)]
+    if not names:  # they differ in what is not written
+        return f"this is {kinds[0]}, and that was {kinds[1]}"
+    said = [", ".join(of.get(name, f"no {name}") for name in names) for of in (mine, its)]
+    return f"this has {said[0]}, and that had {said[1]}"
 
 
 def unlike(run: dict[str, Any], ran: dict[str, Any]) -> str:
@@ -640,15 +659,70 @@ def unlike(run: dict[str, Any], ran: dict[str, Any]) -> str:
         return why
     one, two = stepped(run), stepped(ran)
     mine, theirs = (said.pop("functions", {}) for said in (one, two))  # which files of old do not have
-    for name in mine.keys() & theirs.keys():
-        if mine[name] != theirs[name]:
+    made = [said.pop("parts", None) for said in (one, two)]  # nor these
+    if None not in made:
+        one, two = one | made[0], two | made[1]
+    for name in mine.keys() & theirs.keys():  # of functions the code counts, whatever they are called
+        if mine[name] != theirs[name] and one.get(name) == two.get(name):
             return f"this has another function {name} than that"
+        if mine[name] == theirs[name] and name in one:
+            one[name] = two[name]
+    said = lambda value: value if isinstance(value, str) else shown(value)
     for name in (*one, *(two.keys() - one.keys())):
         value, other = one.get(name), two.get(name)
-        plain = value is None or other is None or isinstance(value, str)
+        plain = value is None or other is None or isinstance(value, str) or isinstance(other, str)
         if value != other if plain else not _close(value, other):
-            return f"this has {name}={shown(value)}, and that had {name}={shown(other)}"
+            return f"this has {name}={said(value)}, and that had {name}={said(other)}"
     return ""
+
+
+def _other_state(model: Dynamics, stepper: AbstractStepper, ran: dict[str, Any]) -> str:
+    """What of a model and a stepper may be why their state is another than that of a run; nothing if nothing is."""
+    if is_traced((model, ran["model"])):
+        return ""
+    why = [_other_parts(described(model), _said_of(ran["model"]))]
+    steps = [_steps_of(said) for said in (stepper_said(stepper), ran)]
+    why += [f"this is stepped by {steps[0]}, and that was by {steps[1]}"] if steps[0] != steps[1] else []
+    return "; ".join(filter(None, why))
+
+
+def stepper_said(stepper: AbstractStepper) -> dict[str, Any]:
+    """What a run says of its stepper.
+
+    Args:
+        stepper: of the run.
+
+    Returns:
+        Its class, its order, its numbers by name, and `parts`, which are what it is made of beside them.
+    """
+    said = lambda a: None if a is None or is_traced(a) else np.asarray(a).tolist()
+    return {
+        "stepper": type(stepper).__name__,
+        "order": stepper.order,
+        **{name: said(value) for name, value in numeric_fields(stepper).items()},
+        "parts": {name: value for name, value in made_of(stepper).items() if name != "order"},
+    }
+
+
+def _steps_of(run: dict[str, Any]) -> str:
+    """A stepper from what a run says of it, as `Iteration(period=4), jacobi`."""
+    of = {name: value for name, value in stepped(run).items() if name not in ("step", "stepper", "order", "epoch")}
+    values = dict.fromkeys(of.pop("functions", {}), "<function>") | of.pop("parts", {})  # of an old file, no names
+    values |= {name: value for name, value in of.items() if value is not None}
+
+    def with_inner(kind: str, prefix: str) -> str:
+        inner = []
+        for name, value in values.items():
+            own = name.removeprefix(prefix)
+            if not name.startswith(prefix) or "." in own:
+                continue
+            if isinstance(value, str) and value.isidentifier():  # a class
+                inner.append(with_inner(value, f"{name}."))
+            else:
+                inner.append(f"{own}={value if isinstance(value, str) else _number(value)}")
+        return f"{kind}({', '.join(inner)})" if inner else kind
+
+    return ", ".join([with_inner(str(run["stepper"]), ""), *filter(None, [run.get("order")])])
 
 
 def stepped(run: dict[str, Any]) -> dict[str, Any]:

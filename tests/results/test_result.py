@@ -296,12 +296,50 @@ def test_another_function_of_the_stepper_is_another_stepper(tmp_path):
     first = sdesim.iterate(model, agents=2, steps=4, init=1.0, period=period(2))
     first.save(tmp_path / "run.nc")
     for began in (first, sdesim.load(tmp_path / "run.nc", model)):
+        assert "Iteration(period=<function <lambda>>), jacobi" in repr(began)
         assert "before" not in go(began, 2).run
         assert [ran["step"] for ran in go(began, 3).run["before"]] == [4]
     with pytest.raises(ValueError, match="another function period"):
         first.then(go(first, 3))
     del first.run["functions"]
     assert "before" not in go(first, 3).run
+
+
+def test_a_stepper_is_said_with_all_that_it_is_made_of(tmp_path):
+    """On a screen, from a file too: its parts with their numbers, and what was chosen."""
+    model = sdesim.Dynamics(sdesim.objectives.Quadratic(1.0), eta=0.1)
+    law = asynchrony.Slowed(Exponential(mean=0.5), 3.0, 0.1)
+    workers = asynchrony.Asynchronous(asynchrony.AsyncSGD(), compute=law, start="stationary")
+    result = sdesim.simulate(model, agents=2, steps=2, stepper=workers)
+    result.save(tmp_path / "run.nc")
+    slowed = "Slowed(Exponential(mean=0.5), mean=1, factor=3, share=0.1, length=50)"
+    for one in (result, sdesim.load(tmp_path / "run.nc")):
+        said = f" steps Asynchronous(AsyncSGD, {slowed}, start='stationary'), jacobi computed "
+        assert said in " ".join(repr(one).split())
+    one = sdesim.simulate(model, agents=2, steps=2, stepper=sdesim.Iteration(5, late=3))
+    two = sdesim.simulate(model, steps=2, stepper=sdesim.Iteration(5, late=2), init=one)
+    said = " ".join(repr(two).split())
+    assert " steps Iteration(late=2, period=5), jacobi " in said
+    assert " before to step 2: Quadratic(" in said and " Iteration(late=3, period=5), jacobi " in said
+    with pytest.raises(ValueError, match="this has late=2, and that had late=3"):
+        one.then(two)
+
+
+def test_what_needs_another_state_is_refused_with_what_differs():
+    model, other = (
+        sdesim.Dynamics(sdesim.objectives.Quadratic(), rule, eta=0.1)
+        for rule in (sdesim.Quorum(1.0), sdesim.Elastic(2.0))
+    )
+    often = lambda n: 2 + 0 * n
+    begun = {period: sdesim.iterate(model, agents=2, steps=2, period=period) for period in (4, often)}
+    how = {4: "period=4", often: "period=<function <lambda>>"}
+    for period, result in begun.items():
+        (new,) = begun.keys() - {period}
+        why = f": this is stepped by Iteration({how[new]}), jacobi, and that was by Iteration({how[period]}), jacobi; "
+        with pytest.raises(ValueError, match=re.escape(why)):
+            sdesim.iterate(model, steps=2, init=result, period=new)
+    with pytest.raises(ValueError, match=r": this has Elastic\(k=2\), and that had Quorum\(k=1\); init=result.agents"):
+        sdesim.iterate(other, steps=2, init=begun[4], period=4)
 
 
 # -- the model ---------------------------------------------------------------------------------------------------------
@@ -318,7 +356,7 @@ def test_the_model_is_restored_or_a_differing_one_refused(tmp_path):
         sdesim.load(tmp_path / "run.nc", of(wide, 1.5))
     with pytest.raises(ValueError, match="must be the one that ran; the function objective"):
         sdesim.load(tmp_path / "run.nc", of(3.0))
-    with pytest.raises(ValueError, match=r"this is Dynamics\(.*Elastic"):
+    with pytest.raises(ValueError, match=r"; this has Elastic\(k=1\), and that had Quorum\(k=1\)$"):
         sdesim.load(tmp_path / "run.nc", sdesim.Dynamics(lambda x: jnp.sum(x**2), sdesim.Elastic(1.0), eta=0.1))
     with pytest.raises(TypeError, match="model=3"):
         sdesim.load(tmp_path / "run.nc", 3)
