@@ -1,7 +1,8 @@
 """How a file says it was made: the command, or the call with all its values as Python that can be pasted.
 
 Numbers are written as short as they can be read back to the same bits. What has no such form (a large array, a lambda)
-is named in angle brackets; functions and classes of the user's own come with their source.
+is named in angle brackets; functions and classes of the user's own come with their source, and with what that reads of
+the module that it is from.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import hashlib
 import inspect
 import re
 import shlex
+import symtable
 import sys
 import textwrap
 import types
@@ -87,17 +89,19 @@ class Call:
         return dataclasses.replace(self, before=before)
 
     def __str__(self) -> str:
-        writer, lines, call, hidden = _Writer(), [], self, 0
+        calls, call = [], self
         while isinstance(call, Call):
-            if len(lines) < SHOWN or call.before is None:
-                lines.append(_line(call, writer))
-            else:
-                hidden += call.times
+            calls.append(call)
             call = call.before
+        writer = _Writer("" if call is None else call)
+        shown, hidden = calls[:SHOWN], calls[SHOWN:]
+        if call is None and hidden:
+            writer.add(hidden.pop())
         if hidden:
-            lines.insert(-1, f"# ... and {hidden} calls that are not shown")
-        began = [] if call is None else [call]
-        return "\n".join([*writer.preamble(), *began, *reversed(lines)])
+            writer.lines.append(f"# ... and {sum(one.times for one in hidden)} calls that are not shown")
+        for one in reversed(shown):
+            writer.add(one)
+        return "\n".join(writer.lines)
 
 
 def made_by(call: Call | str) -> str:
@@ -124,14 +128,6 @@ def as_code(value: Any) -> str:
     return _Writer().code(value)
 
 
-def _line(call: Call, writer: "_Writer") -> str:
-    given = [f"{name}={writer.code(value)}" for name, value in call.arguments.items()]
-    if call.before is not None:
-        given.append("init=result")
-    repeated = f"for _ in range({call.times}): " if call.times > 1 else ""
-    return f"{repeated}result = {call.function}({', '.join(given)})"
-
-
 def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     plain = (type(None), bool, int, float, str)
     equal = lambda x, y: x is y or (isinstance(x, plain) and isinstance(y, plain) and x == y)
@@ -150,13 +146,31 @@ def _without_arrays(value: Any) -> Any:
 
 
 class _Writer:
-    """Values as Python, with the imports and definitions that they need."""
+    """Calls and values as Python, each after the imports and definitions that it needs and nothing before it has.
 
-    def __init__(self):
-        self.imports, self.sources = {"sdesim"}, {}
+    Args:
+        began: text that comes before.
+    """
 
-    def preamble(self) -> list[str]:
-        return [f"import {', '.join(sorted(self.imports))}", *self.sources.values()]
+    def __init__(self, began: str = ""):
+        self.lines = [began] if began else []
+        self.imports, self.sources = {"import sdesim"}, {}  # of the call that is written: lines; texts by name
+        self.said, self.clashes = dict[int, str](), 0  # of it functions by where they lie; names of two things
+        self.known, self.began = dict[str, str](), began
+
+    def add(self, call: Call) -> None:
+        """Write one call."""
+        given = [f"{name}={self.code(value)}" for name, value in call.arguments.items()]
+        if call.before is not None:
+            given.append("init=result")
+        repeated = f"for _ in range({call.times}): " if call.times > 1 else ""
+        needs = {**{line: line for line in sorted(self.imports)}, **self.sources}
+        for name, text in needs.items():
+            before = self.known.get(name, text if f"\n{text}\n" in f"\n{self.began}\n" else None)
+            self.lines += [] if before == text else [text]
+        self.lines.append(f"{repeated}result = {call.function}({', '.join(given)})")
+        self.known |= needs
+        self.imports, self.sources, self.said = {"import sdesim"}, {}, {}
 
     def code(self, value: Any) -> str:
         try:
@@ -181,10 +195,10 @@ class _Writer:
             return f"[{', '.join(map(self.code, value))}]"
         if isinstance(value, tuple) and not hasattr(value, "_fields"):
             return f"({', '.join(map(self.code, value))}{',' if len(value) == 1 else ''})"
-        if isinstance(value, type | types.FunctionType):
+        if isinstance(value, type | types.FunctionType) or _lies_in_a_module(value):
             return self._named(value)
         if isinstance(value, functools.partial):
-            self.imports.add("functools")
+            self.imports.add("import functools")
             given = [self.code(value.func), *map(self.code, value.args)]
             given += [f"{name}={self.code(v)}" for name, v in value.keywords.items()]
             return f"functools.partial({', '.join(given)})"
@@ -202,15 +216,92 @@ class _Writer:
             rooms = (".".join(parts[:n]) for n in range(2, len(parts)))
             room = next((r for r in rooms if getattr(sys.modules.get(r), name, None) is thing), module)
             return f"{room}.{name}"
-        if module != "__main__" and getattr(sys.modules.get(module), name, None) is thing:
-            self.imports.add(module)
+        if module != "__main__" and _lies_in_a_module(thing):
+            self.imports.add(f"import {module}")
             return f"{module}.{name}"
-        with contextlib.suppress(OSError, TypeError):
-            source = textwrap.dedent(inspect.getsource(thing))[:SOURCE].rstrip()
-            if thing.__name__ == "<lambda>":
-                source = textwrap.indent(source, "# ")
-            self.sources[name] = source
-        return thing.__name__
+        if id(thing) not in self.said:
+            self.said[id(thing)], clashes = thing.__name__, self.clashes  # before: it may call itself
+            with contextlib.suppress(OSError, TypeError):
+                source = textwrap.dedent(inspect.getsource(thing)).rstrip()
+                self._define(thing, source if len(source) <= SOURCE else f"{source[:SOURCE]} ...")
+            if self.clashes > clashes:
+                self.said[id(thing)] = f"<another {thing.__name__}>"
+        return self.said[id(thing)]
+
+    def _define(self, thing: Any, source: str) -> None:
+        """A function or class by its source, after what that reads; one that is no whole statement as a comment."""
+        name = thing.__name__
+        try:
+            reads = _read_by(source) if name.isidentifier() and not source.endswith(" ...") else None
+        except SyntaxError:
+            reads = None
+        if reads is None:
+            self.sources[source] = textwrap.indent(source, "# ")
+            return
+        around = _around(thing)
+        for read in sorted(reads & around.keys() - {name}):
+            self._bind(read, around[read])
+        self._keep(name, source)
+
+    def _bind(self, name: str, value: Any) -> None:
+        """What a source reads by a name."""
+        import jax
+        import numpy as np
+
+        if isinstance(value, types.ModuleType):
+            self.imports.add(f"import {value.__name__}" + (f" as {name}" if name != value.__name__ else ""))
+            return
+        code = self.code(value)
+        array = isinstance(value, np.ndarray | np.generic | jax.Array)  # computes otherwise than a list or a float
+        if array and not code.startswith("<"):
+            room = "jax.numpy" if isinstance(value, jax.Array) else "numpy"
+            self.imports.add(f"import {room}")
+            code = f"{room}.array({code}, '{value.dtype}')"
+        if len(code) > SOURCE:
+            code = f"<{type(value).__name__}, {len(code)} characters>"
+        try:
+            compile(code, name, "eval")
+        except SyntaxError:  # of what has no such form
+            self._keep(name, textwrap.indent(f"{name} = {code}", "# "))
+        else:
+            if code != name:
+                self._keep(name, f"{name} = {code}")
+
+    def _keep(self, name: str, text: str) -> None:
+        """One name has one text in a call: another one is said, and not written over it."""
+        if self.sources.setdefault(name, text) != text:
+            self.clashes += 1
+            self.sources[text] = textwrap.indent(text, "# ")
+
+
+def _read_by(source: str) -> set[str]:
+    """The names that a statement reads of the module that it stands in, at once or when what it defines is called."""
+
+    def names(table: symtable.SymbolTable) -> Iterator[str]:
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and symbol.is_global():
+                yield symbol.get_name()
+        for inner in table.get_children():
+            yield from names(inner)
+
+    return set(names(symtable.symtable(source, "<source>", "exec")))
+
+
+def _around(thing: Any) -> dict[str, Any]:
+    """What a function or class can read by name: of its module, and what it closes over."""
+    if not isinstance(thing, types.FunctionType):
+        return vars(sys.modules[thing.__module__])
+    inside = dict(thing.__globals__)
+    for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # of a function that is being defined
+            inside[name] = cell.cell_contents
+    return inside
+
+
+def _lies_in_a_module(thing: Any) -> bool:
+    """Whether a function, a class or what is called like one is where its name says."""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    return isinstance(name, str) and getattr(sys.modules.get(str(module)), name, None) is thing
 
 
 def _of_array(value: Any) -> Code | None:

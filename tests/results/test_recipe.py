@@ -57,6 +57,32 @@ def test_a_run_that_was_continued_says_all_its_calls(tmp_path):
     np.testing.assert_array_equal(run(code).agents, last.agents)
 
 
+SCALES = np.array([0.5, 0.1])
+
+
+def test_a_recipe_with_sources_can_be_pasted(tmp_path):
+    """What a source reads stands before it, of a module and of what it closes over; and once, until it is another."""
+
+    def made(rate):
+        def wave(x):
+            return rate * jnp.cos(x[0])
+
+        def loss(x):
+            return jnp.sum(SCALES * x**2) - wave(x)
+
+        return sdesim.Dynamics(loss, sdesim.Quorum(1.0), noise.Uniform(1 / 3), eta=0.1)
+
+    sdesim.simulate(made(0.3), agents=2, sims=2, steps=3, dims=2).save(tmp_path / "a.nc")
+    longer = sdesim.simulate(made(0.3), steps=2, init=sdesim.load(tmp_path / "a.nc"))
+    last = sdesim.simulate(made(0.5), steps=2, init=longer)
+    code = str(last.run["call"])
+    for line in ("import sdesim", "import jax.numpy as jnp", "def loss(x):", "rate = 0.3", "rate = 0.5"):
+        assert code.splitlines().count(line) == 1
+    np.testing.assert_array_equal(run(code).agents, last.agents)
+    both = str(recipe.Call("sdesim.simulate", {"one": made(0.3), "other": made(0.5)}))
+    assert "# rate = 0.5" in both and "fn=<another loss>" in both
+
+
 def test_a_sweep_says_how_to_make_it_again():
     data = sdesim.sweep(MODEL, {"coupling.k": [0.0, 1.5], "agents": [1, 2]}, sims=2, steps=3, dims=1, seed=3)
     assert data.attrs["sdesim_kind"] == "sweep"
