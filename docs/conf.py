@@ -176,6 +176,7 @@ html_title = "sdesim"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {"figures/README": []}  # a section of one page, with nothing to list
 html_theme_options = {
     "show_toc_level": 2,
     "navbar_align": "left",

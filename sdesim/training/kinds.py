@@ -40,12 +40,14 @@ class Kind:
         score: what is measured beside the loss, the more the better; of the class.
         loss_is: unit of the loss, and what it is; of the class.
         score_is: unit of the score, and what it is; of the class.
+        network: one of ours that fits, of so many outputs; of the class.
     """
 
     samples: ClassVar[str]
     score: ClassVar[str]
     loss_is: ClassVar[tuple[str, str]]
     score_is: ClassVar[tuple[str, str]]
+    network: ClassVar[str]
 
     def check(self, which: str, x: Any, y: Any) -> None:
         """Refuse arrays of another kind, or of wrong values.
@@ -183,7 +185,7 @@ def _is_array(value: Any) -> bool:
 
 
 class _OfImages(Kind):
-    samples, score, _axes = "images", "accuracy", ("batch",)
+    samples, score, network, _axes = "images", "accuracy", "ThreeLayer(classes={})", ("batch",)
     loss_is, score_is = ("nats", "mean cross-entropy on"), ("1", "share that is right of")
 
     def check(self, which: str, x: Any, y: Any) -> None:
@@ -200,7 +202,7 @@ class _OfImages(Kind):
 
 
 class _OfClasses(_OfImages):
-    samples = "rows"
+    samples, network = "rows", "Perceptron(outputs={})"
 
     def check(self, which: str, x: Any, y: Any) -> None:
         _check_rows(which, x)
@@ -208,7 +210,7 @@ class _OfClasses(_OfImages):
 
 
 class _OfTokens(Kind):
-    samples, score, _axes = "windows", "accuracy", ("batch", "length")
+    samples, score, network, _axes = "windows", "accuracy", "Transformer(tokens={})", ("batch", "length")
     loss_is, score_is = ("nats", "mean cross-entropy of a token, on"), ("1", "share of tokens that are right, of")
 
     def check(self, which: str, x: Any, y: Any) -> None:
@@ -229,7 +231,7 @@ class _OfTokens(Kind):
 
 
 class _OfRows(Kind):
-    samples, score = "rows", "r2"
+    samples, score, network = "rows", "r2", "Perceptron(outputs={})"
     loss_is = ("1", "mean square error, in variances of the training set's targets, on")
     score_is = ("1", "share of the targets' variance that is explained, of")
 

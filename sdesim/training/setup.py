@@ -706,8 +706,12 @@ def _check_said(name: str, function: Any, setup: TrainingSetup) -> None:
 def _look(taken: modules.Taken, form: Form, data: Split) -> modules.Look:
     """What a network is, if it fits what is to be said."""
     look, kind = modules.looked_at(taken, form), data.kind
-    if (right := kind.fits(look.logits, (2, *form.shape), kind.outputs(_targets(data)))) is not None:
-        raise ValueError(f"network: must give {right}, and gives shape {look.logits} of a batch of 2")
+    outputs = kind.outputs(_targets(data))
+    if (right := kind.fits(look.logits, (2, *form.shape), outputs)) is not None:
+        raise ValueError(
+            f"network: must give {right}, and gives shape {look.logits} of a batch of 2; "
+            f"e.g. {kind.network.format(outputs)} does"
+        )
     if look.convolves and jax.default_backend() == "cpu":
         warn(
             "network: has convolutions of XLA's, which are some fifty times slower within a loop on a CPU; "

@@ -345,12 +345,15 @@ def test_what_does_not_go_with_them_is_refused():
         training.train(SMALL, TEXT, sgd, crop=8, **RUN)
     with pytest.raises(ValueError, match="precision='bfloat16': must be float32 or tf32 beside tokens"):
         training.train(SMALL, TEXT, sgd, precision="bfloat16", **RUN)
-    with pytest.raises(ValueError, match=r"network: must give \(batch, length, classes\) logits, for labels up to"):
+    with pytest.raises(ValueError, match=r"\(batch, length, classes\) logits, .* e\.g\. Transformer\(tokens=62\) does"):
         training.train(training.Transformer(9, length=LENGTH), TEXT, sgd, **RUN)
     with pytest.raises(ValueError, match=r"Transformer cannot .*length=8: must be at least that of the windows"):
         training.train(training.Transformer(62, length=8), TEXT, sgd, **RUN)
-    with pytest.raises(ValueError, match=r"network: must give \(batch, 1\) numbers"):
+    with pytest.raises(ValueError, match=r"network: must give \(batch, 1\) numbers, .* e\.g\. Perceptron\(outputs=1\)"):
         training.train(training.Perceptron(3), ROWS, sgd, **RUN)
+    thirds = np.arange(40) % 3  # whole numbers, which are classes
+    with pytest.raises(ValueError, match=r"logits, for labels up to 2, .* e\.g\. Perceptron\(outputs=3\) does"):
+        training.train(training.Perceptron(), (np.ones((40, 2)), thirds), sgd, batch=4)
     with pytest.raises(ValueError, match="width=10: must be a multiple of heads=4"):
         training.Transformer(width=10)
     with pytest.raises(ValueError, match="written: has 5 characters"):
