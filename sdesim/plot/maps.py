@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Patch
@@ -17,6 +18,8 @@ from sdesim.plot.lines import is_logarithmic
 READABLE = 0.1
 """The share of the colors' range that a reader tells apart by eye, to which values are wanted by default."""
 HATCH = "////"
+FEW = 8
+"""Up to so many values of a number have a tick each, if there is room for their labels."""
 
 
 def heat_map(
@@ -46,7 +49,7 @@ def heat_map(
         ax: axes to draw into; new ones by default.
 
     Returns:
-        The axes. Numbers that are spread evenly over decades are on logarithmic axes.
+        The axes. Numbers that are spread evenly over decades are on logarithmic axes; few values have a tick each.
 
     Raises:
         TypeError: for what has no such data.
@@ -69,6 +72,8 @@ def heat_map(
         image = axes.pcolormesh(*(e for e, _ in edges), np.ma.masked_invalid(values), norm=norm, cmap=theme.SHADES)
         image.set_rasterized(True)
         _frame(axes, mean, x, y, [logarithmic for _, logarithmic in edges])
+        _tick_each(axes.xaxis, coordinate(mean, x), room=40, wide=True)
+        _tick_each(axes.yaxis, coordinate(mean, y), room=16, wide=False)
         legend = []
         if not np.isfinite(values).all():
             axes.set_facecolor(DIVERGED)
@@ -213,6 +218,26 @@ def _frame(axes: Axes, values: xr.DataArray, x: str, y: str, logarithmic: list[b
         if (names := coordinate(values, d)).dtype.kind not in "fiu":
             axis.set_ticks(range(len(names)), [str(n) for n in names])
         axis.set_label_text(label(values[d], d))
+
+
+def _tick_each(axis: Axis, values: np.ndarray, room: int, wide: bool) -> None:
+    """Ticks at the values themselves, where they are few and their labels do not run into each other.
+
+    Args:
+        axis: scaled.
+        values: in ascending order; what is no number has its ticks.
+        room: how many characters a panel of the usual size has along the axis, or lines.
+        wide: whether labels take as much of it as they have characters, and not a line.
+    """
+    if len(values) > FEW or values.dtype.kind not in "fiu":
+        return
+    labels = [theme.plain_number(float(f"{value:.3g}")) for value in values]
+    if len(set(labels)) < len(labels):
+        labels = [theme.plain_number(value) for value in values]
+    places = np.log(values) if axis.get_scale() == "log" else np.asarray(values, float)
+    least = (max(map(len, labels)) + 1 if wide else 1) / room
+    if len(values) == 1 or np.diff(places).min() >= least * np.ptp(places):
+        axis.set_ticks(values, labels)
 
 
 def _hatch(axes: Axes, x: np.ndarray, y: np.ndarray, which: np.ndarray) -> None:

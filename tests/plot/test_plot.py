@@ -276,6 +276,17 @@ def test_a_heat_map_is_of_means(swept):
     assert len(hatched(axes)) == expected > 0
 
 
+def test_few_values_of_a_map_have_a_tick_each(swept):
+    """Where there is room: 0.02 of a range of 10 leaves none, and ticks are round numbers as ever."""
+    axes = plot.heat_map(swept, "spread")
+    for axis, values in ((axes.xaxis, [0.5, 1.0, 2.0, 4.0]), (axes.yaxis, [0.02, 0.05, 0.1])):
+        np.testing.assert_allclose(axis.get_ticklocs(), values)
+        assert [t.get_text() for t in axis.get_ticklabels()] == [f"{value:g}" for value in values]
+        assert not len(axis.get_ticklocs(minor=True))
+    crowded = plot.heat_map(swept.assign_coords(eta=[0.0, 0.02, 10.0]), "spread").yaxis
+    assert len(crowded.get_ticklocs()) > 3 and 0.02 not in crowded.get_ticklocs()
+
+
 def test_hatched_is_what_is_known_worse_than_wanted():
     """A tenth of the range is 1: two standard errors of 0.5 are not more, of 0.51 they are."""
     axes = plot.heat_map(made([[0.5, 0.51], [0.1, np.nan]]), "loss")
