@@ -660,19 +660,24 @@ def unlike(run: dict[str, Any], ran: dict[str, Any]) -> str:
     one, two = stepped(run), stepped(ran)
     mine, theirs = (said.pop("functions", {}) for said in (one, two))  # which files of old do not have
     made = [said.pop("parts", None) for said in (one, two)]  # nor these
-    if None not in made:
+    chosen = {} if None in made else made[0] | made[1]
+    if chosen:
         one, two = one | made[0], two | made[1]
     for name in mine.keys() & theirs.keys():  # of functions the code counts, whatever they are called
         if mine[name] != theirs[name] and one.get(name) == two.get(name):
             return f"this has another function {name} than that"
-        if mine[name] == theirs[name] and name in one:
+        if mine[name] == theirs[name] and name in two:
             one[name] = two[name]
-    said = lambda value: value if isinstance(value, str) else shown(value)
+
+    def said(name: str, value: Any) -> str:
+        what = "the default" if value is None and name in chosen else value if isinstance(value, str) else shown(value)
+        return f"{name}={what}"
+
     for name in (*one, *(two.keys() - one.keys())):
         value, other = one.get(name), two.get(name)
         plain = value is None or other is None or isinstance(value, str) or isinstance(other, str)
         if value != other if plain else not _close(value, other):
-            return f"this has {name}={said(value)}, and that had {name}={said(other)}"
+            return f"this has {said(name, value)}, and that had {said(name, other)}"
     return ""
 
 
@@ -719,7 +724,7 @@ def _steps_of(run: dict[str, Any]) -> str:
             if isinstance(value, str) and value.isidentifier():  # a class
                 inner.append(with_inner(value, f"{name}."))
             else:
-                inner.append(f"{own}={value if isinstance(value, str) else _number(value)}")
+                inner.append(f"{own}={value if isinstance(value, str | bool) else _number(value)}")
         return f"{kind}({', '.join(inner)})" if inner else kind
 
     return ", ".join([with_inner(str(run["stepper"]), ""), *filter(None, [run.get("order")])])

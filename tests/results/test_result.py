@@ -11,7 +11,7 @@ import pytest
 import sdesim
 from sdesim import asynchrony, noise, observe, schedules
 from sdesim.asynchrony import Exponential
-from sdesim.results.result import FINAL
+from sdesim.results.result import FINAL, unlike
 from sdesim.statistics import mean_of, paired, standard_error
 
 WATCHED = [observe.Spread(), observe.QuorumLoss(), observe.MeanLoss(), observe.Quorum()]
@@ -323,6 +323,11 @@ def test_a_stepper_is_said_with_all_that_it_is_made_of(tmp_path):
     assert " before to step 2: Quadratic(" in said and " Iteration(late=3, period=5), jacobi " in said
     with pytest.raises(ValueError, match="this has late=2, and that had late=3"):
         one.then(two)
+    assert unlike(one.run | {"parts": {}}, one.run) == "this has late=the default, and that had late=3"
+    with pytest.raises(
+        ValueError, match=r"this is stepped by Adam\(debias=False, b1=0.9, .*, and that was by Iteration"
+    ):
+        sdesim.simulate(model, steps=2, stepper=sdesim.Adam(debias=False), init=one)
 
 
 def test_what_needs_another_state_is_refused_with_what_differs():
