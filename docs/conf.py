@@ -132,7 +132,9 @@ def write_front_door(app, error):
     """The address of the site itself leads to its first page."""
     if error is None and app.builder.format == "html":
         door = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=docs/index.html">'
-        (pathlib.Path(app.outdir) / "index.html").write_text(door + '<a href="docs/index.html">sdesim</a>\n')
+        (pathlib.Path(app.outdir) / "index.html").write_text(
+            door + '<a href="docs/index.html">sdesim</a>\n'
+        )
 
 
 def setup(app):

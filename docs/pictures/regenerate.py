@@ -44,7 +44,9 @@ def regenerate(page: pathlib.Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the Python of pages and keep the pictures that they show.")
+    parser = argparse.ArgumentParser(
+        description="Run the Python of pages and keep the pictures that they show."
+    )
     parser.add_argument("pages", nargs="*", help=f"of {', '.join(PAGES)}; all by default")
     pages = parser.parse_args().pages or PAGES
     if unknown := [page for page in pages if page not in PAGES]:
