@@ -85,7 +85,7 @@ def write_reference(app):
             for each in (name, *inner):
                 whole = f".. automodule:: sdesim.{each}\n   :members:\n   :show-inheritance:"
                 pages[each] = f"# sdesim.{each}\n\n```{{eval-rst}}\n{whole}\n```\n"
-        listed = "\n".join(shown)
+        listed = "\n".join(f"{each} <{each}>" for each in shown)  # without "sdesim.", to fit the sidebar
         parts.append(f"```{{toctree}}\n:caption: {title}\n:maxdepth: 1\n\n{listed}\n```\n")
     pages["index"] = "\n".join(parts)
     for name, text in pages.items():
