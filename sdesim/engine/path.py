@@ -225,7 +225,7 @@ def layout_of(plan: Plan, lanes: int, exact: bool) -> Blocks | None:
 
     One program is what a run is on a GPU. Lanes that fill no vector are one block, unless they are to be `exact`. Its
     width is the next power of two: a loop over 12 numbers is not vectorized, and takes up to four times as long as one
-    over 16. Where a loss is a product of matrices, the copies cost what they compute, up to a fifth.
+    over 16. Where a loss is a product of matrices, the copies cost what they compute, up to a quarter.
 
     Args:
         plan: for the sizes of one simulation.
