@@ -13,6 +13,7 @@ from typing import Any
 
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.workloads import AnyWorkload, Workload
+from sdesim.cores import cores
 from sdesim.interrupt import child
 from sdesim.results.files import temporary_folder
 
@@ -57,20 +58,13 @@ class WorkerError(Exception):
     """A variant failed, in one line."""
 
 
-def all_cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 class Worker:
     """A process that holds one variant of one workload. It starts importing at once, on one core.
 
     Args:
         variant: what is measured.
         workload: what it runs.
-        cores: those it runs on; None for all.
+        own: the cores it runs on; None for all.
         importing_on: the core on which one of one core imports; its own by default.
         platform: of JAX; None for what it finds.
     """
@@ -79,13 +73,13 @@ class Worker:
         self,
         variant: Variant,
         workload: AnyWorkload,
-        cores: list[int] | None = None,
+        own: list[int] | None = None,
         *,
         importing_on: int | None = None,
         platform: str | None = "cpu",
     ):
         self.variant, self.workload = variant, variant.part(workload)
-        self.cores = all_cores() if cores is None else cores
+        self.cores = cores() if own is None else own
         # Those of one core can import at the same time; one of several should see all of its own from the start.
         one = len(self.cores) == 1
         first = [importing_on] if one and importing_on is not None else self.cores
@@ -216,13 +210,13 @@ def run_rounds(
     Returns:
         What was measured of those that did not fail.
     """
-    cores = all_cores()
+    every = cores()
     workers: list[Worker] = []
     try:
         for i, variant in enumerate(variants):
             count = variant.cores if platform == "cpu" else None  # a GPU's host is not what is measured
-            own = cores if count is None else cores[-count:]
-            workers.append(Worker(variant, workload, own, importing_on=cores[i % len(cores)], platform=platform))
+            own = every if count is None else every[-count:]
+            workers.append(Worker(variant, workload, own, importing_on=every[i % len(every)], platform=platform))
 
         def ask(worker: Worker, do: str, **arguments: Any) -> dict | None:
             """The reply, or None from a worker that fails and is from then on left out."""
@@ -293,7 +287,7 @@ def generator_rate(workload: Workload, quick: bool) -> float:
     Raises:
         WorkerError: without a working compiler.
     """
-    with Worker(VARIANTS["cpp"], workload, all_cores()[-1:]) as worker:
+    with Worker(VARIANTS["cpp"], workload, cores()[-1:]) as worker:
         worker.start()
         times = 1_000_000 if quick else 10_000_000
         return max(worker.ask("words", times=times)["rate"] for _ in range(3)) / 1e6

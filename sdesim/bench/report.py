@@ -13,10 +13,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from sdesim.bench import native
-from sdesim.bench.interleaved import Row, all_cores
+from sdesim.bench.interleaved import Row
 from sdesim.bench.peers import VARIANTS, Variant
 from sdesim.bench.races import variants_of
 from sdesim.bench.workloads import AnyWorkload, Workload
+from sdesim.cores import cores
 from sdesim.plot import theme
 from sdesim.results.files import write_text
 from sdesim.results.recipe import Call
@@ -175,7 +176,7 @@ def _note(variant: Variant | None, workload: AnyWorkload | None) -> str:
     if isinstance(workload, Workload) and variant.gaussian and workload.noise != "gaussian":
         notes.append("Gaussian noise of the same variance")
     if variant.cores is None:
-        notes.append(f"{len(all_cores())} cores")
+        notes.append(f"{len(cores())} cores")
     return ", ".join(notes)
 
 
@@ -273,7 +274,7 @@ def hardware(gpu: str = "") -> str:
         CPU, cores, width of vectors, GPU.
     """
     model, width = native.cpu()
-    return f"{model}, {len(all_cores())} cores, {width}-bit vectors" + (f"; {gpu}" if gpu else "")
+    return f"{model}, {len(cores())} cores, {width}-bit vectors" + (f"; {gpu}" if gpu else "")
 
 
 def versions() -> str:

@@ -22,6 +22,7 @@ from sdesim.bench.workloads import (
 )
 from sdesim.cli.overview import parse_options
 from sdesim.cli.usage import UsageError
+from sdesim.cores import cores
 from sdesim.fields import check_choice, check_count
 from sdesim.results.files import check_writable
 
@@ -146,7 +147,7 @@ def run(options: Options) -> report.Report:
         say(f"the ceiling is left out: {error}")
     if options.scaling and not options.quick:
         say("scaling")
-        series = {**scaling(), "cores": over_cores(len(interleaved.all_cores()))}
+        series = {**scaling(), "cores": over_cores(len(cores()))}
         for size, points in series.items():
             result.series[size] = points
             for value, workload in points:

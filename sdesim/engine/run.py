@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from jax import lax
 from jax.tree_util import Partial as _partial
 from jaxtyping import Array, PyTree
 
+from sdesim.cores import cores
 from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks, gpu
 from sdesim.engine.blocks import Blocks
@@ -282,7 +282,7 @@ def room(plan: Plan, lanes: int, exact: bool) -> tuple[int, int]:
     layout = None if inside_a_trace() else layout_of(plan, lanes, exact)
     if layout is None:
         return lanes, lanes
-    workers = min(cores(), layout.needed)
+    workers = min(len(cores()), layout.needed)
     return layout.shared_by(workers)[0].number * layout.width, layout.width * workers
 
 
@@ -333,7 +333,7 @@ def run_lanes(
     workers = 1
     number = plan.agents * plan.dims * count * (1 if model.momentum is None else 2)
     if layout is not None and number * (jnp.result_type(float) if begin else state.x.dtype).itemsize > THREAD_BYTES:
-        workers = min(cores(), layout.needed)
+        workers = min(len(cores()), layout.needed)
     groups = _groups(layout, model, axes, state, sims, given, workers)
     for fn in begin:
         groups = [group._replace(state=group.each(fn, axes, group.sims, group.state)) for group in groups]
@@ -413,11 +413,6 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
         few,
     )
     _CONFIRMED.add(program)
-
-
-def cores() -> int:
-    """Cores that this process may use; not every system keeps a set of them for each process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 SETTINGS = (

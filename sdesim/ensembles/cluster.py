@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from sdesim.cores import cores
 from sdesim.engine.path import EngineWarning
 from sdesim.ensembles.durable import Durable, SweepError
 from sdesim.ensembles.handing import as_there, handed, received
-from sdesim.ensembles.processes import cores, shares_of_cores
+from sdesim.ensembles.processes import shares_of_cores
 from sdesim.fields import warn
 from sdesim.memory import available_memory
 from sdesim.results.stores.folder import SHARD

@@ -5,8 +5,8 @@ import math
 import time
 from collections.abc import Mapping
 
+from sdesim.cores import cores
 from sdesim.engine.blocks import Blocks
-from sdesim.engine.run import cores
 from sdesim.ensembles.memory import check_memory
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
 from sdesim.ensembles.setup import Setup
@@ -43,7 +43,7 @@ def estimate(sweep: Sweep, setups: Mapping[str, Setup], lanes: int) -> Estimate:
         run = (plan, setup.stepper, setup.model, of_task, setup.steps, setup.observables, 2**62)
         memory = max(memory, check_memory(*run, exact=True))
         size += tail_bytes(sweep, setup) * points * sims
-        seconds += _seconds(sweep, choice, setup) * points * sims / cores()
+        seconds += _seconds(sweep, choice, setup) * points * sims / len(cores())
     points *= len(setups)
     return Estimate(points, points * sims, tasks, seconds, int(memory), int(size + OVERHEAD * tasks))
 

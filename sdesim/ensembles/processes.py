@@ -1,7 +1,6 @@
 """Several processes of one machine on one store: each with cores of its own, and none that the others wait for."""
 
 import contextlib
-import os
 import struct
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from sdesim.cores import cores
 from sdesim.engine.path import EngineWarning
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.handing import as_there, handed, received
@@ -53,11 +53,6 @@ def work_in_processes(made: Durable, watch: Callable[[set[int]], None], *, worke
                         f"a process of the sweep was killed (signal {-status}), and another one goes on", EngineWarning
                     )
                     running[i] = stack.enter_context(_started(shares[i], blob))
-
-
-def cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def shares_of_cores(workers: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.engine.run import cores
+from sdesim.cores import cores
 from sdesim.fields import check_count, shown
 
 PORTION = 1 << 28  # bytes that are read at a time, and ahead
@@ -49,7 +49,7 @@ class Lazy:
             raise ValueError(f"source: is {np.dtype(dtype)} of shape {shape}, and {right}")
         if threads is not None:
             check_count("threads", threads)
-        self.source, self.threads = source, cores() if threads is None else threads
+        self.source, self.threads = source, len(cores()) if threads is None else threads
         self._which = np.arange(shape[0])
         self._identity: NDArray | None = None
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdesim.engine.run import cores
+from sdesim.cores import cores
 from sdesim.fields import check_count, check_flags, shown
 from sdesim.memory import available_memory
 from sdesim.progress import bar
@@ -150,7 +150,7 @@ def decoded(
         found[i] = square(paths[i], side)
 
     with bar(len(paths), "images", progress) as told:
-        pool = ThreadPoolExecutor(cores() if threads is None else threads)
+        pool = ThreadPoolExecutor(len(cores()) if threads is None else threads)
         try:
             for _ in pool.map(one, range(len(paths))):
                 told.update(1)

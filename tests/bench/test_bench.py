@@ -11,8 +11,9 @@ import pytest
 from places import ROOT
 
 from sdesim.bench import VARIANTS, WORKLOADS, native, report
-from sdesim.bench.interleaved import Row, Worker, WorkerError, all_cores, measure
+from sdesim.bench.interleaved import Row, Worker, WorkerError, measure
 from sdesim.cli import main
+from sdesim.cores import cores
 from sdesim.results.schema import Header
 
 compiled = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
@@ -21,7 +22,7 @@ EPSILON = float(np.finfo(np.float32).eps)
 
 def native_state(workload, seed):
     """Of the C++ program, in a process of its own, because -ffast-math changes the arithmetic of a whole process."""
-    with Worker(VARIANTS["cpp"], workload, all_cores()[-1:]) as worker:
+    with Worker(VARIANTS["cpp"], workload, cores()[-1:]) as worker:
         worker.start()
         worker.ask("compile")
         return np.array(worker.ask("state", seed=seed)["state"])

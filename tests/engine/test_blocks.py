@@ -118,7 +118,7 @@ def test_programs_are_compiled_before_threads_start(float32, monkeypatch):
     listen = lambda name, *_, **__: places.append(threading.current_thread()) if name == event else None
     jax.monitoring.register_event_duration_secs_listener(listen)
     monkeypatch.setattr(engine, "THREAD_BYTES", 0)
-    monkeypatch.setattr(engine, "cores", lambda: 2)
+    monkeypatch.setattr(engine, "cores", lambda: [0, 1])
     model = sdesim.Dynamics(lambda x: -jnp.sum(x**4) + jnp.sum(x), coupling.Quorum(0.5), noise.Gaussian(1.0), 0.011)
     try:
         with pytest.warns(sdesim.DivergenceWarning):

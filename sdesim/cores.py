@@ -1,0 +1,8 @@
+"""The cores that this process may use."""
+
+import os
+
+
+def cores() -> list[int]:
+    """Their numbers; not every system keeps a set of them for each process."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
