@@ -10,7 +10,7 @@ from sdesim import source
 # The rooms of the package, the lowest first: each imports from those of the lines before its own, and from no other.
 ROOMS = (
     "messages",
-    "_moved _version cache contents interrupt memory progress quantiles source tracing",
+    "_moved _version cache contents cores interrupt memory progress quantiles source tracing",
     "fields",
     "random sums",
     "coupling objectives schedules statistics",

@@ -28,6 +28,32 @@ def test_convolution_is_a_convolution(size, same):
     )
 
 
+@pytest.mark.parametrize("images", [8, 11])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_some_images_at_a_time_are_the_same_convolution(monkeypatch, images, stride):
+    x = jax.random.normal(jax.random.key(0), (images, 9, 8, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 2, 3, 5))
+    xla = lambda x, k: jax.lax.conv_general_dilated(
+        x, k, (stride, stride), "VALID", None, None, ("NHWC", "HWIO", "NHWC")
+    )
+    ours = lambda x, k: networks.convolved(x, k, stride)
+    monkeypatch.setattr(networks, "cores", lambda: [0])
+    monkeypatch.setattr(networks, "CACHE", 5 * networks.patches(x[:1], 3, 2, stride).nbytes)
+    program = str(jax.make_jaxpr(ours)(x, kernel))
+    assert "scan[" in program and "length=2" in program  # four at a time, the next power of 2
+
+    def derivatives(convolution):
+        loss = lambda x, k: (convolution(x, k) ** 3).mean()
+        slopes = jax.grad(loss, (0, 1))
+        directions = jnp.cos(x), jnp.sin(kernel)
+        agents = jax.vmap(slopes, (None, 0))(x, jnp.stack([kernel, 2 * kernel]))
+        return convolution(x, kernel), slopes(x, kernel), jax.jvp(slopes, (x, kernel), directions), agents
+
+    found, expected = jax.tree.leaves(derivatives(ours)), jax.tree.leaves(derivatives(xla))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * float(jnp.abs(other).max()))
+
+
 def test_pool_and_norm():
     x = jnp.arange(2 * 5 * 4 * 1.0).reshape(2, 5, 4, 1)
     pooled = networks.max_pool(x)
