@@ -136,6 +136,22 @@ def test_claims_of_numbers_of_workers():
     assert found["eamsgd-best"] == "holds" and found["eamsgd-speedup"] == "fails"
 
 
+def test_how_far_ahead_a_method_is_has_an_error_though_it_never_gets_there():
+    """Its error in 1 / 2 of the epochs, beside the best of the other in all; between epochs along a line."""
+    methods = fig4_10.methods(CONFIG)
+    arms = {name: methods[name][:1] for name in ("SGD", "MSGD")}
+    runs = made_up(CONFIG, by_method(arms, ALONE))
+    accuracy = np.zeros((2, 4, 3))
+    accuracy[list(runs.data.arm.values).index(arms["SGD"][0].label)] = np.array([10, 30, 40, 50])[:, None]
+    accuracy[list(runs.data.arm.values).index(arms["MSGD"][0].label)] = np.array([10, 30, 44, 49])[:, None] + [-6, 0, 3]
+    data = runs.data.isel(epoch=slice(4)).assign(test_accuracy=(("arm", "epoch", "sim"), accuracy))
+    ahead = zhang.ahead(arms, "MSGD", 2.0)(measured.Runs(data))
+    np.testing.assert_allclose(ahead, [-19.0, -13.0, -10.0], rtol=1e-5)  # at 1.5 epochs 37 of 50
+    statement = claims.Statement("faster", "it is twice as fast", zhang.ahead(arms, "MSGD", 2.0), claims.at_least(0.0))
+    (found,) = claims.judge([statement], measured.Runs(data))
+    assert found.verdict == "undecided" and found.stderr > 0
+
+
 def test_claims_of_one_worker():
     methods = fig4_10.methods(CONFIG)
     assert set(judged("z-fig4.10", made_up(CONFIG, by_method(methods, ALONE))).values()) == {"holds"}

@@ -20,6 +20,7 @@ from sdesim.papers.frame import networks as net
 from sdesim.papers.frame.experiment import Experiment
 from sdesim.papers.frame.networks.picture import Curve, heading, plot_iterations
 from sdesim.papers.zhang.chapter4.claims import (
+    ahead,
     always,
     best_of_others,
     better,
@@ -28,7 +29,6 @@ from sdesim.papers.zhang.chapter4.claims import (
     errors,
     farther,
     smallest,
-    speedup,
 )
 from sdesim.papers.zhang.chapter4.config import Config, Decay, presets
 from sdesim.papers.zhang.chapter4.methods import ALONE, MethodArm, Methods, flat, tried
@@ -40,6 +40,7 @@ __all__ = [
     "Decay",
     "MethodArm",
     "Methods",
+    "ahead",
     "always",
     "best_of_others",
     "better",
@@ -51,7 +52,6 @@ __all__ = [
     "flat",
     "of_chosen",
     "smallest",
-    "speedup",
     "tried",
 ]
 

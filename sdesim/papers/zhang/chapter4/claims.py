@@ -95,25 +95,33 @@ def best_of_others(
     return statistic
 
 
-def speedup(methods: Methods, name: str) -> Callable[[Runs], float]:
-    """How many times faster a method is than the best of all others, in epochs to that one's smallest test error.
+def ahead(methods: Methods, name: str, factor: float) -> Callable[[Runs], np.ndarray]:
+    """By how many points a method that is `factor` times as fast as the best of all others is below it, run by run.
 
-    Both are of means over runs; 0 if `name` never gets there. Which method is the best is chosen as Z does, by that
-    error.
+    The best is the method of the smallest test error, as Z chooses it, and its epoch that of this error, both of means
+    over runs. By 1 / factor of that epoch the other method must have been there. Points have an error where a ratio of
+    epochs has none: whoever never gets there is as slow in each run.
 
     Args:
         methods: the arms of each method.
         name: of the method.
+        factor: how many times as fast it is said to be.
 
     Returns:
-        The statistic.
+        The statistic, (sims,).
     """
 
-    def statistic(runs: Runs) -> float:
-        curve = lambda arms: errors(runs.data, chosen(runs.data, arms)).mean(axis=1)
-        other = min((curve(arms) for other, arms in methods.items() if other != name), key=np.min)
-        reached = np.flatnonzero(curve(methods[name]) <= other.min())
-        return float(other.argmin() / max(reached[0], 1)) if reached.size else 0.0
+    def statistic(runs: Runs) -> np.ndarray:
+        curve = lambda arms: errors(runs.data, chosen(runs.data, arms))
+        theirs = min(
+            (curve(arms) for other, arms in methods.items() if other != name), key=lambda c: c.mean(axis=1).min()
+        )
+        best, own = theirs.mean(axis=1).argmin(), curve(methods[name])
+        last, rest = divmod(best / factor, 1)
+        until = own[: int(last) + 1]
+        if rest:
+            until = np.concatenate([until, [(1 - rest) * until[-1] + rest * own[int(last) + 1]]])
+        return theirs[best] - until[until.mean(axis=1).argmin()]
 
     return statistic
 
