@@ -161,23 +161,25 @@ INTEGER = frozenset(
 
 
 @pytest.mark.parametrize(
-    "backend, noise, generator, all_of_them, integer",
+    "backend, noise, generator, all_of_them, integer, registers",
     [
-        ("mosaic", "uniform", "threefry20", 87, 42),
-        ("mosaic", "gaussian", "threefry20", 116, 53),
-        ("triton", "uniform", "threefry20", 110, 45),
-        ("triton", "gaussian", "threefry20", 144, 52),
-        ("mosaic", "uniform", "threefry13", 76, 34),
-        ("mosaic", "gaussian", "threefry13", 104, 41),
-        ("triton", "uniform", "threefry13", 96, 33),
-        ("triton", "gaussian", "threefry13", 130, 40),
+        ("mosaic", "uniform", "threefry20", 87, 42, 89),
+        ("mosaic", "gaussian", "threefry20", 116, 53, 89),
+        ("triton", "uniform", "threefry20", 110, 45, 64),
+        ("triton", "gaussian", "threefry20", 144, 52, 72),
+        ("mosaic", "uniform", "threefry13", 76, 34, 87),
+        ("mosaic", "gaussian", "threefry13", 104, 41, 87),
+        ("triton", "uniform", "threefry13", 96, 33, 64),
+        ("triton", "gaussian", "threefry13", 130, 40, 72),
     ],
 )
-def test_instructions_of_a_step(backend, noise, generator, all_of_them, integer, assembled):
-    """Those that the documentation and the ceilings of the benchmarks name, within two."""
+def test_instructions_of_a_step(backend, noise, generator, all_of_them, integer, registers, assembled):
+    """Those that the documentation and the ceilings of the benchmarks name, within two; and the registers a thread."""
     model = sdesim_model(WORKLOADS[f"w1-{noise}"])
     plan = plan_of(250, 1)
-    _, code = assembled(model, plan, backend, generator)
+    said, code = assembled(model, plan, backend, generator)
+    assert spills(said) == 0
+    assert abs(int(re.search(r"Used (\d+) registers", said)[1]) - registers) <= 2
     count, per = loop(code), agent_steps(plan[0], backend)
     assert abs(sum(count.values()) / per - all_of_them) < 2
     assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
