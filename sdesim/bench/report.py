@@ -256,6 +256,8 @@ def _curve(panel: Any, report: Report, size: str) -> None:
     panel.plot(values, [row.median for _, row in points], "o-", ms=3.5, color=theme.SMOOTHED)
     panel.fill_between(values, [r.min for _, r in points], [r.max for _, r in points], alpha=0.2, lw=0)
     panel.set_xscale("log")
+    panel.set_xticks(values, [theme.plain_number(value) for value in values])
+    theme.plain_ticks(panel.xaxis)
     panel.set_ylim(bottom=0)
     panel.set_xlabel(size)
     panel.set_ylabel(points[0][1].unit)
