@@ -88,16 +88,16 @@ def convolved(x: Float[Array, "batch height width channels"], kernel: Array, str
         ValueError: for maps that are smaller than the kernel.
     """
     rows, columns, _, features = kernel.shape
-    matrix = kernel.reshape(-1, features).astype(x.dtype).T  # so that sums of its derivative need no transposition
+    # Sums of its derivative need no transposition this way; in half precision they would lose what they add.
+    matrix = kernel.reshape(-1, features).astype(jnp.promote_types(kernel.dtype, x.dtype)).T
     windows = lambda x: patches(x, rows, columns, stride)
-    product = lambda x: jnp.einsum("...i,ji->...j", windows(x), matrix)
+    product = lambda x: jnp.einsum("...i,ji->...j", windows(x), matrix.astype(x.dtype))
     if jax.default_backend() != "cpu":
         return product(x)
-    of_one = jax.eval_shape(windows, x[:1])
-    fit = len(cores()) * CACHE // (of_one.size * of_one.dtype.itemsize)
-    together = 1 << max(
-        0, fit.bit_length() - 1
-    )  # a power of 2, as batches are: of a remainder XLA compiles another loop
+    of_one = jax.eval_shape(windows, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
+    fit = len(cores()) * CACHE // max(1, of_one.size * of_one.dtype.itemsize)
+    # At least one image, and a power of 2, as batches are: a remainder would be another program.
+    together = 1 << max(0, fit.bit_length() - 1)
     if together >= len(x):
         return product(x)
     return lax.map(jax.checkpoint(lambda one: product(one[None])[0], prevent_cse=False), x, batch_size=together)

@@ -136,20 +136,40 @@ def test_claims_of_numbers_of_workers():
     assert found["eamsgd-best"] == "holds" and found["eamsgd-speedup"] == "fails"
 
 
-def test_how_far_ahead_a_method_is_has_an_error_though_it_never_gets_there():
-    """Its error in 1 / 2 of the epochs, beside the best of the other in all; between epochs along a line."""
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [
+        (1.0, [-7.0, 0.0, 0.0]),  # of all four epochs its best is the third: 43, 50 and 50
+        (1.5, [-7.0, 0.0, 0.0]),  # until the third
+        (2.0, [-13.5, -10.0, -10.0]),  # until half way from the second to the third
+        (3.0, [-20.0, -20.0, -20.0]),
+    ],
+)
+def test_how_far_ahead_a_method_is_has_an_error_though_it_never_gets_there(factor, expected):
+    """The best of the others is at 50 in its fourth epoch; between epochs a curve is a line."""
     methods = fig4_10.methods(CONFIG)
-    arms = {name: methods[name][:1] for name in ("SGD", "MSGD")}
-    runs = made_up(CONFIG, by_method(arms, ALONE))
-    accuracy = np.zeros((2, 4, 3))
-    accuracy[list(runs.data.arm.values).index(arms["SGD"][0].label)] = np.array([10, 30, 40, 50])[:, None]
-    accuracy[list(runs.data.arm.values).index(arms["MSGD"][0].label)] = np.array([10, 30, 44, 49])[:, None] + [-6, 0, 3]
-    data = runs.data.isel(epoch=slice(4)).assign(test_accuracy=(("arm", "epoch", "sim"), accuracy))
-    ahead = zhang.ahead(arms, "MSGD", 2.0)(measured.Runs(data))
-    np.testing.assert_allclose(ahead, [-19.0, -13.0, -10.0], rtol=1e-5)  # at 1.5 epochs 37 of 50
-    statement = claims.Statement("faster", "it is twice as fast", zhang.ahead(arms, "MSGD", 2.0), claims.at_least(0.0))
-    (found,) = claims.judge([statement], measured.Runs(data))
-    assert found.verdict == "undecided" and found.stderr > 0
+    arms = {name: methods[name][:1] for name in ("SGD", "MSGD", "ASGD")}
+    curves = {  # a run a column; each run's own best is not the mean's
+        "SGD": [[10, 10, 10], [30, 30, 30], [40, 52, 40], [50, 50, 50]],
+        "MSGD": [[10, 10, 10], [30, 30, 30], [43, 50, 50], [45, 35, 46]],
+        "ASGD": [[10, 10, 10], [45, 45, 45], [45, 45, 45], [45, 45, 45]],
+    }
+    runs = made_up(CONFIG, by_method(arms, ALONE)).data.isel(epoch=slice(4))
+    accuracy = xr.zeros_like(runs.test_accuracy)
+    for name, (arm,) in arms.items():
+        accuracy.loc[dict(arm=arm.label)] = curves[name]
+    runs = measured.Runs(runs.assign(test_accuracy=accuracy))
+    statistic = zhang.ahead(arms, "MSGD", factor)
+    np.testing.assert_allclose(statistic(runs), expected, atol=1e-5)
+    (found,) = claims.judge([claims.Statement("faster", "it is faster", statistic, claims.at_least(0.0))], runs)
+    assert found.verdict == ("fails" if factor == 3 else "undecided") and (found.stderr > 0 or factor == 3)
+
+
+def test_nobody_is_ahead_where_nobody_learns():
+    methods = fig4_10.methods(CONFIG)
+    runs = made_up(CONFIG, by_method(methods, dict.fromkeys(methods, (95, 10))))  # all get worse
+    statement = claims.Statement("faster", "it is faster", zhang.ahead(methods, "MSGD", 2.0), claims.at_least(0.0))
+    assert [c.verdict for c in claims.judge([statement], runs)] == ["fails"]
 
 
 def test_claims_of_one_worker():

@@ -28,6 +28,7 @@ def test_convolution_is_a_convolution(size, same):
     )
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere all images are taken at once")
 @pytest.mark.parametrize("images", [8, 11])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_some_images_at_a_time_are_the_same_convolution(monkeypatch, images, stride):
@@ -40,7 +41,7 @@ def test_some_images_at_a_time_are_the_same_convolution(monkeypatch, images, str
     monkeypatch.setattr(networks, "cores", lambda: [0])
     monkeypatch.setattr(networks, "CACHE", 5 * networks.patches(x[:1], 3, 2, stride).nbytes)
     program = str(jax.make_jaxpr(ours)(x, kernel))
-    assert "scan[" in program and "length=2" in program  # four at a time, the next power of 2
+    assert "scan[" in program and "length=2" in program  # four at a time, the power of 2 below five
 
     def derivatives(convolution):
         loss = lambda x, k: (convolution(x, k) ** 3).mean()
@@ -52,6 +53,28 @@ def test_some_images_at_a_time_are_the_same_convolution(monkeypatch, images, str
     found, expected = jax.tree.leaves(derivatives(ours)), jax.tree.leaves(derivatives(xla))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * float(jnp.abs(other).max()))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere all images are taken at once")
+def test_sums_over_images_lose_nothing_in_half_precision(monkeypatch):
+    """The derivative by the kernel, of one image after another, is as near to that of float32 as of all at once."""
+    x = jax.random.normal(jax.random.key(0), (64, 9, 8, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 2, 3, 5))
+
+    def slope(dtype):
+        return jax.grad(lambda k: (networks.convolved(x.astype(dtype), k) ** 2).sum().astype(jnp.float32))(kernel)
+
+    error = lambda found: float(jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact))
+    exact, at_once = slope(jnp.float32), slope(jnp.bfloat16)
+    monkeypatch.setattr(networks, "CACHE", 1)  # not one image
+    assert error(slope(jnp.float32)) < 1e-6
+    assert error(slope(jnp.bfloat16)) < 1.5 * error(at_once) < 0.02
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_no_image_and_one(monkeypatch, images):
+    monkeypatch.setattr(networks, "CACHE", 1)
+    assert networks.convolved(jnp.ones((images, 5, 4, 2)), jnp.ones((3, 2, 2, 7))).shape == (images, 3, 3, 7)
 
 
 def test_pool_and_norm():

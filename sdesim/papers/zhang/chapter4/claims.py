@@ -96,19 +96,19 @@ def best_of_others(
 
 
 def ahead(methods: Methods, name: str, factor: float) -> Callable[[Runs], np.ndarray]:
-    """By how many points a method that is `factor` times as fast as the best of all others is below it, run by run.
+    """By how many points of error a method is below the best of all others in 1 / factor of that one's epochs.
 
-    The best is the method of the smallest test error, as Z chooses it, and its epoch that of this error, both of means
-    over runs. By 1 / factor of that epoch the other method must have been there. Points have an error where a ratio of
-    epochs has none: whoever never gets there is as slow in each run.
+    Run by run, and negative where it is above. The best is the method of the smallest test error, as Z chooses it, and
+    its epochs are those to that error, both of means over runs. Points have an error where a ratio of epochs has none:
+    whoever never gets there is as slow in each run.
 
     Args:
         methods: the arms of each method.
         name: of the method.
-        factor: how many times as fast it is said to be.
+        factor: how many times as fast it is said to be, at least 1.
 
     Returns:
-        The statistic, (sims,).
+        The statistic, (sims,); NaN, of which a claim fails, where none of the others gets below its start.
     """
 
     def statistic(runs: Runs) -> np.ndarray:
@@ -117,6 +117,8 @@ def ahead(methods: Methods, name: str, factor: float) -> Callable[[Runs], np.nda
             (curve(arms) for other, arms in methods.items() if other != name), key=lambda c: c.mean(axis=1).min()
         )
         best, own = theirs.mean(axis=1).argmin(), curve(methods[name])
+        if best == 0:
+            return np.full(own.shape[1], np.nan)
         last, rest = divmod(best / factor, 1)
         until = own[: int(last) + 1]
         if rest:
