@@ -25,6 +25,7 @@ import xarray as xr
 from jax import lax
 
 import sdesim
+from sdesim.cores import cores
 from sdesim.ensembles.cluster import work_on_cluster
 from sdesim.ensembles.durable import Durable
 from sdesim.ensembles.grids import asked_of
@@ -197,10 +198,10 @@ def gain(tasks: int = 8) -> None:
     Args:
         tasks: how many.
     """
-    own = sorted(os.sched_getaffinity(0))
+    own = cores()
     rows: list[tuple] = []
-    for workers, cores in ((1, own[:1]), (1, own), (2, own), (4, own)):
-        os.sched_setaffinity(0, cores)
+    for workers, some in ((1, own[:1]), (1, own), (2, own), (4, own)):
+        os.sched_setaffinity(0, some)
         sweep = Simulations(asked_of(**_asked(tasks, agents=50, sims=512, steps=20_000)))
         with tempfile.TemporaryDirectory() as folder:
             made = Durable.of(sweep, f"{folder}/store", lanes=512)
@@ -209,7 +210,7 @@ def gain(tasks: int = 8) -> None:
                 made.work(engine=lambda *a, n=workers: work_in_processes(*a, workers=n))
             cards = Opened(made.store).cards()
         busy = sum(card.said["seconds"] for card in cards)
-        rows.append((workers, len(cores), cost.wall, cost.processor, busy, rows[0][2] / cost.wall if rows else 1.0))
+        rows.append((workers, len(some), cost.wall, cost.processor, busy, rows[0][2] / cost.wall if rows else 1.0))
     os.sched_setaffinity(0, own)
     table(("processes", "cores", "wall, s", "processor, s", "seconds of tasks", "times as fast"), *rows)
 
