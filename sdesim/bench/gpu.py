@@ -16,8 +16,9 @@ from sdesim.bench.peers import VARIANTS
 from sdesim.bench.races import variants_of
 from sdesim.bench.workloads import RACES, TRAININGS, WORKLOADS, AnyWorkload, Workload
 
-# Instructions an agent-step needs, counted in code compiled for sm_90 with polynomial sines.
-INSTRUCTIONS = {"uniform": 87, "gaussian": 116}
+# Instructions that a step of an agent's one coordinate needs, counted in code compiled for sm_90 with polynomial sines:
+# in Mosaic's, and in many dimensions Triton's, which alone has them.
+INSTRUCTIONS = {"w1-uniform": 87, "w1-gaussian": 116, "w2": 177}
 LANES = 128  # instructions a multiprocessor issues in one cycle, one for each of its lanes
 PRECISIONS = {"float32": None, "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 """Of the products of a network, by the names that JAX has for them; None for what sdesim takes by itself."""
@@ -26,27 +27,28 @@ ULPS = 40  # by which they may differ then, as the tests of the kernel have it
 STATE_BYTES = 8  # one float32 read and written: what a step that keeps nothing in registers moves at least
 
 
-def workloads() -> list[Workload]:
-    """W1's step with 50 thousand, 1 million and 10 million agents."""
+def workloads() -> list[tuple[str, Workload]]:
+    """W1's step with 50 thousand, 1 million and 10 million agents, and W2's, each with the workload that it is of."""
     sizes = ((200, 20_000), (4000, 10_000), (40_000, 2000))  # long enough that a call's own 10 ms hardly count
-    return [
-        dataclasses.replace(
-            base, sims=sims, steps=steps, name=f"{base.name}, {sims * base.agents / 1e6:g} million agents on a GPU"
-        )
-        for base in (WORKLOADS["w1-uniform"], WORKLOADS["w1-gaussian"])
-        for sims, steps in sizes
-    ]
+
+    def sized(name: str, sims: int, steps: int, what: str):
+        base = WORKLOADS[name]
+        called = f"{name}, {sims * base.agents * base.dims / 1e6:g} million {what} on a GPU"
+        return name, dataclasses.replace(base, sims=sims, steps=steps, name=called)
+
+    w1 = [sized(name, *size, "agents") for name in ("w1-uniform", "w1-gaussian") for size in sizes]
+    return [*w1, sized("w2", 2000, 3000, "coordinates")]
 
 
 def others() -> list[tuple[AnyWorkload, str, str | None]]:
-    """What beside W1 is measured on a GPU, what it is called in rows, and the precision of its products, as JAX has it.
+    """What no kernel runs, what it is called in rows, and the precision of its products, as JAX has it.
 
-    Scans of large states, events, training.
+    A state too large for the kernel, events, training.
     """
-    w2 = dataclasses.replace(WORKLOADS["w2"], sims=2000, steps=300, name="w2, 5 million coordinates on a GPU")
+    large = dataclasses.replace(WORKLOADS["w2"], dims=200, sims=500, name="w2, 5 million coordinates, scanned on a GPU")
     cnn = dataclasses.replace(TRAININGS["cnn"], steps=40)
     trained = [(cnn, f"cnn in {called} on a GPU", precision) for called, precision in PRECISIONS.items()]
-    return [(w2, w2.name, None), (RACES["async"], "async on a GPU", None), *trained]
+    return [(large, large.name, None), (RACES["async"], "async on a GPU", None), *trained]
 
 
 def run(
@@ -64,9 +66,9 @@ def run(
         whether it is right.
     """
     rows: list[Row] = []
-    notes = [line for noise in INSTRUCTIONS if (line := _agreement(WORKLOADS[f"w1-{noise}"], say))]
+    notes = [line for name in INSTRUCTIONS if (line := _agreement(WORKLOADS[name], say))]
     ceilings: dict[str, tuple[float, str]] = {}
-    for workload in workloads():
+    for _, workload in workloads():
         rows += measure(workload, [VARIANTS[n] for n in ("naive", "sdesim", "sdesim-13")], rounds, say, "cuda")
     for workload, name, precision in others():
         # What events are compared with is SimPy, which knows no GPU.
@@ -84,10 +86,10 @@ def run(
             clock = _clock()
             issued = device["units"] * LANES * clock / 1e6 if clock is not None else 0.0  # million instructions/s
             if issued:
-                ceilings.update({w.name: (issued / INSTRUCTIONS[w.noise], "instructions") for w in workloads()})
-            for noise, count in INSTRUCTIONS.items() if issued else ():
-                rate = f"{issued / count:.3g} million agent-steps/s at {count} instructions each"
-                notes.append(f"instruction floor, {noise} noise: {rate}, at the highest clock")
+                ceilings.update({w.name: (issued / INSTRUCTIONS[name], "instructions") for name, w in workloads()})
+            for name, count in INSTRUCTIONS.items() if issued else ():
+                rate = f"{issued / count:.3g} {WORKLOADS[name].unit} at {count} instructions each"
+                notes.append(f"instruction floor, {name}: {rate}, at the highest clock")
             drawn = worker.ask("figure", name="bs-fig1", preset="paper")
             rows.append(_figure(drawn, worker.ask("peak")["mb"]))
             notes.append(f"claims of bs-fig1 at paper size: {drawn['claims']}")

@@ -172,7 +172,7 @@ def _on_a_gpu(
     result.rows.extend(rows)
     result.ceilings.update(ceilings)
     result.notes.extend(notes)
-    result.workloads.update({w.name: w for w in gpus.workloads()} | {name: w for w, name, _ in gpus.others()})
+    result.workloads.update({w.name: w for _, w in gpus.workloads()} | {name: w for w, name, _ in gpus.others()})
     _write(result, options, device["kind"])
     return result
 

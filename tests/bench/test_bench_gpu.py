@@ -68,16 +68,16 @@ def test_it_is_right_first_and_then_fast_and_goes_into_the_record(tried, tmp_pat
     record = tmp_path / "record.md"
     assert cli.main(["bench", "--gpu", "--record", str(record)]) == 0
     said = capsys.readouterr().out
-    assert said.count(" agree: ") == 2 and "DO NOT AGREE" not in said
+    assert said.count(" agree: ") == 3 and "DO NOT AGREE" not in said
     assert "claims of bs-fig1 at paper size: 15 of 16 hold; 1a-no-consensus fails" in said
-    assert "bandwidth floor: 4.12e+05 million agent-steps/s" in said and "instruction floor, gaussian noise" in said
+    assert "bandwidth floor: 4.12e+05 million agent-steps/s" in said and "instruction floor, w1-gaussian" in said
     names = [name for name, *_ in tried]
-    assert names == [w.name for w in gpu.workloads()] + [w.name for w, *_ in gpu.others()]
+    assert names == [w.name for _, w in gpu.workloads()] + [w.name for w, *_ in gpu.others()]
     assert [precision for name, _, precision in tried if name == "cnn"] == [None, "tensorfloat32", "bfloat16"]
     assert "JAX_DEFAULT_MATMUL_PRECISION" not in os.environ
     rows = [line for line in record.read_text().splitlines() if "H100" in line]
     kinds = {line.split(" | ")[3] for line in rows}
-    assert kinds == {w.name for w in gpu.workloads()} | {name for _, name, _ in gpu.others()} | {
+    assert kinds == {w.name for _, w in gpu.workloads()} | {name for _, name, _ in gpu.others()} | {
         "bs-fig1 at paper size on a GPU"
     }
     monkeypatch.setattr(gpu, "ULPS", -1)

@@ -28,6 +28,7 @@ from sdesim.coupling import (
 )
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
+from sdesim.engine.gpu.contraction import contracted
 from sdesim.engine.gpu.layout import shape_of
 from sdesim.engine.plan import Plan
 from sdesim.ensembles.setup import start_lanes
@@ -212,12 +213,63 @@ CASES = {
         {},
         {},
     ),
+    # Of more than eight coordinates: they lie along the block.
+    "many-quorum-nesterov": (
+        lambda: Dynamics(CoupledDoubleWells(), Quorum(5.0), Uniform(2.0), momentum=Nesterov(0.9), eta=1e-3),
+        (14, 20),
+        {},
+        {"growth": 0.1, "memory": 10},
+    ),
+    "many-elastic-of-as-many-agents": (
+        lambda: Dynamics(LogCosh(), Elastic(2.0, 3.0), Gaussian(1.0), momentum=HeavyBall(0.5)),
+        (12, 12),
+        {"order": "gauss-seidel"},
+        {"memory": 2},
+    ),
+    "many-own-numbers": (
+        lambda: Dynamics(
+            lambda x: (
+                jnp.sum(jnp.logaddexp(x, -x) * np.linspace(1, 2, 9) * (1 + jnp.arange(9.0))) + jnp.max(x) + x @ x / 9
+            ),
+            Elastic(jnp.linspace(0, 2, 23)),
+            Gaussian(jnp.linspace(1, 2, 9)),
+            eta=jnp.linspace(0.001, 0.01, 23),
+        ),
+        (23, 9),
+        {},
+        {},
+    ),
+    "many-of-one-agent": (
+        lambda: Dynamics(CoupledDoubleWells(), Elastic(2.0), StudentT(1.0, 3.0), eta=1e-3),
+        (1, 33),
+        {"method": "sgd"},
+        {"growth": 0.1},
+    ),
+    "many-filtered-diffusion": (
+        lambda: Dynamics(
+            LogCosh(), Filtered(1.0, SaturatingFilter(3.0, 0.5)), Diffusion(lambda x: jnp.sqrt(1 + x * x) + jnp.mean(x))
+        ),
+        (13, 10),
+        {"random": "threefry13"},
+        {"growth": 0.1},
+    ),
+    "many-second-order-state-dependent": (
+        lambda: Dynamics(
+            LogCosh(), StateDependent(decreasing), Uniform(1.0), weak_order=2, eta=PerStep([0.01, 0.02, 0.03])
+        ),
+        (6, 64),
+        {},
+        {"growth": 0.05},
+    ),
+    "many-outer": (lambda: Dynamics(LogCosh(), Outer(50.0, 0.7, 0.6), Uniform(1.0)), (70, 17), {"method": "sgd"}, {}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_is_the_plain_path(name, form):
     make, (agents, dims), run, growth = CASES[name]
+    if dims > gpu.MAX_DIMS["triton" if form == "interpret" else form]:
+        pytest.skip("coordinates lie along the block, which Mosaic's have no axis for")
     run = dict(run)
     x = start(agents, dims, run.pop("sims", SIMS))
     model = make()
@@ -371,20 +423,48 @@ def operations(jaxpr, inside=False):
 @pytest.mark.parametrize(
     "law, numbers, word_pairs, logs", [(Uniform, (1,), 1, 0), (Gaussian, (1,), 1, 1), (StudentT, (1, 3), 2, 4)]
 )
-def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs, generator):
+@pytest.mark.parametrize("dims", [1, 16])
+def test_a_pair_of_agents_hashes_once(law, numbers, word_pairs, logs, generator, dims):
     model = Dynamics(QuarticDoubleWell(), Quorum(1.0), law(*map(float, numbers)))
     sims, word = jnp.arange(64, dtype=jnp.uint32), seed_words(SEED, generator)
-    x = jnp.zeros((64, 1, 64))
+    x = jnp.zeros((64, dims, 64))
     state = start_lanes(model, EulerMaruyama(), None, x, None)
     number = jnp.asarray(1, jnp.int32)
 
     def run(state, sims):
-        return gpu._advance_blocks(*plan_of(64, 1), model, None, state, sims, word, number, number, "triton", True)
+        return gpu._advance_blocks(*plan_of(64, dims), model, None, state, sims, word, number, number, "triton", True)
 
     found = list(operations(jax.make_jaxpr(run)(state, sims).jaxpr))
-    assert found.count(("xor", 2)) == ROUNDS[generator] * word_pairs
-    assert found.count(("reduce_sum", 1)) == 1
-    assert found.count(("log", 2)) == logs  # of Student's law one an agent, and one more in its expm1
+    block = 2 if dims == 1 else 3
+    assert found.count(("xor", block)) == ROUNDS[generator] * word_pairs
+    assert found.count(("reduce_sum", block - 1)) == 1
+    assert found.count(("log", block)) == logs  # of Student's law one an agent, and one more in its expm1
+
+
+def test_sums_of_products_are_one_operation():
+    """Whoever holds the product, and whatever else needs it; scalars and integers are left alone."""
+    made = []
+
+    def multiply_add(a, b, c):
+        made.append((a.shape, b.shape, c.shape))
+        return a * b + c
+
+    @jax.jit
+    def inner(a, b):
+        return a * b
+
+    def step(a, b, n):
+        product = inner(a, b)
+        scalar = a[0, 0] * b[0, 0] + 1.0
+        return product + a, b - 2.0 * a, 3.0 * a - 1.0, product + inner(b, b), product * b, -a + b, n * n + n, scalar
+
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 8)).astype(np.float32)
+    n = np.arange(32, dtype=np.int32).reshape(4, 8)
+    got = contracted(step, multiply_add)(a, b, n)
+    assert made == [((4, 8),) * 3] * 4
+    for one, other in zip(got, step(a, b, n), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-7, atol=2e-7)
+    assert len(contracted(lambda a: (a + 1, a - a), multiply_add)(a)) == 2 and len(made) == 4
 
 
 # -- compilation for CUDA ----------------------------------------------------------------------------------------------
@@ -415,20 +495,31 @@ def test_every_case_compiles_for_cuda(name, backend):
     make, (agents, dims), run, _ = CASES[name]
     plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
     model = make()
-    assert gpu.refusal(*plan, model, None, (), False, jnp.float32, backend) is None
+    refused = gpu.refusal(*plan, model, None, (), False, jnp.float32, backend)
+    if dims > gpu.MAX_DIMS[backend]:
+        assert refused == f"{dims} dimensions; the kernel holds 8 at most on Mosaic"
+        return
+    assert refused is None
     if "random" in run:
         assert MARK[backend] in gpu._lowered(*plan, model, None, backend, generator=run["random"]).as_text()
 
 
-@pytest.mark.parametrize("agents, dims", [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4)])
+@pytest.mark.parametrize(
+    "agents, dims",
+    [(1, 1), (1, 8), (8, 1), (9, 1), (250, 1), (600, 1), (1024, 1), (50, 4), (1, 9), (4, 10), (50, 50), (128, 64)],
+)
 def test_layouts(agents, dims):
     for backend, lanes in itertools.product(("triton", "mosaic"), (1, 30_000, 1 << 20)):
+        if dims > gpu.MAX_DIMS[backend]:
+            continue
         shape = shape_of(agents, dims, backend, lanes)
+        assert shape.numbers(agents, dims) * 32 * shape.warps >= agents * dims * shape.lanes
+        assert (shape.width == 1) == (dims <= 8) and (shape.width == 1 or shape.width >= dims)
         assert shape.lanes <= max(4 * 32, lanes // 512)  # a GPU has hundreds of places for blocks
         if not shape.unrolled:
             assert shape.tiles * shape.places * 2 >= agents
         if backend == "triton":
-            assert all(n & (n - 1) == 0 for n in (shape.sims, shape.places, shape.warps))
+            assert all(n & (n - 1) == 0 for n in (*shape.block, shape.warps))
         else:
             assert shape.places % 32 == 0 and shape.sims == shape.warps == 4
 
@@ -445,7 +536,10 @@ def test_what_it_refuses():
     assert reason(model) is None
     assert "float64" in reason(model, dtype=jnp.float64)
     assert "1025 agents" in reason(model, agents=1025)
-    assert "9 dimensions" in reason(model, dims=9)
+    assert reason(model, dims=9) == "9 dimensions; the kernel holds 8 at most on Mosaic"
+    assert reason(model, dims=64, backend="triton") is None
+    assert reason(model, dims=65, backend="triton") == "65 dimensions; the kernel holds 64 at most on Triton"
+    assert "128 numbers of the state a thread" in reason(model, agents=1024, dims=64, backend="triton")
     assert "a thread" in reason(model, agents=1024, dims=8)
     assert reason(model, agents=768, dims=2) is None and "64 numbers" in reason(model, agents=1024, dims=2)
     assert "increments" in reason(model, increments=True)
@@ -469,6 +563,26 @@ def test_what_does_not_lower_is_refused_in_one_line(model, says):
     assert says in line and "\n" not in line
     with pytest.raises(gpu.Unsupported):
         fused(model, start(20, 1), 1)
+
+
+@pytest.mark.parametrize(
+    "loss, says",
+    [
+        (lambda x: jnp.sum((x[1:] - x[:-1]) ** 2), "a slice of the coordinates"),
+        (lambda x: jnp.sum(jnp.cumsum(x) ** 2), "a cumulative sum over coordinates"),
+        (lambda x: jnp.sum(x * x[::-1]), "the coordinates in reverse"),
+        (lambda x: jnp.sum(jnp.concatenate([x, 2 * x]) ** 2), "a concatenation of coordinates"),
+        (lambda x: jnp.sum(jnp.prod(x.reshape(3, 4), axis=0)), "a reshape across coordinates"),
+        (lambda x: jnp.sum(x * jnp.pad(jnp.ones(9), (1, 2))), "differ between coordinates"),
+        (lambda x: x @ (np.eye(12, dtype=np.float32) @ x), "144 numbers"),
+    ],
+)
+def test_what_looks_from_one_coordinate_at_another_is_refused(loss, says):
+    assert says in reason(Dynamics(loss, Quorum(1.0), Uniform(1.0)), 20, 12, backend="triton")
+    assert (
+        reason(Dynamics(loss, Quorum(1.0), Uniform(1.0)), 20, 12)
+        == "12 dimensions; the kernel holds 8 at most on Mosaic"
+    )
 
 
 def test_all_rules_are_tested_or_refused():

@@ -135,6 +135,8 @@ def spills(said):
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_becomes_machine_code(name, backend, assembled):
     make, (agents, dims), how, _ = CASES[name]
+    if dims > gpu.MAX_DIMS[backend]:
+        pytest.skip("coordinates lie along the block, which Mosaic's have no axis for")
     plan = plan_of(agents, dims, how.get("method", "em"), how.get("order", "jacobi"), how.get("dt"))
     said, code = assembled(make(), plan, backend, how.get("random", "threefry20"))
     assert "error" not in said and len(code) > 100
@@ -161,27 +163,34 @@ INTEGER = frozenset(
 
 
 @pytest.mark.parametrize(
-    "backend, noise, generator, all_of_them, integer, registers",
+    "backend, workload, generator, all_of_them, integer, registers",
     [
-        ("mosaic", "uniform", "threefry20", 87, 42, 89),
-        ("mosaic", "gaussian", "threefry20", 116, 53, 89),
-        ("triton", "uniform", "threefry20", 110, 45, 64),
-        ("triton", "gaussian", "threefry20", 144, 52, 72),
-        ("mosaic", "uniform", "threefry13", 76, 34, 87),
-        ("mosaic", "gaussian", "threefry13", 104, 41, 87),
-        ("triton", "uniform", "threefry13", 96, 33, 64),
-        ("triton", "gaussian", "threefry13", 130, 40, 72),
+        ("mosaic", "w1-uniform", "threefry20", 87, 42, {89}),
+        ("mosaic", "w1-gaussian", "threefry20", 116, 53, {89}),
+        ("triton", "w1-uniform", "threefry20", 90, 43, {64}),
+        ("triton", "w1-gaussian", "threefry20", 122, 54, {72, 80}),
+        ("triton", "w2", "threefry20", 177, 72, {64, 86}),
+        ("mosaic", "w1-uniform", "threefry13", 76, 34, {87}),
+        ("mosaic", "w1-gaussian", "threefry13", 104, 41, {87}),
+        ("triton", "w1-uniform", "threefry13", 78, 33, {64}),
+        ("triton", "w1-gaussian", "threefry13", 110, 42, {72}),
+        ("triton", "w2", "threefry13", 155, 55, {64, 86}),
     ],
 )
-def test_instructions_of_a_step(backend, noise, generator, all_of_them, integer, registers, assembled):
-    """Those that the documentation and the ceilings of the benchmarks name, within two; and the registers a thread."""
-    model = sdesim_model(WORKLOADS[f"w1-{noise}"])
-    plan = plan_of(250, 1)
+def test_instructions_of_a_step(backend, workload, generator, all_of_them, integer, registers, assembled):
+    """Those that the documentation and the ceilings of the benchmarks name, within two or 1.5 %.
+
+    And the registers a thread, which differ between versions of JAX.
+    """
+    work = WORKLOADS[workload]
+    model = sdesim_model(work)
+    plan = plan_of(work.agents, work.dims, "sgd" if work.momentum else "em")
     said, code = assembled(model, plan, backend, generator)
-    assert spills(said) == 0
-    assert abs(int(re.search(r"Used (\d+) registers", said)[1]) - registers) <= 2
     count, per = loop(code), agent_steps(plan[0], backend)
-    assert abs(sum(count.values()) / per - all_of_them) < 2
-    assert abs(sum(count[name] for name in INTEGER) / per - integer) < 2
-    if backend == "mosaic" and generator == "threefry20":
-        assert INSTRUCTIONS[noise] == all_of_them
+    found = sum(count.values()) / per, sum(count[name] for name in INTEGER) / per
+    used = int(re.search(r"Used (\d+) registers", said)[1])
+    assert spills(said) == 0
+    assert abs(found[0] - all_of_them) <= max(2, 0.015 * all_of_them) and abs(found[1] - integer) <= 2, found
+    assert min(abs(used - n) for n in registers) <= 2
+    if generator == "threefry20" and backend == ("mosaic" if work.dims == 1 else "triton"):
+        assert INSTRUCTIONS[workload] == all_of_them

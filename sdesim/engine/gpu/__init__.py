@@ -7,7 +7,8 @@ CPU path, so that the two see the same noise and agree to rounding over short ho
 
 A block is S simulations by W places. A place is a pair of agents of one simulation, whose coordinates, and several of
 which, are unrolled; means over agents are sums along the block. Simulations that are small enough are unrolled whole
-(`Shape.unrolled`), and a place is then a simulation of its own.
+(`Shape.unrolled`), and a place is then a simulation of its own. More than eight coordinates are a third axis of the
+block (`Shape.width`), along which sums over coordinates are.
 
 There are two backends: Mosaic, with a simulation a warp, and the older Triton, which also runs in interpret mode on a
 CPU. The first run of a program compares it with the plain path on the machine (`check.py`). Tests compare both backends
@@ -36,12 +37,14 @@ from sdesim.engine.gpu.cells import Unsupported
 from sdesim.engine.gpu.check import Disagreement, confirm, lanes_to_compare
 from sdesim.engine.gpu.launch import Kernel, Places, mosaic, triton
 from sdesim.engine.gpu.layout import (
-    WARP,
-    AgentPlace,
+    UNROLLED,
     Backend,
+    BlockPlace,
     Rows,
     agent_axis,
+    coordinate_axis,
     from_blocks,
+    over_coordinates,
     over_places,
     shape_of,
     to_blocks,
@@ -66,9 +69,11 @@ __all__ = [
 ]
 
 MAX_AGENTS = 1024
-MAX_DIMS = 8
+# Mosaic, whose simulations are warps, has no third axis.
+MAX_DIMS: dict[Backend, int] = {"mosaic": UNROLLED, "triton": 64}
 # Numbers of the state a thread, without and with velocities: with more, registers spill, and Mosaic compiles long.
 MAX_THREAD_NUMBERS: dict[Backend, tuple[int, int]] = {"mosaic": (48, 64), "triton": (128, 128)}
+MAX_THREAD_NUMBERS_WIDE = 64  # where coordinates lie along the block, whose many threads have 128 registers each
 LAUNCH = 256  # steps
 MANY = 1 << 20  # lanes that fill any GPU
 
@@ -186,49 +191,77 @@ def _advance_blocks(
     agents = 1 if state.v is None else 2  # the first leaves of a state are x and v
     moves = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
     scalars, clock = Rows((1,)), Rows((LAUNCH,))
-    agent = [agent_axis(a.shape, plan.agents, plan.dims, shape) for a in program.outside.shared]
-    by_agent = [jnp.zeros((1, shape.sims, shape.places), jnp.float32)]
+    one = (1,) * (len(shape.block) - 2)  # in place of the coordinates
+    by_agent: list[Array] = []
+    by_coordinate: list[Array] = []
+    lines: list[Array] = []
 
-    def add_shared(a: Array, axis: int | None):
-        if axis is None or a.dtype != jnp.float32:
-            return scalars.add(a[..., None])
-        cells = over_places(jnp.moveaxis(a, axis, 0).reshape(plan.agents, -1), shape)
-        cells = cells.reshape(-1, 1, shape.places)
-        place = AgentPlace(sum(len(part) for part in by_agent), a.shape, axis)
-        by_agent.append(jnp.broadcast_to(cells, (len(cells), shape.sims, shape.places)))
+    def among(blocks: list[Array], cells: Array, array: tuple[int, ...], axis: int):
+        place = BlockPlace(sum(map(len, blocks)), array, axis)
+        blocks.append(cells)
         return place
 
+    def add_shared(a: Array):
+        over_agents = agent_axis(a.shape, plan.agents, plan.dims, shape)
+        along = coordinate_axis(a.shape, plan.dims, shape)
+        if a.dtype == jnp.float32 and over_agents is not None:
+            cells = over_places(jnp.moveaxis(a, over_agents, 0).reshape(plan.agents, -1), shape)
+            cells = cells.reshape(-1, 1, shape.places, *one)
+            cells = jnp.broadcast_to(cells, (len(cells), shape.sims, shape.places, *one))
+            return among(by_agent, cells, a.shape, over_agents), "agent"
+        if a.dtype == jnp.float32 and along is not None:
+            cells = over_coordinates(a, along, shape).reshape(-1, 1, 1, shape.width)
+            cells = jnp.broadcast_to(cells, (len(cells), shape.sims, 1, shape.width))
+            return among(by_coordinate, cells, a.shape, along), "coordinate"
+        return scalars.add(a[..., None]), ""
+
+    def add_state(leaf: Array, move: bool):
+        along = coordinate_axis(leaf.shape[:-1], plan.dims, shape)
+        if not move or along is None:
+            return add(whole if move else kept, leaf)
+        cells = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
+        cells = over_coordinates(cells, along, shape).reshape(-1, lanes, 1, shape.width)
+        return among(lines, cells, leaf.shape[:-1], along)
+
     places = Places(
-        shared=[add_shared(a, axis) for a, axis in zip(program.outside.shared, agent, strict=True)],
+        shared=[add_shared(a) for a in program.outside.shared],
         clock=[clock.add(a) for a in jax.eval_shape(program.outside.clock, jnp.zeros(LAUNCH, jnp.int32))],
         own=[add(kept, a) for a in program.outside.own],
         sims=add(kept, sims),
-        state=[add(whole if move else kept, a) for a, move in zip(leaves[agents:], moves[agents:], strict=True)],
+        state=[add_state(a, move) for a, move in zip(leaves[agents:], moves[agents:], strict=True)],
     )
     sizes = (plan.agents, plan.dims, agents)
     kernel = Kernel(program.step, program.inputs, places, shape, *sizes, moves, exact=not plan.fast)
-    rows = whole.packed(np.float32)
-    blocks = jnp.concatenate([to_blocks(a, shape, lanes) for a in leaves[:agents]])
+    joined = lambda blocks: jnp.concatenate(blocks) if blocks else jnp.zeros((1,) * (1 + len(shape.block)), jnp.float32)
     fixed = [source.packed(kind) for source in (scalars, kept) for kind in (np.float32, np.int32)]
-    fixed.append(jnp.concatenate(by_agent))
+    fixed += [joined(by_agent), joined(by_coordinate)]
+    moving = (
+        whole.packed(np.float32),
+        joined(lines),
+        jnp.concatenate([to_blocks(a, shape, lanes) for a in leaves[:agents]]),
+    )
     launch = (mosaic if backend == "mosaic" else functools.partial(triton, interpret=interpret))(
-        kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (rows, blocks)]
+        kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in moving]
     )
 
     def some_steps(carry: tuple):
-        done, rows, blocks = carry
+        done, *moving = carry
         count = jnp.minimum(steps - done, LAUNCH)
         table = Rows((LAUNCH,))
         for a in program.outside.clock(first + done + jnp.arange(LAUNCH, dtype=jnp.int32)):
             table.add(a)
         tables = [table.packed(kind) for kind in (np.float32, np.int32)]
-        return done + count, *launch(count[None], *tables, *fixed, rows, blocks)
+        return done + count, *launch(count[None], *tables, *fixed, *moving)
 
-    start = (jnp.zeros((), jnp.int32), rows, blocks)
-    _, rows, blocks = lax.while_loop(lambda carry: carry[0] < steps, some_steps, start)
+    start = (jnp.zeros((), jnp.int32), *moving)
+    _, rows, new_lines, blocks = lax.while_loop(lambda carry: carry[0] < steps, some_steps, start)
     new = [from_blocks(b, shape, a) for b, a in zip(jnp.split(blocks, agents), leaves[:agents], strict=True)]
-    for leaf, place in zip(leaves[agents:], places.state, strict=True):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
+    for leaf, place, move in zip(leaves[agents:], places.state, moves[agents:], strict=True):
+        if isinstance(place, BlockPlace):
+            part = new_lines[place.row : place.row + math.prod(place.grid), :, 0, : plan.dims]
+            rest = [n for a, n in enumerate(place.shape) if a != place.axis]
+            leaf = jnp.moveaxis(part.reshape(*rest, lanes, plan.dims), -1, place.axis)[..., : leaf.shape[-1]]
+        elif move:
             part = rows[place.row : place.row + math.prod(place.shape)].reshape(*place.shape, lanes)
             leaf = part[..., : leaf.shape[-1]]
         new.append(leaf)
@@ -267,14 +300,13 @@ def refusal(
         return f"numbers of type {jnp.dtype(dtype).name}; the kernel computes in float32"
     if plan.agents > MAX_AGENTS:
         return f"{plan.agents} agents; the kernel holds {MAX_AGENTS} at most"
-    if plan.dims > MAX_DIMS:
-        return f"{plan.dims} dimensions; the kernel unrolls {MAX_DIMS} at most"
+    if plan.dims > MAX_DIMS[backend]:
+        return f"{plan.dims} dimensions; the kernel holds {MAX_DIMS[backend]} at most on {backend.capitalize()}"
     shape = shape_of(plan.agents, plan.dims, backend, MANY)
-    cells = plan.agents if shape.unrolled else 2 * shape.tiles
-    threads = WARP * shape.warps
     velocities = model.momentum is not None
-    numbers = cells * plan.dims * shape.sims * shape.places // threads * (1 + velocities)
-    if numbers > (most := MAX_THREAD_NUMBERS[backend][velocities]):
+    numbers = shape.numbers(plan.agents, plan.dims) * (1 + velocities)
+    most = MAX_THREAD_NUMBERS[backend][velocities] if shape.width == 1 else MAX_THREAD_NUMBERS_WIDE
+    if numbers > most:
         return f"{numbers} numbers of the state a thread; its registers hold {most}"
     if not stepper.lockstep:
         return "steps of one worker at a time"

@@ -1,8 +1,8 @@
 """Values of a program inside the kernel, and what can be done to them.
 
 A *cell* is a number (NumPy), a scalar of the kernel, a value a simulation, or a block of values for many agents of many
-simulations. Coordinates are unrolled into cells of their own, so that no array of the kernel has more axes than a
-block.
+simulations. Up to `layout.UNROLLED` coordinates are unrolled into cells of their own. More lie along a third axis of
+the block, and a cell may then be of length 1 along the agents or along the coordinates: one value for all of them.
 
 Agents 2i and 2i + 1, which share a word pair, are two cells of the same place. What their words have in
 common is then one and the same operation on one and the same cell, and `Machine.bind` does it once.
@@ -33,19 +33,39 @@ class Value(NamedTuple):
 
     Attributes:
         shape: of the array.
-        agent: its axis that runs over agents, inside the cells, or None.
         cells: an array of cells, of the array's axes, each of its length, or of length 1 where all cells are the same
-            or the axis is the agents'; then two more axes for the copies of the agents' cells: tiles, and even and odd
-            agents.
+            or the axis is inside the cells; then two more axes for the copies of the agents' cells: tiles, and even and
+            odd agents.
+        agent: its axis that runs over agents, inside the cells, or None.
+        coordinate: its axis that runs over coordinates, inside the cells, or None.
     """
 
     shape: tuple[int, ...]
-    agent: int | None
     cells: np.ndarray
+    agent: int | None = None
+    coordinate: int | None = None
+
+    @property
+    def inside(self) -> dict[int, str]:
+        """The axes inside the cells, and what they run over."""
+        axes = {self.agent: "agents", self.coordinate: "coordinates"}
+        return {axis: kind for axis, kind in axes.items() if axis is not None}
+
+    def moved(self, to: Callable[[int], int]) -> dict[str, int | None]:
+        """The axes inside the cells where they have moved.
+
+        Args:
+            to: to(axis) is where an axis is now.
+
+        Returns:
+            The fields `agent` and `coordinate`.
+        """
+        of = lambda axis: None if axis is None else to(axis)
+        return dict(agent=of(self.agent), coordinate=of(self.coordinate))
 
     def full(self) -> np.ndarray:
-        """The cells with every axis of its length, other than the agents'."""
-        lengths = [1 if axis == self.agent else n for axis, n in enumerate(self.shape)]
+        """The cells with every axis of its length, other than those inside them."""
+        lengths = [1 if axis in self.inside else n for axis, n in enumerate(self.shape)]
         return np.broadcast_to(self.cells, (*lengths, *self.cells.shape[-2:]))
 
 
@@ -81,7 +101,7 @@ def constant(array: ArrayLike) -> Value:
     if array.size > MAX_CELLS:
         raise Unsupported(f"an array of {array.size} numbers, {MAX_CELLS} at most")
     cells = cells_of([array.dtype.type(n) for n in array.ravel()], (*array.shape, 1, 1))
-    return Value(array.shape, None, cells)
+    return Value(array.shape, cells)
 
 
 class Number(NamedTuple):
@@ -100,9 +120,11 @@ class Machine:
     """A block of the kernel, and what can be done to cells.
 
     Args:
-        shape: of a block.
+        shape: of a block: simulations, places, and coordinates where those are not unrolled.
         agents: their number.
+        dims: coordinates of an agent.
         pairs: for each tile, the numbers of its agent pairs as a block of int32; empty where agents are unrolled.
+        coordinates: the numbers of the block's coordinates, as a block of int32; None where they are unrolled.
         pin: pin(array) is the array in the layout that the backend wants of its rank.
         hold: hold(array) is the array, and for the compiler a thing it must not look into, where it would fold
             constants.
@@ -110,33 +132,50 @@ class Machine:
     """
 
     def __init__(
-        self, shape: tuple[int, int], agents: int, pairs: list, pin: Callable, hold: Callable, exact: bool = False
+        self,
+        shape: tuple[int, ...],
+        agents: int,
+        dims: int,
+        pairs: list,
+        coordinates: Any,
+        pin: Callable,
+        hold: Callable,
+        exact: bool = False,
     ):
-        self.shape, self.agents, self.pairs, self.pin, self.hold = shape, agents, pairs, pin, hold
+        self.shape, self.agents, self.dims, self.pairs, self.coordinates = shape, agents, dims, pairs, coordinates
+        self.pin, self.hold = pin, hold
         self.rules = primitives.EXACT if exact else primitives.RULES
         self._products: dict[int, tuple] = {}  # by the id of an array: the factor and the array it is a product of
         self._done: dict[Any, Any] = {}
         self._kept: list = []  # keys hold ids: what they are the ids of must stay alive
 
-    def widen(self, cell: Any, rank: int) -> Any:
+    def widen(self, cell: Any, extent: tuple[int, ...]) -> Any:
         """A cell as an array.
 
         Args:
-            cell: of at most that rank.
-            rank: 1 is one a simulation, 2 a block.
+            cell: of lengths that fit.
+            extent: () for a scalar, (simulations,), or the lengths along the block's axes.
 
         Returns:
-            The array, or the cell itself if it has that rank.
+            The array, or the cell itself if it has that extent.
         """
         if isinstance(cell, Number):
             cell = cell.pair * np.asarray(2, cell.pair.dtype)[()] + np.asarray(cell.parity, cell.pair.dtype)[()]
-        have = np.ndim(cell)
-        if have == rank:
+        if np.shape(cell) == extent:
             return cell
-        shape = self.shape if rank == 2 else self.shape[:1]
-        return self._once(
-            ("widen", rank), (cell,), lambda: self.pin(lax.broadcast_in_dim(cell, shape, tuple(range(have))))
-        )
+        axes = tuple(range(np.ndim(cell)))
+        return self._once(("widen", extent), (cell,), lambda: self.pin(lax.broadcast_in_dim(cell, extent, axes)))
+
+    def extent(self, cells: Sequence[Any]) -> tuple[int, ...]:
+        """The extent that cells have together.
+
+        Args:
+            cells: one or more.
+        """
+        extents = [_extent(cell) for cell in cells]
+        if max(map(len, extents)) < 2:
+            return max(extents, key=len)
+        return np.broadcast_shapes(*(e + (1,) * (len(self.shape) - len(e)) if e else e for e in extents))
 
     def _once(self, what: Any, cells: Sequence[Any], make: Callable[[], Any]):
         """make(), or what it made before of the same cells."""
@@ -179,27 +218,27 @@ class Machine:
         if all(isinstance(c, np.generic) for c in cells):
             with jax.ensure_compile_time_eval():
                 return np.asarray(bind(primitive, list(cells), params)[0])[()]
-        rank = max(2 if isinstance(c, Number) else np.ndim(c) for c in cells)
-        if name == "div" and dtype == np.float32 and np.ndim(cells[1]) < rank:
+        extent = self.extent(cells)
+        if name == "div" and dtype == np.float32 and _extent(cells[1]) != extent:
             # One division for a simulation or for all in place of one for each agent.
             inverse = self.bind(lax.div_p, {}, [np.float32(1), cells[1]], dtype)
             return self.bind(lax.mul_p, {}, [cells[0], inverse], dtype)
         if name == "mul" and dtype == np.float32:
-            return self._product(cells, rank)
-        arrays = [self.widen(c, rank) for c in cells]
+            return self._product(cells, extent)
+        arrays = [self.widen(c, extent) for c in cells]
         if name in self.rules and (dtype == np.float32 or name == "is_finite"):
             return self.rules[name](self.hold, *arrays, **params)
         return bind(primitive, arrays, params)[0]
 
-    def _product(self, cells: Sequence[Any], rank: int):
+    def _product(self, cells: Sequence[Any], extent: tuple[int, ...]):
         """A product; factors that all agents share are multiplied with each other first, once for all."""
-        factor, array = sorted(cells, key=np.ndim)
-        if np.ndim(factor) == rank:
-            return lax.mul(factor, array)
+        factor, array = sorted(cells, key=lambda cell: (np.ndim(cell), np.size(cell)))
+        if _extent(factor) == extent or _extent(array) != extent:
+            return lax.mul(self.widen(factor, extent), self.widen(array, extent))
         if id(array) in self._products:
             inner, array = self._products[id(array)]
             factor = self.bind(lax.mul_p, {}, [factor, inner], np.float32)
-        product = lax.mul(self.widen(factor, rank), array)
+        product = lax.mul(self.widen(factor, extent), array)
         self._products[id(product)] = (factor, array)
         self._kept += [product, array]
         return product
@@ -214,25 +253,63 @@ class Machine:
             dtype: of the cells.
 
         Returns:
-            A value a simulation.
+            A value a simulation, or one for each of its coordinates.
         """
         copies = []
         for tile, pair in enumerate(self.pairs):
             for parity in (0, 1):
-                cell = self.widen(value[min(tile, value.shape[0] - 1), min(parity, value.shape[1] - 1)], 2)
+                cell = value[min(tile, value.shape[0] - 1), min(parity, value.shape[1] - 1)]
                 count = (self.agents - parity + 1) // 2  # agents of this parity
-                if (tile + 1) * self.shape[1] > count:
-                    outside = self.widen(np.asarray(fill, dtype)[()], 2)
-                    cell = lax.select(pair < np.int32(count), cell, outside)
-                copies.append(cell)
+                there = pair if (tile + 1) * self.shape[1] > count else None
+                copies.append(self._along(1, cell, there, count, fill, dtype))
         whole = functools.reduce(lambda a, b: bind(COMBINE[name], [a, b], {})[0], copies)
-        return self.pin(REDUCE[name](whole))
+        return self._reduced(name, whole, 1)
+
+    def total_of_coordinates(self, name: str, cell: Any, fill: float, dtype: DTypeLike) -> Any:
+        """The sum, maximum or minimum over the block's coordinates.
+
+        Args:
+            name: of the primitive, such as "reduce_sum".
+            cell: what is added up.
+            fill: what a place without a coordinate counts as.
+            dtype: of the cell.
+
+        Returns:
+            A value a simulation, or one for each of its agents.
+        """
+        there = self.coordinates if self.shape[2] > self.dims else None
+        return self._reduced(name, self._along(2, cell, there, self.dims, fill, dtype), 2)
+
+    def _along(self, axis: int, cell: Any, number: Any, count: int, fill: float, dtype: DTypeLike):
+        """A cell of the block's length along an axis, and `fill` in the places whose number is not below `count`."""
+        extent = list(self.extent([cell]))
+        extent = extent + [1] * (len(self.shape) - len(extent))
+        extent[0], extent[axis] = self.shape[0], self.shape[axis]
+        cell = self.widen(cell, tuple(extent))
+        if number is None:
+            return cell
+        outside = self.widen(np.asarray(fill, dtype)[()], tuple(extent))
+        return lax.select(self.widen(number < np.int32(count), tuple(extent)), cell, outside)
+
+    def _reduced(self, name: str, whole: Any, axis: int):
+        """A block, reduced along one of its axes: a value a simulation if the others have one place."""
+        extent = tuple(1 if a == axis else n for a, n in enumerate(whole.shape))
+        reduced = self.pin(REDUCE[name](whole, axis))
+        if all(n == 1 for n in extent[1:]):
+            return lax.reshape(reduced, extent[:1]) if reduced.ndim > 1 else reduced
+        kept = tuple(a for a in range(len(extent)) if a != axis)
+        return lax.broadcast_in_dim(reduced, extent, kept)
+
+
+def _extent(cell: Any) -> tuple[int, ...]:
+    """The lengths of a cell."""
+    return np.shape(cell.pair if isinstance(cell, Number) else cell)
 
 
 COMBINE = {"reduce_sum": lax.add_p, "reduce_max": lax.max_p, "reduce_min": lax.min_p, "reduce_prod": lax.mul_p}
 REDUCE = {
-    "reduce_sum": lambda a: lax.reduce_sum(a, (1,)),
-    "reduce_max": lambda a: lax.reduce_max(a, (1,)),
-    "reduce_min": lambda a: lax.reduce_min(a, (1,)),
+    "reduce_sum": lambda a, axis: lax.reduce_sum(a, (axis,)),
+    "reduce_max": lambda a, axis: lax.reduce_max(a, (axis,)),
+    "reduce_min": lambda a, axis: lax.reduce_min(a, (axis,)),
 }
 FILL = {"reduce_sum": 0, "reduce_max": -np.inf, "reduce_min": np.inf}

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
+from jaxtyping import Array
 
 from sdesim.engine.gpu.cells import Machine, Unsupported, Value, cells_of
-from sdesim.engine.gpu.layout import WARP, AgentPlace, Place, Shape, take
+from sdesim.engine.gpu.contraction import contracted
+from sdesim.engine.gpu.layout import WARP, BlockPlace, Place, Shape, take
 from sdesim.engine.gpu.lowering import evaluate
 from sdesim.engine.gpu.program import Step
 
@@ -21,18 +23,18 @@ class Places(NamedTuple):
     """Where the kernel finds the values of the program's variables.
 
     Attributes:
-        shared: those that are the same for all lanes.
+        shared: those that are the same for all lanes, and what their blocks are over.
         clock: those that are the same for all lanes at one step.
         own: a lane's own at every step.
         sims: the lanes' numbers.
         state: leaves other than agents.
     """
 
-    shared: list[Place | AgentPlace]
+    shared: list[tuple[Place | BlockPlace, str]]
     clock: list[Place]
     own: list[Place]
     sims: Place
-    state: list[Place]
+    state: list[Place | BlockPlace]
 
 
 class Refs(NamedTuple):
@@ -44,9 +46,12 @@ class Refs(NamedTuple):
         shared: what is the same for all lanes, (rows, 1).
         kept: what lanes have of their own and steps do not change.
         by_agent: numbers of the agents' own that are the same for all simulations.
-        rows: of the state, what is not an array over agents and moves.
+        by_coordinate: numbers of the coordinates' own that are the same for all simulations.
+        rows: of the state, what is not an array over agents or coordinates and moves.
+        lines: of the state, the arrays over coordinates alone.
         blocks: of the state, the arrays over agents.
         new_rows: where `rows` go.
+        new_lines: where `lines` go.
         new_blocks: where `blocks` go.
     """
 
@@ -55,9 +60,12 @@ class Refs(NamedTuple):
     shared: dict
     kept: dict
     by_agent: Any
+    by_coordinate: Any
     rows: Any
+    lines: Any
     blocks: Any
     new_rows: Any
+    new_lines: Any
     new_blocks: Any
 
 
@@ -87,58 +95,81 @@ class Kernel(NamedTuple):
     exact: bool
 
     def __call__(self, io: "IO", refs: Refs) -> None:
-        step, places, shape = self.step, self.places, self.shape
-        block = (shape.sims, shape.places)
-        pairs = []
-        if not shape.unrolled:
-            place = io.pin(lax.broadcasted_iota(np.int32, block, 1))
-            pairs = [place + np.int32(tile * shape.places) for tile in range(shape.tiles)]
-        kept = lambda place: take(place, lambda kind, row: io.load(refs.kept[kind], row, shape.unrolled))
+        step, places, block = self.step, self.places, self.shape.block
+        numbers = lambda extent, axis: io.pin(lax.broadcasted_iota(np.int32, extent, axis))
+        pairs, coordinates = [], None
+        if self.shape.width > 1:
+            coordinates = numbers((block[0], 1, block[2]), 2)
+        if self._agents_inside:
+            place = numbers((*block[:2], *(1,) * (len(block) - 2)), 1)
+            pairs = [place + np.int32(tile * block[1]) for tile in range(self.shape.tiles)]
+        kept = lambda place: take(place, lambda kind, row: io.load(refs.kept[kind], row, self.shape.unrolled))
         inputs: dict[Any, Value] = {self.inputs[-1]: kept(places.sims)}
-        inputs.update((v, self._shared(io, refs, p)) for v, p in zip(step.shared, places.shared, strict=True))
+        inputs.update((v, self._shared(io, refs, *p)) for v, p in zip(step.shared, places.shared, strict=True))
         inputs.update(zip(step.own, map(kept, places.own), strict=True))
         start = self._state(io, refs, kept)
 
         def one_step(i: Any, carry: tuple):
-            machine = Machine(block, self.agents, pairs, io.pin, io.hold, exact=self.exact)
-            clock = (take(p, lambda kind, row: refs.clock[kind][row, i]) for p in places.clock)
-            now = self._unpacked(carry, start)
-            known = {**inputs, **dict(zip(step.clock, clock, strict=True))}
-            known.update(zip(self.inputs, now, strict=False))
-            return self._packed(evaluate(machine, step, known), now, machine)
+            clock = [take(p, lambda kind, row: refs.clock[kind][row, i]) for p in places.clock]
+
+            def new(*carry: Any):
+                machine = Machine(block, self.agents, self.dims, pairs, coordinates, io.pin, io.hold, exact=self.exact)
+                now = self._unpacked(carry, start)
+                known = {**inputs, **dict(zip(step.clock, clock, strict=True))}
+                known.update(zip(self.inputs, now, strict=False))
+                return self._packed(evaluate(machine, step, known), now, machine)
+
+            return tuple(io.contracted(new)(*carry))
 
         carry = lax.fori_loop(np.int32(0), refs.count[0], one_step, self._packed(start, start, None))
-        for i, cell in enumerate(carry):
-            agents = refs.blocks.shape[0]
-            if i < agents:
-                io.store(refs.new_blocks, i, cell, True)
-            else:
-                io.store(refs.new_rows, i - agents, cell, shape.unrolled)
+        self._store(io, refs, self._unpacked(carry, start))
 
-    def _shared(self, io: "IO", refs: Refs, place: Place | AgentPlace) -> Value:
+    @property
+    def _agents_inside(self) -> bool:
+        """Whether agents lie along the block's places."""
+        return not self.shape.unrolled and self.agents > 1
+
+    def _shared(self, io: "IO", refs: Refs, place: Place | BlockPlace, over: str) -> Value:
         """A value that is the same for all simulations."""
         if isinstance(place, Place):
             return take(place, lambda kind, row: refs.shared[kind][row, 0])
-        lengths = [1 if a == place.axis else n for a, n in enumerate(place.shape)]
-        grid = (*lengths, self.shape.tiles, 2)
-        cells = [io.load_same(refs.by_agent, place.row + i) for i in range(math.prod(grid))]
-        return Value(place.shape, place.axis, cells_of(cells, grid))
+        copies, blocks = ((self.shape.tiles, 2), refs.by_agent) if over == "agent" else ((1, 1), refs.by_coordinate)
+        grid = (*place.grid, *copies)
+        cells = [io.load_same(blocks, place.row + i) for i in range(math.prod(grid))]
+        return Value(place.shape, cells_of(cells, grid), **{over: place.axis})
 
     def _state(self, io: "IO", refs: Refs, kept: Callable[[Place], Value]) -> list[Value]:
         """The state at the launch's start."""
-        unrolled = self.shape.unrolled
-        grid = (self.agents, self.dims, 1, 1) if unrolled else (1, self.dims, self.shape.tiles, 2)
+        unrolled, wide = self.shape.unrolled, self.shape.width > 1
+        copies = (self.shape.tiles, 2) if self._agents_inside else (1, 1)
+        grid = (1 if self._agents_inside else self.agents, 1 if wide else self.dims, *copies)
         size = math.prod(grid)
         start = []
         for leaf in range(self.arrays):
             cells = [io.load(refs.blocks, i, True) for i in range(leaf * size, (leaf + 1) * size)]
-            start.append(Value((self.agents, self.dims), None if unrolled else 0, cells_of(cells, grid)))
-        moving = lambda place: take(place, lambda kind, row: io.load(refs.rows, row, unrolled))
+            inside = dict(agent=0 if self._agents_inside else None, coordinate=1 if wide else None)
+            start.append(Value((self.agents, self.dims), cells_of(cells, grid), **inside))
         for place, move in zip(self.places.state, self.moves[self.arrays :], strict=True):
-            start.append(moving(place) if move else kept(place))
+            if isinstance(place, BlockPlace):
+                cells = [io.load(refs.lines, place.row + i, True) for i in range(math.prod(place.grid))]
+                start.append(Value(place.shape, cells_of(cells, (*place.grid, 1, 1)), coordinate=place.axis))
+            else:
+                moving = lambda kind, row: io.load(refs.rows, row, unrolled)
+                start.append(take(place, moving) if move else kept(place))
         return start
 
-    def _unpacked(self, carry: tuple, like: list[Value]) -> list[Value]:
+    def _store(self, io: "IO", refs: Refs, end: list[Value]) -> None:
+        """Write the state at the launch's end."""
+        for leaf, value in enumerate(end[: self.arrays]):
+            for i, cell in enumerate(value.cells.ravel()):
+                io.store(refs.new_blocks, leaf * value.cells.size + i, cell, True)
+        rest = zip(end[self.arrays :], self.places.state, self.moves[self.arrays :], strict=True)
+        for value, place, move in rest:
+            over = isinstance(place, BlockPlace)
+            for i, cell in enumerate(value.cells.ravel() if move else ()):
+                io.store(refs.new_lines if over else refs.new_rows, place.row + i, cell, over or self.shape.unrolled)
+
+    def _unpacked(self, carry: Sequence[Any], like: list[Value]) -> list[Value]:
         """The leaves whose cells `_packed` made a carry of; those that do not move as they are in `like`."""
         cells, out = iter(carry), []
         for value, move in zip(like, self.moves, strict=True):
@@ -149,16 +180,18 @@ class Kernel(NamedTuple):
         return out
 
     def _packed(self, values: list[Value], like: list[Value], machine: Machine | None) -> tuple:
-        """The cells of the leaves that move, in arrays of the ranks that they have in `like`."""
+        """The cells of the leaves that move, in arrays of the extents that they have in `like`."""
         out = []
         for value, old, move in zip(values, like, self.moves, strict=True):
             if not move:
                 continue
-            if value.agent != old.agent and value.cells.shape[0] > 1:
-                raise Unsupported("numbers that differ between agents")
-            cells = np.broadcast_to(value.full() if value.agent == old.agent else value.cells, old.cells.shape).ravel()
-            ranks = [np.ndim(cell) for cell in old.cells.ravel()]
-            out.extend(cells if machine is None else [machine.widen(c, n) for c, n in zip(cells, ranks, strict=True)])
+            for axis, kind in {**old.inside, **value.inside}.items():
+                here = old.inside.get(axis) == kind
+                if not here or (axis not in value.inside and value.cells.shape[axis] > 1):
+                    raise Unsupported(f"numbers that differ between {kind}")
+            cells = np.broadcast_to(value.cells, old.cells.shape).ravel()
+            extents = [np.shape(cell) for cell in old.cells.ravel()]
+            out.extend(cells if machine is None else map(machine.widen, cells, extents))
         return tuple(out)
 
 
@@ -171,6 +204,7 @@ class IO(NamedTuple):
         store: store(ref, row, cell, block) writes this program's part of a row.
         pin: see `Machine`.
         hold: see `Machine`.
+        contracted: contracted(fn) is the function with products and sums of blocks in one instruction.
     """
 
     load: Callable
@@ -178,12 +212,13 @@ class IO(NamedTuple):
     store: Callable
     pin: Callable
     hold: Callable
+    contracted: Callable
 
 
-def _part(shape: Shape, index: Any, row: int, block: bool) -> tuple:
+def _part(shape: Shape, index: Any, ref: Any, row: int) -> tuple:
     """The index of a program's part of a row."""
     mine = pl.ds(index * np.int32(shape.sims), shape.sims)
-    return (row, mine, slice(None)) if block else (row, mine)
+    return (row, mine, *(slice(None),) * (len(ref.shape) - 2))
 
 
 def _named(refs: Sequence[Any]) -> Refs:
@@ -207,7 +242,7 @@ def triton(
         body: the kernel's.
         shape: how simulations are laid out.
         grid: how many blocks of simulations.
-        outputs: shapes of the new rows and blocks of the state.
+        outputs: shapes of the new rows, lines and blocks of the state.
         interpret: run on a CPU, slowly.
 
     Returns:
@@ -219,11 +254,20 @@ def triton(
         part = functools.partial(_part, shape, pl.program_id(0))
 
         def store(ref: Any, row: int, cell: Any, block: bool):
-            ref[part(row, block)] = cell
+            ref[part(ref, row)] = cell
 
-        load = lambda ref, row, block: ref[part(row, block)]
-        body(IO(load, lambda ref, row: ref[row], store, lambda a: a, hold), _named(refs))
+        load = lambda ref, row, block: ref[part(ref, row)]
+        body(IO(load, lambda ref, row: ref[row], store, lambda a: a, hold, fused), _named(refs))
 
+    def multiply_add(*blocks: Array):
+        if interpret:
+            a, b, c = blocks
+            return a * b + c
+        like = jax.ShapeDtypeStruct(blocks[-1].shape, blocks[-1].dtype)
+        options: dict[str, Any] = dict(constraints="=f,f,f,f", pack=1, result_shape_dtypes=[like])
+        return pltriton.elementwise_inline_asm("fma.rn.f32 $0, $1, $2, $3;", args=blocks, **options)[0]
+
+    fused = functools.partial(contracted, multiply_add=multiply_add)
     hold = lax.optimization_barrier if interpret else lambda a: a
     parameters = pltriton.CompilerParams(num_warps=shape.warps, num_stages=1)
     return pl.pallas_call(kernel, grid=(grid,), out_shape=outputs, interpret=interpret, compiler_params=parameters)
@@ -251,7 +295,7 @@ def mosaic(
         body: the kernel's.
         shape: how simulations are laid out, a simulation a warp.
         grid: how many blocks of simulations.
-        outputs: shapes of the new rows and blocks of the state.
+        outputs: shapes of the new rows, lines and blocks of the state.
 
     Returns:
         A function of the arrays of `Refs` up to the blocks, in order, to the outputs.
@@ -268,10 +312,10 @@ def mosaic(
     def kernel(*refs: Any):
         part = functools.partial(_part, shape, lax.axis_index("block"))
 
-        load = lambda ref, row, block: read(ref.at[part(row, block)], of_rank(1 + block))
+        load = lambda ref, row, block: read(ref.at[part(ref, row)], of_rank(1 + block))
         load_same = lambda ref, row: read(ref.at[row, pl.ds(0, shape.sims), slice(None)], layout)
-        store = lambda ref, row, cell, block: write(ref.at[part(row, block)], cell)
-        body(IO(load, load_same, store, pin, lambda a: a), _named(refs))
+        store = lambda ref, row, cell, block: write(ref.at[part(ref, row)], cell)
+        body(IO(load, load_same, store, pin, lambda a: a, lambda fn: fn), _named(refs))
 
     parameters = plgpu.CompilerParams()
     return plgpu.kernel(kernel, out_type=outputs, grid=(grid,), grid_names=("block",), compiler_params=parameters)

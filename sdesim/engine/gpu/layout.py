@@ -15,7 +15,7 @@ from sdesim.engine.gpu.cells import MAX_CELLS, Unsupported, Value, cells_of
 
 Backend = Literal["mosaic", "triton"]
 
-UNROLLED = 8  # numbers of a simulation's positions that are all cells of their own
+UNROLLED = 8  # numbers of a simulation's positions, or of an agent's, that are all cells of their own
 MAX_TILES = 5
 THREAD_NUMBERS = 16  # of each array of the state, where there is a choice
 WARP = 32
@@ -31,6 +31,7 @@ class Shape(NamedTuple):
         tiles: blocks side by side that hold the pairs of agents of a simulation.
         unrolled: whether a place is a simulation.
         warps: of a block.
+        width: of a block along the coordinates, or 1 where they are unrolled.
     """
 
     sims: int
@@ -38,11 +39,32 @@ class Shape(NamedTuple):
     tiles: int
     unrolled: bool
     warps: int
+    width: int = 1
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """The shape of a block."""
+        return (self.sims, self.places) if self.width == 1 else (self.sims, self.places, self.width)
 
     @property
     def lanes(self) -> int:
         """Simulations of a block."""
         return self.sims * self.places if self.unrolled else self.sims
+
+    def numbers(self, agents: int, dims: int) -> int:
+        """Of an array over agents and coordinates, the numbers that a thread holds.
+
+        Args:
+            agents: of one simulation.
+            dims: of one agent.
+        """
+        cells = (agents if self.unrolled else self.tiles * _parities(agents)) * (dims if self.width == 1 else 1)
+        return math.ceil(cells * math.prod(self.block) / (WARP * self.warps))
+
+
+def _parities(agents: int) -> int:
+    """Copies of a place: an even and an odd agent, but of one that is alone."""
+    return min(agents, 2)
 
 
 def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
@@ -58,7 +80,8 @@ def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
         The layout.
     """
     fill = 1 << max(0, (lanes // FILL).bit_length() - 1)  # lanes that a warp may take
-    if agents == 1 or agents * dims <= UNROLLED:
+    width = 1 if dims <= UNROLLED else pl.next_power_of_2(dims)
+    if width == 1 and (agents == 1 or agents * dims <= UNROLLED):
         most = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
         count = min(most, max(1, fill // WARP))
         return Shape(4, WARP * count, 1, True, 4) if backend == "mosaic" else Shape(1, WARP * count, 1, True, 1)
@@ -68,10 +91,11 @@ def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
     # Triton wants powers of two: several tiles waste less than one. The largest of the best is the least code.
     tilings = [(tiles, pl.next_power_of_2(math.ceil(pairs / tiles))) for tiles in range(1, MAX_TILES + 1)]
     tiles, places = min(tilings, key=lambda tiling: (tiling[0] * tiling[1], tiling[0]))
-    numbers = WARP * THREAD_NUMBERS  # of a warp
-    one = 2 * tiles * places * dims
+    # Sums over coordinates are of several warps, which wait for each other: more of them, of half the registers each.
+    numbers, most = (WARP * THREAD_NUMBERS, 8) if width == 1 else (WARP * THREAD_NUMBERS // 2, 16)  # of a warp
+    one = _parities(agents) * tiles * places * (dims if width == 1 else width)
     sims = min(fill, max(1, numbers // pl.next_power_of_2(one)))
-    return Shape(sims, places, tiles, False, min(8, max(1, pl.next_power_of_2(one * sims // numbers))))
+    return Shape(sims, places, tiles, False, min(most, max(1, pl.next_power_of_2(one * sims // numbers))), width)
 
 
 class Place(NamedTuple):
@@ -90,18 +114,23 @@ class Place(NamedTuple):
     dtype: Any
 
 
-class AgentPlace(NamedTuple):
-    """Where a number for each agent lies among the blocks that are the same for all simulations.
+class BlockPlace(NamedTuple):
+    """Where an array with an axis inside the cells lies among the blocks of its kind.
 
     Attributes:
-        row: its first row.
+        row: its first one.
         shape: of the array.
-        axis: of the array, over agents.
+        axis: of the array, inside the cells.
     """
 
     row: int
     shape: tuple[int, ...]
     axis: int
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The array's shape but for that axis, of which there is one."""
+        return tuple(1 if a == self.axis else n for a, n in enumerate(self.shape))
 
 
 def agent_axis(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> int | None:
@@ -116,9 +145,25 @@ def agent_axis(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> 
     Returns:
         The axis; None too where agents are unrolled, and where several axes are as long.
     """
-    if shape.unrolled or agents == dims or array.count(agents) != 1:
+    if shape.unrolled or agents in (1, dims) or array.count(agents) != 1:
         return None
     return array.index(agents)
+
+
+def coordinate_axis(array: tuple[int, ...], dims: int, shape: Shape) -> int | None:
+    """The axis of an array that is as long as there are dimensions, if it has one.
+
+    Of agents, if there are as many, the program refuses to take it for them.
+
+    Args:
+        array: its shape.
+        dims: of one agent.
+        shape: how simulations are laid out.
+
+    Returns:
+        The axis; None too where coordinates are unrolled, and where several axes are as long.
+    """
+    return array.index(dims) if shape.width > 1 and array.count(dims) == 1 else None
 
 
 class Rows:
@@ -186,7 +231,7 @@ def take(place: Place, read: Callable[[type, int], Any]) -> Value:
         cells = [lax.convert_element_type(c, np.uint32) for c in cells]  # wraps, which keeps the bits
     elif place.dtype == np.bool_:
         cells = [c != np.int32(0) for c in cells]
-    return Value(place.shape, None, cells_of(cells, (*place.shape, 1, 1)))
+    return Value(place.shape, cells_of(cells, (*place.shape, 1, 1)))
 
 
 def over_places(x: Array, shape: Shape) -> Array:
@@ -204,6 +249,21 @@ def over_places(x: Array, shape: Shape) -> Array:
     return jnp.moveaxis(jnp.moveaxis(x, 3, 0), 2, -1)
 
 
+def over_coordinates(x: Array, axis: int, shape: Shape) -> Array:
+    """Coordinates along a block's last axis.
+
+    Args:
+        x: an array over coordinates.
+        axis: that of the coordinates.
+        shape: how simulations are laid out.
+
+    Returns:
+        The same with that axis last, filled up with zeros.
+    """
+    x = jnp.moveaxis(x, axis, -1)
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, shape.width - x.shape[-1])])
+
+
 def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
     """An array over agents as blocks of the kernel.
 
@@ -213,13 +273,19 @@ def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
         lanes: to which it is filled up with zeros.
 
     Returns:
-        (cells, simulations, places) or, unrolled, (cells, rows of simulations, places).
+        (cells, simulations, places), with an axis more for coordinates that are not unrolled, or, unrolled,
+        (cells, rows of simulations, places).
     """
     agents, dims, count = x.shape
     x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - count)))
     if shape.unrolled:
         return x.reshape(agents * dims, lanes // shape.places, shape.places)
-    return over_places(x, shape).reshape(-1, lanes, shape.places)
+    if shape.width == 1:
+        return over_places(x, shape).reshape(-1, lanes, shape.places)
+    x = over_coordinates(x, 1, shape)  # (agents, lanes, width)
+    if agents > 1:
+        x = jnp.swapaxes(over_places(x[:, None], shape), -1, -2)
+    return x.reshape(-1, lanes, shape.places, shape.width)
 
 
 def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:
@@ -236,5 +302,8 @@ def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:
     agents, dims, count = like.shape
     if shape.unrolled:
         return blocks.reshape(agents, dims, -1)[..., :count]
-    x = blocks.reshape(dims, shape.tiles, 2, -1, shape.places).transpose(1, 4, 2, 0, 3)
-    return x.reshape(-1, dims, x.shape[-1])[:agents, :, :count]
+    if shape.width == 1:
+        x = blocks.reshape(dims, shape.tiles, 2, -1, shape.places).transpose(1, 4, 2, 0, 3)
+    else:
+        x = blocks.reshape(shape.tiles, _parities(agents), -1, shape.places, shape.width).transpose(0, 3, 1, 4, 2)
+    return x.reshape(-1, *x.shape[-2:])[:agents, :dims, :count]

@@ -1,5 +1,6 @@
 """The program of one simulation, evaluated on cells: a rule, a law or a loss is never written twice."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,27 +75,37 @@ def _elementwise(
     )
     if not known or not all(fits(v.shape) for v in inputs):
         raise Unsupported(f"the primitive {primitive.name}")
-    axes = {v.agent for v in inputs if v.agent is not None}
-    if len(axes) > 1:
-        raise Unsupported("an array over agents twice")
-    agent = axes.pop() if axes else None
+    inside: dict[str, int] = {}
+    for field in ("agent", "coordinate"):
+        axes = {getattr(v, field) for v in inputs} - {None}
+        if len(axes) > 1:
+            raise Unsupported(f"an array over {field}s twice")
+        inside.update((field, axis) for axis in axes)
+    if len(set(inside.values())) < len(inside):
+        raise Unsupported("an array over agents beside one over as many coordinates")
     operands = [v.cells.reshape((1,) * (rank - len(v.shape)) + v.cells.shape) for v in inputs]
     lengths = np.broadcast_shapes(*(o.shape for o in operands))
-    if agent is not None and lengths[agent] > 1:
-        raise Unsupported("numbers that differ between agents")
+    for field, axis in inside.items():
+        if lengths[axis] > 1:
+            raise Unsupported(f"numbers that differ between {field}s")
     whole = [np.broadcast_to(o, lengths) for o in operands]
     cells = [machine.bind(primitive, params, [o[i] for o in whole], aval.dtype) for i in np.ndindex(lengths)]
-    return Value(aval.shape, agent, cells_of(cells, lengths))
+    return Value(aval.shape, cells_of(cells, lengths), **inside)
 
 
 def _iota(machine: Machine, params: dict[str, Any]) -> Value:
     shape, axis, dtype = params["shape"], params["dimension"], params["dtype"]
-    size = shape[axis]
-    if machine.pairs and axis == 0 and size == machine.agents:
+    size, one = shape[axis], (1,) * len(shape)
+    coordinates = machine.coordinates if size == machine.dims else None
+    # Where there are as many agents as coordinates, an array of one axis is over these: wrong, it would be refused.
+    if machine.pairs and axis == 0 and size == machine.agents and (coordinates is None or len(shape) > 1):
         # One array for the even and the odd agents, so that what comes of it is done once for both.
         pairs = [lax.convert_element_type(pair, dtype) for pair in machine.pairs]
         cells = [Number(pair, parity) for pair in pairs for parity in (0, 1)]
-        return Value(shape, axis, cells_of(cells, (*(1,) * len(shape), len(machine.pairs), 2)))
+        return Value(shape, cells_of(cells, (*one, len(machine.pairs), 2)), agent=axis)
+    if coordinates is not None:
+        cell = lax.convert_element_type(coordinates, dtype)
+        return Value(shape, cells_of([cell], (*one, 1, 1)), coordinate=axis)
     row = constant(np.arange(size, dtype=dtype))
     return _broadcast([row], {"broadcast_dimensions": (axis,)}, shape)
 
@@ -107,16 +118,29 @@ def _reduce(machine: Machine, name: str, value: Value, axes: Sequence[int], dtyp
             raise Unsupported(f"the primitive {name} over agents")
         outer = value.cells.shape[:-2]
         totals = [machine.total(name, value.cells[i], FILL[name], dtype) for i in np.ndindex(outer)]
-        cells = cells_of(totals, (*outer[:at], *outer[at + 1 :], 1, 1))
-        value = Value((*value.shape[:at], *value.shape[at + 1 :]), None, cells)
+        value = _without(value, at, cells_of(totals, (*outer[:at], *outer[at + 1 :], 1, 1)))
         axes = [a - (a > at) for a in axes if a != at]
     for axis in sorted(axes, reverse=True):
         value = _fold(machine, name, value, axis, dtype)
     return value
 
 
+def _without(value: Value, axis: int, cells: np.ndarray) -> Value:
+    """What is left of a value of which an axis has been reduced."""
+    shape = (*value.shape[:axis], *value.shape[axis + 1 :])
+    kept = value._replace(**{f: None for f in ("agent", "coordinate") if getattr(value, f) == axis})
+    return Value(shape, cells, **kept.moved(lambda a: a - (a > axis)))
+
+
 def _fold(machine: Machine, name: str, value: Value, axis: int, dtype: DTypeLike) -> Value:
-    """A reduction over one axis of cells."""
+    """A reduction over one axis of cells, or over the coordinates inside them."""
+    if axis == value.coordinate:
+        if name not in REDUCE:
+            raise Unsupported(f"the primitive {name} over coordinates")
+        flat = value.cells.ravel()
+        unique = {id(cell): cell for cell in flat}
+        totals = {i: machine.total_of_coordinates(name, cell, FILL[name], dtype) for i, cell in unique.items()}
+        return _without(value, axis, cells_of([totals[id(c)] for c in flat], np.take(value.cells, 0, axis).shape))
     combine = COMBINE[name]
     parts = [np.take(value.cells, i, axis) for i in range(value.cells.shape[axis])]
     shape = parts[0].shape
@@ -128,19 +152,18 @@ def _fold(machine: Machine, name: str, value: Value, axis: int, dtype: DTypeLike
         whole = [machine.bind(lax.mul_p, {}, [a, count], dtype) for a in whole]
     elif name == "reduce_prod" and len(parts) < value.shape[axis]:
         raise Unsupported("the product of a number by itself along an axis")
-    agent = None if value.agent is None else value.agent - (value.agent > axis)
-    return Value((*value.shape[:axis], *value.shape[axis + 1 :]), agent, cells_of(whole, shape))
+    return _without(value, axis, cells_of(whole, shape))
 
 
 def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype: DTypeLike) -> Value:
-    if axis == value.agent:
-        raise Unsupported("a cumulative sum over agents")
+    if axis in value.inside:
+        raise Unsupported(f"a cumulative sum over {value.inside[axis]}")
     parts = list(np.moveaxis(value.full(), axis, 0))[:: -1 if reverse else 1]
     sums = [parts[0]]
     for part in parts[1:]:
         both = zip(sums[-1].ravel(), part.ravel(), strict=True)
         sums.append(cells_of([machine.bind(lax.add_p, {}, [a, b], dtype) for a, b in both], part.shape))
-    return Value(value.shape, value.agent, np.stack(sums[:: -1 if reverse else 1], axis))
+    return value._replace(cells=np.stack(sums[:: -1 if reverse else 1], axis))
 
 
 def _dot(machine: Machine, inputs: list[Value], dimension_numbers: tuple, dtype: DTypeLike) -> Value:
@@ -168,39 +191,39 @@ def _broadcast(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ..
     lengths = [1] * len(shape)
     for axis, place in enumerate(places):
         lengths[place] = value.cells.shape[axis]
-    agent = None if value.agent is None else places[value.agent]
-    return Value(tuple(shape), agent, value.cells.reshape(*lengths, *value.cells.shape[-2:]))
+    cells = value.cells.reshape(*lengths, *value.cells.shape[-2:])
+    return Value(tuple(shape), cells, **value.moved(places.__getitem__))
 
 
 def _transpose(inputs: list[Value], params: dict[str, Any], _: tuple[int, ...]) -> Value:
     value, order = inputs[0], tuple(params["permutation"])
     rank = len(order)
-    agent = None if value.agent is None else order.index(value.agent)
     cells = value.cells.transpose((*order, rank, rank + 1))
-    return Value(tuple(value.shape[a] for a in order), agent, cells)
+    return Value(tuple(value.shape[a] for a in order), cells, **value.moved(order.index))
 
 
 def _reshape(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
-    value = inputs[0]
+    value, shape = inputs[0], tuple(shape)
     if params.get("dimensions") is not None:
         raise Unsupported("the primitive reshape with an order of axes")
-    agent = None
     longer = [[a for a, n in enumerate(lengths) if n != 1] for lengths in (value.shape, shape)]
     if [value.shape[a] for a in longer[0]] == [shape[a] for a in longer[1]]:  # axes of length 1 come and go
+        places = dict(zip(*longer, strict=True))
         lengths = [1] * len(shape)
-        for old, new in zip(*longer, strict=True):
+        for old, new in places.items():
             lengths[new] = value.cells.shape[old]
-            agent = new if old == value.agent else agent
-        return Value(tuple(shape), agent, value.cells.reshape(*lengths, *value.cells.shape[-2:]))
-    if value.agent is not None:
-        before = int(np.prod(value.shape[: value.agent]))
-        fits = [a for a, n in enumerate(shape) if n == value.shape[value.agent] and int(np.prod(shape[:a])) == before]
+        cells = value.cells.reshape(*lengths, *value.cells.shape[-2:])
+        return Value(shape, cells, **value.moved(places.__getitem__))
+    places = {}
+    for axis, kind in value.inside.items():
+        before, long = math.prod(value.shape[:axis]), value.shape[axis]
+        fits = [a for a, n in enumerate(shape) if n == long and math.prod(shape[:a]) == before]
         if not fits:
-            raise Unsupported("a reshape across agents")
-        agent = fits[0]
-    lengths = [1 if a == agent else n for a, n in enumerate(shape)]
+            raise Unsupported(f"a reshape across {kind}")
+        places[axis] = fits[0]
+    lengths = [1 if a in places.values() else n for a, n in enumerate(shape)]
     cells = value.full()
-    return Value(tuple(shape), agent, cells.reshape(*lengths, *cells.shape[-2:]))
+    return Value(shape, cells.reshape(*lengths, *cells.shape[-2:]), **value.moved(places.__getitem__))
 
 
 def _squeeze(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
@@ -212,12 +235,12 @@ def _slice(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) 
     strides = params["strides"] or (1,) * len(shape)
     cells = value.cells
     for axis, cut in enumerate(zip(params["start_indices"], params["limit_indices"], strides, strict=True)):
-        if axis == value.agent:
+        if axis in value.inside:
             if cut != (0, value.shape[axis], 1):
-                raise Unsupported("a slice of the agents")
+                raise Unsupported(f"a slice of the {value.inside[axis]}")
         elif cells.shape[axis] > 1:
             cells = cells[(slice(None),) * axis + (slice(*cut),)]
-    return Value(tuple(shape), value.agent, cells)
+    return value._replace(shape=tuple(shape), cells=cells)
 
 
 def _split(value: Value, sizes: Sequence[int], axis: int) -> list[Value]:
@@ -236,39 +259,44 @@ def _pad(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) ->
     config = params["padding_config"]
     if any(low < 0 or high < 0 for low, high, _ in config):
         raise Unsupported("a pad that cuts")
-    if value.agent is not None and config[value.agent] != (0, 0, 0):
-        raise Unsupported("a pad of the agents")
+    for axis, kind in value.inside.items():
+        if config[axis] != (0, 0, 0):
+            raise Unsupported(f"a pad of the {kind}")
     inner = value.full()
-    lengths = [1 if a == value.agent else n for a, n in enumerate(shape)]
+    lengths = [1 if a in value.inside else n for a, n in enumerate(shape)]
     cells = np.empty((*lengths, *inner.shape[-2:]), object)
     for index in np.ndindex(cells.shape):
         cells[index] = fill.cells[0, 0]
     stops = [low + (n - 1) * (gap + 1) + 1 for n, (low, _, gap) in zip(inner.shape, config, strict=False)]
     cells[tuple(slice(c[0], stop, c[2] + 1) for c, stop in zip(config, stops, strict=True))] = inner
-    return Value(tuple(shape), value.agent, cells)
+    return value._replace(shape=tuple(shape), cells=cells)
 
 
 def _rev(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     value = inputs[0]
-    if value.agent in params["dimensions"]:
-        raise Unsupported("the agents in reverse")
+    for axis in params["dimensions"]:
+        if axis in value.inside:
+            raise Unsupported(f"the {value.inside[axis]} in reverse")
     return value._replace(cells=np.flip(value.cells, params["dimensions"]))
 
 
 def _concatenate(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
     axis = params["dimension"]
-    agents = {v.agent for v in inputs if v.agent is not None}
-    if axis in agents or len(agents) > 1:
-        raise Unsupported("a concatenation of agents")
-    agent = agents.pop() if agents else None
+    inside: dict[str, int] = {}
+    for v in inputs:
+        for at, kind in v.inside.items():
+            if at == axis or inside.setdefault(kind, at) != at:
+                raise Unsupported(f"a concatenation of {kind}")
+    copies = np.broadcast_shapes(*(v.cells.shape[-2:] for v in inputs))
     parts = []
     for v in inputs:
-        lengths = [1 if a == agent else n for a, n in enumerate(v.shape)]
-        copies = np.broadcast_shapes(*(u.cells.shape[-2:] for u in inputs))
-        if agent is not None and v.cells.shape[agent] > 1:
-            raise Unsupported("numbers that differ between agents")
+        for kind, at in inside.items():
+            if v.cells.shape[at] > 1:
+                raise Unsupported(f"numbers that differ between {kind}")
+        lengths = [1 if a in inside.values() else n for a, n in enumerate(v.shape)]
         parts.append(np.broadcast_to(v.cells, (*lengths, *copies)))
-    return Value(tuple(shape), agent, np.concatenate(parts, axis))
+    cells = np.concatenate(parts, axis)
+    return Value(tuple(shape), cells, inside.get("agents"), inside.get("coordinates"))
 
 
 _RESHAPING: dict[str, Callable[[list[Value], Any, tuple[int, ...]], Value]] = {
