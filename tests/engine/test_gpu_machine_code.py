@@ -17,15 +17,21 @@ import pytest
 from jax.experimental import topologies
 from test_gpu import CASES, plan_of
 
+from sdesim import asynchrony
+from sdesim.asynchrony import Asynchronous
 from sdesim.bench.gpu import INSTRUCTIONS
 from sdesim.bench.peers import sdesim_model
 from sdesim.bench.workloads import WORKLOADS
-from sdesim.coupling import Quorum
+from sdesim.coupling import Elastic, Quorum, Uncoupled
 from sdesim.dynamics import Dynamics, Nesterov
-from sdesim.engine import gpu
+from sdesim.engine import gpu, path
 from sdesim.engine.gpu.layout import WARP, shape_of
+from sdesim.engine.loop import advance_lanes
+from sdesim.engine.plan import Plan
 from sdesim.noise import Gaussian
 from sdesim.objectives import CoupledDoubleWells, OscillatingDoubleWell
+from sdesim.random import seed_words
+from sdesim.steppers import EulerMaruyama, Iteration
 
 H100 = """
 gpu_device_info {
@@ -194,3 +200,57 @@ def test_instructions_of_a_step(backend, workload, generator, all_of_them, integ
     assert min(abs(used - n) for n in registers) <= 2
     if generator == "threefry20" and backend == ("mosaic" if work.dims == 1 else "triton"):
         assert INSTRUCTIONS[workload] == all_of_them
+
+
+# -- the scan ----------------------------------------------------------------------------------------------------------
+
+ARRIVALS = {"arrival": (jax.ShapeDtypeStruct((1000,), jnp.int32),) * 2}
+WORKERS = dict(agents=16, dims=1, given=ARRIVALS)
+
+
+def workers(protocol, coupling=None):
+    """A model and workers in virtual time."""
+    return Dynamics(OscillatingDoubleWell(), coupling or Uncoupled(), Gaussian(1.0)), Asynchronous(protocol)
+
+
+def scanned(model, stepper, agents, dims, given=None, paired=False):
+    """The optimized loop over steps of many lanes as a scan, for a GPU that is described."""
+    plan = Plan(agents, dims, None, None, True, paired=paired, lockstep=stepper.lockstep)
+    state = jax.eval_shape(lambda x: stepper.init(model, x), jax.ShapeDtypeStruct((agents, dims), jnp.float32))
+    axes = jax.tree.map(lambda _: None, model)
+
+    def run(state, sims, seed, given, first, steps):
+        rest = (state, sims, seed, (), (), given, 0, first, 1, steps)
+        return advance_lanes(plan, stepper, model, axes, (), *rest)[0]
+
+    return run, (state, seed_words(0), given)
+
+
+@pytest.mark.parametrize(
+    "make, sizes, kernels",
+    [
+        (lambda: (sdesim_model(WORKLOADS["w1-uniform"]), EulerMaruyama()), dict(agents=250, dims=1, paired=True), 6),
+        (lambda: (sdesim_model(WORKLOADS["w1-uniform"]), EulerMaruyama()), dict(agents=2000, dims=1), 7),
+        (lambda: (sdesim_model(WORKLOADS["w2"]), Iteration()), dict(agents=50, dims=200), 14),
+        (lambda: (sdesim_model(WORKLOADS["w1-gaussian"]), Iteration(4, late=2)), dict(agents=250, dims=1), 7),
+        (lambda: workers(asynchrony.AsyncSGD()), WORKERS, 3),
+        (lambda: workers(asynchrony.Downpour(4)), WORKERS, 4),
+        (lambda: workers(asynchrony.EASGD(1), Elastic(1.0)), WORKERS, 8),
+    ],
+    ids=["pairs", "many-agents", "many-dimensions", "late", "async-sgd", "downpour", "async-easgd"],
+)
+def test_kernels_of_a_scans_step(make, sizes, kernels, h100, monkeypatch):
+    """What the graphics processor is told to do for one step of all lanes, in one command: few things."""
+    run, (state, seed, given) = scanned(*make(), **sizes)
+    lanes = 4000
+    of = lambda a, *more: jax.ShapeDtypeStruct((*a.shape, *more), a.dtype, sharding=h100)
+    over = lambda tree: jax.tree.map(lambda a: of(a, lanes), tree)
+    number, sims = of(jnp.zeros((), jnp.int32)), of(jnp.zeros((lanes,), jnp.uint32))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # for what is written otherwise on a CPU
+    traced = jax.jit(run).trace(over(state), sims, jax.tree.map(of, seed), over(given), number, number)
+    text = traced.lower(lowering_platforms=("cuda",)).compile(compiler_options=path.compiler_options(False)).as_text()
+    programs = dict(re.findall(r"^%?([\w.\-]+) \(.*?\{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE))
+    bodies = [programs[name] for name in set(re.findall(r"body=%?([\w.\-]+)", text))]
+    told = [re.findall(r" (fusion|copy|custom-call|reduce|scatter|gather|sort|while|call)\(", body) for body in bodies]
+    (step,) = [found for found in told if "while" not in found and found]
+    assert 0 < len(step) <= kernels, f'found {len(step)}'
