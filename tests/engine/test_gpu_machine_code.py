@@ -253,4 +253,4 @@ def test_kernels_of_a_scans_step(make, sizes, kernels, h100, monkeypatch):
     bodies = [programs[name] for name in set(re.findall(r"body=%?([\w.\-]+)", text))]
     told = [re.findall(r" (fusion|copy|custom-call|reduce|scatter|gather|sort|while|call)\(", body) for body in bodies]
     (step,) = [found for found in told if "while" not in found and found]
-    assert 0 < len(step) <= kernels, f'found {len(step)}'
+    assert 0 < len(step) <= kernels, f"found {len(step)}"
