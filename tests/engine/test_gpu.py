@@ -3,6 +3,7 @@
 Without a GPU the Triton form is interpreted. On one, both forms run as they are compiled, beside the plain path's scan.
 """
 
+import functools
 import inspect
 import itertools
 import types
@@ -28,6 +29,7 @@ from sdesim.coupling import (
 )
 from sdesim.dynamics import Dynamics, Friction, HeavyBall, Nesterov
 from sdesim.engine import gpu, path
+from sdesim.engine.gpu import layout, primitives
 from sdesim.engine.gpu.contraction import contracted
 from sdesim.engine.gpu.layout import shape_of
 from sdesim.engine.plan import Plan
@@ -231,11 +233,11 @@ CASES = {
             lambda x: (
                 jnp.sum(jnp.logaddexp(x, -x) * np.linspace(1, 2, 9) * (1 + jnp.arange(9.0))) + jnp.max(x) + x @ x / 9
             ),
-            Elastic(jnp.linspace(0, 2, 23)),
+            Elastic(jnp.linspace(0, 2, 5)),
             Gaussian(jnp.linspace(1, 2, 9)),
-            eta=jnp.linspace(0.001, 0.01, 23),
+            eta=jnp.linspace(0.001, 0.01, 5),
         ),
-        (23, 9),
+        (5, 9),
         {},
         {},
     ),
@@ -267,17 +269,32 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_is_the_plain_path(name, form):
+    compare(name, form)
+
+
+@pytest.mark.parametrize("name", ["many-own-numbers", "many-of-one-agent", "quorum-student-heavy-ball"])
+def test_blocks_of_several_simulations(name, form, monkeypatch):
+    """As of hundreds of thousands, the last block not full."""
+    monkeypatch.setattr(layout, "FILL", 1)
+    (agents, dims), backend = CASES[name][1], "mosaic" if form == "mosaic" else "triton"
+    if backend == "triton":
+        assert 1 < shape_of(agents, dims, backend, 9).lanes < 9
+    compare(name, form, sims=9, steps=(3,))
+
+
+def compare(name, form, sims=SIMS, steps=(2, 20)):
+    """The kernel's state after some steps of a case beside the plain path's."""
     make, (agents, dims), run, growth = CASES[name]
     if dims > gpu.MAX_DIMS["triton" if form == "interpret" else form]:
         pytest.skip("coordinates lie along the block, which Mosaic's have no axis for")
     run = dict(run)
-    x = start(agents, dims, run.pop("sims", SIMS))
+    x = start(agents, dims, run.pop("sims", sims))
     model = make()
     plain = {k: v for k, v in run.items() if k not in ("method",)}
     fn = iterate if run.get("method") == "sgd" else simulate
-    for steps in (2, 20):
-        expected = fn(model, agents=agents, sims=len(x), dims=dims, steps=steps, seed=SEED, init=x, **plain).state
-        assert_close(fused(model, x, steps, form, **run), expected, steps, **growth)
+    for n in steps:
+        expected = fn(model, agents=agents, sims=len(x), dims=dims, steps=n, seed=SEED, init=x, **plain).state
+        assert_close(fused(model, x, n, form, **run), expected, n, **growth)
 
 
 def regression(x):
@@ -467,6 +484,21 @@ def test_sums_of_products_are_one_operation():
     assert len(contracted(lambda a: (a + 1, a - a), multiply_add)(a)) == 2 and len(made) == 4
 
 
+def test_what_a_product_is_rounded_by_does_not_show():
+    """Of one operation that rounds once, as a GPU has it."""
+    exact = lambda a, b, c: (np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    finite = functools.partial(primitives.RULES["is_finite"], lambda a: a)
+
+    def step(x):
+        product = x * np.float32(1.3)
+        return product - product, finite(product), finite(product / np.float32(0)), product - x
+
+    zero, yes, no, rest = contracted(step, exact)(x)
+    assert (np.asarray(zero) == 0).all() and np.asarray(yes).all() and not np.asarray(no).any()
+    assert not np.array_equal(rest, x * np.float32(1.3) - x)  # or the test would not tell
+
+
 # -- compilation for CUDA ----------------------------------------------------------------------------------------------
 
 REGISTERED = [
@@ -575,10 +607,14 @@ def test_what_does_not_lower_is_refused_in_one_line(model, says):
         (lambda x: jnp.sum(jnp.prod(x.reshape(3, 4), axis=0)), "a reshape across coordinates"),
         (lambda x: jnp.sum(x * jnp.pad(jnp.ones(9), (1, 2))), "differ between coordinates"),
         (lambda x: x @ (np.eye(12, dtype=np.float32) @ x), "144 numbers"),
+        (lambda x: jnp.mean((np.ones((65, 12), np.float32) @ x) ** 2), "an array of 65 coordinates' numbers"),
+        (lambda x: jnp.sum(jnp.where(np.arange(12) > 3, x, 0.0) ** 2), "differ between coordinates"),
     ],
 )
 def test_what_looks_from_one_coordinate_at_another_is_refused(loss, says):
-    assert says in reason(Dynamics(loss, Quorum(1.0), Uniform(1.0)), 20, 12, backend="triton")
+    model = Dynamics(loss, Quorum(1.0), Uniform(1.0))
+    chosen = gpu.backend_for(*plan_of(20, 12), model, None, (), False, jnp.float32)
+    assert chosen.backend is None and says in chosen.reason
     assert (
         reason(Dynamics(loss, Quorum(1.0), Uniform(1.0)), 20, 12)
         == "12 dimensions; the kernel holds 8 at most on Mosaic"

@@ -33,7 +33,7 @@ from jaxtyping import Array, PyTree
 
 from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine.gpu.cells import Unsupported
+from sdesim.engine.gpu.cells import MAX_CELLS, Unsupported
 from sdesim.engine.gpu.check import Disagreement, confirm, lanes_to_compare
 from sdesim.engine.gpu.launch import Kernel, Places, mosaic, triton
 from sdesim.engine.gpu.layout import (
@@ -196,8 +196,10 @@ def _advance_blocks(
     by_coordinate: list[Array] = []
     lines: list[Array] = []
 
-    def among(blocks: list[Array], cells: Array, array: tuple[int, ...], axis: int):
-        place = BlockPlace(sum(map(len, blocks)), array, axis)
+    def among(blocks: list[Array], cells: Array, *of: Any):
+        place = BlockPlace(sum(map(len, blocks)), *of)
+        if math.prod(place.grid) > MAX_CELLS:
+            raise Unsupported(f"an array of {math.prod(place.grid)} {place.over}s' numbers, {MAX_CELLS} at most")
         blocks.append(cells)
         return place
 
@@ -208,12 +210,12 @@ def _advance_blocks(
             cells = over_places(jnp.moveaxis(a, over_agents, 0).reshape(plan.agents, -1), shape)
             cells = cells.reshape(-1, 1, shape.places, *one)
             cells = jnp.broadcast_to(cells, (len(cells), shape.sims, shape.places, *one))
-            return among(by_agent, cells, a.shape, over_agents), "agent"
+            return among(by_agent, cells, a.shape, over_agents, "agent")
         if a.dtype == jnp.float32 and along is not None:
             cells = over_coordinates(a, along, shape).reshape(-1, 1, 1, shape.width)
             cells = jnp.broadcast_to(cells, (len(cells), shape.sims, 1, shape.width))
-            return among(by_coordinate, cells, a.shape, along), "coordinate"
-        return scalars.add(a[..., None]), ""
+            return among(by_coordinate, cells, a.shape, along, "coordinate")
+        return scalars.add(a[..., None])
 
     def add_state(leaf: Array, move: bool):
         along = coordinate_axis(leaf.shape[:-1], plan.dims, shape)
@@ -221,7 +223,7 @@ def _advance_blocks(
             return add(whole if move else kept, leaf)
         cells = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
         cells = over_coordinates(cells, along, shape).reshape(-1, lanes, 1, shape.width)
-        return among(lines, cells, leaf.shape[:-1], along)
+        return among(lines, cells, leaf.shape[:-1], along, "coordinate")
 
     places = Places(
         shared=[add_shared(a) for a in program.outside.shared],
@@ -330,7 +332,7 @@ class Choice(NamedTuple):
 
     Attributes:
         backend: or None.
-        reason: why it is not the first one, Mosaic; empty if it is.
+        reason: why it is not the first one, Mosaic; empty if it is. Of none why it is not the last one either.
     """
 
     backend: Backend | None
@@ -360,13 +362,13 @@ def backend_for(
     Returns:
         The backend and the reason.
     """
-    first = ""
+    why = ""
     for backend in get_args(Backend):
         reason = refusal(plan, stepper, model, axes, observables, increments, dtype, backend)
         if reason is None:
-            return Choice(backend, first)
-        first = first or reason
-    return Choice(None, first)
+            return Choice(backend, why)
+        why = reason
+    return Choice(None, why)
 
 
 def _lowered(

@@ -235,7 +235,7 @@ class Machine:
         factor, array = sorted(cells, key=lambda cell: (np.ndim(cell), np.size(cell)))
         if _extent(factor) == extent or _extent(array) != extent:
             return lax.mul(self.widen(factor, extent), self.widen(array, extent))
-        if id(array) in self._products:
+        if id(array) in self._products and self.extent([factor, self._products[id(array)][0]]) != extent:
             inner, array = self._products[id(array)]
             factor = self.bind(lax.mul_p, {}, [factor, inner], np.float32)
         product = lax.mul(self.widen(factor, extent), array)

@@ -43,7 +43,8 @@ def contracted(fn: Callable[..., Any], multiply_add: MultiplyAdd) -> Callable[..
             name, values, (out, *_) = eqn.primitive.name, list(map(read, eqn.invars)), eqn.outvars
             block = out.aval.dtype == np.float32 and out.aval.ndim > 1
             products = [v for v in eqn.invars if not isinstance(v, Literal) and v in factors]
-            if block and name in ("add", "sub") and products:
+            itself = name == "sub" and eqn.invars[0] is eqn.invars[1]  # zero, and not what a product is rounded by
+            if block and name in ("add", "sub") and products and not itself:
                 product = min(products, key=uses.__getitem__)  # of two the one that nobody else needs
                 first = product is eqn.invars[0]
                 wide = lambda v, like=out.aval: v if np.ndim(v) else lax.broadcast(v, like.shape)

@@ -23,14 +23,14 @@ class Places(NamedTuple):
     """Where the kernel finds the values of the program's variables.
 
     Attributes:
-        shared: those that are the same for all lanes, and what their blocks are over.
+        shared: those that are the same for all lanes.
         clock: those that are the same for all lanes at one step.
         own: a lane's own at every step.
         sims: the lanes' numbers.
         state: leaves other than agents.
     """
 
-    shared: list[tuple[Place | BlockPlace, str]]
+    shared: list[Place | BlockPlace]
     clock: list[Place]
     own: list[Place]
     sims: Place
@@ -105,7 +105,7 @@ class Kernel(NamedTuple):
             pairs = [place + np.int32(tile * block[1]) for tile in range(self.shape.tiles)]
         kept = lambda place: take(place, lambda kind, row: io.load(refs.kept[kind], row, self.shape.unrolled))
         inputs: dict[Any, Value] = {self.inputs[-1]: kept(places.sims)}
-        inputs.update((v, self._shared(io, refs, *p)) for v, p in zip(step.shared, places.shared, strict=True))
+        inputs.update((v, self._shared(io, refs, p)) for v, p in zip(step.shared, places.shared, strict=True))
         inputs.update(zip(step.own, map(kept, places.own), strict=True))
         start = self._state(io, refs, kept)
 
@@ -129,14 +129,15 @@ class Kernel(NamedTuple):
         """Whether agents lie along the block's places."""
         return not self.shape.unrolled and self.agents > 1
 
-    def _shared(self, io: "IO", refs: Refs, place: Place | BlockPlace, over: str) -> Value:
+    def _shared(self, io: "IO", refs: Refs, place: Place | BlockPlace) -> Value:
         """A value that is the same for all simulations."""
         if isinstance(place, Place):
             return take(place, lambda kind, row: refs.shared[kind][row, 0])
-        copies, blocks = ((self.shape.tiles, 2), refs.by_agent) if over == "agent" else ((1, 1), refs.by_coordinate)
+        by_agent = place.over == "agent"
+        copies, blocks = ((self.shape.tiles, 2), refs.by_agent) if by_agent else ((1, 1), refs.by_coordinate)
         grid = (*place.grid, *copies)
         cells = [io.load_same(blocks, place.row + i) for i in range(math.prod(grid))]
-        return Value(place.shape, cells_of(cells, grid), **{over: place.axis})
+        return Value(place.shape, cells_of(cells, grid), **{place.over: place.axis})
 
     def _state(self, io: "IO", refs: Refs, kept: Callable[[Place], Value]) -> list[Value]:
         """The state at the launch's start."""

@@ -70,6 +70,8 @@ def _parities(agents: int) -> int:
 def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
     """A layout of few idle places; of up to `THREAD_NUMBERS` numbers a thread, if the lanes still fill a GPU then.
 
+    Of half as many where coordinates lie along the block.
+
     Args:
         agents: of one simulation.
         dims: of one agent.
@@ -121,11 +123,13 @@ class BlockPlace(NamedTuple):
         row: its first one.
         shape: of the array.
         axis: of the array, inside the cells.
+        over: what that axis runs over.
     """
 
     row: int
     shape: tuple[int, ...]
     axis: int
+    over: Literal["agent", "coordinate"]
 
     @property
     def grid(self) -> tuple[int, ...]:

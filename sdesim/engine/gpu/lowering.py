@@ -75,14 +75,7 @@ def _elementwise(
     )
     if not known or not all(fits(v.shape) for v in inputs):
         raise Unsupported(f"the primitive {primitive.name}")
-    inside: dict[str, int] = {}
-    for field in ("agent", "coordinate"):
-        axes = {getattr(v, field) for v in inputs} - {None}
-        if len(axes) > 1:
-            raise Unsupported(f"an array over {field}s twice")
-        inside.update((field, axis) for axis in axes)
-    if len(set(inside.values())) < len(inside):
-        raise Unsupported("an array over agents beside one over as many coordinates")
+    inside = _inside(inputs)
     operands = [v.cells.reshape((1,) * (rank - len(v.shape)) + v.cells.shape) for v in inputs]
     lengths = np.broadcast_shapes(*(o.shape for o in operands))
     for field, axis in inside.items():
@@ -91,6 +84,22 @@ def _elementwise(
     whole = [np.broadcast_to(o, lengths) for o in operands]
     cells = [machine.bind(primitive, params, [o[i] for o in whole], aval.dtype) for i in np.ndindex(lengths)]
     return Value(aval.shape, cells_of(cells, lengths), **inside)
+
+
+def _inside(inputs: Sequence[Value]) -> dict[str, int]:
+    """The axes inside the cells of values of one rank, by the field that has them.
+
+    Of as many agents as coordinates, numbers of the agents' own are taken for the coordinates', and refused here.
+    """
+    inside: dict[str, int] = {}
+    for field in ("agent", "coordinate"):
+        axes = {getattr(v, field) for v in inputs} - {None}
+        if len(axes) > 1:
+            raise Unsupported(f"an array over {field}s twice")
+        inside.update((field, axis) for axis in axes)
+    if len(set(inside.values())) < len(inside):
+        raise Unsupported("an array over agents beside one over as many coordinates")
+    return inside
 
 
 def _iota(machine: Machine, params: dict[str, Any]) -> Value:
@@ -281,22 +290,19 @@ def _rev(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) ->
 
 
 def _concatenate(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) -> Value:
-    axis = params["dimension"]
-    inside: dict[str, int] = {}
-    for v in inputs:
-        for at, kind in v.inside.items():
-            if at == axis or inside.setdefault(kind, at) != at:
-                raise Unsupported(f"a concatenation of {kind}")
+    axis, inside = params["dimension"], _inside(inputs)
     copies = np.broadcast_shapes(*(v.cells.shape[-2:] for v in inputs))
     parts = []
     for v in inputs:
-        for kind, at in inside.items():
+        for field, at in inside.items():
+            if at == axis:
+                raise Unsupported(f"a concatenation of {field}s")
             if v.cells.shape[at] > 1:
-                raise Unsupported(f"numbers that differ between {kind}")
+                raise Unsupported(f"numbers that differ between {field}s")
         lengths = [1 if a in inside.values() else n for a, n in enumerate(v.shape)]
         parts.append(np.broadcast_to(v.cells, (*lengths, *copies)))
     cells = np.concatenate(parts, axis)
-    return Value(tuple(shape), cells, inside.get("agents"), inside.get("coordinates"))
+    return Value(tuple(shape), cells, **inside)
 
 
 _RESHAPING: dict[str, Callable[[list[Value], Any, tuple[int, ...]], Value]] = {

@@ -104,7 +104,7 @@ def _cosh(hold: Callable[[Array], Array], x: Array, **_: Any):
 
 
 def _is_finite(hold: Callable[[Array], Array], x: Array, **_: Any):
-    return x - x == _F(0)
+    return lax.abs(x) < _F(np.inf)
 
 
 def _integer_pow(hold: Callable[[Array], Array], x: Array, y: int, **_: Any):
