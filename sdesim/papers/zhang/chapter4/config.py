@@ -175,16 +175,21 @@ class Decay(training.Constant):
 
 
 def presets() -> dict[str, Config]:
-    """Sizes. `smoke` and `small` are of smaller networks, with rates [C] that suit few iterations."""
+    """Sizes. `smoke` and `small` are of smaller networks, with rates [C] that suit few iterations.
+
+    Eight runs of a network that hardly drops units tell methods apart where two of one three times as dear do not, and a
+    momentum of 0.9 takes the place of 0.99, which 800 iterations are too few for.
+    """
     smoke: dict[str, Any] = dict(data="synthetic", images=240, epochs=6, batch=12, sims=2)
     smoke |= dict(channels=(8, 16, 16), units=32, weights="kaiming", dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
     smoke |= dict(agents=(2, 3, 4), periods=(1, 2, 4, 8), period=2, long_periods=(1, 10))
     smoke |= dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.02,), mdownpour=(0.01,))
     smoke |= dict(sgd=(0.05, 0.03), msgd=(0.02,), rate=0.02)
-    small: dict[str, Any] = dict(**net.SMALL, sims=2, units=64, weights="kaiming", moving=0.01, decay=0.01)
-    small |= dict(agents=(4, 6, 8), long_periods=(1, 10, 100))  # of 1250 iterations
-    small |= dict(easgd=(0.05, 0.01), eamsgd=(0.01, 0.001), downpour=(0.005,), mdownpour=(0.0002,))
-    small |= dict(sgd=(0.05,), msgd=(0.001,))
+    small: dict[str, Any] = dict(images=1600, train_images=400, epochs=8, batch=16, sims=8, momentum=0.9, dropout=0.1)
+    small |= dict(channels=(8, 16, 16), units=32, weights="kaiming", moving=0.01, decay=0.01)
+    small |= dict(agents=(4, 6, 8), long_periods=(1, 10, 100))  # of 800 iterations
+    small |= dict(easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), downpour=(0.0125,), mdownpour=(0.002,))
+    small |= dict(sgd=(0.05,), msgd=(0.01,))
     return {
         "smoke": Config(**smoke),
         "small": Config(**small),

@@ -120,14 +120,8 @@ class Config(chapter4.Config):
 
 
 def presets() -> dict[str, Config]:
-    """Sizes: those of chapter 4, of which `small` is smaller: each arrival is a program's step of its own.
-
-    Its network is narrower and hardly drops units, its batches are smaller, and a momentum of 0.9, with learning rates
-    to fit, takes the place of 0.99, which 800 iterations are too few for [C].
-    """
+    """Sizes: those of chapter 4, with levels that those of smaller networks get to."""
     made = {name: {f.name: getattr(c, f.name) for f in dataclasses.fields(c)} for name, c in chapter4.presets().items()}
     made["smoke"] |= dict(levels=(85.0, 80.0))
-    made["small"] |= dict(images=1600, train_images=400, channels=(8, 16, 16), units=32, epochs=8, batch=16, sims=8)
-    made["small"] |= dict(dropout=0.1, momentum=0.9, easgd=(0.05, 0.02), eamsgd=(0.02, 0.01), msgd=(0.01,))
-    made["small"] |= dict(downpour=(0.0125,), mdownpour=(0.002,), levels=(80.0, 75.0, 70.0))
+    made["small"] |= dict(levels=(80.0, 75.0, 70.0))
     return {name: Config(**values) for name, values in made.items()}
