@@ -14,6 +14,8 @@ from sdesim.papers.zhang.chapter4 import Config, Methods, always, experiment, fa
 from sdesim.papers.zhang.chapter4.methods import MethodArm
 from sdesim.plot import theme
 
+SMALL = dict(momentum=0.99)  # Zhang's, of whose traps the figure is
+
 
 def methods(config: Config) -> Methods:
     """EASGD and EAMSGD at one rate over periods; EAMSGD with a decaying rate too, at the longer half of them."""
@@ -95,4 +97,5 @@ EXPERIMENT = experiment(
     methods,
     statements,
     curves,
+    small=SMALL,
 )

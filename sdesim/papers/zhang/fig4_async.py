@@ -117,6 +117,7 @@ EXPERIMENTS = (
         fig4_13.methods,
         fig4_13.statements,
         fig4_13.curves,
+        small=fig4_13.SMALL,
     ),
     experiment(
         "4.14",

@@ -10,7 +10,8 @@ Figures share what they train, by way of the cache: the methods of one worker, f
 of them. How large a difference a statement asks for is chosen [C].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -64,6 +65,7 @@ def experiment(
     statements: Callable[[Config], list[Statement]],
     curves: Callable[[Config, xr.Dataset], list[Curve]],
     beside: Callable[[Config], list[MethodArm]] = lambda config: [],
+    small: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """The experiment of one of Z's figures.
 
@@ -75,6 +77,7 @@ def experiment(
         statements: of a configuration, what is said of them.
         curves: of a configuration and data, what the picture draws.
         beside: of a configuration, arms that statements compare with, and no curve shows.
+        small: settings that the figure has of its own at that size.
     """
     title = f"Zhang, Fig. {number}: {title}"
     seen = lambda config: size(config, flat(methods(config)))
@@ -86,7 +89,7 @@ def experiment(
         f"z-fig{number}",
         title,
         says,
-        dict(presets()),
+        presets(**(small or {})),
         lambda config: [*flat(methods(config)), *beside(config)],
         statements,
         picture=picture,

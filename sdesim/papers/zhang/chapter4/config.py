@@ -174,11 +174,14 @@ class Decay(training.Constant):
         return state._replace(eta=state.reference * jax.lax.rsqrt(1 + gamma * t), stalled=epochs)
 
 
-def presets() -> dict[str, Config]:
+def presets(**own: Any) -> dict[str, Config]:
     """Sizes. `smoke` and `small` are of smaller networks, with rates [C] that suit few iterations.
 
-    Eight runs of a network that hardly drops units tell methods apart where two of one three times as dear do not, and a
+    Eight runs of a network that hardly drops units tell methods apart where two of one three times as dear do not. A
     momentum of 0.9 takes the place of 0.99, which 800 iterations are too few for.
+
+    Args:
+        **own: settings that a figure has of its own at `small` size.
     """
     smoke: dict[str, Any] = dict(data="synthetic", images=240, epochs=6, batch=12, sims=2)
     smoke |= dict(channels=(8, 16, 16), units=32, weights="kaiming", dropout=0.0, momentum=0.8, moving=0.1, decay=0.1)
@@ -192,7 +195,7 @@ def presets() -> dict[str, Config]:
     small |= dict(sgd=(0.05,), msgd=(0.01,))
     return {
         "smoke": Config(**smoke),
-        "small": Config(**small),
+        "small": Config(**(small | own)),
         "default": Config(epochs=20),
         "paper": Config(epochs=150),
     }

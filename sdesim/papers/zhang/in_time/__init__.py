@@ -7,7 +7,7 @@ lines: so one worker, who exchanges with nobody, has come farthest at each.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ def experiment(
     beside: Callable[[Config], list[MethodArm]] = lambda config: [],
     *,
     curves: bool = True,
+    small: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """The experiment of one of Z's figures, by the clock.
 
@@ -84,6 +85,7 @@ def experiment(
         picture: of a configuration and data the curves that are drawn; or of these and a title the whole picture.
         beside: of a configuration, arms that statements compare with, and no curve shows.
         curves: whether `picture` gives curves.
+        small: settings that the figure has of its own at that size.
     """
     title = f"Zhang, Fig. {number}: {title}"
     seen = lambda config: size(config, flat(methods(config)))
@@ -103,5 +105,5 @@ def experiment(
     def said(config: Config) -> list[Statement]:
         return [_by_the_clock(s) for s in statements(config) if s.id not in IN_STEP]
 
-    made = net.experiment(f"z-fig{number}-async", title, says, dict(presets()), arms, said, plot, size=seen)
+    made = net.experiment(f"z-fig{number}-async", title, says, presets(**(small or {})), arms, said, plot, size=seen)
     return dataclasses.replace(made, run=run)

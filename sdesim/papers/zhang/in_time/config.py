@@ -119,9 +119,14 @@ class Config(chapter4.Config):
         return {**super().settings(arms), "stepper": self.stepper(arms[0])}
 
 
-def presets() -> dict[str, Config]:
-    """Sizes: those of chapter 4, with levels that those of smaller networks get to."""
-    made = {name: {f.name: getattr(c, f.name) for f in dataclasses.fields(c)} for name, c in chapter4.presets().items()}
+def presets(**own: Any) -> dict[str, Config]:
+    """Sizes: those of chapter 4, with levels that those of smaller networks get to.
+
+    Args:
+        **own: settings that a figure has of its own at `small` size.
+    """
+    sizes = chapter4.presets(**own)
+    made = {name: {f.name: getattr(c, f.name) for f in dataclasses.fields(c)} for name, c in sizes.items()}
     made["smoke"] |= dict(levels=(85.0, 80.0))
     made["small"] |= dict(levels=(80.0, 75.0, 70.0))
     return {name: Config(**values) for name, values in made.items()}
