@@ -14,7 +14,7 @@ from sdesim.papers.zhang.chapter4 import Config, Methods, always, experiment, fa
 from sdesim.papers.zhang.chapter4.methods import MethodArm
 from sdesim.plot import theme
 
-SMALL = dict(momentum=0.99)  # Zhang's, of whose traps the figure is
+SMALL = dict(momentum=0.99, epochs=10)  # Zhang's, of whose traps the figure is; and ten exchanges at the longest period
 
 
 def methods(config: Config) -> Methods:
