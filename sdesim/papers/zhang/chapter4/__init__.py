@@ -89,7 +89,7 @@ def experiment(
         f"z-fig{number}",
         title,
         says,
-        presets(**(small or {})),
+        dict(presets(**(small or {}))),
         lambda config: [*flat(methods(config)), *beside(config)],
         statements,
         picture=picture,

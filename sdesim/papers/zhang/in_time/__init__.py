@@ -105,5 +105,7 @@ def experiment(
     def said(config: Config) -> list[Statement]:
         return [_by_the_clock(s) for s in statements(config) if s.id not in IN_STEP]
 
-    made = net.experiment(f"z-fig{number}-async", title, says, presets(**(small or {})), arms, said, plot, size=seen)
+    made = net.experiment(
+        f"z-fig{number}-async", title, says, dict(presets(**(small or {}))), arms, said, plot, size=seen
+    )
     return dataclasses.replace(made, run=run)
