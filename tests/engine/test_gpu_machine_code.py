@@ -214,7 +214,7 @@ def workers(protocol, coupling=None):
 
 
 def scanned(model, stepper, agents, dims, given=None, paired=False):
-    """The optimized loop over steps of many lanes as a scan, for a GPU that is described."""
+    """The loop over steps of all lanes as a scan: the function, and a state of one lane, the seed and what is given."""
     plan = Plan(agents, dims, None, None, True, paired=paired, lockstep=stepper.lockstep)
     state = jax.eval_shape(lambda x: stepper.init(model, x), jax.ShapeDtypeStruct((agents, dims), jnp.float32))
     axes = jax.tree.map(lambda _: None, model)

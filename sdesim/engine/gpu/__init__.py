@@ -183,9 +183,11 @@ def _advance_blocks(
     whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
     kept = Rows(whole.width)  # what the steps do not change
 
+    def filled_up(leaf: Array):
+        return jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
+
     def add(rows: Rows, leaf: Array):
-        leaf = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
-        return rows.add(leaf.reshape(*leaf.shape[:-1], *rows.width))
+        return rows.add(filled_up(leaf).reshape(*leaf.shape[:-1], *rows.width))
 
     leaves, tree = jax.tree.flatten(state)
     agents = 1 if state.v is None else 2  # the first leaves of a state are x and v
@@ -221,8 +223,7 @@ def _advance_blocks(
         along = coordinate_axis(leaf.shape[:-1], plan.dims, shape)
         if not move or along is None:
             return add(whole if move else kept, leaf)
-        cells = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
-        cells = over_coordinates(cells, along, shape).reshape(-1, lanes, 1, shape.width)
+        cells = over_coordinates(filled_up(leaf), along, shape).reshape(-1, lanes, 1, shape.width)
         return among(lines, cells, leaf.shape[:-1], along, "coordinate")
 
     places = Places(

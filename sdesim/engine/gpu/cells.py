@@ -175,7 +175,11 @@ class Machine:
         extents = [_extent(cell) for cell in cells]
         if max(map(len, extents)) < 2:
             return max(extents, key=len)
-        return np.broadcast_shapes(*(e + (1,) * (len(self.shape) - len(e)) if e else e for e in extents))
+        return np.broadcast_shapes(*map(self._along_block, extents))
+
+    def _along_block(self, extent: tuple[int, ...]) -> tuple[int, ...]:
+        """An extent as lengths along the block's axes."""
+        return extent + (1,) * (len(self.shape) - len(extent)) if extent else extent
 
     def _once(self, what: Any, cells: Sequence[Any], make: Callable[[], Any]):
         """make(), or what it made before of the same cells."""
@@ -278,18 +282,18 @@ class Machine:
             A value a simulation, or one for each of its agents.
         """
         there = self.coordinates if self.shape[2] > self.dims else None
-        return self._reduced(name, self._along(2, cell, there, self.dims, fill, dtype), 2)
+        make = lambda: self._reduced(name, self._along(2, cell, there, self.dims, fill, dtype), 2)
+        return self._once(("total", name), (cell,), make)
 
     def _along(self, axis: int, cell: Any, number: Any, count: int, fill: float, dtype: DTypeLike):
         """A cell of the block's length along an axis, and `fill` in the places whose number is not below `count`."""
-        extent = list(self.extent([cell]))
-        extent = extent + [1] * (len(self.shape) - len(extent))
-        extent[0], extent[axis] = self.shape[0], self.shape[axis]
-        cell = self.widen(cell, tuple(extent))
+        least = tuple(n if a in (0, axis) else 1 for a, n in enumerate(self.shape))
+        extent = np.broadcast_shapes(self._along_block(_extent(cell)), least)
+        cell = self.widen(cell, extent)
         if number is None:
             return cell
-        outside = self.widen(np.asarray(fill, dtype)[()], tuple(extent))
-        return lax.select(self.widen(number < np.int32(count), tuple(extent)), cell, outside)
+        outside = self.widen(np.asarray(fill, dtype)[()], extent)
+        return lax.select(self.widen(number < np.int32(count), extent), cell, outside)
 
     def _reduced(self, name: str, whole: Any, axis: int):
         """A block, reduced along one of its axes: a value a simulation if the others have one place."""

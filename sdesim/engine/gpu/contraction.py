@@ -8,13 +8,12 @@ import collections
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jax import lax
 from jax.extend.core import Literal
 from jaxtyping import Array
 
-from sdesim.engine.gpu.program import inlined
+from sdesim.engine.gpu.program import flattened
 from sdesim.tracing import bind
 
 MultiplyAdd = Callable[[Array, Array, Array], Array]
@@ -32,8 +31,7 @@ def contracted(fn: Callable[..., Any], multiply_add: MultiplyAdd) -> Callable[..
     """
 
     def run(*args: Any):
-        closed = jax.make_jaxpr(fn)(*args)
-        flat = jax.make_jaxpr(lambda *a: inlined(closed.jaxpr, closed.consts, *a))(*args)
+        flat = flattened(fn, *args)
         jaxpr = flat.jaxpr
         uses = collections.Counter(v for eqn in jaxpr.eqns for v in eqn.invars if not isinstance(v, Literal))
         env = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*flat.consts, *args), strict=True))

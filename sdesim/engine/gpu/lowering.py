@@ -146,10 +146,9 @@ def _fold(machine: Machine, name: str, value: Value, axis: int, dtype: DTypeLike
     if axis == value.coordinate:
         if name not in REDUCE:
             raise Unsupported(f"the primitive {name} over coordinates")
-        flat = value.cells.ravel()
-        unique = {id(cell): cell for cell in flat}
-        totals = {i: machine.total_of_coordinates(name, cell, FILL[name], dtype) for i, cell in unique.items()}
-        return _without(value, axis, cells_of([totals[id(c)] for c in flat], np.take(value.cells, 0, axis).shape))
+        cells = np.take(value.cells, 0, axis)
+        totals = [machine.total_of_coordinates(name, cell, FILL[name], dtype) for cell in cells.ravel()]
+        return _without(value, axis, cells_of(totals, cells.shape))
     combine = COMBINE[name]
     parts = [np.take(value.cells, i, axis) for i in range(value.cells.shape[axis])]
     shape = parts[0].shape

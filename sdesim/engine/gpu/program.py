@@ -119,6 +119,20 @@ def inlined(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list:
     return list(map(read, jaxpr.outvars))
 
 
+def flattened(fn: Callable[..., PyTree], *args: PyTree) -> ClosedJaxpr:
+    """The program of a function, with its calls inlined.
+
+    Args:
+        fn: the function.
+        *args: its arguments, or their shapes.
+
+    Returns:
+        The program, of the arguments' leaves.
+    """
+    closed = jax.make_jaxpr(fn)(*args)
+    return jax.make_jaxpr(lambda *a: inlined(closed.jaxpr, closed.consts, *a))(*jax.tree.leaves(args))
+
+
 def trace(fn: Callable[..., PyTree], shared: PyTree, own: PyTree, state: PyTree) -> Step:
     """The program of fn(shared, own, state, number of the step), for arguments of the shapes of one lane.
 
@@ -135,10 +149,9 @@ def trace(fn: Callable[..., PyTree], shared: PyTree, own: PyTree, state: PyTree)
         Unsupported: if it has an effect.
     """
     arguments = (shared, own, state, jax.ShapeDtypeStruct((), np.int32))
-    closed = jax.make_jaxpr(lambda *a: jax.tree.leaves(fn(*a)))(*arguments)
-    if closed.effects:
-        raise Unsupported(unproven(closed.jaxpr))
-    flat = jax.make_jaxpr(lambda *a: inlined(closed.jaxpr, closed.consts, *a))(*jax.tree.leaves(arguments))
+    flat = flattened(fn, *arguments)
+    if flat.effects:
+        raise Unsupported(unproven(flat.jaxpr))
     jaxpr, _ = pe.dce_jaxpr(flat.jaxpr, [True] * len(flat.jaxpr.outvars), instantiate=True)
     sizes = [len(jax.tree.leaves(part)) for part in arguments]
     bits = itertools.chain.from_iterable([n] * size for n, size in zip((SHARED, OWN, STATE, CLOCK), sizes, strict=True))
