@@ -11,7 +11,7 @@ from sdesim import source
 ROOMS = (
     "messages",
     "_moved _version cache contents cores interrupt memory progress quantiles source tracing",
-    "fields",
+    "fields threads",
     "random sums",
     "coupling objectives schedules statistics",
     "init noise",

@@ -6,10 +6,11 @@ steps lie between two of its moments as anybody needs there.
 """
 
 import dataclasses
+import functools
 import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,38 @@ from sdesim.asynchrony.clocks import WINDOW, Arrived, Clocks, Timing, by_moments
 from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import is_traced
 from sdesim.steppers.base import Setting
+from sdesim.threads import beside
 
 KEPT = 1 << 22  # arrivals of all simulations that are not made a second time after they were counted
 
-Take = Callable[[int], Arrived]
 Page = tuple[NDArray, NDArray]
 """Workers and jobs of arrivals, int32 (arrivals, sims) each."""
+
+
+class Maker(Protocol):
+    """Makes arrivals: clocks, or a timetable."""
+
+    def take(self, arrivals: int) -> Arrived:
+        """The next arrivals.
+
+        Args:
+            arrivals: of each simulation.
+
+        Returns:
+            As many, or as there are.
+        """
+        ...
+
+    def ahead(self, arrivals: int) -> Callable[[], Arrived]:
+        """As `take`, in a thread beside others, see `Clocks.ahead`.
+
+        Args:
+            arrivals: of each simulation.
+
+        Returns:
+            What gives them.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,11 +58,11 @@ class Source:
     """Where arrivals come from, as often as they are asked for.
 
     Attributes:
-        begun: makes a function that gives the next n of each simulation, or as many as there are.
+        begun: makes what makes them, from the first one on.
         page: how many are made at a time.
     """
 
-    begun: Callable[[], Take]
+    begun: Callable[[], Maker]
     page: int
 
 
@@ -76,6 +103,11 @@ class Arrivals:
         """
         return Reading(self, records)
 
+    @property
+    def until(self) -> int:
+        """How many arrivals somebody may ask for, from the first one on."""
+        return self.first + self.steps if self.before is None else int(self.before[-1].max())
+
     def numbers(self, steps: NDArray, sims: NDArray) -> tuple[NDArray, NDArray]:
         """Which arrival each step is, if it is one at all: in a run by seconds some are nobody's.
 
@@ -106,7 +138,8 @@ class Reading:
         self._of, self._records, self._lock = arrivals, records, threading.Lock()
         self._pages = list(arrivals.made)
         self._low, self._high = 0, sum(len(worker) for worker, _ in self._pages)  # arrivals that the pages are
-        self._take = None if self._pages else arrivals.source.begun()
+        self._maker = None if self._pages else arrivals.source.begun()
+        self._coming: Callable[[], Callable[[], Arrived]] | None = None  # the next page, made while others are read
         self._start = int(arrivals.numbers(np.zeros(1, int), np.arange(arrivals.sims))[0].min())
         self._places: list[int] = []  # of those who read, each at an arrival that it may still ask for
         self._due = np.zeros(0, int) if arrivals.stride else np.unique(arrivals.first + records)
@@ -180,10 +213,9 @@ class Reading:
 
     def _reach(self, number: int) -> None:
         """Have arrivals up to a number, and forget the pages that all have read."""
-        of, size = self._of, self._of.source.page
+        of = self._of
         while self._high < number:
-            assert self._take is not None
-            page = self._take(size if of.stride else min(size, of.first + of.steps - self._high))
+            page = self._next()
             if of.stride is None:
                 check_all_there(page)
             made = self._high + 1 + np.arange(len(page.time))
@@ -193,6 +225,16 @@ class Reading:
             self._high += made.size
             self._forget()
         self._forget()
+
+    def _next(self) -> Arrived:
+        """The next page; the one after it is made beside this thread, if there is a whole one."""
+        assert self._maker is not None
+        size, left = self._of.source.page, self._of.until - self._high
+        page = (
+            self._maker.take(size if self._of.stride else min(size, left)) if self._coming is None else self._coming()()
+        )
+        self._coming = beside(functools.partial(self._maker.ahead, size)) if left - len(page.time) >= size else None
+        return page
 
     def _forget(self) -> None:
         while self._pages and self._low + len(self._pages[0][0]) <= min(self._places, default=self._start):
@@ -232,11 +274,11 @@ def arrivals_of(given: Timetable | None, timing: Timing, setting: Setting) -> Ar
     if given is None:
         numbers = setting.first_sim + np.arange(setting.sims)
         clocks = lambda: Clocks(timing, setting.seed, numbers, p)
-        source = Source(lambda: clocks().take, clocks().page)
+        source = Source(clocks, clocks().page)
     else:
         _check_fits(given, setting, last)
         _check_barrier(given, timing.barrier)
-        source = Source(lambda: _taken(given, setting.sims), max(1, WINDOW // setting.sims))
+        source = Source(lambda: _Taken(given, setting.sims), max(1, WINDOW // setting.sims))
     if setting.at is None:
         return Arrivals(source, setting.sims, p, setting.steps, setting.first)
     moments = np.array([setting.begins, *(m for m in setting.at if m > setting.begins)])
@@ -262,24 +304,29 @@ def _check_barrier(table: Timetable, barrier: int | None) -> None:
         raise ValueError(f"timetable: workers who wait arrive again; it must be one made with barrier={barrier}")
 
 
-def _taken(table: Timetable, sims: int) -> Take:
-    """What gives the next arrivals of the first simulations of a timetable."""
-    begin = 0
+class _Taken:
+    """Gives the next arrivals of the first simulations of a timetable."""
 
-    def take(n: int) -> Arrived:
-        nonlocal begin
-        part = slice(begin, begin := begin + n)
-        return Arrived(*(turned(a[:sims, part]) for a in (table.time, table.worker, table.job)))
+    def __init__(self, table: Timetable, sims: int):
+        self._table, self._sims, self._begin = table, sims, 0
 
-    return take
+    def take(self, arrivals: int) -> Arrived:
+        part = slice(self._begin, self._begin + arrivals)
+        self._begin += arrivals
+        table = self._table
+        return Arrived(*(turned(a[: self._sims, part]) for a in (table.time, table.worker, table.job)))
+
+    def ahead(self, arrivals: int) -> Callable[[], Arrived]:
+        page = self.take(arrivals)
+        return lambda: page
 
 
 def _before(source: Source, sims: int, moments: NDArray) -> tuple[NDArray, tuple[Page, ...]]:
     """How many arrive before each moment, (moments, sims), and the pages up to the last one if these are few."""
-    take, counts, made, held = source.begun(), np.zeros((moments.size + 1, sims), int), [], 0
+    maker, counts, made, held = source.begun(), np.zeros((moments.size + 1, sims), int), [], 0
     reached = np.zeros(sims, bool)
     while not reached.all():
-        page = take(source.page)
+        page = maker.take(source.page)
         if not len(page.time):
             raise ValueError(f"timetable: ends before {moments[-1]:g} seconds in some simulation")
         counts += by_moments(page.time, moments)[1]

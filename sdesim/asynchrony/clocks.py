@@ -19,6 +19,7 @@ from sdesim.asynchrony.tables import Timetable
 from sdesim.fields import check_choice, check_count, check_finite, named, number, of_part, shown
 from sdesim.memory import available_memory
 from sdesim.random import Stream
+from sdesim.threads import in_threads
 
 WINDOW = 1 << 21  # arrivals of all simulations that are made at a time
 LEAST = 16  # of each worker at a time, at least: a few more than are expected must be drawn in any case
@@ -245,16 +246,50 @@ class Clocks:
         Returns:
             As many, of infinite times beyond the last.
         """
+        return self._taken(arrivals, compiling=True)()
+
+    def ahead(self, arrivals: int) -> Callable[[], Arrived]:
+        """As `take`, in a thread beside others: it compiles nothing if as many have been taken before.
+
+        Args:
+            arrivals: of each simulation.
+
+        Returns:
+            What gives them, to be called before the next are asked for; it may compile.
+        """
+        return self._taken(arrivals, compiling=False)
+
+    def _taken(self, arrivals: int, compiling: bool) -> Callable[[], Arrived]:
         if self.timing.barrier is not None:
-            return self._together(arrivals)
+            found = self._together(arrivals)
+            return lambda: found
         found = _room(arrivals, self.sims.size, self._says_began)
         parts = math.ceil(self.sims.size * arrivals / CACHED) or 1
-        rows = math.ceil(self.sims.size / min(parts, self.sims.size))
-        parts = math.ceil(self.sims.size / rows)
-        for part in range(parts):  # few simulations at a time, so that all of their jobs are in the cache
-            # As many in every part, so that they share a compiled program: the last one of all may be there twice.
-            self._window(np.minimum(np.arange(part * rows, (part + 1) * rows), self.sims.size - 1), found)
-        return found
+        most = math.ceil(self.sims.size / min(parts, self.sims.size))
+        # More than the fastest worker is expected to do; for simulations in which one does more, more are drawn.
+        jobs = arrivals / (self._cycle.min() * np.sum(1 / self._cycle))
+        count = rounded(math.ceil((jobs + 4.5 * math.sqrt(jobs) + 4) / (1 - self.timing.failure)))
+
+        def some(sims: NDArray, count: int, compiling: bool) -> NDArray:
+            """Have the arrivals of some simulations; those for which the jobs did not suffice."""
+            # Few at a time, so that all of their jobs are in the cache, and as many in every part, so that they share a
+            # compiled program: the last one of all may be there twice.
+            rows = min(most, 1 << (sims.size - 1).bit_length())
+            parts = [sims[np.minimum(np.arange(i, i + rows), sims.size - 1)] for i in range(0, sims.size, rows)]
+            window = lambda rows: self._window(rows, count, found)
+            here = 1 if compiling else 0  # the first part compiles what the others, in threads, find compiled
+            return np.unique(np.concatenate([*map(window, parts[:here]), *in_threads(window, parts[here:])]))
+
+        short = some(np.arange(self.sims.size), count, compiling)
+
+        def rest() -> Arrived:
+            left, more = short, count
+            while left.size:
+                more *= 2
+                left = some(left, more, compiling=True)
+            return found
+
+        return rest
 
     def _together(self, arrivals: int) -> Arrived:
         """The next arrivals of workers of whom so many wait for each other."""
@@ -280,22 +315,29 @@ class Clocks:
         times, first = self._drawn
         return self.began + np.take_along_axis(times, (self.job - first)[..., None], 2)[..., 0]
 
-    def _window(self, rows: NDArray, found: Arrived) -> None:
-        """The next arrivals of some simulations."""
+    def _window(self, rows: NDArray, count: int, found: Arrived) -> NDArray:
+        """The next arrivals of some simulations.
+
+        Args:
+            rows: their places among all, of which the last one may be there more than once.
+            count: how many jobs of each worker are drawn.
+            found: where they are written.
+
+        Returns:
+            The simulations for which that was not enough, and which are as they were.
+        """
         (n, _), p = found.time.shape, self.workers
-        # More than the fastest worker is expected to do; where it does more, more are drawn, the same ones and further.
-        jobs = n / (self._cycle.min() * np.sum(1 / self._cycle))
-        count = rounded(math.ceil((jobs + 6 * math.sqrt(jobs) + 8) / (1 - self.timing.failure)))
         leave = np.inf if self.timing.leave is None else np.asarray(self.timing.leave, float)
-        while True:
-            ends, arrive = self._ends(rows, count)
-            times = arrive.reshape(rows.size, -1)
-            place, time = _in_order(times, n)
-            # Who has not got further than the n-th of all that are drawn may have more jobs before it.
-            further = ends[:, :, -1] >= time[:, -1:] if place.shape[1] == n > 0 else np.full((rows.size, p), n == 0)
-            if (further | (ends[:, :, -1] > leave)).all() and place.shape[1] == n:
-                break
-            count *= 2
+        ends, arrive = self._ends(rows, count)
+        place, time = _in_order(arrive.reshape(rows.size, -1), n)
+        if place.shape[1] < n:
+            return rows
+        # Who has not got further than the n-th of all that are drawn may have more jobs before it.
+        further = ends[:, :, -1] >= time[:, -1:] if n > 0 else np.full((rows.size, p), True)
+        enough = (further | (ends[:, :, -1] > leave)).all(axis=1)
+        short = rows[~enough]
+        if short.size:
+            rows, ends, place, time = (a[enough] for a in (rows, ends, place, time))
         of_row = np.arange(rows.size, dtype=np.int32)[:, None]
         place = place.astype(np.int32)
         worker = place // np.int32(count)
@@ -310,14 +352,13 @@ class Clocks:
         found.time[:, rows], found.worker[:, rows] = time.T, worker.T
         found.job[:, rows] = (place + base.take(which)).T
         if found.began is not None:
-            before = ends.ravel().take(
-                place + of_row * np.int32(times.shape[1]) - 1
-            )  # when the worker's last one ended
+            before = ends.ravel().take(place + of_row * np.int32(p * count) - 1)  # when the worker's last one ended
             begins = np.where(in_turn == 0, self.began[rows].take(which), before)
             found.began[:, rows] = np.maximum(begins, 0).T
         ended = np.take_along_axis(ends, np.maximum(done - 1, 0)[..., None], 2)[..., 0]
         self.began[rows] = np.where(done > 0, ended, self.began[rows])
         self.job[rows] = jobs + done
+        return short
 
     def _times(self, rows: NDArray, count: int) -> NDArray:
         """How long each worker's next jobs take from here on, (rows, workers, count)."""

@@ -7,6 +7,7 @@ sum of thousands of times, and who comes first must not hang on a rounding.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sdesim import quantiles, random
 from sdesim.fields import Part, check_per, check_sign, named, number, shown, whole_number
 from sdesim.random import Seed, Stream
+from sdesim.tracing import widest_vectors
 
 _REACH = 23.0  # beyond the logits of the least and the largest word, (n + 1/2) / 2^32
 
@@ -349,11 +351,15 @@ def words_of_jobs(seed: Any, stream: int, sims: NDArray, first: NDArray, count: 
         uint32 (sims, workers, count).
     """
     numbers = (np.asarray(a, np.uint32) for a in (sims, first))
-    return np.asarray(_words(random.seed_words(seed), np.int32(stream), *numbers, count))
+    return np.asarray(_words()(random.seed_words(seed), np.int32(stream), *numbers, count))
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _words(seed: Seed, stream: Array, sims: Array, first: Array, count: int) -> Array:
+@functools.cache
+def _words() -> Callable[..., Array]:
+    return jax.jit(_words_of_jobs, static_argnums=4, compiler_options=widest_vectors() or None)
+
+
+def _words_of_jobs(seed: Seed, stream: Array, sims: Array, first: Array, count: int) -> Array:
     shape = (*first.shape, count)
     number = lambda axis: jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
     spread = lambda a, *axes: jax.lax.broadcast_in_dim(a, shape, axes)

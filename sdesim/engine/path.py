@@ -25,6 +25,7 @@ from sdesim.engine.vectorize import mixes
 from sdesim.fields import form, is_none, is_traced, warn
 from sdesim.observe import AbstractObservable, looking_at_every_step
 from sdesim.steppers import AbstractStepper
+from sdesim.tracing import widest_vectors
 
 # The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
 _COMMANDS = {"xla_gpu_enable_command_buffer": "FUSION,WHILE", "xla_gpu_graph_min_graph_size": 1}
@@ -264,12 +265,4 @@ def compiler_options(fused: bool) -> dict[str, Any]:
     """
     if jax.default_backend() == "gpu":
         return {} if fused else _COMMANDS
-    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" and _has_avx512() else {}
-
-
-def _has_avx512() -> bool:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return any("avx512f" in line for line in lines if line.startswith("flags"))
-    except OSError:
-        return False
+    return widest_vectors()

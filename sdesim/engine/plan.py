@@ -11,6 +11,8 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.observe import View
 from sdesim.steppers import AbstractStepper
 
+ARRIVAL = 8  # agents that step together for the price of one worker's arrival, as measured
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -42,8 +44,8 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Agents that a step moves."""
-        return self.agents if self.lockstep else 1
+        """Agents that a step is as dear as: an arrival moves one, and draws its words and finds its row beside."""
+        return self.agents if self.lockstep else ARRIVAL
 
     @property
     def stride(self) -> int | None:

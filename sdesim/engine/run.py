@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -36,6 +36,7 @@ from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeri
 from sdesim.progress import bar
 from sdesim.random import Seed
 from sdesim.steppers import AbstractStepper
+from sdesim.threads import settings, under
 from sdesim.tracing import products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
@@ -415,31 +416,6 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
     _CONFIRMED.add(program)
 
 
-SETTINGS = (
-    *("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion", "default_device", "debug_nans", "debug_infs"),
-    *("default_matmul_precision", "threefry_partitionable"),
-)
-"""What a user may have set for a stretch of code, which JAX keeps for each thread."""
-
-
-def settings() -> dict[str, Any]:
-    """What is set for the thread under way, by name."""
-    return {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
-
-
-@contextlib.contextmanager
-def under(given: Mapping[str, Any]) -> Iterator[None]:
-    """Within, another thread's settings are those of this one.
-
-    Args:
-        given: as `settings` says them.
-    """
-    with contextlib.ExitStack() as stack:
-        for name, value in given.items():
-            stack.enter_context(getattr(jax, name)(value))
-        yield
-
-
 def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     """All groups, one thread a core; XLA releases Python's lock while it computes."""
     here = settings()
@@ -495,7 +471,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
     needed = None if group.needed is None else number(group.needed)
     end, now = first + run.steps, first
     target = run.steps if run.path.traced and group.given is None else max(1, first_chunk() // state.x.size)
-    length = None if group.given is None else _room_for_given(plan, run.steps, count)
+    length = None if group.given is None else _room_for_given(plan, run.steps, max(count, group.sims.size))
     steps_axis = 0 if group.needed is None else 1
     warm = False
     while now < end or compile:

@@ -16,10 +16,10 @@ from typing import Any
 
 import cloudpickle
 
-from sdesim.engine.run import settings, under
 from sdesim.ensembles.asked import MODULE
 from sdesim.ensembles.durable import Durable
 from sdesim.results.stores.folder import Store
+from sdesim.threads import settings, under
 
 
 class _ToOthers(cloudpickle.Pickler):

@@ -21,7 +21,7 @@ from sdesim.dynamics import Dynamics, State
 from sdesim.engine import blocks
 from sdesim.engine.path import Path, choose, inside_a_trace
 from sdesim.engine.plan import Plan
-from sdesim.engine.run import Given, Lanes, run_lanes, settings
+from sdesim.engine.run import Given, Lanes, run_lanes
 from sdesim.engine.vectorize import lanes
 from sdesim.ensembles.memory import SMALL, check_memory
 from sdesim.ensembles.warnings import remedy, warn_of_stiffness
@@ -33,6 +33,7 @@ from sdesim.random import Seed, Stream
 from sdesim.results.result import Result
 from sdesim.steppers import AbstractStepper
 from sdesim.steppers.base import Feed, Reading, Setting
+from sdesim.threads import settings
 
 LOOKS = 1000  # steps at which a schedule is looked at before it runs
 

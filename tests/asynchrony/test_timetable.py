@@ -1,6 +1,8 @@
 """Laws of compute times, and who arrives when: against an event-by-event simulation, and against what is exact."""
 
+import functools
 import heapq
+import math
 
 import numpy as np
 import pytest
@@ -19,8 +21,10 @@ from sdesim.asynchrony import (
     Timetable,
     timetable,
 )
+from sdesim.asynchrony.clocks import Clocks, Timing
 from sdesim.asynchrony.compute import job_times, words_of_jobs
 from sdesim.random import Stream
+from sdesim.threads import beside
 
 LAWS = {
     "deterministic": lambda **mean: Deterministic(**mean),
@@ -234,6 +238,33 @@ def test_windows_do_not_matter(monkeypatch):
     parts = timetable(Gamma(2.0), **how)
     for name in ("time", "worker", "job", "began"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_simulations_in_which_a_worker_does_much_more_are_drawn_again(monkeypatch, cores):
+    """Many parts, one after another and in threads, of times whose number in a window is far from what is expected."""
+    law, asked = Slowed(Gamma(0.2), 400.0, 0.9, 10), []
+    monkeypatch.setattr("sdesim.threads.cores", lambda: list(range(cores)))
+    monkeypatch.setattr("sdesim.asynchrony.clocks.CACHED", 4000)
+    window = Clocks._window
+    monkeypatch.setattr(Clocks, "_window", lambda self, rows, *how: asked.append(rows) or window(self, rows, *how))
+    found = timetable(law, workers=3, arrivals=200, sims=150, seed=2)
+    again = np.concatenate(asked[math.ceil(150 / asked[0].size) :])
+    assert 0 < np.unique(again).size < 150  # of some, and not of all
+    for sim in (*np.unique(again)[:8], *np.setdiff1d(np.arange(150), again)[:8]):
+        events = by_events(law, 3, 200, 2, sim)
+        np.testing.assert_allclose(found.time[sim], [e[0] for e in events], rtol=1e-12)
+        assert [*zip(found.worker[sim], found.job[sim], strict=True)] == [e[1:] for e in events]
+
+
+def test_arrivals_made_ahead_are_the_next_ones():
+    """In another thread, between those that are taken here; what they compile has been compiled by these."""
+    clocks = [Clocks(Timing(LogNormal(2.0)), 4, np.arange(50), 5) for _ in range(2)]
+    for ahead in (False, True, True, False):
+        one = clocks[0].take(300)
+        other = beside(functools.partial(clocks[1].ahead, 300))()() if ahead else clocks[1].take(300)
+        for name in ("time", "worker", "job"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_a_barrier_makes_workers_wait():

@@ -26,7 +26,6 @@ from places import ROOT
 
 import sdesim
 from sdesim.engine.path import EngineWarning
-from sdesim.engine.run import settings
 from sdesim.ensembles import cluster
 from sdesim.ensembles.cluster import work_on_cluster
 from sdesim.ensembles.durable import Durable, SweepError
@@ -35,6 +34,7 @@ from sdesim.ensembles.grids import asked_of
 from sdesim.ensembles.processes import work_in_processes
 from sdesim.ensembles.simulations import Simulations
 from sdesim.results.stores.folder import Store
+from sdesim.threads import settings
 
 pytestmark = pytest.mark.usefixtures("float32")
 
