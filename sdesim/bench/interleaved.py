@@ -95,7 +95,10 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         command = (variant.name, json.dumps(dataclasses.asdict(self.workload)))
         python = sys.executable if commit is None else commit.python
-        arguments = [python, "-c", _BOOT.format(cores=first), *command]
+        elsewhere = (
+            [] if commit is None else ["-P"]
+        )  # or the folder it begins in, a checkout, comes before the commit's
+        arguments = [python, *elsewhere, "-c", _BOOT.format(cores=first), *command]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self._alive = contextlib.ExitStack()
         environment["TMPDIR"] = str(self._alive.enter_context(temporary_folder(tempfile.gettempdir(), "sdesim-bench")))

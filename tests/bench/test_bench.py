@@ -11,6 +11,7 @@ import pytest
 from places import ROOT
 
 from sdesim.bench import VARIANTS, WORKLOADS, native, report
+from sdesim.bench.commits import Commit
 from sdesim.bench.interleaved import Row, Worker, WorkerError, measure
 from sdesim.cli import main
 from sdesim.cores import cores
@@ -205,3 +206,18 @@ def test_unknown_option_exits_with_2(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["bench", "--quik"])
     assert "quik" in capsys.readouterr().err
+
+
+def test_another_commit_is_what_its_worker_runs(tmp_path, monkeypatch):
+    """Also begun in a checkout, whose modules Python would find first."""
+    package = tmp_path / "sdesim" / "bench"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "worker.py").write_text(
+        "import json, sys\ndef main():\n    for line in sys.stdin: print(json.dumps({'from': __file__}), flush=True)\n"
+    )
+    monkeypatch.chdir(ROOT)
+    variant = dataclasses.replace(VARIANTS["sdesim"], commit=Commit("other", tmp_path, sys.executable))
+    with Worker(variant, WORKLOADS["w1-uniform"]) as worker:
+        assert worker.ask("where") == {"from": str(package / "worker.py")}
