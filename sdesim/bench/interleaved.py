@@ -95,9 +95,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         command = (variant.name, json.dumps(dataclasses.asdict(self.workload)))
         python = sys.executable if commit is None else commit.python
-        elsewhere = (
-            [] if commit is None else ["-P"]
-        )  # or the folder it begins in, a checkout, comes before the commit's
+        elsewhere = [] if commit is None else ["-P"]  # or the folder it begins in comes first, which may be a checkout
         arguments = [python, *elsewhere, "-c", _BOOT.format(cores=first), *command]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self._alive = contextlib.ExitStack()
