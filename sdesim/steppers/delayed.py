@@ -280,8 +280,9 @@ class Delayed(AbstractStepper):
             assert past.gradients is not None
             points = _put(past.points, n, point)
             gradients = _put(past.gradients, n, model.gradients(point))
-            ages = (n - jnp.arange(self._slots, dtype=jnp.int32)) % self._slots
-            weights = self._of_law[0][ages].astype(point.dtype)
+            # Slot i has what is (n - i) modulo the slots old: the weights from there on, backwards and around.
+            around = jnp.tile(jnp.roll(self._of_law[0][::-1], 1, axis=0), (2,) + (1,) * (self._of_law[0].ndim - 1))
+            weights = lax.dynamic_slice_in_dim(around, -n % self._slots, self._slots).astype(point.dtype)
             weights = weights.reshape(self._slots, -1, 1)
             return jnp.sum(weights * points, axis=0), jnp.sum(weights * gradients, axis=0), Past(points, gradients)
 

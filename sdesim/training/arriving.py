@@ -226,14 +226,14 @@ class _Run:
             return
         arrivals = stepper.feed(model, setting(0))
         assert isinstance(arrivals, Arrivals)
-        self._take = arrivals.source.begun()
+        self._maker = arrivals.source.begun()
 
     def events(self, jobs: int, epoch: int) -> _Events:
         """Events up to the end of so many jobs more."""
         return self._with_messages(jobs, epoch) if self._messages else self._without(jobs, epoch)
 
     def _without(self, jobs: int, epoch: int) -> _Events:
-        page = self._take(jobs)
+        page = self._maker.take(jobs)
         if len(page.time) < jobs:
             raise ValueError(
                 f"timetable: ends within epoch {epoch}, of {jobs} arrivals; give a longer one, or fewer epochs"

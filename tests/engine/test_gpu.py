@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sdesim import coupling, objectives
+from sdesim.asynchrony import Gamma
 from sdesim.coupling import (
     Elastic,
     Filtered,
@@ -49,7 +50,7 @@ from sdesim.observe import FirstNonFinite
 from sdesim.random import ROUNDS, seed_words
 from sdesim.run import iterate, simulate
 from sdesim.schedules import Halving, PerStep
-from sdesim.steppers import EulerMaruyama, Iteration
+from sdesim.steppers import Delayed, EulerMaruyama, Iteration
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -82,17 +83,18 @@ def plan_of(agents, dims, method="em", order="jacobi", dt=None, fast=True, perio
 
 def fused(
     model, x, steps, form=FORMS[0], *, method="em", order="jacobi", dt=None, period=1, axes=None, state=None, first=0,
-    fast=True, random=None,
+    fast=True, random=None, stepper=None,
 ):  # fmt: skip
     """The kernel's state after `steps` steps from (sims, agents, dims)."""
     sims, agents, dims = x.shape
     none = jax.tree.map(lambda _: None, model) if axes is None else axes
+    plan, plain = plan_of(agents, dims, method, order, dt, fast, period)
+    stepper = plain if stepper is None else stepper
     if state is None:
-        state = start_lanes(model, EulerMaruyama(), none, jnp.moveaxis(jnp.asarray(x), 0, -1), None)
-    plan = plan_of(agents, dims, method, order, dt, fast, period)
+        state = start_lanes(model, stepper, none, jnp.moveaxis(jnp.asarray(x), 0, -1), None)
     arguments = (jnp.arange(sims, dtype=jnp.uint32), seed_words(SEED, random), first, steps)
     options = dict(backend="triton", interpret=True) if form == "interpret" else dict(backend=form)
-    return gpu.advance(*plan, model, none, state, *arguments, **options)
+    return gpu.advance(plan, stepper, model, none, state, *arguments, **options)
 
 
 def assert_close(got, expected, steps, growth=0.0, memory=1.0):
@@ -263,6 +265,49 @@ CASES = {
         {},
         {"growth": 0.05},
     ),
+    # Of steps that look back.
+    "delayed": (
+        lambda: Dynamics(LogCosh(), Quorum(1.0), Gaussian(1.0)),
+        (33, 1),
+        {"stepper": lambda: Delayed(0.024, 0.01)},
+        {},
+    ),
+    "delayed-by-one-step-unrolled": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0), momentum=Friction(2.0)),
+        (3, 2),
+        {"stepper": lambda: Delayed(0.01, 0.01)},
+        {"memory": 2},
+    ),
+    "delayed-iterations-of-many-coordinates": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0), momentum=Nesterov(0.5)),
+        (12, 12),
+        {"stepper": lambda: Delayed(3.0)},
+        {"memory": 2},
+    ),
+    "delayed-many-of-one-agent": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0)),
+        (1, 9),
+        {"stepper": lambda: Delayed(2.5)},
+        {},
+    ),
+    "distributed": (
+        lambda: Dynamics(LogCosh(), Quorum(1.0), Gaussian(1.0)),
+        (14, 2),
+        {"stepper": lambda: Delayed(Gamma(2.0, mean=0.02), 0.01, longest=0.05, distributed=True)},
+        {},
+    ),
+    "late": (
+        lambda: Dynamics(LogCosh(), Outer(50.0, 0.7, 0.6), Uniform(1.0)),
+        (21, 2),
+        {"stepper": lambda: Iteration(4, late=2)},
+        {},
+    ),
+    "late-of-many-coordinates": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0)),
+        (5, 10),
+        {"stepper": lambda: Iteration(3, late=1, order="gauss-seidel")},
+        {},
+    ),
     "many-outer": (lambda: Dynamics(LogCosh(), Outer(50.0, 0.7, 0.6), Uniform(1.0)), (70, 17), {"method": "sgd"}, {}),
 }
 
@@ -287,7 +332,7 @@ def compare(name, form, sims=SIMS, steps=(2, 20)):
     make, (agents, dims), run, growth = CASES[name]
     if dims > gpu.MAX_DIMS["triton" if form == "interpret" else form]:
         pytest.skip("coordinates lie along the block, which Mosaic's have no axis for")
-    run = dict(run)
+    run = {key: value() if key == "stepper" else value for key, value in run.items()}
     x = start(agents, dims, run.pop("sims", sims))
     model = make()
     plain = {k: v for k, v in run.items() if k not in ("method",)}

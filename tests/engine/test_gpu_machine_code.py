@@ -143,7 +143,8 @@ def test_every_case_becomes_machine_code(name, backend, assembled):
     make, (agents, dims), how, _ = CASES[name]
     if dims > gpu.MAX_DIMS[backend]:
         pytest.skip("coordinates lie along the block, which Mosaic's have no axis for")
-    plan = plan_of(agents, dims, how.get("method", "em"), how.get("order", "jacobi"), how.get("dt"))
+    plan, plain = plan_of(agents, dims, how.get("method", "em"), how.get("order", "jacobi"), how.get("dt"))
+    plan = (plan, how["stepper"]() if "stepper" in how else plain)
     said, code = assembled(make(), plan, backend, how.get("random", "threefry20"))
     assert "error" not in said and len(code) > 100
     assert backend == "triton" or spills(said) == 0

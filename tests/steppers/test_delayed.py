@@ -521,8 +521,10 @@ def test_why_it_takes_no_faster_path(float32):
     assert "no pairs of steps that look back" in run.run["path"]
     plan = Plan(4, 1, None, None)
     refused = lambda s: gpu.refusal(plan, s, model, None, (), False, jnp.float32)
-    assert refused(sdesim.Delayed(0.1, DT)) == "steps that look back at earlier states"
     assert refused(sdesim.Delayed(0.0, DT)) is None
+    assert refused(sdesim.Delayed(2 * DT, DT)) is None
+    assert refused(sdesim.Delayed(1000 * DT, DT)) == "4008 numbers of the state a thread; its registers hold 64"
+    assert refused(sdesim.Delayed([DT, DT, DT, 2 * DT], DT)) == "the primitive gather"
 
 
 def test_the_past_counts_in_memory():

@@ -31,25 +31,23 @@ from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from sdesim.coupling import ArrayMean
 from sdesim.dynamics import Dynamics, State
-from sdesim.engine.gpu.cells import MAX_CELLS, Unsupported
+from sdesim.engine.gpu.cells import Unsupported
 from sdesim.engine.gpu.check import Disagreement, confirm, lanes_to_compare
 from sdesim.engine.gpu.launch import Kernel, Places, mosaic, triton
 from sdesim.engine.gpu.layout import (
     UNROLLED,
     Backend,
-    BlockPlace,
     Rows,
     agent_axis,
+    block_place,
     coordinate_axis,
-    from_blocks,
     over_coordinates,
     over_places,
     shape_of,
-    to_blocks,
 )
 from sdesim.engine.gpu.program import STATE, Outside, Step, trace
+from sdesim.engine.gpu.state import Leaves, filled_up, joined
 from sdesim.engine.plan import Plan
 from sdesim.fields import is_none, said_by
 from sdesim.observe import AbstractObservable, looking_at_every_step
@@ -71,7 +69,8 @@ __all__ = [
 MAX_AGENTS = 1024
 # Mosaic, whose simulations are warps, has no third axis.
 MAX_DIMS: dict[Backend, int] = {"mosaic": UNROLLED, "triton": 64}
-# Numbers of the state a thread, without and with velocities: with more, registers spill, and Mosaic compiles long.
+# Numbers of the state a thread, of positions alone and with other arrays of agents beside them, of which not all are
+# needed at once: with more, registers spill, and Mosaic compiles long.
 MAX_THREAD_NUMBERS: dict[Backend, tuple[int, int]] = {"mosaic": (48, 64), "triton": (128, 128)}
 MAX_THREAD_NUMBERS_WIDE = 64  # where coordinates lie along the block, whose many threads have 128 registers each
 LAUNCH = 256  # steps
@@ -178,32 +177,16 @@ def _advance_blocks(
     interpret: bool,
 ) -> State:
     program = _program(stepper, model, axes, state, sims, seed)
-    shape = shape_of(plan.agents, plan.dims, backend, sims.shape[0])
+    shape = shape_of(plan.agents, plan.dims, backend, sims.shape[0], stepper.past)
     lanes = math.ceil(sims.shape[0] / shape.lanes) * shape.lanes
-    whole = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))
-    kept = Rows(whole.width)  # what the steps do not change
-
-    def filled_up(leaf: Array):
-        return jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
-
-    def add(rows: Rows, leaf: Array):
-        return rows.add(filled_up(leaf).reshape(*leaf.shape[:-1], *rows.width))
+    kept = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))  # what the steps do not change
 
     leaves, tree = jax.tree.flatten(state)
-    agents = 1 if state.v is None else 2  # the first leaves of a state are x and v
-    moves = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+    packed = Leaves(leaves, kept, shape, plan.agents, plan.dims, lanes)
     scalars, clock = Rows((1,)), Rows((LAUNCH,))
     one = (1,) * (len(shape.block) - 2)  # in place of the coordinates
     by_agent: list[Array] = []
     by_coordinate: list[Array] = []
-    lines: list[Array] = []
-
-    def among(blocks: list[Array], cells: Array, *of: Any):
-        place = BlockPlace(sum(map(len, blocks)), *of)
-        if math.prod(place.grid) > MAX_CELLS:
-            raise Unsupported(f"an array of {math.prod(place.grid)} {place.over}s' numbers, {MAX_CELLS} at most")
-        blocks.append(cells)
-        return place
 
     def add_shared(a: Array):
         over_agents = agent_axis(a.shape, plan.agents, plan.dims, shape)
@@ -212,37 +195,25 @@ def _advance_blocks(
             cells = over_places(jnp.moveaxis(a, over_agents, 0).reshape(plan.agents, -1), shape)
             cells = cells.reshape(-1, 1, shape.places, *one)
             cells = jnp.broadcast_to(cells, (len(cells), shape.sims, shape.places, *one))
-            return among(by_agent, cells, a.shape, over_agents, "agent")
+            return block_place(by_agent, a.shape, cells, over_agents, None)
         if a.dtype == jnp.float32 and along is not None:
             cells = over_coordinates(a, along, shape).reshape(-1, 1, 1, shape.width)
             cells = jnp.broadcast_to(cells, (len(cells), shape.sims, 1, shape.width))
-            return among(by_coordinate, cells, a.shape, along, "coordinate")
+            return block_place(by_coordinate, a.shape, cells, None, along)
         return scalars.add(a[..., None])
-
-    def add_state(leaf: Array, move: bool):
-        along = coordinate_axis(leaf.shape[:-1], plan.dims, shape)
-        if not move or along is None:
-            return add(whole if move else kept, leaf)
-        cells = over_coordinates(filled_up(leaf), along, shape).reshape(-1, lanes, 1, shape.width)
-        return among(lines, cells, leaf.shape[:-1], along, "coordinate")
 
     places = Places(
         shared=[add_shared(a) for a in program.outside.shared],
         clock=[clock.add(a) for a in jax.eval_shape(program.outside.clock, jnp.zeros(LAUNCH, jnp.int32))],
-        own=[add(kept, a) for a in program.outside.own],
-        sims=add(kept, sims),
-        state=[add_state(a, move) for a, move in zip(leaves[agents:], moves[agents:], strict=True)],
+        own=[filled_up(kept, a, lanes) for a in program.outside.own],
+        sims=filled_up(kept, sims, lanes),
+        state=packed.places,
     )
-    sizes = (plan.agents, plan.dims, agents)
-    kernel = Kernel(program.step, program.inputs, places, shape, *sizes, moves, exact=not plan.fast)
-    joined = lambda blocks: jnp.concatenate(blocks) if blocks else jnp.zeros((1,) * (1 + len(shape.block)), jnp.float32)
+    sizes = (plan.agents, plan.dims)
+    kernel = Kernel(program.step, program.inputs, places, shape, *sizes, packed.moves, exact=not plan.fast)
     fixed = [source.packed(kind) for source in (scalars, kept) for kind in (np.float32, np.int32)]
-    fixed += [joined(by_agent), joined(by_coordinate)]
-    moving = (
-        whole.packed(np.float32),
-        joined(lines),
-        jnp.concatenate([to_blocks(a, shape, lanes) for a in leaves[:agents]]),
-    )
+    fixed += [joined(by_agent, shape), joined(by_coordinate, shape)]
+    moving = packed.packed()
     launch = (mosaic if backend == "mosaic" else functools.partial(triton, interpret=interpret))(
         kernel, shape, lanes // shape.lanes, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in moving]
     )
@@ -257,18 +228,8 @@ def _advance_blocks(
         return done + count, *launch(count[None], *tables, *fixed, *moving)
 
     start = (jnp.zeros((), jnp.int32), *moving)
-    _, rows, new_lines, blocks = lax.while_loop(lambda carry: carry[0] < steps, some_steps, start)
-    new = [from_blocks(b, shape, a) for b, a in zip(jnp.split(blocks, agents), leaves[:agents], strict=True)]
-    for leaf, place, move in zip(leaves[agents:], places.state, moves[agents:], strict=True):
-        if isinstance(place, BlockPlace):
-            part = new_lines[place.row : place.row + math.prod(place.grid), :, 0, : plan.dims]
-            rest = [n for a, n in enumerate(place.shape) if a != place.axis]
-            leaf = jnp.moveaxis(part.reshape(*rest, lanes, plan.dims), -1, place.axis)[..., : leaf.shape[-1]]
-        elif move:
-            part = rows[place.row : place.row + math.prod(place.shape)].reshape(*place.shape, lanes)
-            leaf = part[..., : leaf.shape[-1]]
-        new.append(leaf)
-    return jax.tree.unflatten(tree, new)
+    _, *moved = lax.while_loop(lambda carry: carry[0] < steps, some_steps, start)
+    return jax.tree.unflatten(tree, packed.unpacked(*moved))
 
 
 _advance = eqx.filter_jit(_advance_blocks)
@@ -305,16 +266,14 @@ def refusal(
         return f"{plan.agents} agents; the kernel holds {MAX_AGENTS} at most"
     if plan.dims > MAX_DIMS[backend]:
         return f"{plan.dims} dimensions; the kernel holds {MAX_DIMS[backend]} at most on {backend.capitalize()}"
-    shape = shape_of(plan.agents, plan.dims, backend, MANY)
-    velocities = model.momentum is not None
-    numbers = shape.numbers(plan.agents, plan.dims) * (1 + velocities)
-    most = MAX_THREAD_NUMBERS[backend][velocities] if shape.width == 1 else MAX_THREAD_NUMBERS_WIDE
+    shape = shape_of(plan.agents, plan.dims, backend, MANY, stepper.past)
+    more = stepper.past + (model.momentum is not None)
+    numbers = shape.numbers(plan.agents, plan.dims) * (1 + more)
+    most = MAX_THREAD_NUMBERS[backend][more > 0] if shape.width == 1 else MAX_THREAD_NUMBERS_WIDE
     if numbers > most:
         return f"{numbers} numbers of the state a thread; its registers hold {most}"
     if not stepper.lockstep:
         return "steps of one worker at a time"
-    if stepper.past:
-        return "steps that look back at earlier states"
     if increments:
         return "increments of the caller"
     if watching := looking_at_every_step(observables):
@@ -400,7 +359,7 @@ def _lowered(
         return jax.tree.unflatten(tree, [next(source) if a else leaf for leaf, a in zip(leaves, is_array, strict=True)])
 
     x = jax.ShapeDtypeStruct((plan.agents, plan.dims), jnp.float32)
-    state = jax.eval_shape(lambda arrays, x: whole(arrays).init(x, ArrayMean(plan.agents)), one, x)
+    state = jax.eval_shape(lambda arrays, x: stepper.init(whole(arrays), x), one, x)
     number, sims = struct((), jnp.int32), struct((lanes,), jnp.uint32)
     seed = jax.tree.map(shaped, seed_words(0, generator))
     numbers_of_step, kept = eqx.partition(stepper, eqx.is_array)

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ class Places(NamedTuple):
         clock: those that are the same for all lanes at one step.
         own: a lane's own at every step.
         sims: the lanes' numbers.
-        state: leaves other than agents.
+        state: the leaves of the state.
     """
 
     shared: list[Place | BlockPlace]
@@ -79,7 +78,6 @@ class Kernel(NamedTuple):
         shape: how simulations are laid out.
         agents: of a simulation.
         dims: of an agent.
-        arrays: how many leaves of the state, its first ones, are arrays over agents.
         moves: which leaves a step changes.
         exact: see `Machine`.
     """
@@ -90,7 +88,6 @@ class Kernel(NamedTuple):
     shape: Shape
     agents: int
     dims: int
-    arrays: int
     moves: list[bool]
     exact: bool
 
@@ -133,42 +130,28 @@ class Kernel(NamedTuple):
         """A value that is the same for all simulations."""
         if isinstance(place, Place):
             return take(place, lambda kind, row: refs.shared[kind][row, 0])
-        by_agent = place.over == "agent"
-        copies, blocks = ((self.shape.tiles, 2), refs.by_agent) if by_agent else ((1, 1), refs.by_coordinate)
-        grid = (*place.grid, *copies)
-        cells = [io.load_same(blocks, place.row + i) for i in range(math.prod(grid))]
-        return Value(place.shape, cells_of(cells, grid), **{place.over: place.axis})
+        blocks = refs.by_coordinate if place.agent is None else refs.by_agent
+        return place.value(self.shape, lambda row: io.load_same(blocks, row))
 
     def _state(self, io: "IO", refs: Refs, kept: Callable[[Place], Value]) -> list[Value]:
         """The state at the launch's start."""
-        unrolled, wide = self.shape.unrolled, self.shape.width > 1
-        copies = (self.shape.tiles, 2) if self._agents_inside else (1, 1)
-        grid = (1 if self._agents_inside else self.agents, 1 if wide else self.dims, *copies)
-        size = math.prod(grid)
         start = []
-        for leaf in range(self.arrays):
-            cells = [io.load(refs.blocks, i, True) for i in range(leaf * size, (leaf + 1) * size)]
-            inside = dict(agent=0 if self._agents_inside else None, coordinate=1 if wide else None)
-            start.append(Value((self.agents, self.dims), cells_of(cells, grid), **inside))
-        for place, move in zip(self.places.state, self.moves[self.arrays :], strict=True):
+        for place, move in zip(self.places.state, self.moves, strict=True):
             if isinstance(place, BlockPlace):
-                cells = [io.load(refs.lines, place.row + i, True) for i in range(math.prod(place.grid))]
-                start.append(Value(place.shape, cells_of(cells, (*place.grid, 1, 1)), coordinate=place.axis))
+                blocks = refs.lines if place.agent is None else refs.blocks
+                start.append(place.value(self.shape, lambda row, blocks=blocks: io.load(blocks, row, True)))
             else:
-                moving = lambda kind, row: io.load(refs.rows, row, unrolled)
+                moving = lambda kind, row: io.load(refs.rows, row, self.shape.unrolled)
                 start.append(take(place, moving) if move else kept(place))
         return start
 
     def _store(self, io: "IO", refs: Refs, end: list[Value]) -> None:
         """Write the state at the launch's end."""
-        for leaf, value in enumerate(end[: self.arrays]):
-            for i, cell in enumerate(value.cells.ravel()):
-                io.store(refs.new_blocks, leaf * value.cells.size + i, cell, True)
-        rest = zip(end[self.arrays :], self.places.state, self.moves[self.arrays :], strict=True)
-        for value, place, move in rest:
-            over = isinstance(place, BlockPlace)
+        for value, place, move in zip(end, self.places.state, self.moves, strict=True):
+            whole = isinstance(place, BlockPlace)
+            blocks = refs.new_rows if not whole else refs.new_lines if place.agent is None else refs.new_blocks
             for i, cell in enumerate(value.cells.ravel() if move else ()):
-                io.store(refs.new_lines if over else refs.new_rows, place.row + i, cell, over or self.shape.unrolled)
+                io.store(blocks, place.row + i, cell, whole or self.shape.unrolled)
 
     def _unpacked(self, carry: Sequence[Any], like: list[Value]) -> list[Value]:
         """The leaves whose cells `_packed` made a carry of; those that do not move as they are in `like`."""

@@ -67,24 +67,26 @@ def _parities(agents: int) -> int:
     return min(agents, 2)
 
 
-def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
+def shape_of(agents: int, dims: int, backend: Backend, lanes: int, past: int = 0) -> Shape:
     """A layout of few idle places; of up to `THREAD_NUMBERS` numbers a thread, if the lanes still fill a GPU then.
 
-    Of half as many where coordinates lie along the block.
+    Of half as many where coordinates lie along the block, and of a share where earlier states are kept.
 
     Args:
         agents: of one simulation.
         dims: of one agent.
         backend: "mosaic" or "triton".
         lanes: of the run.
+        past: how many earlier states are kept.
 
     Returns:
         The layout.
     """
     fill = 1 << max(0, (lanes // FILL).bit_length() - 1)  # lanes that a warp may take
+    each = max(1, THREAD_NUMBERS >> past.bit_length())  # numbers of a thread, a power of two
     width = 1 if dims <= UNROLLED else pl.next_power_of_2(dims)
     if width == 1 and (agents == 1 or agents * dims <= UNROLLED):
-        most = max(1, THREAD_NUMBERS // pl.next_power_of_2(agents * dims))
+        most = max(1, each // pl.next_power_of_2(agents * dims))
         count = min(most, max(1, fill // WARP))
         return Shape(4, WARP * count, 1, True, 4) if backend == "mosaic" else Shape(1, WARP * count, 1, True, 1)
     pairs = (agents + 1) // 2
@@ -94,7 +96,7 @@ def shape_of(agents: int, dims: int, backend: Backend, lanes: int) -> Shape:
     tilings = [(tiles, pl.next_power_of_2(math.ceil(pairs / tiles))) for tiles in range(1, MAX_TILES + 1)]
     tiles, places = min(tilings, key=lambda tiling: (tiling[0] * tiling[1], tiling[0]))
     # Sums over coordinates are of several warps, which wait for each other: more of them, of half the registers each.
-    numbers, most = (WARP * THREAD_NUMBERS, 8) if width == 1 else (WARP * THREAD_NUMBERS // 2, 16)  # of a warp
+    numbers, most = (WARP * each, 8) if width == 1 else (WARP * max(1, each // 2), 16)  # of a warp
     one = _parities(agents) * tiles * places * (dims if width == 1 else width)
     sims = min(fill, max(1, numbers // pl.next_power_of_2(one)))
     return Shape(sims, places, tiles, False, min(most, max(1, pl.next_power_of_2(one * sims // numbers))), width)
@@ -117,24 +119,79 @@ class Place(NamedTuple):
 
 
 class BlockPlace(NamedTuple):
-    """Where an array with an axis inside the cells lies among the blocks of its kind.
+    """Where an array with axes inside the cells lies among the blocks of its kind.
 
     Attributes:
         row: its first one.
         shape: of the array.
-        axis: of the array, inside the cells.
-        over: what that axis runs over.
+        agent: its axis over agents inside the cells, or None.
+        coordinate: its axis over coordinates inside the cells, or None.
     """
 
     row: int
     shape: tuple[int, ...]
-    axis: int
-    over: Literal["agent", "coordinate"]
+    agent: int | None
+    coordinate: int | None
 
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """The array's shape but for that axis, of which there is one."""
-        return tuple(1 if a == self.axis else n for a, n in enumerate(self.shape))
+    def grid(self, shape: Shape) -> tuple[int, ...]:
+        """The lengths of the cells: the array's but for the axes inside them, and the copies of agents' cells.
+
+        Args:
+            shape: how simulations are laid out.
+        """
+        inside = (self.agent, self.coordinate)
+        copies = (1, 1) if self.agent is None else (shape.tiles, 2)
+        return (*(1 if axis in inside else n for axis, n in enumerate(self.shape)), *copies)
+
+    def cells(self, shape: Shape) -> int:
+        """How many cells there are.
+
+        Args:
+            shape: how simulations are laid out.
+        """
+        return math.prod(self.grid(shape))
+
+    def value(self, shape: Shape, load: Callable[[int], Any]) -> Value:
+        """The value that lies there.
+
+        Args:
+            shape: how simulations are laid out.
+            load: load(row) gives a block.
+
+        Returns:
+            The value.
+        """
+        grid = self.grid(shape)
+        cells = [load(self.row + i) for i in range(math.prod(grid))]
+        return Value(self.shape, cells_of(cells, grid), self.agent, self.coordinate)
+
+
+def block_place(
+    blocks: list[Array], array: tuple[int, ...], new: Array, agent: int | None, coordinate: int | None
+) -> BlockPlace:
+    """Add the blocks of an array to those of its kind.
+
+    Args:
+        blocks: those that are there, (cells, ...) each; the new ones are appended.
+        array: the array's shape.
+        new: its blocks.
+        agent: its axis over agents inside the cells, or None.
+        coordinate: its axis over coordinates inside the cells, or None.
+
+    Returns:
+        Their place.
+
+    Raises:
+        Unsupported: for more than `MAX_CELLS` numbers of an agent or a coordinate.
+    """
+    inside = [axis for axis in (agent, coordinate) if axis is not None]
+    numbers = math.prod(n for axis, n in enumerate(array) if axis not in inside)
+    if numbers > MAX_CELLS:
+        over = "coordinate" if agent is None else "agent"
+        raise Unsupported(f"an array of {numbers} {over}s' numbers, {MAX_CELLS} at most")
+    place = BlockPlace(sum(map(len, blocks)), array, agent, coordinate)
+    blocks.append(new)
+    return place
 
 
 def agent_axis(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> int | None:
@@ -168,6 +225,23 @@ def coordinate_axis(array: tuple[int, ...], dims: int, shape: Shape) -> int | No
         The axis; None too where coordinates are unrolled, and where several axes are as long.
     """
     return array.index(dims) if shape.width > 1 and array.count(dims) == 1 else None
+
+
+def axes_inside(array: tuple[int, ...], agents: int, dims: int, shape: Shape) -> tuple[int | None, int | None]:
+    """The axes of an array of the state that lie inside the cells.
+
+    Args:
+        array: its shape.
+        agents: of one simulation.
+        dims: of one agent.
+        shape: how simulations are laid out.
+
+    Returns:
+        That over agents, and that over coordinates; None for none.
+    """
+    if array[-2:] == (agents, dims) and agents > 1 and not shape.unrolled:  # whichever is as long as another
+        return len(array) - 2, None if shape.width == 1 else len(array) - 1
+    return agent_axis(array, agents, dims, shape), coordinate_axis(array, dims, shape)
 
 
 class Rows:
@@ -269,7 +343,7 @@ def over_coordinates(x: Array, axis: int, shape: Shape) -> Array:
 
 
 def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
-    """An array over agents as blocks of the kernel.
+    """An array over several agents as blocks of the kernel, where they are not unrolled.
 
     Args:
         x: (agents, dims, lanes).
@@ -277,37 +351,29 @@ def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
         lanes: to which it is filled up with zeros.
 
     Returns:
-        (cells, simulations, places), with an axis more for coordinates that are not unrolled, or, unrolled,
-        (cells, rows of simulations, places).
+        (cells, simulations, places), with an axis more for coordinates that are not unrolled.
     """
-    agents, dims, count = x.shape
-    x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - count)))
-    if shape.unrolled:
-        return x.reshape(agents * dims, lanes // shape.places, shape.places)
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - x.shape[-1])))
     if shape.width == 1:
         return over_places(x, shape).reshape(-1, lanes, shape.places)
-    x = over_coordinates(x, 1, shape)  # (agents, lanes, width)
-    if agents > 1:
-        x = jnp.swapaxes(over_places(x[:, None], shape), -1, -2)
-    return x.reshape(-1, lanes, shape.places, shape.width)
+    x = over_places(over_coordinates(x, 1, shape)[:, None], shape)
+    return jnp.swapaxes(x, -1, -2).reshape(-1, lanes, shape.places, shape.width)
 
 
-def from_blocks(blocks: Array, shape: Shape, like: Array) -> Array:
+def from_blocks(blocks: Array, shape: Shape, like: tuple[int, int, int]) -> Array:
     """An array over agents from what `to_blocks` makes of it.
 
     Args:
         blocks: of the kernel.
         shape: how simulations are laid out.
-        like: of the result's shape.
+        like: the result's shape, (agents, dims, lanes).
 
     Returns:
         (agents, dims, lanes).
     """
-    agents, dims, count = like.shape
-    if shape.unrolled:
-        return blocks.reshape(agents, dims, -1)[..., :count]
+    agents, dims, count = like
     if shape.width == 1:
         x = blocks.reshape(dims, shape.tiles, 2, -1, shape.places).transpose(1, 4, 2, 0, 3)
     else:
-        x = blocks.reshape(shape.tiles, _parities(agents), -1, shape.places, shape.width).transpose(0, 3, 1, 4, 2)
+        x = blocks.reshape(shape.tiles, 2, -1, shape.places, shape.width).transpose(0, 3, 1, 4, 2)
     return x.reshape(-1, *x.shape[-2:])[:agents, :dims, :count]

@@ -1,5 +1,6 @@
 """The program of one simulation, evaluated on cells: a rule, a law or a loss is never written twice."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,6 +61,10 @@ def _equation(machine: Machine, eqn: Any, inputs: list[Value]) -> Value:
         return _reduce(machine, name, inputs[0], params["axes"], aval.dtype)
     if name == "cumsum":
         return _cumulative(machine, inputs[0], params["axis"], params["reverse"], aval.dtype)
+    if name == "dynamic_slice":
+        return _dynamic_slice(machine, inputs[0], inputs[1:], params["slice_sizes"], aval)
+    if name == "dynamic_update_slice":
+        return _dynamic_update(machine, inputs[0], inputs[1], inputs[2:], aval)
     if name == "dot_general":
         return _dot(machine, inputs, params["dimension_numbers"], aval.dtype)
     return _elementwise(machine, eqn.primitive, params, inputs, aval)
@@ -249,6 +254,62 @@ def _slice(inputs: list[Value], params: dict[str, Any], shape: tuple[int, ...]) 
         elif cells.shape[axis] > 1:
             cells = cells[(slice(None),) * axis + (slice(*cut),)]
     return value._replace(shape=tuple(shape), cells=cells)
+
+
+def _dynamic_slice(machine: Machine, value: Value, starts: list[Value], sizes: Sequence[int], aval: Any) -> Value:
+    """Some places of an axis from a computed one on: for each, of all that it may be, the one that it is."""
+    axis = _computed(value, sizes)
+    if axis is None:
+        return value
+    start, last = starts[axis].cells.item(), value.shape[axis] - sizes[axis]
+    old = np.moveaxis(value.full(), axis, 0)
+    # A start beyond an end is that end, as XLA has it: the last of those that it is not below.
+    not_below = [machine.bind(lax.ge_p, {}, [start, _like(start, o)], np.bool_) for o in range(1, last + 1)]
+
+    def picked(*cells: Any) -> Any:
+        choose = lambda found, more: machine.bind(lax.select_n_p, {}, [more[0], found, more[1]], aval.dtype)
+        return functools.reduce(choose, zip(not_below, cells[1:], strict=True), cells[0])
+
+    new = [_each(picked, old[i : i + last + 1]) for i in range(sizes[axis])]
+    return value._replace(shape=tuple(aval.shape), cells=np.moveaxis(np.stack(new), 0, axis))
+
+
+def _dynamic_update(machine: Machine, value: Value, new: Value, starts: list[Value], aval: Any) -> Value:
+    """An array of which some places of an axis, from a computed one on, are new."""
+    inside, axis = _inside([value, new]), _computed(value, new.shape)
+    if axis is None:
+        return new
+    start, size, last = starts[axis].cells.item(), new.shape[axis], value.shape[axis] - new.shape[axis]
+    # A start beyond an end is that end.
+    test = lambda o: lax.le_p if o == 0 else lax.ge_p if o == last else lax.eq_p
+    begins = [machine.bind(test(o), {}, [start, _like(start, o)], np.bool_) for o in range(last + 1)]
+    copies = np.broadcast_shapes(value.cells.shape[-2:], new.cells.shape[-2:])
+    whole = lambda v: np.moveaxis(np.broadcast_to(v.full(), (*v.full().shape[:-2], *copies)), axis, 0)
+    cells, given = list(whole(value._replace(**inside))), whole(new._replace(**inside))
+    for o, here in enumerate(begins):
+        for i in range(size):
+            put = lambda old, new, here=here: machine.bind(lax.select_n_p, {}, [here, old, new], aval.dtype)
+            cells[o + i] = _each(put, [cells[o + i], given[i]])
+    return Value(tuple(aval.shape), np.moveaxis(np.stack(cells), 0, axis), **inside)
+
+
+def _computed(value: Value, sizes: Sequence[int]) -> int | None:
+    """The axis of which a part is taken from a computed place on; None if all of all axes is."""
+    axes = [axis for axis, (n, size) in enumerate(zip(value.shape, sizes, strict=True)) if size < n]
+    if len(axes) > 1 or (axes and axes[0] in value.inside):
+        raise Unsupported("a part that begins at a computed place of more than one axis, or of agents or coordinates")
+    return axes[0] if axes else None
+
+
+def _like(cell: Any, number: int) -> np.generic:
+    """A number of a cell's type."""
+    return np.asarray(number, cell.dtype)[()]
+
+
+def _each(fn: Callable[..., Any], arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """A function of the cells at each place of some arrays of cells."""
+    flat = [fn(*cells) for cells in zip(*(a.ravel() for a in arrays), strict=True)]
+    return cells_of(flat, arrays[0].shape)
 
 
 def _split(value: Value, sizes: Sequence[int], axis: int) -> list[Value]:
