@@ -41,12 +41,14 @@ def launches(monkeypatch):
     return count
 
 
-def test_the_engine_runs_it_between_records(on_a_gpu, launches):
+@pytest.mark.parametrize("more", [{}, {"stepper": lambda: sdesim.Delayed(2.5)}], ids=["now", "delayed"])
+def test_the_engine_runs_it_between_records(more, on_a_gpu, launches):
     """Chunks, records, epochs and divergence are the engine's with the kernel too."""
     loss = lambda x: 0.2 * x**4 - x**2 + 0.3 * jnp.sin(4 * x)
     rule = sdesim.Spiking(2.0, 9.0, 0.05, 0.5)
     model = sdesim.Dynamics(loss, rule, sdesim.noise.Uniform(2.0), 0.02, sdesim.Nesterov(0.5))
     sizes = dict(agents=6, sims=5, steps=12, init=sdesim.init.Uniform(-1, 1), every=4, epoch=6)
+    sizes.update({name: make() for name, make in more.items()})
     run = lambda: sdesim.simulate(model, observe=[sdesim.observe.Spread(), sdesim.observe.Moments()], **sizes)
     plain = run()
     on_a_gpu()
