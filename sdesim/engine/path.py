@@ -29,7 +29,12 @@ from sdesim.tracing import widest_vectors
 
 # The loop of a scan as one command of a GPU, in place of a launch by the host for each of a step's kernels.
 _COMMANDS = {"xla_gpu_enable_command_buffer": "FUSION,WHILE", "xla_gpu_graph_min_graph_size": 1}
+# XLA cuts an operation of a CPU into one part a core, all of which wait for each other at its end.
+_IN_ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 _NUMBER = np.float32(1)
+# Numbers of positions, in whole vectors, below which to cut a step's operations up costs more than it gives: where a
+# program has the cores to itself, and where threads beside it may compute other blocks.
+FEW, FEW_OF_A_BLOCK = 6000, 10_000
 FIRST_CHUNK = 20_000_000  # agent-steps of the first chunk, before the speed is known: 0.02 to 0.4 s
 FIRST_CHUNK_ON_A_GPU = 2_000_000_000  # 0.01 s in the kernel; a second as the scan of a small run
 
@@ -86,6 +91,18 @@ class Path:
     def exact(self) -> bool:
         """Whether a lane's bits depend on nothing but itself; those of few lanes hang on how many there are."""
         return self.layout is not None and self.layout.width >= LEAST
+
+    def in_one_thread(self, plan: Plan, lanes: int) -> bool:
+        """Whether each operation is computed by one core.
+
+        That is another program, of other bits, so in blocks it hangs on nothing but the sizes of one simulation.
+
+        Args:
+            plan: for these.
+            lanes: of the run.
+        """
+        width = lanes if self.layout is None else self.layout.width
+        return plan.agents * plan.dims * max(width, VECTOR) < (FEW_OF_A_BLOCK if self.exact else FEW)
 
     def __str__(self) -> str:
         return ": ".join([self.name, "; ".join(self.reasons)] if self.reasons else [self.name])
@@ -254,15 +271,16 @@ def first_chunk() -> int:
     return FIRST_CHUNK if jax.default_backend() == "cpu" else FIRST_CHUNK_ON_A_GPU
 
 
-def compiler_options(fused: bool) -> dict[str, Any]:
+def compiler_options(fused: bool, in_one_thread: bool = False) -> dict[str, Any]:
     """Options that XLA does not take by itself: on a CPU its widest vectors, on a GPU a scan's loop as one command.
 
     Args:
         fused: whether the program is the GPU kernel.
+        in_one_thread: whether XLA must not share an operation out to the cores.
 
     Returns:
         By the names that XLA has for them.
     """
     if jax.default_backend() == "gpu":
         return {} if fused else _COMMANDS
-    return widest_vectors()
+    return {**widest_vectors(), **(_IN_ONE_THREAD if in_one_thread else {})}

@@ -104,10 +104,14 @@ class Lanes:
 
 
 @functools.cache
-def _compiled(fused: bool = False) -> Callable:
-    """`_advance` for this machine, by options that XLA does not take by itself; fused: whether by the GPU kernel."""
+def _compiled(fused: bool = False, in_one_thread: bool = False) -> Callable:
+    """`_advance` for this machine, by options that XLA does not take by itself.
+
+    fused: whether by the GPU kernel.
+    in_one_thread: whether each operation is computed by the thread that calls.
+    """
     advance: Callable = _advance_on_a_gpu if jax.default_backend() == "gpu" else _advance
-    options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused)) else {}
+    options: dict[str, Any] = {"compiler_options": given} if (given := compiler_options(fused, in_one_thread)) else {}
     return compiled(advance, **options)
 
 
@@ -244,6 +248,7 @@ class _Run:
     steps: int
     seed: Seed
     path: Path
+    in_one_thread: bool  # each operation
     done: Callable[[int], Any]  # told how many steps of how many lanes have been taken
     stop: threading.Event
 
@@ -342,7 +347,8 @@ def run_lanes(
     key = (plan, form((stepper, model, tuple(observables))), layout is None, path.traced)
     with bar(steps * count, f"{label} ({path})", progress) as told, _noting(key):
         stop = threading.Event()
-        run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, path, told.update, stop)
+        alone = path.in_one_thread(plan, count)
+        run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, path, alone, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
         observed, names = _observed(run, whole, ends)
@@ -457,7 +463,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
         compile: take no steps, and have all programs compiled.
     """
     plan, path, axes, observables, first = run.plan, run.path, run.axes, run.observables, run.first
-    advance = _advance if run.path.traced else _compiled(plan.kernel is not None)
+    advance = _advance if run.path.traced else _compiled(plan.kernel is not None, run.in_one_thread)
     state = group.state
     totals, buffers = (), ()
     if observables:

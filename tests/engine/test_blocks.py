@@ -57,6 +57,21 @@ def test_a_simulation_has_the_same_bits_in_any_batch(name, counts, float32, monk
     assert np.abs(np.asarray(whole.agents)).max() > 1
 
 
+@pytest.mark.parametrize("agents", [10, 250, 2000])
+def test_whether_operations_are_cut_up_for_the_cores_hangs_on_one_simulation_alone(agents, float32, monkeypatch):
+    """The two programs round differently; of few lanes, which have bits of their own, their number counts too."""
+    asked, compiled = [], engine._compiled
+    monkeypatch.setattr(engine, "_compiled", lambda *how: asked.append(how[-1]) or compiled(*how))
+    monkeypatch.setattr(engine, "THREAD_BYTES", 0)
+    for count in (1, 20, 300):
+        sdesim.simulate(MODELS["pairs"](), agents=agents, sims=count, steps=1, exact=True)
+    assert set(asked) == {agents < 300}
+    asked.clear()
+    for count in (1, 15):
+        sdesim.simulate(MODELS["pairs"](), agents=agents, sims=count, steps=1)
+    assert set(asked) == {agents < 375}
+
+
 def test_few_lanes_take_a_program_of_their_own_and_say_so(float32):
     """Faster, and equal to rounding alone, which chaos may make visible: which is why it says so."""
     short = [run("pairs", sims=2, steps=3, exact=exact) for exact in (None, True)]
