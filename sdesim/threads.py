@@ -53,7 +53,7 @@ def in_threads(fn: Callable[[Given], Made], parts: Sequence[Given]) -> list[Made
     if threads < 2:
         return list(map(fn, parts))
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_as_here(fn), parts))
+        return list(pool.map(as_here(fn), parts))
 
 
 def beside(fn: Callable[[], Made]) -> Callable[[], Made]:
@@ -66,17 +66,24 @@ def beside(fn: Callable[[], Made]) -> Callable[[], Made]:
         What waits for it, and returns or raises what it did.
     """
     pool = concurrent.futures.ThreadPoolExecutor(1)
-    found = pool.submit(_as_here(lambda _: fn()), None)
+    found = pool.submit(as_here(lambda _: fn()), None)
     pool.shutdown(wait=False)
     return found.result
 
 
-def _as_here(fn: Callable[[Given], Made]) -> Callable[[Given], Made]:
-    """A function under the settings of the thread that asks for it, in whichever it is called."""
+def as_here(fn: Callable[[Given], Made]) -> Callable[[Given], Made]:
+    """A function under the settings of the thread that asks for it, in whichever it is called.
+
+    Args:
+        fn: of one argument.
+
+    Returns:
+        The function.
+    """
     here = settings()
 
-    def as_here(given: Given) -> Made:
+    def under_these(given: Given) -> Made:
         with under(here):
             return fn(given)
 
-    return as_here
+    return under_these

@@ -329,12 +329,12 @@ class Clocks:
         (n, _), p = found.time.shape, self.workers
         leave = np.inf if self.timing.leave is None else np.asarray(self.timing.leave, float)
         ends, arrive = self._ends(rows, count)
-        place, time = _in_order(arrive.reshape(rows.size, -1), n)
+        # Who has not got further than the n-th of all that are drawn may have more jobs before it.
+        last = np.where(ends[:, :, -1] > leave, np.inf, ends[:, :, -1]).min(axis=1, initial=np.inf)
+        place, time = _in_order(arrive.reshape(rows.size, -1), n, last)
         if place.shape[1] < n:
             return rows
-        # Who has not got further than the n-th of all that are drawn may have more jobs before it.
-        further = ends[:, :, -1] >= time[:, -1:] if n > 0 else np.full((rows.size, p), True)
-        enough = (further | (ends[:, :, -1] > leave)).all(axis=1)
+        enough = last >= time[:, -1] if n > 0 else np.full(rows.size, True)
         short = rows[~enough]
         if short.size == rows.size:
             return short
@@ -367,7 +367,8 @@ class Clocks:
         """How long each worker's next jobs take from here on, (rows, workers, count)."""
         timing, of_jobs = self.timing, (self.sims[rows], self.job[rows], count)
         times = job_times(timing.compute, self.seed, *of_jobs)
-        if (fresh := self.job[rows] == 0).any():
+        if (self.job == 0).any():  # of anybody, so that every part draws, and has compiled, what the first one has
+            fresh = self.job[rows] == 0
             mean = np.broadcast_to(timing.compute.average, self.workers)
             first, ahead = times[:, :, 0], np.zeros(self.workers)
             if isinstance(timing.start, str) and timing.start == "stationary":
@@ -510,34 +511,35 @@ def rounded(count: int) -> int:
     return math.ceil(count / step) * step
 
 
-def _in_order(exact: NDArray, count: int) -> tuple[NDArray, NDArray]:
+def _in_order(exact: NDArray, count: int, until: NDArray) -> tuple[NDArray, NDArray]:
     """The places of the first `count` times of each row, those of equal ones in their order, and these times.
 
     Whole numbers are sorted, several times as fast as places by their times: the time in its high bits, rounded, and
-    the place in the low ones. Where rounding has put two in a wrong order, the row is sorted again.
+    the place in the low ones. Where rounding has put two in a wrong order, the row is sorted again. Times beyond
+    `until`, (rows,), count as that: a row that needs them is of no use, and one straggler would round all others.
     """
     rows, width = exact.shape
     if not exact.size:
         return np.zeros((rows, 0), np.int64), exact[:, :0]
     bits = (width - 1).bit_length()
-    times, least, most = exact, exact.min(), exact.max()
-    if most == np.inf:
-        most = np.max(times, initial=least, where=np.isfinite(times))
-        times = np.minimum(times, most)
-    since = times - least if least < np.inf else np.zeros(times.shape)
-    since *= 2.0 ** (62 - bits) / (most - least) if most > least else 0.0
+    least = exact.min(axis=1, keepdims=True)
+    most = np.where(until < np.inf, until, np.max(exact, axis=1, initial=-np.inf, where=np.isfinite(exact)))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):  # where all workers have left
+        since = np.minimum(exact, most) - least
+        since *= np.where(most > least, 2.0 ** (62 - bits) / (most - least), 0.0)
+        np.nan_to_num(since, copy=False)
     keys = since.astype(np.int64)
     keys <<= bits
     keys |= np.arange(width)
     keys.sort(axis=1)
-    place = keys & ((1 << bits) - 1)
+    place = keys[:, :count] & ((1 << bits) - 1)
     found = exact.ravel().take(place + np.arange(rows)[:, None] * width)
     with np.errstate(invalid="ignore"):
         wrong = (found[:, 1:] < found[:, :-1]).any(axis=1)
     if wrong.any():
-        place[wrong] = np.argsort(exact[wrong], axis=1, kind="stable")
+        place[wrong] = np.argsort(exact[wrong], axis=1, kind="stable")[:, :count]
         found[wrong] = np.take_along_axis(exact[wrong], place[wrong], 1)
-    return place[:, :count], found[:, :count]
+    return place, found
 
 
 def check_start(start: Any, workers: int | None = None) -> None:

@@ -101,6 +101,8 @@ class Path:
             plan: for these.
             lanes: of the run.
         """
+        if jax.default_backend() != "cpu":
+            return False
         width = lanes if self.layout is None else self.layout.width
         return plan.agents * plan.dims * max(width, VECTOR) < (FEW_OF_A_BLOCK if self.exact else FEW)
 
@@ -271,7 +273,7 @@ def first_chunk() -> int:
     return FIRST_CHUNK if jax.default_backend() == "cpu" else FIRST_CHUNK_ON_A_GPU
 
 
-def compiler_options(fused: bool, in_one_thread: bool = False) -> dict[str, Any]:
+def compiler_options(fused: bool, in_one_thread: bool) -> dict[str, Any]:
     """Options that XLA does not take by itself: on a CPU its widest vectors, on a GPU a scan's loop as one command.
 
     Args:
@@ -283,4 +285,4 @@ def compiler_options(fused: bool, in_one_thread: bool = False) -> dict[str, Any]
     """
     if jax.default_backend() == "gpu":
         return {} if fused else _COMMANDS
-    return {**widest_vectors(), **(_IN_ONE_THREAD if in_one_thread else {})}
+    return {**widest_vectors(), **(_IN_ONE_THREAD if in_one_thread and jax.default_backend() == "cpu" else {})}

@@ -36,7 +36,7 @@ from sdesim.observe import AbstractAccumulator, AbstractObservable, AbstractSeri
 from sdesim.progress import bar
 from sdesim.random import Seed
 from sdesim.steppers import AbstractStepper
-from sdesim.threads import settings, under
+from sdesim.threads import as_here
 from sdesim.tracing import products_in_float32
 
 CHUNK_SECONDS = 0.4  # work between two looks at progress, divergence and Ctrl-C
@@ -104,7 +104,7 @@ class Lanes:
 
 
 @functools.cache
-def _compiled(fused: bool = False, in_one_thread: bool = False) -> Callable:
+def _compiled(fused: bool, in_one_thread: bool) -> Callable:
     """`_advance` for this machine, by options that XLA does not take by itself.
 
     fused: whether by the GPU kernel.
@@ -409,7 +409,9 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
     ):
         numbers = tuple(jnp.asarray(n, jnp.int32) for n in (run.first, *numbers))
         lanes = (None, group.kept, group.swept, group.sims, run.seed, None, state, totals, buffers)
-        return _compiled(plan.kernel is not None)(plan, run.stepper, run.axes, observables, *lanes, numbers)[0]
+        return _compiled(plan.kernel is not None, run.in_one_thread)(
+            plan, run.stepper, run.axes, observables, *lanes, numbers
+        )[0]
 
     gpu.confirm(
         lambda state, *numbers: steps(plan, group, run.observables, state, totals, buffers, *numbers),
@@ -424,16 +426,11 @@ def _confirm_kernel(run: _Run, plan: Plan, group: _Group, totals: tuple, buffers
 
 def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     """All groups, one thread a core; XLA releases Python's lock while it computes."""
-    here = settings()
     # XLA's compiler is not safe in several threads at once: no steps of one group compile what all groups run.
     _run_group(run, groups[0], count, compile=True)
-
-    def as_here(group: _Group) -> _Ended:
-        with under(here):
-            return _run_group(run, group, count)
-
+    each = as_here(lambda group: _run_group(run, group, count))
     with concurrent.futures.ThreadPoolExecutor(len(groups)) as pool:
-        futures = [pool.submit(as_here, group) for group in groups]
+        futures = [pool.submit(each, group) for group in groups]
         try:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             return [future.result() for future in futures]
@@ -617,7 +614,9 @@ def _dated(run: _Run, model: Dynamics, sims: Array, lost: list[_Lost]) -> np.nda
             totals = (jnp.full(width, -1, jnp.int32),)
             arguments = (*_lanes_at((swept, sims), here), run.seed, given, state, totals, ())
             watch = (FirstNonFinite(),)
-            _, (dates,), *_ = _compiled()(plan, run.stepper, run.axes, watch, None, kept, *arguments, steps)
+            _, (dates,), *_ = _compiled(False, run.in_one_thread)(
+                plan, run.stepper, run.axes, watch, None, kept, *arguments, steps
+            )
             # Rounding may differ between the two programs: what the second one spared diverged by the chunk's end.
             diverged[here] = np.where(np.asarray(dates) < 0, part.now + count, np.asarray(dates))
     return diverged

@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 
 from sdesim.engine.blocks import Blocks
+from sdesim.engine.plan import Plan
 from sdesim.ensembles.estimates import estimate
 from sdesim.ensembles.identity import hashes, identity, programs, size_key
 from sdesim.ensembles.points import Sweep, run_points, tail_bytes
@@ -82,8 +83,7 @@ class Simulations(AbstractSweep):
         plan = self.setups[size_key(here)].plan if size_key(here) in self.setups else None
         if plan is None:  # a choice that somebody else asked for
             _, stepper, run = self.sweep.at(here)
-            rows = run["agents"] if stepper.lockstep else 1
-            return Blocks.of(1, rows, run["dims"]).width
+            plan = Plan(run["agents"], run["dims"], None, None, lockstep=stepper.lockstep)
         return Blocks.of(1, plan.rows, plan.dims).width
 
     def run(

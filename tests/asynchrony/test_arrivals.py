@@ -24,17 +24,20 @@ def setting(**more):
 
 @pytest.fixture
 def small_pages(monkeypatch):
-    monkeypatch.setattr("sdesim.asynchrony.clocks.WINDOW", 20 * SIMS)
+    for module in ("clocks", "arrivals"):
+        monkeypatch.setattr(f"sdesim.asynchrony.{module}.WINDOW", 20 * SIMS)
     monkeypatch.setattr("sdesim.asynchrony.arrivals.KEPT", 0)
 
 
 @pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("given", [False, True], ids=["made", "given"])
 @pytest.mark.parametrize("barrier", [None, 3], ids=["free", "barrier"])
-def test_arrivals_are_those_of_the_timetable_whoever_reads_them(barrier):
+def test_arrivals_are_those_of_the_timetable_whoever_reads_them(barrier, given):
     """Two read at their own pace, one of them some simulations twice; the run begins later; times of records."""
     law, records = Gamma(3.0), np.array([0, 7, 100, 400])
     table = timetable(law, workers=P, arrivals=420, sims=SIMS, seed=3, first_sim=4, barrier=barrier)
-    reading = arrivals_of(None, Timing(law, barrier=barrier), setting(first=17, steps=403)).reading(records)
+    timing, begun = Timing(law, barrier=barrier), setting(first=17, steps=403)
+    reading = arrivals_of(table if given else None, timing, begun).reading(records)
     lanes = [np.arange(SIMS), np.array([4, 1, 1, 5])]
     readers, place, found = [reading.reader(sims) for sims in lanes], [0, 0], ([], [])
     while min(place) < 403:

@@ -9,8 +9,10 @@ import pytest
 
 import sdesim
 from sdesim import coupling, noise
+from sdesim.cores import cores
 from sdesim.engine import run as engine
 from sdesim.engine.blocks import LEAST, MOST, VECTOR, Blocks
+from sdesim.engine.path import compiler_options
 
 COUNTS = (1, 2, 5, 17, 100, 3000)
 MODELS = {
@@ -70,6 +72,20 @@ def test_whether_operations_are_cut_up_for_the_cores_hangs_on_one_simulation_alo
     for count in (1, 15):
         sdesim.simulate(MODELS["pairs"](), agents=agents, sims=count, steps=1)
     assert set(asked) == {agents < 375}
+
+
+@pytest.mark.skipif(len(cores()) < 2, reason="XLA cuts nothing up for one core")
+def test_xla_knows_the_option_by_which_it_cuts_nothing_up():
+    """It ignores what it does not know, as of another version."""
+
+    def step(x):
+        for _ in range(30):
+            x = 0.99 * x + 0.01 * x * x
+        return x
+
+    x = jnp.ones((4000, 64))
+    text = lambda one: jax.jit(step, compiler_options=compiler_options(False, one)).lower(x).compile().as_text()
+    assert ["outer_dimension_partitions" in text(one) for one in (False, True)] == [True, False]
 
 
 def test_few_lanes_take_a_program_of_their_own_and_say_so(float32):

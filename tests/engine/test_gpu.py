@@ -50,7 +50,7 @@ from sdesim.observe import FirstNonFinite
 from sdesim.random import ROUNDS, seed_words
 from sdesim.run import iterate, simulate
 from sdesim.schedules import Halving, PerStep
-from sdesim.steppers import Delayed, EulerMaruyama, Iteration
+from sdesim.steppers import Adam, AdamSDE, Delayed, EulerMaruyama, Iteration
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -265,7 +265,7 @@ CASES = {
         {},
         {"growth": 0.05},
     ),
-    # Of steps that look back.
+    # Of steps that look back, and of moments of the gradients.
     "delayed": (
         lambda: Dynamics(LogCosh(), Quorum(1.0), Gaussian(1.0)),
         (33, 1),
@@ -295,6 +295,18 @@ CASES = {
         (14, 2),
         {"stepper": lambda: Delayed(Gamma(2.0, mean=0.02), 0.01, longest=0.05, distributed=True)},
         {},
+    ),
+    "adam": (
+        lambda: Dynamics(LogCosh(), Elastic(1.0), Gaussian(1.0), eta=1e-3),
+        (13, 2),
+        {"stepper": lambda: Adam()},
+        {"growth": 0.05},
+    ),
+    "adam-sde-of-many-coordinates": (
+        lambda: Dynamics(LogCosh(), Quorum(1.0), Gaussian(1.0), eta=1e-3),
+        (4, 10),
+        {"stepper": lambda: AdamSDE(b1=None, second=0.01)},
+        {"growth": 0.05},
     ),
     "late": (
         lambda: Dynamics(LogCosh(), Outer(50.0, 0.7, 0.6), Uniform(1.0)),

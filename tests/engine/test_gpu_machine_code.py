@@ -249,7 +249,11 @@ def test_kernels_of_a_scans_step(make, sizes, kernels, h100, monkeypatch):
     number, sims = of(jnp.zeros((), jnp.int32)), of(jnp.zeros((lanes,), jnp.uint32))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # for what is written otherwise on a CPU
     traced = jax.jit(run).trace(over(state), sims, jax.tree.map(of, seed), over(given), number, number)
-    text = traced.lower(lowering_platforms=("cuda",)).compile(compiler_options=path.compiler_options(False)).as_text()
+    text = (
+        traced.lower(lowering_platforms=("cuda",))
+        .compile(compiler_options=path.compiler_options(False, False))
+        .as_text()
+    )
     programs = dict(re.findall(r"^%?([\w.\-]+) \(.*?\{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE))
     bodies = [programs[name] for name in set(re.findall(r"body=%?([\w.\-]+)", text))]
     told = [re.findall(r" (fusion|copy|custom-call|reduce|scatter|gather|sort|while|call)\(", body) for body in bodies]

@@ -106,7 +106,7 @@ def test_a_cosine_that_is_summed_and_used_is_computed_once(compiled_here):
 
 def compiled_text(model, agents, sims=64, dims=1):
     texts = []
-    advance = engine._compiled()
+    advance = engine._compiled(False, False)
 
     def spy(*arguments):
         texts.append(advance.lower(*arguments).compile().compiled.as_text())

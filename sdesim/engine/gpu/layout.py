@@ -312,6 +312,19 @@ def take(place: Place, read: Callable[[type, int], Any]) -> Value:
     return Value(place.shape, cells_of(cells, (*place.shape, 1, 1)))
 
 
+def to_lanes(x: Array, lanes: int) -> Array:
+    """An array filled up with zeros.
+
+    Args:
+        x: (..., lanes), of fewer.
+        lanes: how many there are then.
+
+    Returns:
+        (..., lanes).
+    """
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, lanes - x.shape[-1])])
+
+
 def over_places(x: Array, shape: Shape) -> Array:
     """Agents over the places of tiles, for simulations that are not unrolled.
 
@@ -353,7 +366,7 @@ def to_blocks(x: Array, shape: Shape, lanes: int) -> Array:
     Returns:
         (cells, simulations, places), with an axis more for coordinates that are not unrolled.
     """
-    x = jnp.pad(x, ((0, 0), (0, 0), (0, lanes - x.shape[-1])))
+    x = to_lanes(x, lanes)
     if shape.width == 1:
         return over_places(x, shape).reshape(-1, lanes, shape.places)
     x = over_places(over_coordinates(x, 1, shape)[:, None], shape)

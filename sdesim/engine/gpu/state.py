@@ -18,6 +18,7 @@ from sdesim.engine.gpu.layout import (
     from_blocks,
     over_coordinates,
     to_blocks,
+    to_lanes,
 )
 
 
@@ -97,7 +98,7 @@ class Leaves:
         return new
 
     def _over_coordinates(self, leaf: Array, axis: int) -> Array:
-        leaf = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, self._lanes - leaf.shape[-1])])
+        leaf = to_lanes(leaf, self._lanes)
         return over_coordinates(leaf, axis, self._shape).reshape(-1, self._lanes, 1, self._shape.width)
 
     def _over_agents(self, leaf: Array, agent: int, coordinate: int | None) -> Array:
@@ -138,8 +139,7 @@ def filled_up(rows: Rows, leaf: Array, lanes: int) -> Place:
     Returns:
         Its place.
     """
-    leaf = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, lanes - leaf.shape[-1])])
-    return rows.add(leaf.reshape(*leaf.shape[:-1], *rows.width))
+    return rows.add(to_lanes(leaf, lanes).reshape(*leaf.shape[:-1], *rows.width))
 
 
 def joined(blocks: Sequence[Array], shape: Shape) -> Array:
