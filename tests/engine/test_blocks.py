@@ -9,10 +9,13 @@ import pytest
 
 import sdesim
 from sdesim import coupling, noise
+from sdesim.asynchrony import Asynchronous, AsyncSGD
 from sdesim.cores import cores
 from sdesim.engine import run as engine
 from sdesim.engine.blocks import LEAST, MOST, VECTOR, Blocks
 from sdesim.engine.path import compiler_options
+from sdesim.ensembles.grids import asked_of
+from sdesim.ensembles.simulations import Simulations
 
 COUNTS = (1, 2, 5, 17, 100, 3000)
 MODELS = {
@@ -157,3 +160,15 @@ def test_programs_are_compiled_before_threads_start(float32, monkeypatch):
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert places and set(places) == {threading.main_thread()}
+
+
+@pytest.mark.parametrize("stepper", [None, lambda: Asynchronous(AsyncSGD())], ids=["together", "workers"])
+def test_a_store_knows_the_width_of_sizes_that_it_was_not_asked_for(stepper):
+    """Of tasks that somebody else put into it."""
+    more = {} if stepper is None else {"stepper": stepper()}
+    of = lambda agents: Simulations(asked_of(plain(), {"agents": agents}, sims=8, steps=20, **more))
+    assert of([4]).width({"agents": 40}) == of([4, 40]).width({"agents": 40}) == (64 if more else 32)
+
+
+def plain():
+    return sdesim.Dynamics(sdesim.objectives.LogCosh(), coupling.Uncoupled(), noise.Uniform(1.0))
