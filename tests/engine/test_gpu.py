@@ -287,7 +287,7 @@ CASES = {
     "delayed-many-of-one-agent": (
         lambda: Dynamics(LogCosh(), Elastic(1.0), Uniform(1.0)),
         (1, 9),
-        {"stepper": lambda: Delayed(2.5)},
+        {"stepper": lambda: Delayed(8.0)},  # as many slots as coordinates
         {},
     ),
     "distributed": (
@@ -582,7 +582,8 @@ def test_every_objective_compiles_for_cuda(objective, noise, backend):
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_compiles_for_cuda(name, backend):
     make, (agents, dims), run, _ = CASES[name]
-    plan = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
+    plan, plain = plan_of(agents, dims, run.get("method", "em"), run.get("order", "jacobi"), run.get("dt"))
+    plan = (plan, run["stepper"]() if "stepper" in run else plain)
     model = make()
     refused = gpu.refusal(*plan, model, None, (), False, jnp.float32, backend)
     if dims > gpu.MAX_DIMS[backend]:
@@ -618,6 +619,15 @@ def test_layouts(agents, dims):
 
 def reason(model, agents=20, dims=1, observables=(), increments=False, dtype=jnp.float32, backend="mosaic"):
     return gpu.refusal(*plan_of(agents, dims), model, None, observables, increments, dtype, backend)
+
+
+@pytest.mark.parametrize("backend", ["triton", "mosaic"])
+def test_whole_numbers_that_steps_change_are_refused(backend):
+    """The iteration of the next exchange; not those that only say something, such as the agents' numbers."""
+    model = Dynamics(LogCosh(), Quorum(1.0), Uniform(1.0))
+    refused = lambda stepper: gpu.refusal(Plan(6, 1, None, None), stepper, model, None, (), False, jnp.float32, backend)
+    assert refused(Iteration(lambda n: 3)) == "whole numbers in the state that steps change"
+    assert refused(Iteration(3)) is None
 
 
 def test_what_it_refuses():

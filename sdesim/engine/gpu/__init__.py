@@ -182,6 +182,9 @@ def _advance_blocks(
     kept = Rows((lanes // shape.places, shape.places) if shape.unrolled else (lanes,))  # what the steps do not change
 
     leaves, tree = jax.tree.flatten(state)
+    for leaf, old, new in zip(leaves, program.inputs, program.step.jaxpr.outvars, strict=False):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) and new is not old:
+            raise Unsupported("whole numbers in the state that steps change")
     packed = Leaves(leaves, kept, shape, plan.agents, plan.dims, lanes)
     scalars, clock = Rows((1,)), Rows((LAUNCH,))
     one = (1,) * (len(shape.block) - 2)  # in place of the coordinates

@@ -239,8 +239,8 @@ def axes_inside(array: tuple[int, ...], agents: int, dims: int, shape: Shape) ->
     Returns:
         That over agents, and that over coordinates; None for none.
     """
-    if array[-2:] == (agents, dims) and agents > 1 and not shape.unrolled:  # whichever is as long as another
-        return len(array) - 2, None if shape.width == 1 else len(array) - 1
+    if array[-2:] == (agents, dims) and not shape.unrolled:  # whichever is as long as another
+        return len(array) - 2 if agents > 1 else None, len(array) - 1 if shape.width > 1 else None
     return agent_axis(array, agents, dims, shape), coordinate_axis(array, dims, shape)
 
 
