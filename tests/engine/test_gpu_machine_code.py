@@ -31,7 +31,7 @@ from sdesim.engine.plan import Plan
 from sdesim.noise import Gaussian
 from sdesim.objectives import CoupledDoubleWells, OscillatingDoubleWell
 from sdesim.random import seed_words
-from sdesim.steppers import EulerMaruyama, Iteration
+from sdesim.steppers import Delayed, EulerMaruyama, Iteration
 
 H100 = """
 gpu_device_info {
@@ -201,6 +201,23 @@ def test_instructions_of_a_step(backend, workload, generator, all_of_them, integ
     assert min(abs(used - n) for n in registers) <= 2
     if generator == "threefry20" and backend == ("mosaic" if work.dims == 1 else "triton"):
         assert INSTRUCTIONS[workload] == all_of_them
+
+
+@pytest.mark.parametrize(
+    "stepper, expected",
+    [
+        (lambda: Delayed(0.01, 0.01), 124),
+        (lambda: Delayed(0.024, 0.01), 131),
+        (lambda: Delayed(0.05, 0.01), 141),
+        (lambda: Iteration(4, late=2), 120),
+    ],
+    ids=["one-step", "2.4-steps", "five-steps", "late"],
+)
+def test_instructions_of_a_step_that_looks_back(stepper, expected, assembled):
+    """Those that the documentation names: each slot of a ring is one comparison that all agents share, and a choice."""
+    said, code = assembled(sdesim_model(WORKLOADS["w1-gaussian"]), (Plan(250, 1, None, None), stepper()), "mosaic")
+    found = sum(loop(code).values()) / agent_steps(Plan(250, 1, None, None), "mosaic")
+    assert abs(found - expected) <= 2 and spills(said) == 0, found
 
 
 # -- the scan ----------------------------------------------------------------------------------------------------------
