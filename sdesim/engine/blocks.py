@@ -7,6 +7,7 @@ its last lane, and everything that follows from a lane (initial state, steps, re
 computed so. Within one program the place of a lane does not matter: all do the same.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -64,20 +65,22 @@ class Blocks(NamedTuple):
         return math.ceil(self.count / self.width)
 
     def shared_by(self, workers: int) -> tuple["Blocks", list[int]]:
-        """As many blocks for each of the workers.
+        """The blocks that are needed, shared out evenly, and as much room for each of the workers.
 
         Args:
             workers: threads, at least 1.
 
         Returns:
-            The blocks of all, and how many of each worker's are needed, at its front.
+            Room for the blocks of all, as much for each, and how many of each worker's are needed, at its front.
         """
-        each = math.ceil(self.needed / workers)
+        share = math.ceil(self.needed / workers)
         # Room in eighths of a power of two: other numbers of lanes are seldom other programs to compile.
-        step = 1 << max(0, each.bit_length() - 3)
+        step = 1 << max(0, share.bit_length() - 3)
         # At least two: of an axis of length 1 XLA takes no slice, fuses what is left otherwise, and rounds otherwise.
-        each = max(2, math.ceil(each / step) * step)
-        return self._replace(number=each * workers), [min(each, max(0, self.needed - i * each)) for i in range(workers)]
+        each = max(2, math.ceil(share / step) * step)
+        return self._replace(number=each * workers), [
+            min(share, max(0, self.needed - i * share)) for i in range(workers)
+        ]
 
     def split(self, tree: PyTree) -> PyTree:
         """Lanes in blocks, moved as `moving` says; beyond the last lane, that lane again.
@@ -165,6 +168,23 @@ def concatenated(*leaves: Array | np.ndarray) -> Any:
         return leaves[0]
     moved = [moving(a) for a in leaves]
     return moved[0][1].concatenate([a for a, _ in moved])
+
+
+def needed_first(needed: Sequence[int | None], *leaves: Array | np.ndarray) -> Any:
+    """The blocks of several workers as those of one, of whom the needed ones are in front.
+
+    Args:
+        needed: how many of each worker's are, at its front; of one alone that does not matter.
+        *leaves: (blocks, ...), a worker's each.
+
+    Returns:
+        (all blocks, ...), of NumPy or JAX.
+    """
+    if len(leaves) == 1:
+        return leaves[0]
+    moved = [moving(a)[0] for a in leaves]
+    parts = zip(moved, needed, strict=True)
+    return concatenated(*itertools.chain(*zip(*((a[:n], a[n:]) for a, n in parts), strict=True)))
 
 
 def sims_first(tree: PyTree) -> PyTree:

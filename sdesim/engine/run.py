@@ -62,7 +62,8 @@ class Lanes:
         seconds: that the run took.
         path: by which program, and why.
         whole: all of them at the end, as they were computed.
-        began: initial positions, leaves as those of `whole`, a leaf a thread.
+        began: initial positions, a leaf a thread.
+        needed: how many of each thread's blocks are.
         lane_axes: of the model's leaves.
     """
 
@@ -75,6 +76,7 @@ class Lanes:
     path: Path
     whole: "_Group"
     began: tuple[Array, ...]
+    needed: tuple[int | None, ...]
     lane_axes: PyTree
 
     @functools.cached_property
@@ -85,7 +87,7 @@ class Lanes:
     @property
     def places(self) -> Array:
         """Where agents began, (agents, dims, lanes)."""
-        return self._in_a_row(blocks.concatenated(*self.began))
+        return self._in_a_row(blocks.needed_first(self.needed, *self.began))
 
     def _in_a_row(self, tree: PyTree) -> PyTree:
         return tree if self.path.layout is None else self.path.layout.join(tree)
@@ -172,24 +174,25 @@ def _groups(
     if layout is None:
         handed = None if given is None else given(np.arange(sims.shape[0]))
         return [_Group(None, 0, kept, swept, state, sims, handed)]
-    layout, needed = layout.shared_by(workers)
-    each = layout.number // workers
-    parts = layout.split((swept, state, sims))
-    groups = []
-    for i, n in enumerate(needed):
-        if n:
-            mine = slice(i * each, (i + 1) * each)
-            some = parts if workers == 1 else jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts)
-            own, begin, numbers = jax.device_put(some)
-            handed = None if given is None else _part_of(given, layout, mine)
-            groups.append(_Group(n, i * each * layout.width, kept, own, begin, numbers, handed))
+    room, needed = layout.shared_by(workers)
+    each = room.number // workers
+    parts = (room if workers == 1 else layout).split((swept, state, sims))
+    groups, first = [], 0
+    for n in filter(None, needed):
+        # Beyond those that are needed, those of others, so that lanes stay neighbors; beyond the last one, that again.
+        mine = np.minimum(first + np.arange(each), layout.needed - 1)
+        some = parts if workers == 1 else jax.tree.map(lambda leaf, mine=mine: leaf[mine], parts)
+        own, begin, numbers = jax.device_put(some)
+        handed = None if given is None else _part_of(given, layout, mine)
+        groups.append(_Group(n, first * layout.width, kept, own, begin, numbers, handed))
+        first += n
     return groups
 
 
-def _part_of(given: Given, layout: Blocks, blocks: slice) -> Callable[[int, int], PyTree]:
+def _part_of(given: Given, layout: Blocks, blocks: np.ndarray) -> Callable[[int, int], PyTree]:
     """What the host hands to some blocks."""
-    lanes = np.arange(blocks.start * layout.width, blocks.stop * layout.width)
-    part = Blocks(lanes.size, layout.width, blocks.stop - blocks.start)
+    lanes = (blocks[:, None] * layout.width + np.arange(layout.width)).ravel()
+    part = Blocks(lanes.size, layout.width, blocks.size)
     read = given(np.minimum(lanes, layout.count - 1))
     return lambda a, b: part.split(read(a, b))
 
@@ -351,7 +354,7 @@ def run_lanes(
         run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, path, alone, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
-        observed, names = _observed(run, whole, ends)
+        observed, names = _observed(run, whole, ends, [group.needed for group in groups])
     return Lanes(
         observed=observed if layout is None or not observed else layout.join(observed),
         axes=names,
@@ -362,6 +365,7 @@ def run_lanes(
         path=ends[0].path.because(_NOTES.get(key, ())),
         whole=whole,
         began=places,
+        needed=tuple(group.needed for group in groups),
         lane_axes=axes,
     )
 
@@ -446,7 +450,8 @@ def _together(groups: list[_Group], ends: list[_Ended]) -> _Group:
     if len(groups) == 1:
         return groups[0]._replace(state=ends[0].state)
     each = ([e.state for e in ends], [g.swept for g in groups])
-    state, swept = (jax.tree.map(blocks.concatenated, *trees) for trees in each)
+    join = functools.partial(blocks.needed_first, [g.needed for g in groups])
+    state, swept = (jax.tree.map(join, *trees) for trees in each)
     return groups[0]._replace(needed=sum(g.needed or 0 for g in groups), swept=swept, state=state)
 
 
@@ -577,12 +582,14 @@ def _finish(
     return [finish(o, total) for o, total in pairs if isinstance(o, AbstractAccumulator)]
 
 
-def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
+def _observed(
+    run: _Run, whole: _Group, ends: list[_Ended], needed: list[int | None]
+) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
     """What was observed and the names of its axes, by name."""
     observed: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
     each = ([e.totals for e in ends], [e.buffers for e in ends])
-    totals, buffers = (jax.tree.map(blocks.concatenated, *parts) for parts in each)
+    totals, buffers = (jax.tree.map(functools.partial(blocks.needed_first, needed), *parts) for parts in each)
     series = [o for o in run.observables if isinstance(o, AbstractSeries)]
     for o, buffer in zip(series, buffers, strict=True):
         observed[o.name], names[o.name] = buffer, ("step", *o.axes)

@@ -130,8 +130,10 @@ def test_blocks_are_of_one_width_that_depends_on_one_simulation_alone():
         (width,) = widths
         assert LEAST <= width <= MOST and width % VECTOR == 0
     layout, needed = Blocks.of(1000, 250, 1).shared_by(3)
-    assert layout.number == 36 and needed == [12, 12, 8]
+    assert layout.number == 36 and needed == [11, 11, 10]
     assert Blocks.of(5, 250, 1).shared_by(4)[1] == [1, 0, 0, 0]
+    assert Blocks.of(50, 250, 1).shared_by(2)[1] == [1, 1]  # though there is room for two in each
+    assert Blocks.of(200, 250, 1).shared_by(16)[1] == 7 * [1] + 9 * [0]
 
 
 def test_splitting_and_joining_lose_nothing():
