@@ -432,7 +432,7 @@ def _in_threads(run: _Run, groups: list[_Group], count: int) -> list[_Ended]:
     """All groups, one thread a core; XLA releases Python's lock while it computes."""
     # XLA's compiler is not safe in several threads at once: no steps of one group compile what all groups run.
     _run_group(run, groups[0], count, compile=True)
-    each = as_here(lambda group: _run_group(run, group, count))
+    each: Callable[[_Group], _Ended] = as_here(lambda group: _run_group(run, group, count))
     with concurrent.futures.ThreadPoolExecutor(len(groups)) as pool:
         futures = [pool.submit(each, group) for group in groups]
         try:

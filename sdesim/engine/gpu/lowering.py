@@ -270,7 +270,7 @@ def _dynamic_slice(machine: Machine, value: Value, starts: list[Value], sizes: S
         choose = lambda found, more: machine.bind(lax.select_n_p, {}, [more[0], found, more[1]], aval.dtype)
         return functools.reduce(choose, zip(not_below, cells[1:], strict=True), cells[0])
 
-    new = [_each(picked, old[i : i + last + 1]) for i in range(sizes[axis])]
+    new = [_each(picked, list(old[i : i + last + 1])) for i in range(sizes[axis])]
     return value._replace(shape=tuple(aval.shape), cells=np.moveaxis(np.stack(new), 0, axis))
 
 
@@ -301,7 +301,7 @@ def _computed(value: Value, sizes: Sequence[int]) -> int | None:
     return axes[0] if axes else None
 
 
-def _like(cell: Any, number: int) -> np.generic:
+def _like(cell: Any, number: int) -> Any:
     """A number of a cell's type."""
     return np.asarray(number, cell.dtype)[()]
 

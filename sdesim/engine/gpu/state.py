@@ -86,7 +86,7 @@ class Leaves:
             if isinstance(place, Place):
                 part = rows[place.row : place.row + math.prod(place.shape)].reshape(*place.shape, self._lanes)
                 new.append(part[..., :count] if move else leaf)
-            elif place.agent is None:
+            elif place.agent is None and place.coordinate is not None:
                 part = lines[place.row : place.row + place.cells(self._shape), :, 0, : self._dims]
                 rest = [n for axis, n in enumerate(place.shape) if axis != place.coordinate]
                 new.append(
@@ -121,7 +121,8 @@ class Leaves:
             like = (leaf.shape[inside[0]], math.prod(rest[:-1]), rest[-1])
             x = from_blocks(blocks, self._shape, like)
         else:
-            like = (*(leaf.shape[axis] for axis in inside), rest[-1])
+            agents, dims = (leaf.shape[axis] for axis in inside)
+            like = (agents, dims, rest[-1])
             parts = jnp.split(blocks, math.prod(rest[:-1]))
             x = jnp.stack([from_blocks(part, self._shape, like) for part in parts], axis=2)
         x = x.reshape(*(leaf.shape[axis] for axis in inside), *rest)
