@@ -230,9 +230,10 @@ class Reading:
         """The next page; the one after it is made beside this thread, if there is a whole one."""
         assert self._maker is not None
         size, left = self._of.source.page, self._of.until - self._high
-        page = (
-            self._maker.take(size if self._of.stride else min(size, left)) if self._coming is None else self._coming()()
-        )
+        if self._coming is not None:
+            page = self._coming()()
+        else:
+            page = self._maker.take(size if self._of.stride else min(size, left))
         self._coming = beside(functools.partial(self._maker.ahead, size)) if left - len(page.time) >= size else None
         return page
 

@@ -7,7 +7,6 @@ its last lane, and everything that follows from a lane (initial state, steps, re
 computed so. Within one program the place of a lane does not matter: all do the same.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -155,23 +154,8 @@ def in_a_row(leaf: Array | np.ndarray) -> Any:
     return xp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
 
 
-def concatenated(*leaves: Array | np.ndarray) -> Any:
-    """Arrays one after another on their first axis, moved as `moving` says; one alone is left as it is.
-
-    Args:
-        *leaves: (blocks, ...), alike but for the first axis.
-
-    Returns:
-        (all blocks, ...), of NumPy or JAX.
-    """
-    if len(leaves) == 1:
-        return leaves[0]
-    moved = [moving(a) for a in leaves]
-    return moved[0][1].concatenate([a for a, _ in moved])
-
-
 def needed_first(needed: Sequence[int | None], *leaves: Array | np.ndarray) -> Any:
-    """The blocks of several workers as those of one, of whom the needed ones are in front.
+    """The blocks of several workers as those of one, the needed ones in front, moved as `moving` says.
 
     Args:
         needed: how many of each worker's are, at its front; of one alone that does not matter.
@@ -182,9 +166,9 @@ def needed_first(needed: Sequence[int | None], *leaves: Array | np.ndarray) -> A
     """
     if len(leaves) == 1:
         return leaves[0]
-    moved = [moving(a)[0] for a in leaves]
-    parts = zip(moved, needed, strict=True)
-    return concatenated(*itertools.chain(*zip(*((a[:n], a[n:]) for a, n in parts), strict=True)))
+    moved = [moving(a) for a in leaves]
+    cut = [(a[:n], a[n:]) for (a, _), n in zip(moved, needed, strict=True)]
+    return moved[0][1].concatenate([front for front, _ in cut] + [rest for _, rest in cut])
 
 
 def sims_first(tree: PyTree) -> PyTree:

@@ -285,4 +285,4 @@ def compiler_options(fused: bool, in_one_thread: bool) -> dict[str, Any]:
     """
     if jax.default_backend() == "gpu":
         return {} if fused else _COMMANDS
-    return {**widest_vectors(), **(_IN_ONE_THREAD if in_one_thread and jax.default_backend() == "cpu" else {})}
+    return {**widest_vectors(), **(_IN_ONE_THREAD if in_one_thread else {})}

@@ -268,8 +268,9 @@ class _Lost(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """A group at the end of its steps."""
+    """A group at the end of its steps, and how many of its blocks are needed."""
 
+    needed: int | None
     state: State
     totals: tuple
     buffers: tuple
@@ -354,7 +355,7 @@ def run_lanes(
         run = _Run(plan, stepper, axes, tuple(observables), first, steps, seed, path, alone, told.update, stop)
         ends = _in_threads(run, groups, count) if len(groups) > 1 else [_run_group(run, groups[0], count)]
         whole = _together(groups, ends)
-        observed, names = _observed(run, whole, ends, [group.needed for group in groups])
+        observed, names = _observed(run, whole, ends)
     return Lanes(
         observed=observed if layout is None or not observed else layout.join(observed),
         axes=names,
@@ -365,7 +366,7 @@ def run_lanes(
         path=ends[0].path.because(_NOTES.get(key, ())),
         whole=whole,
         began=places,
-        needed=tuple(group.needed for group in groups),
+        needed=tuple(end.needed for end in ends),
         lane_axes=axes,
     )
 
@@ -450,8 +451,7 @@ def _together(groups: list[_Group], ends: list[_Ended]) -> _Group:
     if len(groups) == 1:
         return groups[0]._replace(state=ends[0].state)
     each = ([e.state for e in ends], [g.swept for g in groups])
-    join = functools.partial(blocks.needed_first, [g.needed for g in groups])
-    state, swept = (jax.tree.map(join, *trees) for trees in each)
+    state, swept = (_joined(ends, trees) for trees in each)
     return groups[0]._replace(needed=sum(g.needed or 0 for g in groups), swept=swept, state=state)
 
 
@@ -518,7 +518,7 @@ def _run_group(run: _Run, group: _Group, count: int, compile: bool = False) -> _
             break
         now += done
         run.done(done * mine)
-    return _Ended(state, totals, buffers, lost, path)
+    return _Ended(group.needed, state, totals, buffers, lost, path)
 
 
 def _chunk(target: int, left: int, stride: int | None) -> tuple[int, int]:
@@ -582,14 +582,17 @@ def _finish(
     return [finish(o, total) for o, total in pairs if isinstance(o, AbstractAccumulator)]
 
 
-def _observed(
-    run: _Run, whole: _Group, ends: list[_Ended], needed: list[int | None]
-) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
+def _joined(ends: list[_Ended], trees: Sequence[PyTree]) -> PyTree:
+    """The blocks of all groups, of leaves (blocks, ...) a group, those that are needed in front."""
+    return jax.tree.map(functools.partial(blocks.needed_first, [end.needed for end in ends]), *trees)
+
+
+def _observed(run: _Run, whole: _Group, ends: list[_Ended]) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
     """What was observed and the names of its axes, by name."""
     observed: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
     each = ([e.totals for e in ends], [e.buffers for e in ends])
-    totals, buffers = (jax.tree.map(functools.partial(blocks.needed_first, needed), *parts) for parts in each)
+    totals, buffers = (_joined(ends, parts) for parts in each)
     series = [o for o in run.observables if isinstance(o, AbstractSeries)]
     for o, buffer in zip(series, buffers, strict=True):
         observed[o.name], names[o.name] = buffer, ("step", *o.axes)

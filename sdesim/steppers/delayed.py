@@ -170,7 +170,7 @@ class Delayed(AbstractStepper):
             raise ValueError(f"{given}: must be less than {MAX_STEPS} steps, and is {steps:.3g}")
         object.__setattr__(self, "_slots", max(1, math.ceil(steps)) + 1)
         if law is not None:
-            made = _weights(law, unit, self._slots) if self.distributed else _table(law)
+            made = _around(_weights(law, unit, self._slots)) if self.distributed else _table(law)
             object.__setattr__(self, "_of_law", (_known(number, made.astype(jnp.result_type(float))),))
 
     @property
@@ -280,9 +280,8 @@ class Delayed(AbstractStepper):
             assert past.gradients is not None
             points = _put(past.points, n, point)
             gradients = _put(past.gradients, n, model.gradients(point))
-            # Slot i has what is (n - i) modulo the slots old: the weights from there on, backwards and around.
-            around = jnp.tile(jnp.roll(self._of_law[0][::-1], 1, axis=0), (2,) + (1,) * (self._of_law[0].ndim - 1))
-            weights = lax.dynamic_slice_in_dim(around, -n % self._slots, self._slots).astype(point.dtype)
+            # Slot i has what is (n - i) modulo the slots old.
+            weights = lax.dynamic_slice_in_dim(self._of_law[0], -n % self._slots, self._slots).astype(point.dtype)
             weights = weights.reshape(self._slots, -1, 1)
             return jnp.sum(weights * points, axis=0), jnp.sum(weights * gradients, axis=0), Past(points, gradients)
 
@@ -329,6 +328,12 @@ def _table(law: Law) -> NDArray:
     share = 1 / (1 + np.exp(-logits(REACH)))
     words = np.clip(np.rint(share * 2.0**32 - 0.5), 0, 2**32 - 1)
     return np.log(np.maximum(_quantiles(law, words), np.finfo(np.float32).tiny))
+
+
+def _around(weights: NDArray) -> NDArray:
+    """Weights backwards, twice around: from place -n modulo the slots on, those of the ring's slots at step n."""
+    backwards = np.roll(weights[::-1], 1, axis=0)
+    return np.concatenate([backwards, backwards])
 
 
 def _weights(law: Law, unit: float, slots: int) -> NDArray:

@@ -174,8 +174,7 @@ def _cumulative(machine: Machine, value: Value, axis: int, reverse: bool, dtype:
     parts = list(np.moveaxis(value.full(), axis, 0))[:: -1 if reverse else 1]
     sums = [parts[0]]
     for part in parts[1:]:
-        both = zip(sums[-1].ravel(), part.ravel(), strict=True)
-        sums.append(cells_of([machine.bind(lax.add_p, {}, [a, b], dtype) for a, b in both], part.shape))
+        sums.append(_each(lambda a, b: machine.bind(lax.add_p, {}, [a, b], dtype), [sums[-1], part]))
     return value._replace(cells=np.stack(sums[:: -1 if reverse else 1], axis))
 
 
@@ -284,8 +283,12 @@ def _dynamic_update(machine: Machine, value: Value, new: Value, starts: list[Val
     test = lambda o: lax.le_p if o == 0 else lax.ge_p if o == last else lax.eq_p
     begins = [machine.bind(test(o), {}, [start, _like(start, o)], np.bool_) for o in range(last + 1)]
     copies = np.broadcast_shapes(value.cells.shape[-2:], new.cells.shape[-2:])
-    whole = lambda v: np.moveaxis(np.broadcast_to(v.full(), (*v.full().shape[:-2], *copies)), axis, 0)
-    cells, given = list(whole(value._replace(**inside))), whole(new._replace(**inside))
+
+    def whole(v: Value) -> np.ndarray:
+        full = v._replace(**inside).full()
+        return np.moveaxis(np.broadcast_to(full, (*full.shape[:-2], *copies)), axis, 0)
+
+    cells, given = list(whole(value)), whole(new)
     for o, here in enumerate(begins):
         for i in range(size):
             put = lambda old, new, here=here: machine.bind(lax.select_n_p, {}, [here, old, new], aval.dtype)
